@@ -461,6 +461,21 @@ async def test_a_step_whose_attempt_failed_is_shown_as_waiting_for_its_retry(sce
     assert step.times is not None and step.times.backoff > 0
 
 
+async def test_a_client_explains_why_a_task_does_not_run(scene: Scene) -> None:
+    """Before it is claimed, and of a single step."""
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    first, *rest = await client.why(task.id)
+    (waits,) = await client.why(task.id, step="shout")
+
+    assert ("no_worker", "greet", True) == (first.code, first.step, first.blocking)
+    assert [] == rest
+    assert "shout waits for greet." == waits.text
+    with pytest.raises(NotFound):
+        await client.why(task.id, step="none")
+
+
 async def test_a_wait_raises_failures_and_ends_in_time(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.payment")

@@ -49,6 +49,7 @@ from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template.load import from_document
 from tasker.times import Timeline
 from tasker.waits import BroadcastSent, SignalSent, TooManyBroadcasts, TooManySignals
+from tasker.why import Reason
 
 JsonObject = Mapping[str, Any]  # a JSON object in a response
 
@@ -58,6 +59,7 @@ steps = TypeAdapter(list[Step]).validate_python
 version = TypeAdapter(TemplateVersion).validate_python
 versions = TypeAdapter(list[TemplateVersion]).validate_python
 attempts = TypeAdapter(list[Attempt]).validate_python
+reasons = TypeAdapter(list[Reason]).validate_python
 audit = TypeAdapter(list[AuditEntry]).validate_python
 namespaces = TypeAdapter(list[NamespaceInfo]).validate_python
 namespace = TypeAdapter(NamespaceInfo).validate_python

@@ -42,6 +42,7 @@ from tasker.store.protocol import Registered
 from tasker.template.document import to_document
 from tasker.times import Timeline
 from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, payload_text
+from tasker.why import Reason
 
 _PAGE = 100
 _LONG_POLL = 25.0  #: seconds; less than the idle timeout of common proxies
@@ -177,6 +178,11 @@ class HttpClient(HttpTeams, Client):
 
     async def timeline(self, task_id: str) -> Timeline:
         return decode.timeline(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
+
+    async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
+        path = f"/v1/tasks/{_path_segment(task_id)}/why"
+        read = await self._requests.send("GET", path, query={"step": step} if step else {})
+        return decode.reasons(read)
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/audit")

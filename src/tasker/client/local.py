@@ -88,6 +88,7 @@ from tasker.waits import (
     check_arrival_names,
     payload_text,
 )
+from tasker.why import Reason, step_reasons, task_reasons
 
 if TYPE_CHECKING:
     import asyncpg
@@ -484,6 +485,17 @@ class LocalClient(LocalTeams, Client):
         now = self.store.clock.now()
         times = timeline(task, steps, history, now)
         return loaded.described(steps, now, times), times
+
+    @brief_refusals
+    async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
+        task = await self.store.get_task(TaskId(task_id))
+        loaded, now = await self._template_of_task(task.id), self.store.clock.now()
+        if step is None:
+            steps = loaded.described(await self.store.list_steps(task.id), now)
+            return task_reasons(task, steps, now)
+        no = loaded.step_number(step)
+        one = await self.store.list_steps(task.id, after=no - 1, limit=1)
+        return [reason for each in loaded.described(one, now) for reason in step_reasons(each, now)]
 
     @brief_refusals
     async def audit(self, task_id: str) -> list[AuditEntry]:

@@ -39,6 +39,7 @@ from tasker.store.protocol import Registered
 from tasker.times import Timeline
 from tasker.typed_template import In, Out, TypedTemplate
 from tasker.waits import BroadcastSent, SignalSent
+from tasker.why import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +315,13 @@ class Client(TeamClient, Protocol):
 
     async def timeline(self, task_id: str) -> Timeline:
         """Return the time of a task and its steps by phase. Raises NotFound."""
+        ...
+
+    async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
+        """Explain why a task, or one of its steps, does not run; the first reason matters most.
+
+        Raises NotFound.
+        """
         ...
 
     async def audit(self, task_id: str) -> list[AuditEntry]:

@@ -33,6 +33,7 @@ from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.times import Timeline
 from tasker.typed_template import In, Out, TypedTemplate
 from tasker.waits import BroadcastSent, SignalSent
+from tasker.why import Reason
 
 T = TypeVar("T")
 
@@ -146,6 +147,13 @@ class SyncClient:
     def steps(self, task_id: str) -> list[Step]:
         """List a task's steps in the template's order. Raises NotFound."""
         return self._wait_for(self._client.steps(task_id))
+
+    def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
+        """Explain why a task, or one of its steps, does not run; the first reason matters most.
+
+        Raises NotFound.
+        """
+        return self._wait_for(self._client.why(task_id, step=step))
 
     def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         """List the ended attempts of a task or of one step, oldest first. Raises NotFound."""

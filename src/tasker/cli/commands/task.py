@@ -29,7 +29,7 @@ from tasker.cli.reading import find_task, follow_task, read_detail
 from tasker.cli.render.json import task_document, to_plain
 from tasker.cli.render.style import format_count, is_plain, print_table, status_text
 from tasker.cli.render.tables import tasks_table
-from tasker.cli.render.task import render_task
+from tasker.cli.render.task import reason_text, render_task
 from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
@@ -268,6 +268,26 @@ async def show(
         render_task(session.out, detail, full=full, timeline=times)
     failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
+
+
+@command(app, "why")
+async def why(
+    session: Session,
+    task: TaskRef,
+    step: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Explain this step instead of the task.")
+    ] = None,
+) -> None:
+    """Explain why a task, or one of its steps, does not run; the first reason matters most."""
+    async with session.client() as client:
+        reasons = await client.why(await find_task(client, task), step=step)
+    if session.as_json:
+        session.print_document(to_plain(reasons))
+        return
+    for reason in reasons:
+        session.out.print(reason_text(reason), soft_wrap=True)
+    if not reasons:
+        session.err.print("nothing holds it up")
 
 
 @command(app, "create", acts=True)

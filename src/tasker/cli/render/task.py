@@ -47,6 +47,7 @@ from tasker.model import (
 )
 from tasker.redact import redact
 from tasker.times import Timeline
+from tasker.why import Reason
 
 MOST = 50  #: maximum rows of a table
 
@@ -511,3 +512,11 @@ def store_flag(url: str) -> str | None:
     if url == "sqlite":
         return ""
     return f" --store {shlex.quote(redact(url, mask=''))}"
+
+
+def reason_text(reason: Reason) -> Text:
+    """Return one line on why a task or step does not run, with the time until that ends."""
+    text = Text(reason.text, style="" if reason.blocking else "dim")
+    if reason.until is not None:
+        text.append(f" ({time_ago(reason.until)})", style="bold")
+    return text

@@ -1,0 +1,285 @@
+"""A task and its steps in columns: what a picture of the task needs, without data of steps."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import TypedDict
+
+from tasker.api.views import documented
+from tasker.api.views.tasks import TaskSummaryView, task_summary_view
+from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task
+
+T = TypeVar("T")
+
+LEAST_GROUP = 9  #: steps of one shape that are shown as a group
+_SHOWN = frozenset({StepStatus.ERROR, StepStatus.WAITING_FOR_RETRY})
+"""Statuses of steps that a group never hides."""
+
+_LONGEST_MESSAGE = 300  #: characters of an error's message
+
+
+@documented
+class SnapshotError(TypedDict):
+    """A kind of error that occurred in the task."""
+
+    type: str | None
+    code: str | None
+    message: str
+    """At most 300 characters."""
+
+
+@documented
+class SnapshotGroup(TypedDict):
+    """Steps with equal dependencies, dependents and handler; all but the failed ones are left out
+    of the columns unless the request opens the group."""
+
+    id: str
+    """For `open`."""
+    label: str
+    handler: str
+    count: int
+    by_status: dict[str, int]
+    parents: list[int]
+    children: list[int]
+    first: int
+    """Number of its first step."""
+    claimed: int | None
+    """When the first of its steps was claimed."""
+    settled: int | None
+    """When the last of them was settled."""
+
+
+@documented
+class SnapshotAttempt(TypedDict):
+    """An attempt that ended."""
+
+    no: int
+    attempt: int
+    outcome: AttemptOutcome
+    enqueued: int | None
+    claimed: int | None
+    settled: int
+    worker: int | None
+    error: int | None
+
+
+@documented
+class SnapshotChild(TypedDict):
+    """A task that a step of the task created."""
+
+    id: str
+    full_name: str
+    status: str
+
+
+@documented
+class SnapshotView(TypedDict):
+    """A task and its steps in columns of equal length. Times are milliseconds since the task was
+    created; `handler`, `worker` and `error` are positions in the lists of these names."""
+
+    mark: str | None
+    """The task's ETag."""
+    now: int
+    task: TaskSummaryView
+    no: list[int]
+    name: list[str]
+    status: list[StepStatus]
+    handler: list[int]
+    attempts: list[int]
+    max_attempts: list[int]
+    enqueued: list[int | None]
+    run_at: list[int | None]
+    claimed: list[int | None]
+    settled: list[int | None]
+    worker: list[int | None]
+    error: list[int | None]
+    parents: list[list[int]]
+    group: list[str | None]
+    """The group that the step belongs to."""
+    paused: list[bool]
+    no_worker: list[bool]
+    waits_for: list[str | None]
+    """The task that a parked step waits for."""
+    handlers: list[str]
+    workers: list[str]
+    errors: list[SnapshotError]
+    groups: list[SnapshotGroup]
+    history: list[SnapshotAttempt]
+    """The attempts of the steps in the columns, oldest first."""
+    child_tasks: list[SnapshotChild]
+
+
+class _Positions(Generic[T]):
+    """Distinct values in the order of their first use."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Any, int] = {}
+        self.values: list[T] = []
+
+    def of(self, key: Any, value: T) -> int:
+        position = self.by_key.setdefault(key, len(self.values))
+        if position == len(self.values):
+            self.values.append(value)
+        return position
+
+
+def snapshot_view(
+    task: Task,
+    steps: Sequence[Step],
+    history: Iterable[Attempt],
+    children: Iterable[Task],
+    now: datetime,
+    *,
+    grouped: bool = True,
+    opened: Collection[str] = (),
+) -> SnapshotView:
+    """Return a task's snapshot.
+
+    Args:
+        task: The task.
+        steps: Its steps, described by their template.
+        history: Its ended attempts, oldest first.
+        children: Tasks that its steps created.
+        now: The current time.
+        grouped: Whether steps of one shape are left out, and counted as a group.
+        opened: Groups whose steps are all listed.
+    """
+    since = _milliseconds_since(task.created_at)
+    parents = _parents_of(steps)
+    groups = _groups_of(steps, parents, since) if grouped else {}
+    listed = [
+        step
+        for step in steps
+        if (group := groups.get(step.no)) is None or group["id"] in opened or step.status in _SHOWN
+    ]
+    handlers, workers = _Positions[str](), _Positions[str]()
+    errors = _Positions[SnapshotError]()
+
+    def error_of(error: Mapping[str, Any] | None) -> int | None:
+        if error is None:
+            return None
+        kind = SnapshotError(
+            type=error.get("type"),
+            code=error.get("code"),
+            message=str(error.get("message", ""))[:_LONGEST_MESSAGE],
+        )
+        return errors.of(tuple(kind.values()), kind)
+
+    def worker_of(name: str | None) -> int | None:
+        return None if name is None else workers.of(name, name)
+
+    numbers = {step.no for step in listed}
+    return {
+        "mark": task.etag,
+        "now": round((now - task.created_at).total_seconds() * 1000),
+        "task": task_summary_view(task),
+        "no": [step.no for step in listed],
+        "name": [step.name for step in listed],
+        "status": [step.status for step in listed],
+        "handler": [handlers.of(step.handler, step.handler) for step in listed],
+        "attempts": [step.attempts for step in listed],
+        "max_attempts": [step.max_attempts for step in listed],
+        "enqueued": [since(step.enqueued_at) for step in listed],
+        "run_at": [since(step.run_at) for step in listed],
+        "claimed": [since(step.claimed_at) for step in listed],
+        "settled": [since(step.settled_at) for step in listed],
+        "worker": [worker_of(step.worker) for step in listed],
+        "error": [error_of(step.error) for step in listed],
+        "parents": [parents[step.no] for step in listed],
+        "group": [groups[step.no]["id"] if step.no in groups else None for step in listed],
+        "paused": [step.pause is not None for step in listed],
+        "no_worker": [step.no_worker for step in listed],
+        "waits_for": [step.waits_for for step in listed],
+        "history": [
+            {
+                "no": one.no,
+                "attempt": one.attempt,
+                "outcome": one.outcome,
+                "enqueued": since(one.enqueued_at),
+                "claimed": since(one.claimed_at),
+                "settled": since(one.settled_at) or 0,
+                "worker": worker_of(one.worker),
+                "error": error_of(one.error),
+            }
+            for one in history
+            if one.no in numbers
+        ],
+        "handlers": handlers.values,
+        "workers": workers.values,
+        "errors": errors.values,
+        "groups": list({group["id"]: group for group in groups.values()}.values()),
+        "child_tasks": [
+            {"id": child.id, "full_name": child.full_name, "status": child.status.value}
+            for child in children
+        ],
+    }
+
+
+def _milliseconds_since(start: datetime) -> Callable[[datetime | None], int | None]:
+    def since(at: datetime | None) -> int | None:
+        return None if at is None else round((at - start).total_seconds() * 1000)
+
+    return since
+
+
+def _parents_of(steps: Iterable[Step]) -> dict[int, list[int]]:
+    """Return the numbers of each step's dependencies."""
+    steps = list(steps)
+    numbers = {step.name: step.no for step in steps}
+    return {
+        step.no: [numbers[name] for name in step.dependencies if name in numbers] for step in steps
+    }
+
+
+def _groups_of(
+    steps: Sequence[Step],
+    parents: Mapping[int, Sequence[int]],
+    since: Callable[[datetime | None], int | None],
+) -> dict[int, SnapshotGroup]:
+    """Return the group of each step that shares its shape with many others."""
+    children: dict[int, list[int]] = {step.no: [] for step in steps}
+    for no, ups in parents.items():
+        for up in ups:
+            children[up].append(no)
+    shapes: dict[object, list[Step]] = {}
+    for step in steps:
+        shape = (tuple(parents[step.no]), tuple(children[step.no]), step.handler)
+        shapes.setdefault(shape, []).append(step)
+    return {
+        step.no: group
+        for members in shapes.values()
+        if len(members) >= LEAST_GROUP
+        for group in [_group_of(members, parents, children, since)]
+        for step in members
+    }
+
+
+def _group_of(
+    members: Sequence[Step],
+    parents: Mapping[int, Sequence[int]],
+    children: Mapping[int, Sequence[int]],
+    since: Callable[[datetime | None], int | None],
+) -> SnapshotGroup:
+    first = members[0]
+    return {
+        "id": f"g{first.no}",
+        "label": _common_name([step.name for step in members]),
+        "handler": first.handler,
+        "count": len(members),
+        "by_status": dict(Counter(step.status.value for step in members)),
+        "parents": [*parents[first.no]],
+        "children": [*children[first.no]],
+        "first": first.no,
+        "claimed": since(min((s.claimed_at for s in members if s.claimed_at), default=None)),
+        "settled": since(max((s.settled_at for s in members if s.settled_at), default=None)),
+    }
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Return what the names of a group's steps begin with, or the first name and a mark."""
+    least, most = min(names), max(names)
+    same = next((no for no, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), None)
+    stem = least[:same].rstrip("_-.[0123456789")
+    return stem or f"{names[0]} …"

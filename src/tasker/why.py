@@ -1,0 +1,192 @@
+"""Explains why a task or a step does not run. Pure.
+
+The HTTP API, the command line and the web UI show the same sentences.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasker.model import Pause, PauseKind, Step, StepStatus, Task, TaskId, TaskStatus
+
+MOST_REASONS = 50  #: of one answer
+_MOST_NAMES = 3  #: names in one sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One reason why a task or step does not run, or what it does instead."""
+
+    code: str
+    """`failed`, `paused`, `no_worker`, `retry_due`, `scheduled`, `ready`, `running`, `sleeping`,
+    `waits_for_task`, `waits_for_steps`, `ended`, `deadline`."""
+
+    blocking: bool
+    """Whether it keeps work from going on until something else happens."""
+
+    text: str
+    """A sentence for people."""
+
+    step: str | None = None
+    until: datetime | None = None
+    """When it ends by itself."""
+
+    task: TaskId | None = None
+    """The task that is waited for."""
+
+    worker: str | None = None
+    """The worker that runs the step."""
+
+    actor: str | None = None
+    """Who paused it."""
+
+
+def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reason]:
+    """Return the reasons of a task, the most important first; at most 50.
+
+    Args:
+        task: The task.
+        steps: Its steps, described by their template, as clients return them.
+        now: The current time.
+    """
+    if task.status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.ERROR):
+        return [_ended(task)]
+    reasons = [*map(_paused, task.pauses)]
+    for code in _ORDER:
+        reasons += [
+            reason
+            for step in steps
+            for reason in step_reasons(step, now)
+            if reason.code == code and reason.code != "paused"
+        ]
+    if not task.ended and task.deadline is not None:
+        reasons.append(
+            Reason(
+                code="deadline",
+                blocking=False,
+                text="The task ends as an error if it has not ended by its deadline.",
+                until=task.deadline,
+            )
+        )
+    return reasons[:MOST_REASONS]
+
+
+_ORDER = (
+    "failed",
+    "no_worker",
+    "retry_due",
+    "running",
+    "ready",
+    "sleeping",
+    "waits_for_task",
+    "scheduled",
+    "waiting",
+)
+"""Codes of steps in the order of a task's answer; what waits for steps follows from the others."""
+
+
+def step_reasons(step: Step, now: datetime) -> list[Reason]:
+    """Return the reasons of a step, as a client describes it; empty once it is done."""
+    return list(_step_reasons(step, now))
+
+
+def _step_reasons(step: Step, now: datetime) -> Iterator[Reason]:
+    name, status = step.name, step.status
+    if status is StepStatus.ERROR:
+        yield Reason(code="failed", blocking=True, text=_failure(step), step=name)
+    elif status is StepStatus.IN_PROGRESS:
+        yield Reason(
+            code="running",
+            blocking=False,
+            text=f"{name} runs, attempt {step.attempts}.",
+            step=name,
+            worker=step.worker,
+        )
+    elif status is StepStatus.PENDING:
+        yield Reason(
+            code="waits_for_steps",
+            blocking=True,
+            text=f"{name} waits for {_unmet(step)}.",
+            step=name,
+        )
+    elif status is StepStatus.WAITING:
+        yield _waiting(step)
+    elif status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY):
+        if step.pause is not None:
+            yield _paused(step.pause, name)
+        yield _due(step, now)
+
+
+def _due(step: Step, now: datetime) -> Reason:
+    """Return the reason of a step that is enqueued."""
+    name = step.name
+    if step.run_at is not None and step.run_at > now:
+        if step.status is StepStatus.WAITING_FOR_RETRY:
+            of = f"attempt {step.attempts + 1} of {step.max_attempts}"
+            text = f"{name} waits for {of}. {_last_error(step)}".strip()
+            return Reason(code="retry_due", blocking=True, text=text, step=name, until=step.run_at)
+        text = f"{name} is to start later."
+        return Reason(code="scheduled", blocking=True, text=text, step=name, until=step.run_at)
+    if step.no_worker:
+        lacks = step.no_worker_reason or f"no live worker serves the handler {step.handler}"
+        return Reason(
+            code="no_worker", blocking=True, text=f"{name} is ready, but {lacks}.", step=name
+        )
+    text = f"{name} is ready and waits for a free slot of a worker."
+    return Reason(code="ready", blocking=step.pause is not None, text=text, step=name)
+
+
+def _waiting(step: Step) -> Reason:
+    """Return the reason of a step that is parked."""
+    if step.waits_for is not None:
+        text = f"{step.name} waits for the task {step.waits_for}."
+        return Reason(
+            code="waits_for_task", blocking=True, text=text, step=step.name, task=step.waits_for
+        )
+    if step.run_at is not None:
+        text = f"{step.name} sleeps."
+        return Reason(code="sleeping", blocking=True, text=text, step=step.name, until=step.run_at)
+    return Reason(code="waiting", blocking=True, text=f"{step.name} is parked.", step=step.name)
+
+
+def _paused(pause: Pause, step: str | None = None) -> Reason:
+    paused = {
+        PauseKind.NAMESPACE: f"The namespace {pause.namespace}",
+        PauseKind.QUEUE: f"The queue of {pause.name}",
+        PauseKind.TASK: "The task",
+        PauseKind.TEMPLATE: f"The workflow {pause.namespace}.{pause.name}",
+    }[pause.kind]
+    why = f": {pause.reason}" if pause.reason else ""
+    text = f"{paused} is paused by {pause.paused_by}{why}."
+    return Reason(code="paused", blocking=True, text=text, step=step, actor=pause.paused_by)
+
+
+def _ended(task: Task) -> Reason:
+    ended = task.status.value.replace("_", " ")
+    return Reason(code="ended", blocking=False, text=f"The task has ended: {ended}.")
+
+
+def _failure(step: Step) -> str:
+    attempts = "1 attempt" if step.attempts == 1 else f"{step.attempts} attempts"
+    return f"{step.name} failed for good after {attempts}. {_last_error(step)}".strip()
+
+
+def _last_error(step: Step) -> str:
+    error = step.error or {}
+    kind = error.get("code") or error.get("type")
+    message = str(error.get("message") or "")[:300]
+    return f"{kind}: {message}" if kind and message else str(kind or message or "")
+
+
+def _unmet(step: Step) -> str:
+    """Return what a pending step waits for: its only dependencies by name, else their number."""
+    if step.pending_parents == len(step.dependencies):
+        return _list_names(step.dependencies)
+    return f"{step.pending_parents} of {len(step.dependencies)} steps"
+
+
+def _list_names(names: Iterable[str]) -> str:
+    names = list(names)
+    if len(names) > _MOST_NAMES:
+        return f"{len(names)} steps"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,105 @@
+"""The snapshot of a task: its steps in columns, and many of one shape as a group."""
+
+from typing import Any
+
+import pytest
+from tests.api.api_client import NOBODY, ApiClient
+
+from tasker import Template
+from tasker.model import StepSpec
+
+pytestmark = pytest.mark.anyio
+
+COLUMNS = [
+    "no",
+    "name",
+    "status",
+    "handler",
+    "attempts",
+    "max_attempts",
+    "enqueued",
+    "run_at",
+    "claimed",
+    "settled",
+    "worker",
+    "error",
+    "parents",
+    "group",
+    "paused",
+    "no_worker",
+    "waits_for",
+]
+
+
+def columns(snapshot: dict[str, Any]) -> set[int]:
+    return {len(snapshot[name]) for name in COLUMNS}
+
+
+async def test_a_snapshot_has_a_tasks_steps_attempts_and_errors(api: ApiClient) -> None:
+    """In columns of one length; times count from the task's creation."""
+    task = await api.create("shop.broken", context={})
+    async with api.worker() as worker:
+        await worker.client.run("shop.refund", {"order": "o-1"}, timeout=20)
+    snapshot = await api.read(f"/v1/tasks/{task['id']}/snapshot")
+
+    assert {2} == columns(snapshot)
+    assert ["fail", "after"] == snapshot["name"]
+    assert ["error", "pending"] == snapshot["status"]
+    assert [[], [1]] == snapshot["parents"]
+    assert 0 <= snapshot["claimed"][0] <= snapshot["settled"][0] <= snapshot["now"]
+    assert snapshot["errors"][snapshot["error"][0]]["message"]
+    (attempt,) = snapshot["history"]
+    assert (1, 1, "error") == (attempt["no"], attempt["attempt"], attempt["outcome"])
+    assert snapshot["workers"][attempt["worker"]]
+    assert task["id"] == snapshot["task"]["id"]
+    assert [] == snapshot["groups"]
+
+
+async def test_many_steps_of_one_shape_are_a_group(one: ApiClient) -> None:
+    """Which a request may open; without groups, all steps are listed."""
+    rows = tuple(
+        StepSpec(name=f"process_{no}", callable="process", dependencies=("list",))
+        for no in range(1000)
+    )
+    last = StepSpec(name="sum", dependencies=tuple(row.name for row in rows))
+    fan = Template(
+        namespace="shop", name="fan", version="1.0.0", steps=(StepSpec(name="list"), *rows, last)
+    )
+    await one.store.register_template(fan, registered_by="tests")
+    task = await one.create("shop.fan", context={})
+    path = f"/v1/tasks/{task['id']}/snapshot"
+
+    folded = await one.read(path)
+    opened = await one.read(path, params={"open": "g2"})
+    flat = await one.read(path, params={"grouped": "false"})
+
+    (group,) = folded["groups"]
+    assert ["list", "sum"] == folded["name"]
+    assert (1000, {"pending": 1000}) == (group["count"], group["by_status"])
+    assert ("g2", "process", [1], [1002]) == (
+        group["id"],
+        group["label"],
+        group["parents"],
+        group["children"],
+    )
+    assert {1002} == columns(opened) == columns(flat)
+    assert "g2" == opened["group"][1]
+    assert [None] * 1002 == flat["group"]
+
+
+async def test_unknown_tasks_have_no_snapshot(one: ApiClient) -> None:
+    """Nor a reason."""
+    for what in ("snapshot", "why"):
+        await one.read(f"/v1/tasks/{NOBODY}/{what}", 404)
+
+
+async def test_why_is_said_of_a_task_and_of_a_step(one: ApiClient) -> None:
+    """With a code for programs, and a sentence for people."""
+    task = await one.create()
+
+    (ready,) = await one.read(f"/v1/tasks/{task['id']}/why")
+    (waits,) = await one.read(f"/v1/tasks/{task['id']}/why", params={"step": "close"})
+
+    assert ("no_worker", "look_up") == (ready["code"], ready["step"])
+    assert "close waits for pay and tell." == waits["text"]
+    await one.read(f"/v1/tasks/{task['id']}/why", 404, params={"step": "none"})

@@ -6,12 +6,15 @@ import { Shell } from "./parts/shell.tsx"
 import { match, route, startRouter } from "./router.ts"
 import { startKeys } from "./state/keys.ts"
 import { Login } from "./views/login.tsx"
+import { TaskPage } from "./views/task.tsx"
 import { NotFound } from "./views/not_found.tsx"
 import { Tasks } from "./views/tasks.tsx"
 
 function Page() {
   const { path } = route.value
   if (match("/tasks", path) || match("/", path)) return <Tasks />
+  const task = match("/tasks/:id", path)
+  if (task) return <TaskPage key={task["id"]!} id={task["id"]!} />
   return <NotFound />
 }
 

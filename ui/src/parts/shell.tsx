@@ -22,12 +22,7 @@ interface Entry {
 }
 
 export const ENTRIES: Entry[] = [
-  { path: "/", label: "Home", icon: "home", needs: "tasks:list" },
   { path: "/tasks", label: "Tasks", icon: "tasks", needs: "tasks:list" },
-  { path: "/failures", label: "Failures", icon: "fail", needs: "tasks:list", badge: "bad" },
-  { path: "/workflows", label: "Workflows", icon: "flow", needs: "templates:list", heading: "Registry" },
-  { path: "/namespaces", label: "Namespaces", icon: "ns", needs: "namespaces:read" },
-  { path: "/workers", label: "Workers", icon: "worker", needs: "workers:read", badge: "plain" },
 ]
 
 const GOTO: Record<string, string> = {

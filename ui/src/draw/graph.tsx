@@ -1,0 +1,288 @@
+// The graph of a task: nodes and edges in SVG; only what is in sight is drawn.
+import { useEffect, useMemo, useRef, useState } from "preact/hooks"
+import type { Picture, StepNode } from "../state/picture.ts"
+import { ranFor } from "../state/picture.ts"
+import { countdown, duration } from "../state/time.ts"
+import { stepLook } from "../status.ts"
+import { IconButton } from "../parts/bits.tsx"
+import { Glyph, GlyphShape } from "../parts/icons.tsx"
+import { NODE_WIDTH, type Layout } from "./layout.ts"
+import { layOut } from "./lay_out.ts"
+
+const HEIGHT = 54
+const MARGIN = 16
+const DETAILS = 0.45 // zoom below which nodes are blocks without text
+const LEGEND = ["complete", "in_progress", "waiting_for_retry", "enqueued", "waiting", "error", "pending", "skipped", "cancelled"]
+
+interface View {
+  x: number
+  y: number
+  k: number
+}
+
+interface Props {
+  picture: Picture
+  selected: string | null
+  critical: ReadonlySet<string>
+  now: number
+  select: (key: string | null) => void
+}
+
+export function GraphView(props: Props) {
+  const { picture } = props
+  const box = useRef<HTMLDivElement>(null)
+  const [size, setSize] = useState({ width: 800, height: 246 })
+  const [placed, setPlaced] = useState<{ shape: string; layout: Layout } | null>(null)
+  const [view, setView] = useState<View | null>(null)
+  const shape = useMemo(() => `${picture.nodes.map((node) => node.key).join()}|${picture.edges.join()}`, [picture])
+
+  useEffect(
+    () =>
+      layOut({ count: picture.nodes.length, heights: picture.nodes.map(() => HEIGHT), edges: picture.edges }, (layout) => {
+        setPlaced({ shape, layout })
+        setView(null)
+      }),
+    [shape],
+  )
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => {
+      if (entry) setSize({ width: entry.contentRect.width, height: entry.contentRect.height })
+    })
+    if (box.current) observer.observe(box.current)
+    return () => observer.disconnect()
+  }, [])
+
+  const layout = placed?.layout
+  const fitted = layout ? fit(layout, size) : { x: 0, y: 0, k: 1 }
+  const at = view ?? fitted
+  const zoom = (by: number, centre = { x: size.width / 2, y: size.height / 2 }) => {
+    const k = Math.min(2, Math.max(Math.min(fitted.k, 0.1), at.k * by))
+    setView({ k, x: centre.x - ((centre.x - at.x) * k) / at.k, y: centre.y - ((centre.y - at.y) * k) / at.k })
+  }
+  useEffect(() => {
+    const element = box.current
+    if (!element) return
+    const onWheel = (event: WheelEvent) => {
+      if (!event.ctrlKey && !event.metaKey) return
+      event.preventDefault()
+      const rect = element.getBoundingClientRect()
+      zoom(Math.exp(-event.deltaY / 300), { x: event.clientX - rect.left, y: event.clientY - rect.top })
+    }
+    element.addEventListener("wheel", onWheel, { passive: false })
+    return () => element.removeEventListener("wheel", onWheel)
+  })
+  const drag = useRef<{ x: number; y: number; view: View; moved: boolean } | null>(null)
+
+  const present = new Set(picture.nodes.map((node) => node.status))
+  return (
+    <div
+      class="canvas"
+      ref={box}
+      onPointerDown={(event) => {
+        if ((event.target as Element).closest(".node, button")) return
+        drag.current = { x: event.clientX, y: event.clientY, view: at, moved: false }
+        event.currentTarget.setPointerCapture(event.pointerId)
+      }}
+      onPointerMove={(event) => {
+        const from = drag.current
+        if (!from) return
+        const [dx, dy] = [event.clientX - from.x, event.clientY - from.y]
+        if (Math.abs(dx) + Math.abs(dy) > 3) from.moved = true
+        if (from.moved) setView({ ...from.view, x: from.view.x + dx, y: from.view.y + dy })
+      }}
+      onPointerUp={() => {
+        if (drag.current && !drag.current.moved) props.select(null)
+        drag.current = null
+      }}
+    >
+      {layout && placed.shape === shape && (
+        <svg class="dag" width={size.width} height={size.height} role="group" aria-label={`Graph of ${picture.nodes.length} steps`}>
+          <g transform={`translate(${at.x} ${at.y}) scale(${at.k})`}>
+            <Edges picture={picture} layout={layout} view={at} size={size} critical={props.critical} />
+            {picture.nodes.map((node, no) => {
+              const [x, y] = [layout.x[no]!, layout.y[no]!]
+              if (!inSight(x, y, at, size) && node.key !== props.selected) return null
+              return (
+                <Node
+                  key={node.key}
+                  node={node}
+                  x={x}
+                  y={y}
+                  now={props.now}
+                  selected={node.key === props.selected}
+                  details={at.k >= DETAILS}
+                  select={props.select}
+                />
+              )
+            })}
+          </g>
+        </svg>
+      )}
+      <div class="key">
+        {LEGEND.filter((status) => present.has(status)).map((status) => (
+          <span key={status}><Glyph look={stepLook(status)} />{stepLook(status).label}</span>
+        ))}
+      </div>
+      <div class="zoom">
+        <IconButton icon="minus" label="Zoom out" onClick={() => zoom(1 / 1.3)} />
+        <IconButton icon="plus" label="Zoom in" onClick={() => zoom(1.3)} />
+        <IconButton icon="fit" label="Fit" onClick={() => setView(null)} />
+      </div>
+    </div>
+  )
+}
+
+function fit(layout: Layout, size: { width: number; height: number }): View {
+  const [width, height] = [size.width - 2 * MARGIN, size.height - 2 * MARGIN - 18]
+  const k = Math.min(1, width / Math.max(layout.width, 1), height / Math.max(layout.height, 1))
+  const legible = Math.max(k, Math.min(0.62, width / Math.max(layout.width, 1) > 0.3 ? 0.62 : k))
+  return {
+    k: legible,
+    x: MARGIN + Math.max(0, (width - layout.width * legible) / 2),
+    y: MARGIN + Math.max(0, (height - layout.height * legible) / 2),
+  }
+}
+
+function inSight(x: number, y: number, view: View, size: { width: number; height: number }): boolean {
+  const [left, top] = [x * view.k + view.x, y * view.k + view.y]
+  return left < size.width + 40 && left + NODE_WIDTH * view.k > -40 && top < size.height + 40 && top + HEIGHT * view.k > -40
+}
+
+interface EdgesProps {
+  picture: Picture
+  layout: Layout
+  view: View
+  size: { width: number; height: number }
+  critical: ReadonlySet<string>
+}
+
+function Edges({ picture, layout, view, size, critical }: EdgesProps) {
+  const paths = []
+  for (let e = 0; e < picture.edges.length; e += 2) {
+    const [from, to] = [picture.edges[e]!, picture.edges[e + 1]!]
+    const [parent, child] = [picture.nodes[from]!, picture.nodes[to]!]
+    const [x0, y0] = [layout.x[from]! + NODE_WIDTH, layout.y[from]! + HEIGHT / 2]
+    const [x1, y1] = [layout.x[to]! - 4, layout.y[to]! + HEIGHT / 2]
+    const [left, right] = [x0 * view.k + view.x, x1 * view.k + view.x]
+    const [top, bottom] = [Math.min(y0, y1) * view.k + view.y, Math.max(y0, y1) * view.k + view.y]
+    if (right < -40 || left > size.width + 40 || bottom < -200 || top > size.height + 200) continue
+    const hot = critical.has(parent.key) && critical.has(child.key)
+    const todo = child.status === "pending" || child.status === "skipped" || child.status === "cancelled"
+    paths.push(
+      <path key={e} class={`edge${hot ? " hot" : ""}${todo ? " todo" : ""}`} d={curve([[x0, y0], ...(layout.bends[e / 2] ?? []), [x1, y1]])} />,
+      <path key={`${e}h`} class={`head${hot ? " hot" : ""}`} d={`M${x1 - 4} ${y1 - 4}L${x1 + 2} ${y1}L${x1 - 4} ${y1 + 4}`} />,
+    )
+  }
+  return <g aria-hidden="true">{paths}</g>
+}
+
+function curve(points: [number, number][]): string {
+  let text = `M${points[0]![0]} ${points[0]![1]}`
+  for (let i = 1; i < points.length; i++) {
+    const [ax, ay] = points[i - 1]!
+    const [bx, by] = points[i]!
+    const middle = (ax + bx) / 2
+    text += `C${middle} ${ay} ${middle} ${by} ${bx} ${by}`
+  }
+  return text
+}
+
+interface NodeProps {
+  node: StepNode
+  x: number
+  y: number
+  now: number
+  selected: boolean
+  details: boolean
+  select: (key: string) => void
+}
+
+function Node(props: NodeProps) {
+  const { node, x, y } = props
+  const look = stepLook(node.status)
+  const ghost = node.status === "pending" || node.status === "skipped" || node.status === "cancelled"
+  const second = caption(node, props.now)
+  return (
+    <g
+      class={`node ${look.tone}${ghost ? " ghost" : ""}${node.group ? " many" : ""}`}
+      tabIndex={0}
+      role="button"
+      aria-pressed={props.selected}
+      aria-label={`${node.name}, ${look.label}, ${second}`}
+      data-step={node.key}
+      onClick={() => props.select(node.key)}
+      onKeyDown={(event) => {
+        if (event.key !== "Enter" && event.key !== " ") return
+        event.preventDefault()
+        event.stopPropagation()
+        props.select(node.key)
+      }}
+    >
+      <title>{node.name}</title>
+      {node.group && <rect class="box under" x={x + 4} y={y + 4} width={NODE_WIDTH} height={HEIGHT} rx={8} />}
+      {props.selected && <rect class="halo" x={x - 3.5} y={y - 3.5} width={NODE_WIDTH + 7} height={HEIGHT + 7} rx={11} />}
+      <rect class="box" x={x} y={y} width={NODE_WIDTH} height={HEIGHT} rx={8} />
+      {props.details ? (
+        <>
+          <GlyphShape status={node.status} x={x + 11} y={y + 11} />
+          <text class="nm" x={x + 31} y={y + 22}>{shorten(node.name, 23)}</text>
+          <text class="sb" x={x + 31} y={y + 39}>{shorten(second, 23)}</text>
+          {node.group && <GroupBar node={node} x={x + 11} y={y + HEIGHT - 9} />}
+        </>
+      ) : (
+        <rect class="block" x={x + 8} y={y + 8} width={NODE_WIDTH - 16} height={HEIGHT - 16} rx={4} />
+      )}
+    </g>
+  )
+}
+
+const TONES: Record<string, string> = { complete: "ok", resolved_manually: "ok", error: "err", in_progress: "run", waiting_for_retry: "retry", waiting: "park" }
+
+function GroupBar(props: { node: StepNode; x: number; y: number }) {
+  const group = props.node.group!
+  const width = NODE_WIDTH - 22
+  let at = props.x
+  return (
+    <g>
+      {Object.entries(group.by_status).sort().map(([status, count]) => {
+        const part = (width * count) / group.count
+        at += part
+        return <rect key={status} class={`b-${TONES[status] ?? "idle"}`} x={at - part} y={props.y} width={part} height={3} />
+      })}
+    </g>
+  )
+}
+
+function caption(node: StepNode, now: number): string {
+  if (node.group) {
+    return Object.entries(node.group.by_status)
+      .sort(([, a], [, b]) => b - a)
+      .slice(0, 2)
+      .map(([status, count]) => `${count.toLocaleString("en")} ${stepLook(status).label.toLowerCase()}`)
+      .join(", ")
+  }
+  if (node.paused && node.status !== "complete") return "paused"
+  switch (node.status) {
+    case "waiting_for_retry":
+      return `attempt ${node.attempts + 1} of ${node.maxAttempts} in ${countdown((node.runAt ?? now) - now)}`
+    case "error":
+      return node.error?.code ?? node.error?.type ?? "failed"
+    case "pending":
+      return node.parents.length ? `waits for ${node.parents.length} ${node.parents.length === 1 ? "step" : "steps"}` : "waits"
+    case "enqueued":
+      return node.noWorker ? "no worker" : node.runAt !== null && node.runAt > now ? `in ${countdown(node.runAt - now)}` : "ready"
+    case "waiting":
+      return node.waitsFor ? "waits for a task" : node.runAt !== null && node.runAt > now ? `sleeps, ${countdown(node.runAt - now)}` : "parked"
+    case "skipped":
+    case "cancelled":
+      return stepLook(node.status).label.toLowerCase()
+    default: {
+      const ran = duration(ranFor(node, now))
+      return node.attempts > 1 ? `${ran}, ${node.attempts} attempts` : ran
+    }
+  }
+}
+
+export function shorten(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 9)}…${text.slice(-8)}` : text
+}

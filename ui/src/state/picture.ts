@@ -1,0 +1,147 @@
+// The steps of a task as the three views show them: one by one, or many of one shape as one.
+import type { SnapshotAttempt, SnapshotError, SnapshotGroup, SnapshotView } from "../api/types.ts"
+
+export interface StepNode {
+  key: string
+  no: number
+  name: string
+  status: string
+  handler: string
+  attempts: number
+  maxAttempts: number
+  enqueued: number | null
+  runAt: number | null
+  claimed: number | null
+  settled: number | null
+  worker: string | null
+  error: SnapshotError | null
+  paused: boolean
+  noWorker: boolean
+  waitsFor: string | null
+  parents: string[]
+  children: string[]
+  /** Attempts that ended, oldest first. */
+  history: SnapshotAttempt[]
+  /** Set where the node stands for many steps. */
+  group: SnapshotGroup | null
+  memberOf: string | null
+}
+
+export interface Picture {
+  snapshot: SnapshotView
+  nodes: StepNode[]
+  byKey: Map<string, StepNode>
+  /** Pairs of positions in `nodes`. */
+  edges: number[]
+  /** Milliseconds from the task's creation to its end, or until now. */
+  end: number
+}
+
+export function pictureOf(snapshot: SnapshotView): Picture {
+  const nodes: StepNode[] = snapshot.no.map((no, at) => ({
+    key: snapshot.name[at]!,
+    no,
+    name: snapshot.name[at]!,
+    status: snapshot.status[at]!,
+    handler: snapshot.handlers[snapshot.handler[at]!] ?? "",
+    attempts: snapshot.attempts[at]!,
+    maxAttempts: snapshot.max_attempts[at]!,
+    enqueued: snapshot.enqueued[at]!,
+    runAt: snapshot.run_at[at]!,
+    claimed: snapshot.claimed[at]!,
+    settled: snapshot.settled[at]!,
+    worker: snapshot.worker[at] === null ? null : (snapshot.workers[snapshot.worker[at]!] ?? null),
+    error: snapshot.error[at] === null ? null : (snapshot.errors[snapshot.error[at]!] ?? null),
+    paused: snapshot.paused[at]!,
+    noWorker: snapshot.no_worker[at]!,
+    waitsFor: snapshot.waits_for[at]!,
+    parents: [],
+    children: [],
+    history: [],
+    group: null,
+    memberOf: snapshot.group[at]!,
+  }))
+  const byNo = new Map(nodes.map((node) => [node.no, node]))
+  for (const attempt of snapshot.history) byNo.get(attempt.no)?.history.push(attempt)
+
+  const listed = new Map<string, number>()
+  for (const group of snapshot.group) if (group) listed.set(group, (listed.get(group) ?? 0) + 1)
+  for (const group of snapshot.groups) {
+    if ((listed.get(group.id) ?? 0) < group.count) nodes.push(groupNode(group, listed.get(group.id) ?? 0))
+  }
+  nodes.sort((a, b) => a.no - b.no || (a.group ? 1 : -1))
+  const position = new Map(nodes.map((node, at) => [node, at]))
+  const edges: number[] = []
+  const link = (parent: StepNode, child: StepNode) => {
+    edges.push(position.get(parent)!, position.get(child)!)
+    parent.children.push(child.key)
+    child.parents.push(parent.key)
+  }
+  for (const [at, parents] of snapshot.parents.entries()) {
+    const child = byNo.get(snapshot.no[at]!)!
+    for (const no of parents) {
+      const parent = byNo.get(no)
+      if (parent) link(parent, child)
+    }
+  }
+  for (const node of nodes) {
+    if (!node.group) continue
+    for (const no of node.group.parents) if (byNo.has(no)) link(byNo.get(no)!, node)
+    for (const no of node.group.children) if (byNo.has(no)) link(node, byNo.get(no)!)
+  }
+  const ended = snapshot.task.ended_at
+  const end = ended ? Date.parse(ended) - Date.parse(snapshot.task.created_at) : snapshot.now
+  return { snapshot, nodes, byKey: new Map(nodes.map((node) => [node.key, node])), edges, end }
+}
+
+const WORST = ["error", "waiting_for_retry", "in_progress", "enqueued", "waiting", "pending", "cancelled", "skipped"]
+
+function groupNode(group: SnapshotGroup, listed: number): StepNode {
+  const status = WORST.find((one) => one !== "error" && one !== "waiting_for_retry" && group.by_status[one]) ?? "complete"
+  return {
+    key: group.id,
+    no: group.first,
+    name: `${group.label} × ${(group.count - listed).toLocaleString("en")}`,
+    status,
+    handler: group.handler,
+    attempts: 0,
+    maxAttempts: 0,
+    enqueued: null,
+    runAt: null,
+    claimed: group.claimed,
+    settled: group.settled,
+    worker: null,
+    error: null,
+    paused: false,
+    noWorker: false,
+    waitsFor: null,
+    parents: [],
+    children: [],
+    history: [],
+    group,
+    memberOf: null,
+  }
+}
+
+/** Seconds that a step ran, over all attempts; the one in progress until `now`. */
+export function ranFor(node: StepNode, now: number): number {
+  let ms = 0
+  for (const one of node.history) if (one.claimed !== null) ms += one.settled - one.claimed
+  if (node.status === "in_progress" && node.claimed !== null) ms += Math.max(0, now - node.claimed)
+  if (node.group && node.claimed !== null) ms = (node.settled ?? now) - node.claimed
+  return ms / 1000
+}
+
+/** The steps on the longest way to the end: from the last that ended back to the parent that ended last. */
+export function criticalPath(picture: Picture): Set<string> {
+  const path = new Set<string>()
+  const endOf = (node: StepNode) => node.settled ?? (node.claimed !== null ? Infinity : -1)
+  let at: StepNode | undefined = picture.nodes.filter((node) => endOf(node) >= 0).sort((a, b) => endOf(b) - endOf(a))[0]
+  while (at && !path.has(at.key)) {
+    path.add(at.key)
+    at = at.parents
+      .map((key) => picture.byKey.get(key)!)
+      .sort((a, b) => endOf(b) - endOf(a))[0]
+  }
+  return path
+}

@@ -1,0 +1,317 @@
+// The page of one task: what happens, why, and what can be done about it.
+import { useEffect, useMemo, useState } from "preact/hooks"
+import { get, now } from "../api/client.ts"
+import type { Reason, SnapshotView, TaskSummaryView } from "../api/types.ts"
+import { GraphView } from "../draw/graph.tsx"
+import { TimelineLegend, TimelineView } from "../draw/timeline.tsx"
+import { ActionDialog, type Action } from "../parts/action.tsx"
+import { Button, Copy, doneOf, Failed, Loading, Pill, plural, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
+import { Glyph, Icon } from "../parts/icons.tsx"
+import { Top } from "../parts/shell.tsx"
+import { StepTable } from "../parts/step_table.tsx"
+import { href, route, setQuery } from "../router.ts"
+import { cancelAction, isOpen, pauseAction, refusal, resolveTaskAction, retryTaskAction } from "../state/actions.ts"
+import { useTaskStream } from "../state/follow.ts"
+import { useKeys } from "../state/keys.ts"
+import { criticalPath, pictureOf, type Picture } from "../state/picture.ts"
+import { useResource } from "../state/resource.ts"
+import { ago, clock, countdown, duration, tick } from "../state/time.ts"
+import { taskLook, type Look } from "../status.ts"
+import { Drawer } from "./drawer.tsx"
+
+const VIEWS = ["both", "graph", "timeline", "table"] as const
+type ViewName = (typeof VIEWS)[number]
+const MANY = 300 // nodes above which the timeline alone is shown at first
+const EVERY = 2_000
+const EVERY_ENDED = 10_000
+
+export function TaskPage(props: { id: string }) {
+  const { id } = props
+  const { query } = route.value
+  const opened = query.getAll("open")
+  const [open, setOpen] = useState(true)
+  const key = `snapshot ${id} ${opened.join()}`
+  const resource = useResource(
+    key,
+    (signal) => get<SnapshotView>(`/v1/tasks/${id}/snapshot${opened.length ? `?${new URLSearchParams(opened.map((one) => ["open", one]))}` : ""}`, signal),
+    open ? EVERY : EVERY_ENDED,
+  )
+  const snapshot = resource.data
+  const picture = useMemo(() => (snapshot ? pictureOf(snapshot) : null), [snapshot])
+  useEffect(() => {
+    if (snapshot) setOpen(isOpen(snapshot.task))
+  }, [snapshot])
+  useTaskStream(id, snapshot !== null && isOpen(snapshot.task), resource.reload)
+  const [action, setAction] = useState<Action | null>(null)
+
+  if (!picture) {
+    return (
+      <>
+        <Top crumbs={[["Tasks", "/tasks"], [shortId(id), null]]} />
+        <div class="page">
+          {resource.problem ? <Failed problem={resource.problem} what="this task" reload={resource.reload} /> : <Loading what="the task" />}
+        </div>
+      </>
+    )
+  }
+  const { task } = picture.snapshot
+  return (
+    <>
+      <Top
+        crumbs={[
+          ["Tasks", "/tasks"],
+          [task.namespace, `/tasks?namespace=${task.namespace}`],
+          [task.name, `/tasks?namespace=${task.namespace}&name=${task.name}`],
+          [shortId(task.id), null],
+        ]}
+      />
+      <Head task={task} act={setAction} />
+      <Work picture={picture} stale={<Stale problem={resource.problem} reload={resource.reload} />} act={setAction} />
+      {action && (
+        <ActionDialog
+          action={action}
+          onClose={() => setAction(null)}
+          onDone={() => {
+            setAction(null)
+            resource.reload()
+          }}
+        />
+      )}
+    </>
+  )
+}
+
+function Head(props: { task: TaskSummaryView; act: (action: Action) => void }) {
+  const { task, act } = props
+  const look = taskLook(task)
+  const open = isOpen(task)
+  const paused = task.pauses.some((pause) => pause.kind === "task")
+  const permitted = (permission: string) => refusal(permission, task.namespace)
+  const retry = task.counts.error ? permitted("tasks:retry") : "no step has failed"
+  const resolve = task.status === "error" ? permitted("tasks:resolve") : "only a failed task can be resolved"
+  const cancel = open ? permitted("tasks:cancel") : "the task has ended"
+  useKeys({
+    c: () => cancel === null && act(cancelAction(task)),
+    e: () => retry === null && act(retryTaskAction(task)),
+    r: () => resolve === null && act(resolveTaskAction(task)),
+    y: () => void navigator.clipboard.writeText(location.href),
+  })
+  return (
+    <div class="hd">
+      <div class="l1">
+        <h1 class="ell" title={task.full_name}>{task.title ?? task.name} <span>{task.title ? `${task.name} ${task.version}` : task.version}</span></h1>
+        <Pill look={look} />
+        <div class="act">
+          {open ? (
+            <>
+              <Button icon="pause" disabledBecause={permitted("tasks:pause")} onClick={() => act(pauseAction(task))}>{paused ? "Resume" : "Pause"}</Button>
+              <Button icon="stop" title="c" disabledBecause={cancel} onClick={() => act(cancelAction(task))}>Cancel…</Button>
+            </>
+          ) : (
+            task.status === "error" && (
+              <>
+                <Button icon="retry" title="e" disabledBecause={retry} onClick={() => act(retryTaskAction(task))}>Retry…</Button>
+                <Button icon="ok" title="r" disabledBecause={resolve} onClick={() => act(resolveTaskAction(task))}>Resolve…</Button>
+              </>
+            )
+          )}
+        </div>
+      </div>
+      <div class="facts">
+        <span><Progress counts={task.counts} /><b>{doneOf(task.counts).toLocaleString("en")} of {totalOf(task.counts).toLocaleString("en")}</b> {totalOf(task.counts) === 1 ? "step" : "steps"}</span>
+        <span>Created <b><Time at={task.created_at} /></b>, {ago(task.created_at)}</span>
+        {task.created_by && <span>by <b>{task.created_by}</b></span>}
+        {task.correlation_id !== task.id && (
+          <a href={href(`/tasks?correlation_id=${encodeURIComponent(task.correlation_id)}`)}>Correlation <span class="mono">{task.correlation_id.length > 20 ? `${task.correlation_id.slice(0, 12)}…` : task.correlation_id}</span></a>
+        )}
+        {task.parent_id && <a href={href(`/tasks/${task.parent_id}`)}>Parent <span class="mono">{shortId(task.parent_id)}</span></a>}
+        {task.deadline && <Deadline at={task.deadline} open={open} />}
+        {task.tags.map((tag) => <a key={tag} class="chip" href={href(`/tasks?tag=${encodeURIComponent(tag)}`)}>{tag}</a>)}
+        <span class="mono muted id">{shortId(task.id)}… </span>
+        <Copy text={task.id} label="Copy the id" />
+      </div>
+    </div>
+  )
+}
+
+function Deadline(props: { at: string; open: boolean }) {
+  tick.value
+  const left = Date.parse(props.at) - now()
+  return <span>Deadline <b><Time at={props.at} /></b>{props.open && left > 0 && `, in ${countdown(left)}`}</span>
+}
+
+function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (action: Action) => void }) {
+  const { picture } = props
+  const { task } = picture.snapshot
+  const { query } = route.value
+  const asked = query.get("view")
+  const view: ViewName = VIEWS.find((one) => one === asked) ?? (picture.nodes.length > MANY ? "timeline" : "both")
+  const selected = query.get("step")
+  const node = selected ? (picture.byKey.get(selected) ?? null) : null
+  const [compress, setCompress] = useState(true)
+  const [wall, setWall] = useState(false)
+  const critical = useMemo(() => criticalPath(picture), [picture])
+  tick.value
+  const at = isOpen(task) ? now() - Date.parse(task.created_at) : picture.end
+
+  const select = (key: string | null) => setQuery({ step: key === selected ? null : key }, { replace: true })
+  const step = (by: number) => {
+    const from = picture.nodes.findIndex((one) => one.key === selected)
+    const next = picture.nodes[Math.min(Math.max(from + by, 0), picture.nodes.length - 1)]
+    if (next && next.key !== selected) select(next.key)
+  }
+  const show = (name: ViewName) => setQuery({ view: name }, { replace: true })
+  useKeys({
+    j: () => step(1),
+    k: () => step(-1),
+    "]": () => step(1),
+    "[": () => step(-1),
+    f: () => {
+      const failed = picture.nodes.filter((one) => one.status === "error")
+      const from = failed.findIndex((one) => one.key === selected)
+      const next = failed[(from + 1) % failed.length]
+      if (next && next.key !== selected) select(next.key)
+    },
+    ...Object.fromEntries(VIEWS.map((name, no) => [String(no + 1), () => show(name)])),
+    Escape: () => selected && select(selected),
+  })
+  const switcher = (
+    <div class="seg" role="group" aria-label="View">
+      {VIEWS.map((name, no) => (
+        <button type="button" key={name} aria-pressed={name === view} title={String(no + 1)} onClick={() => show(name)}>{name[0]!.toUpperCase() + name.slice(1)}</button>
+      ))}
+    </div>
+  )
+  const steps = picture.snapshot.task.counts
+  const graph = view === "both" || view === "graph"
+  const timeline = view === "both" || view === "timeline"
+  return (
+    <div class={`work${node ? " with-drawer" : ""}`}>
+      <div class={`left view-${view}`}>
+        {props.stale}
+        <WhyBanner picture={picture} act={props.act} />
+        {graph && (
+          <section class={`panel graph${view === "graph" ? " fill" : ""}`}>
+            <header>
+              <h2>Graph</h2>
+              <span class="muted ell">{plural(totalOf(steps), "step")}{picture.nodes.length !== totalOf(steps) ? `, ${plural(picture.nodes.length, "node")}` : ""}, critical path marked</span>
+              <span class="sp" />
+              {switcher}
+            </header>
+            <GraphView picture={picture} selected={selected} critical={critical} now={at} select={select} />
+          </section>
+        )}
+        {timeline && (
+          <section class="panel fill">
+            <header>
+              <h2>Timeline</h2>
+              <span class="muted ell">{duration(Math.max(0, at) / 1000)}{isOpen(task) ? " so far" : ""}</span>
+              <span class="sp" />
+              <Toggle on={compress} set={setCompress}>Compress idle time</Toggle>
+              <Toggle on={wall} set={setWall}>Wall clock</Toggle>
+              {!graph && switcher}
+            </header>
+            <TimelineView picture={picture} selected={selected} now={at} compress={compress} wall={wall} select={select} />
+            <TimelineLegend picture={picture} />
+          </section>
+        )}
+        {view === "table" && (
+          <section class="panel fill">
+            <header><h2>Steps</h2><span class="muted">{plural(totalOf(steps), "step")}</span><span class="sp" />{switcher}</header>
+            <StepTable picture={picture} selected={selected} now={at} select={select} />
+          </section>
+        )}
+        {picture.snapshot.child_tasks.length > 0 && <ChildTasks picture={picture} />}
+      </div>
+      {node && <Drawer picture={picture} node={node} now={at} act={props.act} close={() => select(node.key)} select={select} />}
+    </div>
+  )
+}
+
+function ChildTasks(props: { picture: Picture }) {
+  const children = props.picture.snapshot.child_tasks
+  return (
+    <section class="panel">
+      <header><h2>Child tasks</h2><span class="muted">{children.length}</span></header>
+      <ul class="rows">
+        {children.map((child) => {
+          const look = taskLook({ status: child.status, execution_status: "" })
+          return (
+            <li key={child.id}>
+              <Glyph look={look} title />
+              <a class="link ell" href={href(`/tasks/${child.id}`)}>{child.full_name}</a>
+              <span class="mono id">{shortId(child.id)}</span>
+            </li>
+          )
+        })}
+      </ul>
+    </section>
+  )
+}
+
+function Toggle(props: { on: boolean; set: (on: boolean) => void; children: string }) {
+  return (
+    <button type="button" class="tog" aria-pressed={props.on} onClick={() => props.set(!props.on)}>
+      <Icon name={props.on ? "ok" : "none"} />
+      <span>{props.children}</span>
+    </button>
+  )
+}
+
+const BANNERS: Record<string, Look> = {
+  failed: { label: "Failed", tone: "err", glyph: "error" },
+  paused: { label: "Paused", tone: "park", glyph: "waiting" },
+  no_worker: { label: "No worker", tone: "retry", glyph: "enqueued" },
+  retry_due: { label: "Waits for a retry", tone: "retry", glyph: "waiting_for_retry" },
+  scheduled: { label: "Starts later", tone: "idle", glyph: "waiting_for_retry" },
+  sleeping: { label: "Sleeps", tone: "park", glyph: "waiting_for_retry" },
+  waits_for_task: { label: "Waits for a task", tone: "park", glyph: "waiting" },
+  waiting: { label: "Parked", tone: "park", glyph: "waiting" },
+  ready: { label: "Ready", tone: "run", glyph: "enqueued" },
+}
+
+/** Above the views where a task is open and nothing of it runs, or where it failed. */
+function WhyBanner(props: { picture: Picture; act: (action: Action) => void }) {
+  const { task, mark } = props.picture.snapshot
+  const failed = task.status === "error"
+  const idle = isOpen(task) && task.counts.in_progress === 0
+  const [reasons, setReasons] = useState<{ id: string; reasons: Reason[] }>({ id: task.id, reasons: [] })
+  useEffect(() => {
+    if (!failed && !idle) return
+    const abort = new AbortController()
+    get<Reason[]>(`/v1/tasks/${task.id}/why`, abort.signal).then(
+      (reasons) => setReasons({ id: task.id, reasons }),
+      () => {},
+    )
+    return () => abort.abort()
+  }, [task.id, mark, failed, idle])
+  tick.value
+  const [first, ...others] = reasons.id === task.id ? reasons.reasons : []
+  const look = first && BANNERS[first.code]
+  if (!first || !look || (!failed && !idle)) return null
+  const [sentence, ...rest] = first.text.split(/(?<=\.) (?=[A-Z])/)
+  const left = first.until ? Date.parse(first.until) - now() : null
+  const more = others.filter((one) => one.blocking).length
+  const retry = refusal("tasks:retry", task.namespace)
+  const ownPause = task.pauses.find((pause) => pause.kind === "task")
+  return (
+    <div class={`why tone-${look.tone}`} role="status">
+      <Glyph look={look} />
+      <p>
+        <b>{sentence}</b>
+        <span>
+          {rest.length > 0 && `${rest.join(" ")} `}
+          {first.until && <>Due at {clock(first.until)}. </>}
+          {more > 0 && `${more === 1 ? "1 other reason" : `${more} other reasons`} besides. `}
+          {task.counts.pending > 0 && `${plural(task.counts.pending, "step")} ${task.counts.pending === 1 ? "waits" : "wait"} behind it.`}
+        </span>
+      </p>
+      {left !== null && left > 0 && <span class="count">{countdown(left)}</span>}
+      {first.code === "failed" && <Button kind="pri" icon="retry" disabledBecause={retry} onClick={() => props.act(retryTaskAction(task))}>Retry…</Button>}
+      {first.code === "paused" && ownPause && (
+        <Button kind="pri" disabledBecause={refusal("tasks:pause", task.namespace)} onClick={() => props.act(pauseAction(task))}>Resume…</Button>
+      )}
+      {first.task && <a class="btn" href={href(`/tasks/${first.task}`)}>Open that task</a>}
+    </div>
+  )
+}

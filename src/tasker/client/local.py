@@ -493,7 +493,7 @@ class LocalClient(LocalTeams, Client):
         if step is None:
             steps = loaded.described(await self.store.list_steps(task.id), now)
             return task_reasons(task, steps, now)
-        no = loaded.step_number(step)
+        no = await loaded.number_in_task(self.store, task.id, step)
         one = await self.store.list_steps(task.id, after=no - 1, limit=1)
         return [reason for each in loaded.described(one, now) for reason in step_reasons(each, now)]
 

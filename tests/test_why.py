@@ -120,6 +120,12 @@ def test_a_step_says_what_it_waits_for() -> None:
             None,
         ),
         (
+            step(StepStatus.WAITING, run_at=None, waits_until=LATER),
+            "sleeping",
+            "pay sleeps.",
+            LATER,
+        ),
+        (
             step(StepStatus.ERROR, attempts=3, error=error),
             "failed",
             "pay failed for good after 3 attempts. UNAVAILABLE: Service Unavailable",

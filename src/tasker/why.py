@@ -19,7 +19,7 @@ class Reason:
 
     code: str
     """`failed`, `paused`, `no_worker`, `retry_due`, `scheduled`, `ready`, `running`, `sleeping`,
-    `waits_for_task`, `waits_for_steps`, `ended`, `deadline`."""
+    `waits_for_task`, `waits_for_signal`, `waits_for_steps`, `waiting`, `ended`, `deadline`."""
 
     blocking: bool
     """Whether it keeps work from going on until something else happens."""
@@ -79,6 +79,7 @@ _ORDER = (
     "ready",
     "sleeping",
     "waits_for_task",
+    "waits_for_signal",
     "scheduled",
     "waiting",
 )
@@ -143,9 +144,20 @@ def _waiting(step: Step) -> Reason:
         return Reason(
             code="waits_for_task", blocking=True, text=text, step=step.name, task=step.waits_for
         )
-    if step.run_at is not None:
+    if step.waits:
+        names = _list_names(dict.fromkeys(wait.name for wait in step.waits))
+        text = f"{step.name} waits for {names}."
+        return Reason(
+            code="waits_for_signal",
+            blocking=True,
+            text=text,
+            step=step.name,
+            until=step.waits_until,
+        )
+    until = step.waits_until or step.run_at
+    if until is not None:
         text = f"{step.name} sleeps."
-        return Reason(code="sleeping", blocking=True, text=text, step=step.name, until=step.run_at)
+        return Reason(code="sleeping", blocking=True, text=text, step=step.name, until=until)
     return Reason(code="waiting", blocking=True, text=f"{step.name} is parked.", step=step.name)
 
 

@@ -266,6 +266,7 @@ const BANNERS: Record<string, Look> = {
   scheduled: { label: "Starts later", tone: "idle", glyph: "waiting_for_retry" },
   sleeping: { label: "Sleeps", tone: "park", glyph: "waiting_for_retry" },
   waits_for_task: { label: "Waits for a task", tone: "park", glyph: "waiting" },
+  waits_for_signal: { label: "Waits for a signal", tone: "park", glyph: "waiting" },
   waiting: { label: "Parked", tone: "park", glyph: "waiting" },
   ready: { label: "Ready", tone: "run", glyph: "enqueued" },
 }

@@ -12,6 +12,12 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 
 from tasker.testing.store_suite.analytics import TestBottlenecks, TestPerformance
 from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
+from tasker.testing.store_suite.arrivals import (
+    TestArrivals,
+    TestArrivalsTakenBack,
+    TestEagerRules,
+    TestEngineQueue,
+)
 from tasker.testing.store_suite.claims import TestClaims, TestFairShares
 from tasker.testing.store_suite.creation import (
     TestCallersTransaction,
@@ -75,6 +81,8 @@ __all__ = [
     "TestActs",
     "TestApiKeys",
     "TestApproval",
+    "TestArrivals",
+    "TestArrivalsTakenBack",
     "TestBottlenecks",
     "TestBroadcasts",
     "TestCallersTransaction",
@@ -90,6 +98,8 @@ __all__ = [
     "TestDeclaredSchedules",
     "TestDeliveries",
     "TestDurableCalls",
+    "TestEagerRules",
+    "TestEngineQueue",
     "TestFailedTasks",
     "TestFairShares",
     "TestFence",

@@ -1,0 +1,440 @@
+"""How steps arrive at their children: failures, skips, choices; and the queue of the engine."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tasker import codec
+from tasker.layout import ENGINE
+from tasker.model import (
+    AttemptOutcome,
+    Claim,
+    JsonText,
+    PauseTarget,
+    Settled,
+    StepStatus,
+    StepType,
+    TaskId,
+    TaskStatus,
+    Template,
+    Trigger,
+    completed,
+    failed,
+    handed_back,
+    released,
+    skipped,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ERROR,
+    ManualWorker,
+    StoreTests,
+    begin,
+    graph,
+    states_of,
+    steps_of,
+)
+
+REASON = JsonText('{"type":"Skipped","message":"all_success: it was not chosen"}')
+
+
+def ruled(template: Template, **rules: Trigger) -> Template:
+    """Give steps their trigger rules."""
+    return replace(
+        template,
+        steps=tuple(
+            replace(spec, trigger=rules.get(spec.name, spec.trigger)) for spec in template.steps
+        ),
+    )
+
+
+def allowing(template: Template, *names: str) -> Template:
+    """Let steps fail without consequence."""
+    return replace(
+        template,
+        steps=tuple(
+            replace(spec, allow_failure=spec.name in names or spec.allow_failure)
+            for spec in template.steps
+        ),
+    )
+
+
+def deciding() -> Template:
+    """route > a and b > end."""
+    template = graph("deciding", route="", a="route", b="route", end="a b")
+    return replace(
+        template,
+        steps=(replace(template.steps[0], type=StepType.DECISION), *template.steps[1:]),
+    )
+
+
+async def engine_of(store: Store) -> ManualWorker:
+    """A worker that serves only the queues of the engine."""
+    return await ManualWorker.hire(store, "engine", handlers={ENGINE})
+
+
+async def others_of(store: Store) -> ManualWorker:
+    """A worker that serves all queues but those of the engine."""
+    handlers = {queue.handler for queue in await store.queues()} - {ENGINE}
+    return await ManualWorker.hire(store, "others", handlers=handlers)
+
+
+async def claim_named(store: Store, hand: ManualWorker, task_id: TaskId) -> dict[str, Claim]:
+    """Claim what is due, by the names of the steps."""
+    names = {step.no: step.name for step in await store.list_steps(task_id)}
+    return {names[claim.no]: claim for claim in await hand.claim()}
+
+
+class TestArrivals(StoreTests):
+    """A step arrives at each of its children once."""
+
+    async def test_a_choice_leaves_the_other_children_to_the_engine(self, store: Store) -> None:
+        task_id = await begin(store, deciding())
+        others, engine = await others_of(store), await engine_of(store)
+        route = await others.claim_one()
+
+        await others.settle(completed(route, JsonText("{}"))._replace(choice=(3,)))
+
+        assert {"b"} == set(await claim_named(store, others, task_id))
+        assert {"a"} == set(await claim_named(store, engine, task_id))
+
+    async def test_a_choice_of_all_is_as_none(self, store: Store) -> None:
+        task_id = await begin(store, deciding())
+        others = await others_of(store)
+        route = await others.claim_one()
+
+        await others.settle(completed(route, JsonText("{}"))._replace(choice=(2, 3)))
+
+        assert {"a", "b"} == set(await claim_named(store, others, task_id))
+
+    async def test_a_choice_of_none_skips_to_the_end_of_the_task(self, store: Store) -> None:
+        """Sinks that are skipped are done."""
+        task_id = await begin(store, deciding())
+        others, engine = await others_of(store), await engine_of(store)
+        await others.settle(completed(await others.claim_one(), JsonText("{}"))._replace(choice=()))
+
+        while claims := await engine.claim():
+            await engine.settle(*(skipped(claim, REASON) for claim in claims))
+
+        assert {
+            "route": "complete",
+            "a": "skipped",
+            "b": "skipped",
+            "end": "skipped",
+        } == await states_of(store, task_id)
+        task = await store.get_task(task_id)
+        assert (TaskStatus.COMPLETE, None) == (task.status, task.error)
+        end = (await steps_of(store, task_id))["end"]
+        assert (None, None) == (end.result, end.error)
+        assert "all_success: it was not chosen" == end.skip_reason
+        assert AttemptOutcome.SKIPPED is (await store.history(task_id, no=4))[0].outcome
+
+    async def test_a_failure_arrives_where_the_rule_takes_it_into_account(
+        self, store: Store
+    ) -> None:
+        """The other children stay pending, and the task fails when nothing else can run."""
+        template = ruled(graph("graph", a="", b="a", c="a"), c=Trigger.ALL_DONE)
+        task_id = await begin(store, template)
+        others, engine = await others_of(store), await engine_of(store)
+
+        assert () == tuple((await others.fail(await others.claim_one())).ended)
+        claims = await claim_named(store, engine, task_id)
+        settled = await engine.complete(claims["c"])
+
+        assert {"c"} == set(claims)
+        assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
+        assert {"a": "error", "b": "pending", "c": "complete"} == await states_of(store, task_id)
+
+    async def test_a_failure_that_reaches_all_children_does_not_fail_the_task(
+        self, store: Store
+    ) -> None:
+        task_id = await begin(store, ruled(graph("graph", a="", b="a"), b=Trigger.ALL_FAILED))
+        hand = await ManualWorker.hire(store)
+
+        await hand.fail(await hand.claim_one())
+        settled = await hand.complete(await hand.claim_one())
+
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
+        task = await store.get_task(task_id)
+        assert (None, None, 1) == (task.error, task.failure, task.counts.error)
+
+    async def test_an_allowed_failure_of_the_last_step_ends_the_task(self, store: Store) -> None:
+        task_id = await begin(store, allowing(graph("graph", a="", b="a"), "b"))
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+
+        settled = await hand.fail(await hand.claim_one())
+
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
+        assert (None, None) == (
+            (await store.get_task(task_id)).result,
+            (await store.get_task(task_id)).failure,
+        )
+
+    async def test_only_failures_that_failed_the_task_are_named_by_it(self, store: Store) -> None:
+        template = allowing(graph("graph", a="", b="", c="a b"), "a")
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+
+        await hand.fail(*await hand.claim())
+
+        task = await store.get_task(task_id)
+        assert task.error is not None
+        assert ["b"] == task.error["steps"]
+        assert task.failure is not None
+        assert "b" == task.failure.step
+
+    async def test_parents_that_end_together_arrive_once_each(self, store: Store) -> None:
+        """One succeeds and one fails in one settlement."""
+        template = allowing(graph("graph", a="", b="", c="a b"), "a")
+        task_id = await begin(store, template)
+        others, engine = await others_of(store), await engine_of(store)
+        claims = await claim_named(store, others, task_id)
+
+        await others.settle(failed(claims["a"], ERROR), completed(claims["b"], JsonText("1")))
+
+        assert {"c"} == set(await claim_named(store, engine, task_id))
+
+    async def test_a_freed_step_of_the_engine_is_claimed_for_the_caller(self, store: Store) -> None:
+        template = allowing(graph("graph", a="", b="a"), "a")
+        await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+
+        settled = await hand.settle(failed(claim, ERROR), claim_up_to=5)
+
+        assert [2] == [freed.no for freed in settled.claims]
+
+
+class TestEagerRules(StoreTests):
+    """A step may be freed before all of its parents have ended."""
+
+    async def _settle(self, store: Store, hand: ManualWorker, *claims: Claim) -> Settled:
+        """Complete steps, each in a settlement of its own."""
+        settled = Settled((), (), ())
+        for claim in claims:
+            settled = await hand.complete(claim)
+        return settled
+
+    async def test_one_success_frees_the_step(self, store: Store) -> None:
+        """The first parent fails: nothing. The second succeeds: freed. The third: no effect."""
+        template = ruled(graph("graph", a="", b="", c="", d="a b c"), d=Trigger.ONE_SUCCESS)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+
+        await hand.fail(claims["a"])
+        assert [] == await hand.claim()
+        await hand.complete(claims["b"])
+        d = await hand.claim_one()
+        await hand.complete(claims["c"])
+        assert [] == await hand.claim()
+        settled = await hand.complete(d)
+
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
+
+    async def test_a_task_is_complete_only_when_all_steps_have_ended(self, store: Store) -> None:
+        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_DONE)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+
+        await hand.complete(claims["a"])
+        early = await hand.complete(await hand.claim_one())
+        late = await hand.complete(claims["b"])
+
+        assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
+
+    async def test_a_failure_frees_a_step_for_failures(self, store: Store) -> None:
+        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_FAILED)
+        task_id = await begin(store, template)
+        others, engine = await others_of(store), await engine_of(store)
+        claims = await claim_named(store, others, task_id)
+
+        await others.complete(claims["a"])
+        assert [] == await engine.claim()
+        await others.fail(claims["b"])
+
+        assert {"c"} == set(await claim_named(store, engine, task_id))
+
+    async def test_a_skip_frees_no_step_for_successes(self, store: Store) -> None:
+        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_SUCCESS)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+
+        await hand.settle(skipped(claims["a"], REASON))
+        assert [] == await hand.claim()
+        await hand.complete(claims["b"])
+
+        assert {"c"} == set(await claim_named(store, hand, task_id))
+
+    async def test_a_step_that_always_runs_waits_for_nothing(self, store: Store) -> None:
+        template = ruled(graph("graph", a="", b="a"), b=Trigger.ALWAYS)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+
+        assert {"a", "b"} == set(claims)
+        first = await hand.complete(claims["b"])
+        second = await hand.complete(claims["a"])
+
+        assert ([], 1) == (list(first.ended), len(second.ended))
+
+
+class TestArrivalsTakenBack(StoreTests):
+    """What an operator retries or resolves arrives again, and only once."""
+
+    async def _failed(self, store: Store) -> tuple[TaskId, ManualWorker, Claim]:
+        """a failed and has arrived at c, which waits for b too."""
+        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ALL_DONE)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+        await hand.fail(claims["a"])
+        assert 1 == (await steps_of(store, task_id))["c"].pending_parents
+        return task_id, hand, claims["b"]
+
+    async def test_a_retry_takes_the_failure_back(self, store: Store) -> None:
+        task_id, hand, b = await self._failed(store)
+
+        await store.retry_steps(task_id, ACT, steps=[1])
+        assert 2 == (await steps_of(store, task_id))["c"].pending_parents
+        await hand.complete(b)
+        a = await hand.claim_one()
+        await hand.complete(a)
+
+        assert {"c"} == set(await claim_named(store, hand, task_id))
+
+    async def test_a_resolution_takes_the_failure_back(self, store: Store) -> None:
+        task_id, hand, b = await self._failed(store)
+
+        await store.resolve_step(task_id, 1, None, ACT)
+        assert 1 == (await steps_of(store, task_id))["c"].pending_parents
+        await hand.complete(b)
+
+        assert {"c"} == set(await claim_named(store, hand, task_id))
+
+    async def test_a_retry_of_all_steps_leaves_failures_alone_that_were_taken_into_account(
+        self, store: Store
+    ) -> None:
+        template = allowing(graph("graph", a="", b=""), "a")
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        await hand.fail(*await hand.claim())
+        assert TaskStatus.ERROR is (await store.get_task(task_id)).status
+
+        await store.retry_steps(task_id, ACT)
+
+        assert {"a": "error", "b": "enqueued"} == await states_of(store, task_id)
+        settled = await hand.complete(await hand.claim_one())
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
+
+    async def test_an_allowed_failure_of_a_last_step_can_be_retried(self, store: Store) -> None:
+        """The task then waits for it again."""
+        template = allowing(graph("graph", a="", b=""), "a")
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+        await hand.fail(claims["a"])
+
+        await store.retry_steps(task_id, ACT, steps=[1])
+        early = await hand.complete(claims["b"])
+        late = await hand.complete(await hand.claim_one())
+
+        assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
+
+    async def test_a_child_that_was_freed_is_not_taken_back(self, store: Store) -> None:
+        template = ruled(graph("graph", a="", b="a"), b=Trigger.ALL_DONE)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        await hand.fail(await hand.claim_one())
+        b = await hand.claim_one()
+
+        await store.retry_steps(task_id, ACT, steps=[1])
+        first = await hand.complete(b)
+        await hand.complete(await hand.claim_one())
+
+        assert {"a": "complete", "b": "complete"} == await states_of(store, task_id)
+        assert [(task_id, TaskStatus.COMPLETE)] == list(first.ended)
+
+
+class TestEngineQueue(StoreTests):
+    """Steps about which the engine decides wait in one queue of their namespace."""
+
+    def _conditional(self) -> Template:
+        template = graph("conditional", a="", b="a")
+        a, b = template.steps
+        return replace(template, steps=(a, replace(b, when="input.x == 1")))
+
+    async def _engine_claim(
+        self, store: Store, **fields: object
+    ) -> tuple[TaskId, Sequence[ManualWorker], Claim]:
+        task_id = await begin(store, self._conditional(), **fields)
+        others, engine = await others_of(store), await engine_of(store)
+        await others.complete(await others.claim_one())
+        assert [] == await others.claim()
+        return task_id, (others, engine), await engine.claim_one()
+
+    async def test_a_step_with_a_condition_begins_there(self, store: Store) -> None:
+        """Handed back, it goes to the queue of its handler; the attempt does not count."""
+        task_id, (others, engine), claim = await self._engine_claim(store)
+
+        await engine.settle(handed_back(claim))
+
+        again = await others.claim_one()
+        assert (2, 1) == (again.attempt, again.counted_attempts)
+        assert AttemptOutcome.RELEASED is (await store.history(task_id, no=2))[0].outcome
+
+    async def test_a_release_at_shutdown_leaves_it_there(self, store: Store) -> None:
+        _, (others, engine), claim = await self._engine_claim(store)
+
+        await engine.settle(released(claim))
+
+        assert [] == await others.claim()
+        assert 2 == (await engine.claim_one()).no
+
+    async def test_it_keeps_its_priority(self, store: Store) -> None:
+        """In both queues."""
+        low = await begin(store, self._conditional(), priority=0)
+        high = await begin(store, self._conditional(), priority=4)
+        others, engine = await others_of(store), await engine_of(store)
+        await others.complete(*await others.claim())
+
+        claims = await engine.claim()
+        await engine.settle(*(handed_back(claim) for claim in reversed(claims)))
+
+        assert [high, low] == [claim.task_id for claim in claims]
+        assert [high, low] == [claim.task_id for claim in await others.claim()]
+
+    async def test_a_paused_task_stays_paused(self, store: Store) -> None:
+        """A step that is handed back, or reached without success, is not claimed."""
+        task_id, (others, engine), claim = await self._engine_claim(store)
+        await store.pause(PauseTarget.of_task(task_id), ACT)
+
+        await engine.settle(handed_back(claim))
+        assert [] == await others.claim()
+        assert [] == await engine.claim()
+        await store.resume(PauseTarget.of_task(task_id), ACT)
+
+        assert 2 == (await others.claim_one()).no
+
+    async def test_a_plain_template_makes_no_queue_for_the_engine(self, store: Store) -> None:
+        await begin(store, graph("graph", a=""))
+
+        assert ENGINE not in {queue.handler for queue in await store.queues()}
+
+    async def test_how_parents_ended_is_read_with_their_results(self, store: Store) -> None:
+        template = allowing(graph("graph", a="", b="", c="", d="a b c"), "a")
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+        await hand.fail(claims["a"])
+        await hand.settle(skipped(claims["b"], REASON))
+
+        rows = {row.no: row for row in await store.load_results({task_id: [1, 2, 3]})}
+
+        assert {1, 2} == set(rows)
+        assert StepStatus.ERROR == list(StepStatus)[rows[1].state]
+        assert codec.loads(ERROR) == codec.loads(rows[1].error or "null")
+        assert StepStatus.SKIPPED == list(StepStatus)[rows[2].state]

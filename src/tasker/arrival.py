@@ -46,13 +46,14 @@ def edges_of(graph: Graph, no: int) -> Edges:
     children: list[int] = []
     on_error: list[int] = []
     open_end = False
+    tolerated = graph.layout.tolerates_failures(no)
     for child in graph.children[no]:
         trigger = Trigger.ALL_SUCCESS if child == TASK_NODE else graph.specs[child - 1].trigger
         open_end |= trigger is Trigger.ALWAYS or trigger in EAGER_TRIGGERS
         parents = len(graph.parents[child])
         if trigger is not Trigger.ALWAYS:
             children += [child] * (parents if _is_freed_by(trigger, success=True) else 1)
-        if spec.allow_failure:
+        if spec.allow_failure or tolerated:
             at_once = any(_is_freed_by(trigger, success=success) for success in (True, False))
             on_error += [child] * (parents if at_once else 1)
         elif trigger in FAILURE_TRIGGERS:
@@ -87,8 +88,10 @@ def conditional_steps(graph: Graph) -> frozenset[int]:
             spec.when is not None
             or spec.trigger is not Trigger.ALL_SUCCESS
             or any(
-                parent in conditional or _may_miss(graph.specs[parent - 1])
-                for parent in graph.parents[no]
+                parent in conditional
+                or _may_miss(graph.specs[parent - 1])
+                or (graph.layout.tolerates_failures(parent) and graph.layout.scope(no))
+                for parent in graph.awaited(no)
             )
         ):
             conditional.add(no)
@@ -120,6 +123,8 @@ def first_queue(template: Template, spec: StepSpec) -> FirstQueue:
 
 def own_queue(template: Template, spec: StepSpec) -> FirstQueue:
     """Return the queue of a step's handler."""
+    if spec.handler == ENGINE:
+        return ENGINE_QUEUE
     return FirstQueue(spec.handler, str(spec.requirement), bool(template.limits_of(spec)))
 
 

@@ -511,6 +511,10 @@ class ParkedForTime(StepParked):
         self.seconds = seconds
 
 
+class HandedBack(StepParked):
+    """The step returns to its queue with its checkpoint."""
+
+
 class StepError(Exception):
     """Base class of exceptions that handlers raise to steer their step.
 

@@ -29,12 +29,16 @@ class Graph:
                 self.parents[no] = self.parents[no] or (body.spawner,)
 
     def pending_parents(self, no: int) -> int:
-        """Return the number of steps that step `no` waits for when it is made.
+        """Return the number of steps that step `no` waits for when it is made."""
+        return len(self.awaited(no))
+
+    def awaited(self, no: int) -> tuple[int, ...]:
+        """Return the parents that a step waits for when it is made.
 
         The first steps of a body are made when their spawner runs, so they wait for none.
         """
-        scope = self.layout.scope(no)
-        return 0 if scope and self.parents[no] == (scope,) else len(self.parents[no])
+        parents = self.parents[no]
+        return () if parents and parents == (self.layout.scopes.get(no),) else parents
 
     @cached_property
     def children(self) -> list[tuple[int, ...]]:

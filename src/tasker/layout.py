@@ -6,20 +6,22 @@ at run time, once for each instance. The body of a loop ends with a *check* that
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasker.model import (
     Batch,
     Collect,
+    FailurePolicy,
     Map,
     OnFailure,
     Repeat,
     Retry,
     Spawning,
     StepSpec,
+    Trigger,
 )
 
 ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
@@ -50,6 +52,11 @@ class Body(NamedTuple):
         return range(self.first, self.first + self.size)
 
     @property
+    def tolerates_failures(self) -> bool:
+        """Whether the join decides about failed instances, instead of the task failing."""
+        return self.spec.on_failure.policy is FailurePolicy.CONTINUE or self.spec.allow_failure
+
+    @property
     def check(self) -> int | None:
         """The node that ends each iteration of a loop."""
         return self.first + self.size - 1 if isinstance(self.spawning, Repeat) else None
@@ -72,6 +79,16 @@ class Layout:
     def joins(self) -> Mapping[int, Body]:
         """Bodies by the number of their join."""
         return {body.join: body for body in self.bodies.values()}
+
+    def tolerates_failures(self, no: int) -> bool:
+        """Return whether a failure of node `no` counts in its join, instead of failing its task."""
+        scope = self.scopes.get(no)
+        return scope is not None and self.bodies[scope].tolerates_failures
+
+    def declared_name(self, no: int) -> str:
+        """Return the name under which a node is declared; that of a spawner is its step's."""
+        body = self.bodies.get(no)
+        return self.specs[no - 1].name if body is None else body.spec.name
 
     def scope(self, no: int) -> int:
         """Return the spawner whose body node `no` is part of, or 0."""
@@ -105,7 +122,7 @@ class Layout:
             self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
 
     def _append(self, specs: list[StepSpec], spec: StepSpec, scope: int, path: str) -> int:
-        specs.append(spec)
+        specs.append(replace(spec, limits=()) if scope and spec.limits != () else spec)
         no = len(specs)
         if scope:
             owner = self.bodies[scope].spec.name
@@ -113,6 +130,25 @@ class Layout:
             self.scopes[no] = scope
             self.labels[no] = f"{path}.{plain}" if plain else path
         return no
+
+
+def fill_label(label: str, instances: Iterable[int]) -> str:
+    """Return the name of a step: a node's label with the numbers of its instances."""
+    for instance in instances:
+        label = label.replace("[]", f"[{instance}]", 1)
+    return label
+
+
+def item_names(spawning: Spawning | None) -> tuple[str, ...]:
+    """Return the names by which a body reads what its instance is given."""
+    match spawning:
+        case Map(item=item):
+            return (item,)
+        case Batch():
+            return ("cursor",)
+        case Repeat():
+            return ("iteration",)
+    return ()
 
 
 def steps_with_handlers(steps: Sequence[StepSpec]) -> Sequence[StepSpec]:
@@ -143,24 +179,33 @@ def place_of(layout: Layout, name: str) -> Place | None:
 
 def _spawner_of(spec: StepSpec) -> StepSpec:
     kind = {Map: "map", Batch: "batch", Repeat: "repeat"}[type(spec.spawning)]
-    return StepSpec(
-        name=f"{spec.name}.{kind}",
-        description=spec.description,
-        callable=ENGINE,
-        method=EngineCall.SPAWN,
-        dependencies=spec.dependencies,
-        retry=_ENGINE_RETRY,
+    return _engine_step(
+        replace(spec, name=f"{spec.name}.{kind}"), EngineCall.SPAWN, spawning=spec.spawning
     )
 
 
 def _join_of(spec: StepSpec) -> StepSpec:
+    name = spec.name if spec.reduce is None else f"{spec.name}.join"
+    awaited = (_spawner_of(spec).name,)
+    return _engine_step(
+        StepSpec(name=name, description=spec.description, dependencies=awaited),
+        EngineCall.JOIN,
+        allow_failure=spec.allow_failure and spec.reduce is None,
+    )
+
+
+def _engine_step(spec: StepSpec, call: EngineCall, **fields: Any) -> StepSpec:
+    """Return a step of the engine; of `spec` it has what decides whether and when it runs."""
     return StepSpec(
-        name=spec.name if spec.reduce is None else f"{spec.name}.join",
+        name=spec.name,
         description=spec.description,
+        dependencies=spec.dependencies,
+        when=spec.when,
+        trigger=spec.trigger,
         callable=ENGINE,
-        method=EngineCall.JOIN,
-        dependencies=(_spawner_of(spec).name,),
+        method=call,
         retry=_ENGINE_RETRY,
+        **fields,
     )
 
 
@@ -171,6 +216,8 @@ def _reducer_of(spec: StepSpec) -> StepSpec:
         callable=spec.reduce,
         method=None,
         dependencies=(_join_of(spec).name,),
+        when=None,
+        trigger=Trigger.ALL_SUCCESS,
         spawning=None,
         steps=(),
         collect=Collect.LIST,
@@ -186,6 +233,9 @@ def _instance_of(spec: StepSpec) -> StepSpec:
         name=f"{spec.name}[]",
         callable=spec.handler,
         dependencies=(),
+        when=None,
+        trigger=Trigger.ALL_SUCCESS,
+        allow_failure=False,
         spawning=None,
         collect=Collect.LIST,
         reduce=None,
@@ -195,10 +245,6 @@ def _instance_of(spec: StepSpec) -> StepSpec:
 
 def _check_of(spec: StepSpec, body: Sequence[StepSpec]) -> StepSpec:
     awaited = {name for step in body for name in step.dependencies}
-    return StepSpec(
-        name=f"{spec.name}.until",
-        callable=ENGINE,
-        method=EngineCall.CHECK,
-        dependencies=tuple(step.name for step in body if step.name not in awaited),
-        retry=_ENGINE_RETRY,
-    )
+    last = tuple(step.name for step in body if step.name not in awaited)
+    step = StepSpec(name=f"{spec.name}.until", dependencies=last)
+    return _engine_step(step, EngineCall.CHECK, spawning=spec.spawning)

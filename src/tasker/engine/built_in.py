@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 
+from tasker.engine import spawning
 from tasker.engine.engine_steps import BuiltIn, EnginePlan
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.layout import EngineCall
 from tasker.model import StepSpec
 
-BUILT_IN: Mapping[str, BuiltIn] = {}
+BUILT_IN: Mapping[str, BuiltIn] = {
+    EngineCall.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
+    EngineCall.CHECK: BuiltIn(spawning.check, spawning.expressions),
+    EngineCall.JOIN: BuiltIn(spawning.join),
+}
 """By the step's `method`, an `EngineCall`."""
 
 

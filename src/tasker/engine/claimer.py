@@ -313,15 +313,21 @@ class Claimer:
             await self._release(claims)
             return
         for claim in claims:
-            task = tasks.get(claim.task_id)
+            task = tasks.get(claim.key)
             if task is not None and claim.key in valid:  # None: pruned meanwhile
                 self._executor.start(claim, task)
         self._watch_waiting()
 
-    async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[TaskId, CachedTask]:
+    async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[AttemptKey, CachedTask]:
         while True:
             try:
-                return await self._cache.fetch(claims)
+                tasks = await self._cache.fetch(claims)
+                instances = await self._cache.fetch_instances(claims, tasks)
+                return {
+                    claim.key: instances.get(claim.key, tasks[claim.task_id])
+                    for claim in claims
+                    if claim.task_id in tasks
+                }
             except StoreUnavailable:
                 await self.recover()
             except TaskerError as error:
@@ -329,9 +335,8 @@ class Claimer:
                     await self._postpone_unreadable_task(claims[0], error)
                     return {}
                 half = len(claims) // 2
-                tasks = dict(await self._fetch_known(claims[:half]))
-                tasks.update(await self._fetch_known(claims[half:]))
-                return tasks
+                first = await self._fetch_known(claims[:half])
+                return {**first, **await self._fetch_known(claims[half:])}
 
     async def _postpone_unreadable_task(self, claim: Claim, error: TaskerError) -> None:
         """Leave a task that cannot be read here to others, or to a later release."""

@@ -30,14 +30,14 @@ class Condition:
     """
 
     def __init__(self, graph: Graph, no: int) -> None:
-        self._name = graph.names[no - 1]
+        self._name = graph.layout.declared_name(no)
         self._spec = graph.specs[no - 1]
-        self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.parents[no]]
+        self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited(no)]
         self._when = None if self._spec.when is None else compile_expression(self._spec.when)
         self.needs = results_read(self._when.paths if self._when else (), graph)
         """Mask of the steps whose states and results it reads."""
 
-        for parent in graph.parents[no]:
+        for parent in graph.awaited(no):
             self.needs |= 1 << parent
 
     def decide(self, claim: Claim, task: "CachedTask") -> Outcome | None:
@@ -83,7 +83,9 @@ class Choice:
         self._no = no
         self._spec = graph.specs[no - 1]
         self._children = {
-            graph.names[child - 1]: child for child in graph.children[no] if child != TASK_NODE
+            graph.layout.declared_name(child): child
+            for child in graph.children[no]
+            if child != TASK_NODE
         }
 
     def read(self, claim: Claim, result: JsonText) -> tuple[int, ...]:

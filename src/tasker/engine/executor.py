@@ -20,6 +20,7 @@ from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import (
+    HandedBack,
     HandlerNotFound,
     InvalidInput,
     Misuse,
@@ -130,12 +131,14 @@ class Executor:
         return {*self.running, *(claim.key for claim, _ in self._waiting)}
 
     def _start_attempt(self, claim: Claim, task: CachedTask) -> None:
-        spec = task.compiled.spec(claim.no)
-        plan = task.compiled.plan(claim.no)
+        node = claim.no if task.instance is None else task.instance.node
+        spec = task.compiled.spec(node)
+        plan = task.compiled.plan(node)
         if isinstance(plan, EnginePlan):
             attempt: LiveAttempt = EngineAttempt(claim, task, spec, self._engine)
         else:
             attempt = LiveAttempt(claim, task.input, task.results, self._services)
+        attempt.instance = task.instance
         running = Running(claim, task, spec, attempt)
         self.running[running.key] = running
         self._slots.take()
@@ -160,7 +163,7 @@ class Executor:
 
     def _decide(self, running: Running, plan: Plan | EnginePlan | Misuse) -> bool:
         """End the attempt of a step that does not run, or not here; return whether it did."""
-        condition = (running.task.compiled.conditions or {}).get(running.claim.no)
+        condition = (running.task.compiled.conditions or {}).get(running.node)
         if condition is None:
             return False
         try:
@@ -231,7 +234,7 @@ class Executor:
         """Return the outcome of an attempt with a result; that of a decision makes a choice."""
         outcome = completed(running.claim, text)
         choices = running.task.compiled.choices
-        if choices is None or (choice := choices.get(running.claim.no)) is None:
+        if choices is None or (choice := choices.get(running.node)) is None:
             return outcome
         try:
             return outcome._replace(choice=choice.read(running.claim, text))
@@ -251,7 +254,9 @@ class Executor:
 
     def _park(self, running: Running, parked: StepParked) -> None:
         """End an attempt whose step waits."""
-        if isinstance(parked, ParkedForTime):
+        if isinstance(parked, HandedBack):
+            self._settle(running, released(running.claim))
+        elif isinstance(parked, ParkedForTime):
             self._settle(running, slept(running.claim, parked.seconds))
         else:
             self._mark_over(running)

@@ -198,7 +198,10 @@ class ProcessRunner:
             slot = self._reserve_heartbeat_slot(running)
             future = pool.schedule(
                 run_in_subprocess,
-                args=[plan.packed, running.claim, running.task.input, needed, limit, slot],
+                args=[
+                    *(plan.packed, running.claim, running.task.input, needed, limit, slot),
+                    running.task.instance,
+                ],
                 timeout=timeout + 1 if timeout else None,
             )
         except Exception as error:  # the handler cannot be sent, or no process can be started
@@ -272,7 +275,7 @@ def _span_of(running: Running) -> AttemptSpan:
     return AttemptSpan(
         claim.task_id,
         running.task.compiled.template.key,
-        running.spec.name,
+        running.name,
         claim.attempt,
         task.correlation_id,
         task.trace,

@@ -52,12 +52,29 @@ class Running:
         self.watch: asyncio.TimerHandle | None = None  #: timer of the step's `heartbeat_timeout`
         self.over = False  #: the outcome is decided; the attempt only occupies its slot
 
+    @property
+    def name(self) -> str:
+        """The name of the step; of an instance with its number."""
+        instance = self.task.instance
+        return self.spec.name if instance is None else instance.name
+
+    @property
+    def fan_out(self) -> int:
+        """Number of steps that wait for its step."""
+        return self.task.compiled.fan_out[self.node]
+
+    @property
+    def node(self) -> int:
+        """The template's node that its step is."""
+        instance = self.task.instance
+        return self.claim.no if instance is None else instance.node
+
     def log_fields(self) -> dict[str, Any]:
         """Return the fields that identify the attempt in events and log records."""
         return {
             "task_id": self.claim.task_id,
             "template": self.task.compiled.template.key,
-            "step": self.spec.name,
+            "step": self.name,
             "attempt": self.claim.attempt,
             "correlation_id": self.task.input.correlation_id,
         }

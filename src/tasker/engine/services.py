@@ -10,7 +10,7 @@ from tasker.durable import DurableCall, NewCall
 from tasker.engine.call_recorder import CallRecorder
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
-from tasker.model import JsonText
+from tasker.model import JsonText, NewInstances, Spawn, Spawned, StepResult
 from tasker.store.protocol import Store
 from tasker.waits import NewWait
 
@@ -58,6 +58,20 @@ class HandlerServices:
 
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return await self._store.receive(attempt.claim, wait)
+
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+        spawned = await self._store.spawn(attempt.claim, new)
+        if spawned is None:
+            raise AttemptCancelled(
+                "no instances were added: another attempt has taken over the step"
+            )
+        return spawned
+
+    async def spawns(self, attempt: LiveAttempt, join_no: int) -> Sequence[Spawn]:
+        return await self._store.spawns(attempt.claim.task_id, join_no)
+
+    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> Sequence[StepResult]:
+        return await self._store.load_results({attempt.claim.task_id: nos})
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

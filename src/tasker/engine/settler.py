@@ -292,7 +292,7 @@ def _events_of(batch: Sequence[Finished]) -> list[NewEvent]:
 def _steps_to_free(batch: Sequence[Finished]) -> int:
     """Return how many steps a settlement may free."""
     return sum(
-        finished.running.task.compiled.fan_out[finished.outcome.no]
+        finished.running.fan_out
         for finished in batch
         if finished.outcome.outcome == OutcomeCode.COMPLETE
     )

@@ -1,11 +1,12 @@
 """Caches templates, task inputs and results, to avoid reading them again."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
 
+from tasker import codec
 from tasker.arrival import conditional_steps
 from tasker.bounded_cache import BoundedCache
 from tasker.engine.built_in import built_in_plan
@@ -14,14 +15,18 @@ from tasker.engine.engine_steps import EnginePlan, ParentState, read_names
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph, step_numbers
 from tasker.handlers import Handlers, Plan
-from tasker.layout import ENGINE
+from tasker.handlers.instances import InstanceInput
+from tasker.layout import ENGINE, fill_label, item_names
 from tasker.model import (
     STEP_STATUSES,
     TASK_NODE,
+    AttemptKey,
     Claim,
     Code,
     Durability,
+    Instance,
     JsonText,
+    StepResult,
     StepSpec,
     StepStatus,
     TaskId,
@@ -66,6 +71,10 @@ class CompiledTemplate:
     def spec(self, no: int) -> StepSpec:
         return self.graph.specs[no - 1]
 
+    def is_instance(self, no: int) -> bool:
+        """Return whether a task's step was made at run time: no node has its number."""
+        return no > len(self.graph.specs)
+
     def plan(self, no: int) -> Plan | EnginePlan | Misuse:
         """Return the plan for calling a step's handler, or the reason why it cannot be called."""
         plan = self._plans.get(no)
@@ -103,6 +112,9 @@ class CachedTask:
     """A task's context and the cached results of its steps."""
 
     __slots__ = ("__weakref__", "compiled", "input", "known", "missed", "results", "size")
+
+    instance: InstanceInput | None = None
+    """What an instance is given; None: the attempt's step is one of the template."""
 
     def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task
@@ -153,6 +165,21 @@ class CachedTask:
         return copy
 
 
+class CachedInstance(CachedTask):
+    """A task as the attempt of one instance sees it: with the results of that instance."""
+
+    __slots__ = ("instance",)
+
+    def __init__(self, task: CachedTask, instance: InstanceInput) -> None:
+        super().__init__(task.input, task.compiled)
+        self.instance = instance
+
+    def names(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
+        items = self.instance.items.items() if self.instance else ()
+        given = {name: codec.loads(text) for name, text in items}
+        return super().names(paths, **given, **others)
+
+
 class TaskCache:
     """Caches tasks, up to a total number of bytes.
 
@@ -189,6 +216,8 @@ class TaskCache:
             task = self._keep_part(claim)
             if task is None:
                 return None
+        if task.compiled.is_instance(claim.no):
+            return None
         if task.compiled.needs(claim.no) & ~task.known:
             return None
         return task
@@ -212,20 +241,72 @@ class TaskCache:
         missing: dict[TaskId, int] = {}
         for claim in claims:
             task = tasks.get(claim.task_id)
-            if task is not None:
+            if task is not None and not task.compiled.is_instance(claim.no):
                 mask = task.compiled.needs(claim.no) & ~task.known
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
         wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
-                if row.state in (Code.ERROR, Code.SKIPPED):
-                    state = ParentState(STEP_STATUSES[row.state], None, row.error)
-                    tasks[row.task_id].note_missed(row.no, state)
-                else:
-                    tasks[row.task_id].missed.pop(row.no, None)
-                    self._add_result(tasks[row.task_id], row.no, row.result)
+                self._note(tasks[row.task_id], row)
         self._shrink()
         return tasks
+
+    def _note(self, task: CachedTask, row: StepResult) -> None:
+        """Store how a step of the template ended."""
+        size = task.size
+        _note_result(task, row.no, row)
+        if self._tasks.get(task.input.task_id) is task:
+            self._size += task.size - size
+
+    async def fetch_instances(
+        self, claims: Sequence[Claim], tasks: Mapping[TaskId, CachedTask]
+    ) -> dict[AttemptKey, CachedTask]:
+        """Return the tasks of those claims that are of steps made at run time.
+
+        Args:
+            claims: Claims of any steps.
+            tasks: The tasks that `fetch` returned for them.
+        """
+        made = [
+            claim
+            for claim in claims
+            if (task := tasks.get(claim.task_id)) and task.compiled.is_instance(claim.no)
+        ]
+        if not made:
+            return {}
+        rows = {
+            (row.task_id, row.no): row for row in await self._store.load_instances(_numbers(made))
+        }
+        found = [
+            (claim, tasks[claim.task_id], _instance_input(claim, tasks[claim.task_id], rows))
+            for claim in made
+            if (claim.task_id, claim.no) in rows
+        ]
+        wanted: dict[TaskId, set[int]] = {}
+        for claim, task, instance in found:
+            for node, no in _needed(task.compiled, instance):
+                if node != no or not task.known >> no & 1:
+                    wanted.setdefault(claim.task_id, set()).add(no)
+        results: dict[tuple[TaskId, int], StepResult] = {}
+        if wanted:
+            numbers = {task_id: sorted(nos) for task_id, nos in wanted.items()}
+            for row in await self._store.load_results(numbers):
+                results[row.task_id, row.no] = row
+                if not tasks[row.task_id].compiled.is_instance(row.no):
+                    self._note(tasks[row.task_id], row)
+        views: dict[AttemptKey, CachedTask] = {}
+        for claim, task, instance in found:
+            views[claim.key] = view = CachedInstance(task, instance)
+            for node, no in _needed(task.compiled, instance):
+                ended = results.get((claim.task_id, no))
+                if ended is not None:
+                    _note_result(view, node, ended)
+                elif node == no and task.known >> no & 1:
+                    view.add_result(node, task.results.get(no))
+                    if no in task.missed:
+                        view.missed[node] = task.missed[no]
+        self._shrink()
+        return views
 
     async def _fetch_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
         tasks = {task_id: task for task_id in ids if (task := self._find(task_id))}
@@ -260,7 +341,7 @@ class TaskCache:
     def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Store a result that later steps may need."""
         task = self._find(task_id)
-        if task is None:
+        if task is None or task.compiled.is_instance(no):
             return
         self._add_result(task, no, result)
         if result is not None and len(result) > self._limit // _SHARE:
@@ -308,3 +389,54 @@ class TaskCache:
             task_id, oldest = self._tasks.popitem(last=False)
             self._size -= oldest.size
             self._removed[task_id] = oldest
+
+
+def _numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
+    """Return the numbers of claimed steps, by task."""
+    numbers: dict[TaskId, list[int]] = {}
+    for claim in claims:
+        numbers.setdefault(claim.task_id, []).append(claim.no)
+    return numbers
+
+
+def _instance_input(
+    claim: Claim, task: CachedTask, rows: Mapping[tuple[TaskId, int], Instance]
+) -> InstanceInput:
+    """Return what a claimed instance is given, with what those around it are given."""
+    layout = task.compiled.graph.layout
+    own = rows[claim.task_id, claim.no]
+    items: dict[str, JsonText] = {}
+    offsets: dict[int, int] = {}
+    numbers: list[int] = []
+    here: Instance | None = own
+    while here is not None:
+        scope = layout.scope(here.template_node)
+        for name in item_names(layout.bodies[scope].spawning):
+            items.setdefault(name, here.item or JsonText("null"))
+        offsets[scope] = here.no - here.template_node
+        numbers.insert(0, here.instance)
+        here = rows.get((claim.task_id, here.spawned_by))
+    return InstanceInput(
+        fill_label(layout.label(own.template_node), numbers),
+        own.template_node,
+        own.no,
+        own.spawned_by,
+        own.instance,
+        items,
+        offsets,
+    )
+
+
+def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
+    """Store how a step ended that is node `node` of the template."""
+    if row.state in (Code.ERROR, Code.SKIPPED):
+        task.note_missed(node, ParentState(STEP_STATUSES[row.state], None, row.error))
+    else:
+        task.missed.pop(node, None)
+        task.add_result(node, row.result)
+
+
+def _needed(compiled: CompiledTemplate, instance: InstanceInput) -> Iterator[tuple[int, int]]:
+    """Yield the nodes whose results are read for an instance, and the numbers of their steps."""
+    for node in step_numbers(compiled.needs(instance.node)):
+        yield node, instance.number(node, compiled.graph.layout.scope(node))

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from tasker.clock import Clock
 from tasker.durable import DurableCall, NewCall
 from tasker.graph import Graph, step_numbers
-from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
+from tasker.handlers.instances import NO_SURROUNDINGS, InstanceInput, Surroundings
+from tasker.model import (
+    Claim,
+    JsonText,
+    NewInstances,
+    Spawn,
+    Spawned,
+    StepResult,
+    StepSpec,
+    TaskInput,
+    TemplateName,
+)
 from tasker.waits import NewWait
 
 if TYPE_CHECKING:
@@ -61,6 +72,24 @@ class Services(Protocol):
         """Record what arrived first for a wait; None: nothing has arrived."""
         ...
 
+    async def spawn(self, attempt: "LiveAttempt", new: NewInstances) -> Spawned:
+        """Insert instances of a step.
+
+        Raises:
+            AttemptCancelled: The attempt no longer holds its claim.
+        """
+        ...
+
+    async def spawns(self, attempt: "LiveAttempt", join_no: int) -> Sequence[Spawn]:
+        """Return the spawns of one of the task's joins."""
+        ...
+
+    async def load_results(
+        self, attempt: "LiveAttempt", nos: Sequence[int]
+    ) -> Sequence[StepResult]:
+        """Return the results of those of the task's steps that are done."""
+        ...
+
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of these services, and block the calling thread until its end."""
         ...
@@ -77,7 +106,15 @@ class LiveAttempt:
         services: Services of the worker.
     """
 
-    __slots__ = ("cancelled", "claim", "last_heartbeat", "results", "services", "task")
+    __slots__ = (
+        "cancelled",
+        "claim",
+        "instance",
+        "last_heartbeat",
+        "results",
+        "services",
+        "task",
+    )
 
     last_heartbeat: float  #: monotonic time; unset until the first heartbeat
 
@@ -92,6 +129,9 @@ class LiveAttempt:
         self.task = task
         self.results = results
         self.services = services
+        self.instance: InstanceInput | None = None
+        """What an instance of a step is given; None for a step of the template."""
+
         self.cancelled = ""
         """Reason why the attempt must stop, set by the engine; "" while it may continue."""
 
@@ -167,6 +207,7 @@ class StepFacts(NamedTuple):
     config: JsonText  #: `spec.config` as JSON, so that each attempt gets its own copy
     logger: str  #: name of the logger: the handler's module
     blocking: bool  #: whether the handler is sync, and so runs in a thread
+    around: Surroundings = NO_SURROUNDINGS
 
     @property
     def max_attempts(self) -> int:

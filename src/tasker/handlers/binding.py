@@ -3,7 +3,7 @@
 import inspect
 import pickle
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -14,6 +14,14 @@ from tasker.errors import Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts, Upstream
 from tasker.handlers.context import AsyncContext, SyncContext, as_json_object
 from tasker.handlers.decorators import Config, Input, Result
+from tasker.handlers.instances import (
+    NO_SURROUNDINGS,
+    InstanceReader,
+    Instances,
+    ItemMarker,
+    Joined,
+    Surroundings,
+)
 from tasker.handlers.signature import Parameter, Validate
 from tasker.handlers.target import Handler
 from tasker.model import Json, JsonText, StepSpec, TemplateName
@@ -40,7 +48,7 @@ class Plan:
         self.facts = facts
         try:
             self.arguments = tuple(
-                bind_parameter(parameter, facts.upstream, handler=handler)
+                bind_parameter(parameter, facts.upstream, handler=handler, around=facts.around)
                 for parameter in handler.parameters(facts.spec.method)
             )
         except Misuse as error:
@@ -64,6 +72,8 @@ class Plan:
         for argument in self.arguments:
             if argument.origin == "result":
                 needed |= 1 << argument.key
+            elif argument.origin == "instances":
+                needed |= 1 << argument.key.join
         return needed
 
     @cached_property
@@ -83,12 +93,18 @@ class Plan:
                 (spec.name, spec.method, spec.retry),
                 before,
                 self.facts.config,
+                self.facts.around,
             )
         )
 
 
 def compile_plan(
-    handler: Handler, spec: StepSpec, *, upstream: Upstream, template: TemplateName
+    handler: Handler,
+    spec: StepSpec,
+    *,
+    upstream: Upstream,
+    template: TemplateName,
+    around: Surroundings = NO_SURROUNDINGS,
 ) -> Plan:
     """Compile the call of `handler` for the step `spec` of `template`.
 
@@ -97,20 +113,27 @@ def compile_plan(
         spec: The step, including the overrides of the environment.
         upstream: The steps before it.
         template: The template's name, for contexts and error messages.
+        around: The instances around it, and those before it.
 
     Raises:
         Misuse: The handler's signature has a parameter that no step can fill.
     """
     config = dumps(spec.config, what=f"config of step {spec.name!r}")
-    return compile_plan_with_config(handler, spec, upstream, template, config)
+    return compile_plan_with_config(handler, spec, upstream, template, config, around)
 
 
 def compile_plan_with_config(
-    handler: Handler, spec: StepSpec, upstream: Upstream, template: TemplateName, config: JsonText
+    handler: Handler,
+    spec: StepSpec,
+    upstream: Upstream,
+    template: TemplateName,
+    config: JsonText,
+    around: Surroundings = NO_SURROUNDINGS,
 ) -> Plan:
     """Compile a plan whose configuration is already JSON text."""
     blocking = not handler.is_async(spec.method)
-    return Plan(handler, StepFacts(template, spec, upstream, config, handler.module, blocking))
+    facts = StepFacts(template, spec, upstream, config, handler.module, blocking, around)
+    return Plan(handler, facts)
 
 
 # ------------------------------------------------------------------ binding parameters
@@ -120,17 +143,28 @@ class Argument(NamedTuple):
     """The source of one parameter of a step's handler."""
 
     parameter: Parameter
-    origin: str  #: context, input, result or config
-    key: Any  #: the number of a result's step, or a key; None: the whole input
+    origin: str  #: context, input, result, config, item or instances
+    key: Any
+    """The number of a result's step, the `Joined` of instances, or a key; None: the whole input."""
+
     label: str  #: the key or step, for error messages
 
 
-def bind_parameter(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argument:
+def bind_parameter(
+    parameter: Parameter,
+    upstream: Upstream,
+    *,
+    handler: Handler,
+    around: Surroundings = NO_SURROUNDINGS,
+) -> Argument:
     """Return the source of a parameter of `handler` in a step with the ancestors `upstream`.
 
     Raises:
-        Misuse: The parameter names a step that is not an ancestor.
+        Misuse: The parameter names a step that is not an ancestor, or asks for an item or
+            instances where there are none.
     """
+    if parameter.element is not None:
+        return _bind_instances(parameter, handler, around)
     match parameter.source:
         case Result(step):
             if step not in upstream:
@@ -143,11 +177,32 @@ def bind_parameter(parameter: Parameter, upstream: Upstream, *, handler: Handler
             return Argument(parameter, "input", key, key or "")
         case Config(key):
             return Argument(parameter, "config", key, key)
+        case ItemMarker():
+            if not around.items:
+                raise Misuse(
+                    f"{handler}: parameter {parameter.name!r} is an Item, but the step is not part"
+                    " of a map"
+                )
+            return Argument(parameter, "item", around.items[0], around.items[0])
     if parameter.takes_context:
         return Argument(parameter, "context", None, "")
+    if parameter.name in around.items:
+        return Argument(parameter, "item", parameter.name, parameter.name)
     if parameter.name in upstream:
         return Argument(parameter, "result", upstream[parameter.name], parameter.name)
     return Argument(parameter, "input", parameter.name, parameter.name)
+
+
+def _bind_instances(parameter: Parameter, handler: Handler, around: Surroundings) -> Argument:
+    source = parameter.source
+    name = source.step if isinstance(source, Result) else parameter.name
+    joined = around.joined.get(name)
+    if joined is None:
+        raise Misuse(
+            f"{handler}: parameter {parameter.name!r} asks for the instances of {name!r}, which is"
+            f" no step with instances before this one{did_you_mean(name, around.joined)}"
+        )
+    return Argument(parameter, "instances", joined, name)
 
 
 # ---------------------------------------------------------------------------- the call
@@ -197,6 +252,7 @@ def _make_filler(
 
     context = _context_class(facts)
     contexts, inputs, results, config = of("context"), of("input"), of("result"), of("config")
+    items, instances = of("item"), of("instances")
 
     def fill(attempt: LiveAttempt) -> dict[str, Any]:
         filled: dict[str, Any] = {}
@@ -208,9 +264,26 @@ def _make_filler(
             _fill_results(filled, results, attempt.results, facts)
         if config:
             _fill_keys(filled, config, loads(facts.config), facts)
+        if items:
+            texts = attempt.instance.items if attempt.instance else {}
+            values = {each.key: loads(texts[each.key]) for each in items if each.key in texts}
+            _fill_keys(filled, items, values, facts)
+        for each in instances:
+            filled[each.name] = instances_of(attempt, each.key, each.validate)
         return filled
 
     return fill
+
+
+def instances_of(attempt: LiveAttempt, joined: Joined, validate: Validate | None) -> Instances[Any]:
+    """Return the results of the instances of a step before an attempt's."""
+    instance, services = attempt.instance, attempt.services
+    join_no = instance.number(joined.join, joined.scope) if instance else joined.join
+    text = attempt.results.get(joined.join)
+    reader = InstanceReader(
+        joined, join_no, partial(services.spawns, attempt), partial(services.load_results, attempt)
+    )
+    return Instances(None if text is None else loads(text), reader, services.wait_for, validate)
 
 
 def _fill_keys(
@@ -263,6 +336,8 @@ def _missing_error(argument: Argument, known: Iterable[str], facts: StepFacts) -
         reason = f"step {label!r} has no result: it was skipped, or resolved without one"
     elif argument.origin == "config":
         reason = f"the step's configuration has no {label!r}{did_you_mean(label, known)}"
+    elif argument.origin == "item":
+        reason = f"this instance has no {label!r}"
     else:
         reason = f"the task's input has no {label!r}{did_you_mean(label, known)}"
     return PermanentError(
@@ -279,9 +354,11 @@ def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts)
     problems: list[Json] = [
         {"path": _json_path(root, each), "problem": each["msg"]} for each in errors
     ]
-    source = {"input": "the task's input", "config": "the step's configuration"}.get(
-        argument.origin, f"the result of step {label!r}"
-    )
+    source = {
+        "input": "the task's input",
+        "config": "the step's configuration",
+        "item": "the item of this instance",
+    }.get(argument.origin, f"the result of step {label!r}")
     shown = "; ".join(f"{_json_path(root, each)}: {each['msg']}" for each in errors[:5])
     more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
     return PermanentError(

@@ -8,6 +8,7 @@ from tasker.errors import Misuse, Problem
 from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Argument, bind_parameter
+from tasker.handlers.instances import Surroundings
 from tasker.handlers.registry import Handlers
 from tasker.handlers.schemas import Schema, find_disagreement, schema_of
 from tasker.handlers.target import Handler
@@ -55,9 +56,7 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     problems = []
     for no, spec in enumerate(template.steps):
         handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
-        for name in _required_inputs(
-            spec, handler, Upstream.of_step(graph, graph.numbers[spec.name])
-        ):
+        for name in _required_inputs(spec, handler, graph):
             similar = closest(name, [other for other in names if other != spec.name])
             if handler is not None and similar is not None and similar != name:
                 message = (
@@ -68,13 +67,15 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     return problems
 
 
-def _required_inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iterator[str]:
+def _required_inputs(spec: StepSpec, handler: Handler | None, graph: Graph) -> Iterator[str]:
     """Yield the names of the inputs that a step's handler requires."""
     if handler is None:
         return
+    upstream = Upstream.of_step(graph, graph.numbers[spec.name])
+    around = Surroundings.of_step(graph, graph.numbers[spec.name])
     with suppress(Misuse):  # reported by `check`
         for parameter in handler.parameters(spec.method):
-            argument = bind_parameter(parameter, upstream, handler=handler)
+            argument = bind_parameter(parameter, upstream, handler=handler, around=around)
             if argument.origin == "input" and argument.key and parameter.required:
                 yield argument.key
 
@@ -125,8 +126,10 @@ class _Checking:
         if handler is None:
             return
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
+        around = Surroundings.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in handler.parameters(spec.method):
-            message = self._check_declared(bind_parameter(parameter, upstream, handler=handler))
+            argument = bind_parameter(parameter, upstream, handler=handler, around=around)
+            message = self._check_declared(argument)
             if message is not None:
                 message = f"step {spec.name!r}: parameter {parameter.name!r}: {message}"
                 yield _problem_in_handler(handler, message, self._places[spec.name])
@@ -140,9 +143,10 @@ class _Checking:
             yield str(error)
             return
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
+        around = Surroundings.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
-                argument = bind_parameter(parameter, upstream, handler=handler)
+                argument = bind_parameter(parameter, upstream, handler=handler, around=around)
             except Misuse as error:
                 yield str(error)
                 continue

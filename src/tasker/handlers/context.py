@@ -7,16 +7,16 @@ block in a thread and are awaited in the loop are in `SyncContext` and `AsyncCon
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tasker.codec import dumps, loads
 from tasker.durable import CallKind, DurableCall
 from tasker.durations import Duration
-from tasker.errors import AttemptCancelled, PermanentError
+from tasker.errors import AttemptCancelled, HandedBack, InvalidInput, Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
 from tasker.handlers.durable import (
     DurableCalls,
@@ -26,7 +26,8 @@ from tasker.handlers.durable import (
     value_of,
     wait_until_over,
 )
-from tasker.model import JsonText, TaskId, TemplateName
+from tasker.handlers.instances import Cursor
+from tasker.model import MOST_SPAWNED, JsonText, Map, NewInstances, Spawned, TaskId, TemplateName
 from tasker.waits import Arrival, NewWait
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class Context:
 
     @property
     def step(self) -> str:
-        """The step's name."""
-        return self._facts.spec.name
+        """The step's name; of an instance with its number: `convert[17]`."""
+        instance = self._attempt.instance
+        return self._facts.spec.name if instance is None else instance.name
 
     @property
     def template(self) -> TemplateName:
@@ -119,7 +121,7 @@ class Context:
     @property
     def idempotency_key(self) -> str:
         """A key for the step's external effects: the same in all attempts, unique to the step."""
-        return f"{self._attempt.claim.task_id}:{self._facts.spec.name}"
+        return f"{self._attempt.claim.task_id}:{self.step}"
 
     @property
     def correlation_id(self) -> str:
@@ -155,6 +157,35 @@ class Context:
         """Return one input, or `default` if it is absent or null."""
         value = self.input.get(key)
         return default if value is None else value
+
+    @property
+    def instance(self) -> int | None:
+        """Which instance of its `map`, `batch` or `repeat` this is, from 0; None: of none."""
+        instance = self._attempt.instance
+        return None if instance is None else instance.instance
+
+    @property
+    def item(self) -> Any:
+        """The element for which this instance of a `map` runs; None if it is part of no map."""
+        items = self._facts.around.items
+        return self._item(items[0]) if items else None
+
+    @property
+    def cursor(self) -> Cursor:
+        """The numbers that this instance of a `batch` works on.
+
+        Raises:
+            Misuse: The step is not part of a batch.
+        """
+        value = self._item("cursor")
+        if value is None:
+            raise Misuse(f"step {self.step!r} has no cursor: it is not part of a batch")
+        return Cursor(value["start"], value["end"])
+
+    def _item(self, name: str) -> Any:
+        instance = self._attempt.instance
+        text = None if instance is None else instance.items.get(name)
+        return None if text is None else loads(text)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -256,6 +287,39 @@ class Context:
             self._calls = DurableCalls(self._attempt, self.step, self.namespace)
             return self._calls
 
+    def _new_instances(
+        self, step: str, items: Sequence[Any], name: str | None
+    ) -> Iterator[NewInstances]:
+        """Yield what to insert for items, part by part.
+
+        Raises:
+            Misuse: This step is not part of a map with that name.
+            InvalidInput: An item has no JSON form.
+            TooLarge: An item is too large.
+        """
+        key = self._durable_calls.begin(CallKind.SPAWN, name)
+        instance, body = self._attempt.instance, self._facts.around.bodies.get(step)
+        if instance is None or body is None or not isinstance(body.spawning, Map):
+            raise Misuse(
+                f"step {self.step!r} cannot add instances to {step!r}: it is not part of a map with"
+                " that name"
+            )
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Sequence):
+            raise InvalidInput(f"the items for {step!r} must be a list", path="$.items")
+        scope = self._facts.around.scopes[body.spawner]
+        for begin in range(0, len(items), max(MOST_SPAWNED // body.size, 1)):
+            part = items[begin : begin + max(MOST_SPAWNED // body.size, 1)]
+            texts = [dumps(item, what=f"item {begin + n}") for n, item in enumerate(part)]
+            yield NewInstances(
+                key,
+                instance.number(body.join, scope),
+                instance.number(body.spawner, scope),
+                body.spawner,
+                len(items),
+                begin,
+                texts,
+            )
+
     def _save_checkpoint(self, value: Any) -> "Future[None]":
         """Start storing a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
         self.heartbeat()
@@ -284,6 +348,43 @@ class AsyncContext(Context):
         except AttributeError:
             self._client = self._attempt.services.client(self._attempt)
             return self._client
+
+    async def spawn(self, step: str, items: Sequence[Any], *, name: str | None = None) -> int:
+        """Add instances to a `map` that this step is part of; the map waits for them too.
+
+        A later attempt that makes the same call adds nothing.
+
+        Args:
+            step: The step that has the map.
+            items: An element for each new instance.
+            name: Name of this call among the durable calls of the step; None: `spawn-<n>`, by the
+                order of calls.
+
+        Returns:
+            The number of the first new instance.
+
+        Raises:
+            AttemptCancelled: This attempt must stop; some of the instances may exist.
+            Misuse: This step is not part of a map with that name.
+            PermanentError: An earlier attempt added another number of instances in this call.
+            TooManyInstances: The map would have more than 100,000 instances.
+        """
+        spawned = None
+        for new in self._new_instances(step, items, name):
+            spawned = await self._attempt.services.spawn(self._attempt, new)
+            require_same_number(new, spawned)
+        return 0 if spawned is None else spawned.first_instance
+
+    async def hand_back(self, checkpoint: Any) -> NoReturn:
+        """Save a checkpoint and return the step to its queue; other steps get their turn.
+
+        The handler starts again later, perhaps on another worker. The attempt does not count.
+
+        Raises:
+            HandedBack: Always, for the worker.
+        """
+        await self.checkpoint(checkpoint)
+        raise HandedBack
 
     async def checkpoint(self, value: Any) -> None:
         """Save the progress of this attempt for the next one.
@@ -467,6 +568,25 @@ class SyncContext(Context):
         except AttributeError:
             self._client = self._attempt.services.sync_client(self._attempt)
             return self._client
+
+    def spawn(self, step: str, items: Sequence[Any], *, name: str | None = None) -> int:
+        """Add instances to a `map` that this step is part of: see `AsyncContext.spawn`."""
+        spawned, services = None, self._attempt.services
+        for new in self._new_instances(step, items, name):
+            spawned = services.wait_for(services.spawn(self._attempt, new))
+            require_same_number(new, spawned)
+        return 0 if spawned is None else spawned.first_instance
+
+    def hand_back(self, checkpoint: Any) -> NoReturn:
+        """Save a checkpoint and return the step to its queue; other steps get their turn.
+
+        The handler starts again later, perhaps on another worker. The attempt does not count.
+
+        Raises:
+            HandedBack: Always, for the worker.
+        """
+        self.checkpoint(checkpoint)
+        raise HandedBack
 
     def checkpoint(self, value: Any) -> None:
         """Save the progress of this attempt for the next one, and return when it is stored.
@@ -677,6 +797,17 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
         return msg, kwargs
+
+
+def require_same_number(new: NewInstances, spawned: Spawned) -> None:
+    """Raise PermanentError if an earlier attempt spawned another number of instances."""
+    if spawned.instances != new.instances:
+        raise PermanentError(
+            f"an earlier attempt added {spawned.instances:,} instances in the call {new.key!r}, and"
+            f" this one has {new.instances:,}: give calls their own names, or record the items with"
+            " `once`",
+            code="SPAWN_CHANGED",
+        )
 
 
 def as_json_object(value: Any) -> dict[str, Any]:

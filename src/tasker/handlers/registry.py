@@ -13,6 +13,7 @@ from tasker.handlers.binding import Plan, compile_plan
 from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
 from tasker.handlers.importing import ForgottenModules, files_under, root_of
+from tasker.handlers.instances import Surroundings
 from tasker.handlers.subscribers import Subscriber
 from tasker.handlers.target import Handler
 from tasker.layout import steps_with_handlers
@@ -246,8 +247,14 @@ class Handlers:
         handler = self.find(spec.handler, template.namespace, spec.handler_version)
         if handler is None:
             return None
-        upstream = Upstream.of_step(graph, graph.numbers[spec.name])
-        return compile_plan(handler, spec, upstream=upstream, template=template.key)
+        no = graph.numbers[spec.name]
+        return compile_plan(
+            handler,
+            spec,
+            upstream=Upstream.of_step(graph, no),
+            template=template.key,
+            around=Surroundings.of_step(graph, no),
+        )
 
     def not_found_error(
         self, name: str, namespace: str | None = None, version: str = ""

@@ -13,6 +13,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from tasker.errors import Misuse
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, Source
+from tasker.handlers.instances import ItemMarker, element_of
 from tasker.model import Json, JsonObject
 
 _CONTEXT_NAMES = ("context", "ctx")
@@ -29,10 +30,11 @@ class Parameter:
 
     name: str
     annotation: Any  #: without Tasker's markers; Any if there is no annotation
-    source: Source | None  #: from its marker; None: determined by its name
+    source: Source | ItemMarker | None  #: from its marker; None: determined by its name
     takes_context: bool
     validate: Validate | None  #: converts a JSON value; None: values are not converted
     default: Any  #: inspect.Parameter.empty if it is required
+    element: Any = None  #: `T` of `Instances[T]`; None: of another type
 
     @property
     def required(self) -> bool:
@@ -112,13 +114,17 @@ def _read_parameter(
         )
     annotation, source = _split_marker(names.resolve(parameter.annotation, what), what)
     takes_context = source is None and _is_context(annotation)
+    element = element_of(annotation)
     return Parameter(
         name=parameter.name,
         annotation=annotation,
         source=source,
         takes_context=takes_context,
-        validate=None if takes_context else _validator(annotation, what),
+        validate=None
+        if takes_context
+        else _validator(annotation if element is None else element, what),
         default=parameter.default,
+        element=element,
     )
 
 
@@ -132,7 +138,7 @@ def _check_kind(parameter: inspect.Parameter, what: object) -> None:
         raise Misuse(f"{what} is positional-only, but parameters are filled by name; drop the `/`")
 
 
-def _split_marker(annotation: Any, what: object) -> tuple[Any, Source | None]:
+def _split_marker(annotation: Any, what: object) -> tuple[Any, Source | ItemMarker | None]:
     """Split `Annotated[T, marker, ...]` into the type without the marker, and the marker."""
     if get_origin(annotation) is not Annotated:
         return annotation, None
@@ -141,10 +147,10 @@ def _split_marker(annotation: Any, what: object) -> tuple[Any, Source | None]:
         raise Misuse(
             f'{what} has a marker that was not called; write, for example, Input() or Result("a")'
         )
-    sources = [note for note in notes if isinstance(note, Source)]
+    sources = [note for note in notes if isinstance(note, Source | ItemMarker)]
     if len(sources) > 1:
         raise Misuse(f"{what} has {len(sources)} markers; a parameter can have only one source")
-    rest = tuple(note for note in notes if not isinstance(note, Source))
+    rest = tuple(note for note in notes if not isinstance(note, Source | ItemMarker))
     return (Annotated[(kept, *rest)] if rest else kept), (sources[0] if sources else None)
 
 

@@ -20,9 +20,19 @@ from tasker.durable import DurableCall, NewCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
+from tasker.handlers.instances import InstanceInput
 from tasker.handlers.results import result_text
 from tasker.handlers.target import Handler
-from tasker.model import Claim, JsonText, StepSpec, TaskInput
+from tasker.model import (
+    Claim,
+    JsonText,
+    NewInstances,
+    Spawn,
+    Spawned,
+    StepResult,
+    StepSpec,
+    TaskInput,
+)
 from tasker.waits import NewWait
 
 if TYPE_CHECKING:
@@ -30,6 +40,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _NO_DURABLE_CALLS = "a handler in a separate process has no durable calls; use process=False"
+_NO_INSTANCES = (
+    "a handler in a separate process cannot read more than 1,000 instances; use process=False"
+)
 _shared: list[MutableSequence[float]] = []
 """Memory shared with the parent: the last heartbeat of each attempt that must give some."""
 
@@ -88,6 +101,15 @@ class NoServices:
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+        raise Misuse("a handler in a separate process cannot add instances; use process=False")
+
+    async def spawns(self, attempt: LiveAttempt, join_no: int) -> Sequence[Spawn]:
+        raise Misuse(_NO_INSTANCES)
+
+    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> Sequence[StepResult]:
+        raise Misuse(_NO_INSTANCES)
+
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         work.close()
         raise Misuse(_NO_DURABLE_CALLS)
@@ -100,6 +122,7 @@ def run_in_subprocess(
     results: Mapping[int, JsonText | None],
     limit: int = DEFAULT_LIMIT,
     heartbeat_slot: int | None = None,
+    instance: InstanceInput | None = None,
 ) -> JsonText:
     """Call a handler in the child process, and return its result as JSON text.
 
@@ -111,6 +134,7 @@ def run_in_subprocess(
         limit: Maximum size of the result in bytes.
         heartbeat_slot: Index of its heartbeat in the shared memory, or None if heartbeats
             are not observed.
+        instance: What an instance of a step is given.
 
     Raises:
         InvalidInput: The result has no JSON form.
@@ -123,6 +147,7 @@ def run_in_subprocess(
         else:
             attempt = ChildAttempt(claim, task, results, NoServices(), heartbeat_slot)
             attempt.heartbeat()
+        attempt.instance = instance
         plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)
@@ -136,11 +161,11 @@ def run_in_subprocess(
 
 @lru_cache(maxsize=1024)
 def _unpack_plan(packed: bytes) -> Plan:
-    reference, name, template, (step, method, retry), before, config = pickle.loads(packed)  # noqa: S301 - from our own parent process
+    reference, name, template, (step, method, retry), before, config, around = pickle.loads(packed)  # noqa: S301 - from our own parent process
     spec = StepSpec(name=step, method=method, retry=retry)
     upstream = Upstream.with_numbers(before)
     return compile_plan_with_config(
-        Handler(name, reference.load()), spec, upstream, template, config
+        Handler(name, reference.load()), spec, upstream, template, config, around
     )
 
 

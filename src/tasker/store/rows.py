@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tasker import codec
 from tasker.approvals import Approval, ApprovalStatus
+from tasker.layout import fill_label
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     STEP_STATUSES,
@@ -355,10 +356,7 @@ def state_filter(state: TaskStatus | None) -> tuple[int | None, bool | None]:
 
 def step_name(row: Row, column: str = "name") -> str:
     """Return the name of a step, with the numbers of the instances that it is part of."""
-    name: str = row[column]
-    for instance in _loads_or_none(row["instances"]) or ():
-        name = name.replace("[]", f"[{instance}]", 1)
-    return name
+    return fill_label(row[column], _loads_or_none(row["instances"]) or ())
 
 
 def _etag(row: Row) -> str:

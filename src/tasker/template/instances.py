@@ -67,18 +67,6 @@ def read_spawning(fields: Fields, names: Collection[str]) -> Spawning | None:
     return fields.read("repeat", _read_repeat, names)
 
 
-def item_names(spawning: Spawning | None) -> tuple[str, ...]:
-    """Return the names by which a body reads what its instance is given."""
-    match spawning:
-        case Map(item=item):
-            return (item,)
-        case Batch():
-            return ("cursor",)
-        case Repeat():
-            return ("iteration",)
-    return ()
-
-
 def _read_map(value: Value, names: Collection[str]) -> Map | None:
     fields = value.fields(_MAP)
     over = fields.required("over", ": an expression for the list, such as results.list.files")
@@ -175,7 +163,11 @@ def _read_max_failures(value: Value, policy: FailurePolicy) -> OnFailure:
 
 
 def check_step_keys(fields: Fields) -> None:
-    """Report keys of handlers in a step that has a body of steps."""
+    """Report keys that a step with instances cannot have, and those that belong to its body."""
+    if (value := fields.get("type")) is not None:
+        value.refuse("a step with 'map', 'batch' or 'repeat' has no type; remove it")
+    if (value := fields.get("limits")) is not None:
+        value.refuse("a step with 'map', 'batch' or 'repeat' cannot have limits; remove them")
     if "steps" not in fields:
         return
     for key in OF_HANDLERS:

@@ -32,7 +32,11 @@ from tasker.model import (
     Claim,
     JsonObject,
     JsonText,
+    NewInstances,
     Retry,
+    Spawn,
+    Spawned,
+    StepResult,
     StepSpec,
     TaskId,
     TaskInput,
@@ -184,6 +188,7 @@ class _Services:
             DurableCall(name, CallKind.ONCE, codec.dumps(value)) for name, value in recorded.items()
         ]
         self.calls: list[NewCall] = []
+        self.spawned: list[Any] = []
         self.recording_client = RecordingClient()
         self.saved: list[JsonText] = []
 
@@ -212,6 +217,17 @@ class _Services:
 
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
+
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+        """Note instances that would be added."""
+        self.spawned += (codec.loads(item or "null") for item in new.items)
+        return Spawned(0, 0, new.instances)
+
+    async def spawns(self, attempt: LiveAttempt, join_no: int) -> Sequence[Spawn]:
+        return ()
+
+    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> Sequence[StepResult]:
+        return ()
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)

@@ -6,6 +6,7 @@ from typing import Any
 from tasker.errors import Misuse
 from tasker.graph import Graph
 from tasker.handlers import Handler, Handlers, LiveAttempt, Plan, Upstream, compile_plan
+from tasker.handlers.instances import Surroundings
 from tasker.layout import steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import did_you_mean
@@ -59,7 +60,8 @@ class StubbedHandlers(Handlers):
             plan = super().plan(template, graph, spec)
         else:
             upstream = Upstream.of_step(graph, graph.numbers[spec.name])
-            plan = compile_plan(stub, spec, upstream=upstream, template=template.key)
+            around = Surroundings.of_step(graph, graph.numbers[spec.name])
+            plan = compile_plan(stub, spec, upstream=upstream, template=template.key, around=around)
         if plan is None or template.key != self._key:
             return plan
         plan.in_process = False  # a thread does for a test, and starts sooner

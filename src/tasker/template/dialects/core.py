@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from tasker import limits
+from tasker.layout import item_names
 from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec, StepType, Trigger
 from tasker.template import instances, parts
 from tasker.template.declared_events import read_events
@@ -231,7 +232,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     kind = fields.read("type", _read_step_type)
     trigger = Trigger.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else Trigger.ALL_SUCCESS
     spawning = instances.read_spawning(fields, ("input", "results", *names))
-    body = _read_body(fields, (*names, *instances.item_names(spawning)), depth + 1)
+    body = _read_body(fields, (*names, *item_names(spawning)), depth + 1)
     collect, reduce = Collect.LIST, None
     on_failure = OnFailure()
     if spawning is not None:

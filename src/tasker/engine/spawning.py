@@ -1,0 +1,200 @@
+"""The engine's own steps of `map`, `batch` and `repeat`: spawners, checks and joins."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+from tasker import limits
+from tasker.codec import dumps, loads
+from tasker.engine.engine_steps import EngineAttempt
+from tasker.errors import AttemptCancelled, Misuse, PermanentError
+from tasker.handlers.instances import InstanceReader, joined_of
+from tasker.layout import Body
+from tasker.model import (
+    MOST_SPAWNED,
+    Batch,
+    Collect,
+    Json,
+    JsonText,
+    Map,
+    NewInstances,
+    Outcome,
+    Repeat,
+    Spawning,
+    StepSpec,
+    completed,
+)
+from tasker.template.expressions import Expression, compile_expression
+
+
+async def spawn(attempt: EngineAttempt) -> Outcome:
+    """Insert the instances of a step: the handler of spawners."""
+    graph = attempt.cached.compiled.graph
+    body = graph.layout.bodies[graph.numbers[attempt.spec.name]]
+    count, items = _items_of(body, _expression_of(body).evaluate(_names(attempt, body)))
+    offset = attempt.claim.no - body.spawner
+    part = max(MOST_SPAWNED // body.size, 1)
+    for begin in range(0, count, part):
+        texts = [next(items) for _ in range(min(part, count - begin))]
+        new = NewInstances(
+            "", body.join + offset, attempt.claim.no, body.spawner, count, begin, texts
+        )
+        await _insert(attempt, new)
+    return completed(attempt.claim, dumps({"instances": count}))
+
+
+async def check(attempt: EngineAttempt) -> Outcome:
+    """End an iteration of a loop, and begin the next unless the loop's condition holds."""
+    graph, instance = attempt.cached.compiled.graph, attempt.instance
+    body = graph.layout.bodies[graph.layout.scope(graph.numbers[attempt.spec.name])]
+    loop, name = body.spawning, body.spec.name
+    if not isinstance(loop, Repeat) or instance is None:
+        raise Misuse(f"step {attempt.spec.name!r} is not part of a loop")
+    ends = _expression_of(body).is_true(_names(attempt, body))
+    if not ends:
+        iteration = int(loads(instance.items["iteration"])) + 1
+        if iteration >= loop.max:
+            raise PermanentError(
+                f"{loop.until!r} did not hold after {loop.max:,} iterations of {name!r}",
+                code="REPEAT_EXHAUSTED",
+            )
+        join_no = instance.number(body.join, graph.layout.scope(body.join))
+        every = loop.every.total_seconds()
+        items = [dumps(iteration)]
+        await _insert(
+            attempt,
+            NewInstances("", join_no, instance.spawned_by, body.spawner, 1, 0, items, every),
+        )
+    return completed(attempt.claim, dumps(ends))
+
+
+async def _insert(attempt: EngineAttempt, new: NewInstances) -> None:
+    if attempt.cancelled or await attempt.engine.store.spawn(attempt.claim, new) is None:
+        raise AttemptCancelled("another attempt has taken over the step")
+
+
+async def join(attempt: EngineAttempt) -> Outcome:
+    """Make the result of a step with instances. Raises PermanentError: too many failed."""
+    graph, store = attempt.cached.compiled.graph, attempt.engine.store
+    body = graph.layout.joins[graph.numbers[attempt.spec.name]]
+    task_id, join_no = attempt.claim.task_id, attempt.claim.no
+    reader = InstanceReader(
+        joined_of(graph, body),
+        join_no,
+        partial(store.spawns, task_id),
+        lambda nos: store.load_results({task_id: nos}),
+    )
+    if isinstance(body.spawning, Repeat):
+        return completed(attempt.claim, await reader.last() or JsonText("null"))
+    spawns = await store.spawns(task_id, join_no)
+    count, failed = sum(spawn.instances for spawn in spawns), 0
+    if body.tolerates_failures:
+        for each in spawns:
+            failed += await store.failed_instances(each)
+        _require_few_failures(body.spec, count, failed)
+    if body.spec.collect is Collect.LIST and body.spec.reduce is None:
+        results = await _collect(reader, count)
+        if results is not None:
+            return completed(attempt.claim, results)
+    summary = {"count": count, "succeeded": count - failed, "failed": failed}
+    return completed(attempt.claim, dumps(summary))
+
+
+def expressions(spec: StepSpec) -> Iterable[str]:
+    """Yield the expression of a spawner or check."""
+    if spec.spawning is not None:
+        yield _text_of(spec.spawning)
+
+
+def _names(attempt: EngineAttempt, body: Body) -> Mapping[str, Json]:
+    """Return the values of the names of a step's expression."""
+    names = attempt.names(_expression_of(body).paths)
+    results = names["results"]
+    if body.check is None or body.spec.steps or not isinstance(results, Mapping):
+        return names
+    text = attempt.results.get(body.first)  # the loop's own handler is its body
+    own = None if text is None else loads(text)
+    return {**names, "results": {**results, body.spec.name: own}}
+
+
+def _expression_of(body: Body) -> Expression:
+    return compile_expression(_text_of(body.spawning))
+
+
+def _text_of(spawning: Spawning) -> str:
+    match spawning:
+        case Map(over=text) | Batch(total=text) | Repeat(until=text):
+            return text
+
+
+def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
+    """Return the number of instances, and what each is given."""
+    spawning, name = body.spawning, body.spec.name
+    match spawning:
+        case Map(over=over):
+            if not isinstance(given, list | tuple):
+                raise PermanentError(
+                    f"step {name!r} has no list to map over: {over} is {_kind(given)}",
+                    code="NOT_A_LIST",
+                )
+            _require_count(name, len(given))
+            return len(given), (dumps(item, what="an item") for item in given)
+        case Batch(total=total):
+            if isinstance(given, float) and given.is_integer():
+                given = int(given)
+            if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+                raise PermanentError(
+                    f"step {name!r} has no number to divide: {total} is {_kind(given)}, not an"
+                    " integer from 0",
+                    code="NOT_A_NUMBER",
+                )
+            size = max(spawning.size, -(-given // (spawning.max_instances or limits.INSTANCES)))
+            count = -(-given // size)
+            return count, (
+                dumps({"start": start, "end": min(start + size, given)})
+                for start in range(0, given, size)
+            )
+        case Repeat():
+            return 1, iter([JsonText("0")])
+
+
+def _require_count(step: str, count: int) -> None:
+    if count > limits.INSTANCES:
+        raise PermanentError(
+            f"step {step!r} may have at most {limits.INSTANCES:,} instances, not {count:,}",
+            code="too_many_instances",
+        )
+
+
+def _kind(value: Json) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "an object"
+    return "a list" if isinstance(value, list | tuple) else f"{value!r:.60}"
+
+
+def _require_few_failures(spec: StepSpec, count: int, failed: int) -> None:
+    policy = spec.on_failure
+    most = policy.max_failures
+    if policy.max_failed_percent is not None:
+        most = int(count * policy.max_failed_percent / 100)
+    if most is not None and failed > most:
+        raise PermanentError(
+            f"{failed:,} of {count:,} instances of {spec.name!r} failed; at most {most:,} may",
+            code="TOO_MANY_FAILURES",
+            details={"count": count, "failed": failed, "max_failures": most},
+        )
+
+
+async def _collect(reader: InstanceReader, count: int) -> JsonText | None:
+    """Return the results of all instances; None if they are too many or too large for a list."""
+    if count > limits.COLLECTED:
+        return None
+    texts: list[str] = []
+    size = 0
+    async for page in reader.pages():
+        texts += (text or "null" for text in page)
+        size += sum(map(len, texts[-len(page) :])) if page else 0
+        if size > limits.COLLECTED_BYTES:
+            return None
+    return JsonText(f"[{','.join(texts)}]")

@@ -1,0 +1,224 @@
+"""Instances of steps, as handlers see them: `Item`, `Cursor`, `Instances`."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
+
+from tasker.codec import loads
+from tasker.graph import Graph
+from tasker.layout import Body, item_names
+from tasker.model import JsonText, Spawn, StepResult
+
+T = TypeVar("T")
+
+PAGE = 500  #: instances whose results are read at once
+
+
+class ItemMarker:
+    """Marks a parameter that gets the element of this instance."""
+
+
+Item: TypeAlias = Annotated[T, ItemMarker()]
+"""`file: Item[File]`: the element for which this instance of a `map` runs."""
+
+
+class Cursor(NamedTuple):
+    """The numbers that an instance of a `batch` works on: from `start` to before `end`."""
+
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+
+class InstanceInput(NamedTuple):
+    """What an instance of a step is given."""
+
+    name: str  #: `convert[17]`, `customer[3].bill`
+    node: int  #: its number in the template
+    no: int  #: its number in the task
+    spawned_by: int  #: the step whose body it is part of
+    instance: int
+    items: Mapping[str, JsonText]  #: by name, with those of the instances around it
+    offsets: Mapping[int, int]  #: from the numbers of nodes to those of steps, by scope
+
+    def number(self, node: int, scope: int) -> int:
+        """Return the number of the step that is node `node` of the template for this instance."""
+        return node + self.offsets.get(scope, 0)
+
+
+class Joined(NamedTuple):
+    """A step with instances whose results a later step can read."""
+
+    join: int
+    scope: int  #: of the join
+    sinks: tuple[tuple[str, int], ...]  #: last steps of the body, and their places in it
+
+
+class Surroundings(NamedTuple):
+    """The instances around a step, and those that ended before it."""
+
+    items: tuple[str, ...] = ()
+    """The names of what the instances around it are given, from the innermost."""
+
+    bodies: Mapping[str, Body] = {}
+    """The bodies that it is part of, by the step that has them."""
+
+    joined: Mapping[str, Joined] = {}
+    """The steps with instances that it may read, by name."""
+
+    scopes: Mapping[int, int] = {}
+    """The scopes of nodes within bodies."""
+
+    @classmethod
+    def of_step(cls, graph: Graph, no: int) -> "Surroundings":
+        """Return those of step `no` of `graph`."""
+        layout = graph.layout
+        if not layout.bodies:
+            return NO_SURROUNDINGS
+        around: dict[str, Body] = {}
+        items: list[str] = []
+        scope = layout.scope(no)
+        while scope:
+            body = layout.bodies[scope]
+            around[body.spec.name] = body
+            items += item_names(body.spawning)
+            scope = layout.scope(scope)
+        before = graph.ancestors[no]
+        joined = {
+            body.spec.name: joined_of(graph, body)
+            for body in layout.bodies.values()
+            if before >> body.join & 1
+        }
+        scopes = {body.spawner: layout.scope(body.spawner) for body in around.values()}
+        return cls(tuple(dict.fromkeys(items)), around, joined, scopes)
+
+
+NO_SURROUNDINGS = Surroundings()
+
+
+def joined_of(graph: Graph, body: Body) -> Joined:
+    """Return how the results of a body's instances are read."""
+    sinks = tuple(
+        (graph.specs[no - 1].name, no - body.first)
+        for no in body.nodes
+        if graph.children[no] == (body.join,) and no != body.check
+    )
+    if body.check is not None:
+        sinks = tuple(
+            (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check]
+        )
+    return Joined(body.join, graph.layout.scope(body.join), sinks)
+
+
+class InstanceReader:
+    """Reads results of instances, page by page.
+
+    Args:
+        joined: The step with instances.
+        join_no: The number of its join in the task.
+        spawns: Returns the spawns of a join.
+        load: Returns the results of steps by number.
+    """
+
+    def __init__(
+        self,
+        joined: Joined,
+        join_no: int,
+        spawns: Callable[[int], Coroutine[Any, Any, Sequence[Spawn]]],
+        load: Callable[[Sequence[int]], Coroutine[Any, Any, Sequence[StepResult]]],
+    ) -> None:
+        self._joined = joined
+        self._join_no = join_no
+        self._spawns = spawns
+        self._load = load
+
+    async def pages(self) -> AsyncIterator[Sequence[JsonText | None]]:
+        """Yield the results of all instances in order; None for those that have none."""
+        for spawn in await self._spawns(self._join_no):
+            for begin in range(0, spawn.instances, PAGE):
+                count = min(PAGE, spawn.instances - begin)
+                yield await self._page(spawn, begin, count)
+
+    async def last(self) -> JsonText | None:
+        """Return the result of the last instance."""
+        *_, spawn = await self._spawns(self._join_no)
+        return (await self._page(spawn, spawn.instances - 1, 1))[0]
+
+    async def _page(self, spawn: Spawn, begin: int, count: int) -> Sequence[JsonText | None]:
+        sinks = self._joined.sinks
+        firsts = [spawn.first_no + place * spawn.size for place in range(begin, begin + count)]
+        rows = await self._load([first + place for first in firsts for _, place in sinks])
+        results = {row.no: row.result for row in rows}
+        if len(sinks) == 1:
+            return [results.get(first + sinks[0][1]) for first in firsts]
+        return [_combined(results, first, sinks) for first in firsts]
+
+
+def _combined(
+    results: Mapping[int, JsonText | None], first: int, sinks: Sequence[tuple[str, int]]
+) -> JsonText | None:
+    """Return the results of an instance's last steps by name; None if it did not succeed."""
+    if any(first + place not in results for _, place in sinks):
+        return None
+    parts = (f'"{name}":{results[first + place] or "null"}' for name, place in sinks)
+    return JsonText(f"{{{','.join(parts)}}}")
+
+
+class Instances(Generic[T]):
+    """The results of the instances of a step: `convert: Instances[Summary]`.
+
+    They are read in pages of 500 while they are iterated over: `async for` in an `async def`
+    handler, `for` in any other. Instances that failed (`on_failure: continue`) yield None.
+    """
+
+    def __init__(
+        self,
+        value: Any,
+        reader: InstanceReader,
+        wait_for: Callable[[Coroutine[Any, Any, Any]], Any],
+        validate: Callable[[Any], Any] | None,
+    ) -> None:
+        self._value = value
+        self._reader = reader
+        self._wait_for = wait_for
+        self._validate = validate
+
+    def __len__(self) -> int:
+        if isinstance(self._value, Sequence):
+            return len(self._value)
+        return int(self._value["count"]) if isinstance(self._value, Mapping) else 0
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        if isinstance(self._value, Sequence):
+            for each in self._value:
+                yield self._converted(each)
+            return
+        async for page in self._reader.pages():
+            for text in page:
+                yield self._converted(None if text is None else loads(text))
+
+    def __iter__(self) -> Iterator[T]:
+        if isinstance(self._value, Sequence):
+            yield from map(self._converted, self._value)
+            return
+        pages = self._reader.pages()
+        while (page := self._wait_for(_next_page(pages))) is not None:
+            for text in page:
+                yield self._converted(None if text is None else loads(text))
+
+    def _converted(self, value: Any) -> Any:
+        return value if self._validate is None or value is None else self._validate(value)
+
+
+async def _next_page(
+    pages: AsyncIterator[Sequence[JsonText | None]],
+) -> Sequence[JsonText | None] | None:
+    return await anext(pages, None)
+
+
+def element_of(annotation: Any) -> Any:
+    """Return `T` of `Instances[T]`, Any of `Instances`; None if it is another type."""
+    if annotation is Instances:
+        return Any
+    return get_args(annotation)[0] if get_origin(annotation) is Instances else None

@@ -1,0 +1,403 @@
+"""Steps with instances, run by workers."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Annotated, Any
+
+import pytest
+
+from tasker import (
+    AsyncContext,
+    PermanentError,
+    Result,
+    StepStatus,
+    SyncContext,
+    Task,
+    TaskStatus,
+    Worker,
+    open_store,
+)
+from tasker.errors import TaskFailed
+from tasker.handlers.instances import Cursor, Instances, Item
+from tasker.model import Step
+from tasker.store.protocol import Store
+from tasker.template.load import parse_template
+
+pytestmark = pytest.mark.anyio
+
+SOON = timedelta(seconds=60)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return "sqlite::memory:"
+    return str(request.getfixturevalue("postgres_schema_url"))
+
+
+async def run(
+    url: str,
+    text: str,
+    handlers: Mapping[str, Callable[..., Any]],
+    context: Mapping[str, Any] | None = None,
+    inspect: Callable[[Worker, Store, Task], Any] | None = None,
+) -> tuple[Task, Mapping[str, Step]]:
+    """Run a task of a template, and return it with its steps by name."""
+    template = parse_template(text)
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [dict(handlers)], templates=[template]) as worker,
+    ):
+        task = await worker.client.create_task(template.full_name, context or {})
+        task = await ended(worker, task)
+        steps = {step.name: step for step in await worker.client.steps(task.id)}
+        if inspect is not None:
+            await inspect(worker, store, task)
+            task = await ended(worker, task)
+            steps = {step.name: step for step in await worker.client.steps(task.id)}
+    return task, steps
+
+
+async def ended(worker: Worker, task: Task) -> Task:
+    """Return a task once it has ended in any way."""
+    with suppress(TaskFailed):
+        await worker.client.wait(task.id, timeout=SOON)
+    return await worker.client.task(task.id)
+
+
+MAPPED = """
+name: mapped
+steps:
+  - name: numbers
+  - name: double
+    dependencies: [numbers]
+    map: {over: results.numbers, as: number}
+  - name: total
+    dependencies: [double]
+"""
+
+
+async def test_a_map_runs_its_handler_for_each_element(url: str) -> None:
+    """And the next step gets the list of their results, in the order of the elements."""
+    keys: list[str] = []
+
+    def double(number: int, context: SyncContext) -> int:
+        keys.append(context.idempotency_key)
+        return 2 * number
+
+    task, steps = await run(
+        url,
+        MAPPED,
+        {
+            "numbers": lambda: [5, 6, 7],
+            "double": double,
+            "total": lambda double: [double, sum(double)],
+        },
+    )
+
+    assert (TaskStatus.COMPLETE, [[10, 12, 14], 36]) == (task.status, task.result)
+    assert {"instances": 3} == steps["double.map"].result
+    names = [f"double[{n}]" for n in range(3)]
+    assert names == [name for name in steps if "[" in name]
+    assert {f"{task.id}:{name}" for name in names} == set(keys)
+    assert "double" == steps["double[1]"].handler
+
+
+async def test_an_empty_list_converges_at_once(url: str) -> None:
+    task, steps = await run(
+        url,
+        MAPPED,
+        {"numbers": lambda: [], "double": lambda number: number, "total": lambda double: double},
+    )
+
+    assert (TaskStatus.COMPLETE, []) == (task.status, task.result)
+    assert 4 == len(steps)
+
+
+async def test_a_map_over_no_list_fails(url: str) -> None:
+    """The error names the expression and what it found."""
+    task, steps = await run(
+        url,
+        MAPPED,
+        {"numbers": lambda: {"a": 1}, "double": lambda number: number, "total": lambda double: 0},
+    )
+
+    assert TaskStatus.ERROR == task.status
+    error = steps["double.map"].error
+    assert error is not None
+    assert "NOT_A_LIST" == error["code"]
+    assert "results.numbers is an object" in str(error["message"])
+
+
+async def test_bodies_of_several_steps_may_be_nested(url: str) -> None:
+    """Each step gets the elements around it, and the results of its own instance."""
+    text = """
+name: nested
+steps:
+  - name: customers
+  - name: per_customer
+    dependencies: [customers]
+    map:
+      over: results.customers
+      as: customer
+    steps:
+      - name: fetch
+      - name: bill
+        dependencies: [fetch]
+        map: {over: results.fetch.lines, as: line}
+      - name: close
+        dependencies: [bill]
+  - name: end
+    dependencies: [per_customer]
+"""
+
+    async def bill(
+        customer: str, line: int, fetch: Mapping[str, Any], customers: list[str], ctx: AsyncContext
+    ) -> str:
+        assert ctx.step.startswith("per_customer[")
+        return f"{customer}{line}/{len(fetch['lines'])}/{len(customers)}"
+
+    task, steps = await run(
+        url,
+        text,
+        {
+            "customers": lambda: ["a", "b"],
+            "fetch": lambda customer: {"lines": [1, 2] if customer == "a" else []},
+            "bill": bill,
+            "close": lambda customer, bill: {customer: bill},
+            "end": lambda per_customer: per_customer,
+        },
+    )
+
+    assert [{"a": ["a1/2/2", "a2/2/2"]}, {"b": []}] == task.result
+    assert "per_customer[0].bill[1]" in steps
+    assert StepStatus.COMPLETE == steps["per_customer[1].bill"].status
+
+
+async def test_batches_get_cursors_that_cover_all_numbers(url: str) -> None:
+    """`max_instances` is a total: the ranges grow to keep to it."""
+    text = """
+name: batched
+steps:
+  - name: import_rows
+    batch: {total: input.rows, size: 2, max_instances: 3}
+"""
+
+    def import_rows(cursor: Cursor, context: SyncContext) -> list[int]:
+        assert cursor == context.cursor
+        return [*range(cursor.start, cursor.end)]
+
+    for rows, sizes in ((0, []), (5, [2, 2, 1]), (6, [2, 2, 2]), (10, [4, 4, 2])):
+        task, _ = await run(
+            "sqlite::memory:" if rows else url, text, {"import_rows": import_rows}, {"rows": rows}
+        )
+
+        assert sizes == [len(part) for part in task.result]
+        assert [*range(rows)] == [n for part in task.result for n in part]
+
+
+async def test_a_batch_that_hands_its_step_back_goes_on_from_its_checkpoint(url: str) -> None:
+    """Its attempts do not count."""
+    text = """
+name: batched
+steps:
+  - name: import_rows
+    batch: {total: 10, size: 5}
+    retry: {max_attempts: 1}
+"""
+
+    async def import_rows(context: AsyncContext) -> list[int]:
+        start, end = context.cursor
+        done = context.last_checkpoint or start
+        if done < end:
+            await context.hand_back(done + 1)
+        return [start, done, context.attempt, context.counted_attempts]
+
+    task, _ = await run(url, text, {"import_rows": import_rows})
+
+    assert [[0, 5, 6, 1], [5, 10, 6, 1]] == task.result
+
+
+async def test_a_loop_runs_until_its_condition_holds(url: str) -> None:
+    """Its result is that of its last iteration."""
+    text = """
+name: looped
+steps:
+  - name: start
+  - name: poll
+    dependencies: [start]
+    repeat: {until: results.status.done, every: 0.05, max: 10}
+    steps:
+      - name: request
+      - name: status
+        dependencies: [request]
+  - name: end
+    dependencies: [poll]
+"""
+    task, steps = await run(
+        url,
+        text,
+        {
+            "start": lambda: 1,
+            "request": lambda iteration: iteration,
+            "status": lambda request: {"done": request == 3, "at": request},
+            "end": lambda poll: poll,
+        },
+    )
+
+    assert {"done": True, "at": 3} == task.result
+    assert [f"poll[{n}].status" for n in range(4)] == [name for name in steps if "status" in name]
+
+
+async def test_a_loop_fails_after_its_last_iteration(url: str) -> None:
+    text = """
+name: looped
+steps:
+  - name: poll
+    repeat: {until: results.poll == 3, max: 3}
+"""
+    task, steps = await run(url, text, {"poll": lambda iteration: iteration})
+
+    assert TaskStatus.ERROR == task.status
+    error = steps["poll[2].until"].error
+    assert error is not None
+    assert "REPEAT_EXHAUSTED" == error["code"]
+
+
+async def test_an_instance_adds_instances_to_its_own_join(url: str) -> None:
+    """A later attempt of it adds them once."""
+    text = """
+name: crawl
+steps:
+  - name: visit
+    map: {over: input.pages, as: page}
+    retry: {initial_delay: 0}
+  - name: end
+    dependencies: [visit]
+"""
+
+    async def visit(page: Item[str], ctx: AsyncContext) -> str:
+        if len(page) < 3:
+            await ctx.spawn("visit", [f"{page}a", f"{page}b"])
+            if ctx.attempt == 1:
+                raise OSError
+        return page
+
+    def sort(visit: list[str]) -> list[str]:
+        return sorted(visit)
+
+    task, _ = await run(url, text, {"visit": visit, "end": sort}, {"pages": ["x"]})
+
+    assert ["x", "xa", "xaa", "xab", "xb", "xba", "xbb"] == task.result
+
+
+async def test_a_step_outside_a_map_cannot_add_instances(url: str) -> None:
+    text = "name: t\nsteps: [{name: a}]\n"
+
+    async def a(ctx: AsyncContext) -> None:
+        await ctx.spawn("visit", [1])
+
+    task, steps = await run(url, text, {"a": a})
+
+    assert TaskStatus.ERROR == task.status
+    assert "cannot add instances to 'visit'" in str(steps["a"].error)
+
+
+async def test_failures_are_tolerated_up_to_a_number(url: str) -> None:
+    """Of instances that failed the result is null."""
+    text = """
+name: tolerant
+steps:
+  - name: work
+    map: {over: input.items}
+    on_failure: {policy: continue, max_failures: %s}
+"""
+
+    def work(item: int) -> int:
+        if item < 2:
+            raise PermanentError("bad", code="BAD")
+        return item
+
+    context = {"items": [0, 1, 2, 3]}
+    task, steps = await run(url, text % 2, {"work": work}, context)
+
+    assert (TaskStatus.COMPLETE, [None, None, 2, 3]) == (task.status, task.result)
+    assert StepStatus.ERROR == steps["work[0]"].status
+
+    task, steps = await run("sqlite::memory:", text % '"25%"', {"work": work}, context)
+
+    assert TaskStatus.ERROR == task.status
+    error = steps["work"].error
+    assert error is not None
+    assert "2 of 4 instances of 'work' failed; at most 1 may" == error["message"]
+
+
+async def test_a_failed_instance_can_be_retried_and_then_its_join(url: str) -> None:
+    """By name; the task goes on from there."""
+    fails = True
+
+    def double(number: int) -> int:
+        if fails and number == 6:
+            raise PermanentError("bad")
+        return 2 * number
+
+    async def mend(worker: Worker, store: Store, task: Task) -> None:
+        nonlocal fails
+        fails = False
+        assert TaskStatus.ERROR == task.status
+        await worker.client.retry(task.id, steps=["double[1]"])
+
+    task, _ = await run(
+        url,
+        MAPPED,
+        {"numbers": lambda: [5, 6, 7], "double": double, "total": lambda double: double},
+        inspect=mend,
+    )
+
+    assert (TaskStatus.COMPLETE, [10, 12, 14]) == (task.status, task.result)
+
+
+async def test_many_results_are_read_in_pages(url: str) -> None:
+    """Beyond 1,000 the result of the step has only their counts."""
+
+    async def total(double: Instances[int], all_of: Annotated[Any, Result("double")]) -> list[Any]:
+        values = [value async for value in double]
+        return [len(double), sum(values), values[:2], all_of]
+
+    task, steps = await run(
+        url,
+        MAPPED,
+        {
+            "numbers": lambda: list(range(1200)),
+            "double": lambda number: 2 * number,
+            "total": total,
+        },
+    )
+
+    counts = {"count": 1200, "succeeded": 1200, "failed": 0}
+    assert [1200, 1200 * 1199, [0, 2], counts] == task.result
+    assert Counter({StepStatus.COMPLETE: 1204}) == Counter(step.status for step in steps.values())
+
+
+async def test_a_sync_handler_reads_instances_too(url: str) -> None:
+    """And a handler may reduce them to the result of their step."""
+    text = MAPPED.replace("as: number}", "as: number}\n    collect: {reduce: add}")
+
+    def add(double: Instances[int]) -> int:
+        return sum(double)
+
+    task, steps = await run(
+        url,
+        text,
+        {
+            "numbers": lambda: [1, 2, 3],
+            "double": lambda number: 2 * number,
+            "add": add,
+            "total": lambda double: double,
+        },
+    )
+
+    assert 12 == task.result
+    assert {"count": 3, "succeeded": 3, "failed": 0} == steps["double.join"].result

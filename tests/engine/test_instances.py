@@ -64,7 +64,7 @@ async def ended(worker: Worker, task: Task) -> Task:
     """Return a task once it has ended in any way."""
     with suppress(TaskFailed):
         await worker.client.wait(task.id, timeout=SOON)
-    return await worker.client.task(task.id)
+    return await worker.client.get(task.id)
 
 
 MAPPED = """

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     )
     from tasker.handlers.durable import Signal
     from tasker.handlers.http import ApiHandler, SyncApiHandler, check_response
+    from tasker.handlers.instances import Cursor, Instances, Item
     from tasker.handlers.phases import FourPhaseHandler, SyncFourPhaseHandler
     from tasker.model import (
         Attempt,
@@ -124,6 +125,7 @@ __all__ = [
     "Client",
     "Config",
     "Context",
+    "Cursor",
     "Duration",
     "Event",
     "EventCondition",
@@ -139,10 +141,12 @@ __all__ = [
     "IdempotencyConflict",
     "IfExists",
     "Input",
+    "Instances",
     "InvalidInput",
     "InvalidPolicy",
     "InvalidSettings",
     "InvalidTemplate",
+    "Item",
     "LocalClient",
     "Misuse",
     "NamespaceInfo",
@@ -286,6 +290,11 @@ _HOMES = {
         "ApiHandler",
         "SyncApiHandler",
         "check_response",
+    ),
+    "handlers.instances": (
+        "Cursor",
+        "Instances",
+        "Item",
     ),
     "handlers.phases": (
         "FourPhaseHandler",

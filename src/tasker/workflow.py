@@ -1,12 +1,13 @@
 """Templates written in Python: functions are the steps, and their parameters the edges."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
@@ -14,22 +15,30 @@ from pydantic_core import PydanticSerializationError
 
 from tasker import versions
 from tasker.durations import Duration, parse_duration
-from tasker.errors import InvalidInput, InvalidTemplate, Misuse, Problem
+from tasker.errors import InvalidExpression, InvalidInput, InvalidTemplate, Misuse, Problem
 from tasker.graph import Graph
 from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import (
     DEFAULT_PRIORITY,
+    Batch,
+    Collect,
     Durability,
     EventSpec,
+    FailurePolicy,
     HttpCall,
     JsonObject,
+    Map,
+    OnFailure,
+    Repeat,
     Retry,
+    Spawning,
     StepSpec,
     Task,
     Template,
 )
+from tasker.template.expressions import compile_expression
 from tasker.template.load import check_template
 from tasker.typed_template import In, Out, TypedTemplate
 
@@ -38,6 +47,17 @@ After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 """Steps to wait for, each given by its name or its function."""
 
 _STEP = re.compile(r"steps\[(\d+)\]")
+
+
+class StepOptions(TypedDict, total=False):
+    """Options of a step: those of `Workflow.step`."""
+
+    name: str | None
+    description: str
+    after: After
+    retry: Retry | None
+    timeout: Duration | None
+    config: JsonObject | None
 
 
 class Workflow(TypedTemplate[In, Out]):
@@ -183,6 +203,123 @@ class Workflow(TypedTemplate[In, Out]):
 
         return decorate if function is None else decorate(function)
 
+    def map(
+        self,
+        *,
+        over: str | Callable[..., Any],
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        max_concurrency: int | None = None,
+        **step: Unpack[StepOptions],
+    ) -> Callable[[Function], Function]:
+        """Make a function a step that runs once for each element of a list.
+
+        A parameter marked `Item[T]` gets the element. A later step gets the list of the results, or
+        reads them one by one as `Instances[T]`.
+
+        Args:
+            over: An expression for the list, such as `results.list_files.files`, or the function
+                of the step that returns it.
+            collect: "list": the result is the list of the results, up to 1,000 or 1 MiB, and
+                otherwise their counts; "none": the counts.
+            reduce: Name of the handler that makes the result of the results.
+            on_failure: "fail": the other instances run, then the task fails; "continue": the step
+                succeeds; "fail_fast": instances that have not started are cancelled.
+            max_failures: With "continue", the number of failures, or a share such as "5%", up to
+                which the step succeeds; None: any.
+            max_concurrency: The most instances in progress at once; None: no limit.
+            step: Options of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or an expression is invalid.
+            Misuse: The function has a parameter that no step can fill.
+        """
+        text = over if isinstance(over, str) else f"results.{self._step_name(over)}"
+        options = _instance_options(collect, reduce, on_failure, max_failures)
+        return self._spawning_step(Map(over=text, max_concurrency=max_concurrency), options, step)
+
+    def batch(
+        self,
+        *,
+        total: str | int,
+        size: int,
+        max_instances: int | None = None,
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        **step: Unpack[StepOptions],
+    ) -> Callable[[Function], Function]:
+        """Make a function a step that runs once for each range of numbers from 0 to `total`.
+
+        Its range is `context.cursor`, or a parameter `cursor: Cursor`.
+
+        Args:
+            total: The number after the last one, or an expression for it.
+            size: How many numbers an instance gets.
+            max_instances: The most instances; with more than that, `size` is raised.
+            collect: As in `map`.
+            reduce: As in `map`.
+            on_failure: As in `map`.
+            max_failures: As in `map`.
+            step: Options of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or an expression is invalid.
+            Misuse: The function has a parameter that no step can fill.
+        """
+        options = _instance_options(collect, reduce, on_failure, max_failures)
+        kind = Batch(total=str(total), size=size, max_instances=max_instances)
+        return self._spawning_step(kind, options, step)
+
+    def repeat(
+        self,
+        *,
+        until: str,
+        max: int,  # noqa: A002 - as templates write it
+        every: Duration = 0,
+        **step: Unpack[StepOptions],
+    ) -> Callable[[Function], Function]:
+        """Make a function a step that runs again and again until a condition holds.
+
+        The result of the step is that of its last iteration.
+
+        Args:
+            until: The condition, evaluated after each iteration: `results.NAME`, with the step's
+                name, is the result of the function, and `iteration` counts from 0.
+            max: The most iterations; if the condition does not hold after them, the step fails.
+            every: Time from the end of an iteration to the start of the next.
+            step: Options of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or the condition is invalid.
+            Misuse: The function has a parameter that no step can fill.
+        """
+        pause = _parse_duration(every, "every") or timedelta(0)
+        return self._spawning_step(Repeat(until=until, every=pause, max=max), {}, step)
+
+    def _spawning_step(
+        self, spawning: Spawning, options: Mapping[str, Any], step: StepOptions
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that makes a function a step with instances."""
+
+        def decorate(function: Function) -> Function:
+            self.step(**step)(function)
+            name, declared = self._steps.popitem()
+            waits = (*declared.spec.dependencies, *_steps_read(spawning, name))
+            spec = replace(
+                declared.spec,
+                dependencies=tuple(dict.fromkeys(waits)),
+                spawning=spawning,
+                **options,
+            )
+            self._add_spec(spec, function)
+            return function
+
+        return decorate
+
     def add(
         self,
         name: str,
@@ -255,8 +392,8 @@ class Workflow(TypedTemplate[In, Out]):
         sinks = Graph(template).sinks
         if self._result is None or len(sinks) != 1:
             return
-        last = list(self._steps.values())[sinks[0] - 1]
-        if last.function is None:
+        last = self._steps[Graph(template).names[sinks[0] - 1]]
+        if last.function is None or last.spec.spawning is not None:
             return
         difference = find_disagreement(
             schema_of(return_annotation(last.function), "serialization"),
@@ -411,6 +548,31 @@ def _invalid_template(
     step = getattr(function, "__name__", "")
     problem = Problem(message, path=f"{step}.{path}" if step else path)
     return InvalidTemplate(_DeclaredStep(StepSpec(name=step), function).with_location(problem))
+
+
+def _instance_options(
+    collect: str, reduce: str | None, policy: str, most: int | str | None
+) -> dict[str, Any]:
+    """Return the fields of a step spec that concern its instances. Raises InvalidTemplate."""
+    share = None
+    if isinstance(most, str):
+        try:
+            share, most = float(most.removesuffix("%")), None
+        except ValueError:
+            message = f"max_failures must be a number or a share such as '5%', not {most!r:.100}"
+            raise _invalid_template(message, "max_failures", None) from None
+    failure = OnFailure(policy=FailurePolicy(policy), max_failures=most, max_failed_percent=share)
+    return {"collect": Collect(collect), "reduce": reduce, "on_failure": failure}
+
+
+def _steps_read(spawning: Spawning, name: str) -> Iterator[str]:
+    """Yield the steps whose results the expression of a step with instances reads."""
+    match spawning:
+        case Map(over=text) | Batch(total=text) | Repeat(until=text):
+            with suppress(InvalidExpression):  # reported when the template is checked
+                for path in compile_expression(text).paths:
+                    if path.keys[0] == "results" and len(path.keys) > 1 and path.keys[1] != name:
+                        yield str(path.keys[1])
 
 
 def _input_schema(given: Any, name: str) -> JsonObject:

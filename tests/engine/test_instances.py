@@ -17,6 +17,7 @@ from tasker import (
     Task,
     TaskStatus,
     Worker,
+    Workflow,
     open_store,
 )
 from tasker.errors import TaskFailed
@@ -401,3 +402,35 @@ async def test_a_sync_handler_reads_instances_too(url: str) -> None:
 
     assert 12 == task.result
     assert {"count": 3, "succeeded": 3, "failed": 0} == steps["double.join"].result
+
+
+async def test_a_workflow_in_python_has_maps_batches_and_loops(url: str) -> None:
+    """With the same results as in YAML, and typed items."""
+    flow = Workflow("n.flow")
+
+    @flow.step
+    def numbers() -> list[int]:
+        return [1, 2, 3]
+
+    @flow.map(over=numbers, on_failure="continue", max_failures="50%")
+    async def double(number: Item[int]) -> int:
+        if number == 2:
+            raise PermanentError("bad")
+        return 2 * number
+
+    @flow.batch(total="input.rows", size=4, after=double)
+    def rows(cursor: Cursor) -> int:
+        return len(cursor)
+
+    @flow.repeat(until="results.poll.done", max=5, after=rows)
+    def poll(iteration: int) -> dict[str, Any]:
+        return {"done": iteration == 2, "at": iteration}
+
+    @flow.step
+    async def end(double: Instances[int | None], rows: list[int], poll: dict[str, Any]) -> Any:
+        return [[value async for value in double], rows, poll["at"]]
+
+    async with open_store(url, upgrade=True) as store, Worker(store, [flow]) as worker:
+        task = await worker.client.run(flow, {"rows": 10}, timeout=SOON)
+
+    assert [[2, None, 6], [4, 4, 2], 2] == task

@@ -102,7 +102,7 @@ class Layout:
         """Add the nodes of a template or body, and after them those of the bodies within."""
         inner: list[tuple[StepSpec, Spawning, int]] = []
         for spec in steps:
-            if spec.spawning is None:
+            if spec.spawning is None or spec.handler == ENGINE:
                 self._append(specs, spec, scope, path)
                 continue
             spawner = self._append(specs, _spawner_of(spec), scope, path)
@@ -114,9 +114,7 @@ class Layout:
             body = [*spec.steps] or [_instance_of(spec)]
             if isinstance(spawning, Repeat):
                 body.append(_check_of(spec, body))
-            size = sum(
-                1 if step.spawning is None else 2 if step.reduce is None else 3 for step in body
-            )
+            size = sum(map(_node_count, body))
             first = len(specs) + 1
             self.bodies[spawner] = Body(spec, spawning, spawner, spawner + 1, first, size)
             self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
@@ -175,6 +173,13 @@ def place_of(layout: Layout, name: str) -> Place | None:
         bodies.insert(0, layout.bodies[scope])
         scope = layout.scope(scope)
     return Place(node, tuple(zip(bodies, map(int, _INDEX.findall(name)), strict=True)))
+
+
+def _node_count(spec: StepSpec) -> int:
+    """Return the number of nodes that a step has in its own scope."""
+    if spec.spawning is None or spec.handler == ENGINE:
+        return 1
+    return 2 if spec.reduce is None else 3
 
 
 def _spawner_of(spec: StepSpec) -> StepSpec:

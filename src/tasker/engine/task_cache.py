@@ -277,13 +277,13 @@ class TaskCache:
         rows = {
             (row.task_id, row.no): row for row in await self._store.load_instances(_numbers(made))
         }
-        found = [
+        instances = [
             (claim, tasks[claim.task_id], _instance_input(claim, tasks[claim.task_id], rows))
             for claim in made
             if (claim.task_id, claim.no) in rows
         ]
         wanted: dict[TaskId, set[int]] = {}
-        for claim, task, instance in found:
+        for claim, task, instance in instances:
             for node, no in _needed(task.compiled, instance):
                 if node != no or not task.known >> no & 1:
                     wanted.setdefault(claim.task_id, set()).add(no)
@@ -295,7 +295,7 @@ class TaskCache:
                 if not tasks[row.task_id].compiled.is_instance(row.no):
                     self._note(tasks[row.task_id], row)
         views: dict[AttemptKey, CachedTask] = {}
-        for claim, task, instance in found:
+        for claim, task, instance in instances:
             views[claim.key] = view = CachedInstance(task, instance)
             for node, no in _needed(task.compiled, instance):
                 ended = results.get((claim.task_id, no))

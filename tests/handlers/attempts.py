@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,7 +12,11 @@ from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
 from tasker.model import (
     Claim,
     JsonText,
+    NewInstances,
     Retry,
+    Spawn,
+    Spawned,
+    StepResult,
     StepSpec,
     TaskId,
     TaskInput,
@@ -57,6 +61,15 @@ class FakeServices:
 
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
+
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+        return Spawned(0, 0, new.instances)
+
+    async def spawns(self, attempt: LiveAttempt, join_no: int) -> list[Spawn]:
+        return []
+
+    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> list[StepResult]:
+        return []
 
     def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)

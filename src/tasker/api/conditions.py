@@ -18,10 +18,10 @@ def etag_headers(task: Task) -> dict[str, str]:
 
 async def _parse_if_match(
     if_match: Annotated[
-        str | None, Header(description="The task's ETag; the request is refused if it has changed.")
+        str | None, Header(description="An ETag; the request is refused if it is outdated.")
     ] = None,
 ) -> str | None:
-    """Return the ETag that the task must have, or None if any will do. Raises Problem."""
+    """Return the ETag that the object must have, or None if any will do. Raises Problem."""
     if if_match is None or if_match.strip() == "*":
         return None
     match = _ETAG.fullmatch(if_match)

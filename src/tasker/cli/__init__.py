@@ -45,6 +45,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "queue": CommandEntry(
         "queue", "List, pause and resume the queues of handlers, and set their weights."
     ),
+    "schedule": CommandEntry(
+        "schedule", "Create, list, show, pause, resume, delete and backfill schedules."
+    ),
     "analytics": CommandEntry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
     ),

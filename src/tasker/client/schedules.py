@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasker import limits, versions
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidInput, Violation
 from tasker.model import NewTask, Schedule
 from tasker.schedules.model import (
     Backfill,
@@ -13,6 +13,7 @@ from tasker.schedules.model import (
     ScheduledTask,
     StoredSchedule,
     TickRecord,
+    declared_schedule_error,
 )
 from tasker.schedules.ticks import (
     NEVER,
@@ -163,6 +164,9 @@ class LocalSchedules(ScheduleClient):
     async def update(
         self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
+        stored = await self.get(f"{split_reference(template, None, None)[0]}.{schedule.name}")
+        if stored.declared_by is not None:
+            raise declared_schedule_error(stored)
         new = await self._check(template, schedule)
         act = self._note(reason)
         return await self._store.change_schedule(new, act, if_match=if_match)
@@ -180,7 +184,10 @@ class LocalSchedules(ScheduleClient):
         tick = next_tick(schedule, self._store.clock.now())
         if tick == NEVER:
             raise InvalidInput(f"{schedule.cron!r} has no tick in 50 years", path="$.cron")
-        await task_of_tick(self._client, new, tick)
+        try:
+            await task_of_tick(self._client, new, tick)
+        except InvalidInput as error:
+            raise _error_of_context(error) from None
         return new
 
     async def preview(
@@ -324,6 +331,16 @@ def split_schedule_name(name: str) -> tuple[str, str]:
     """Return the namespace and the name of a schedule; a name alone is in the default one."""
     namespace, dot, rest = name.partition(".")
     return (namespace, rest) if dot else (DEFAULT_NAMESPACE, name)
+
+
+def _error_of_context(error: InvalidInput) -> InvalidInput:
+    """Return the error of a context with paths relative to its schedule."""
+    violations = [
+        Violation(f"$.context{path.removeprefix('$')}", message)
+        for path, message in error.violations
+    ]
+    message = "; ".join(map(str, violations))
+    return InvalidInput(message, path=violations[0].path, violations=violations)
 
 
 def _ticks_of_backfill(

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from tasker.durations import format_duration
 from tasker.model import EPOCH, Json, JsonObject, Overlap, Schedule
+from tasker.schedules.model import StoredSchedule
 
 _DEFAULTS = Schedule(name="")
 
@@ -43,6 +45,37 @@ def from_document(document: Mapping[str, Any], *, name: str | None = None) -> Sc
     if name is not None:
         read["name"] = name
     return Schedule(**read)
+
+
+def describe(stored: StoredSchedule) -> dict[str, Any]:
+    """Return a stored schedule as one object, as the API and the command line show it."""
+    spec = stored.schedule
+    return {
+        "id": stored.id,
+        "namespace": stored.namespace,
+        "name": stored.name,
+        "template": stored.template,
+        "version": stored.version,
+        "cron": spec.cron or None,
+        "every": None if spec.every is None else format_duration(spec.every),
+        "anchor": None if spec.anchor == EPOCH else spec.anchor,
+        "timezone": spec.timezone,
+        "overlap": spec.overlap,
+        "catch_up": format_duration(spec.catch_up),
+        "jitter": format_duration(spec.jitter),
+        "priority": spec.priority,
+        "context": spec.context,
+        "declared_by": stored.declared_by,
+        "paused": stored.paused,
+        "etag": stored.etag,
+        "next_at": stored.next_at,
+        "last_at": stored.last_at,
+        "last_task": stored.last_task,
+        "buffered": stored.buffered,
+        "created_by": stored.created_by,
+        "created_at": stored.created_at,
+        "updated_at": stored.updated_at,
+    }
 
 
 def _seconds(length: timedelta) -> int | float:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from tasker.errors import Refused
 from tasker.model import NewTask, Schedule, TaskId
 
 SHORTEST_INTERVAL = timedelta(seconds=10)
@@ -66,6 +67,14 @@ class StoredSchedule(NewSchedule):
     def full_name(self) -> str:
         """`namespace.name`."""
         return f"{self.namespace}.{self.schedule.name}"
+
+
+def declared_schedule_error(stored: StoredSchedule) -> Refused:
+    """Return the error for changing a schedule that a template declares."""
+    return Refused(
+        f"schedule {stored.full_name} is declared by template {stored.declared_by}: change it"
+        " there and register a new version, or pause it"
+    )
 
 
 class TickOutcome(StrEnum):

@@ -43,6 +43,12 @@ TEMPLATES_PAUSE = Permission("templates", "pause")
 QUEUES_READ = Permission("queues", "read")
 QUEUES_PAUSE = Permission("queues", "pause")
 QUEUES_UPDATE = Permission("queues", "update")
+SCHEDULES_READ = Permission("schedules", "read")
+SCHEDULES_CREATE = Permission("schedules", "create")
+SCHEDULES_UPDATE = Permission("schedules", "update")
+SCHEDULES_DELETE = Permission("schedules", "delete")
+SCHEDULES_PAUSE = Permission("schedules", "pause")
+SCHEDULES_BACKFILL = Permission("schedules", "backfill")
 NAMESPACES_READ = Permission("namespaces", "read")
 NAMESPACES_UPDATE = Permission("namespaces", "update")
 NAMESPACES_PAUSE = Permission("namespaces", "pause")
@@ -64,6 +70,7 @@ _VIEWER = frozenset(
         TEMPLATES_LIST,
         NAMESPACES_READ,
         QUEUES_READ,
+        SCHEDULES_READ,
         WORKERS_READ,
         ANALYTICS_READ,
     }
@@ -79,6 +86,8 @@ _OPERATOR = _VIEWER | {
     STEPS_RESOLVE,
     TEMPLATES_PAUSE,
     QUEUES_PAUSE,
+    SCHEDULES_PAUSE,
+    SCHEDULES_BACKFILL,
     NAMESPACES_PAUSE,
 }
 
@@ -86,7 +95,8 @@ ADMIN = "admin"
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": _VIEWER,
     "operator": _OPERATOR,
-    "developer": _OPERATOR | {TEMPLATES_REGISTER, TEMPLATES_RETIRE},
+    "developer": _OPERATOR
+    | {TEMPLATES_REGISTER, TEMPLATES_RETIRE, SCHEDULES_CREATE, SCHEDULES_UPDATE, SCHEDULES_DELETE},
     "approver": _VIEWER | {TEMPLATES_APPROVE},
     ADMIN: PERMISSIONS,
 }

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tasker import codec, limits, versions
-from tasker.errors import InvalidInput, NotFound, Refused, ScheduleChanged, ScheduleExists
+from tasker.errors import InvalidInput, NotFound, ScheduleChanged, ScheduleExists
 from tasker.model import Schedule
 from tasker.schedules.document import from_document, to_document
 from tasker.schedules.model import (
@@ -13,6 +13,7 @@ from tasker.schedules.model import (
     StoredSchedule,
     TickOutcome,
     TickRecord,
+    declared_schedule_error,
 )
 from tasker.schedules.ticks import next_tick, previous_tick
 from tasker.store.protocol import AuditNote
@@ -144,10 +145,7 @@ async def _all_of_template(tx: Session, namespace: str, template: str) -> list[S
 
 def require_undeclared(stored: StoredSchedule) -> None:
     if stored.declared_by is not None:
-        raise Refused(
-            f"schedule {stored.full_name} is declared by template {stored.declared_by}: change it"
-            " there and register a new version, or pause it"
-        )
+        raise declared_schedule_error(stored)
 
 
 async def store_time(tx: Session) -> datetime:

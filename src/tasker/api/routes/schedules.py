@@ -1,0 +1,367 @@
+"""Schedules: creating, changing, reading, pausing and backfilling them."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query
+from pydantic import Field, StringConstraints
+from starlette.requests import Request
+
+from tasker import limits
+from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.conditions import IfMatch
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import Instant, Namespace, NamespacePath, StartTime, Text, Version
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import PauseReason, client_of_caller
+from tasker.api.routing import READS_BODY, Routes
+from tasker.api.task_requests import template_reference_of
+from tasker.api.views.schedules import (
+    Preview,
+    ScheduleList,
+    ScheduleView,
+    TickList,
+    schedule_view,
+)
+from tasker.client.schedules import PREVIEW
+from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
+from tasker.schedules.model import Backfill, StoredSchedule
+from tasker.teams.permissions import (
+    SCHEDULES_BACKFILL,
+    SCHEDULES_CREATE,
+    SCHEDULES_DELETE,
+    SCHEDULES_PAUSE,
+    SCHEDULES_READ,
+    SCHEDULES_UPDATE,
+    TASKS_CREATE,
+    Permission,
+)
+
+routes = Routes("schedules", "/v1/schedules")
+
+SchedulePath = Annotated[
+    str,
+    Path(
+        max_length=260,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
+        description="The schedule's name; of a declared one with its template: `daily.nightly`.",
+    ),
+]
+Name = Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+Length = Annotated[float, Field(ge=0)] | Annotated[str, StringConstraints(max_length=100)]
+_SCHEDULE = "/{namespace}/{name}"
+_CHANGES = (*READS_BODY, "not_found", "schedule_changed")
+_CREATES = (*READS_BODY, "not_found", "invalid_input", "template_not_approved")
+
+
+class ScheduleFields(Body):
+    """When tasks are created, and how."""
+
+    cron: Annotated[str, StringConstraints(max_length=200)] = ""
+    """A cron line of five fields, in local time of `timezone`; either this or `every`."""
+
+    every: Length | None = None
+    """The time between two ticks: seconds, or text such as `15m`."""
+
+    anchor: StartTime | None = None
+    """A tick of an interval. Absent: 1970-01-01T00:00:00Z."""
+
+    timezone: Annotated[str, StringConstraints(max_length=100)] = "UTC"
+    """IANA name of a time zone, such as `Europe/Berlin`."""
+
+    overlap: Overlap = Overlap.SKIP
+    """What happens at a tick while the task of the previous tick is open."""
+
+    catch_up: Length = "6h"
+    """How late a tick may be noticed, after an outage of all workers: 1 minute to 30 days."""
+
+    jitter: Length = 0
+    """Maximum delay of a task's start, at most 1 day."""
+
+    priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
+    """Priority of its tasks. Absent: the template's."""
+
+    context: dict[str, Any] = Field(default_factory=dict)
+    """Inputs of its tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in texts are replaced."""
+
+    def to_schedule(self, name: str) -> Schedule:
+        """Return the schedule. Raises InvalidInput."""
+        return Schedule(
+            name=name,
+            cron=self.cron,
+            every=self.every,
+            anchor=self.anchor or EPOCH,
+            timezone=self.timezone,
+            overlap=self.overlap,
+            catch_up=self.catch_up,
+            jitter=self.jitter,
+            priority=self.priority,
+            context=self.context,
+        )
+
+
+class TemplateOfSchedule(ScheduleFields):
+    """A schedule with its template."""
+
+    template: Name
+    """Name of the template, in the schedule's namespace."""
+
+    version: Version | None = None
+    """Exact, a range, or absent: the latest release at each tick."""
+
+    reason: Text = ""
+
+
+class NewScheduleBody(TemplateOfSchedule):
+    """A schedule to create."""
+
+    name: Name
+    namespace: Namespace = "default"
+
+
+class PreviewBody(ScheduleFields):
+    """A schedule whose ticks to compute."""
+
+    name: Name = "preview"
+    count: Annotated[int, Field(ge=1, le=limits.TICKS_PREVIEWED)] = PREVIEW
+    after: StartTime | None = None
+    """The time before the first tick. Absent: now."""
+
+
+class BackfillBody(Body):
+    """A range of past ticks."""
+
+    start: Instant
+    """Time of the first tick."""
+    end: Instant
+    """Time after the last tick."""
+    dry_run: bool = False
+    """Whether no task is created."""
+
+
+@routes.add("GET", "", SCHEDULES_READ, response=ScheduleList)
+async def list_schedules(
+    request: Request,
+    api: ApiOf,
+    namespace: Namespace | None = None,
+    template: Name | None = None,
+    cursor: Annotated[int, Query(ge=0, lt=1 << 31)] | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+) -> JsonResponse:
+    """List schedules, oldest first."""
+    listed = await api.store.schedules(
+        namespace=namespace,
+        template=template,
+        visible=await visible_namespaces(request, SCHEDULES_READ),
+        after=cursor,
+        limit=limit + 1,
+    )
+    page = listed[:limit]
+    return JsonResponse(
+        ScheduleList(
+            schedules=[schedule_view(stored) for stored in page],
+            next_cursor=page[-1].id if len(listed) > limit else None,
+        )
+    )
+
+
+@routes.add(
+    "POST",
+    "",
+    SCHEDULES_CREATE,
+    response=ScheduleView,
+    status=201,
+    description="The schedule was created.",
+    refuses=(*_CREATES, "schedule_exists"),
+)
+async def create_schedule(
+    request: Request,
+    api: ApiOf,
+    body: Annotated[NewScheduleBody, Depends(JsonBody(NewScheduleBody))],
+) -> JsonResponse:
+    """Create a schedule, whose first tick is the first one after now.
+
+    Needs `tasks:create` as well.
+    """
+    await authorize(request, SCHEDULES_CREATE, namespace=body.namespace)
+    await authorize(request, TASKS_CREATE, namespace=body.namespace, name=body.template)
+    template, schedule = _template(body.namespace, body), body.to_schedule(body.name)
+    schedules = client_of_caller(request, api).schedules
+    return _respond(await schedules.create(template, schedule, reason=body.reason), 201)
+
+
+@routes.add(
+    "POST",
+    "/preview",
+    SCHEDULES_READ,
+    response=Preview,
+    refuses=(*READS_BODY, "invalid_input"),
+)
+async def preview_schedule(
+    request: Request,
+    api: ApiOf,
+    body: Annotated[PreviewBody, Depends(JsonBody(PreviewBody))],
+) -> JsonResponse:
+    """Compute the first ticks of a schedule that need not exist."""
+    schedules = client_of_caller(request, api).schedules
+    ticks = await schedules.preview(body.to_schedule(body.name), count=body.count, after=body.after)
+    return JsonResponse(Preview(ticks=ticks))
+
+
+@routes.add("GET", _SCHEDULE, SCHEDULES_READ, response=ScheduleView, refuses=("not_found",))
+async def get_schedule(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: SchedulePath
+) -> JsonResponse:
+    """Read a schedule."""
+    await _authorize(request, SCHEDULES_READ, namespace, name)
+    return _respond(await api.store.schedule(namespace, name))
+
+
+@routes.add(
+    "PUT",
+    _SCHEDULE,
+    SCHEDULES_UPDATE,
+    response=ScheduleView,
+    refuses=(*_CREATES, "schedule_changed", "refused"),
+)
+async def update_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    if_match: IfMatch,
+    body: Annotated[TemplateOfSchedule, Depends(JsonBody(TemplateOfSchedule))],
+) -> JsonResponse:
+    """Replace a schedule.
+
+    Its next tick stays unless its times change. Needs `tasks:create` as well.
+    """
+    await _authorize(request, SCHEDULES_UPDATE, namespace, name)
+    await authorize(request, TASKS_CREATE, namespace=namespace, name=body.template)
+    template, schedule = _template(namespace, body), body.to_schedule(name)
+    schedules = client_of_caller(request, api).schedules
+    return _respond(
+        await schedules.update(template, schedule, reason=body.reason, if_match=if_match)
+    )
+
+
+@routes.add(
+    "DELETE",
+    _SCHEDULE,
+    SCHEDULES_DELETE,
+    response=ScheduleView,
+    description="The schedule, which was deleted.",
+    refuses=("not_found", "schedule_changed", "refused"),
+)
+async def delete_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    if_match: IfMatch,
+    reason: Text = "",
+) -> JsonResponse:
+    """Delete a schedule that no template declares; its tasks stay."""
+    await _authorize(request, SCHEDULES_DELETE, namespace, name)
+    stored = await api.store.schedule(namespace, name)
+    schedules = client_of_caller(request, api).schedules
+    await schedules.delete(stored.full_name, reason=reason, if_match=if_match)
+    return _respond(stored)
+
+
+@routes.add("GET", _SCHEDULE + "/ticks", SCHEDULES_READ, response=TickList, refuses=("not_found",))
+async def list_ticks(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    limit: Annotated[int, Query(ge=1, le=limits.TICKS_RECORDED)] = 100,
+) -> JsonResponse:
+    """List the ticks that have no task, the latest first."""
+    await _authorize(request, SCHEDULES_READ, namespace, name)
+    ticks = await api.store.schedule_ticks(namespace, name, limit=limit)
+    return JsonResponse(TickList(ticks=ticks))
+
+
+@routes.add("POST", _SCHEDULE + "/pause", SCHEDULES_PAUSE, response=ScheduleView, refuses=_CHANGES)
+async def pause_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    if_match: IfMatch,
+    body: PauseReason,
+) -> JsonResponse:
+    """Pause a schedule: its ticks get no tasks."""
+    schedules = await _acting(request, api, SCHEDULES_PAUSE, namespace, name)
+    return _respond(
+        await schedules.pause(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
+    )
+
+
+@routes.add("POST", _SCHEDULE + "/resume", SCHEDULES_PAUSE, response=ScheduleView, refuses=_CHANGES)
+async def resume_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    if_match: IfMatch,
+    body: PauseReason,
+) -> JsonResponse:
+    """Resume a schedule, from the first tick after now."""
+    schedules = await _acting(request, api, SCHEDULES_PAUSE, namespace, name)
+    return _respond(
+        await schedules.resume(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
+    )
+
+
+@routes.add(
+    "POST",
+    _SCHEDULE + "/backfill",
+    SCHEDULES_BACKFILL,
+    response=Backfill,
+    refuses=(*_CREATES, "idempotency_conflict", "refused"),
+)
+async def backfill_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    body: Annotated[BackfillBody, Depends(JsonBody(BackfillBody))],
+) -> JsonResponse:
+    """Create a task at priority 0 for each tick of a range in the past.
+
+    Needs `tasks:create` as well.
+    """
+    schedules = await _acting(request, api, SCHEDULES_BACKFILL, namespace, name)
+    stored = await api.store.schedule(namespace, name)
+    await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
+    return JsonResponse(
+        await schedules.backfill(stored.full_name, body.start, body.end, dry_run=body.dry_run)
+    )
+
+
+async def _acting(
+    request: Request, api: Api, permission: Permission, namespace: str, name: str
+) -> Any:
+    """Return the caller's methods for schedules, if it may use a permission."""
+    await _authorize(request, permission, namespace, name)
+    return client_of_caller(request, api).schedules
+
+
+async def _authorize(request: Request, permission: Permission, namespace: str, name: str) -> None:
+    message = f"schedule {namespace}.{name} not found"
+    await authorize(request, permission, namespace=namespace, not_found_message=message)
+
+
+def _template(namespace: str, body: TemplateOfSchedule) -> str:
+    """Return the reference to a body's template. Raises Problem."""
+    _, name, version = template_reference_of(body.template, namespace, body.version)
+    return f"{namespace}.{name}@{version}" if version else f"{namespace}.{name}"
+
+
+def _respond(stored: StoredSchedule, status: int = 200) -> JsonResponse:
+    headers = {"ETag": f'"{stored.etag}"'}
+    if status == 201:
+        headers["Location"] = f"/v1/schedules/{stored.namespace}/{stored.name}"
+    return JsonResponse(schedule_view(stored), status, headers)

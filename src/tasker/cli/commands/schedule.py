@@ -1,0 +1,299 @@
+"""`tasker schedule ...`: schedules, which create tasks at their ticks."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.text import Text
+
+from tasker.cli.app import Session, command, group
+from tasker.cli.options import Context, Reason, parse_duration_option, parse_time
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import local_time, one_line, print_table
+from tasker.cli.render.tables import make_table
+from tasker.durations import format_duration
+from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
+from tasker.schedules.document import describe
+from tasker.schedules.model import StoredSchedule, TickRecord
+
+_RECORDS = 20  #: records of ticks that `show` prints
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The schedule as namespace.name; of a declared one namespace.template.name.",
+    ),
+]
+
+app = group("Create, list, show, pause, resume, delete and backfill schedules.")
+
+
+@command(app, "create", acts=True)
+async def create_schedule(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")],
+    template: Annotated[
+        str,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="NAME",
+            help="Template of its tasks: namespace.name, optionally with @VERSION or @RANGE.",
+        ),
+    ],
+    cron: Annotated[
+        str,
+        typer.Option(metavar="LINE", help='Cron line of five fields: "30 2 * * *".'),
+    ] = "",
+    every: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="Time between two ticks: 15m.",
+        ),
+    ] = None,
+    anchor: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_time, metavar="TIME", help="A tick of an interval; by default 1970-01-01."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Time zone of the cron line: Europe/Berlin.")
+    ] = "UTC",
+    overlap: Annotated[
+        Overlap,
+        typer.Option(help="What happens at a tick while the task of the previous tick is open."),
+    ] = Overlap.SKIP,
+    catch_up: Annotated[
+        timedelta,
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="How late a tick may be noticed after an outage.",
+            show_default="6h",
+        ),
+    ] = timedelta(hours=6),
+    jitter: Annotated[
+        timedelta,
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="Maximum delay of a task's start.",
+            show_default="none",
+        ),
+    ] = timedelta(0),
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=PRIORITIES - 1,
+            metavar="0..4",
+            help="Priority of its tasks; by default the template's.",
+        ),
+    ] = None,
+    context: Context = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the schedule if it exists.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the next ten ticks.")
+    ] = False,
+    reason: Reason = "",
+) -> None:
+    """Create a schedule, and print its next ten ticks."""
+    schedule = Schedule(
+        name=name,
+        cron=cron,
+        every=every,
+        anchor=anchor or EPOCH,
+        timezone=timezone,
+        overlap=overlap,
+        catch_up=catch_up,
+        jitter=jitter,
+        priority=priority,
+        context=context,
+    )
+    async with session.client(operates=True) as client:
+        ticks = await client.schedules.preview(schedule)
+        if not session.as_json:
+            _print_ticks(session, ticks, timezone)
+        if dry_run:
+            if session.as_json:
+                session.print_document({"ticks": to_plain(ticks)})
+            return
+        save = client.schedules.update if replace else client.schedules.create
+        stored = await save(template, schedule, reason=reason)
+    if session.as_json:
+        session.print_document({**to_plain(describe(stored)), "ticks": to_plain(ticks)})
+    else:
+        verb = "replaced" if replace else "created"
+        session.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+
+
+@command(app, "list")
+async def list_schedules(
+    session: Session,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+) -> None:
+    """List schedules by name, with their next ticks."""
+    async with session.client() as client:
+        listed = await client.schedules.list(namespace)
+    listed = sorted(listed, key=lambda stored: stored.full_name)
+    if session.as_json:
+        session.print_document({"schedules": [to_plain(describe(one)) for one in listed]})
+        return
+    rows = make_table("schedule", "template", "ticks", "overlap", "last", "next")
+    for stored in listed:
+        rows.add_row(
+            Text(one_line(stored.full_name), style="bold"),
+            _template(stored),
+            _times(stored.schedule),
+            stored.schedule.overlap.value,
+            local_time(stored.last_at),
+            Text("paused", style="yellow") if stored.paused else local_time(stored.next_at),
+        )
+    if listed:
+        print_table(session.out, rows)
+    else:
+        session.err.print("no schedules")
+
+
+@command(app, "show")
+async def show_schedule(session: Session, name: Name) -> None:
+    """Show a schedule, its next ten ticks, and the latest ticks without a task."""
+    async with session.client() as client:
+        stored = await client.schedules.get(name)
+        records = await client.schedules.ticks(name, limit=_RECORDS)
+        ticks: Sequence[datetime] = []
+        if not stored.paused:
+            ticks = await client.schedules.preview(_previewed(stored), after=_before_next(stored))
+    if session.as_json:
+        session.print_document(
+            {
+                **to_plain(describe(stored)),
+                "ticks": to_plain(ticks),
+                "ticks_without_task": to_plain(records),
+            }
+        )
+        return
+    facts: Mapping[str, object] = {
+        "schedule": stored.full_name,
+        "id": stored.id,
+        "template": _template(stored),
+        "declared by": stored.declared_by,
+        "ticks": _times(stored.schedule),
+        "overlap": stored.schedule.overlap.value,
+        "catch up": format_duration(stored.schedule.catch_up),
+        "jitter": format_duration(stored.schedule.jitter) if stored.schedule.jitter else None,
+        "priority": stored.schedule.priority,
+        "context": stored.schedule.context or None,
+        "paused": "yes" if stored.paused else None,
+        "last": stored.last_at and f"{local_time(stored.last_at)}  task {stored.last_task}",
+        "waiting": stored.buffered or None,
+    }
+    for label, value in facts.items():
+        if value is not None:
+            session.out.print(f"{label:12} {value}", highlight=False, soft_wrap=True, markup=False)
+    _print_ticks(session, ticks, stored.schedule.timezone)
+    for record in records:
+        session.out.print(_describe_record(record), highlight=False, soft_wrap=True, markup=False)
+
+
+@command(app, "pause", acts=True)
+async def pause_schedule(session: Session, name: Name, reason: Reason = "") -> None:
+    """Pause a schedule: its ticks get no tasks."""
+    async with session.client(operates=True) as client:
+        _print_result(session, await client.schedules.pause(name, reason=reason), "paused")
+
+
+@command(app, "resume", acts=True)
+async def resume_schedule(session: Session, name: Name, reason: Reason = "") -> None:
+    """Resume a schedule, from the first tick after now."""
+    async with session.client(operates=True) as client:
+        _print_result(session, await client.schedules.resume(name, reason=reason), "resumed")
+
+
+@command(app, "delete", acts=True)
+async def delete_schedule(session: Session, name: Name, reason: Reason = "") -> None:
+    """Delete a schedule that no template declares; its tasks stay."""
+    async with session.client(operates=True) as client:
+        await client.schedules.delete(name, reason=reason)
+    if session.as_json:
+        session.print_document({"deleted": name})
+    else:
+        session.out.print(f"deleted: schedule {name}", highlight=False)
+
+
+@command(app, "backfill", acts=True)
+async def backfill_schedule(
+    session: Session,
+    name: Name,
+    start: Annotated[
+        datetime,
+        typer.Option("--from", parser=parse_time, metavar="TIME", help="Time of the first tick."),
+    ],
+    end: Annotated[
+        datetime,
+        typer.Option("--to", parser=parse_time, metavar="TIME", help="Time after the last tick."),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the ticks.")] = False,
+) -> None:
+    """Create a task at priority 0 for each tick of a range in the past, at most 1,000."""
+    async with session.client(operates=True) as client:
+        stored = await client.schedules.get(name)
+        result = await client.schedules.backfill(name, start, end, dry_run=dry_run)
+    if session.as_json:
+        session.print_document(to_plain(result))
+        return
+    if dry_run:
+        _print_ticks(session, result.ticks, stored.schedule.timezone)
+        return
+    existing = f", {result.existing:,} existed" if result.existing else ""
+    session.out.print(f"{result.created:,} tasks created{existing}", highlight=False)
+
+
+def _print_result(session: Session, stored: StoredSchedule, verb: str) -> None:
+    if session.as_json:
+        session.print_document(to_plain(describe(stored)))
+    else:
+        session.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+
+
+def _print_ticks(session: Session, ticks: Sequence[datetime], timezone: str) -> None:
+    """Print ticks in the time zone of their schedule."""
+    zone = ZoneInfo(timezone)
+    for tick in ticks:
+        line = f"{tick.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
+        session.out.print(f"  {line}", highlight=False, markup=False)
+
+
+def _describe_record(record: TickRecord) -> str:
+    last = "" if record.first == record.last else f" to {local_time(record.last)}"
+    detail = f": {record.detail}" if record.detail else ""
+    return f"{record.outcome.value:12} {local_time(record.first)}{last}{detail}"
+
+
+def _template(stored: StoredSchedule) -> str:
+    version = f"@{stored.version}" if stored.version else ""
+    return f"{stored.namespace}.{stored.template}{version}"
+
+
+def _times(schedule: Schedule) -> str:
+    if schedule.every is not None:
+        return f"every {format_duration(schedule.every)}"
+    return f"{schedule.cron} {schedule.timezone}"
+
+
+def _before_next(stored: StoredSchedule) -> datetime:
+    return stored.next_at - timedelta(microseconds=1)
+
+
+def _previewed(stored: StoredSchedule) -> Schedule:
+    """Return a schedule that can be previewed: names of declared ones have a dot."""
+    spec: Any = {field: getattr(stored.schedule, field) for field in Schedule.__slots__}
+    return Schedule(**{**spec, "name": "preview"})

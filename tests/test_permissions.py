@@ -53,6 +53,7 @@ def test_what_roles_may_do() -> None:
         "templates:list",
         "namespaces:read",
         "queues:read",
+        "schedules:read",
         "workers:read",
         "system:analytics_read",
     }
@@ -67,13 +68,22 @@ def test_what_roles_may_do() -> None:
         "signals:send",
         "templates:pause",
         "queues:pause",
+        "schedules:pause",
+        "schedules:backfill",
         "namespaces:pause",
+    }
+    developer = operator | {
+        "templates:register",
+        "templates:retire",
+        "schedules:create",
+        "schedules:update",
+        "schedules:delete",
     }
 
     assert {
         "viewer": viewer,
         "operator": operator,
-        "developer": operator | {"templates:register", "templates:retire"},
+        "developer": developer,
         "approver": viewer | {"templates:approve"},
         "admin": {str(permission) for permission in PERMISSIONS},
     } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}

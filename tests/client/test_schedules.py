@@ -142,7 +142,10 @@ async def test_blocking_code_uses_the_same_methods(scene: Scene, template: str) 
         resumed = schedules.resume("suite.sync", if_match=paused.etag)
         start = datetime(2026, 1, 1, tzinfo=UTC)
         filled = schedules.backfill("suite.sync", start, start + timedelta(minutes=10))
-        seen = [resumed == schedules.get("suite.sync"), [resumed] == schedules.list("suite")]
+        seen: list[object] = [
+            resumed == schedules.get("suite.sync"),
+            [resumed] == schedules.list("suite"),
+        ]
         seen += [schedules.ticks("suite.sync"), len(schedules.preview(EVERY)), filled.created]
         schedules.delete("suite.sync")
         return [*seen, schedules.list()]

@@ -984,6 +984,7 @@ class NewTask:
     unique_while: UniqueWhile = UniqueWhile.ALWAYS
     if_exists: IfExists = IfExists.RETURN
     parent_id: TaskId | None = None
+    attached: bool = False  #: cancelled with its parent
     created_by: str = ""
     reason: str = ""
     tags: tuple[str, ...] = ()

@@ -25,5 +25,9 @@ class TypedTemplate(ABC, Generic[In, Out]):
         """Return the context of a task with this input. Raises InvalidInput."""
 
     @abstractmethod
+    def read_result(self, value: Any) -> Out:
+        """Return a task's result in its type. Raises pydantic.ValidationError."""
+
     def result_of(self, task: Task) -> Out:
         """Return the result of a complete task. Raises pydantic.ValidationError."""
+        return self.read_result(task.result)

@@ -35,7 +35,6 @@ from tasker.model import (
     Retry,
     Spawning,
     StepSpec,
-    Task,
     Template,
 )
 from tasker.template.expressions import compile_expression
@@ -431,15 +430,15 @@ class Workflow(TypedTemplate[In, Out]):
     def _input_adapter(self) -> TypeAdapter[Any]:
         return TypeAdapter(self._input)
 
-    def result_of(self, task: Task) -> Out:
-        """Return the result of a complete task, in the type that `result` declares.
+    def read_result(self, value: Any) -> Out:
+        """Return the result of a task in the type that `result` declares.
 
         Raises:
             pydantic.ValidationError: The result does not have that type.
         """
         if self._result is None:
-            return cast(Out, task.result)
-        return task.result_as(self._result)
+            return cast(Out, value)
+        return TypeAdapter(self._result).validate_python(value)
 
     @property
     def version(self) -> str:

@@ -1,22 +1,27 @@
 """Steps that wait for the tasks that they create."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from tests.waiting import eventually
 
 from tasker import (
     AsyncContext,
     LocalClient,
     PermanentError,
     Retry,
+    RetryableError,
     SyncContext,
     TaskStatus,
     Template,
     Worker,
     open_store,
 )
+from tasker.client import Client
 from tasker.errors import TaskFailed
-from tasker.model import AttemptOutcome, StepSpec, TaskFilter
+from tasker.model import AttemptOutcome, StepSpec, Task, TaskFilter
 from tasker.notices import Notice, StepWaiting
 from tasker.settings import WorkerSettings
 
@@ -220,3 +225,113 @@ async def test_a_parents_step_carries_the_cause_of_its_childs_failure(url: str) 
         "code": "DECLINED",
     } == step.error["details"]
     assert "PermanentError: the card was declined (DECLINED)" in str(step.error["message"])
+
+
+# ------------------------------------------------------------------ ctx.run_task
+
+
+async def run_parent(url: str, parent: object, child: object, **options: Any) -> Task:
+    """Run a task whose step runs `n.child`."""
+    retry = Retry(max_attempts=3, initial_delay=timedelta(0), backoff="none")
+    steps = (StepSpec(name="parent", retry=retry),)
+    flow = Template(namespace="n", name="parent", version="1.0.0", steps=steps)
+    broken = replace(
+        template("child"), steps=(StepSpec(name="child", retry=Retry(max_attempts=1)),)
+    )
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(
+            store,
+            [{"parent": parent, "child": child}],
+            templates=[flow, broken],
+            settings=WorkerSettings(slots=1),
+        ) as worker,
+    ):
+        return await worker.client.run("n.parent", timeout=SOON, **options)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_handler_gets_the_results_of_tasks_by_name(url: str, blocking: bool) -> None:
+    """Each is created once; later attempts do not read it again."""
+    ran: list[int] = []
+
+    async def parent(ctx: AsyncContext) -> object:
+        results = [await ctx.run_task("n.child@^1", {"amount": n}) for n in range(2)]
+        if ctx.counted_attempts == 1:
+            raise RetryableError("after both")
+        return results
+
+    def sync_parent(ctx: SyncContext) -> object:
+        return [ctx.run_task("n.child", {"amount": n}, call_name=f"run-{n}") for n in range(2)]
+
+    def child(amount: int) -> int:
+        ran.append(amount)
+        return amount * 10
+
+    task = await run_parent(url, sync_parent if blocking else parent, child)
+
+    assert [0, 10] == task.result
+    assert [0, 1] == ran
+
+
+async def test_a_failed_child_fails_the_step_for_good(url: str) -> None:
+    """Its cause reaches the parent."""
+    attempts: list[int] = []
+
+    async def parent(ctx: AsyncContext) -> None:
+        attempts.append(ctx.attempt)
+        await ctx.run_task("n.child")
+
+    def child() -> None:
+        raise PermanentError("no such account", code="NO_ACCOUNT")
+
+    with pytest.raises(TaskFailed) as failure:
+        await run_parent(url, parent, child)
+
+    assert failure.value.task.failure is not None
+    assert "task_failed" == failure.value.task.failure.code
+    assert "no such account (NO_ACCOUNT)" in failure.value.task.failure.message
+    assert [1, 2] == attempts
+
+
+async def test_a_failed_child_is_retried_where_the_step_says_so(url: str) -> None:
+    """As often as the step may have attempts."""
+    failures = [True, True, False]
+
+    async def parent(ctx: AsyncContext) -> object:
+        return await ctx.run_task("n.child", retry="child")
+
+    def child() -> str:
+        if failures.pop(0):
+            raise PermanentError("not yet")
+        return "done"
+
+    assert "done" == (await run_parent(url, parent, child)).result
+
+    failures[:] = [True, True, True, False]
+    with pytest.raises(TaskFailed, match="not yet"):
+        await run_parent(url, parent, child)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+async def test_a_child_is_cancelled_with_its_parent_unless_it_is_detached(
+    url: str, detached: bool
+) -> None:
+    async def parent(ctx: AsyncContext) -> None:
+        await ctx.run_task("n.child", detached=detached)
+
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [{"parent": parent}], templates=[template("parent")]) as worker,
+    ):
+        await LocalClient(store).register(template("child"))
+        task = await worker.client.create_task("n.parent")
+        await eventually(lambda: _waits(worker.client, task.id))
+        await worker.client.cancel(task.id)
+        [child] = await worker.client.tasks(TaskFilter(parent_id=task.id))
+
+    assert (TaskStatus.PENDING if detached else TaskStatus.CANCELLED) is child.status
+
+
+async def _waits(client: Client, task_id: str) -> bool:
+    return (await client.get(task_id)).counts.waiting == 1

@@ -54,6 +54,8 @@ class TaskFields(Body):
     """Absent: the header `X-Correlation-Id`, or the new task's own id."""
 
     parent_id: Uuid | None = None
+    attached: bool = False
+    """Whether it is cancelled when its parent is cancelled or misses its deadline."""
     """The task that this one is created for."""
 
     idempotency_key: Line | None = None
@@ -127,6 +129,7 @@ def task_request_of(
         if_exists=fields.if_exists,
         correlation_id=fields.correlation_id or sent_correlation_id(request.scope),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
+        attached=fields.attached,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
         reason=fields.reason,
         tags=tuple(dict.fromkeys(fields.tags)),

@@ -382,6 +382,7 @@ def _new_task_body(request: TaskRequest) -> dict[str, Any]:
         "if_exists": request.if_exists,
         "correlation_id": request.correlation_id,
         "parent_id": request.parent_id,
+        "attached": request.attached or None,
         "created_by": request.created_by,
         "run_at": request.run_at and request.run_at.isoformat(),
         "delay_seconds": None if delay is None else delay.total_seconds(),

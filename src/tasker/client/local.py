@@ -336,6 +336,7 @@ class LocalClient(LocalTeams, Client):
             unique_while=UniqueWhile(request.unique_while or UniqueWhile.ALWAYS),
             if_exists=IfExists(request.if_exists or IfExists.RETURN),
             parent_id=parent_id,
+            attached=request.attached and parent_id is not None,
             created_by=request.created_by or self.actor,
             reason=request.reason,
             tags=request.tags,

@@ -76,6 +76,9 @@ class TaskRequest:
     """None: the creating task's, or else the new task's id."""
 
     parent_id: str | None = None
+    attached: bool = False
+    """Whether the task is cancelled when its parent is cancelled or misses its deadline."""
+
     created_by: str | None = None
     reason: str = ""
     tags: tuple[str, ...] = ()
@@ -122,6 +125,7 @@ class TaskOptions(TypedDict, total=False):
     if_exists: IfExists | IfExistsName | None
     correlation_id: str | None
     parent_id: str | None
+    attached: bool
     created_by: str | None
     reason: str
     tags: tuple[str, ...]

@@ -46,6 +46,7 @@ WAITS_LONG = timedelta(minutes=1)  #: time for which such a step must have been 
 MOST_QUEUES = 1000  #: such queues that one query returns, for all namespaces
 MOST_WARNINGS = 20  #: those that are logged
 ESCALATING = 10.0  #: seconds between searches for approvals to escalate
+ORPHANS = 30.0  #: seconds between searches for open tasks whose parent has ended
 BROADCASTING = 10.0  #: seconds between searches for broadcasts to deliver, or to delete
 PRUNING = 60.0  #: seconds between searches for tasks to delete
 TRIMMING = 15.0  #: seconds between checks of the free heap
@@ -105,6 +106,7 @@ class Janitor:
             Duty("start_scheduled", period, scheduler.start_due),
             Duty("end_late_waits", period, self.end_late_waits),
             Duty("escalate", ESCALATING, self.escalate),
+            Duty("cancel_orphans", ORPHANS, self.cancel_orphans),
             Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),
             Duty("prune_events", PRUNING, self.prune_events),
@@ -150,6 +152,11 @@ class Janitor:
     async def end_late_waits(self) -> None:
         """End waits that have timed out."""
         while await self._store.end_late_waits(MOST) == MOST:
+            pass
+
+    async def cancel_orphans(self) -> None:
+        """Cancel attached tasks whose parent has ended."""
+        while await self._store.cancel_orphans(MOST) == MOST:
             pass
 
     async def keep_broadcasts(self) -> None:

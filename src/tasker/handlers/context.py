@@ -11,27 +11,21 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from tasker.codec import dumps, loads
 from tasker.durable import CallKind, DurableCall
 from tasker.durations import Duration
 from tasker.errors import AttemptCancelled, HandedBack, InvalidInput, Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
-from tasker.handlers.durable import (
-    DurableCalls,
-    OnTimeout,
-    Signal,
-    arrival_of,
-    value_of,
-    wait_until_over,
-)
+from tasker.handlers.durable import DurableCalls, OnTimeout, RetryOfChild, Signal, value_of
 from tasker.handlers.instances import Cursor
 from tasker.model import MOST_SPAWNED, JsonText, Map, NewInstances, Spawned, TaskId, TemplateName
-from tasker.waits import Arrival, NewWait
+from tasker.typed_template import TypedTemplate
+from tasker.waits import Arrival
 
 if TYPE_CHECKING:
-    from tasker.client import Client, SyncClient
+    from tasker.client import Client, SyncClient, TaskOptions
 
 
 class Context:
@@ -284,7 +278,7 @@ class Context:
         try:
             return self._calls
         except AttributeError:
-            self._calls = DurableCalls(self._attempt, self.step, self.namespace)
+            self._calls = DurableCalls(self._attempt, self.step, self.namespace, self.max_attempts)
             return self._calls
 
     def _new_instances(
@@ -463,16 +457,7 @@ class AsyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: The time is invalid.
         """
-        calls = self._durable_calls
-        timer = calls.timer(delay, until)
-        name = calls.begin(CallKind.SLEEP, call_name)
-        if not calls.loaded:
-            await calls.load()
-        record = calls.find(CallKind.SLEEP, name)
-        if record is None:
-            text = calls.dump(name, None)
-            record = await calls.record(CallKind.SLEEP, name, text, **timer)
-        wait_until_over(record)
+        await self._durable_calls.sleep(delay, until, call_name)
 
     async def wait_signal(
         self,
@@ -504,7 +489,8 @@ class AsyncContext(Context):
         wait = self._durable_calls.begin_wait(
             CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
-        return (await self._arrival(wait, on_timeout)).payload
+        arrival = await self._durable_calls.arrival(wait, on_timeout)
+        return arrival.payload
 
     async def wait_any(
         self,
@@ -533,20 +519,46 @@ class AsyncContext(Context):
         wait = self._durable_calls.begin_wait(
             CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
-        return await self._arrival(wait, on_timeout)
+        return await self._durable_calls.arrival(wait, on_timeout)
 
-    async def _arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
-        calls = self._durable_calls
-        if not calls.loaded:
-            await calls.load()
-        record = calls.find(wait.kind, wait.call)
-        if record is None:
-            calls.require_space()
-            wait = calls.with_numbers(wait)
-            record = await self._attempt.services.receive(self._attempt, wait)
-            if record is not None:
-                calls.keep(record)
-        return arrival_of(record, wait, on_timeout)
+    async def run_task(
+        self,
+        template: str | TypedTemplate[Any, Any],
+        context: Any = None,
+        *,
+        call_name: str | None = None,
+        detached: bool = False,
+        retry: RetryOfChild = "never",
+        **options: Unpack["TaskOptions"],
+    ) -> Any:
+        """Run a task and return its result, without a worker while it runs.
+
+        The task is created once over all attempts. It gets this task's correlation id, priority
+        and trace, and is cancelled when this task is cancelled or misses its deadline. If it fails,
+        this step fails for good, with its error.
+
+        Args:
+            template: The name of a template, such as `"payments.refund@^2"`, or a workflow.
+            context: The task's inputs; None means no inputs.
+            call_name: The name of the durable call; by default its number: `run_task-1`.
+            detached: Whether the task goes on when this task is cancelled.
+            retry: "child" retries the failed steps of the task, until it has failed as often as
+                this step may have attempts; "never" does not.
+            options: The other fields of `TaskRequest`.
+
+        Returns:
+            The result; of a workflow, in the type that it declares.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            NotFound: The template does not exist.
+            InvalidInput: The context violates the template's schema.
+            PermanentError: The task failed or was cancelled; the code is `task_failed`.
+        """
+        work = self._durable_calls.run_task(
+            template, context, call_name, retry, options, detached=detached
+        )
+        return await work
 
 
 class SyncContext(Context):
@@ -654,16 +666,7 @@ class SyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: The time is invalid.
         """
-        calls = self._durable_calls
-        timer = calls.timer(delay, until)
-        name = calls.begin(CallKind.SLEEP, call_name)
-        record = self._find_call(CallKind.SLEEP, name)
-        if record is None:
-            text = calls.dump(name, None)
-            record = self._attempt.services.wait_for(
-                calls.record(CallKind.SLEEP, name, text, **timer)
-            )
-        wait_until_over(record)
+        self._attempt.services.wait_for(self._durable_calls.sleep(delay, until, call_name))
 
     def wait_signal(
         self,
@@ -695,7 +698,8 @@ class SyncContext(Context):
         wait = self._durable_calls.begin_wait(
             CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
-        return (self._arrival(wait, on_timeout)).payload
+        arrival = self._attempt.services.wait_for(self._durable_calls.arrival(wait, on_timeout))
+        return arrival.payload
 
     def wait_any(
         self,
@@ -724,19 +728,46 @@ class SyncContext(Context):
         wait = self._durable_calls.begin_wait(
             CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
-        return self._arrival(wait, on_timeout)
+        return self._attempt.services.wait_for(self._durable_calls.arrival(wait, on_timeout))
 
-    def _arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
-        calls = self._durable_calls
-        record = self._find_call(wait.kind, wait.call)
-        if record is None:
-            calls.require_space()
-            wait = calls.with_numbers(wait)
-            services = self._attempt.services
-            record = services.wait_for(services.receive(self._attempt, wait))
-            if record is not None:
-                calls.keep(record)
-        return arrival_of(record, wait, on_timeout)
+    def run_task(
+        self,
+        template: str | TypedTemplate[Any, Any],
+        context: Any = None,
+        *,
+        call_name: str | None = None,
+        detached: bool = False,
+        retry: RetryOfChild = "never",
+        **options: Unpack["TaskOptions"],
+    ) -> Any:
+        """Run a task and return its result, without a worker while it runs.
+
+        The task is created once over all attempts. It gets this task's correlation id, priority
+        and trace, and is cancelled when this task is cancelled or misses its deadline. If it fails,
+        this step fails for good, with its error.
+
+        Args:
+            template: The name of a template, such as `"payments.refund@^2"`, or a workflow.
+            context: The task's inputs; None means no inputs.
+            call_name: The name of the durable call; by default its number: `run_task-1`.
+            detached: Whether the task goes on when this task is cancelled.
+            retry: "child" retries the failed steps of the task, until it has failed as often as
+                this step may have attempts; "never" does not.
+            options: The other fields of `TaskRequest`.
+
+        Returns:
+            The result; of a workflow, in the type that it declares.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            NotFound: The template does not exist.
+            InvalidInput: The context violates the template's schema.
+            PermanentError: The task failed or was cancelled; the code is `task_failed`.
+        """
+        work = self._durable_calls.run_task(
+            template, context, call_name, retry, options, detached=detached
+        )
+        return self._attempt.services.wait_for(work)
 
     def _find_call(self, kind: CallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls

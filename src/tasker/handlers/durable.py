@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import (
@@ -15,11 +15,20 @@ from tasker.durable import (
     TooManyDurableCalls,
 )
 from tasker.durations import Duration
-from tasker.errors import InvalidInput, ParkedForTime, PermanentError, TooLarge
+from tasker.errors import (
+    InvalidInput,
+    ParkedForTask,
+    ParkedForTime,
+    PermanentError,
+    TaskFailed,
+    TooLarge,
+)
 from tasker.handlers.attempt import LiveAttempt
 from tasker.limits import AWAITED, DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS, WAIT
-from tasker.model import JsonText, WaitKind, parse_duration_argument
+from tasker.model import JsonText, Task, TaskStatus, WaitKind, parse_duration_argument
+from tasker.typed_template import TypedTemplate
 from tasker.waits import (
+    TIMED_OUT,
     Arrival,
     Awaited,
     NewWait,
@@ -27,6 +36,9 @@ from tasker.waits import (
     check_arrival_names,
     read_arrival,
 )
+
+if TYPE_CHECKING:
+    from tasker.client import Client, TaskOptions
 
 
 class Timer(TypedDict, total=False):
@@ -45,7 +57,8 @@ class Signal:
     """With a key, a broadcast with this name and key ends the wait as well."""
 
 
-OnTimeout: TypeAlias = Literal["fail", "skip", "continue"]
+OnTimeout: TypeAlias = Literal["fail", "continue"]
+RetryOfChild: TypeAlias = Literal["never", "child"]
 
 
 class DurableCalls:
@@ -57,10 +70,12 @@ class DurableCalls:
         attempt: The attempt.
         step: The name of its step, for errors.
         namespace: The namespace of its task.
+        max_attempts: How often `run_task` runs a failing child.
     """
 
-    def __init__(self, attempt: LiveAttempt, step: str, namespace: str) -> None:
+    def __init__(self, attempt: LiveAttempt, step: str, namespace: str, max_attempts: int) -> None:
         self._attempt = attempt
+        self._max_attempts = max_attempts
         self._step = step
         self._namespace = namespace
         self._kinds: dict[str, CallKind] = {}  #: of the calls of this attempt, by name
@@ -171,6 +186,87 @@ class DurableCalls:
         self._size += len(text.encode())
         return record
 
+    async def recorded(self, kind: CallKind, name: str) -> DurableCall | None:
+        """Read the records of earlier attempts if necessary; return that of a call, or None."""
+        if not self.loaded:
+            await self.load()
+        return self.find(kind, name)
+
+    async def sleep(
+        self, delay: Duration | None, until: datetime | None, call_name: str | None
+    ) -> None:
+        """Begin a sleep, or return if it is over: see `AsyncContext.sleep`."""
+        timer = self.timer(delay, until)
+        name = self.begin(CallKind.SLEEP, call_name)
+        record = await self.recorded(CallKind.SLEEP, name)
+        if record is None:
+            text = self.dump(name, None)
+            record = await self.record(CallKind.SLEEP, name, text, **timer)
+        if record.remaining > 0:
+            raise ParkedForTime(record.remaining)
+
+    async def arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
+        """Return what ended a wait.
+
+        Raises:
+            ParkedForArrival: Nothing has arrived yet.
+            PermanentError: The wait timed out, and `on_timeout` is "fail".
+        """
+        record = await self.recorded(wait.kind, wait.call)
+        if record is None:
+            self.require_space()
+            wait = self.with_numbers(wait)
+            record = await self._attempt.services.receive(self._attempt, wait)
+            if record is None:
+                raise ParkedForArrival(wait)
+            self.keep(record)
+        arrival = read_arrival(record.value or TIMED_OUT)
+        if arrival.timed_out and on_timeout == "fail":
+            names = " or ".join(dict.fromkeys(awaited.name for awaited in wait.awaited))
+            raise PermanentError(f"signal {names} did not arrive in time", code="wait_timeout")
+        return arrival
+
+    async def run_task(
+        self,
+        template: str | TypedTemplate[Any, Any],
+        context: Any,
+        call_name: str | None,
+        retry: RetryOfChild,
+        options: "TaskOptions",
+        *,
+        detached: bool,
+    ) -> Any:
+        """Run a child task: see `AsyncContext.run_task`."""
+        name = self.begin(CallKind.RUN_TASK, call_name)
+        record = await self.recorded(CallKind.RUN_TASK, name)
+        if record is None:
+            self.require_space()
+            claim, client = self._attempt.claim, self._attempt.services.client(self._attempt)
+            key = f"{claim.task_id}:{claim.no}:{name}"
+            given: TaskOptions = {"idempotency_key": key, "attached": not detached, **options}
+            task = await client.create_task(template, context, **given)
+            if not task.ended:
+                raise ParkedForTask(task.id)
+            if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
+                await self._retry_child(client, task, name, retry)
+            record = await self.record(CallKind.RUN_TASK, name, self.dump(name, task.result))
+        value = value_of(record)
+        return template.read_result(value) if isinstance(template, TypedTemplate) else value
+
+    async def _retry_child(
+        self, client: "Client", task: Task, name: str, retry: RetryOfChild
+    ) -> None:
+        """Retry a failed child and wait for it, or raise PermanentError."""
+        if retry == "child" and task.status is TaskStatus.ERROR:
+            for number in range(1, self._max_attempts):
+                again = f"{name} retry {number}"
+                if self.find(CallKind.RUN_TASK, again) is None:
+                    await client.retry(task.id, reason="retried by the step that waits for it")
+                    await self.record(CallKind.RUN_TASK, again, self.dump(again, task.id))
+                    raise ParkedForTask(task.id)
+        failure = TaskFailed(task)
+        raise PermanentError(str(failure), code=failure.code, details=failure.details)
+
     def begin_wait(
         self,
         kind: CallKind,
@@ -188,7 +284,7 @@ class DurableCalls:
         """
         if on_timeout not in get_args(OnTimeout):
             raise InvalidInput(
-                f"on_timeout must be fail, skip or continue, not {on_timeout!r:.50}",
+                f"on_timeout must be fail or continue, not {on_timeout!r:.50}",
                 path="$.on_timeout",
             )
         if not 0 < len(signals) <= AWAITED:
@@ -229,28 +325,6 @@ class DurableCalls:
         """Note a record that the store made."""
         self._records[record.name] = record
         self._size += len((record.value or "").encode())
-
-
-def arrival_of(record: DurableCall | None, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
-    """Return what ended a wait.
-
-    Raises:
-        ParkedForArrival: Nothing has arrived yet.
-        PermanentError: The wait timed out, and `on_timeout` is "fail".
-    """
-    if record is None or record.value is None:
-        raise ParkedForArrival(wait)
-    arrival = read_arrival(record.value)
-    if arrival.timed_out and on_timeout == "fail":
-        names = " or ".join(dict.fromkeys(awaited.name for awaited in wait.awaited))
-        raise PermanentError(f"signal {names} did not arrive in time", code="wait_timeout")
-    return arrival
-
-
-def wait_until_over(sleep: DurableCall) -> None:
-    """Return if a sleep is over. Raise ParkedForTime otherwise."""
-    if sleep.remaining > 0:
-        raise ParkedForTime(sleep.remaining)
 
 
 def _require_short(seconds: float, name: str) -> None:

@@ -329,6 +329,12 @@ class WorkerStore(Protocol):
         """Let the assignees of up to `limit` overdue escalations decide; return how many."""
         ...
 
+    async def cancel_orphans(self, limit: int) -> int:
+        """Cancel up to `limit` attached tasks whose parent has ended without them; return how many
+        were found.
+        """
+        ...
+
     async def deliver_broadcasts(self, limit: int) -> int:
         """Complete up to `limit` broadcasts whose sender died before all waiting steps had received
         them; return how many.
@@ -546,6 +552,9 @@ class OperatorStore(Protocol):
         self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
     ) -> Task:
         """End an open task as cancelled. Its running attempts can no longer settle.
+
+        Its attached children are cancelled with it, up to 100 in each task; the others follow by
+        `cancel_orphans`.
 
         Raises: NotFound, WrongStatus (it ended already).
         """

@@ -19,6 +19,8 @@ from tasker.store.protocol import AuditNote, StepAction
 from tasker.store.rows import step_name
 from tasker.store.session import Session
 
+CHILDREN = 100  #: attached tasks cancelled in the transaction that ends their parent
+
 
 class Operators(Tasks):
     """Implements `tasker.store.protocol.OperatorStore`."""
@@ -145,6 +147,15 @@ async def stop_task(
     await tx.all("end_task", task_id=task_id, state=int(code), error=error)
     await tx.call("wake_parents", ended=[task_id])
     await tx.call("revoke")
+    for row in await tx.all("attached_tasks", parent_id=task_id, limit=CHILDREN):
+        await cancel_child(tx, TaskId(row["id"]), task_id)
+
+
+async def cancel_child(tx: Session, task_id: TaskId, parent_id: TaskId) -> None:
+    """Cancel an attached task whose parent has ended."""
+    await cancel_if_open(
+        tx, task_id, AuditNote(actor="tasker", reason=f"its parent {parent_id} has ended")
+    )
 
 
 async def cancel_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> None:

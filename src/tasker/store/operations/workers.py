@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 
 from tasker import codec
 from tasker.durable import CallKind, DurableCall
@@ -27,7 +28,7 @@ from tasker.model import (
     WorkerProcess,
 )
 from tasker.store import operator_rules, unserved
-from tasker.store.operations.operators import stop_task
+from tasker.store.operations.operators import cancel_child, stop_task
 from tasker.store.operations.pauses import Pauses
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.protocol import UNKNOWN_PROCESS
@@ -163,6 +164,16 @@ class Workers(Pauses):
             ended += await self._in_yielding_transaction(_end_overdue)
         await self.complete_pauses()
         return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
+
+    async def cancel_orphans(self, limit: int) -> int:
+        orphans = await self._all("orphans", limit=limit)
+        for orphan in orphans:
+            await self._in_yielding_transaction(partial(_cancel_orphan, orphan=orphan))
+        return len(orphans)
+
+
+async def _cancel_orphan(tx: Session, orphan: Row) -> None:
+    await cancel_child(tx, TaskId(orphan["id"]), TaskId(orphan["parent_id"]))
 
 
 async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:

@@ -91,9 +91,12 @@ class Tasks(Limits, Driver):
 
     async def _create_one(self, creation: Creation, lock_timeout: str | None) -> list[Any]:
         """Create a task that comes alone; return no rows where `create_tasks` has to."""
-        if not self.SCALAR or len(creation.tasks) != 1 or creation.tasks[0].gates:
+        if not self.SCALAR or len(creation.tasks) != 1:
             return []
-        arguments = _arguments(creation, _creation_values(creation.tasks[0]))
+        task = creation.tasks[0]
+        if task.gates or task.attached:
+            return []
+        arguments = _arguments(creation, _creation_values(task))
         return await self._fetch_dedicated(
             "create_one", **arguments | {"lock_timeout": lock_timeout}
         )
@@ -191,6 +194,7 @@ def _creation_values(task: NewTask) -> tuple[object, ...]:
         task.title,
         codec.dumps(task.attributes) if task.attributes else None,
         codec.orjson_text(task.gates) if task.gates else None,
+        True if task.attached else None,
     )
 
 
@@ -214,6 +218,7 @@ _COLUMNS = (
     "title",
     "attributes",
     "gates",
+    "attached",
 )
 """Parameters of create_tasks.sql and create_one.sql that describe tasks."""
 

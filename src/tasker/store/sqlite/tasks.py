@@ -166,4 +166,5 @@ def _creation_row(task: NewTask) -> tuple[Any, ...]:
         task.unique_while,
         task.if_exists,
         task.gates,
+        True if task.attached else None,
     )

@@ -18,6 +18,7 @@ from tasker.testing.store_suite.arrivals import (
     TestEagerRules,
     TestEngineQueue,
 )
+from tasker.testing.store_suite.attached import TestAttachedTasks
 from tasker.testing.store_suite.claims import TestClaims, TestFairShares
 from tasker.testing.store_suite.creation import (
     TestCallersTransaction,
@@ -83,6 +84,7 @@ __all__ = [
     "TestApproval",
     "TestArrivals",
     "TestArrivalsTakenBack",
+    "TestAttachedTasks",
     "TestBottlenecks",
     "TestBroadcasts",
     "TestCallersTransaction",

@@ -10,7 +10,7 @@ create or replace function create_tasks(
     p_key text[], p_digest text[], p_unique_while text[], p_if_exists text[],
     p_created_by text[], p_reason text[], p_tags text[], p_trace text[], p_run_at timestamptz[],
     p_deadline float8[], p_priority smallint[], p_title text[], p_attributes text[],
-    p_gates text[],
+    p_gates text[], p_attached boolean[],
     p_worker bigint, p_claim int, p_lock_timeout text
 )
 returns table (kind int, task_id uuid, no int, found uuid)
@@ -151,16 +151,16 @@ begin
         end if;
     end if;
 
-    insert into task (id, template_id, priority, paused, open_sinks, deadline, correlation_id, parent_id,
+    insert into task (id, template_id, priority, paused, open_sinks, deadline, correlation_id, parent_id, attached,
                       idempotency_key, created_by, reason, tags, trace, title, context)
     select g.id, g.template_id, g.priority, g.template_id = any (v_paused_templates), t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
-           g.parent_id, g.key, g.created_by, g.reason,
+           g.parent_id, g.attached, g.key, g.created_by, g.reason,
            case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
            g.trace, g.title, g.context::json
     from unnest(p_id, p_template, p_context, p_correlation, p_parent, p_key, p_created_by,
-                p_reason, p_tags, p_trace, p_deadline, p_priority, p_title)
+                p_reason, p_tags, p_trace, p_deadline, p_priority, p_title, p_attached)
          as g (id, template_id, context, correlation_id, parent_id, key, created_by,
-               reason, tags, trace, deadline, priority, title)
+               reason, tags, trace, deadline, priority, title, attached)
     join template t on t.id = g.template_id
     where g.id <> all (v_taken);
 

@@ -138,6 +138,7 @@ create index worker_queue_queue on worker_queue (queue_id, worker);
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
 -- updated_at: the last action of an operator; each moves it forward.
 -- schedule_id, scheduled_for: the schedule and its tick that the task was made for.
+-- attached: it is cancelled with its parent.
 create table task (
     id              uuid primary key,
     template_id     int not null,
@@ -155,6 +156,7 @@ create table task (
     deadline        timestamptz,
     correlation_id  text not null,
     parent_id       uuid,
+    attached        boolean,
     forked_from     uuid,
     schedule_id     int,
     scheduled_for   timestamptz,
@@ -172,6 +174,7 @@ create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_schedule on task (schedule_id, id) where schedule_id is not null;
+create index task_attached on task (parent_id, id) where attached and state = {OPEN};
 create index task_has_failed_step on task (id) where has_failed_step and state = {OPEN};
 create index task_paused on task (template_id, id) where paused;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;

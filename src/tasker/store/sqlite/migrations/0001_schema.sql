@@ -100,6 +100,7 @@ create table task (
     deadline        real,
     correlation_id  text not null,
     parent_id       text,
+    attached        integer,
     forked_from     text,
     schedule_id     integer,
     scheduled_for   real,
@@ -117,6 +118,7 @@ create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_schedule on task (schedule_id, id) where schedule_id is not null;
+create index task_attached on task (parent_id, id) where attached = 1 and state = {OPEN};
 create index task_has_failed_step on task (id) where has_failed_step = 1 and state = {OPEN};
 create index task_paused on task (template_id, id) where paused = 1;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;

@@ -1,0 +1,74 @@
+"""Tasks that are cancelled with their parents."""
+
+from datetime import timedelta
+
+import pytest
+
+from tasker.model import TaskId, TaskStatus
+from tasker.store.operations import operators
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import ACT, ManualWorker, StoreTests, create, one, put
+from tasker.testing.store_suite.subject import Subject
+
+
+async def status_of(store: Store, task_id: TaskId) -> TaskStatus:
+    return (await store.get_task(task_id)).status
+
+
+class TestAttachedTasks(StoreTests):
+    async def test_they_are_cancelled_with_their_parent(self, store: Store) -> None:
+        """And with them their own; other tasks with a parent go on."""
+        template = await put(store, one())
+        parent = await create(store, template)
+        child = await create(store, template, parent_id=parent, attached=True)
+        grandchild = await create(store, template, parent_id=child, attached=True)
+        detached = await create(store, template, parent_id=parent)
+
+        await store.cancel_task(parent, ACT)
+
+        assert [TaskStatus.CANCELLED] * 2 == [
+            await status_of(store, each) for each in (child, grandchild)
+        ]
+        assert TaskStatus.PENDING is await status_of(store, detached)
+        (entry,) = await store.audit(child)
+        assert f"its parent {parent} has ended" == entry.reason
+
+    async def test_they_are_cancelled_when_their_parent_misses_its_deadline(
+        self, store: Store, subject: Subject
+    ) -> None:
+        template = await put(store, one())
+        parent = await create(store, template, deadline=timedelta(seconds=10))
+        child = await create(store, template, parent_id=parent, attached=True)
+        await subject.advance(timedelta(seconds=11))
+
+        await store.sweep()
+
+        assert TaskStatus.CANCELLED is await status_of(store, child)
+
+    async def test_they_stay_when_their_parent_completes(self, store: Store) -> None:
+        template = await put(store, one())
+        parent = await create(store, template)
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        child = await create(store, template, parent_id=parent, attached=True)
+
+        await hand.complete(claim)
+
+        assert 0 == await store.cancel_orphans(10)
+        assert TaskStatus.PENDING is await status_of(store, child)
+
+    async def test_those_beyond_the_bound_of_a_transaction_follow(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(operators, "CHILDREN", 1)
+        template = await put(store, one())
+        parent = await create(store, template)
+        children = [
+            await create(store, template, parent_id=parent, attached=True) for _ in range(3)
+        ]
+        await store.cancel_task(parent, ACT)
+
+        assert 2 == await store.cancel_orphans(10)
+
+        assert {TaskStatus.CANCELLED} == {await status_of(store, each) for each in children}
+        assert 0 == await store.cancel_orphans(10)

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from tests.engine.factories import SOON
+from tests.waiting import eventually
 
 from tasker import PermanentError, Worker
+from tasker.client import LocalClient
 from tasker.handlers.decision import Decision
-from tasker.model import AttemptOutcome, StepStatus, TaskStatus
+from tasker.model import AttemptOutcome, StepStatus, TaskId, TaskStatus
 from tasker.store.protocol import Store
 from tasker.template.load import parse_template
 from tasker.testing import WorkflowRun, run_workflow
@@ -206,3 +208,32 @@ steps:
     outcomes = [each.outcome for each in await store.history(task.id, no=2)]
     assert AttemptOutcome.COMPLETE is outcomes[-1]
     assert {AttemptOutcome.RELEASED} >= set(outcomes[:-1])
+
+
+async def test_a_server_runs_the_engine_where_no_worker_does(store: Store) -> None:
+    """Its worker evaluates the condition; the step waits for a worker with its handler."""
+    template = parse_template("""
+name: lone
+namespace: lone
+steps:
+  - {name: here, when: input.go}
+  - {name: there, dependencies: [here], trigger: none_failed}
+""")
+    client = LocalClient(store)
+    await client.register(template)
+    async with Worker(store, stands_in=True):
+        skipped = await client.create_task("lone.lone", {"go": False})
+        going = await client.create_task("lone.lone", {"go": True})
+        await eventually(lambda: _has(store, skipped.id, "skipped", "enqueued"))
+        await eventually(lambda: _is_released(store, going.id))
+
+    assert await _has(store, going.id, "enqueued", "pending")
+
+
+async def _has(store: Store, task_id: TaskId, *statuses: str) -> bool:
+    return list(statuses) == [step.status.value for step in await store.list_steps(task_id)]
+
+
+async def _is_released(store: Store, task_id: TaskId) -> bool:
+    history = await store.history(task_id, no=1)
+    return [each.outcome for each in history] == [AttemptOutcome.RELEASED]

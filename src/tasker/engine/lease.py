@@ -17,6 +17,7 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
+_STAND_IN = 2.0  #: seconds between looks at which queues of the engine others serve
 RENEWALS = 3  #: renewals per lease duration
 
 
@@ -62,6 +63,7 @@ class WorkerLease:
         settings: The worker's settings.
         handlers: The worker's handlers.
         namespaces: Namespaces whose engine steps it runs, besides those of its handlers.
+        stands_in: Whether it runs the engine's steps wherever no other worker does, and no others.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class WorkerLease:
         settings: WorkerSettings,
         handlers: Handlers,
         namespaces: Collection[str] = (),
+        *,
+        stands_in: bool = False,
     ) -> None:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
@@ -82,6 +86,8 @@ class WorkerLease:
         self._settings = settings
         self._handlers = handlers
         self._namespaces = frozenset(namespaces)
+        self._stands_in = stands_in
+        self._stood_in = -_STAND_IN  #: monotonic time of the last look at what others serve
         self._labels = set(settings.labels.items())
         self._newest = NO_QUEUE  #: of all queues, served or not
         self._until = 0.0
@@ -93,12 +99,12 @@ class WorkerLease:
             self._name,
             lease=self._settings.lease,
             slots=self._settings.slots,
-            handlers=self._handlers.names(),
+            handlers=[ENGINE] if self._stands_in else self._handlers.names(),
             process=this_process(self._settings.labels),
         )
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()
-        self.served, self._newest = [], NO_QUEUE
+        self.served, self._newest, self._stood_in = [], NO_QUEUE, -_STAND_IN
         await self.find_queues()
         self.holds = True
 
@@ -110,6 +116,11 @@ class WorkerLease:
     async def find_queues(self) -> bool:
         """Serve new queues, and return whether there were any."""
         self.looked_at = time.monotonic()
+        if self._stands_in:
+            if self.looked_at - self._stood_in >= _STAND_IN:
+                self._stood_in = self.looked_at
+                await self._store.stand_in(self.id)
+            return False
         new = await self._store.queues(after=self._newest)
         served = [queue for queue in new if self._serves(queue)]
         if served:

@@ -81,6 +81,9 @@ class Worker:
         partial: Whether steps without a handler here are left to other workers or to operators,
             with a warning, instead of raising HandlerNotFound.
 
+        stands_in: Whether it only runs the engine's own steps, in all namespaces in which no other
+            worker does; for servers.
+
     Raises:
         HandlerImportError: A module cannot be imported.
         Misuse: The handlers are bound to no namespace.
@@ -99,6 +102,7 @@ class Worker:
         replace: bool = False,
         partial: bool = False,
         around: Around | None = None,
+        stands_in: bool = False,
     ) -> None:
         self.store = store
         self.settings = settings or WorkerSettings()
@@ -131,7 +135,9 @@ class Worker:
             labels=self.settings.labels,
         )
         named = {*namespaces, *(template.namespace for template in self._templates)}
-        self._lease = WorkerLease(store, self.name, self.settings, self.handlers, named)
+        self._lease = WorkerLease(
+            store, self.name, self.settings, self.handlers, named, stands_in=stands_in
+        )
         self._settler = Settler(
             store, self._lease, self._slots, self._cache, self._reporter, self._background
         )

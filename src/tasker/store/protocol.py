@@ -361,6 +361,12 @@ class WorkerStore(Protocol):
         """Let a worker claim from queues, given by `Queue.base`, in addition to those before."""
         ...
 
+    async def stand_in(self, worker: WorkerId) -> None:
+        """Let a worker whose only handler is the engine claim from those queues of the engine that
+        no other live worker serves, and from no others.
+        """
+        ...
+
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
         """Count the open tasks of each template, all together up to `most`."""
         ...

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -187,6 +188,7 @@ async def serve(
         add_web(app, own)
         if worker is not None:
             await stack.enter_async_context(worker)
+        await stack.enter_async_context(_make_stand_in(store, settings))
         shared = supervisor is not None
         server = await stack.enter_async_context(run_server(app, own, shared=shared))
         facts: dict[str, Any] = {"url": server.url, "auth": auth.enabled}
@@ -242,6 +244,18 @@ def _make_worker(
         settings=settings.worker.worker_settings(settings.environment),
         observers=[tracing.observe] if tracing else [],
         around=tracing.around if tracing else None,
+    )
+
+
+def _make_stand_in(store: Store, settings: Settings) -> Worker:
+    """Return a worker for the engine's steps of namespaces without a live worker."""
+    return Worker(
+        store,
+        settings=settings.worker.worker_settings(settings.environment).model_copy(
+            update={"http": False}
+        ),
+        name=f"{socket.gethostname()}:{os.getpid()}:server",
+        stands_in=True,
     )
 
 

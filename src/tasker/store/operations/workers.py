@@ -72,6 +72,13 @@ class Workers(Pauses):
 
         await self._write(serve)
 
+    async def stand_in(self, worker: WorkerId) -> None:
+        async def stand_in(tx: Session) -> None:
+            await tx.all("stand_down", worker=worker)
+            await tx.all("stand_in", worker=worker)
+
+        await self._write(stand_in)
+
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
         rows = await self._all("open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}

@@ -11,6 +11,7 @@ from tasker.model import (
     JsonText,
     PauseTarget,
     Settled,
+    StepSpec,
     StepStatus,
     StepType,
     TaskId,
@@ -27,6 +28,7 @@ from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
+    LEASE,
     ManualWorker,
     StoreTests,
     begin,
@@ -418,6 +420,23 @@ class TestEngineQueue(StoreTests):
         await store.resume(PauseTarget.of_task(task_id), ACT)
 
         assert 2 == (await others.claim_one()).no
+
+    async def test_a_stand_in_serves_it_where_no_other_live_worker_does(self, store: Store) -> None:
+        await begin(store, replace(graph("graph", a=""), steps=(StepSpec(name="a", when="true"),)))
+        stand_in = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
+        second = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
+        await store.stand_in(second)
+        own = await ManualWorker.hire(store, handlers={"a", ENGINE})
+
+        await store.stand_in(stand_in)
+        await store.stand_in(second)
+        assert [] == list((await store.claim(stand_in, 1)).claims)
+        assert [] == list((await store.claim(second, 1)).claims)
+        await store.retire_worker(own.id)
+        await store.stand_in(stand_in)
+        await store.stand_in(second)
+
+        assert 1 == len((await store.claim(stand_in, 1)).claims)
 
     async def test_a_plain_template_makes_no_queue_for_the_engine(self, store: Store) -> None:
         await begin(store, graph("graph", a=""))

@@ -68,27 +68,32 @@ class Graph:
     def order(self) -> tuple[int, ...]:
         """All steps in topological order, with ties in the template's order."""
         pending_parents = [len(parents) for parents in self.waits]
-        followers: list[list[int]] = [[] for _ in self.waits]
-        for no, waits in enumerate(self.waits):
-            for parent in waits:
-                followers[parent].append(no)
         order = list(self.roots)
         for no in order:
-            for follower in followers[no]:
+            for follower in self.followers[no]:
                 pending_parents[follower] -= 1
                 if pending_parents[follower] == 0:
                     order.append(follower)
         return tuple(order)
 
     @cached_property
+    def followers(self) -> list[tuple[int, ...]]:
+        """followers[no]: the steps that wait for step `no`, ascending."""
+        followers: list[list[int]] = [[] for _ in self.waits]
+        for no, waits in enumerate(self.waits):
+            for parent in waits:
+                followers[parent].append(no)
+        return [tuple(numbers) for numbers in followers]
+
+    @cached_property
     def waits(self) -> list[tuple[int, ...]]:
-        """waits[no]: the steps that step `no` waits for; a join also for the end of its body."""
+        """waits[no]: the steps that step `no` waits for; a join waits for the end of its body."""
         if not self.layout.bodies:
             return self.parents
         waits = list(self.parents)
         for body in self.layout.bodies.values():
             last = tuple(no for no in body.nodes if self.children[no] == (body.join,))
-            waits[body.join] += last
+            waits[body.join] = last
         return waits
 
     @cached_property

@@ -1784,6 +1784,7 @@ class ExpiredAttempt(NamedTuple):
     template_id: TemplateId
     worker: str
     lost_attempts: int  #: earlier ones of its step
+    node: int  #: the template's node that its step is
 
 
 class Queue(NamedTuple):

@@ -22,9 +22,10 @@ from tasker import (
 )
 from tasker.errors import TaskFailed
 from tasker.handlers.instances import Cursor, Instances, Item
-from tasker.model import Step
+from tasker.model import AttemptOutcome, JsonText, NewInstances, Step
 from tasker.store.protocol import Store
 from tasker.template.load import parse_template
+from tasker.testing.store_suite.factories import ManualWorker, create
 
 pytestmark = pytest.mark.anyio
 
@@ -434,3 +435,67 @@ async def test_a_workflow_in_python_has_maps_batches_and_loops(url: str) -> None
         task = await worker.client.run(flow, {"rows": 10}, timeout=SOON)
 
     assert [[2, None, 6], [4, 4, 2], 2] == task
+
+
+async def test_a_failure_may_cancel_the_instances_that_have_not_started(url: str) -> None:
+    """A retry of the failed instance runs them too."""
+    text = """
+name: fast
+steps:
+  - name: work
+    map: {over: input.items}
+    on_failure: fail_fast
+"""
+    fails, done = True, 0
+
+    def work(item: int) -> int:
+        nonlocal done
+        if fails and item == 0:
+            raise PermanentError("bad")
+        done += 1
+        return item
+
+    async def mend(worker: Worker, store: Store, task: Task) -> None:
+        nonlocal fails
+        fails = False
+        assert TaskStatus.ERROR == task.status
+        assert task.counts.cancelled > 500
+        await worker.client.retry(task.id)
+
+    task, steps = await run(url, text, {"work": work}, {"items": list(range(1000))}, inspect=mend)
+
+    assert (TaskStatus.COMPLETE, list(range(1000))) == (task.status, task.result)
+    assert 1000 == done
+
+
+async def test_the_attempts_of_a_lost_worker_are_retried_as_their_step_says(url: str) -> None:
+    """That of the node in the template, also for instances."""
+    text = """
+name: lost
+steps:
+  - name: first
+  - name: work
+    dependencies: [first]
+    map: {over: input.items}
+    retry: {retryable: false}
+    on_failure: continue
+"""
+    template = parse_template(text)
+    async with open_store(url, upgrade=True) as store:
+        stored = await store.register_template(template, registered_by="test")
+        task_id = await create(store, stored.stored.id, {"items": [1]})
+        lost = await ManualWorker.hire(store, "lost", lease=timedelta(seconds=0.5))
+        await lost.complete(await lost.claim_one())
+        spawner = await lost.claim_one()
+        new = NewInstances("", 3, 2, 2, 1, 0, [JsonText("1")])
+        await store.spawn(spawner, new)
+        await lost.complete(spawner)
+        await lost.claim_one()
+        async with Worker(
+            store, [{"first": lambda: 0, "work": lambda item: item}], templates=[template]
+        ) as worker:
+            task = await ended(worker, await worker.client.get(task_id))
+            history = await worker.client.attempts(task_id, step="work[0]")
+
+    assert (TaskStatus.COMPLETE, [None]) == (task.status, task.result)
+    assert [AttemptOutcome.ERROR] == [attempt.outcome for attempt in history]

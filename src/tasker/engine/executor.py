@@ -36,6 +36,7 @@ from tasker.model import (
     Claim,
     JsonText,
     Outcome,
+    OutcomeCode,
     StepSpec,
     completed,
     handed_back,
@@ -287,7 +288,16 @@ class Executor:
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
         self._mark_over(running)
-        self._settler.add(with_events(running, outcome, time.monotonic() - running.began))
+        finished = with_events(running, outcome, time.monotonic() - running.began)
+        instance = running.task.instance
+        if (
+            instance is not None
+            and outcome.outcome is OutcomeCode.ERROR
+            and running.task.compiled.fails_fast
+        ):
+            self._settler.add_failure_of_instance(finished, instance)
+        else:
+            self._settler.add(finished)
 
     # --------------------------------------------------------------- interruptions
 

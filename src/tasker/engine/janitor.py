@@ -21,16 +21,18 @@ from tasker.engine.lease import WorkerLease
 from tasker.engine.publishing import events_of_failure
 from tasker.engine.reporting import Reporter
 from tasker.engine.scheduler import Scheduler
-from tasker.engine.task_cache import CachedTask, TaskCache
+from tasker.engine.spawning import cancel_beside
+from tasker.engine.task_cache import CachedTask, CompiledTemplate, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
+    Claim,
     ExpiredAttempt,
     NewEvent,
     Outcome,
+    OutcomeCode,
     Retry,
     TaskEnd,
     TaskId,
-    Template,
     failed,
     lost,
 )
@@ -178,11 +180,13 @@ class Janitor:
                 log.warning("leases_expired", extra={"workers": workers, "attempts": many})
                 templates = [await self._template_of(attempt) for attempt in expired]
                 outcomes = [*map(self._outcome_of_lost, expired, templates)]
+                await self._cancel_beside_failures(outcomes, templates)
                 events = await self._events_of_lost(expired, outcomes, templates)
                 settled = await self._store.settle(self._lease.id, outcomes, events=events)
-                for index, (outcome, template) in enumerate(zip(outcomes, templates, strict=True)):
-                    if template is not None and index not in settled.refused:
-                        self._reporter.lost(outcome, template)
+                for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True)):
+                    if compiled is not None and index not in settled.refused:
+                        name = compiled.spec(expired[index].node).name
+                        self._reporter.lost(outcome, compiled.template, name)
                 await self._report_ended(settled.ended)
 
     async def _retire_gone_workers(self) -> None:
@@ -243,8 +247,28 @@ class Janitor:
                 self._cache.forget(task_id)
             self._reporter.ended(ended, tasks)
 
-    def _outcome_of_lost(self, expired: ExpiredAttempt, template: Template | None) -> Outcome:
-        policy = _UNKNOWN if template is None else template.steps[expired.claim.no - 1].retry
+    async def _cancel_beside_failures(
+        self, outcomes: Sequence[Outcome], templates: Sequence[CompiledTemplate | None]
+    ) -> None:
+        """Cancel instances beside those that fail for good, where their step says so."""
+        for outcome, compiled in zip(outcomes, templates, strict=True):
+            if (
+                outcome.outcome is OutcomeCode.ERROR
+                and compiled is not None
+                and compiled.is_instance(outcome.no)
+                and compiled.fails_fast
+            ):
+                claim = Claim(outcome.task_id, outcome.no, outcome.attempt, 0)
+                tasks = await self._cache.fetch([claim])
+                views = await self._cache.fetch_instances([claim], tasks)
+                for view in views.values():
+                    if view.instance is not None:
+                        await cancel_beside(self._store, view.compiled, claim, view.instance)
+
+    def _outcome_of_lost(
+        self, expired: ExpiredAttempt, compiled: CompiledTemplate | None
+    ) -> Outcome:
+        policy = _UNKNOWN if compiled is None else compiled.spec(expired.node).retry
         text = lost_attempt_error(expired.worker)
         losses = expired.lost_attempts + 1
         if not policy.retryable or losses >= MOST_LOST:
@@ -255,13 +279,13 @@ class Janitor:
         self,
         expired: Sequence[ExpiredAttempt],
         outcomes: Sequence[Outcome],
-        templates: Sequence[Template | None],
+        templates: Sequence[CompiledTemplate | None],
     ) -> list[NewEvent]:
         """Return the events that steps publish with lost attempts."""
         publishing = [
-            (index, outcome, template.steps[outcome.no - 1])
-            for index, (outcome, template) in enumerate(zip(outcomes, templates, strict=True))
-            if template is not None and template.steps[outcome.no - 1].events
+            (index, outcome, compiled.spec(expired[index].node))
+            for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True))
+            if compiled is not None and compiled.spec(expired[index].node).events
         ]
         if not publishing:
             return []
@@ -275,10 +299,10 @@ class Janitor:
             for event in events_of_failure(spec, outcome, task.context)
         ]
 
-    async def _template_of(self, expired: ExpiredAttempt) -> Template | None:
+    async def _template_of(self, expired: ExpiredAttempt) -> CompiledTemplate | None:
         """Return an attempt's compiled template, or None if it cannot be read."""
         try:
-            return (await self._cache.template(expired.template_id)).template
+            return await self._cache.template(expired.template_id)
         except StoreUnavailable:
             raise
         except TaskerError as error:  # only a later release can read the template

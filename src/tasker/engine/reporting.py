@@ -106,14 +106,14 @@ class Reporter:
         """Report a step that waits, for a task or for something else."""
         self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for))
 
-    def lost(self, outcome: Outcome, template: Template) -> None:
+    def lost(self, outcome: Outcome, template: Template, step: str) -> None:
         """Report an attempt whose worker's lease has expired."""
         if self.observers:
             self.emit(
                 AttemptLost(
                     outcome.task_id,
                     template.key,
-                    template.steps[outcome.no - 1].name,
+                    step,
                     outcome.attempt,
                     ATTEMPT_OUTCOMES[outcome.outcome],
                     timedelta(seconds=outcome.delay),

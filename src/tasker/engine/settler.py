@@ -13,6 +13,7 @@ from tasker.engine.publishing import with_events
 from tasker.engine.reporting import Reporter
 from tasker.engine.running import Finished, Running
 from tasker.engine.slots import Slots
+from tasker.engine.spawning import cancel_beside
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import (
     Misuse,
@@ -22,6 +23,7 @@ from tasker.errors import (
     StoreUnavailable,
     WaitCycle,
 )
+from tasker.handlers.instances import InstanceInput
 from tasker.model import (
     AttemptKey,
     Claim,
@@ -218,6 +220,25 @@ class Settler:
         await self._settle([with_events(only.running, refused, only.ran_for)])
 
     # -------------------------------------------------------------------- parking
+
+    def add_failure_of_instance(self, finished: Finished, instance: InstanceInput) -> None:
+        """Take the failure of an instance, and first cancel others where its step says so."""
+        self._parking.add(finished.running.key)
+        self._background.spawn(self._fail_instance(finished, instance))
+
+    async def _fail_instance(self, finished: Finished, instance: InstanceInput) -> None:
+        running, cancelled = finished.running, False
+        try:
+            while not cancelled:
+                try:
+                    compiled = running.task.compiled
+                    await cancel_beside(self._store, compiled, running.claim, instance)
+                    cancelled = True
+                except StoreUnavailable:
+                    await self._claimer.recover()
+            self.add(finished)
+        finally:
+            self._parking.discard(running.key)
 
     def park(self, running: Running, parked: StepParked) -> None:
         """Let an attempt's step wait."""

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tasker import limits
 from tasker.codec import dumps, loads
 from tasker.engine.engine_steps import EngineAttempt
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
-from tasker.handlers.instances import InstanceReader, joined_of
+from tasker.handlers.instances import InstanceInput, InstanceReader, joined_of
 from tasker.layout import Body
 from tasker.model import (
     MOST_SPAWNED,
     Batch,
+    Claim,
     Collect,
+    FailurePolicy,
     Json,
     JsonText,
     Map,
@@ -23,7 +26,11 @@ from tasker.model import (
     StepSpec,
     completed,
 )
+from tasker.store.protocol import WorkerStore
 from tasker.template.expressions import Expression, compile_expression
+
+if TYPE_CHECKING:
+    from tasker.engine.task_cache import CompiledTemplate
 
 
 async def spawn(attempt: EngineAttempt) -> Outcome:
@@ -97,6 +104,24 @@ async def join(attempt: EngineAttempt) -> Outcome:
             return completed(attempt.claim, results)
     summary = {"count": count, "succeeded": count - failed, "failed": failed}
     return completed(attempt.claim, dumps(summary))
+
+
+async def cancel_beside(
+    store: WorkerStore, compiled: "CompiledTemplate", claim: Claim, instance: InstanceInput
+) -> None:
+    """Cancel what has not started beside an instance that fails, where its step says so.
+
+    Its failure is settled after that: an attempt that is lost in between leads to it again.
+    """
+    layout = compiled.graph.layout
+    for scope in instance.offsets:  # from the innermost
+        body = layout.bodies[scope]
+        if body.tolerates_failures:
+            return
+        if body.spec.on_failure.policy is FailurePolicy.FAIL_FAST:
+            join_no = instance.number(body.join, layout.scope(body.join))
+            for each in await store.spawns(claim.task_id, join_no):
+                await store.cancel_instances(each)
 
 
 def expressions(spec: StepSpec) -> Iterable[str]:

@@ -24,6 +24,7 @@ from tasker.model import (
     Claim,
     Code,
     Durability,
+    FailurePolicy,
     Instance,
     JsonText,
     StepResult,
@@ -59,6 +60,12 @@ class CompiledTemplate:
         } or None
         #: decisions, and steps with an eager child; None: it has none
         self.choices = choices_of(self.graph) if self.conditions else None
+        self.fails_fast = any(
+            body.spec.on_failure.policy is FailurePolicy.FAIL_FAST
+            for body in self.graph.layout.bodies.values()
+        )
+        """Whether the failure of an instance may cancel others."""
+
         self.relaxed = template.durability is Durability.RELAXED
         #: fan_out[no]: number of steps that wait for step `no`
         self.fan_out = [

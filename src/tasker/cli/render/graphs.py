@@ -8,11 +8,11 @@
 ●    send_welcome_sequence
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tasker.graph import Graph
-from tasker.model import TASK_NODE, Template
+from tasker.model import Template
 
 MOST_LANES = 12
 
@@ -47,14 +47,11 @@ def to_ascii(lanes: str) -> str:
 
 def to_mermaid(template: Template) -> str:
     """Return a template's graph as a Mermaid diagram."""
-    numbers = {spec.name: no for no, spec in enumerate(template.steps, start=1)}
+    graph = Graph(template)
+    numbers = range(1, len(graph.waits))
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
-    lines += [f'    s{no}["{_escape_label(name)}"]' for name, no in numbers.items()]
-    lines += [
-        f"    s{numbers[before]} --> s{numbers[spec.name]}"
-        for spec in template.steps
-        for before in spec.dependencies
-    ]
+    lines += [f'    s{no}["{_escape_label(graph.layout.label(no))}"]' for no in numbers]
+    lines += [f"    s{before} --> s{no}" for no in numbers for before in graph.waits[no]]
     return "\n".join(lines)
 
 
@@ -69,7 +66,7 @@ class _Drawing:
         lane = self.lanes.index(no) if no in self.lanes else self._free_lane(0)
         self.lanes[lane] = None
         yield GraphLine(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
-        children = [child for child in self._graph.children[no] if child != TASK_NODE]
+        children = self._graph.followers[no]
         met = {self.lanes.index(child) for child in children if child in self.lanes}
         opened = self._assign_lanes(lane, [child for child in children if child not in self.lanes])
         if met or opened:
@@ -77,7 +74,7 @@ class _Drawing:
         while self.lanes and self.lanes[-1] is None:
             self.lanes.pop()
 
-    def _assign_lanes(self, lane: int, children: list[int]) -> set[int]:
+    def _assign_lanes(self, lane: int, children: Sequence[int]) -> set[int]:
         """Assign lanes to children, the parent's own to the first; return the other lanes."""
         opened = set()
         for index, child in enumerate(children):
@@ -118,7 +115,7 @@ def _join_cells(cells: list[str], joined: set[int]) -> str:
 def _step_order(graph: Graph) -> tuple[int, ...]:
     """Return the steps in template order if that is topological, otherwise in graph order."""
     numbers = tuple(range(1, len(graph.parents)))
-    sound = all(parent < no for no in numbers for parent in graph.parents[no])
+    sound = all(parent < no for no in numbers for parent in graph.waits[no])
     return numbers if sound else graph.order
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -180,15 +181,23 @@ def _print_code(console: Console, text: str, language: str) -> None:
 
 def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     now, plain = datetime.now(UTC), is_plain(console)
-    steps = {step.name: step for step in detail.steps}
+    graph = Graph(detail.template)
+    steps: dict[str, list[Step]] = {spec.name: [] for spec in graph.specs}
+    for step in detail.steps:
+        steps[graph.names[step.template_node - 1]].append(step)
+    bodies = {graph.names[no - 1] for no in graph.layout.scopes}
+    single = [step for name, group in steps.items() if name not in bodies for step in group]
     left_out: Sequence[Step] = ()
-    if len(detail.steps) > MOST and not full:
-        chosen = _steps_to_show(detail.steps)
-        left_out = [step for step in detail.steps if step not in chosen]
-        steps = {step.name: step for step in chosen}
+    only: set[str] | None = None
+    if len(graph.specs) > MOST and not full:
+        chosen = _steps_to_show(single)
+        left_out = [step for step in single if step not in chosen]
+        only = {step.name for step in chosen} | bodies
 
     def row(spec: StepSpec) -> list[Text | str]:
-        step = steps[spec.name]
+        if spec.name in bodies:
+            return _instances_row(steps[spec.name])
+        step = steps[spec.name][0]
         return [
             status_text(step.status, plain=plain)[2:],
             _attempts_text(step),
@@ -196,19 +205,37 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
             _step_details(step, now),
         ]
 
+    def symbol_of(spec: StepSpec) -> Text:
+        group = steps[spec.name]
+        return symbol(_most_urgent(group), plain=plain) if group else Text(" ")
+
     columns = make_table("", "step", "status", "counted", "took", "", right=("counted", "took"))
     print_table(
         console,
-        _add_graph_rows(
-            columns,
-            detail.template,
-            row,
-            lambda spec: symbol(steps[spec.name].status, plain=plain),
-            plain=plain,
-            only=set(steps) if left_out else None,
-        ),
+        _add_graph_rows(columns, detail.template, row, symbol_of, plain=plain, only=only),
     )
     _print_omitted_count(console, len(left_out))
+
+
+def _most_urgent(group: Sequence[Step]) -> StepStatus:
+    """Return the status by which several steps are shown: that of a failed or unfinished one."""
+    statuses = {step.status for step in group}
+    order = (StepStatus.ERROR, StepStatus.IN_PROGRESS, StepStatus.ENQUEUED, StepStatus.PENDING)
+    return next((status for status in order if status in statuses), group[0].status)
+
+
+def _instances_row(group: Sequence[Step]) -> list[Text | str]:
+    """Return the cells of all instances of a step: their counts, and the first failure."""
+    counts = Counter(step.status for step in group)
+    shown = ", ".join(f"{count:,} {status.value}" for status, count in counts.items())
+    failed = next((step for step in group if step.status is StepStatus.ERROR), None)
+    details = "" if failed is None else f"{failed.name}: {error_line(failed.error)}"
+    return [
+        Text(format_count("instance", len(group))),
+        Text(),
+        Text(),
+        Text("; ".join(filter(None, (shown, details)))),
+    ]
 
 
 def _add_graph_rows(
@@ -226,7 +253,8 @@ def _add_graph_rows(
     if lines is None:
         for spec in graph.specs:
             if only is None or spec.name in only:
-                rows.add_row(symbol_of(spec), Text(spec.name), *row(spec))
+                label = graph.layout.label(graph.numbers[spec.name])
+                rows.add_row(symbol_of(spec), Text(label), *row(spec))
         return rows
     for line in lines:
         if line.no is None:
@@ -236,7 +264,7 @@ def _add_graph_rows(
         lanes = Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim")
         lanes.pad_right(max(line.at + 1 - len(lanes), 0))
         cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])
-        rows.add_row(cell, Text(spec.name), *row(spec))
+        rows.add_row(cell, Text(graph.layout.label(line.no)), *row(spec))
     return rows
 
 

@@ -137,7 +137,11 @@ class Workers(Pauses):
         rows = await self._all("expired", limit=limit)
         return [
             ExpiredAttempt(
-                _claim_of_row(row), row["template_id"], row["worker_name"], row["lost_attempts"]
+                _claim_of_row(row),
+                row["template_id"],
+                row["worker_name"],
+                row["lost_attempts"],
+                row["node"],
             )
             for row in rows
         ]

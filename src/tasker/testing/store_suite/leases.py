@@ -95,7 +95,7 @@ class TestLeases(StoreTests):
 
         assert [] == healthy
         assert (task_id, 1, 3, 2) == expired.claim[:4]
-        assert (template, "sleeper", 1) == expired[1:]
+        assert (template, "sleeper", 1, 1) == expired[1:]
 
     async def test_the_living_are_not_listed(self, store: Store, subject: Subject) -> None:
         """

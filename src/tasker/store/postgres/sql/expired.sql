@@ -1,7 +1,7 @@
 -- Running attempts whose worker's lease expired. :limit int
 select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts as counted_attempts, s.checkpoint::text,
        {include waited step=s},
-       t.template_id, w.name as worker_name, s.lost_attempts
+       t.template_id, w.name as worker_name, s.lost_attempts, coalesce(s.template_node, s.no) as node
 from worker w
 join claim_batch b on b.worker = w.id
 {include held_steps batch=b step=s}

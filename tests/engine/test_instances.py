@@ -462,7 +462,7 @@ steps:
         assert task.counts.cancelled > 500
         await worker.client.retry(task.id)
 
-    task, steps = await run(url, text, {"work": work}, {"items": list(range(1000))}, inspect=mend)
+    task, _ = await run(url, text, {"work": work}, {"items": list(range(1000))}, inspect=mend)
 
     assert (TaskStatus.COMPLETE, list(range(1000))) == (task.status, task.result)
     assert 1000 == done

@@ -52,6 +52,7 @@ class TemplateRow(NamedTuple):
     queues: JsonText  #: a list of `FirstQueue`
     steps: JsonText  #: a list of `GraphRow`
     http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
+    has_schedules: bool
 
     @classmethod
     def of_template(cls, template: Template) -> "TemplateRow":
@@ -71,6 +72,7 @@ class TemplateRow(NamedTuple):
             codec.orjson_text([queue._asdict() for queue in sorted(queues)]),
             codec.orjson_text([row._asdict() for row in rows]),
             literal_hosts(template.steps),
+            bool(template.schedules),
         )
 
 

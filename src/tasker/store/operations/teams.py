@@ -1,6 +1,6 @@
 """Namespaces and their policies, decisions about template versions, API keys, their audit."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -61,7 +61,7 @@ class Teams(Sessions):
         self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
         async def decide(tx: Session) -> TemplateVersion:
-            versions = await lock_versions(tx, name)
+            versions = await _lock_versions_of(tx, name)
             policy = await policy_of(tx, name.namespace)
             decision = rules.check_decision(name, versions, policy, act, approve=approve)
             for old in decision.replaces:
@@ -73,14 +73,14 @@ class Teams(Sessions):
 
     async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async def retire(tx: Session) -> TemplateVersion:
-            version = rules.check_retirement(name, await lock_versions(tx, name), restore=False)
+            version = rules.check_retirement(name, await _lock_versions_of(tx, name), restore=False)
             return await _set_version_status(tx, version, rules.RETIRED, "retire_template", act)
 
         return await self._write(retire)
 
     async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async def restore(tx: Session) -> TemplateVersion:
-            version = rules.check_retirement(name, await lock_versions(tx, name), restore=True)
+            version = rules.check_retirement(name, await _lock_versions_of(tx, name), restore=True)
             return await _set_version_status(tx, version, rules.APPROVED, "restore_template", act)
 
         return await self._write(restore)
@@ -189,10 +189,20 @@ class Teams(Sessions):
         await self._change("end_session", digest=digest)
 
 
-async def lock_versions(tx: Session, name: TemplateName) -> list[VersionRow]:
-    """Lock and return the versions under a template's name, oldest first."""
-    rows = await tx.lock("current_versions", **name._asdict())
-    return [VersionRow(tx.read.template_version(row), row["digest"]) for row in rows]
+async def lock_versions(
+    tx: Session, names: Sequence[TemplateName]
+) -> Mapping[TemplateName, Sequence[VersionRow]]:
+    """Lock and return the versions under the names of templates, oldest first."""
+    there: dict[TemplateName, list[VersionRow]] = {name: [] for name in names}
+    documents = codec.orjson_text([name._asdict() for name in names])
+    for row in await tx.lock("current_versions", names=documents):
+        version = tx.read.template_version(row)
+        there[version.key].append(VersionRow(version, row["digest"]))
+    return there
+
+
+async def _lock_versions_of(tx: Session, name: TemplateName) -> Sequence[VersionRow]:
+    return (await lock_versions(tx, [name]))[name]
 
 
 async def policy_of(tx: Session, namespace: str) -> NamespacePolicy | None:

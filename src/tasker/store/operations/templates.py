@@ -1,9 +1,10 @@
 """Registering and reading templates."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from tasker import codec
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
     NO_QUEUE,
@@ -14,16 +15,14 @@ from tasker.model import (
     Template,
     TemplateId,
     TemplateName,
-    TemplateStatus,
 )
 from tasker.store import registry
 from tasker.store.operations.schedule_rows import apply_declared_schedules
-from tasker.store.operations.teams import add_event, lock_versions, policy_of
+from tasker.store.operations.teams import lock_versions, policy_of
 from tasker.store.protocol import AuditNote, Registered
 from tasker.store.rows import Reader, Row
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
-from tasker.teams.model import NamespacePolicy
 
 _LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the event loop
 
@@ -86,7 +85,7 @@ class Templates(Sessions):
         return stored[0]
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
-        stored = await self._templates("template_by_id", id=template_id)
+        stored = await self._templates("templates_by_id", ids=[template_id])
         if not stored:
             raise NotFound(f"template with the id {template_id} not found")
         return stored[0]
@@ -155,36 +154,75 @@ async def _register(
     for namespace in {row.name.namespace for row in rows}:
         queues = _joined(row.queues for row in rows if row.name.namespace == namespace)
         await tx.all("add_queues", namespace=namespace, queues=queues)
-    policies: dict[str, NamespacePolicy | None] = {}
-    stored: list[Row] = []
-    created: list[bool] = []
-    for row in rows:
-        namespace = row.name.namespace
-        if namespace not in policies:
-            policies[namespace] = await policy_of(tx, namespace)
-        versions = await lock_versions(tx, row.name)
-        plan = rules.plan_registration(
-            row.name, row.digest, versions, policies[namespace], replace=replace
+    stored: dict[int, Row] = {}
+    created: set[int] = set()
+    for indexes in _with_distinct_names(rows):
+        plans = dict(
+            zip(
+                indexes,
+                await _plan(tx, [rows[index] for index in indexes], replace=replace),
+                strict=True,
+            )
         )
-        created.append(plan.same is None)
-        if plan.same is not None:
-            stored += await tx.all("template_by_id", id=plan.same)
-            continue
-        rules.check_http_hosts(row.name, row.http_hosts, policies[namespace])
-        for old in plan.replaces:
-            await tx.all("replace_template", id=old)
-        added = await _add_template(tx, row, act.actor, plan.status)
+        new = [index for index, plan in plans.items() if plan.same is None]
+        added = await _add_templates(tx, [(rows[index], plans[index]) for index in new], act)
         if added is None:
             return None
-        stored.append(added)
-        await add_event(tx, act, "register_template", row.name, plan.before, plan.status)
-    for namespace, template in {
-        row.name[:2] for row, is_new in zip(rows, created, strict=True) if is_new
-    }:
+        stored |= zip(new, added, strict=True)
+        created.update(new)
+        same = {index: plan.same for index, plan in plans.items() if plan.same is not None}
+        known = {row["id"]: row for row in await tx.all("templates_by_id", ids=[*same.values()])}
+        stored |= {index: known[template_id] for index, template_id in same.items()}
+    names = {rows[index].name[:2] for index in created}
+    for namespace, template in names & await _names_with_schedules(tx, rows):
         await apply_declared_schedules(tx, namespace, template, act)
-    if any(created):
+    if created:
         await tx.call("wake")  # a worker may serve the new queues
-    return _Written(_TemplateRows(tx.read, stored), created)
+    order = range(len(rows))
+    return _Written(
+        _TemplateRows(tx.read, [stored[index] for index in order]),
+        [index in created for index in order],
+    )
+
+
+def _with_distinct_names(rows: Sequence[registry.TemplateRow]) -> Iterator[list[int]]:
+    """Divide rows so that none has the same name as another; yield their indexes."""
+    left = list(range(len(rows)))
+    while left:
+        first = {rows[index].name: index for index in reversed(left)}
+        yield sorted(first.values())
+        left = [index for index in left if first[rows[index].name] != index]
+
+
+async def _plan(
+    tx: Session, rows: Sequence[registry.TemplateRow], *, replace: bool
+) -> list[rules.RegistrationPlan]:
+    """Lock the versions under the names of templates, and decide what registering them does."""
+    policies = {
+        namespace: await policy_of(tx, namespace)
+        for namespace in {row.name.namespace for row in rows}
+    }
+    versions = await lock_versions(tx, [row.name for row in rows])
+    plans = []
+    for row in rows:
+        policy = policies[row.name.namespace]
+        plan = rules.plan_registration(
+            row.name, row.digest, versions[row.name], policy, replace=replace
+        )
+        if plan.same is None:
+            rules.check_http_hosts(row.name, row.http_hosts, policy)
+        plans.append(plan)
+    return plans
+
+
+async def _names_with_schedules(
+    tx: Session, rows: Sequence[registry.TemplateRow]
+) -> set[tuple[str, str]]:
+    """Return namespaces and names of templates that declare schedules now or did before."""
+    spaces = sorted({row.name.namespace for row in rows})
+    known = await tx.all("templates_with_schedules", namespaces=spaces)
+    declaring = {row.name[:2] for row in rows if row.has_schedules}
+    return declaring | {(row["namespace"], row["template"]) for row in known}
 
 
 def _joined(lists: Iterable[JsonText]) -> JsonText:
@@ -192,22 +230,51 @@ def _joined(lists: Iterable[JsonText]) -> JsonText:
     return JsonText(f"[{','.join(text[1:-1] for text in lists)}]")
 
 
-async def _add_template(
-    tx: Session, row: registry.TemplateRow, registered_by: str, status: TemplateStatus
-) -> Row | None:
-    """Add a template whose queues exist; return None if another process was faster."""
-    added = await tx.one(
-        "add_template",
-        **row.name._asdict(),
-        digest=row.digest,
-        document=row.document,
-        sinks=row.sinks,
-        retention=row.retention,
-        registered_by=registered_by,
-        status=status,
+async def _add_templates(
+    tx: Session,
+    planned: Sequence[tuple[registry.TemplateRow, rules.RegistrationPlan]],
+    act: AuditNote,
+) -> list[Row] | None:
+    """Add templates whose queues exist; return None if another process was faster."""
+    for _, plan in planned:
+        for old in plan.replaces:
+            await tx.all("replace_template", id=old)
+    documents = [
+        {
+            **row.name._asdict(),
+            "digest": row.digest,
+            "document": row.document,
+            "sinks": row.sinks,
+            "retention": row.retention,
+            "status": plan.status,
+        }
+        for row, plan in planned
+    ]
+    added = await tx.all(
+        "add_templates", registered_by=act.actor, templates=codec.orjson_text(documents)
     )
-    if added is None:
+    if len(added) < len(planned):
         return None
-    names = {"template_id": added["id"], "namespace": row.name.namespace}
-    await tx.all("add_template_steps", **names, steps=row.steps)
-    return added
+    by_name = {TemplateName(row["namespace"], row["name"], row["version"]): row for row in added}
+    graphs = [
+        f'{{"template_id":{by_name[row.name]["id"]},"namespace":"{row.name.namespace}",'
+        f'"steps":{row.steps}}}'
+        for row, _ in planned
+    ]
+    await tx.all("add_template_steps", graphs=f"[{','.join(graphs)}]")
+    registrations = [
+        {
+            "namespace": row.name.namespace,
+            "subject": str(row.name),
+            "before": plan.before,
+            "after": plan.status,
+        }
+        for row, plan in planned
+    ]
+    await tx.all(
+        "add_registrations",
+        actor=act.actor,
+        reason=act.reason,
+        registrations=codec.orjson_text(registrations),
+    )
+    return [by_name[row.name] for row, _ in planned]

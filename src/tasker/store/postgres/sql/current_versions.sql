@@ -1,5 +1,8 @@
--- All that stands under the name of a template, oldest first.
--- :namespace text, :name text, :version text
+-- All that stands under the names of templates, oldest first.
+-- :names text (JSON list of {namespace, name, version})
 select * from template_version
-where namespace = :namespace and name = :name and version = :version
+where (namespace, name, version) in (
+    select n.namespace, n.name, n.version
+    from json_to_recordset(:names::text::json) as n (namespace text, name text, version text)
+)
 order by id

@@ -1,5 +1,8 @@
--- All templates with a name, oldest first.
--- :namespace text, :name text, :version text
+-- All that stands under the names of templates, oldest first.
+-- :names text (JSON list of {namespace, name, version})
 select * from template_version
-where namespace = :namespace and name = :name and version = :version
+where (namespace, name, version) in (
+    select json_extract(value, '$.namespace'), json_extract(value, '$.name'), json_extract(value, '$.version')
+    from json_each(:names)
+)
 order by id

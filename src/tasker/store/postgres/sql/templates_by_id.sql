@@ -1,0 +1,4 @@
+-- Templates, in any status. :ids int[]
+select *
+from template
+where id = any (:ids::int[])

@@ -24,6 +24,9 @@ REJECT_WHEN = "not form.approved"
 
 MOST_ASSIGNEES = 100
 
+EVERY_GROUP = "*"
+"""Among the groups of an actor: it may decide all approvals."""
+
 
 class ApprovalStatus(StrEnum):
     """Whether an approval still waits for a decision."""
@@ -113,6 +116,8 @@ class NotAnAssignee(Refused):
 
 def may_decide(assignees: Collection[str], actor: str, groups: Collection[str]) -> bool:
     """Return whether an actor, who belongs to `groups`, is an assignee."""
+    if EVERY_GROUP in groups:
+        return True
     return not assignees or not set(assignees).isdisjoint(names_of(actor, groups))
 
 

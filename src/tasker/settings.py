@@ -323,6 +323,10 @@ class ClaimNames(Section):
     """The claim with the namespaces in which the permissions and roles apply, as a list or
     separated by spaces; `*`: all."""
 
+    groups: str = "groups"
+    """The claim with the caller's groups, as a list or separated by spaces. Approvals that are
+    assigned to `role:NAME` can be decided by members of the group NAME."""
+
     team: str = "team"
     """The claim with the caller's team, for coordinators."""
 

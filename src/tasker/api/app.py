@@ -28,6 +28,7 @@ from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import invalid_request
 from tasker.api.responses import JsonResponse
 from tasker.api.routes import (
+    approvals,
     bulk,
     namespaces,
     queues,
@@ -64,6 +65,7 @@ ROUTES = (
     signals.signals,
     signals.broadcasts,
     snapshots.routes,
+    approvals.routes,
     steps.routes,
     templates.routes,
     templates.statuses,

@@ -43,6 +43,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "forbidden": (403, "Permission denied"),
     "csrf_refused": (403, "Not from a page of this server"),
     "not_an_approver": (403, "Not an approver"),
+    "not_an_assignee": (403, "Not an assignee of the approval"),
     "http_host_not_allowed": (403, "The namespace's policy does not allow the host"),
     "not_found": (404, "Not found"),
     "no_such_route": (404, "No such route"),

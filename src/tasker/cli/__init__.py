@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "task": CommandEntry(
         "task", "List, show, create, cancel, retry, resolve, pause and signal tasks."
     ),
+    "approval": CommandEntry("approval", "List and decide approvals that steps wait for."),
     "broadcast": CommandEntry("broadcast", "Send a broadcast to all steps that wait for it."),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
     "queue": CommandEntry(

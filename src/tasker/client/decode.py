@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from tasker.analytics.model import Bottlenecks, Performance
+from tasker.approvals import Approval, NotAnAssignee
 from tasker.errors import (
     Forbidden,
     HttpHostNotAllowed,
@@ -68,6 +69,8 @@ pause = TypeAdapter(Pause).validate_python
 pauses = TypeAdapter(list[Pause]).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
 performance = TypeAdapter(Performance).validate_python
+approval = TypeAdapter(Approval).validate_python
+approvals = TypeAdapter(list[Approval]).validate_python
 signal_sent = TypeAdapter(SignalSent).validate_python
 broadcast_sent = TypeAdapter(BroadcastSent).validate_python
 bulk_outcome = TypeAdapter(BulkOutcome).validate_python
@@ -136,7 +139,7 @@ _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
     *(ScheduleExists, ScheduleChanged),
     *(IdempotencyConflict, TaskExists, TaskChanged, TooManySignals, TooManyBroadcasts),
-    *(WrongStatus, NotApproved, NotAnApprover, Unauthenticated, Forbidden, Refused),
+    *(WrongStatus, NotApproved, NotAnApprover, NotAnAssignee, Unauthenticated, Forbidden, Refused),
     *(StoreUnavailable, SchemaMismatch),
 )
 _ERRORS: Mapping[str, type[TaskerError]] = {

@@ -15,6 +15,7 @@ from tasker import codec
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client import decode
 from tasker.client.fields import parse_duration_field
+from tasker.client.http_approvals import HttpApprovals
 from tasker.client.http_schedules import HttpSchedules
 from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import Client, TaskRequest, with_attributes
@@ -48,7 +49,7 @@ _PAGE = 100
 _LONG_POLL = 25.0  #: seconds; less than the idle timeout of common proxies
 
 
-class HttpClient(HttpTeams, Client):
+class HttpClient(HttpTeams, HttpApprovals, Client):
     """The client of a server.
 
     Creating a task always sends an idempotency key, generated if the caller gives none, so that

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Unpack, 
 
 from tasker import codec, versions
 from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.client.approvals import LocalApprovals
 from tasker.client.fields import parse_duration_field
 from tasker.client.protocol import (
     Client,
@@ -119,7 +120,7 @@ class LocalWorker(Protocol):
         ...
 
 
-class LocalClient(LocalTeams, Client):
+class LocalClient(LocalTeams, LocalApprovals, Client):
     """The client of a store.
 
     Args:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
 from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.client.approvals import ApprovalClient
 from tasker.client.fields import (
     check_key_rules,
     check_names,
@@ -158,7 +159,7 @@ def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | N
     return filter if attributes is None else replace(filter, attributes=attributes)
 
 
-class Client(TeamClient, Protocol):
+class Client(TeamClient, ApprovalClient, Protocol):
     """Creates tasks, reads them and acts on them, through a store or a server.
 
     Actions accept `if_match`, the `etag` of a task that was read earlier: they raise TaskChanged if

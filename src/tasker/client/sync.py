@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
+from tasker.approvals import Approval
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.client.schedules import PREVIEW, ScheduleClient
 from tasker.durations import Duration
@@ -252,6 +253,40 @@ class SyncClient:
         return self._wait_for(
             self._client.broadcast(name, key, payload, id=id, namespace=namespace)
         )
+
+    def approvals(
+        self,
+        *,
+        mine: bool = False,
+        status: str = "open",
+        namespace: str | None = None,
+        task_id: str | None = None,
+        groups: Collection[str] = (),
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        """List approvals: see `Client.approvals`."""
+        return self._wait_for(
+            self._client.approvals(
+                mine=mine,
+                status=status,
+                namespace=namespace,
+                task_id=task_id,
+                groups=groups,
+                after=after,
+                limit=limit,
+            )
+        )
+
+    def approval(self, approval_id: str) -> Approval:
+        """Return an approval. Raises NotFound."""
+        return self._wait_for(self._client.approval(approval_id))
+
+    def decide(
+        self, approval_id: str, form: Any, *, reason: str = "", groups: Collection[str] = ()
+    ) -> Approval:
+        """Decide an approval: see `Client.decide`."""
+        return self._wait_for(self._client.decide(approval_id, form, reason=reason, groups=groups))
 
     def act_in_bulk(
         self,

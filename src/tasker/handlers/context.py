@@ -13,14 +13,25 @@ from datetime import datetime
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
+from tasker.approvals import Decision
 from tasker.codec import dumps, loads
 from tasker.durable import CallKind, DurableCall
 from tasker.durations import Duration
 from tasker.errors import AttemptCancelled, HandedBack, InvalidInput, Misuse, PermanentError
+from tasker.handlers.approvals import Question, ask
 from tasker.handlers.attempt import LiveAttempt, StepFacts
 from tasker.handlers.durable import DurableCalls, OnTimeout, RetryOfChild, Signal, value_of
 from tasker.handlers.instances import Cursor
-from tasker.model import MOST_SPAWNED, JsonText, Map, NewInstances, Spawned, TaskId, TemplateName
+from tasker.model import (
+    MOST_SPAWNED,
+    JsonObject,
+    JsonText,
+    Map,
+    NewInstances,
+    Spawned,
+    TaskId,
+    TemplateName,
+)
 from tasker.typed_template import TypedTemplate
 from tasker.waits import Arrival
 
@@ -521,6 +532,51 @@ class AsyncContext(Context):
         )
         return await self._durable_calls.arrival(wait, on_timeout)
 
+    async def wait_approval(
+        self,
+        *assignees: str,
+        form: JsonObject | None = None,
+        timeout: Duration | None = None,
+        on_timeout: OnTimeout = "fail",
+        escalate_after: Duration | None = None,
+        escalate_to: Sequence[str] = (),
+        call_name: str | None = None,
+    ) -> Decision | None:
+        """Wait for the decision of a person, without a worker.
+
+        The attempt ends, and the handler runs again from its beginning when the approval is
+        decided; this call then returns at once. Attempts that end with a wait do not count.
+
+        Args:
+            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everybody who may decide
+                approvals.
+            form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
+            timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
+            on_timeout: After the timeout, "fail" ends the step in error with the code
+                `wait_timeout`, and "continue" returns None.
+            escalate_after: Time after which `escalate_to` may decide too.
+            escalate_to: Further assignees.
+            call_name: The name of the durable call; by default its number: `wait_approval-1`.
+
+        Returns:
+            The decision: `form`, `decided_by` and `decided_at`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: An argument is invalid.
+        """
+        question = Question(
+            assignees=assignees,
+            form=form,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            escalate_after=escalate_after,
+            escalate_to=escalate_to,
+        )
+        calls, namespace = self._durable_calls, self.namespace
+        work = ask(calls, question, namespace=namespace, call_name=call_name)
+        return await work
+
     async def run_task(
         self,
         template: str | TypedTemplate[Any, Any],
@@ -729,6 +785,51 @@ class SyncContext(Context):
             CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
         return self._attempt.services.wait_for(self._durable_calls.arrival(wait, on_timeout))
+
+    def wait_approval(
+        self,
+        *assignees: str,
+        form: JsonObject | None = None,
+        timeout: Duration | None = None,
+        on_timeout: OnTimeout = "fail",
+        escalate_after: Duration | None = None,
+        escalate_to: Sequence[str] = (),
+        call_name: str | None = None,
+    ) -> Decision | None:
+        """Wait for the decision of a person, without a worker.
+
+        The attempt ends, and the handler runs again from its beginning when the approval is
+        decided; this call then returns at once. Attempts that end with a wait do not count.
+
+        Args:
+            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everybody who may decide
+                approvals.
+            form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
+            timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
+            on_timeout: After the timeout, "fail" ends the step in error with the code
+                `wait_timeout`, and "continue" returns None.
+            escalate_after: Time after which `escalate_to` may decide too.
+            escalate_to: Further assignees.
+            call_name: The name of the durable call; by default its number: `wait_approval-1`.
+
+        Returns:
+            The decision: `form`, `decided_by` and `decided_at`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: An argument is invalid.
+        """
+        question = Question(
+            assignees=assignees,
+            form=form,
+            timeout=timeout,
+            on_timeout=on_timeout,
+            escalate_after=escalate_after,
+            escalate_to=escalate_to,
+        )
+        calls, namespace = self._durable_calls, self.namespace
+        work = ask(calls, question, namespace=namespace, call_name=call_name)
+        return self._attempt.services.wait_for(work)
 
     def run_task(
         self,

@@ -136,13 +136,13 @@ class DurableCalls:
         """Return the end of a sleep. Raises InvalidInput."""
         if until is None and delay is not None:
             seconds = parse_duration_argument(delay, "delay").total_seconds()
-            _require_short(seconds, "delay")
+            require_short(seconds, "delay")
             return {"delay": seconds}
         if until is None or delay is not None:
             raise InvalidInput("a sleep needs either a delay or `until`")
         if until.tzinfo is None:
             raise InvalidInput(f"until must have a time zone, not {until!r}", path="$.until")
-        _require_short((until - self._attempt.services.clock.now()).total_seconds(), "until")
+        require_short((until - self._attempt.services.clock.now()).total_seconds(), "until")
         return {"until": until}
 
     def require_space(self) -> None:
@@ -292,7 +292,7 @@ class DurableCalls:
         seconds = None
         if timeout is not None:
             seconds = parse_duration_argument(timeout, "timeout").total_seconds()
-            _require_short(seconds, "timeout")
+            require_short(seconds, "timeout")
         awaited = []
         for signal in signals:
             check_arrival_names(name=signal.name, key=signal.key)
@@ -327,7 +327,8 @@ class DurableCalls:
         self._size += len((record.value or "").encode())
 
 
-def _require_short(seconds: float, name: str) -> None:
+def require_short(seconds: float, name: str) -> None:
+    """Raise InvalidInput if a wait is longer than waits may be."""
     if seconds > WAIT:
         raise InvalidInput(f"{name} must be within ten years", path=f"$.{name}")
 

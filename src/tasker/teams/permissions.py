@@ -52,6 +52,8 @@ SCHEDULES_BACKFILL = Permission("schedules", "backfill")
 NAMESPACES_READ = Permission("namespaces", "read")
 NAMESPACES_UPDATE = Permission("namespaces", "update")
 NAMESPACES_PAUSE = Permission("namespaces", "pause")
+APPROVALS_READ = Permission("approvals", "read")
+APPROVALS_DECIDE = Permission("approvals", "decide")
 WORKERS_READ = Permission("workers", "read")
 ANALYTICS_READ = Permission("system", "analytics_read")
 METRICS_READ = Permission("system", "metrics_read")
@@ -72,6 +74,7 @@ _VIEWER = frozenset(
         QUEUES_READ,
         SCHEDULES_READ,
         WORKERS_READ,
+        APPROVALS_READ,
         ANALYTICS_READ,
     }
 )
@@ -89,6 +92,7 @@ _OPERATOR = _VIEWER | {
     SCHEDULES_PAUSE,
     SCHEDULES_BACKFILL,
     NAMESPACES_PAUSE,
+    APPROVALS_DECIDE,
 }
 
 ADMIN = "admin"
@@ -97,7 +101,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "operator": _OPERATOR,
     "developer": _OPERATOR
     | {TEMPLATES_REGISTER, TEMPLATES_RETIRE, SCHEDULES_CREATE, SCHEDULES_UPDATE, SCHEDULES_DELETE},
-    "approver": _VIEWER | {TEMPLATES_APPROVE},
+    "approver": _VIEWER | {TEMPLATES_APPROVE, APPROVALS_DECIDE},
     ADMIN: PERMISSIONS,
 }
 """The roles that are always there."""

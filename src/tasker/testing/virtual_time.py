@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from tasker.approvals import EVERY_GROUP
+from tasker.client.approvals import fill_form
 from tasker.clock import ManualClock
+from tasker.codec import dumps
 from tasker.model import Json, NewEvent, Outcome, Settled, TaskId, WorkerId
 from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
@@ -37,11 +40,18 @@ class VirtualTimeStore(SqliteStore):
         clock: The clock; by default it starts in 2030.
         signals: Names and payloads of signals. Each is sent once, in this order, when no step is
             due and a step waits for a signal with its name.
+        decisions: Filled-in forms. Each decides the oldest open approval, in this order, when no
+            step is due.
     """
 
     def __init__(
-        self, clock: ManualClock | None = None, *, signals: Iterable[tuple[str, Json]] = ()
+        self,
+        clock: ManualClock | None = None,
+        *,
+        signals: Iterable[tuple[str, Json]] = (),
+        decisions: Iterable[Json] = (),
     ) -> None:
+        self._decisions = list(decisions)
         self._signals = [(name, payload_text(payload)) for name, payload in signals]
         self._manual_clock = clock or ManualClock()
         super().__init__("sqlite::memory:", clock=self._manual_clock)
@@ -88,7 +98,7 @@ class VirtualTimeStore(SqliteStore):
         if ahead.running:
             return
         is_due = ahead.due is not None and ahead.due <= self.clock.now().timestamp()
-        if not is_due and await self._send_signal():
+        if not is_due and (await self._send_signal() or await self._decide_approval()):
             return
         times = (ahead.due, ahead.deadline, ahead.timeout)
         instants = [instant for instant in times if instant is not None]
@@ -104,6 +114,16 @@ class VirtualTimeStore(SqliteStore):
         if ahead.timeout == min(instants):
             await self.end_late_waits(1000)
         self._work.set()
+
+    async def _decide_approval(self) -> bool:
+        """Decide the oldest open approval, if there is one and a decision is left."""
+        if not self._decisions:
+            return False
+        for approval in await self.approvals(limit=1):
+            form = await fill_form(approval, self._decisions.pop(0))
+            await self.decide(approval.id, dumps(form), groups={EVERY_GROUP}, act=_TEST)
+            return True
+        return False
 
     async def _send_signal(self) -> bool:
         """Send the first of the signals for which a step waits, if there is one."""

@@ -105,6 +105,7 @@ class RunOptions(TaskOptions, total=False):
     failures: Mapping[str, Sequence[BaseException]] | None
     templates: Iterable[Source]
     signals: Iterable[tuple[str, Json]]
+    decisions: Iterable[Json]
     settings: WorkerSettings | None
     clock: ManualClock | None
     timeout: Duration
@@ -141,6 +142,7 @@ async def run_workflow(
     failures: Mapping[str, Sequence[BaseException]] | None = None,
     templates: Iterable[Source] = (),
     signals: Iterable[tuple[str, Json]] = (),
+    decisions: Iterable[Json] = (),
     settings: WorkerSettings | None = None,
     clock: ManualClock | None = None,
     timeout: Duration = 10.0,
@@ -162,6 +164,8 @@ async def run_workflow(
         templates: Further templates, of which steps create tasks.
         signals: Names and payloads of signals. Each is sent once, in this order, when no step is
             due and a step waits for a signal with its name, also together with a key.
+        decisions: Filled-in forms of approvals. Each decides the oldest open approval, in this
+            order, when no step is due.
         settings: Settings of the worker; its lease never expires.
         clock: The clock; by default it starts in 2030.
         timeout: Time limit in real time, as seconds, a timedelta or `"5m"`.
@@ -183,7 +187,7 @@ async def run_workflow(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
     notices: list[Notice] = []
-    async with VirtualTimeStore(clock, signals=signals) as store:
+    async with VirtualTimeStore(clock, signals=signals, decisions=decisions) as store:
         await store.upgrade()
         for namespace in {made.namespace for made in (template, *others)}:
             anywhere = NamespacePolicy(namespace=namespace, http_hosts=("*",))

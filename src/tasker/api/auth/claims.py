@@ -44,6 +44,7 @@ def principal_of_claims(
         permissions=None if unspecified else _granted_permissions(scopes, held, roles),
         namespaces=spaces,
         roles=held,
+        groups=_read_words(claims, named.groups) or frozenset(),
         team=team,
         admin=ADMIN in held and spaces is None,
         credential="token",

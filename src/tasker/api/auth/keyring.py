@@ -111,6 +111,7 @@ class KeyRing:
             permissions=frozenset().union(*permissions),
             namespaces=None if everywhere else frozenset(key.namespaces),
             roles=frozenset(key.roles),
+            groups=frozenset(key.groups),
             admin=everywhere and ADMIN in key.roles,
             credential=f"key {key.prefix}",
         )

@@ -23,6 +23,9 @@ class Principal:
     """Namespaces that the permissions apply to; None: all."""
 
     roles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    """What assignees of the form `role:NAME` match."""
+
     team: str | None = None
     admin: bool = False
     """Whether it has the role `admin` in all namespaces."""

@@ -1,0 +1,120 @@
+"""Approvals: decisions that steps wait for."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path, Query
+from starlette.requests import Request
+from typing_extensions import TypedDict
+
+from tasker.api.authorization import authorize, principal_of, visible_namespaces
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import Namespace, Text
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routing import READS_BODY, Routes
+from tasker.api.views import documented
+from tasker.approvals import EVERY_GROUP, Approval, names_of
+from tasker.model import TaskId
+from tasker.teams.permissions import APPROVALS_DECIDE, APPROVALS_READ, Permission
+
+routes = Routes("approvals", "/v1/approvals")
+
+ApprovalPath = Annotated[str, Path(max_length=100, description="The id of an approval.")]
+
+
+@documented
+class ApprovalList(TypedDict):
+    """Approvals: open ones with the oldest first, decided ones with the latest first."""
+
+    approvals: list[Approval]
+    next_cursor: str | None
+    """The `cursor` of the next page of open approvals; null on the last one."""
+
+
+class DecisionBody(Body):
+    """Decides an approval."""
+
+    form: Any
+    """The filled-in form: an object that matches the approval's `form`, at most 64 KiB."""
+    reason: Text = ""
+    """For the audit of the task."""
+
+
+@routes.add("GET", "", APPROVALS_READ, response=ApprovalList)
+async def list_approvals(
+    request: Request,
+    api: ApiOf,
+    mine: bool = False,
+    status: Literal["open", "decided"] = "open",
+    namespace: Namespace | None = None,
+    task_id: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> JsonResponse:
+    """List approvals that steps wait for, or that were decided; `mine` selects the caller's own."""
+    visible = await visible_namespaces(request, APPROVALS_READ)
+    task = None if task_id is None else TaskId(task_id)
+    if status == "decided":
+        decided = await api.store.decided_approvals(
+            namespace=namespace, task_id=task, visible=visible, limit=limit
+        )
+        return JsonResponse(ApprovalList(approvals=decided, next_cursor=None))
+    listed = await api.store.approvals(
+        assignee=names_of(principal_of(request).name, groups_of(request)) if mine else None,
+        namespace=namespace,
+        task_id=task,
+        visible=visible,
+        after=cursor,
+        limit=limit + 1,
+    )
+    more = len(listed) > limit
+    shown = listed[:limit]
+    return JsonResponse(ApprovalList(approvals=shown, next_cursor=shown[-1].id if more else None))
+
+
+@routes.add("GET", "/{approval_id}", APPROVALS_READ, response=Approval, refuses=("not_found",))
+async def get_approval(request: Request, api: ApiOf, approval_id: ApprovalPath) -> JsonResponse:
+    """Read an approval."""
+    return JsonResponse(await _authorized(request, api, approval_id, APPROVALS_READ))
+
+
+@routes.add(
+    "POST",
+    "/{approval_id}/decision",
+    APPROVALS_DECIDE,
+    response=Approval,
+    refuses=(*READS_BODY, "not_found", "not_an_assignee", "wrong_status", "invalid_input"),
+)
+async def decide_approval(
+    request: Request,
+    api: ApiOf,
+    approval_id: ApprovalPath,
+    body: Annotated[DecisionBody, Depends(JsonBody(DecisionBody))],
+) -> JsonResponse:
+    """Decide an approval, and let its step continue. The caller must be an assignee."""
+    await _authorized(request, api, approval_id, APPROVALS_DECIDE)
+    decided = await client_of_caller(request, api).decide(
+        approval_id, body.form, reason=body.reason, groups=groups_of(request)
+    )
+    return JsonResponse(decided)
+
+
+def groups_of(request: Request) -> frozenset[str]:
+    """Return the groups of the caller; without authentication it belongs to all."""
+    principal = principal_of(request)
+    return principal.groups if principal.known else frozenset({EVERY_GROUP})
+
+
+async def _authorized(
+    request: Request, api: Api, approval_id: str, permission: Permission
+) -> Approval:
+    """Read an approval on which the caller may use `permission`. Raises NotFound, Problem."""
+    approval = await api.store.approval(approval_id)
+    await authorize(
+        request,
+        permission,
+        namespace=approval.namespace,
+        not_found_message=f"approval {approval_id} not found",
+    )
+    return approval

@@ -1,0 +1,134 @@
+"""`tasker approval ...`: lists and decides approvals."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tasker.approvals import Approval, ApprovalStatus
+from tasker.cli.app import Session, command, group
+from tasker.cli.options import Reason, parse_json
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import local_time, one_line, print_table, short_json
+from tasker.cli.render.tables import make_table
+
+Id = Annotated[str, typer.Argument(metavar="APPROVAL", help="The id of the approval.")]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="NAME",
+        help="Your group, for assignees role:NAME; servers use those of the key. Repeatable.",
+    ),
+]
+
+app = group("List and decide approvals that steps wait for.")
+
+
+@command(app, "list", acts=True)
+async def list_approvals(
+    session: Session,
+    mine: Annotated[
+        bool, typer.Option("--mine", metavar="", help="Only those assigned to you.")
+    ] = False,
+    decided: Annotated[
+        bool, typer.Option("--decided", metavar="", help="List decided approvals.")
+    ] = False,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    groups: Groups = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number.")] = 100,
+) -> None:
+    """List approvals: open ones with the oldest first, decided ones with the latest first."""
+    async with session.client() as client:
+        listed = await client.approvals(
+            mine=mine,
+            status=(ApprovalStatus.DECIDED if decided else ApprovalStatus.OPEN).value,
+            namespace=namespace,
+            groups=groups or (),
+            limit=limit,
+        )
+    if session.as_json:
+        session.print_document({"approvals": to_plain(listed)})
+        return
+    if not listed:
+        session.err.print("no approvals")
+        return
+    last = ("decided by", "decision") if decided else ("due", "assignees")
+    rows = make_table("approval", "template", "step", "title", "opened", *last)
+    for one in listed:
+        facts = (
+            (one_line(one.decided_by or ""), short_json(one.decision, 60))
+            if decided
+            else (local_time(one.due_at) if one.due_at else "", one_line(_assignees(one)))
+        )
+        rows.add_row(
+            Text(one.id, style="bold"),
+            one_line(one.template),
+            one_line(one.step),
+            one_line(one.title),
+            Text(local_time(one.opened_at), style="dim"),
+            *map(Text, facts),
+        )
+    print_table(session.out, rows)
+
+
+@command(app, "show")
+async def show(session: Session, approval: Id) -> None:
+    """Show an approval with its form."""
+    async with session.client() as client:
+        one = await client.approval(approval)
+    _print(session, one)
+
+
+@command(app, "decide", acts=True)
+async def decide(
+    session: Session,
+    approval: Id,
+    form: Annotated[
+        Any,
+        typer.Argument(
+            parser=parse_json, metavar="JSON|@FILE", help='The filled-in form: {"approved": true}.'
+        ),
+    ],
+    groups: Groups = None,
+    reason: Reason = "",
+) -> None:
+    """Decide an approval, and let its step continue."""
+    async with session.client(operates=True) as client:
+        one = await client.decide(approval, form, reason=reason, groups=groups or ())
+    if session.as_json:
+        session.print_document(to_plain(one))
+    else:
+        session.out.print(f"decided: step {one.step} of task {one.task_id} continues")
+
+
+def _print(session: Session, one: Approval) -> None:
+    if session.as_json:
+        session.print_document(to_plain(one))
+        return
+    facts = make_table("", "")
+    facts.show_header = False
+    rows = [
+        ("status", one.status.value),
+        ("task", one.task_id),
+        ("template", one.template),
+        ("title", one.title),
+        ("step", one.step),
+        ("assignees", _assignees(one)),
+        ("opened", local_time(one.opened_at)),
+        ("due", local_time(one.due_at) if one.due_at else ""),
+        ("escalates", local_time(one.escalate_at) if one.escalate_at else ""),
+        ("escalated", local_time(one.escalated_at) if one.escalated_at else ""),
+        ("form", short_json(one.form, 2_000)),
+        ("decided", f"{local_time(one.decided_at)} by {one.decided_by}" if one.decided_at else ""),
+        ("decision", short_json(one.decision, 2_000) if one.decided_at else ""),
+    ]
+    for name, value in rows:
+        if value:
+            facts.add_row(Text(f"  {name}", style="dim"), Text(one_line(value)))
+    session.out.print(Text(one.id, style="bold"))
+    print_table(session.out, facts)
+
+
+def _assignees(one: Approval) -> str:
+    return ", ".join(one.assignees) or "anyone"

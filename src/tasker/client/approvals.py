@@ -1,0 +1,147 @@
+"""Approvals in the `Client` protocol and in the local client."""
+
+from collections.abc import Collection
+from typing import Any, Protocol
+
+from tasker.approvals import Approval, ApprovalStatus, names_of
+from tasker.codec import dumps
+from tasker.errors import InvalidInput
+from tasker.limits import ARRIVAL_BYTES
+from tasker.model import Json, StepSpec, TaskId, Template
+from tasker.store.protocol import AuditNote, Store
+from tasker.template.schema import prepare_input
+
+
+class ApprovalClient(Protocol):
+    """Methods for approvals: decisions that steps wait for."""
+
+    async def approvals(
+        self,
+        *,
+        mine: bool = False,
+        status: str = "open",
+        namespace: str | None = None,
+        task_id: str | None = None,
+        groups: Collection[str] = (),
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        """List approvals: open ones with the oldest first, decided ones with the latest first.
+
+        Args:
+            mine: Only those that the actor may decide.
+            status: "open" or "decided".
+            namespace: Only those of tasks of this namespace.
+            task_id: Only those of this task.
+            groups: The actor's groups, for `mine`. A server takes those of the credential.
+            after: Only open ones after the approval with this id: the next page.
+            limit: How many at most, up to 1,000.
+
+        Raises:
+            InvalidInput: `status` or `limit` is invalid.
+        """
+        ...
+
+    async def approval(self, approval_id: str) -> Approval:
+        """Return an approval. Raises NotFound."""
+        ...
+
+    async def decide(
+        self,
+        approval_id: str,
+        form: Any,
+        *,
+        reason: str = "",
+        groups: Collection[str] = (),
+    ) -> Approval:
+        """Decide an approval, and let its step continue.
+
+        Args:
+            approval_id: The approval.
+            form: The filled-in form, an object of at most 64 KiB. Defaults are added.
+            reason: For the audit.
+            groups: The actor's groups, for assignees of the form `role:NAME`. A server takes those
+                of the credential.
+
+        Raises:
+            NotFound: The approval does not exist.
+            InvalidInput: The form does not match its schema; `violations` lists the parts.
+            NotAnAssignee: The approval is assigned to others.
+            WrongStatus: It was decided before, or its step does not wait for it any more.
+        """
+        ...
+
+
+class LocalApprovals(ApprovalClient):
+    """Implements `ApprovalClient` with a store."""
+
+    store: Store
+    actor: str
+
+    def _audit_note(self, reason: str) -> AuditNote:
+        raise NotImplementedError
+
+    async def approvals(
+        self,
+        *,
+        mine: bool = False,
+        status: str = "open",
+        namespace: str | None = None,
+        task_id: str | None = None,
+        groups: Collection[str] = (),
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        check_listing(status, limit)
+        task = None if task_id is None else TaskId(task_id)
+        if status == ApprovalStatus.DECIDED:
+            return await self.store.decided_approvals(
+                namespace=namespace, task_id=task, limit=limit
+            )
+        return await self.store.approvals(
+            assignee=names_of(self.actor, groups) if mine else None,
+            namespace=namespace,
+            task_id=task,
+            after=after,
+            limit=limit,
+        )
+
+    async def approval(self, approval_id: str) -> Approval:
+        return await self.store.approval(approval_id)
+
+    async def decide(
+        self,
+        approval_id: str,
+        form: Any,
+        *,
+        reason: str = "",
+        groups: Collection[str] = (),
+    ) -> Approval:
+        approval = await self.store.approval(approval_id)
+        filled = await fill_form(approval, form)
+        text = dumps(filled, what="the form", limit=ARRIVAL_BYTES)
+        act = self._audit_note(reason)
+        return await self.store.decide(approval_id, text, groups=groups, act=act)
+
+
+def check_listing(status: str, limit: int) -> None:
+    """Check the filters of a list. Raises InvalidInput."""
+    if status not in (ApprovalStatus.OPEN, ApprovalStatus.DECIDED):
+        raise InvalidInput(f"status must be open or decided, not {status[:50]!r}", path="$.status")
+    if not 1 <= limit <= 1000:
+        raise InvalidInput(f"limit must be from 1 to 1,000, not {limit}", path="$.limit")
+
+
+async def fill_form(approval: Approval, form: Json) -> Json:
+    """Return a form with defaults filled in.
+
+    Raises:
+        InvalidInput: It does not match the approval's schema.
+    """
+    if not isinstance(form, dict):
+        raise InvalidInput("the form must be an object", path="$")
+    step = StepSpec(name="form")
+    schema = Template(
+        namespace="n", name="n", version="0.0.0", steps=(step,), input_schema=approval.form
+    )
+    return await prepare_input(schema, form)

@@ -18,6 +18,8 @@ from tasker.model import TaskId
 from tasker.settings import AuthSettings
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.permissions import PERMISSIONS, ROLES
+from tasker.testing.store_suite.decisions import waiting
+from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +86,9 @@ SAMPLES = {
     "POST /v1/template_versions/{namespace}/{name}/{version}/review templates:approve": Sample(
         {"approve": False, "reason": "too slow"}
     ),
+    "POST /v1/approvals/{approval_id}/decision approvals:decide": Sample(
+        {"form": {"approved": True}}
+    ),
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
     "PUT /v1/queues/{namespace}/{handler}/weight queues:update": Sample({"weight": 2}),
     "POST /v1/tasks/{task_id}/steps/{step}/complete steps:resolve": Sample({"result": None}),
@@ -122,6 +127,7 @@ class World(NamedTuple):
 
     store: Store
     tasks: dict[str, TaskId]  #: by namespace; cancelled, so that nothing else becomes of it
+    approvals: dict[str, str]  #: ids of approvals that their steps waited for
 
     async def ask(self, caller: httpx.AsyncClient, route: Route, namespace: str) -> httpx.Response:
         """Call a route about something in a namespace."""
@@ -129,6 +135,7 @@ class World(NamedTuple):
         name = "check_retirement" if "retire" in route.path or "restore" in route.path else "refund"
         parts = {
             "task_id": self.tasks[namespace],
+            "approval_id": self.approvals[namespace],
             "namespace": namespace,
             "name": name,
             "version": "1.0.0",
@@ -158,11 +165,15 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
     async with open_store("sqlite::memory:") as store:
         await register(store, OWN, OTHER, SHARED)
         await register(store, OWN, OTHER, SHARED, name="check_retirement")
-        tasks = {}
+        tasks, approvals = {}, {}
         for namespace in (OWN, OTHER, SHARED):
             tasks[namespace] = await begin(store, namespace)
+            (claim, *_) = await (await ManualWorker.hire(store)).claim()
+            assert await store.park_for_arrival(claim, waiting())
+            (approval,) = await store.approvals(task_id=tasks[namespace])
+            approvals[namespace] = approval.id
             await store.cancel_task(tasks[namespace], AuditNote(actor="the tests"))
-        yield World(store, tasks)
+        yield World(store, tasks, approvals)
 
 
 # ------------------------------------------------------------------------- the table

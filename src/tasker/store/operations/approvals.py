@@ -75,10 +75,9 @@ class Approvals(Sessions):
         self, approval_id: str, form: JsonText, *, groups: Collection[str], act: AuditNote
     ) -> Approval:
         async def decide(tx: Session) -> Approval:
-            found = await _require(tx, approval_id)
-            task_id = found.task_id
-            no = await _lock_step(tx, found)
+            no = await _lock_step(tx, await _require(tx, approval_id))
             approval = await _require(tx, approval_id)
+            task_id = approval.task_id
             if not may_decide(approval.assignees, act.actor, groups):
                 raise NotAnAssignee(act.actor, approval.assignees)
             if approval.status is not ApprovalStatus.OPEN:

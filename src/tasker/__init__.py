@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         handler,
         on_event,
     )
+    from tasker.handlers.decision import Decision
     from tasker.handlers.durable import Signal
     from tasker.handlers.http import ApiHandler, SyncApiHandler, check_response
     from tasker.handlers.instances import Cursor, Instances, Item
@@ -126,6 +127,7 @@ __all__ = [
     "Config",
     "Context",
     "Cursor",
+    "Decision",
     "Duration",
     "Event",
     "EventCondition",
@@ -291,6 +293,7 @@ _HOMES = {
         "SyncApiHandler",
         "check_response",
     ),
+    "handlers.decision": ("Decision",),
     "handlers.instances": (
         "Cursor",
         "Instances",

@@ -1057,6 +1057,17 @@ class Failure:
     code: str | None
     """Set by the handler."""
 
+    @classmethod
+    def of_error(cls, step: str, error: JsonObject) -> "Failure":
+        """Return the failure that a stored error describes."""
+        code = error.get("code")
+        return cls(
+            step=step,
+            type=str(error.get("type", "")),
+            message=str(error.get("message", "")),
+            code=None if code is None else str(code),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSummary:

@@ -35,13 +35,32 @@ from tasker.model import (
     Retry,
     Spawning,
     StepSpec,
+    StepType,
     Template,
+    Trigger,
 )
+from tasker.suggest import suggest_allowed
+from tasker.template.expression_building import BuiltExpression, Expression, expression_text
 from tasker.template.expressions import compile_expression
 from tasker.template.load import check_template
 from tasker.typed_template import In, Out, TypedTemplate
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+TriggerName: TypeAlias = Literal[
+    "all_success",
+    "all_failed",
+    "all_skipped",
+    "all_done",
+    "one_success",
+    "one_failed",
+    "one_done",
+    "none_failed",
+    "none_failed_min_one_success",
+    "none_skipped",
+    "always",
+]
+"""Trigger rules: see `Trigger`."""
+
 After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 """Steps to wait for, each given by its name or its function."""
 
@@ -57,6 +76,9 @@ class StepOptions(TypedDict, total=False):
     retry: Retry | None
     timeout: Duration | None
     config: JsonObject | None
+    when: Expression | None
+    trigger: TriggerName
+    allow_failure: bool
 
 
 class Workflow(TypedTemplate[In, Out]):
@@ -142,6 +164,9 @@ class Workflow(TypedTemplate[In, Out]):
         timeout: Duration | None = None,
         config: JsonObject | None = None,
         events: Iterable[EventSpec | str] = (),
+        when: Expression | None = None,
+        trigger: TriggerName = "all_success",
+        allow_failure: bool = False,
     ) -> Callable[[Function], Function]: ...
 
     def step(
@@ -156,6 +181,9 @@ class Workflow(TypedTemplate[In, Out]):
         timeout: Duration | None = None,
         config: JsonObject | None = None,
         events: Iterable[EventSpec | str] = (),
+        when: Expression | None = None,
+        trigger: TriggerName = "all_success",
+        allow_failure: bool = False,
     ) -> Any:  # see the overloads for types
         """Make a function a step, bare or with options; the function is returned unchanged.
 
@@ -174,16 +202,28 @@ class Workflow(TypedTemplate[In, Out]):
             config: Values of parameters marked `Config("key")`.
             events: Domain events that it publishes; a name alone is published on success, with
                 the result.
+            when: Condition as text, or built from the workflow's `input` and `results`; if it is
+                false, the step is skipped. None: it always runs.
+            trigger: When it runs by the outcomes of its dependencies; see docs/branches.md.
+            allow_failure: Whether the steps that depend on it run, and the task continues, if it
+                fails for good.
 
         Raises:
+            InvalidInput: `when` or `trigger` is invalid.
             InvalidTemplate: A step with that name exists.
             Misuse: The function has a parameter that no step can fill.
         """
 
+        condition = expression_text(when, "when")
+
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             step = name or str(getattr(function, "__name__", ""))
             waits = dict.fromkeys(
-                (*self._steps_in_parameters(function, step), *self._step_names(after))
+                (
+                    *self._steps_in_parameters(function, step),
+                    *self._step_names(after),
+                    *_results_in(condition),
+                )
             )
             spec = StepSpec(
                 name=step,
@@ -196,11 +236,56 @@ class Workflow(TypedTemplate[In, Out]):
                 timeout=_parse_duration(timeout, "timeout", function),
                 result_schema=_result_schema(return_annotation(function)),
                 events=_event_specs(events),
+                when=condition,
+                trigger=_parse_trigger(trigger),
+                allow_failure=allow_failure,
             )
             self._add_spec(spec, function)
             return function
 
         return decorate if function is None else decorate(function)
+
+    @overload
+    def decision(self, function: Function, /) -> Function: ...
+
+    @overload
+    def decision(
+        self, function: None = None, /, **step: Unpack[StepOptions]
+    ) -> Callable[[Function], Function]: ...
+
+    def decision(self, function: Any = None, /, **step: Unpack[StepOptions]) -> Any:
+        """Make a function a step that chooses which of the steps that depend on it run.
+
+        The function returns `Decision.choose("step", ...)` or `Decision.none(reason)`. Steps that
+        it does not choose are skipped.
+
+        Args:
+            function: The function, sync or async.
+            step: Options of `step`.
+
+        Raises:
+            InvalidInput: `when` or `trigger` is invalid.
+            InvalidTemplate: A step with that name exists.
+            Misuse: The function has a parameter that no step can fill.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.step(**step)(function)
+            _, declared = self._steps.popitem()
+            self._add_spec(replace(declared.spec, type=StepType.DECISION), function)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    @property
+    def input(self) -> BuiltExpression:
+        """The task's context in a condition: `flow.input.amount > 500`."""
+        return BuiltExpression.path("input")
+
+    @property
+    def results(self) -> BuiltExpression:
+        """The results of steps in a condition: `flow.results.quote.cents > 500`."""
+        return BuiltExpression.path("results")
 
     def map(
         self,
@@ -334,6 +419,9 @@ class Workflow(TypedTemplate[In, Out]):
         result_schema: JsonObject | None = None,
         http: HttpCall | None = None,
         events: Iterable[EventSpec | str] = (),
+        when: Expression | None = None,
+        trigger: TriggerName = "all_success",
+        allow_failure: bool = False,
     ) -> None:
         """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
 
@@ -365,6 +453,9 @@ class Workflow(TypedTemplate[In, Out]):
                 result_schema=result_schema,
                 http=http,
                 events=_event_specs(events),
+                when=expression_text(when, "when"),
+                trigger=_parse_trigger(trigger),
+                allow_failure=allow_failure,
             ),
             None,
         )
@@ -514,6 +605,26 @@ class _DeclaredStep:
         if code is None:
             return problem
         return replace(problem, file=code.co_filename, line=code.co_firstlineno)
+
+
+def _results_in(condition: str | None) -> list[str]:
+    """Return the steps whose results a condition reads; none of one that is invalid."""
+    if condition is None:
+        return []
+    try:
+        paths = compile_expression(condition).paths
+    except InvalidExpression:  # the template's check reports it with the step
+        return []
+    return [str(path.keys[1]) for path in paths if path.keys[0] == "results" and path.keys[1:]]
+
+
+def _parse_trigger(name: str) -> Trigger:
+    try:
+        return Trigger(name)
+    except ValueError:
+        raise InvalidInput(
+            f"unknown trigger {name!r}{suggest_allowed(name, map(str, Trigger))}", path="$.trigger"
+        ) from None
 
 
 def _parse_duration(

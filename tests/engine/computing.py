@@ -66,3 +66,9 @@ def raise_what_cannot_travel() -> None:
 @handler(process=True)
 def call_once(context: SyncContext) -> None:
     context.once("only", str)
+
+
+@handler(process=True)
+def code_of_failure(score: int | None, context: SyncContext) -> str | None:
+    failure = context.failure_of("score")
+    return None if failure is None else failure.code

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from tests.engine import computing
 from tests.engine.factories import SOON
 from tests.waiting import eventually
 
-from tasker import PermanentError, Worker
+from tasker import Context, Decision, PermanentError, Worker, Workflow
 from tasker.client import LocalClient
-from tasker.handlers.decision import Decision
 from tasker.model import AttemptOutcome, StepStatus, TaskId, TaskStatus
 from tasker.store.protocol import Store
 from tasker.template.load import parse_template
@@ -237,3 +237,57 @@ async def _has(store: Store, task_id: TaskId, *statuses: str) -> bool:
 async def _is_released(store: Store, task_id: TaskId) -> bool:
     history = await store.history(task_id, no=1)
     return [each.outcome for each in history] == [AttemptOutcome.RELEASED]
+
+
+orders = Workflow("n.orders", version="1.0.0")
+
+
+@orders.step(allow_failure=True)
+def score() -> int:
+    raise PermanentError("no data", code="NO_DATA")
+
+
+@orders.decision
+def way(cents: int) -> Decision:
+    chosen = ["manual"] if cents > 500 else ["auto"]
+    return Decision.choose(*chosen, reason="by amount", data={"cents": cents})
+
+
+@orders.step(after=way)
+def auto() -> str:
+    return "auto"
+
+
+@orders.step(after=way, when=orders.results.way.data.cents < 10_000)
+def manual() -> str:
+    return "manual"
+
+
+@orders.step(trigger="none_failed_min_one_success")
+def end(auto: str | None, manual: str | None, score: int | None, context: Context) -> list[Any]:
+    failure = context.failure_of("score")
+    return [auto, manual, score, failure and failure.code, context.failure_of("auto")]
+
+
+async def test_python_declares_the_same(store: Store) -> None:
+    """Parents without success are None, and their error can be read."""
+    run = await run_workflow(orders, {"cents": 900})
+    dear = await run_workflow(orders, {"cents": 20_000})
+
+    assert [None, "manual", None, "NO_DATA", None] == run.task.result
+    assert "all_success: way did not choose it" == run.steps["auto"].skip_reason
+    assert "when: results.way.data.cents < 10000" == dear.steps["manual"].skip_reason
+
+
+async def test_a_handler_in_a_process_reads_failures_too(store: Store) -> None:
+    template = parse_template("""
+name: apart
+namespace: n
+steps:
+  - {name: score, allow_failure: true}
+  - {name: end, dependencies: [score], handler: tests.engine.computing.code_of_failure}
+""")
+    async with Worker(store, [{"score": score}, computing], templates=[template]) as worker:
+        task = await worker.client.run("n.apart", timeout=SOON)
+
+    assert "NO_DATA" == task.result

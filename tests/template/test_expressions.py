@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker import limits
-from tasker.errors import InvalidExpression
+from tasker import Workflow, limits
+from tasker.errors import InvalidExpression, InvalidInput
 from tasker.model import Json
 from tasker.template.expression_types import check_condition, check_text, check_types
 from tasker.template.expressions import compile_expression, compile_path, compile_text
@@ -284,3 +284,43 @@ def test_a_path_is_an_expression_of_names_only() -> None:
     assert compile_path("input.a.b").keys == ("input", "a", "b")
     with pytest.raises(InvalidExpression, match="it is not a path"):
         compile_path("not input.a")
+
+
+FLOW = Workflow("built")
+
+
+@pytest.mark.parametrize(
+    ("built", "text"),
+    [
+        (FLOW.input.amount > 500, "input.amount > 500"),
+        ((FLOW.input.a == "x") & ~FLOW.input.vip, 'input.a == "x" and not input.vip'),
+        (
+            ((FLOW.input.a != 1) | (FLOW.input.b <= 2)) & (FLOW.input.c >= 3),
+            "(input.a != 1 or input.b <= 2) and input.c >= 3",
+        ),
+        (~(FLOW.input.a < FLOW.results.quote.cents), "not input.a < results.quote.cents"),
+        (FLOW.input.region.is_in(["DE", "FR"]), 'input.region in ["DE","FR"]'),
+        (FLOW.input.tags.contains("new"), '"new" in input.tags'),
+        (FLOW.input["odd key"][0] == None, 'input["odd key"][0] == null'),  # noqa: E711
+        ((FLOW.input.a == 1) == FLOW.input.b, "(input.a == 1) == input.b"),
+    ],
+)
+def test_an_expression_can_be_built_in_python(built: object, text: str) -> None:
+    assert text == str(built)
+    compile_expression(text)
+
+
+def test_a_built_expression_has_no_value_yet() -> None:
+    with pytest.raises(InvalidInput, match=r"join expressions with &, \| and ~"):
+        bool(FLOW.input.a)
+    with pytest.raises(InvalidInput, match="is no path"):
+        (FLOW.input.a > 1)["b"]
+
+
+def test_a_condition_is_never_a_function() -> None:
+    with pytest.raises(InvalidInput, match="when takes an expression"):
+        FLOW.step(when=lambda order: True)  # type: ignore[call-overload]
+
+
+def test_control_characters_are_escaped_as_in_json() -> None:
+    assert compile_expression('"\\u0001\\r"').evaluate({}) == "\u0001\r"

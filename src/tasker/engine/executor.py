@@ -140,6 +140,8 @@ class Executor:
         else:
             attempt = LiveAttempt(claim, task.input, task.results, self._services)
         attempt.instance = task.instance
+        if task.missed:
+            attempt.failures = task.failures()
         running = Running(claim, task, spec, attempt)
         self.running[running.key] = running
         self._slots.take()

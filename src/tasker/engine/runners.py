@@ -200,7 +200,7 @@ class ProcessRunner:
                 run_in_subprocess,
                 args=[
                     *(plan.packed, running.claim, running.task.input, needed, limit, slot),
-                    running.task.instance,
+                    *(running.task.instance, running.attempt.failures),
                 ],
                 timeout=timeout + 1 if timeout else None,
             )

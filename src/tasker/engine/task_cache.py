@@ -154,6 +154,14 @@ class CachedTask:
             return ParentState(StepStatus.COMPLETE, self.results[no])
         return ParentState(StepStatus.PENDING)
 
+    def failures(self) -> dict[int, JsonText]:
+        """Return the errors of the steps that failed, by number."""
+        return {
+            no: state.error
+            for no, state in self.missed.items()
+            if state.status is StepStatus.ERROR and state.error is not None
+        }
+
     def names(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
         """Return the values of an expression's names: `input`, `results`, and `others`."""
         numbers = self.compiled.graph.numbers

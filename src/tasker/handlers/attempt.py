@@ -109,6 +109,7 @@ class LiveAttempt:
     __slots__ = (
         "cancelled",
         "claim",
+        "failures",
         "instance",
         "last_heartbeat",
         "results",
@@ -129,6 +130,9 @@ class LiveAttempt:
         self.task = task
         self.results = results
         self.services = services
+        self.failures: Mapping[int, JsonText] = {}
+        """Errors of the ancestors that failed, by number."""
+
         self.instance: InstanceInput | None = None
         """What an instance of a step is given; None for a step of the template."""
 

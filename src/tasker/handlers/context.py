@@ -24,6 +24,7 @@ from tasker.handlers.durable import DurableCalls, OnTimeout, RetryOfChild, Signa
 from tasker.handlers.instances import Cursor
 from tasker.model import (
     MOST_SPAWNED,
+    Failure,
     JsonObject,
     JsonText,
     Map,
@@ -213,6 +214,20 @@ class Context:
         except AttributeError:
             self._results = Results(self._facts, self._attempt.results)
             return self._results
+
+    def failure_of(self, step: str) -> Failure | None:
+        """Return the error of an ancestor step that failed, or None if it did not fail.
+
+        Of ancestors whose results the handler gets, or that its trigger rule looks at.
+
+        Raises:
+            PermanentError: `step` is not an ancestor of this step.
+        """
+        no = self._facts.upstream.get(step)
+        if no is None:
+            raise _not_upstream_error(self._facts, step)
+        text = self._attempt.failures.get(no)
+        return None if text is None else Failure.of_error(step, loads(text))
 
     def get_dependency_result(self, step: str) -> Any:
         """Return the result of an ancestor step, or None if it has none.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Coroutine, Mapping, MutableSequence, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker.clock import SystemClock
@@ -123,6 +124,7 @@ def run_in_subprocess(
     limit: int = DEFAULT_LIMIT,
     heartbeat_slot: int | None = None,
     instance: InstanceInput | None = None,
+    failures: Mapping[int, JsonText] = MappingProxyType({}),
 ) -> JsonText:
     """Call a handler in the child process, and return its result as JSON text.
 
@@ -135,6 +137,7 @@ def run_in_subprocess(
         heartbeat_slot: Index of its heartbeat in the shared memory, or None if heartbeats
             are not observed.
         instance: What an instance of a step is given.
+        failures: Errors of the ancestors that failed, by number.
 
     Raises:
         InvalidInput: The result has no JSON form.
@@ -147,7 +150,7 @@ def run_in_subprocess(
         else:
             attempt = ChildAttempt(claim, task, results, NoServices(), heartbeat_slot)
             attempt.heartbeat()
-        attempt.instance = instance
+        attempt.instance, attempt.failures = instance, failures
         plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)

@@ -16,7 +16,6 @@ from tasker.model import (
     AuditEntry,
     Code,
     Failure,
-    JsonObject,
     Pause,
     PauseKind,
     Step,
@@ -119,7 +118,7 @@ class Reader(NamedTuple):
             return task
         first = min(failed, key=lambda row: self.instant(row["settled_at"]))
         error = _loads_or_none(first["error"]) or {}
-        return replace(task, failure=_failure(step_name(first), error))
+        return replace(task, failure=Failure.of_error(step_name(first), error))
 
     def step(self, row: Row) -> Step:
         return Step(
@@ -403,16 +402,6 @@ def _skip_reason(row: Row) -> str | None:
     if row["state"] != Code.SKIPPED or row["error"] is None:
         return None
     return str(codec.loads(row["error"]).get("message", ""))
-
-
-def _failure(step: str, error: JsonObject) -> Failure:
-    code = error.get("code")
-    return Failure(
-        step=step,
-        type=str(error.get("type", "")),
-        message=str(error.get("message", "")),
-        code=None if code is None else str(code),
-    )
 
 
 def _loads_or_none(text: str | None) -> Any:

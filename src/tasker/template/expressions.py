@@ -49,7 +49,8 @@ _CONSTANTS: Names = {
     "None": None,
 }
 _WORDS = {"and", "or", "not", "in", *_CONSTANTS}
-_ESCAPES = {"n": "\n", "t": "\t"}  #: any other escaped character stands for itself
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}  #: others stand for themselves
+_ESCAPED = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _HINTS = {"=": "write ==", "&": "write 'and'", "|": "write 'or'", "!": "write 'not' or !="}
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _COMPARISONS = ("==", "!=", *_ORDERS, "in", "not in")
@@ -322,6 +323,11 @@ def check_names(text: str, paths: Iterable[Path], allowed: Collection[str]) -> N
             )
 
 
+def _unescape(escaped: re.Match[str]) -> str:
+    code = escaped[1]
+    return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
+
+
 def kind_of(value: Json) -> str:
     """Return JSON Schema's name of a value's type; integers are numbers."""
     if value is None:
@@ -549,7 +555,7 @@ class _Parser:
 
     def _literal(self, token: _Token) -> str | int | float:
         if token.kind == "string":
-            return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), token.text[1:-1])
+            return _ESCAPED.sub(_unescape, token.text[1:-1])
         try:
             value = orjson.loads(token.text)
         except orjson.JSONDecodeError:

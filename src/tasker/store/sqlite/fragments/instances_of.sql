@@ -3,9 +3,9 @@ case when {step}.template_node is not null then (
     with recursive around as (
         select {step}.spawned_by as spawned_by, {step}.instance as instance, 0 as depth
         union all
-        select p.spawned_by, p.instance, a.depth + 1
-        from around a
-        join step p on p.task_id = {step}.task_id and p.no = a.spawned_by
+        select p.spawned_by, p.instance, r.depth + 1
+        from around r
+        join step p on p.task_id = {step}.task_id and p.no = r.spawned_by
         where p.template_node is not null
     )
     select json_group_array(instance) from (select instance from around order by depth desc)

@@ -21,7 +21,7 @@ KEPT = {
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit of teams is complete",
     "api_key": "never: a revoked key stays in the list",
-    "session": "`Store.end_session` at a logout; when expired, `Store.add_session` of the next login",
+    "session": "`Store.end_session` at logout; `Store.add_session`, once expired",
     "outbox": "`Store.prune_events`, days after their publication, once they are delivered",
     "subscription": "its webhook is deleted; of code, `Store.prune_events`, once unserved for days",
     "delivery": "`Store.prune_events`, days after its end, or with its subscription",

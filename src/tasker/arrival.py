@@ -12,14 +12,15 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from tasker.graph import Graph
-from tasker.layout import ENGINE
 from tasker.model import (
     EAGER_TRIGGERS,
+    ENGINE,
     FAILURE_TRIGGERS,
     TASK_NODE,
     StepSpec,
     StepType,
     Template,
+    TimeoutAction,
     Trigger,
 )
 
@@ -100,7 +101,8 @@ def conditional_steps(graph: Graph) -> frozenset[int]:
 
 def _may_miss(parent: StepSpec) -> bool:
     """Return whether a step that runs may arrive without success at a child."""
-    return parent.allow_failure or parent.type is StepType.DECISION
+    skips = parent.wait is not None and parent.wait.on_timeout is TimeoutAction.SKIP
+    return parent.allow_failure or parent.type is StepType.DECISION or skips
 
 
 class FirstQueue(NamedTuple):

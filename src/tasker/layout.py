@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tasker.model import (
+    ENGINE,
     Batch,
     Collect,
     FailurePolicy,
@@ -24,7 +25,6 @@ from tasker.model import (
     Trigger,
 )
 
-ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
 _INDEX = re.compile(r"\[(\d+)\]")
 _ENGINE_RETRY = Retry(max_attempts=10)
 
@@ -35,6 +35,8 @@ class EngineCall(StrEnum):
     SPAWN = "spawn"
     CHECK = "check"
     JOIN = "join"
+    WAIT = "wait"
+    RUN_TASK = "run_task"
 
 
 class Body(NamedTuple):

@@ -530,6 +530,60 @@ FAILURE_TRIGGERS = frozenset(
 """Rules that take a parent's failure into account; with the others, the step stays pending."""
 
 
+ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
+
+
+class TimeoutAction(StrEnum):
+    """What happens to a waiting step after its timeout."""
+
+    FAIL = "fail"  #: it ends in error, with the code `wait_timeout`
+    SKIP = "skip"
+    CONTINUE = "continue"  #: it completes with the result null
+
+
+class AwaitedSignal(NamedTuple):
+    """A signal that ends the wait of a step."""
+
+    name: str
+    key: str | None = None
+    """Expression for the key of a broadcast that ends the wait as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a step without a handler waits for: a time, or signals."""
+
+    delay: timedelta | None = None
+    until: str | None = None
+    """Expression for an instant in ISO 8601."""
+
+    signals: tuple[AwaitedSignal, ...] = ()
+    any_of: bool = False
+    """Whether the result says which of several signals arrived."""
+
+    timeout: timedelta | None = None
+    """Time limit of a wait for signals; None: no limit."""
+
+    on_timeout: TimeoutAction = TimeoutAction.FAIL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildTask:
+    """The task that a step without a handler runs; its result is that of the step."""
+
+    template: str
+    """As `TaskRequest.template`."""
+
+    context: JsonObject = field(default_factory=dict)
+    """Its inputs; texts may have placeholders."""
+
+    detached: bool = False
+    """Whether the task goes on when the step's task is cancelled."""
+
+    retry_child: bool = False
+    """Whether its failed steps are retried, as often as the step may have attempts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
     """One node of a template's graph."""
@@ -577,6 +631,12 @@ class StepSpec:
     dependent_system: str | None = None
     http: HttpCall | None = None
     """The request that it sends instead of running a handler."""
+    wait: Wait | None = None
+    """What it waits for instead of running a handler."""
+
+    task: ChildTask | None = None
+    """The task that it runs instead of a handler."""
+
     limits: tuple[Limit, ...] | None = None
     """Limits that the step is under, two at most; None: those of its template."""
 
@@ -598,6 +658,8 @@ class StepSpec:
         """The name under which this step's handler is looked up."""
         if self.http is not None:
             return HTTP_HANDLER
+        if self.wait is not None or self.task is not None:
+            return ENGINE
         return self.callable or self.name
 
     @property

@@ -22,7 +22,9 @@ from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import (
     DEFAULT_PRIORITY,
+    AwaitedSignal,
     Batch,
+    ChildTask,
     Collect,
     Durability,
     EventSpec,
@@ -37,7 +39,9 @@ from tasker.model import (
     StepSpec,
     StepType,
     Template,
+    TimeoutAction,
     Trigger,
+    Wait,
 )
 from tasker.suggest import suggest_allowed
 from tasker.template.expression_building import BuiltExpression, Expression, expression_text
@@ -456,6 +460,96 @@ class Workflow(TypedTemplate[In, Out]):
                 when=expression_text(when, "when"),
                 trigger=_parse_trigger(trigger),
                 allow_failure=allow_failure,
+            ),
+            None,
+        )
+
+    def wait(
+        self,
+        name: str,
+        *,
+        delay: Duration | None = None,
+        until: str | None = None,
+        signal: str | None = None,
+        key: str | None = None,
+        any_of: Iterable[AwaitedSignal | str] = (),
+        timeout: Duration | None = None,
+        on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
+        description: str = "",
+        after: After = (),
+    ) -> None:
+        """Add a step that waits without a worker, for a time or for signals.
+
+        Args:
+            name: The step's name.
+            delay: The time to wait.
+            until: Expression for the end of the wait, an instant in ISO 8601.
+            signal: The signal to wait for; the result of the step is its payload.
+            key: Expression for the key of a broadcast that ends the wait for `signal` as well.
+            any_of: Several signals; the result of the step says which of them arrived first.
+            timeout: Time limit of a wait for signals; None: no limit.
+            on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
+            description: A description for people.
+            after: The steps that it depends on.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or the wait is invalid.
+        """
+        signals = [AwaitedSignal(each) if isinstance(each, str) else each for each in any_of]
+        if signal is not None:
+            signals.append(AwaitedSignal(signal, key))
+        wait = Wait(
+            delay=_parse_duration(delay, "delay"),
+            until=until,
+            signals=tuple(signals),
+            any_of=bool(any_of),
+            timeout=_parse_duration(timeout, "timeout"),
+            on_timeout=TimeoutAction(on_timeout),
+        )
+        dependencies = self._step_names(after)
+        self._add_spec(
+            StepSpec(name=name, description=description, dependencies=dependencies, wait=wait), None
+        )
+
+    def task(
+        self,
+        name: str,
+        template: str | TypedTemplate[Any, Any],
+        context: JsonObject | None = None,
+        *,
+        detached: bool = False,
+        retry_child: bool = False,
+        retry: Retry | None = None,
+        description: str = "",
+        after: After = (),
+    ) -> None:
+        """Add a step that runs a task, and has its result.
+
+        Args:
+            name: The step's name.
+            template: The template's name, as `"payments.refund@^2"`, or a workflow.
+            context: The task's inputs; texts may have placeholders such as `"{input.order_id}"`.
+            detached: Whether the task goes on when the task of the step is cancelled.
+            retry_child: Whether the failed steps of the task are retried, as often as `retry`
+                allows attempts.
+            retry: The retry policy of the step.
+            description: A description for people.
+            after: The steps that it depends on.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        full_name = template if isinstance(template, str) else template.template.full_name
+        child = ChildTask(
+            template=full_name, context=context or {}, detached=detached, retry_child=retry_child
+        )
+        self._add_spec(
+            StepSpec(
+                name=name,
+                description=description,
+                dependencies=self._step_names(after),
+                retry=_parse_retry(retry),
+                task=child,
             ),
             None,
         )

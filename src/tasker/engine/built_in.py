@@ -2,24 +2,27 @@
 
 from collections.abc import Mapping
 
-from tasker.engine import spawning
+from tasker.engine import spawning, waiting
 from tasker.engine.engine_steps import BuiltIn, EnginePlan
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.layout import EngineCall
 from tasker.model import StepSpec
+from tasker.template.waits import expressions_of
 
 BUILT_IN: Mapping[str, BuiltIn] = {
     EngineCall.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
     EngineCall.CHECK: BuiltIn(spawning.check, spawning.expressions),
     EngineCall.JOIN: BuiltIn(spawning.join),
+    EngineCall.WAIT: BuiltIn(waiting.wait, expressions_of),
+    EngineCall.RUN_TASK: BuiltIn(waiting.run_task, expressions_of),
 }
 """By the step's `method`, an `EngineCall`."""
 
 
 def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
     """Return the call of the engine's handler for a step, or why it cannot be called."""
-    built_in = BUILT_IN.get(spec.method or "")
+    built_in = BUILT_IN.get(_call_of(spec))
     if built_in is None:
         allowed = ", ".join(EngineCall)
         return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only {allowed}")
@@ -27,3 +30,9 @@ def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
         return EnginePlan(built_in, graph, spec)
     except Misuse as error:
         return error.with_traceback(None)
+
+
+def _call_of(spec: StepSpec) -> str:
+    if spec.wait is not None:
+        return EngineCall.WAIT
+    return EngineCall.RUN_TASK if spec.task is not None else spec.method or ""

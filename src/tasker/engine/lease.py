@@ -10,8 +10,7 @@ from tasker.engine.process import this_process
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
 from tasker.handlers.registry import EVERY_NAMESPACE
-from tasker.layout import ENGINE
-from tasker.model import NO_QUEUE, Claim, Queue, Requirement, WorkerId, released
+from tasker.model import ENGINE, NO_QUEUE, Claim, Queue, Requirement, WorkerId, released
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 

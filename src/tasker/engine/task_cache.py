@@ -16,8 +16,9 @@ from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph, step_numbers
 from tasker.handlers import Handlers, Plan
 from tasker.handlers.instances import InstanceInput
-from tasker.layout import ENGINE, fill_label, item_names
+from tasker.layout import fill_label, item_names
 from tasker.model import (
+    ENGINE,
     STEP_STATUSES,
     TASK_NODE,
     AttemptKey,

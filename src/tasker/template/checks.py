@@ -10,6 +10,7 @@ from tasker.template.http import result_names
 from tasker.template.instances import check_expressions
 from tasker.template.parts import ReadStep
 from tasker.template.reading import Value
+from tasker.template.waits import results_used
 
 MAX_STEPS = 10_000
 _SHOWN = 20  #: steps of a cycle that a message names
@@ -67,21 +68,23 @@ def _check_dependencies(
             _check_dependencies(read.body, every, read.spec.name, before | ancestors)
     if not _check_cycles(known):
         check_branches(known, before)
-    _check_http_calls(known, before)
+    _check_results_used(known, before)
 
 
-def _check_http_calls(known: dict[str, ReadStep], before: frozenset[str]) -> None:
-    """Report placeholders of HTTP calls that name steps which are not ancestors."""
+def _check_results_used(known: dict[str, ReadStep], before: frozenset[str]) -> None:
+    """Report HTTP calls, waits and tasks that use results of steps which are not ancestors."""
     for read in known.values():
-        for name in result_names(read.spec.http) if read.spec.http else ():
+        spec = read.spec
+        kind = "http call" if spec.http else "wait" if spec.wait else "task"
+        for name in (*(result_names(spec.http) if spec.http else ()), *results_used(spec)):
             if name in before:
                 continue
             if name not in known:
                 guess = did_you_mean(name, known)
-                read.name.refuse(f"the http call uses results.{name}, which is not a step{guess}")
+                read.name.refuse(f"the {kind} uses results.{name}, which is not a step{guess}")
             elif not _is_ancestor(name, read, known):
                 read.name.refuse(
-                    f"the http call uses results.{name}, but {name!r} is not an ancestor;"
+                    f"the {kind} uses results.{name}, but {name!r} is not an ancestor;"
                     " add it to the dependencies"
                 )
 

@@ -29,6 +29,7 @@ from tasker.model import (
 )
 from tasker.schedules.document import to_document as schedule_document
 from tasker.template.http import http_document
+from tasker.template.waits import task_document, wait_document
 
 
 def to_document(template: Template) -> JsonObject:
@@ -97,6 +98,8 @@ def _step_document(spec: StepSpec) -> JsonObject:
         events=[_event_document(event) for event in spec.events] or None,
         system_dependency=spec.dependent_system,
         http=None if spec.http is None else http_document(spec.http),
+        wait=None if spec.wait is None else wait_document(spec.wait),
+        task=None if spec.task is None else task_document(spec.task),
         **_spawning_document(spec),
         limits=None if spec.limits is None else _limits_document(spec.limits),
     )

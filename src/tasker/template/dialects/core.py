@@ -27,6 +27,7 @@ from tasker.template.reading import (
     to_json,
 )
 from tasker.template.source import Scalar, Table
+from tasker.template.wait_reading import read_task, read_wait
 
 _RAILS = "it belongs to the rails dialect (with 'step_templates'); in this dialect, write "
 _RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); remove it: "
@@ -101,6 +102,8 @@ _STEP = Keys(
         "type",
         "events",
         "http",
+        "wait",
+        "task",
         *instances.KINDS,
         *instances.OF_INSTANCES,
     ),
@@ -260,14 +263,15 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         events=read_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
         http=fields.read("http", read_http),
+        wait=fields.read("wait", read_wait, ("input", "results", *names)),
+        task=fields.read("task", read_task, ("input", "results", *names)),
         spawning=spawning,
         steps=tuple(step.spec for step in body),
         collect=collect,
         reduce=reduce,
         on_failure=on_failure,
     )
-    if spec.http is not None and (written := fields.get("handler")) is not None:
-        written.refuse("a step has either 'handler' or 'http'; remove one")
+    _require_one_kind_of_work(fields)
     if named is None or name is None:
         return None
     return ReadStep(
@@ -277,6 +281,14 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         expressions=tuple(_expressions_of(fields)),
         body=body,
     )
+
+
+def _require_one_kind_of_work(fields: Fields) -> None:
+    """Report a step with several of a handler, an HTTP call, a wait and a task."""
+    given = [key for key in ("http", "wait", "task", "handler") if key in fields]
+    for key in given[1:]:
+        if (written := fields.get(key)) is not None:
+            written.refuse(f"a step has either {key!r} or {given[0]!r}; remove one")
 
 
 def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[ReadStep, ...]:
@@ -296,7 +308,7 @@ def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[Read
 
 def _expressions_of(fields: Fields) -> Iterator[tuple[str, Value]]:
     """Yield the expressions of a step that were read, and their places."""
-    for kind, key in (("map", "over"), ("batch", "total"), ("repeat", "until")):
+    for kind, key in (*(("map", "over"), ("batch", "total"), ("repeat", "until")),):
         table = fields.get(kind)
         if table is not None and isinstance(table.node, Table):
             value = table.table().get(key)

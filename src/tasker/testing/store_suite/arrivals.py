@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tasker import codec
-from tasker.layout import ENGINE
 from tasker.model import (
+    ENGINE,
     AttemptOutcome,
     Claim,
     JsonText,

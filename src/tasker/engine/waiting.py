@@ -1,0 +1,123 @@
+"""The engine's own steps that wait: for a time, for signals, or for a task that they run."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from tasker.codec import dumps
+from tasker.durable import CallKind
+from tasker.engine.engine_steps import EngineAttempt
+from tasker.errors import Misuse, PermanentError
+from tasker.handlers.durable import DurableCalls, Signal
+from tasker.model import (
+    AwaitedSignal,
+    Json,
+    Outcome,
+    TimeoutAction,
+    Wait,
+    completed,
+    skipped,
+)
+from tasker.template.expressions import Path, compile_expression
+from tasker.template.http import render_body
+from tasker.template.waits import expressions_of
+from tasker.waits import Arrival
+
+
+async def wait(attempt: EngineAttempt) -> Outcome:
+    """Complete a step when its wait has ended: the handler of `wait`."""
+    awaited, calls = attempt.spec.wait, _calls(attempt)
+    if awaited is None:
+        raise Misuse(f"step {attempt.spec.name!r} waits for nothing")
+    if not awaited.signals:
+        until = None if awaited.until is None else _instant(attempt, awaited.until)
+        await calls.sleep(awaited.delay, until, None)
+        return completed(attempt.claim, dumps(None))
+    arrival = await _arrival(attempt, calls, awaited)
+    if not arrival.timed_out:
+        return completed(attempt.claim, dumps(_result_of(arrival, awaited)))
+    names = " or ".join(signal.name for signal in awaited.signals)
+    message = f"signal {names} did not arrive in time"
+    if awaited.on_timeout is TimeoutAction.FAIL:
+        raise PermanentError(message, code="wait_timeout")
+    if awaited.on_timeout is TimeoutAction.SKIP:
+        reason = {"type": "Skipped", "message": message, "code": "wait_timeout"}
+        return skipped(attempt.claim, dumps(reason))
+    return completed(attempt.claim, dumps(None))
+
+
+async def run_task(attempt: EngineAttempt) -> Outcome:
+    """Complete a step with the result of the task that it runs: the handler of `task`."""
+    child = attempt.spec.task
+    if child is None:
+        raise Misuse(f"step {attempt.spec.name!r} runs no task")
+    context = render_body(child.context, _names(attempt))
+    result = await _calls(attempt).run_task(
+        child.template,
+        context,
+        None,
+        "child" if child.retry_child else "never",
+        {},
+        detached=child.detached,
+    )
+    return completed(attempt.claim, dumps(result, what="the result"))
+
+
+async def _arrival(attempt: EngineAttempt, calls: DurableCalls, awaited: Wait) -> Arrival:
+    signals = [_signal(attempt, signal) for signal in awaited.signals]
+    kind = CallKind.WAIT_ANY if awaited.any_of else CallKind.WAIT_SIGNAL
+    wait = calls.begin_wait(kind, None, signals, awaited.timeout, "continue")
+    return await calls.arrival(wait, "continue")
+
+
+def _signal(attempt: EngineAttempt, signal: AwaitedSignal) -> Signal:
+    if signal.key is None:
+        return Signal(signal.name)
+    key = compile_expression(signal.key).evaluate(_names(attempt))
+    if isinstance(key, bool) or not isinstance(key, str | int | float) or key == "":
+        raise PermanentError(
+            f"the key {signal.key!r} of signal {signal.name!r} must be a string or a number,"
+            f" not {dumps(key)[:100]}",
+            code="invalid_key",
+        )
+    return Signal(signal.name, str(key))
+
+
+def _instant(attempt: EngineAttempt, text: str) -> datetime:
+    value = compile_expression(text).evaluate(_names(attempt))
+    try:
+        until = datetime.fromisoformat(value if isinstance(value, str) else "")
+        if until.tzinfo is not None:
+            return until
+    except ValueError:
+        pass
+    raise PermanentError(
+        f"{text!r} must be an instant with a time zone such as 2030-01-31T12:00:00Z,"
+        f" not {dumps(value)[:100]}",
+        code="invalid_instant",
+    )
+
+
+def _result_of(arrival: Arrival, awaited: Wait) -> Json:
+    if not awaited.any_of:
+        payload: Json = arrival.payload
+        return payload
+    sent_at = None if arrival.sent_at is None else arrival.sent_at.isoformat()
+    return {
+        "name": arrival.name,
+        "key": arrival.key,
+        "payload": arrival.payload,
+        "sent_by": arrival.sent_by,
+        "sent_at": sent_at,
+    }
+
+
+def _calls(attempt: EngineAttempt) -> DurableCalls:
+    spec, template = attempt.spec, attempt.cached.compiled.template
+    return DurableCalls(attempt, spec.name, template.namespace, spec.retry.attempt_limit)
+
+
+def _names(attempt: EngineAttempt) -> dict[str, Json]:
+    paths: Iterable[Path] = (
+        path for text in expressions_of(attempt.spec) for path in compile_expression(text).paths
+    )
+    return dict(attempt.names(paths))

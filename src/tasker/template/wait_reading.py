@@ -1,0 +1,136 @@
+"""Reads what steps without a handler wait for: times, signals and tasks."""
+
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+
+from tasker.limits import ARRIVAL_NAME, AWAITED
+from tasker.model import AwaitedSignal, ChildTask, TimeoutAction, Wait
+from tasker.template import parts
+from tasker.template.http import has_braces
+from tasker.template.reading import (
+    YEARS_10,
+    Keys,
+    Value,
+    read_choice,
+    read_duration,
+    read_flag,
+    read_json_object,
+    read_text,
+)
+from tasker.template.source import Items, Table
+
+_WAIT = Keys(
+    what="a wait",
+    allowed=("for", "until", "signal", "key", "any", "timeout", "on_timeout"),
+    aliases={"delay": "for"},
+    refused={"event": "write 'signal'", "approval": "write 'approval' in the step"},
+)
+_ONE = Keys(what="one of several signals", allowed=("signal", "key", "for"))
+_TASK = Keys(
+    what="a task",
+    allowed=("template", "context", "detached", "retry"),
+    refused={"input": "write 'context'", "name": "write 'template'"},
+)
+_FORMS = ("for", "until", "signal", "any")
+
+
+def read_wait(value: Value, names: Collection[str]) -> Wait | None:
+    """Read the `wait` of a step, whose expressions may use `names`."""
+    fields = value.fields(_WAIT)
+    given = [form for form in _FORMS if form in fields]
+    if len(given) != 1:
+        value.refuse("a wait has exactly one of 'for', 'until', 'signal' and 'any'")
+        return None
+    timeout = fields.read("timeout", read_duration, YEARS_10)
+    action = fields.read("on_timeout", read_choice, tuple(map(str, TimeoutAction)))
+    signals: tuple[AwaitedSignal, ...] = ()
+    key = fields.get("key")
+    if given[0] in ("for", "until"):
+        for name in ("key", "timeout", "on_timeout"):
+            if (other := fields.get(name)) is not None:
+                other.refuse(f"{name!r} belongs to a wait for signals")
+        delay = fields.read("for", read_duration, YEARS_10, zero=True)
+        return Wait(delay=delay, until=fields.read("until", parts.read_expression, names))
+    if given[0] == "signal":
+        signals = _read_signal(fields.get("signal"), key, names)
+    elif (several := fields.get("any")) is not None:
+        if key is not None:
+            key.refuse("write 'key' beside each 'signal' of 'any'")
+        signals, after = _read_any(several, names)
+        if after is not None:
+            if timeout is not None or action is not None:
+                value.refuse("with 'for' in 'any', a wait has no 'timeout' and no 'on_timeout'")
+            timeout, action = after, TimeoutAction.CONTINUE.value
+    if action is not None and timeout is None and (given_action := fields.get("on_timeout")):
+        given_action.refuse("'on_timeout' needs 'timeout'")
+    return Wait(
+        signals=signals,
+        any_of=given[0] == "any",
+        timeout=timeout,
+        on_timeout=TimeoutAction(action or TimeoutAction.FAIL),
+    )
+
+
+def _read_signal(
+    named: Value | None, key: Value | None, names: Collection[str]
+) -> tuple[AwaitedSignal, ...]:
+    name = None if named is None else read_text(named)
+    if named is None or name is None:
+        return ()
+    if not 0 < len(name) <= ARRIVAL_NAME:
+        named.refuse(f"the name of a signal has 1 to {ARRIVAL_NAME} characters")
+        return ()
+    return (AwaitedSignal(name, None if key is None else parts.read_expression(key, names)),)
+
+
+def _read_any(
+    value: Value, names: Collection[str]
+) -> tuple[tuple[AwaitedSignal, ...], timedelta | None]:
+    """Read several signals, and the time after which the wait ends without one of them."""
+    signals: list[AwaitedSignal] = []
+    after: timedelta | None = None
+    for item in value.items("a list of signals"):
+        fields = item.fields(_ONE)
+        timer = fields.get("for")
+        if timer is not None:
+            if after is not None or "signal" in fields:
+                item.refuse("'any' has at most one 'for', in an item of its own")
+            after = read_duration(timer, YEARS_10)
+        else:
+            signals += _read_signal(fields.required("signal"), fields.get("key"), names)
+    if not 0 < len(signals) <= AWAITED:
+        value.refuse(f"'any' needs 1 to {AWAITED} signals, found {len(signals)}")
+    return tuple(signals), after
+
+
+def read_task(value: Value, names: Collection[str]) -> ChildTask | None:
+    """Read the `task` of a step, whose placeholders may use `names`."""
+    fields = value.fields(_TASK)
+    named = fields.required("template", ": a template such as payments.refund@^2")
+    template = None if named is None else read_text(named)
+    context = fields.get("context")
+    if context is not None:
+        for text in _texts_in(context):
+            parts.read_text_template(text, names)
+    retry = fields.read("retry", read_choice, ("child", "never"))
+    if not template:
+        return None
+    return ChildTask(
+        template=template,
+        context=(read_json_object(context) if context is not None else None) or {},
+        detached=fields.read("detached", read_flag) or False,
+        retry_child=retry == "child",
+    )
+
+
+def _texts_in(value: Value) -> Iterator[Value]:
+    """Yield the strings of a value that have placeholders."""
+    node = value.node
+    if isinstance(node, Table):
+        for part in value.table().values():
+            yield from _texts_in(part)
+    elif isinstance(node, Items):
+        for part in value.items():
+            yield from _texts_in(part)
+    elif isinstance(node.value, str) and has_braces(node.value):
+        yield value

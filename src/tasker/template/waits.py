@@ -1,0 +1,98 @@
+"""Writes what steps without a handler wait for: times, signals and tasks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from tasker.model import AwaitedSignal, ChildTask, Json, JsonObject, StepSpec, TimeoutAction, Wait
+from tasker.template.expressions import TextTemplate, compile_expression, compile_text
+from tasker.template.http import has_braces
+
+
+def expressions_of(spec: StepSpec) -> Iterator[str]:
+    """Yield the expressions, and the paths of placeholders, of a wait or a task."""
+    if spec.wait is not None:
+        if spec.wait.until is not None:
+            yield spec.wait.until
+        yield from (signal.key for signal in spec.wait.signals if signal.key is not None)
+    if spec.task is not None:
+        yield from (str(path) for text in texts_of(spec.task.context) for path in text.paths)
+
+
+def results_used(spec: StepSpec) -> Iterator[str]:
+    """Yield the names of the steps whose results a wait or a task uses."""
+    for text in expressions_of(spec):
+        for path in compile_expression(text).paths:
+            if path.keys[0] == "results" and len(path.keys) > 1:
+                yield str(path.keys[1])
+
+
+def texts_of(value: Json) -> Iterator[TextTemplate]:
+    """Yield the texts with placeholders in a value."""
+    if isinstance(value, str) and has_braces(value):
+        yield compile_text(value)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from texts_of(part)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for part in value:
+            yield from texts_of(part)
+
+
+def wait_document(wait: Wait) -> JsonObject:
+    """Write a wait in the form that templates have. Defaults are left out."""
+    document: dict[str, Json] = {}
+    if wait.delay is not None:
+        document["for"] = wait.delay.total_seconds()
+    if wait.until is not None:
+        document["until"] = wait.until
+    signals: list[dict[str, Json]] = [
+        {"signal": signal.name, **({} if signal.key is None else {"key": signal.key})}
+        for signal in wait.signals
+    ]
+    if wait.any_of:
+        document["any"] = signals
+    elif signals:
+        document |= signals[0]
+    if wait.timeout is not None:
+        document["timeout"] = wait.timeout.total_seconds()
+    if wait.on_timeout is not TimeoutAction.FAIL:
+        document["on_timeout"] = wait.on_timeout.value
+    return document
+
+
+def wait_from_document(document: Mapping[str, Any]) -> Wait:
+    """Read what `wait_document` wrote of a valid wait."""
+    several = document.get("any")
+    signals = several if several is not None else [document] if "signal" in document else []
+    timeout = document.get("timeout")
+    return Wait(
+        delay=None if "for" not in document else timedelta(seconds=document["for"]),
+        until=document.get("until"),
+        signals=tuple(AwaitedSignal(each["signal"], each.get("key")) for each in signals),
+        any_of=several is not None,
+        timeout=None if timeout is None else timedelta(seconds=timeout),
+        on_timeout=TimeoutAction(document.get("on_timeout", TimeoutAction.FAIL)),
+    )
+
+
+def task_document(task: ChildTask) -> JsonObject:
+    """Write the task of a step in the form that templates have. Defaults are left out."""
+    document: dict[str, Json] = {"template": task.template}
+    if task.context:
+        document["context"] = task.context
+    if task.detached:
+        document["detached"] = True
+    if task.retry_child:
+        document["retry"] = "child"
+    return document
+
+
+def task_from_document(document: Mapping[str, Any]) -> ChildTask:
+    """Read what `task_document` wrote of a valid task."""
+    return ChildTask(
+        template=document["template"],
+        context=document.get("context", {}),
+        detached=document.get("detached", False),
+        retry_child=document.get("retry") == "child",
+    )

@@ -54,6 +54,7 @@ def test_what_roles_may_do() -> None:
         "namespaces:read",
         "queues:read",
         "schedules:read",
+        "events:read",
         "workers:read",
         "system:analytics_read",
     }
@@ -71,6 +72,7 @@ def test_what_roles_may_do() -> None:
         "schedules:pause",
         "schedules:backfill",
         "namespaces:pause",
+        "webhooks:read",
     }
     developer = operator | {
         "templates:register",
@@ -78,6 +80,7 @@ def test_what_roles_may_do() -> None:
         "schedules:create",
         "schedules:update",
         "schedules:delete",
+        "webhooks:update",
     }
 
     assert {

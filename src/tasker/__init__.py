@@ -44,9 +44,16 @@ if TYPE_CHECKING:
         Unauthenticated,
         WaitCycle,
         WaitTimeout,
+        WebhookExists,
         WrongStatus,
     )
-    from tasker.events import Event
+    from tasker.events import (
+        Delivery,
+        DeliveryAttempt,
+        DeliveryStatus,
+        Event,
+        Webhook,
+    )
     from tasker.handlers import (
         AsyncContext,
         Config,
@@ -128,6 +135,9 @@ __all__ = [
     "Context",
     "Cursor",
     "Decision",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryStatus",
     "Duration",
     "Event",
     "EventCondition",
@@ -205,6 +215,8 @@ __all__ = [
     "UniqueWhile",
     "WaitCycle",
     "WaitTimeout",
+    "Webhook",
+    "WebhookExists",
     "Window",
     "Worker",
     "WorkerSettings",
@@ -272,9 +284,16 @@ _HOMES = {
         "Unauthenticated",
         "WaitCycle",
         "WaitTimeout",
+        "WebhookExists",
         "WrongStatus",
     ),
-    "events": ("Event",),
+    "events": (
+        "Delivery",
+        "DeliveryAttempt",
+        "DeliveryStatus",
+        "Event",
+        "Webhook",
+    ),
     "handlers": (
         "AsyncContext",
         "Config",

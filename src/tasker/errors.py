@@ -257,18 +257,9 @@ class TaskExists(Refused):
 
 
 class WebhookExists(Refused):
-    """The namespace has a webhook or a subscriber of that name.
-
-    Args:
-        namespace: The namespace.
-        name: The name in use.
-    """
+    """The namespace has a webhook or a subscriber of that name."""
 
     code = "webhook_exists"
-
-    def __init__(self, namespace: str, name: str) -> None:
-        super().__init__(f"namespace {namespace!r} has a webhook or a subscriber named {name!r}")
-        self.namespace, self.name = namespace, name
 
 
 class TaskChanged(Refused):

@@ -4,13 +4,14 @@ import base64
 import re
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, NewType, TypeAlias
+from urllib.parse import urlsplit
 
 from tasker.errors import InvalidInput
-from tasker.model import AttemptOutcome, TaskId
+from tasker.model import NAMESPACE, NAMESPACE_RULE, AttemptOutcome, TaskId
 
 EventNo = NewType("EventNo", int)
 """Number of an event in the outbox; it has gaps."""
@@ -19,6 +20,9 @@ SubscriptionId = NewType("SubscriptionId", int)
 DeliveryId = NewType("DeliveryId", int)
 
 ALL_NAMESPACES = "*"  #: namespace of a subscription to the events of all namespaces
+DEFAULT_NAMESPACE = "default"
+INCLUDABLE = ("context", "result")  #: what webhooks may get besides the event
+LONGEST_URL = 2_000
 MOST_PATTERNS = 20  #: of one subscription
 MOST_WEBHOOKS = 100  #: of one namespace
 SECRET_PREFIX = "whsec_"  # noqa: S105
@@ -26,6 +30,9 @@ SECRET_PREFIX = "whsec_"  # noqa: S105
 
 WEBHOOK_TIMEOUT = 10.0  #: seconds of one request
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
+_NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
+_URL = re.compile(r"[!-~]+")
 _PATTERN = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_.-]{0,127}(\.\*)?")
 
 
@@ -86,7 +93,8 @@ class NewSubscription:
     """Namespace of the events; `*`: all."""
 
     name: str
-    patterns: tuple[str, ...]
+    events: tuple[str, ...]
+    """Names of events, or prefixes and `*`."""
 
 
 class DeliveryStatus(StrEnum):
@@ -175,7 +183,9 @@ class Subscription:
     id: SubscriptionId
     namespace: str
     name: str
-    patterns: tuple[str, ...]
+    events: tuple[str, ...]
+    """Names of events, or prefixes and `*`."""
+
     url: str | None
     """The webhook's URL; None: code in workers."""
 
@@ -195,7 +205,9 @@ class NewWebhook:
     namespace: str
     name: str
     url: str
-    patterns: tuple[str, ...]
+    events: tuple[str, ...]
+    """Names of events, or prefixes and `*`."""
+
     include: tuple[str, ...] = ()
     secret: str = field(repr=False)
 
@@ -207,7 +219,9 @@ class Webhook:
     namespace: str
     name: str
     url: str
-    patterns: tuple[str, ...]
+    events: tuple[str, ...]
+    """Names of events, or prefixes and `*`."""
+
     include: tuple[str, ...]
     """Which of `context` and `result` its requests contain."""
 
@@ -219,13 +233,17 @@ class Webhook:
     secret: str | None = field(default=None, repr=False)
     """The key of its signatures; set only in the answer that created or replaced it."""
 
+    def with_secret(self, secret: str) -> "Webhook":
+        """Return the webhook with its secret."""
+        return replace(self, secret=secret)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookChange:
     """Changes of a webhook; None keeps what it has."""
 
     url: str | None = None
-    patterns: tuple[str, ...] | None = None
+    events: tuple[str, ...] | None = None
     include: tuple[str, ...] | None = None
     paused: bool | None = None
     secret: str | None = field(default=None, repr=False)
@@ -264,6 +282,60 @@ def parse_patterns(given: Patterns) -> tuple[str, ...]:
                 path="$.events",
             )
     return patterns
+
+
+def split_webhook_name(name: str) -> tuple[str, str]:
+    """Return the namespace and the plain name of a webhook named `namespace.name`."""
+    namespace, _, plain = name.rpartition(".")
+    return namespace or DEFAULT_NAMESPACE, plain
+
+
+def new_webhook(name: str, url: str, events: Patterns, include: Collection[str]) -> NewWebhook:
+    """Return a webhook with a new secret. Raises InvalidInput."""
+    namespace, plain = split_webhook_name(name)
+    for what, part, pattern, rule in (
+        ("namespace", namespace, NAMESPACE, NAMESPACE_RULE),
+        ("name", plain, _NAME, _NAME_RULE),
+    ):
+        if not pattern.fullmatch(part):
+            message = f"{part[:60]!r} is not the {what} of a webhook: {rule}"
+            raise InvalidInput(message, path=f"$.{what}")
+    return NewWebhook(
+        namespace=namespace,
+        name=plain,
+        url=parse_url(url),
+        events=parse_patterns(events),
+        include=parse_include(include),
+        secret=new_secret(),
+    )
+
+
+def parse_url(url: str) -> str:
+    """Return the URL of a webhook. Raises InvalidInput."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_valid = is_valid and parts.port != 0 and parts.username is None and not parts.fragment
+    except ValueError:
+        is_valid = False
+    if not is_valid or len(url) > LONGEST_URL or not _URL.fullmatch(url):
+        raise InvalidInput(
+            f"{url[:100]!r} is not the URL of a webhook: write one such as"
+            " https://example.com/tasker, without credentials and fragment,"
+            f" at most {LONGEST_URL:,} characters",
+            path="$.url",
+        )
+    return url
+
+
+def parse_include(include: Collection[str]) -> tuple[str, ...]:
+    """Return what the requests of a webhook contain besides the event. Raises InvalidInput."""
+    parts = tuple(dict.fromkeys(include))
+    for part in parts:
+        if part not in INCLUDABLE:
+            allowed = " and ".join(INCLUDABLE)
+            raise InvalidInput(f"include may have {allowed}, not {part[:60]!r}", path="$.include")
+    return parts
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:

@@ -198,7 +198,7 @@ async def test_modules_bring_their_subscribers(memory: Store) -> None:
     handlers = Handlers.of(module)
 
     assert [("audit", ("payment.*",), "billing")] == [
-        (each.name, each.patterns, each.namespace) for each in handlers.subscribers
+        (each.name, each.events, each.namespace) for each in handlers.subscribers
     ]
     assert () == handlers.names()
 

@@ -41,6 +41,7 @@ from tasker.api.routes import (
     tasks,
     templates,
     waiting,
+    webhooks,
 )
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
@@ -73,6 +74,8 @@ ROUTES = (
     queues.routes,
     queues.pauses,
     schedules.routes,
+    webhooks.events,
+    webhooks.routes,
     namespaces.routes,
     queues.namespaces,
     namespaces.audit,

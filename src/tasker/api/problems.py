@@ -54,6 +54,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "idempotency_conflict": (409, "The idempotency key was used with other content"),
     "task_exists": (409, "Another task has the idempotency key"),
     "schedule_exists": (409, "The namespace has a schedule of that name"),
+    "webhook_exists": (409, "The namespace has a webhook or a subscriber of that name"),
     "wrong_status": (409, "Not allowed in this status"),
     "too_many_signals": (409, "The task has too many signals that no step has taken"),
     "too_many_broadcasts": (409, "Too many broadcasts with this name and key"),

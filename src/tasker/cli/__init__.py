@@ -49,6 +49,11 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "schedule": CommandEntry(
         "schedule", "Create, list, show, pause, resume, delete and backfill schedules."
     ),
+    "event": CommandEntry("event", "List the events that steps have published."),
+    "webhook": CommandEntry(
+        "webhook",
+        "Create, list and change webhooks, which receive events, and inspect deliveries.",
+    ),
     "analytics": CommandEntry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
     ),

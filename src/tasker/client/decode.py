@@ -33,8 +33,10 @@ from tasker.errors import (
     TooLarge,
     Unauthenticated,
     Violation,
+    WebhookExists,
     WrongStatus,
 )
+from tasker.events import Event
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -57,6 +59,7 @@ JsonObject = Mapping[str, Any]  # a JSON object in a response
 _times, _stored = TypeAdapter(Times), TypeAdapter(StoredTemplate)
 task = TypeAdapter(Task).validate_python
 steps = TypeAdapter(list[Step]).validate_python
+events = TypeAdapter(list[Event]).validate_python
 version = TypeAdapter(TemplateVersion).validate_python
 versions = TypeAdapter(list[TemplateVersion]).validate_python
 attempts = TypeAdapter(list[Attempt]).validate_python
@@ -137,7 +140,7 @@ def _problem_of_fault(fault: JsonObject) -> Problem:
 _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(InvalidInput, InvalidTemplate, InvalidPolicy, TooLarge),
     *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
-    *(ScheduleExists, ScheduleChanged),
+    *(ScheduleExists, ScheduleChanged, WebhookExists),
     *(IdempotencyConflict, TaskExists, TaskChanged, TooManySignals, TooManyBroadcasts),
     *(WrongStatus, NotApproved, NotAnApprover, NotAnAssignee, Unauthenticated, Forbidden, Refused),
     *(StoreUnavailable, SchemaMismatch),

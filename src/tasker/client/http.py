@@ -18,6 +18,7 @@ from tasker.client.fields import parse_duration_field
 from tasker.client.http_approvals import HttpApprovals
 from tasker.client.http_schedules import HttpSchedules
 from tasker.client.http_teams import HttpTeams
+from tasker.client.http_webhooks import HttpWebhooks
 from tasker.client.protocol import Client, TaskRequest, with_attributes
 from tasker.client.requests import Deadline, Requests
 from tasker.client.templates import split_reference
@@ -25,6 +26,7 @@ from tasker.client.trace import current_trace
 from tasker.client.waiting import require_success, wait_timeout_error
 from tasker.durations import Duration
 from tasker.errors import InvalidInput
+from tasker.events import Event
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -108,6 +110,30 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
     def schedules(self) -> HttpSchedules:
         """The methods for schedules."""
         return HttpSchedules(self._requests)
+
+    @property
+    def webhooks(self) -> HttpWebhooks:
+        """The methods for webhooks."""
+        return HttpWebhooks(self._requests)
+
+    async def events(
+        self,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        task_id: str | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Event]:
+        read = await self._requests.get(
+            "/v1/events",
+            name=name,
+            namespace=namespace,
+            task_id=task_id,
+            cursor=after,
+            limit=limit,
+        )
+        return decode.events(read["events"])
 
     async def close(self) -> None:
         """Close the connections."""

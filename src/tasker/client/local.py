@@ -39,6 +39,7 @@ from tasker.client.waiting import (
     step_parked_error,
     wait_timeout_error,
 )
+from tasker.client.webhooks import LocalWebhooks
 from tasker.durations import Duration
 from tasker.errors import (
     IdempotencyConflict,
@@ -49,6 +50,7 @@ from tasker.errors import (
     StoreUnavailable,
     Violation,
 )
+from tasker.events import Event, EventFilter, EventNo
 from tasker.model import (
     BULK_STATUSES,
     MAX_BULK,
@@ -162,6 +164,24 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
     def schedules(self) -> LocalSchedules:
         """The methods for schedules."""
         return LocalSchedules(self)
+
+    @property
+    def webhooks(self) -> LocalWebhooks:
+        """The methods for webhooks."""
+        return LocalWebhooks(self)
+
+    async def events(
+        self,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        task_id: str | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Event]:
+        wanted = EventFilter(name=name, namespace=namespace, task_id=task_id)
+        last = None if after is None else EventNo(after)
+        return await self.store.list_events(wanted, after=last, limit=limit)
 
     @property
     def template_cache(self) -> TemplateCache:

@@ -18,7 +18,9 @@ from tasker.client.fields import (
 )
 from tasker.client.schedules import ScheduleClient
 from tasker.client.teams import TeamClient
+from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
+from tasker.events import Event
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -169,6 +171,31 @@ class Client(TeamClient, ApprovalClient, Protocol):
     @property
     def schedules(self) -> ScheduleClient:
         """The methods for schedules: `client.schedules.create(...)`."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookClient:
+        """The methods for webhooks: `client.webhooks.create(...)`."""
+        ...
+
+    async def events(
+        self,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        task_id: str | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Event]:
+        """List domain events, newest first, without context and result.
+
+        Args:
+            name: Only events of this name, or with a prefix, such as `payment.*`.
+            namespace: Only those of this namespace; None: of all.
+            task_id: Only those of this task.
+            after: Only those older than the event with this `no`.
+            limit: Maximum number, at most 1,000.
+        """
         ...
 
     @overload

@@ -9,8 +9,10 @@ from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
 from tasker.approvals import Approval
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.client.schedules import PREVIEW, ScheduleClient
+from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
 from tasker.errors import Misuse, Refused
+from tasker.events import Delivery, DeliveryStatus, Event, Patterns, Webhook
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -55,6 +57,27 @@ class SyncClient:
     def schedules(self) -> "SyncSchedules":
         """The methods for schedules."""
         return SyncSchedules(self._client.schedules, self._wait_for)
+
+    @property
+    def webhooks(self) -> "SyncWebhooks":
+        """The methods for webhooks."""
+        return SyncWebhooks(self._client.webhooks, self._wait_for)
+
+    def events(
+        self,
+        name: str | None = None,
+        *,
+        namespace: str | None = None,
+        task_id: str | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Event]:
+        """List domain events, newest first: see `Client.events`."""
+        return self._wait_for(
+            self._client.events(
+                name, namespace=namespace, task_id=task_id, after=after, limit=limit
+            )
+        )
 
     @overload
     def create_task(
@@ -472,3 +495,72 @@ class SyncSchedules:
         """List schedules, oldest first: see `ScheduleClient.list`."""
         listed = self._schedules.list(namespace, template=template)
         return cast(list[StoredSchedule], self._wait_for(listed))
+
+
+class SyncWebhooks:
+    """A blocking version of `WebhookClient`."""
+
+    def __init__(self, webhooks: WebhookClient, wait_for: Callable[..., Any]) -> None:
+        self._webhooks = webhooks
+        self._wait_for = wait_for
+
+    def create(
+        self,
+        name: str,
+        url: str,
+        events: Patterns = "*",
+        *,
+        include: Collection[str] = (),
+        reason: str = "",
+    ) -> Webhook:
+        """Create a webhook: see `WebhookClient.create`."""
+        created = self._webhooks.create(name, url, events, include=include, reason=reason)
+        return cast(Webhook, self._wait_for(created))
+
+    def get(self, name: str) -> Webhook:
+        """Return a webhook. Raises NotFound."""
+        return cast(Webhook, self._wait_for(self._webhooks.get(name)))
+
+    def update(
+        self,
+        name: str,
+        *,
+        url: str | None = None,
+        events: Patterns | None = None,
+        include: Collection[str] | None = None,
+        paused: bool | None = None,
+        reason: str = "",
+    ) -> Webhook:
+        """Change a webhook: see `WebhookClient.update`."""
+        updated = self._webhooks.update(
+            name, url=url, events=events, include=include, paused=paused, reason=reason
+        )
+        return cast(Webhook, self._wait_for(updated))
+
+    def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
+        """Give a webhook a new secret, and return it with that. Raises NotFound."""
+        return cast(Webhook, self._wait_for(self._webhooks.replace_secret(name, reason=reason)))
+
+    def delete(self, name: str, *, reason: str = "") -> None:
+        """Delete a webhook with its deliveries. Raises NotFound."""
+        self._wait_for(self._webhooks.delete(name, reason=reason))
+
+    def deliveries(
+        self,
+        name: str,
+        *,
+        status: DeliveryStatus | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """List deliveries, newest first: see `WebhookClient.deliveries`."""
+        listed = self._webhooks.deliveries(name, status=status, after=after, limit=limit)
+        return cast(list[Delivery], self._wait_for(listed))
+
+    def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
+        """Send an event again, whatever became of its delivery. Raises NotFound."""
+        self._wait_for(self._webhooks.send_again(name, delivery, reason=reason))
+
+    def list(self, namespace: str | None = None) -> list[Webhook]:
+        """List the webhooks of a namespace by name; None: of all namespaces."""
+        return cast("list[Webhook]", self._wait_for(self._webhooks.list(namespace)))

@@ -114,7 +114,7 @@ class Deliverer:
     async def subscribe(self) -> None:
         """Store the subscriptions of this worker's subscribers. Raises Misuse."""
         new = [
-            NewSubscription(namespace=namespace, name=each.name, patterns=each.patterns)
+            NewSubscription(namespace=namespace, name=each.name, events=each.events)
             for namespace, each in self._shared
         ]
         if new:
@@ -290,7 +290,7 @@ class Deliverer:
         for namespace, subscriber in self._local:
             if namespace not in (event.namespace, EVERY_NAMESPACE):
                 continue
-            if not matches(subscriber.patterns, event.name):
+            if not matches(subscriber.events, event.name):
                 continue
             response = await self._caller(subscriber)(event)
             if response.error:

@@ -19,7 +19,7 @@ class Subscriber:
     """A function that receives events, with its subscription."""
 
     function: Callable[..., Any]
-    patterns: tuple[str, ...]
+    events: tuple[str, ...]
     name: str
     namespace: str
     """Namespace of the events; "": those of the worker; `*`: all."""

@@ -49,6 +49,9 @@ SCHEDULES_UPDATE = Permission("schedules", "update")
 SCHEDULES_DELETE = Permission("schedules", "delete")
 SCHEDULES_PAUSE = Permission("schedules", "pause")
 SCHEDULES_BACKFILL = Permission("schedules", "backfill")
+EVENTS_READ = Permission("events", "read")
+WEBHOOKS_READ = Permission("webhooks", "read")
+WEBHOOKS_UPDATE = Permission("webhooks", "update")
 NAMESPACES_READ = Permission("namespaces", "read")
 NAMESPACES_UPDATE = Permission("namespaces", "update")
 NAMESPACES_PAUSE = Permission("namespaces", "pause")
@@ -73,6 +76,7 @@ _VIEWER = frozenset(
         NAMESPACES_READ,
         QUEUES_READ,
         SCHEDULES_READ,
+        EVENTS_READ,
         WORKERS_READ,
         APPROVALS_READ,
         ANALYTICS_READ,
@@ -87,6 +91,7 @@ _OPERATOR = _VIEWER | {
     SIGNALS_SEND,
     STEPS_RETRY,
     STEPS_RESOLVE,
+    WEBHOOKS_READ,
     TEMPLATES_PAUSE,
     QUEUES_PAUSE,
     SCHEDULES_PAUSE,
@@ -100,7 +105,14 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": _VIEWER,
     "operator": _OPERATOR,
     "developer": _OPERATOR
-    | {TEMPLATES_REGISTER, TEMPLATES_RETIRE, SCHEDULES_CREATE, SCHEDULES_UPDATE, SCHEDULES_DELETE},
+    | {
+        TEMPLATES_REGISTER,
+        TEMPLATES_RETIRE,
+        SCHEDULES_CREATE,
+        SCHEDULES_UPDATE,
+        SCHEDULES_DELETE,
+        WEBHOOKS_UPDATE,
+    },
     "approver": _VIEWER | {TEMPLATES_APPROVE, APPROVALS_DECIDE},
     ADMIN: PERMISSIONS,
 }

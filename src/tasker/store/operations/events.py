@@ -79,7 +79,7 @@ class Events(Sessions):
                     "put_subscription",
                     namespace=new.namespace,
                     name=new.name,
-                    patterns=list(new.patterns),
+                    patterns=list(new.events),
                     actor=actor,
                 )
                 if row is None:
@@ -239,12 +239,14 @@ class Events(Sessions):
                 name=new.name,
                 url=new.url,
                 secret=new.secret,
-                patterns=list(new.patterns),
+                patterns=list(new.events),
                 include=list(new.include),
                 actor=act.actor,
             )
             if row is None:
-                raise WebhookExists(new.namespace, new.name)
+                raise WebhookExists(
+                    f"namespace {new.namespace!r} has a webhook or a subscriber named {new.name!r}"
+                )
             webhook = await _read_webhook(tx, new.namespace, new.name)
             facts = _webhook_document(webhook)
             await _add_audit(tx, act, "create_webhook", new.namespace, new.name, None, facts)
@@ -263,7 +265,7 @@ class Events(Sessions):
                 id=row["id"],
                 url=change.url,
                 secret=change.secret,
-                patterns=None if change.patterns is None else list(change.patterns),
+                patterns=None if change.events is None else list(change.events),
                 include=None if change.include is None else list(change.include),
                 paused=change.paused,
             )
@@ -372,7 +374,7 @@ def _subscription(row: Row, read: Reader) -> Subscription:
         id=SubscriptionId(row["id"]),
         namespace=row["namespace"],
         name=row["name"],
-        patterns=read.strings(row["patterns"]),
+        events=read.strings(row["patterns"]),
         url=row["url"],
         pending=row["pending"],
         dead=row["dead"],
@@ -388,7 +390,7 @@ def _webhook(row: Row, read: Reader) -> Webhook:
         namespace=row["namespace"],
         name=row["name"],
         url=row["url"],
-        patterns=read.strings(row["patterns"]),
+        events=read.strings(row["patterns"]),
         include=read.strings(row["include"]),
         paused=bool(row["paused"]),
         pending=row["pending"],
@@ -402,7 +404,7 @@ def _webhook_document(webhook: Webhook) -> Mapping[str, Any]:
     """Return what the audit keeps of a webhook: never its secret."""
     return {
         "url": webhook.url,
-        "events": list(webhook.patterns),
+        "events": list(webhook.events),
         "include": list(webhook.include),
         "paused": webhook.paused,
     }

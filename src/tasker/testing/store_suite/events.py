@@ -52,12 +52,12 @@ from tasker.testing.store_suite.subject import Subject
 
 PAID = JsonText('{"cents":4200}')
 MINUTE = timedelta(minutes=1)
-AUDIT = NewSubscription(namespace="suite", name="audit", patterns=("payment.*",))
+AUDIT = NewSubscription(namespace="suite", name="audit", events=("payment.*",))
 HOOK = NewWebhook(
     namespace="suite",
     name="crm",
     url="https://crm.example/tasker",
-    patterns=("payment.*",),
+    events=("payment.*",),
     include=("result",),
     secret="s3cret",  # noqa: S106
 )
@@ -293,9 +293,9 @@ class TestDeliveries(StoreTests):
     ) -> None:
         publisher = await Publisher.hire(store)
         audit = await Receiver.subscribe(store)
-        everywhere = NewSubscription(namespace="*", name="all", patterns=("*",))
+        everywhere = NewSubscription(namespace="*", name="all", events=("*",))
         everything = await Receiver.subscribe(store, everywhere)
-        elsewhere = NewSubscription(namespace="other", name="audit", patterns=("*",))
+        elsewhere = NewSubscription(namespace="other", name="audit", events=("*",))
         other = await Receiver.subscribe(store, elsewhere)
         await publisher.publish("payment.charged", "payments", "order.paid")
 
@@ -480,7 +480,7 @@ class TestWebhooks(StoreTests):
         assert [] == await store.webhooks(visible={"other"})
         assert (HOOK.url, ("payment.*",), ("result",), False, "alice") == (
             made.url,
-            made.patterns,
+            made.events,
             made.include,
             made.paused,
             made.created_by,
@@ -504,7 +504,7 @@ class TestWebhooks(StoreTests):
 
         assert ("https://new.example", ("payment.*",), True) == (
             changed.url,
-            changed.patterns,
+            changed.events,
             changed.paused,
         )
         audit = await store.team_audit(namespace="suite")

@@ -1,0 +1,271 @@
+"""Domain events, and the webhooks that receive them."""
+
+from typing import Annotated, Literal
+
+from fastapi import Depends, Path, Query
+from pydantic import Field, StringConstraints
+from starlette.requests import Request
+
+from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, Uuid
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routing import READS_BODY, Routes
+from tasker.api.views.events import (
+    DeliveryList,
+    EventList,
+    SendingAgain,
+    WebhookDeleted,
+    WebhookList,
+)
+from tasker.client.webhooks import WebhookClient
+from tasker.events import (
+    LONGEST_URL,
+    MOST_PATTERNS,
+    DeliveryStatus,
+    EventFilter,
+    EventNo,
+    Webhook,
+)
+from tasker.teams.permissions import EVENTS_READ, WEBHOOKS_READ, WEBHOOKS_UPDATE
+
+events = Routes("events", "/v1/events")
+routes = Routes("webhooks", "/v1/webhooks")
+
+Pattern = Annotated[str, StringConstraints(max_length=130)]
+Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=MOST_PATTERNS)]
+Url = Annotated[str, StringConstraints(max_length=LONGEST_URL)]
+Include = Annotated[list[Literal["context", "result"]], Field(max_length=2)]
+Cursor = Annotated[int | None, Query(ge=1, lt=1 << 62)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+_CHANGES = (*READS_BODY, "not_found", "invalid_input")
+
+
+class NewWebhookBody(Body):
+    """Creates a webhook."""
+
+    namespace: Namespace
+    name: str
+    """Letters, digits, `_` and `-`, at most 128."""
+    url: Url
+    events: Patterns = Field(default_factory=lambda: ["*"])
+    """Names of events, or prefixes such as `payment.*`; `*` is all."""
+    include: Include = Field(default_factory=list)
+    """What requests contain besides the event: the task's context, the step's result."""
+    reason: Text = ""
+    """For the audit."""
+
+
+class WebhookChangeBody(Body):
+    """Changes a webhook; absent fields keep what it has."""
+
+    url: Url | None = None
+    events: Patterns | None = None
+    include: Include | None = None
+    paused: bool | None = None
+    """While paused, its events wait."""
+    reason: Text = ""
+    """For the audit."""
+
+
+class ReasonBody(Body):
+    """The reason for an action."""
+
+    reason: Text = ""
+    """For the audit."""
+
+
+@events.add("GET", "", EVENTS_READ, response=EventList, refuses=("not_found",))
+async def list_events(
+    request: Request,
+    api: ApiOf,
+    namespace: Namespace | None = None,
+    name: Annotated[str | None, Query(max_length=130)] = None,
+    task_id: Uuid | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> JsonResponse:
+    """List domain events, newest first, without context and result.
+
+    `name` is a name, or a prefix and `*`, such as `payment.*`.
+    """
+    visible = await visible_namespaces(request, EVENTS_READ)
+    wanted = EventFilter(namespace=namespace, name=name, task_id=task_id, visible=visible)
+    after = None if cursor is None else EventNo(cursor)
+    found = await api.store.list_events(wanted, after=after, limit=limit + 1)
+    shown = found[:limit]
+    return JsonResponse(
+        EventList(events=shown, next_cursor=shown[-1].no if len(found) > limit else None)
+    )
+
+
+@routes.add("GET", "", WEBHOOKS_READ, response=WebhookList)
+async def list_webhooks(
+    request: Request, api: ApiOf, namespace: Namespace | None = None
+) -> JsonResponse:
+    """List webhooks with the numbers of their pending and dead deliveries."""
+    visible = await visible_namespaces(request, WEBHOOKS_READ)
+    webhooks = await api.store.webhooks(namespace=namespace, visible=visible)
+    return JsonResponse(WebhookList(webhooks=webhooks))
+
+
+@routes.add(
+    "POST",
+    "",
+    WEBHOOKS_UPDATE,
+    EVENTS_READ,
+    response=Webhook,
+    status=201,
+    description="The webhook, with its `secret`, which is never shown again.",
+    refuses=(*_CHANGES, "webhook_exists"),
+)
+async def create_webhook(
+    request: Request,
+    api: ApiOf,
+    body: Annotated[NewWebhookBody, Depends(JsonBody(NewWebhookBody))],
+) -> JsonResponse:
+    """Create a webhook, which receives the events of its namespace from now on."""
+    for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
+        await authorize(request, permission, namespace=body.namespace)
+    created = await _webhooks(request, api).create(
+        f"{body.namespace}.{body.name}",
+        body.url,
+        body.events,
+        include=body.include,
+        reason=body.reason,
+    )
+    return JsonResponse(created, 201)
+
+
+@routes.add("GET", "/{namespace}/{name}", WEBHOOKS_READ, response=Webhook, refuses=("not_found",))
+async def get_webhook(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+) -> JsonResponse:
+    """Read a webhook."""
+    await authorize(request, WEBHOOKS_READ, namespace=namespace)
+    return JsonResponse(await api.store.webhook(namespace, name))
+
+
+@routes.add(
+    "PATCH",
+    "/{namespace}/{name}",
+    WEBHOOKS_UPDATE,
+    EVENTS_READ,
+    response=Webhook,
+    refuses=_CHANGES,
+)
+async def update_webhook(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    body: Annotated[WebhookChangeBody, Depends(JsonBody(WebhookChangeBody))],
+) -> JsonResponse:
+    """Change a webhook; its endpoint is tried again at once."""
+    for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
+        await authorize(request, permission, namespace=namespace)
+    updated = await _webhooks(request, api).update(
+        f"{namespace}.{name}",
+        url=body.url,
+        events=body.events,
+        include=body.include,
+        paused=body.paused,
+        reason=body.reason,
+    )
+    return JsonResponse(updated)
+
+
+@routes.add(
+    "POST",
+    "/{namespace}/{name}/secret",
+    WEBHOOKS_UPDATE,
+    response=Webhook,
+    description="The webhook, with its new `secret`, which is never shown again.",
+    refuses=(*READS_BODY, "not_found"),
+)
+async def replace_secret(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
+) -> JsonResponse:
+    """Replace the secret of a webhook. Later requests are signed with the new one."""
+    await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
+    client = _webhooks(request, api)
+    return JsonResponse(await client.replace_secret(f"{namespace}.{name}", reason=body.reason))
+
+
+@routes.add(
+    "DELETE",
+    "/{namespace}/{name}",
+    WEBHOOKS_UPDATE,
+    response=WebhookDeleted,
+    refuses=("not_found",),
+)
+async def delete_webhook(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    reason: Annotated[str, Query(max_length=4096, pattern=r"^[^\x00]*$")] = "",
+) -> JsonResponse:
+    """Delete a webhook with its deliveries."""
+    await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
+    await _webhooks(request, api).delete(f"{namespace}.{name}", reason=reason)
+    return JsonResponse(WebhookDeleted(deleted=True))
+
+
+@routes.add(
+    "GET",
+    "/{namespace}/{name}/deliveries",
+    WEBHOOKS_READ,
+    response=DeliveryList,
+    refuses=("not_found",),
+)
+async def list_deliveries(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    status: DeliveryStatus | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> JsonResponse:
+    """List the deliveries of a webhook or subscriber with the log of their attempts."""
+    await authorize(request, WEBHOOKS_READ, namespace=namespace)
+    found = await _webhooks(request, api).deliveries(
+        f"{namespace}.{name}", status=status, after=cursor, limit=limit + 1
+    )
+    shown = found[:limit]
+    return JsonResponse(
+        DeliveryList(deliveries=shown, next_cursor=shown[-1].id if len(found) > limit else None)
+    )
+
+
+@routes.add(
+    "POST",
+    "/{namespace}/{name}/deliveries/{delivery}/send",
+    WEBHOOKS_UPDATE,
+    response=SendingAgain,
+    refuses=(*READS_BODY, "not_found"),
+)
+async def send_again(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    delivery: Annotated[int, Path(ge=1, lt=1 << 62)],
+    body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
+) -> JsonResponse:
+    """Send an event again, whatever became of its delivery."""
+    await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
+    client = _webhooks(request, api)
+    await client.send_again(f"{namespace}.{name}", delivery, reason=body.reason)
+    return JsonResponse(SendingAgain(status="pending"))
+
+
+def _webhooks(request: Request, api: Api) -> WebhookClient:
+    return client_of_caller(request, api).webhooks

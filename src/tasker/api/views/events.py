@@ -1,0 +1,42 @@
+"""Events, webhooks and deliveries in responses."""
+
+from typing_extensions import TypedDict
+
+from tasker.api.views import documented
+from tasker.events import Delivery, Event, Webhook
+
+
+@documented
+class EventList(TypedDict):
+    """Domain events, newest first."""
+
+    events: list[Event]
+    next_cursor: int | None
+    """The `cursor` of the next, older page; null on the last one."""
+
+
+class WebhookList(TypedDict):
+    """Webhooks by namespace and name."""
+
+    webhooks: list[Webhook]
+
+
+@documented
+class DeliveryList(TypedDict):
+    """Deliveries, newest first."""
+
+    deliveries: list[Delivery]
+    next_cursor: int | None
+    """The `cursor` of the next, older page; null on the last one."""
+
+
+class WebhookDeleted(TypedDict):
+    """The result of a deletion."""
+
+    deleted: bool
+
+
+class SendingAgain(TypedDict):
+    """The result of a request to send an event again."""
+
+    status: str

@@ -1,0 +1,52 @@
+"""`tasker event list`: the domain events that steps have published."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tasker import codec
+from tasker.cli.app import Session, command, group
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.tables import make_table
+
+app = group("List the events that steps have published.")
+
+
+@command(app, "list")
+async def list_events(
+    session: Session,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Name, or a prefix such as 'payment.*'."),
+    ] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="ID", help="Only events of this task.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000)] = 25,
+) -> None:
+    """List events, newest first."""
+    async with session.client() as client:
+        events = await client.events(name, namespace=namespace, task_id=task, limit=limit)
+    if session.as_json:
+        session.print_document({"events": to_plain(events)})
+        return
+    if not events:
+        session.err.print("no events")
+        return
+    now = datetime.now(UTC)
+    table = make_table("event", "namespace", "step", "attempt", "task", "at", "payload")
+    for event in events:
+        table.add_row(
+            Text(event.name, style="bold"),
+            Text(event.namespace, style="dim"),
+            event.step,
+            str(event.attempt),
+            event.task_id,
+            Text(time_ago(event.at, now), style="dim"),
+            one_line(codec.dumps(event.payload))[:200],
+        )
+    print_table(session.out, table)

@@ -1,0 +1,208 @@
+"""`tasker webhook ...`: HTTP endpoints that receive events."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tasker.cli.app import Session, command, group
+from tasker.cli.options import Reason
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.tables import make_table
+from tasker.events import DeliveryStatus, Webhook
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Webhook, as namespace.name.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="Address to which events are sent.")]
+NewUrl = Annotated[str | None, typer.Option("--url", metavar="URL", help="New address.")]
+Events = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event",
+        "-e",
+        metavar="NAME",
+        help="Name of an event, or a prefix such as 'payment.*'; '*' for all. Repeatable.",
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PART",
+        help="What requests contain besides the event: context or result. Repeatable.",
+    ),
+]
+
+app = group("Create, list and change webhooks, which receive events, and inspect deliveries.")
+
+
+@command(app, "create", acts=True)
+async def create(
+    session: Session,
+    name: Name,
+    url: Url,
+    events: Events = None,
+    include: Include = None,
+    reason: Reason = "",
+) -> None:
+    """Create a webhook and print its secret, which is shown only once."""
+    async with session.client(create=True, operates=True) as client:
+        webhook = await client.webhooks.create(
+            name, url, events or "*", include=include or (), reason=reason
+        )
+    _print_secret(session, webhook)
+
+
+@command(app, "secret", acts=True)
+async def replace_secret(session: Session, name: Name, reason: Reason = "") -> None:
+    """Replace the secret of a webhook and print the new one, which is shown only once."""
+    async with session.client(operates=True) as client:
+        webhook = await client.webhooks.replace_secret(name, reason=reason)
+    _print_secret(session, webhook)
+
+
+@command(app, "list")
+async def list_webhooks(
+    session: Session,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+) -> None:
+    """List webhooks, with the numbers of their pending and dead deliveries."""
+    async with session.client() as client:
+        webhooks = await client.webhooks.list(namespace)
+    if session.as_json:
+        session.print_document({"webhooks": to_plain(webhooks)})
+    elif webhooks:
+        _print_webhooks(session, webhooks)
+    else:
+        session.err.print("no webhooks")
+
+
+@command(app, "show")
+async def show(session: Session, name: Name) -> None:
+    """Show a webhook."""
+    async with session.client() as client:
+        webhook = await client.webhooks.get(name)
+    if session.as_json:
+        session.print_document(to_plain(webhook))
+    else:
+        _print_webhooks(session, [webhook])
+
+
+@command(app, "update", acts=True)
+async def update(
+    session: Session,
+    name: Name,
+    url: NewUrl = None,
+    events: Events = None,
+    include: Include = None,
+    paused: Annotated[
+        bool | None,
+        typer.Option("--pause/--resume", metavar="", help="Let its events wait, or send them."),
+    ] = None,
+    reason: Reason = "",
+) -> None:
+    """Change a webhook. Omitted options keep their values."""
+    async with session.client(operates=True) as client:
+        webhook = await client.webhooks.update(
+            name, url=url, events=events, include=include, paused=paused, reason=reason
+        )
+    if session.as_json:
+        session.print_document(to_plain(webhook))
+    else:
+        _print_webhooks(session, [webhook])
+
+
+@command(app, "delete", acts=True)
+async def delete(session: Session, name: Name, reason: Reason = "") -> None:
+    """Delete a webhook with its deliveries."""
+    async with session.client(operates=True) as client:
+        await client.webhooks.delete(name, reason=reason)
+    if session.as_json:
+        session.print_document({"deleted": True})
+    else:
+        session.out.print(f"deleted: {name}")
+
+
+@command(app, "deliveries")
+async def deliveries(
+    session: Session,
+    name: Name,
+    status: Annotated[
+        DeliveryStatus | None,
+        typer.Option("--status", metavar="STATUS", help="pending, delivered or dead."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000)] = 25,
+) -> None:
+    """List the deliveries of a webhook or subscriber, newest first."""
+    async with session.client() as client:
+        rows = await client.webhooks.deliveries(name, status=status, limit=limit)
+    if session.as_json:
+        session.print_document({"deliveries": to_plain(rows)})
+        return
+    if not rows:
+        session.err.print("no deliveries")
+        return
+    now = datetime.now(UTC)
+    table = make_table("id", "event", "task", "status", "attempts", "created", "last attempt")
+    for row in rows:
+        last = row.log[-1] if row.log else None
+        answer = "" if last is None else last.error or f"status {last.response}"
+        table.add_row(
+            str(row.id),
+            Text(row.event_name, style="bold"),
+            row.task_id,
+            row.status.value,
+            str(row.attempts),
+            Text(time_ago(row.created_at, now), style="dim"),
+            one_line(answer),
+        )
+    print_table(session.out, table)
+
+
+@command(app, "send", acts=True)
+async def send_again(
+    session: Session,
+    name: Name,
+    delivery: Annotated[int, typer.Argument(metavar="ID", help="Id of a delivery.")],
+    reason: Reason = "",
+) -> None:
+    """Send an event again, whatever became of its delivery."""
+    async with session.client(operates=True) as client:
+        await client.webhooks.send_again(name, delivery, reason=reason)
+    if session.as_json:
+        session.print_document({"status": "pending"})
+    else:
+        session.out.print(f"delivery {delivery} is due again")
+
+
+def _print_secret(session: Session, webhook: Webhook) -> None:
+    if session.as_json:
+        session.print_document(to_plain(webhook))
+        return
+    session.out.print(webhook.secret, soft_wrap=True, highlight=False)
+    session.err.print(
+        "Receivers verify signatures with this secret. It is not shown again;"
+        f" `tasker webhook secret {webhook.namespace}.{webhook.name}` replaces it.",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _print_webhooks(session: Session, webhooks: Sequence[Webhook]) -> None:
+    now = datetime.now(UTC)
+    counts = ("pending", "dead")
+    table = make_table("name", "events", "url", *counts, "created", "by", "", right=counts)
+    for one in webhooks:
+        table.add_row(
+            Text(f"{one.namespace}.{one.name}", style="bold"),
+            " ".join(one.events),
+            one_line(one.url),
+            f"{one.pending:,}",
+            f"{one.dead:,}",
+            Text(time_ago(one.created_at, now), style="dim"),
+            Text(one_line(one.created_by), style="dim"),
+            Text("paused" if one.paused else "", style="yellow"),
+        )
+    print_table(session.out, table)

@@ -1,0 +1,190 @@
+"""Webhooks in the `Client` protocol and in the local client."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from tasker.events import (
+    Delivery,
+    DeliveryId,
+    DeliveryStatus,
+    Patterns,
+    Webhook,
+    WebhookChange,
+    new_secret,
+    new_webhook,
+    parse_include,
+    parse_patterns,
+    parse_url,
+    split_webhook_name,
+)
+from tasker.store.protocol import AuditNote
+
+if TYPE_CHECKING:
+    from tasker.client.local import LocalClient
+
+
+class WebhookClient(Protocol):
+    """Methods for webhooks, available as `client.webhooks`.
+
+    A webhook is named `namespace.name`, or by a name alone in the namespace "default". It receives
+    events of its namespace.
+    """
+
+    async def create(
+        self,
+        name: str,
+        url: str,
+        events: Patterns = "*",
+        *,
+        include: Collection[str] = (),
+        reason: str = "",
+    ) -> Webhook:
+        """Create a webhook, which receives the events from now on.
+
+        Args:
+            name: `namespace.name`.
+            url: Where events are sent.
+            events: Names of events, or prefixes such as `payment.*`; `*` is all.
+            include: Which of "context" and "result" the requests contain.
+            reason: For the audit.
+
+        Returns:
+            The webhook with its `secret`, which is never shown again.
+
+        Raises:
+            InvalidInput: A field is invalid.
+            WebhookExists: The namespace has a webhook or a subscriber of that name.
+        """
+        ...
+
+    async def get(self, name: str) -> Webhook:
+        """Return a webhook. Raises NotFound."""
+        ...
+
+    async def update(
+        self,
+        name: str,
+        *,
+        url: str | None = None,
+        events: Patterns | None = None,
+        include: Collection[str] | None = None,
+        paused: bool | None = None,
+        reason: str = "",
+    ) -> Webhook:
+        """Change a webhook; None keeps what it has. While paused, its events wait.
+
+        Raises: NotFound, InvalidInput.
+        """
+        ...
+
+    async def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
+        """Give a webhook a new secret, and return it with that. Raises NotFound."""
+        ...
+
+    async def delete(self, name: str, *, reason: str = "") -> None:
+        """Delete a webhook with its deliveries. Raises NotFound."""
+        ...
+
+    async def deliveries(
+        self,
+        name: str,
+        *,
+        status: DeliveryStatus | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """List the deliveries of a webhook or subscriber, newest first.
+
+        Args:
+            name: `namespace.name`.
+            status: Only those of this status.
+            after: Only those older than this id.
+            limit: Maximum number, at most 1,000.
+
+        Raises: NotFound.
+        """
+        ...
+
+    async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
+        """Send an event again, whatever became of its delivery. Raises NotFound."""
+        ...
+
+    async def list(self, namespace: str | None = None) -> list[Webhook]:
+        """List the webhooks of a namespace by name; None: of all namespaces."""
+        ...
+
+
+class LocalWebhooks(WebhookClient):
+    """Implements `WebhookClient` with a store."""
+
+    def __init__(self, client: "LocalClient") -> None:
+        self._client = client
+        self._store = client.store
+
+    async def create(
+        self,
+        name: str,
+        url: str,
+        events: Patterns = "*",
+        *,
+        include: Collection[str] = (),
+        reason: str = "",
+    ) -> Webhook:
+        new = new_webhook(name, url, events, include)
+        stored = await self._store.add_webhook(new, self._note(reason))
+        return stored.with_secret(new.secret)
+
+    async def get(self, name: str) -> Webhook:
+        return await self._store.webhook(*split_webhook_name(name))
+
+    async def update(
+        self,
+        name: str,
+        *,
+        url: str | None = None,
+        events: Patterns | None = None,
+        include: Collection[str] | None = None,
+        paused: bool | None = None,
+        reason: str = "",
+    ) -> Webhook:
+        change = WebhookChange(
+            url=None if url is None else parse_url(url),
+            events=None if events is None else parse_patterns(events),
+            include=None if include is None else parse_include(include),
+            paused=paused,
+        )
+        namespace, plain = split_webhook_name(name)
+        return await self._store.update_webhook(namespace, plain, change, self._note(reason))
+
+    async def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
+        secret, (namespace, plain) = new_secret(), split_webhook_name(name)
+        change = WebhookChange(secret=secret)
+        stored = await self._store.update_webhook(namespace, plain, change, self._note(reason))
+        return stored.with_secret(secret)
+
+    async def delete(self, name: str, *, reason: str = "") -> None:
+        await self._store.delete_webhook(*split_webhook_name(name), self._note(reason))
+
+    async def deliveries(
+        self,
+        name: str,
+        *,
+        status: DeliveryStatus | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        last = None if after is None else DeliveryId(after)
+        return await self._store.deliveries(
+            *split_webhook_name(name), status=status, after=last, limit=limit
+        )
+
+    async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
+        namespace, plain = split_webhook_name(name)
+        act = self._note(reason)
+        await self._store.send_again(namespace, plain, DeliveryId(delivery), act)
+
+    async def list(self, namespace: str | None = None) -> list[Webhook]:
+        return await self._store.webhooks(namespace=namespace)
+
+    def _note(self, reason: str) -> AuditNote:
+        return AuditNote(actor=self._client.actor, reason=reason)

@@ -380,6 +380,41 @@ class Limit(LimitValues):
     key: str
     """The limit's key, in which `{input.customer_id}` is replaced by an input of the task."""
 
+    def __init__(
+        self,
+        key: str,
+        *,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+    ) -> None:
+        """Convert the arguments; bounds are checked by the template that the limit is used in.
+
+        Args:
+            key: Steps with the same key share the limit. `{input.customer_id}` is replaced by an
+                input of the task.
+            concurrency: Maximum number of steps in progress; None: as set by operators, or else
+                any number.
+            rate: Maximum number of steps that start per unit of time, on average, such as
+                "100/s", "5/m", "1000/h" or "10/d"; None: as for `concurrency`.
+            burst: Maximum number of steps that start at once after a pause; needs a `rate`. None:
+                as many as start in a second, at least one.
+
+        Raises:
+            InvalidInput: `rate` is invalid.
+        """
+        try:
+            parsed = Rate.parse(rate) if isinstance(rate, str) else rate
+        except ValueError as error:
+            raise _invalid_argument("rate", str(error)) from None
+        for name, value in (
+            ("key", key),
+            ("concurrency", concurrency),
+            ("rate", parsed),
+            ("burst", burst),
+        ):
+            object.__setattr__(self, name, value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSetting:

@@ -31,6 +31,7 @@ from tasker.model import (
     FailurePolicy,
     HttpCall,
     JsonObject,
+    Limit,
     Map,
     OnFailure,
     Repeat,
@@ -107,6 +108,7 @@ class Workflow(TypedTemplate[In, Out]):
         metadata: JsonObject | None = None,
         serves: str = "",
         priority: int = DEFAULT_PRIORITY,
+        limits: Iterable[Limit] = (),
         durability: Literal["full", "relaxed"] = "full",
     ) -> None:
         """Create a workflow without steps.
@@ -126,6 +128,7 @@ class Workflow(TypedTemplate[In, Out]):
                 earlier versions in it, unless a worker has their own code; "": none.
             priority: Priority of its tasks, from 0 to 4 (most urgent), unless they are created
                 with another priority or by a step of another task.
+            limits: Limits of the steps that declare none of their own, two at most.
             durability: "relaxed": settlements that end no task are not awaited to be durable
                 on PostgreSQL; see "Durability" in docs/templates.md.
 
@@ -143,6 +146,7 @@ class Workflow(TypedTemplate[In, Out]):
             input_schema=None if input is None else _input_schema(input, name),
             deadline=_parse_duration(deadline, "deadline"),
             priority=priority,
+            limits=tuple(limits),
             durability=Durability(durability),
             metadata=metadata or {},
         )
@@ -171,6 +175,7 @@ class Workflow(TypedTemplate[In, Out]):
         when: Expression | None = None,
         trigger: TriggerName = "all_success",
         allow_failure: bool = False,
+        limits: Iterable[Limit] | None = None,
     ) -> Callable[[Function], Function]: ...
 
     def step(
@@ -188,6 +193,7 @@ class Workflow(TypedTemplate[In, Out]):
         when: Expression | None = None,
         trigger: TriggerName = "all_success",
         allow_failure: bool = False,
+        limits: Iterable[Limit] | None = None,
     ) -> Any:  # see the overloads for types
         """Make a function a step, bare or with options; the function is returned unchanged.
 
@@ -211,6 +217,7 @@ class Workflow(TypedTemplate[In, Out]):
             trigger: When it runs by the outcomes of its dependencies; see docs/branches.md.
             allow_failure: Whether the steps that depend on it run, and the task continues, if it
                 fails for good.
+            limits: Limits that it is under, two at most; None: those of the workflow.
 
         Raises:
             InvalidInput: `when` or `trigger` is invalid.
@@ -243,6 +250,7 @@ class Workflow(TypedTemplate[In, Out]):
                 when=condition,
                 trigger=_parse_trigger(trigger),
                 allow_failure=allow_failure,
+                limits=None if limits is None else tuple(limits),
             )
             self._add_spec(spec, function)
             return function
@@ -426,6 +434,7 @@ class Workflow(TypedTemplate[In, Out]):
         when: Expression | None = None,
         trigger: TriggerName = "all_success",
         allow_failure: bool = False,
+        limits: Iterable[Limit] | None = None,
     ) -> None:
         """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
 
@@ -460,6 +469,7 @@ class Workflow(TypedTemplate[In, Out]):
                 when=expression_text(when, "when"),
                 trigger=_parse_trigger(trigger),
                 allow_failure=allow_failure,
+                limits=None if limits is None else tuple(limits),
             ),
             None,
         )

@@ -118,3 +118,13 @@ def test_a_slot_given_back_wakes_the_claimer() -> None:
             await waiting
 
     asyncio.run(give_back())
+
+
+def test_the_end_of_a_reservation_is_a_change() -> None:
+    """A claimer that found no free slot meanwhile looks again."""
+    slots = Slots(1)
+    with slots.reserve(1):
+        slots.changed.clear()
+
+    assert slots.changed.is_set()
+    assert 1 == slots.free

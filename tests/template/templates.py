@@ -14,6 +14,7 @@ from tasker.model import (
     HttpCall,
     Json,
     JsonObject,
+    Limit,
     Retry,
     StepOverride,
     StepSpec,
@@ -178,6 +179,9 @@ def templates(draw: st.DrawFn) -> Template:
         ),
         retention=draw(st.none() | lengths),
         priority=draw(st.integers(0, 4)),
+        limits=draw(
+            st.sampled_from([(), (Limit("a:{input.a}", concurrency=5), Limit("b", rate="3/m"))])
+        ),
         durability=draw(st.sampled_from(Durability)),
         environments=environments,
         metadata=draw(objects.filter(lambda metadata: "system_dependencies" not in metadata)),

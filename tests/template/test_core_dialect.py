@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tasker import InvalidTemplate, Limit
 from tasker.model import Backoff, Requirement, Retry, StepSpec
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
@@ -323,3 +324,49 @@ steps:
     assert timedelta(seconds=0.5) == first.heartbeat_timeout
     assert timedelta(seconds=2) == second.retry.initial_delay
     assert timedelta(minutes=5) == second.retry.max_delay
+
+
+def test_limits_belong_to_a_template_or_a_step() -> None:
+    """Those of a step replace those of its template."""
+    template = parse_template(
+        """
+name: a
+limits:
+  - {key: "customer:{input.customer_id}", concurrency: 5}
+  - {key: stripe, rate: 100/s, burst: 200}
+steps:
+  - name: b
+  - {name: c, limits: []}
+  - {name: d, limits: [{key: "shared:bank", rate: 5/min}]}
+"""
+    )
+
+    first, second, third = (template.limits_of(spec) for spec in template.steps)
+    assert (
+        Limit("customer:{input.customer_id}", concurrency=5),
+        Limit("stripe", rate="100/s", burst=200),
+    ) == first
+    assert () == second
+    assert (Limit("shared:bank", rate="5/m"),) == third
+    assert template == from_document(to_document(template))
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("[{concurrency: 5}]", "'key' is missing"),
+        ("[{key: a, concurrency: 0}]", "must be an integer from 1 to 1,000,000, found 0"),
+        ("[{key: a, rate: fast}]", 'must be a rate such as "100/s"'),
+        ("[{key: a, burst: 5}]", "'burst' needs a 'rate'"),
+        ("[{key: 'a*'}]", "a key must not contain '*'"),
+        ("[{key: '{inputs.a}'}]", "inputs"),
+        ("[{key: a}, {key: a}]", "both limits have the key 'a'"),
+        ("[{key: a}, {key: b}, {key: c}]", "at most 2 limits, found 3"),
+        ("[{key: a, limit: 5}]", "unknown key 'limit' in a limit"),
+    ],
+)
+def test_impossible_limits_are_refused(written: str, message: str) -> None:
+    with pytest.raises(InvalidTemplate) as refused:
+        parse_template(f"name: a\nlimits: {written}\nsteps: [{{name: b}}]")
+
+    assert message in str(refused.value)

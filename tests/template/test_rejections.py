@@ -61,7 +61,7 @@ def test_paths_tell_where_in_the_document() -> None:
     assert [str(problem) for problem in found(text)] == [
         "t.yaml:2:35: must be from 0 to 1, found 2 (at steps[0].retry.jitter)",
         "t.yaml:3:1: unknown key 'x y' in a template; allowed: name, namespace_name, version,"
-        " description, title, attributes, retention, priority, durability, schedules,"
+        " description, title, attributes, retention, priority, durability, limits, schedules,"
         " deadline_seconds, input_schema, steps, environments, metadata, lifecycle,"
         " system_dependencies, domain_events, task_handler, identity_strategy (at ['x y'])",
     ]

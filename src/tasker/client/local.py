@@ -64,6 +64,8 @@ from tasker.model import (
     IfExists,
     Json,
     JsonText,
+    LimitKey,
+    LimitValues,
     NewTask,
     Step,
     StoredTemplate,
@@ -81,6 +83,7 @@ from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template.attributes import attributes_of, title_of
 from tasker.template.load import check_template
 from tasker.template.schema import examine_input, prepare_input
+from tasker.template.step_limits import limits_of_steps
 from tasker.times import Timeline, timeline
 from tasker.typed_template import In, TypedTemplate
 from tasker.waits import (
@@ -344,6 +347,9 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         if template.title or template.attributes:
             inputs = codec.loads(text)
             title, attributes = title_of(template, inputs), attributes_of(template, inputs)
+        limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = {}
+        if loaded.limits:
+            limits = limits_of_steps(loaded.limits, template.namespace, codec.loads(text))
         origin = self._origin
         parent_id = origin.task_id if origin else None
         if request.parent_id:
@@ -367,6 +373,7 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
             run_at=self._start_time_of(request),
             deadline=parse_duration_field("deadline", request.deadline) or template.deadline,
             priority=await self._priority_of(request, template),
+            limits=limits,
         )
 
     async def _priority_of(self, request: TaskRequest, template: Template) -> int:

@@ -49,6 +49,14 @@ class LoadedTemplate:
         self.stored = stored
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
+        template = stored.template
+        self.limits = {
+            no: limits
+            for no, spec in enumerate(self.graph.specs, start=1)
+            if not self.graph.layout.scope(no) and (limits := template.limits_of(spec))
+        }
+        """Step number -> its limits, of steps that are created with their task."""
+
         made = len(self.graph.specs) - len(self.graph.layout.scopes)
         self._counts = StepCounts(enqueued=roots, pending=made - roots)
 

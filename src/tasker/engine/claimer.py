@@ -23,11 +23,13 @@ from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
     AttemptKey,
     Claim,
+    Claimed,
     Created,
     NewTask,
     Outcome,
     TaskId,
     TaskInput,
+    WorkerId,
     released,
     retried,
 )
@@ -83,6 +85,7 @@ class Claimer:
         self._creating: set[TaskId] = set()
         self._uncertain = False  #: a reply was lost: the store may hold claims for us
         self._verified = 0  #: relaxed settlements that the last comparison with the store covers
+        self._gated_first = False  #: whether the next claim begins with steps under limits
         self._woken = asyncio.Event()  #: set to end the current wait early
         self._retry_due = float("inf")  #: when a step that failed here is due again
         self._wake_at = float("inf")  #: when the present wait ends
@@ -170,7 +173,10 @@ class Claimer:
         worker = self._lease.id
         self._slots.hold(limit)
         try:
-            claims, next_due = await self._store.claim(worker, limit)
+            if self._lease.serves_gated:
+                claims, next_due = await self._claim_of_both_kinds(worker, limit)
+            else:
+                claims, next_due = await self._store.claim(worker, limit)
         finally:
             self._slots.drop(limit)
         self._slots.backlog = len(claims) == limit
@@ -183,6 +189,19 @@ class Claimer:
         if (stale and await self._lease.find_queues()) or self._slots.backlog:
             return 0
         return self._pause_length(next_due)
+
+    async def _claim_of_both_kinds(self, worker: WorkerId, limit: int) -> Claimed:
+        """Claim steps without limits and steps under limits, in turn which of them first."""
+        calls = [self._store.claim, self._store.claim_gated]
+        if self._gated_first:
+            calls.reverse()
+        self._gated_first = not self._gated_first
+        claims, next_due = await calls[0](worker, limit)
+        if len(claims) == limit:
+            return Claimed(claims, next_due)
+        others, also_due = await calls[1](worker, limit - len(claims))
+        times = [each for each in (next_due, also_due) if each is not None]
+        return Claimed([*claims, *others], min(times, default=None))
 
     def _pause_length(self, next_due: float | None) -> float:
         pause = self._settings.poll.total_seconds()

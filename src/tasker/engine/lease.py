@@ -78,6 +78,7 @@ class WorkerLease:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
         self.served: list[Queue] = []
+        self.serves_gated = False  #: whether some of them have steps under limits
         self.holds = False  #: whether the lease is valid, as far as this worker knows
         self.looked_at = 0.0  #: monotonic time of the last update of the queues
         self._store = store
@@ -104,6 +105,7 @@ class WorkerLease:
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()
         self.served, self._newest, self._stood_in = [], NO_QUEUE, -_STAND_IN
+        self.serves_gated = False
         await self.find_queues()
         self.holds = True
 
@@ -125,6 +127,7 @@ class WorkerLease:
         if served:
             await self._store.serve_queues(self.id, [queue.base for queue in served])
             self.served += served
+            self.serves_gated = any(queue.gated for queue in self.served)
         if new:
             self._newest = new[-1].base
         return bool(served)

@@ -50,6 +50,10 @@ class FreedStepConsumer(Protocol):
         """Claim again then: a step that failed or sleeps will be due."""
         ...
 
+    def wake(self) -> None:
+        """Claim again: limits may let more steps through."""
+        ...
+
     async def recover(self) -> None:
         """Wait for the store after a lost reply."""
         ...
@@ -146,7 +150,10 @@ class Settler:
             try:
                 async with self.lock:
                     most = _steps_to_free(batch) if self._lease.holds else 0
-                    relaxed = all(finished.running.task.compiled.relaxed for finished in batch)
+                    gated = any(finished.running.claim.gated for finished in batch)
+                    relaxed = not gated and all(
+                        finished.running.task.compiled.relaxed for finished in batch
+                    )
                     events = _events_of(batch)
                     with self._slots.reserve(most) as reserved:
                         settled = await self._store.settle(
@@ -155,11 +162,14 @@ class Settler:
                             claim_up_to=reserved,
                             relaxed=relaxed,
                             events=events,
+                            gated=gated,
                         )
                     if events:
                         self.published.set()
                     self.relaxed += relaxed
                     self._after_settlement(batch, settled)
+                    if gated:
+                        self._claimer.wake()
                     return
             except StoreUnavailable:
                 await self._claimer.recover()

@@ -97,6 +97,7 @@ class Slots:
             yield count
         finally:
             self._reserved -= count
+            self.changed.set()
 
     def close(self) -> None:
         """Have no free slot from now on."""

@@ -18,6 +18,7 @@ from tasker.template.reading import (
 )
 from tasker.template.schedules import read_schedules
 from tasker.template.source import Items, Node, Problems, Table
+from tasker.template.step_limits import read_limits
 
 
 def assemble_template(root: Node, problems: Problems) -> Template | None:
@@ -46,6 +47,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         priority=_priority(top),
         durability=_durability(top),
         schedules=top.read("schedules", read_schedules) or (),
+        limits=top.read("limits", read_limits) or (),
         environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )

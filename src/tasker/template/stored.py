@@ -20,7 +20,6 @@ from tasker.model import (
     Limit,
     Map,
     OnFailure,
-    Rate,
     Repeat,
     Retry,
     Spawning,
@@ -96,9 +95,9 @@ def _read_limits(written: Sequence[Mapping[str, Any]] | None) -> tuple[Limit, ..
         return None
     return tuple(
         Limit(
-            key=limit["key"],
+            limit["key"],
             concurrency=limit.get("concurrency"),
-            rate=Rate.parse(limit["rate"]) if "rate" in limit else None,
+            rate=limit.get("rate"),
             burst=limit.get("burst"),
         )
         for limit in written

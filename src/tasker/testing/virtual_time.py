@@ -10,7 +10,7 @@ from tasker.approvals import EVERY_GROUP
 from tasker.client.approvals import fill_form
 from tasker.clock import ManualClock
 from tasker.codec import dumps
-from tasker.model import Json, NewEvent, Outcome, Settled, TaskId, WorkerId
+from tasker.model import Claimed, Json, NewEvent, Outcome, Settled, TaskId, WorkerId
 from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
 from tasker.waits import NewSignal, payload_text
@@ -34,7 +34,7 @@ class VirtualTimeStore(SqliteStore):
     """SQLite in memory, for one worker: while it waits for work, time passes instantly.
 
     The clock stops during attempts. When none runs, it skips to the next time at which a step
-    is due, a wait times out or a deadline passes.
+    is due, a wait times out, a deadline passes or a limit lets more steps through.
 
     Args:
         clock: The clock; by default it starts in 2030.
@@ -55,6 +55,7 @@ class VirtualTimeStore(SqliteStore):
         self._signals = [(name, payload_text(payload)) for name, payload in signals]
         self._manual_clock = clock or ManualClock()
         super().__init__("sqlite::memory:", clock=self._manual_clock)
+        self._room_at: datetime | None = None  #: when limits let more steps through
         self.skipped = timedelta(0)  #: total time skipped
         self.still = asyncio.Event()
         """Set when the worker waits and no timer is pending."""
@@ -85,6 +86,13 @@ class VirtualTimeStore(SqliteStore):
         self._work.set()  # waiting callers compute the next time again
         return settled
 
+    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+        claimed = await super().claim_gated(worker, limit)
+        self._room_at = None
+        if claimed.next_due is not None:
+            self._room_at = self.clock.now() + timedelta(seconds=claimed.next_due)
+        return claimed
+
     async def wait_for_work(self, timeout: float) -> None:
         if not self._work.is_set():
             await self._skip_idle_time()
@@ -100,7 +108,8 @@ class VirtualTimeStore(SqliteStore):
         is_due = ahead.due is not None and ahead.due <= self.clock.now().timestamp()
         if not is_due and (await self._send_signal() or await self._decide_approval()):
             return
-        times = (ahead.due, ahead.deadline, ahead.timeout)
+        room = None if self._room_at is None else self._room_at.timestamp()
+        times = (ahead.due, ahead.deadline, ahead.timeout, room)
         instants = [instant for instant in times if instant is not None]
         if not instants:
             self.still.set()

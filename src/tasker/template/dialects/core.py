@@ -27,6 +27,7 @@ from tasker.template.reading import (
     to_json,
 )
 from tasker.template.source import Scalar, Table
+from tasker.template.step_limits import read_limits
 from tasker.template.wait_reading import read_task, read_wait
 
 _RAILS = "it belongs to the rails dialect (with 'step_templates'); in this dialect, write "
@@ -58,6 +59,7 @@ _TOP = Keys(
         "retention",
         "priority",
         "durability",
+        "limits",
         "schedules",
         "deadline_seconds",
         "input_schema",
@@ -99,6 +101,7 @@ _STEP = Keys(
         "requires",
         "result_schema",
         "system_dependency",
+        "limits",
         "type",
         "events",
         "http",
@@ -262,6 +265,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         result_schema=fields.read("result_schema", parts.read_schema),
         events=read_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
+        limits=fields.read("limits", read_limits),
         http=fields.read("http", read_http),
         wait=fields.read("wait", read_wait, ("input", "results", *names)),
         task=fields.read("task", read_task, ("input", "results", *names)),

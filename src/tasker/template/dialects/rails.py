@@ -48,6 +48,7 @@ _TOP = Keys(
         "retention",
         "priority",
         "durability",
+        "limits",
         "schedules",
         "deadline_seconds",
         "domain_events",

@@ -45,10 +45,12 @@ _CONTRADICTIONS = with_codes(f"""
     select 'let through more than the concurrency', c::text
     from (select g.id, g.concurrency, count(*) from gate g
           join step s on s.state = {{IN_PROGRESS}} and (s.gate_id = g.id or s.outer_gate_id = g.id)
+          join queue q on q.id = abs(s.queue_id) / 5 * 5 and q.gated
           group by g.id having count(*) > g.concurrency) c
     union all
     select 'claimed under a limit but not through its gate', c::text
     from (select g.id, s.task_id, s.no, s.attempt from step s
+          join queue q on q.id = abs(s.queue_id) / 5 * 5 and q.gated
           cross join lateral (values (s.gate_id), (s.outer_gate_id)) as g (id)
           where s.state = {{IN_PROGRESS}} and g.id > 0
           except

@@ -1,0 +1,102 @@
+"""Limits on the steps that share a key: how templates declare them, and their keys for a task."""
+
+from collections.abc import Iterable, Mapping
+
+from tasker import limits
+from tasker.codec import UNSTORABLE
+from tasker.errors import InvalidExpression, InvalidInput, TooLarge
+from tasker.model import Json, Limit, LimitKey, LimitValues, Rate
+from tasker.template.expressions import compile_text
+from tasker.template.parts import read_text_template
+from tasker.template.reading import Keys, Value, read_integer, read_text
+
+SHARED = "shared:"  #: beginning of keys that all namespaces share
+
+_LIMIT = Keys(what="a limit", allowed=("key", "concurrency", "rate", "burst"))
+_MOST = 2  #: limits of one step
+
+
+def read_limits(value: Value) -> tuple[Limit, ...]:
+    """Read the limits of a step, or those of all steps of a template."""
+    items = value.items("a list of limits")
+    if len(items) > _MOST:
+        value.refuse(f"a step may be under at most {_MOST} limits, found {len(items)}")
+        return ()
+    read = [limit for item in items if (limit := _read_limit(item)) is not None]
+    if len({limit.key for limit in read}) < len(read):
+        value.refuse(f"both limits have the key {read[0].key!r}; keep one")
+    return tuple(read)
+
+
+def _read_limit(value: Value) -> Limit | None:
+    fields = value.fields(_LIMIT)
+    named = fields.required("key")
+    key = None if named is None else read_text_template(named, ("input",))
+    limit = Limit(
+        key or "",
+        concurrency=fields.read("concurrency", read_integer, 1, limits.LIMIT_CONCURRENCY),
+        rate=fields.read("rate", _read_rate),
+        burst=fields.read("burst", read_integer, 1, limits.LIMIT_CONCURRENCY),
+    )
+    if limit.burst is not None and "rate" not in fields:
+        value.refuse("'burst' needs a 'rate'")
+    if named is not None and key is not None and "*" in key:
+        named.refuse("a key must not contain '*', which stands for any text in patterns of keys")
+    return limit if key else None
+
+
+def _read_rate(value: Value) -> Rate | None:
+    written = read_text(value)
+    try:
+        return None if written is None else Rate.parse(written)
+    except ValueError as error:
+        value.refuse(str(error))
+        return None
+
+
+def keys_of(
+    declared: Iterable[Limit], namespace: str, context: Json
+) -> tuple[tuple[LimitKey, LimitValues], ...]:
+    """Return the limits of a step with the keys for a task; one that more steps share is first.
+
+    Raises:
+        InvalidInput: An input that is part of a key is null, empty, an object or a list.
+        TooLarge: A key is too long.
+    """
+    found: dict[LimitKey, LimitValues] = {}
+    for limit in sorted(declared, key=lambda limit: len(compile_text(limit.key).paths)):
+        found.setdefault(_key_of(limit, namespace, context), limit)
+    return tuple(found.items())
+
+
+def _key_of(limit: Limit, namespace: str, context: Json) -> LimitKey:
+    try:
+        key = compile_text(limit.key).render_key({"input": context})
+    except InvalidExpression as error:
+        path = (error.path or "$").replace("$.input", "$", 1)
+        raise InvalidInput(f"the limit {limit.key!r}: {error}", path=path) from None
+    return limit_key(key, namespace)
+
+
+def limit_key(key: str, namespace: str) -> LimitKey:
+    """Return a key, or a pattern of keys, in a namespace; one that begins with `shared:` in none.
+
+    Raises:
+        InvalidInput: The key is empty or contains a NUL character or an unpaired surrogate.
+        TooLarge: The key is too long.
+    """
+    if not key or UNSTORABLE.search(key):
+        raise InvalidInput(
+            f"the key of a limit must be text without NUL characters, not {key!r:.100}",
+            path="$.key",
+        )
+    if (size := len(key.encode())) > limits.LIMIT_KEY_BYTES:
+        raise TooLarge("the key of a limit", size, limits.LIMIT_KEY_BYTES)
+    return LimitKey("" if key.startswith(SHARED) else namespace, key)
+
+
+def limits_of_steps(
+    declared: Mapping[int, tuple[Limit, ...]], namespace: str, context: Json
+) -> dict[int, tuple[tuple[LimitKey, LimitValues], ...]]:
+    """Return the limits of the steps of a task by number, given what they declare."""
+    return {no: keys_of(each, namespace, context) for no, each in declared.items()}

@@ -60,7 +60,7 @@ export function startRouter(): void {
 
 /** The parts of a path that match a pattern such as `/tasks/:id`, or null. */
 export function match(pattern: string, path: string): Record<string, string> | null {
-  const names = pattern.split("/")
+  const names = pattern.replace(/\/$/, "").split("/")
   const parts = path.replace(/\/$/, "").split("/")
   if (names.length !== parts.length) return null
   const values: Record<string, string> = {}

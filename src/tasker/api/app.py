@@ -81,6 +81,7 @@ ROUTES = (
     namespaces.audit,
     namespaces.workers,
     system.analytics,
+    system.failures,
     system.health,
     sessions.routes,
     founding.routes,

@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
 from tasker import model, why
+from tasker.analytics import failures
 from tasker.analytics import model as analytics
 from tasker.api.compat import founding_views
 from tasker.api.problems import ProblemDetails
@@ -33,7 +34,7 @@ Every response has the header `X-Correlation-Id`: that of the request, or a new 
 """
 
 
-_DATACLASSES = (model, teams, analytics, diff, tasks, founding_views, why)
+_DATACLASSES = (model, teams, analytics, failures, diff, tasks, founding_views, why)
 """Modules of dataclasses that are responses."""
 
 SCHEMES = {

@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+from tasker.analytics.failures import FailedStep
 from tasker.analytics.model import (
     Backlog,
     Bottlenecks,
@@ -1048,6 +1049,16 @@ class TeamStore(Protocol):
 
 class AnalyticsStore(Protocol):
     """Statistics on recent work."""
+
+    async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
+        """List steps that failed for good, in tasks of the window that nobody has continued.
+
+        At most the newest `limit` failed and the newest `limit` open tasks are read.
+
+        Returns:
+            The newest failure first.
+        """
+        ...
 
     async def performance(self, window: Window) -> Performance:
         """Return durations, rates and outcomes of the tasks of a window.

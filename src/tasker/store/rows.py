@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 from tasker import codec
+from tasker.analytics.failures import FailedStep
 from tasker.approvals import Approval, ApprovalStatus
 from tasker.layout import fill_label
 from tasker.model import (
@@ -24,6 +25,7 @@ from tasker.model import (
     StepWait,
     StoredTemplate,
     Task,
+    TaskId,
     TaskStatus,
     TemplateId,
     TemplateName,
@@ -312,6 +314,19 @@ class Reader(NamedTuple):
             expires_at=self._instant_or_none(row["expires_at"]),
             revoked_at=self._instant_or_none(row["revoked_at"]),
             last_used_at=self._instant_or_none(row["last_used_at"]),
+        )
+
+    def failed_step(self, row: Row) -> FailedStep:
+        return FailedStep(
+            task_id=TaskId(row["task_id"]),
+            namespace=row["namespace"],
+            name=row["name"],
+            version=row["version"],
+            no=row["no"],
+            step=row["step"],
+            attempts=row["attempt"],
+            error=codec.loads(row["error"]),
+            settled_at=self.instant(row["settled_at"]),
         )
 
     def session(self, row: Row) -> UserSession:

@@ -229,3 +229,165 @@ export interface AuditEntry {
   before: string
   after: string
 }
+
+export interface FailureCause {
+  fingerprint: string
+  namespace: string
+  name: string
+  step: string
+  type: string
+  code: string | null
+  message: string
+  tasks: number
+  attempts: number
+  first_at: string
+  last_at: string
+  trend: number[]
+  sample: string
+}
+
+export interface Spread {
+  average: number
+  p50: number
+  p95: number
+  p99: number
+}
+
+export interface Performance {
+  total_tasks: number
+  active_tasks: number
+  completed_tasks: number
+  failed_tasks: number
+  cancelled_tasks: number
+  error_rate: number
+  task_duration: Spread
+  tasks_per_hour: number
+  steps_per_hour: number
+  analysis_period_start: string
+}
+
+export interface TaskFigures {
+  namespace: string
+  name: string
+  version: string
+  average_duration_seconds: number
+  max_duration_seconds: number
+  execution_count: number
+  error_count: number
+  last_executed_at: string
+}
+
+export interface Utilization {
+  due_steps: number
+  scheduled_steps: number
+  running_steps: number
+  steps_without_worker: number
+}
+
+export interface Bottlenecks {
+  slow_tasks: TaskFigures[]
+  utilization: Utilization
+}
+
+export interface WorkerInfo {
+  id: number
+  name: string
+  started_at: string
+  lease_until: string
+  alive: boolean
+  running: number
+  slots: number
+  handlers: string[]
+  process: { host: string; pid: number; labels: Record<string, string>; build: string; sdk: string; principal: string }
+}
+
+export interface WorkerList {
+  workers: WorkerInfo[]
+}
+
+export interface QueueView {
+  namespace: string
+  handler: string
+  weight: number
+  due: number
+  scheduled: number
+  running: number
+  paused: number
+  pauses: Pause[]
+}
+
+export interface QueueList {
+  queues: QueueView[]
+}
+
+export interface TemplateSummary {
+  namespace: string
+  name: string
+  version: string
+  full_name: string
+  description: string
+  status: string
+  step_count: number
+  registered_by: string
+  registered_at: string
+}
+
+export interface TemplateList {
+  templates: TemplateSummary[]
+}
+
+export interface StepSpec {
+  no: number
+  name: string
+  description: string
+  handler: string
+  dependencies: string[]
+  timeout_seconds: number | null
+  retry: { retryable: boolean; max_attempts: number; backoff: string; initial_delay_seconds: number; max_delay_seconds: number }
+}
+
+export interface TemplateView {
+  namespace: string
+  name: string
+  version: string
+  full_name: string
+  description: string
+  status: string
+  registered_by: string
+  registered_at: string
+  deadline_seconds: number | null
+  input_schema: Record<string, unknown> | null
+  steps: StepSpec[]
+}
+
+export interface TemplateVersion {
+  namespace: string
+  name: string
+  version: string
+  full_name: string
+  status: string
+  registered_by: string
+  registered_at: string
+  decided_by: string | null
+  decided_at: string | null
+  reason: string
+}
+
+export interface TemplateVersionList {
+  versions: TemplateVersion[]
+}
+
+export interface TeamEvent {
+  id: number
+  at: string
+  namespace: string | null
+  subject: string
+  actor: string
+  action: string
+  reason: string
+}
+
+export interface TeamAudit {
+  events: TeamEvent[]
+  next_cursor: number | null
+}

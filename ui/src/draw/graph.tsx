@@ -25,6 +25,8 @@ interface Props {
   selected: string | null
   critical: ReadonlySet<string>
   now: number
+  /** What is shown below the names in place of what the steps do. */
+  captions?: ReadonlyMap<string, string>
   select: (key: string | null) => void
 }
 
@@ -108,7 +110,8 @@ export function GraphView(props: Props) {
                   node={node}
                   x={x}
                   y={y}
-                  now={props.now}
+                  caption={props.captions?.get(node.key) ?? caption(node, props.now)}
+                  plain={props.captions !== undefined}
                   selected={node.key === props.selected}
                   details={at.k >= DETAILS}
                   select={props.select}
@@ -118,11 +121,11 @@ export function GraphView(props: Props) {
           </g>
         </svg>
       )}
-      <div class="key">
+      {!props.captions && <div class="key">
         {LEGEND.filter((status) => present.has(status)).map((status) => (
           <span key={status}><Glyph look={stepLook(status)} />{stepLook(status).label}</span>
         ))}
-      </div>
+      </div>}
       <div class="zoom">
         <IconButton icon="minus" label="Zoom out" onClick={() => zoom(1 / 1.3)} />
         <IconButton icon="plus" label="Zoom in" onClick={() => zoom(1.3)} />
@@ -191,7 +194,9 @@ interface NodeProps {
   node: StepNode
   x: number
   y: number
-  now: number
+  caption: string
+  /** Whether the node has no status to be shown. */
+  plain: boolean
   selected: boolean
   details: boolean
   select: (key: string) => void
@@ -201,14 +206,14 @@ function Node(props: NodeProps) {
   const { node, x, y } = props
   const look = stepLook(node.status)
   const ghost = node.status === "pending" || node.status === "skipped" || node.status === "cancelled"
-  const second = caption(node, props.now)
+  const second = props.caption
   return (
     <g
-      class={`node ${look.tone}${ghost ? " ghost" : ""}${node.group ? " many" : ""}`}
+      class={`node ${props.plain ? "" : look.tone}${ghost ? " ghost" : ""}${node.group ? " many" : ""}`}
       tabIndex={0}
       role="button"
       aria-pressed={props.selected}
-      aria-label={`${node.name}, ${look.label}, ${second}`}
+      aria-label={labelOf(node, second, look.label, props.details)}
       data-step={node.key}
       onClick={() => props.select(node.key)}
       onKeyDown={(event) => {
@@ -218,15 +223,14 @@ function Node(props: NodeProps) {
         props.select(node.key)
       }}
     >
-      <title>{node.name}</title>
       {node.group && <rect class="box under" x={x + 4} y={y + 4} width={NODE_WIDTH} height={HEIGHT} rx={8} />}
       {props.selected && <rect class="halo" x={x - 3.5} y={y - 3.5} width={NODE_WIDTH + 7} height={HEIGHT + 7} rx={11} />}
       <rect class="box" x={x} y={y} width={NODE_WIDTH} height={HEIGHT} rx={8} />
       {props.details ? (
         <>
-          <GlyphShape status={node.status} x={x + 11} y={y + 11} />
-          <text class="nm" x={x + 31} y={y + 22}>{shorten(node.name, 23)}</text>
-          <text class="sb" x={x + 31} y={y + 39}>{shorten(second, 23)}</text>
+          {!props.plain && <GlyphShape status={node.status} x={x + 11} y={y + 11} />}
+          <text class="nm" x={x + (props.plain ? 12 : 31)} y={y + 22}>{shorten(node.name, 23)}</text>{" "}
+          <text class="sb" x={x + (props.plain ? 12 : 31)} y={y + 39}>{shorten(second, 23)}</text>
           {node.group && <GroupBar node={node} x={x + 11} y={y + HEIGHT - 9} />}
         </>
       ) : (
@@ -234,6 +238,13 @@ function Node(props: NodeProps) {
       )}
     </g>
   )
+}
+
+/** What is read out: first what is to be seen, then the status, and the whole name where it was shortened. */
+function labelOf(node: StepNode, second: string, status: string, details: boolean): string {
+  if (!details) return `${node.name}, ${status}`
+  const shown = shorten(node.name, 23)
+  return `${shown} ${shorten(second, 23)}, ${status}${shown === node.name ? "" : `, ${node.name}`}`
 }
 
 const TONES: Record<string, string> = { complete: "ok", resolved_manually: "ok", error: "err", in_progress: "run", waiting_for_retry: "retry", waiting: "park" }

@@ -199,12 +199,11 @@ function TimelineRow(props: RowProps) {
       role="button"
       tabIndex={-1}
       aria-pressed={selected}
-      aria-label={`${node.name}, ${look.label}`}
       data-step={node.key}
       onClick={() => props.select(node.key)}
     >
       <div class={`tl-names r${selected ? " sel" : ""}`}>
-        <Glyph look={look} />
+        <Glyph look={look} title />
         <span class="nm" title={node.name}>{node.name}</span>
         <span>{attempts}</span>
         <span>{ran > 0 ? duration(ran) : "–"}</span>

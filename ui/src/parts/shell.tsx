@@ -22,7 +22,12 @@ interface Entry {
 }
 
 export const ENTRIES: Entry[] = [
+  { path: "/", label: "Home", icon: "home", needs: "system:analytics_read" },
   { path: "/tasks", label: "Tasks", icon: "tasks", needs: "tasks:list" },
+  { path: "/failures", label: "Failures", icon: "fail", needs: "system:analytics_read", badge: "bad" },
+  { path: "/workflows", label: "Workflows", icon: "flow", needs: "templates:list", heading: "Registry" },
+  { path: "/namespaces", label: "Namespaces", icon: "ns", needs: "namespaces:read" },
+  { path: "/workers", label: "Workers", icon: "worker", needs: "workers:read", badge: "plain" },
 ]
 
 const GOTO: Record<string, string> = {
@@ -192,10 +197,10 @@ export function Top(props: { crumbs: [label: string, path: string | null][] }) {
           </span>
         ))}
       </nav>
-      <button type="button" class="find" onClick={() => (paletteOpen.value = true)} aria-label="Find or do anything">
+      <button type="button" class="find" onClick={() => (paletteOpen.value = true)}>
         <Icon name="find" />
         <span>Find or do anything</span>
-        <kbd>{/Mac|iPhone/.test(navigator.platform) ? "⌘ K" : "Ctrl K"}</kbd>
+        <kbd aria-hidden="true">{/Mac|iPhone/.test(navigator.platform) ? "⌘ K" : "Ctrl K"}</kbd>
       </button>
       <IconButton icon="theme" label="Switch between light and dark" onClick={toggleTheme} />
     </div>

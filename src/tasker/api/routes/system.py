@@ -1,13 +1,14 @@
 """Health, metrics and analytics."""
 
 import importlib.metadata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tasker.analytics.failures import FailureCause, group_failures
 from tasker.analytics.model import MOST_HOURS, Bottlenecks, Performance, Window
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import ApiOf
@@ -23,6 +24,7 @@ from tasker.teams.permissions import ANALYTICS_READ, METRICS_READ
 
 health = Routes("health")
 analytics = Routes("analytics", "/v1/analytics")
+failures = Routes("analytics", "/v1/failures")
 
 VERSION = importlib.metadata.version("tasker-workflows")
 Hours = Annotated[float, Query(gt=0, le=MOST_HOURS, description="The window, in hours before now.")]
@@ -89,6 +91,25 @@ async def get_performance(
     """Report durations, rates and outcomes of the tasks of the last hours."""
     window = await _requested_window(request, hours, namespace, name, version)
     return JsonResponse(await api.store.performance(window))
+
+
+@failures.add("GET", "", ANALYTICS_READ, response=list[FailureCause])
+async def list_failures(
+    request: Request,
+    api: ApiOf,
+    hours: Hours = 24,
+    namespace: Namespace | None = None,
+    name: Named = None,
+    version: Named = None,
+) -> JsonResponse:
+    """List causes of failures that stopped tasks, the one that stopped the most first.
+
+    At most the newest 1,000 failed tasks of the last hours are read.
+    """
+    window = await _requested_window(request, hours, namespace, name, version)
+    failed = await api.store.failed_steps(window)
+    now = datetime.now(UTC)
+    return JsonResponse(group_failures(failed, now - timedelta(hours=hours), now))
 
 
 @analytics.add(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from tasker.analytics import compute
 from tasker.analytics.compute import BottleneckRows, Period, WindowCounts
+from tasker.analytics.failures import FailedStep
 from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
@@ -29,6 +30,19 @@ class Bounds(NamedTuple):
 
 class Analytics(Sessions):
     """Implements `tasker.store.protocol.AnalyticsStore`."""
+
+    async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
+        async def find(tx: Session) -> list[FailedStep]:
+            period = await _period_of(tx, window)
+            rows = await tx.all(
+                "failed_steps",
+                templates=period.templates,
+                since=period.lowest_task_id,
+                limit=limit,
+            )
+            return [tx.read.failed_step(row) for row in rows]
+
+        return await self._read(find)
 
     async def performance(self, window: Window) -> Performance:
         bounds = self._bounds()

@@ -10,7 +10,7 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 `Subject` says.
 """
 
-from tasker.testing.store_suite.analytics import TestBottlenecks, TestPerformance
+from tasker.testing.store_suite.analytics import TestBottlenecks, TestFailedSteps, TestPerformance
 from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
 from tasker.testing.store_suite.arrivals import (
     TestArrivals,
@@ -102,6 +102,7 @@ __all__ = [
     "TestDurableCalls",
     "TestEagerRules",
     "TestEngineQueue",
+    "TestFailedSteps",
     "TestFailedTasks",
     "TestFairShares",
     "TestFence",

@@ -196,6 +196,42 @@ class TestPerformance(StoreTests):
         assert "$.hours" == refusal.value.path
 
 
+class TestFailedSteps(StoreTests):
+    async def test_steps_that_failed_for_good_are_listed_until_someone_continues_their_task(
+        self, store: Store
+    ) -> None:
+        """Of failed tasks, and of open ones; the newest first."""
+        refund = await put(store, graph("refund", pay=""))
+        half = await put(store, graph("half", pay="", ship=""))
+        first, second, open_one = [
+            await create_ago(store, template) for template in (refund, refund, half)
+        ]
+        hand = await ManualWorker.hire(store)
+        for claim in await hand.claim():
+            if claim.task_id != open_one or claim.no == 1:
+                await store.settle(hand.id, [failed(claim, GATEWAY)])
+
+        listed = await store.failed_steps(DAY)
+
+        assert {first, second, open_one} == {step.task_id for step in listed}
+        (newest,) = [step for step in listed if step.task_id == first]
+        assert ("refund", "pay", 1, "GATEWAY_DOWN") == (
+            newest.name,
+            newest.step,
+            newest.attempts,
+            newest.error["code"],
+        )
+        times = [step.settled_at for step in listed]
+        assert sorted(times, reverse=True) == times
+        assert [] == await store.failed_steps(Window(visible=frozenset({"other"})))
+        assert 2 == len(await store.failed_steps(DAY, limit=1))
+
+        await store.cancel_task(open_one, ACT)
+        await store.retry_steps(first, ACT)
+
+        assert [second] == [step.task_id for step in await store.failed_steps(DAY)]
+
+
 class TestBottlenecks(StoreTests):
     async def test_without_tasks_nothing_is_in_the_way(self, store: Store) -> None:
         """

@@ -1,0 +1,46 @@
+"""Handlers of the workflows that the browser tests run."""
+
+from typing import Any
+
+from tasker import PermanentError, RetryableError, handler
+
+
+@handler("check_order")
+def check_order(order: str) -> dict[str, Any]:
+    return {"order": order, "checked": True}
+
+
+@handler("reserve_stock")
+def reserve_stock() -> dict[str, int]:
+    return {"reserved": 2}
+
+
+@handler("charge_card")
+def charge_card(card: str = "good") -> dict[str, str]:
+    if card == "stolen":
+        raise PermanentError("the card was reported stolen", code="CARD_REFUSED")
+    if card == "lost":
+        raise PermanentError("the card was reported lost", code="CARD_LOST")
+    if card == "slow bank":
+        raise RetryableError("bank: Service Unavailable", code="UNAVAILABLE", retry_after=3600)
+    return {"charge": "ch_1"}
+
+
+@handler("send_parcel")
+def send_parcel() -> str:
+    return "sent"
+
+
+@handler("list_rows")
+def list_rows() -> int:
+    return 400
+
+
+@handler("process_row")
+def process_row() -> None:
+    return None
+
+
+@handler("echo")
+def echo(text: str) -> dict[str, str]:
+    raise PermanentError(text, code="<b>bold</b>")

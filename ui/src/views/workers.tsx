@@ -1,0 +1,106 @@
+// Workers: who is alive, how busy; and the queues that they serve.
+import { useEffect } from "preact/hooks"
+import { get, may, queryOf } from "../api/client.ts"
+import type { QueueList, QueueView, WorkerInfo, WorkerList } from "../api/types.ts"
+import { Empty, Failed, Loading, plural, Stale, Time } from "../parts/bits.tsx"
+import { Top } from "../parts/shell.tsx"
+import { useResource } from "../state/resource.ts"
+import { badges, namespaceOf } from "../state/shell.ts"
+import { ago } from "../state/time.ts"
+
+const EVERY = 3_000
+
+export function Workers() {
+  const namespace = namespaceOf()
+  const workers = useResource("workers", (signal) => get<WorkerList>("/v1/workers", signal), EVERY)
+  const queues = useResource(
+    `queues ${namespace}`,
+    (signal) => (may("queues:read") ? get<QueueList>(`/v1/queues${queryOf({ namespace })}`, signal) : Promise.resolve({ queues: [] })),
+    EVERY,
+  )
+  const list = workers.data?.workers ?? []
+  const alive = list.filter((worker) => worker.alive)
+  useEffect(() => {
+    if (workers.data) badges.value = { ...badges.peek(), "/workers": alive.length }
+  }, [workers.data])
+  return (
+    <>
+      <Top crumbs={[["Workers", null]]} />
+      <div class="page">
+        <div class="ph"><h1>Workers</h1><span class="muted">{workers.data ? `${plural(alive.length, "worker")} alive` : ""}</span></div>
+        {workers.data && <Stale problem={workers.problem ?? queues.problem} reload={workers.reload} />}
+        {!workers.data && workers.problem ? (
+          <Failed problem={workers.problem} what="workers" reload={workers.reload} />
+        ) : !workers.data ? (
+          <Loading what="workers" />
+        ) : list.length === 0 ? (
+          <Empty icon="worker" title="No worker has ever run here" command="tasker worker handlers.py --namespace NAMESPACE">
+            Workers are processes that run the steps of tasks. Start one with this store.
+          </Empty>
+        ) : (
+          <WorkerTable workers={[...alive, ...list.filter((worker) => !worker.alive).slice(0, 20)]} />
+        )}
+        {queues.data && queues.data.queues.length > 0 && (
+          <>
+            <div class="ph"><h2 class="title">Queues</h2><span class="muted">steps that are enqueued, by handler</span></div>
+            <QueueTable queues={queues.data.queues} />
+          </>
+        )}
+      </div>
+    </>
+  )
+}
+
+function WorkerTable(props: { workers: WorkerInfo[] }) {
+  return (
+    <div class="tb flat">
+      <table>
+        <thead><tr><th>Worker</th><th>State</th><th>Slots in use</th><th class="num">Handlers</th><th class="narrow-hide">Labels</th><th class="num narrow-hide">Started</th></tr></thead>
+        <tbody>
+          {props.workers.map((worker) => (
+            <tr class="row" key={worker.id}>
+              <td><b class="strong" title={worker.handlers.join("\n")}>{worker.name}</b></td>
+              <td class={worker.alive ? "s-ok" : "muted"}>{worker.alive ? "alive" : <>gone, <Time at={worker.lease_until}>{ago(worker.lease_until)}</Time></>}</td>
+              <td><Meter value={worker.running} most={worker.slots} /></td>
+              <td class="num">{worker.handlers.length}</td>
+              <td class="narrow-hide sec">{Object.entries(worker.process.labels).map(([key, value]) => `${key}=${value}`).join(" ") || "–"}</td>
+              <td class="num narrow-hide sec"><Time at={worker.started_at}>{ago(worker.started_at)}</Time></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function Meter(props: { value: number; most: number }) {
+  return (
+    <span class="meter"><span class="prog bar" aria-hidden="true"><i class="run" style={{ width: `${(100 * props.value) / Math.max(props.most, 1)}%` }} /></span>{props.value} of {props.most}</span>
+  )
+}
+
+function QueueTable(props: { queues: QueueView[] }) {
+  const busy = (queue: QueueView) => queue.due + queue.running + queue.scheduled + queue.paused
+  const sorted = [...props.queues].sort((a, b) => b.due - a.due || busy(b) - busy(a) || a.handler.localeCompare(b.handler))
+  return (
+    <div class="tb flat">
+      <table>
+        <thead><tr><th>Handler</th><th class="narrow-hide">Namespace</th><th class="num">Ready</th><th class="num">Running</th><th class="num">Due later</th><th class="num narrow-hide">Paused</th><th class="num narrow-hide">Weight</th></tr></thead>
+        <tbody>
+          {sorted.slice(0, 200).map((queue) => (
+            <tr class="row" key={`${queue.namespace} ${queue.handler}`}>
+              <td><span class="strong" title={queue.handler}>{queue.handler.split(".").at(-1)}</span>{queue.pauses.length > 0 && <span class="c-park"> paused by {queue.pauses[0]!.paused_by}</span>}</td>
+              <td class="narrow-hide sec">{queue.namespace}</td>
+              <td class="num">{queue.due.toLocaleString("en")}</td>
+              <td class="num">{queue.running.toLocaleString("en")}</td>
+              <td class="num">{queue.scheduled.toLocaleString("en")}</td>
+              <td class="num narrow-hide">{queue.paused.toLocaleString("en")}</td>
+              <td class="num narrow-hide sec">{queue.weight}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {sorted.length > 200 && <p class="more">The 200 busiest of {sorted.length.toLocaleString("en")}</p>}
+    </div>
+  )
+}

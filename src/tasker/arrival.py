@@ -101,7 +101,8 @@ def conditional_steps(graph: Graph) -> frozenset[int]:
 
 def _may_miss(parent: StepSpec) -> bool:
     """Return whether a step that runs may arrive without success at a child."""
-    skips = parent.wait is not None and parent.wait.on_timeout is TimeoutAction.SKIP
+    waits = (parent.wait, parent.approval)
+    skips = any(wait is not None and wait.on_timeout is TimeoutAction.SKIP for wait in waits)
     return parent.allow_failure or parent.type is StepType.DECISION or skips
 
 

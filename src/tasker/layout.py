@@ -37,6 +37,7 @@ class EngineCall(StrEnum):
     JOIN = "join"
     WAIT = "wait"
     RUN_TASK = "run_task"
+    APPROVE = "approve"
 
 
 class Body(NamedTuple):

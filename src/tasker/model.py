@@ -603,6 +603,28 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSpec:
+    """The question that a step without a handler asks a person."""
+
+    form: JsonObject | None = None
+    """JSON Schema of the decision; None: `approved`, a boolean, and a `comment`."""
+
+    assignees: tuple[str, ...] = ()
+    """Who may decide: `user:NAME` and `role:NAME`, with placeholders; empty: everybody who may
+    decide approvals."""
+
+    timeout: timedelta | None = None
+    on_timeout: TimeoutAction = TimeoutAction.FAIL
+    escalate_after: timedelta | None = None
+    """Time after which `escalate_to` may decide too."""
+
+    escalate_to: tuple[str, ...] = ()
+    reject_when: str | None = None
+    """Condition over `form` under which the step fails; None: `not form.approved` for the default
+    form, else never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildTask:
     """The task that a step without a handler runs; its result is that of the step."""
 
@@ -672,6 +694,9 @@ class StepSpec:
     task: ChildTask | None = None
     """The task that it runs instead of a handler."""
 
+    approval: ApprovalSpec | None = None
+    """The question that it asks instead of running a handler."""
+
     limits: tuple[Limit, ...] | None = None
     """Limits that the step is under, two at most; None: those of its template."""
 
@@ -693,7 +718,7 @@ class StepSpec:
         """The name under which this step's handler is looked up."""
         if self.http is not None:
             return HTTP_HANDLER
-        if self.wait is not None or self.task is not None:
+        if self.wait is not None or self.task is not None or self.approval is not None:
             return ENGINE
         return self.callable or self.name
 

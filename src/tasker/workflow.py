@@ -22,6 +22,7 @@ from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import (
     DEFAULT_PRIORITY,
+    ApprovalSpec,
     AwaitedSignal,
     Batch,
     ChildTask,
@@ -519,6 +520,57 @@ class Workflow(TypedTemplate[In, Out]):
         dependencies = self._step_names(after)
         self._add_spec(
             StepSpec(name=name, description=description, dependencies=dependencies, wait=wait), None
+        )
+
+    def approval(
+        self,
+        name: str,
+        *assignees: str,
+        form: JsonObject | None = None,
+        timeout: Duration | None = None,
+        on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
+        escalate_after: Duration | None = None,
+        escalate_to: Iterable[str] = (),
+        reject_when: str | None = None,
+        description: str = "",
+        after: After = (),
+    ) -> None:
+        """Add a step that waits for the decision of a person.
+
+        Its result has the filled-in `form`, `decided_by` and `decided_at`.
+
+        Args:
+            name: The step's name.
+            assignees: Who may decide: `user:NAME` and `role:NAME`, with placeholders such as
+                `"user:{input.manager}"`; none: everybody who may decide approvals.
+            form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
+            timeout: Maximum wait; None: no limit.
+            on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
+            escalate_after: Time after which `escalate_to` may decide too.
+            escalate_to: Further assignees.
+            reject_when: Condition over `form` under which the step fails; None: `not
+                form.approved` for the default form, else never.
+            description: A description for people.
+            after: The steps that it depends on.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        approval = ApprovalSpec(
+            form=form,
+            assignees=assignees,
+            timeout=_parse_duration(timeout, "timeout"),
+            on_timeout=TimeoutAction(on_timeout),
+            escalate_after=_parse_duration(escalate_after, "escalate_after"),
+            escalate_to=tuple(escalate_to),
+            reject_when=reject_when,
+        )
+        dependencies = self._step_names(after)
+        self._add_spec(
+            StepSpec(
+                name=name, description=description, dependencies=dependencies, approval=approval
+            ),
+            None,
         )
 
     def task(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from hypothesis import strategies as st
 
 from tasker.model import (
+    ApprovalSpec,
     Backoff,
     Classification,
     Durability,
@@ -19,6 +20,7 @@ from tasker.model import (
     StepOverride,
     StepSpec,
     Template,
+    TimeoutAction,
 )
 
 FIRST = string.ascii_letters + "_"
@@ -123,6 +125,27 @@ http_calls = st.one_of(
 )
 
 
+approvals = st.sampled_from(
+    [
+        ApprovalSpec(),
+        ApprovalSpec(
+            form={"type": "object", "properties": {"ok": {"type": "boolean"}}},
+            assignees=("user:{input.boss}", "role:x"),
+            reject_when="not form.ok or input.n == 1",
+        ),
+        ApprovalSpec(
+            timeout=timedelta(hours=8),
+            on_timeout=TimeoutAction.SKIP,
+            escalate_after=timedelta(minutes=5),
+            escalate_to=("user:a",),
+        ),
+    ]
+)
+without_handler = st.one_of(
+    st.fixed_dictionaries({"http": http_calls}), st.fixed_dictionaries({"approval": approvals})
+)
+
+
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
     called = draw(st.lists(names, min_size=1, max_size=5, unique=True))
@@ -149,7 +172,7 @@ def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
     ]
     specs = [
         replace(
-            spec, callable=None, method=None, config={}, handler_version="", http=draw(http_calls)
+            spec, callable=None, method=None, config={}, handler_version="", **draw(without_handler)
         )
         if draw(st.integers(0, 3)) == 0
         else spec

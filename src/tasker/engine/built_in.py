@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tasker.engine import spawning, waiting
+from tasker.engine import approving, spawning, waiting
 from tasker.engine.engine_steps import BuiltIn, EnginePlan
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
@@ -16,6 +16,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     EngineCall.JOIN: BuiltIn(spawning.join),
     EngineCall.WAIT: BuiltIn(waiting.wait, expressions_of),
     EngineCall.RUN_TASK: BuiltIn(waiting.run_task, expressions_of),
+    EngineCall.APPROVE: BuiltIn(approving.approve, approving.expressions),
 }
 """By the step's `method`, an `EngineCall`."""
 
@@ -33,6 +34,8 @@ def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
 
 
 def _call_of(spec: StepSpec) -> str:
+    if spec.approval is not None:
+        return EngineCall.APPROVE
     if spec.wait is not None:
         return EngineCall.WAIT
     return EngineCall.RUN_TASK if spec.task is not None else spec.method or ""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from tasker.graph import find_cycle
+from tasker.model import StepSpec
 from tasker.suggest import did_you_mean
 from tasker.template.branches import check_branches
 from tasker.template.http import result_names
@@ -72,10 +73,18 @@ def _check_dependencies(
 
 
 def _check_results_used(known: dict[str, ReadStep], before: frozenset[str]) -> None:
-    """Report HTTP calls, waits and tasks that use results of steps which are not ancestors."""
+    """Report what steps without a handler read of the results of steps that are not ancestors."""
     for read in known.values():
         spec = read.spec
-        kind = "http call" if spec.http else "wait" if spec.wait else "task"
+        kind = (
+            "http call"
+            if spec.http
+            else "approval"
+            if spec.approval
+            else "wait"
+            if spec.wait
+            else "task"
+        )
         for name in (*(result_names(spec.http) if spec.http else ()), *results_used(spec)):
             if name in before:
                 continue
@@ -87,6 +96,14 @@ def _check_results_used(known: dict[str, ReadStep], before: frozenset[str]) -> N
                     f"the {kind} uses results.{name}, but {name!r} is not an ancestor;"
                     " add it to the dependencies"
                 )
+
+
+def _kind_of_work(spec: StepSpec) -> str:
+    if spec.http is not None:
+        return "http call"
+    if spec.approval is not None:
+        return "approval"
+    return "wait" if spec.wait is not None else "task"
 
 
 def _is_ancestor(name: str, read: ReadStep, known: dict[str, ReadStep]) -> bool:

@@ -28,6 +28,7 @@ from tasker.model import (
     all_steps,
 )
 from tasker.schedules.document import to_document as schedule_document
+from tasker.template.approvals import approval_document
 from tasker.template.http import http_document
 from tasker.template.waits import task_document, wait_document
 
@@ -99,6 +100,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         system_dependency=spec.dependent_system,
         http=None if spec.http is None else http_document(spec.http),
         wait=None if spec.wait is None else wait_document(spec.wait),
+        approval=None if spec.approval is None else approval_document(spec.approval),
         task=None if spec.task is None else task_document(spec.task),
         **_spawning_document(spec),
         limits=None if spec.limits is None else _limits_document(spec.limits),

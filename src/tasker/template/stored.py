@@ -31,6 +31,7 @@ from tasker.model import (
     all_steps,
 )
 from tasker.schedules.document import from_document as read_schedule
+from tasker.template.approvals import approval_from_document
 from tasker.template.http import http_from_document
 from tasker.template.waits import task_from_document, wait_from_document
 
@@ -83,6 +84,7 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         events=tuple(map(_read_event, step.get("events", ()))),
         dependent_system=step.get("system_dependency"),
         http=http_from_document(step["http"]) if "http" in step else None,
+        approval=approval_from_document(step["approval"]) if "approval" in step else None,
         wait=wait_from_document(step["wait"]) if "wait" in step else None,
         task=task_from_document(step["task"]) if "task" in step else None,
         **_read_instances(step),

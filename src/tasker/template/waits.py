@@ -5,16 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 from tasker.model import AwaitedSignal, ChildTask, Json, JsonObject, StepSpec, TimeoutAction, Wait
+from tasker.template.approvals import expressions_of_approval
 from tasker.template.expressions import TextTemplate, compile_expression, compile_text
 from tasker.template.http import has_braces
 
 
 def expressions_of(spec: StepSpec) -> Iterator[str]:
-    """Yield the expressions, and the paths of placeholders, of a wait or a task."""
+    """Yield the expressions, and the paths of placeholders, of a wait, an approval or a task."""
     if spec.wait is not None:
         if spec.wait.until is not None:
             yield spec.wait.until
         yield from (signal.key for signal in spec.wait.signals if signal.key is not None)
+    if spec.approval is not None:
+        yield from expressions_of_approval(spec.approval)
     if spec.task is not None:
         yield from (str(path) for text in texts_of(spec.task.context) for path in text.paths)
 

@@ -8,6 +8,7 @@ from tasker import limits
 from tasker.layout import item_names
 from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec, StepType, Trigger
 from tasker.template import instances, parts
+from tasker.template.approval_reading import read_approval
 from tasker.template.declared_events import read_events
 from tasker.template.http_reading import read_http
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
@@ -106,6 +107,7 @@ _STEP = Keys(
         "events",
         "http",
         "wait",
+        "approval",
         "task",
         *instances.KINDS,
         *instances.OF_INSTANCES,
@@ -268,6 +270,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         limits=fields.read("limits", read_limits),
         http=fields.read("http", read_http),
         wait=fields.read("wait", read_wait, ("input", "results", *names)),
+        approval=fields.read("approval", read_approval, ("input", "results", *names)),
         task=fields.read("task", read_task, ("input", "results", *names)),
         spawning=spawning,
         steps=tuple(step.spec for step in body),
@@ -288,8 +291,8 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
 
 
 def _require_one_kind_of_work(fields: Fields) -> None:
-    """Report a step with several of a handler, an HTTP call, a wait and a task."""
-    given = [key for key in ("http", "wait", "task", "handler") if key in fields]
+    """Report a step with several of a handler, an HTTP call, a wait, an approval and a task."""
+    given = [key for key in ("http", "wait", "approval", "task", "handler") if key in fields]
     for key in given[1:]:
         if (written := fields.get(key)) is not None:
             written.refuse(f"a step has either {key!r} or {given[0]!r}; remove one")

@@ -1,0 +1,93 @@
+"""The engine's own steps that wait for the decision of a person."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tasker.approvals import REJECT_WHEN
+from tasker.codec import dumps
+from tasker.engine.engine_steps import EngineAttempt
+from tasker.errors import InvalidInput, Misuse, PermanentError
+from tasker.handlers.approvals import Question, ask
+from tasker.handlers.durable import DurableCalls
+from tasker.model import ApprovalSpec, Outcome, StepSpec, TimeoutAction, completed, skipped
+from tasker.template.approvals import expressions_of_approval
+from tasker.template.expressions import Names, Path, compile_expression, compile_text
+
+CALL = "approval"  #: name of the durable call
+
+
+async def approve(attempt: EngineAttempt) -> Outcome:
+    """Complete a step when its approval is decided: the handler of `approval`."""
+    spec, approval = attempt.spec, attempt.spec.approval
+    if approval is None:
+        raise Misuse(f"step {spec.name!r} asks for no approval")
+    template = attempt.cached.compiled.template
+    calls = DurableCalls(attempt, spec.name, template.namespace, spec.retry.attempt_limit)
+    question = Question(
+        assignees=_assignees(attempt, approval.assignees),
+        form=approval.form,
+        timeout=approval.timeout,
+        on_timeout="continue",
+        escalate_after=approval.escalate_after,
+        escalate_to=_assignees(attempt, approval.escalate_to),
+    )
+    decision = await ask(calls, question, namespace=template.namespace, call_name=CALL)
+    if decision is None:
+        return _timed_out(attempt, approval)
+    if _is_rejected(attempt, approval, decision.form):
+        raise PermanentError(
+            f"rejected by {decision.decided_by}",
+            code="rejected",
+            details={"form": decision.form, "decided_by": decision.decided_by},
+        )
+    result = {
+        "form": decision.form,
+        "decided_by": decision.decided_by,
+        "decided_at": decision.decided_at,
+    }
+    return completed(attempt.claim, dumps(result))
+
+
+def expressions(spec: StepSpec) -> Iterable[str]:
+    """Return the expressions of an approval, without those over its form."""
+    return () if spec.approval is None else expressions_of_approval(spec.approval)
+
+
+def _timed_out(attempt: EngineAttempt, approval: ApprovalSpec) -> Outcome:
+    message = "the approval was not decided in time"
+    if approval.on_timeout is TimeoutAction.FAIL:
+        raise PermanentError(message, code="wait_timeout")
+    if approval.on_timeout is TimeoutAction.SKIP:
+        reason = {"type": "Skipped", "message": message, "code": "wait_timeout"}
+        return skipped(attempt.claim, dumps(reason))
+    return completed(attempt.claim, dumps(None))
+
+
+def _is_rejected(attempt: EngineAttempt, approval: ApprovalSpec, form: Any) -> bool:
+    condition = approval.reject_when
+    if condition is None:
+        if approval.form is not None:
+            return False
+        condition = REJECT_WHEN
+    return compile_expression(condition).is_true(_names(attempt, approval, form=form))
+
+
+def _assignees(attempt: EngineAttempt, assignees: Iterable[str]) -> list[str]:
+    """Return assignees with their placeholders filled in. Raises InvalidInput."""
+    approval = attempt.spec.approval
+    if approval is None:
+        return []
+    names = _names(attempt, approval)
+    filled = [compile_text(assignee).render_key(names) for assignee in assignees]
+    if any(len(assignee) > 300 for assignee in filled):
+        raise InvalidInput("an assignee has more than 300 characters")
+    return filled
+
+
+def _names(attempt: EngineAttempt, approval: ApprovalSpec, **others: Any) -> Names:
+    paths: Iterable[Path] = (
+        path
+        for text in expressions_of_approval(approval)
+        for path in compile_expression(text).paths
+    )
+    return attempt.names(paths, **others)

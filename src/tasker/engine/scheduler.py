@@ -42,11 +42,11 @@ class Scheduler:
     async def start_due(self) -> None:
         """Handle the ticks of all schedules that are due."""
         while due := await self._store.due_schedules(AT_ONCE):
-            handled = [await self._advance(each) for each in due]
+            handled = [await self.advance(each) for each in due]
             if not any(handled):  # other processes handle them
                 return
 
-    async def _advance(self, due: DueSchedule) -> bool:
+    async def advance(self, due: DueSchedule) -> bool:
         """Handle the ticks of a schedule; return False if another process does."""
         stored, planned = due.stored, plan(due)
         tasks, failures = await self._prepare(due, planned.starts)

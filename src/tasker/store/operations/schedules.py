@@ -72,7 +72,7 @@ class Schedules(Sessions):
                 )
                 if while_paused is not None:
                     await record_ticks(tx, before, while_paused)
-                next_at = next_tick(before.schedule, now)
+                next_at = max(next_at, next_tick(before.schedule, now))
             await tx.all("pause_schedule", id=before.id, paused=paused, next_at=next_at)
             action = "pause_schedule" if paused else "resume_schedule"
             words = ("running", "paused") if paused else ("paused", "running")

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,11 @@ async def test_a_process_may_die_at_any_boundary_while_it_handles_ticks(
         if kind == "sqlite":
             return await die(f"sqlite:{folder / 'crash.db'}", folder, at, occurrence)
         server = str(request.getfixturevalue("postgres_url"))
-        with temporary_schema(server) as url:
-            return await die(url, folder, at, occurrence)
+        with ExitStack() as stack:
+            url = await asyncio.to_thread(stack.enter_context, temporary_schema(server))
+            code = await die(url, folder, at, occurrence)
+            await asyncio.to_thread(stack.close)
+        return code
 
     async def die(url: str, folder: Path, at: Boundary | None, occurrence: int) -> int:
         first = await set_up(url)

@@ -37,6 +37,7 @@ from tasker.model import (
     OnFailure,
     Repeat,
     Retry,
+    Schedule,
     Spawning,
     StepSpec,
     StepType,
@@ -111,6 +112,7 @@ class Workflow(TypedTemplate[In, Out]):
         priority: int = DEFAULT_PRIORITY,
         limits: Iterable[Limit] = (),
         durability: Literal["full", "relaxed"] = "full",
+        schedules: Iterable[Schedule] = (),
     ) -> None:
         """Create a workflow without steps.
 
@@ -132,6 +134,7 @@ class Workflow(TypedTemplate[In, Out]):
             limits: Limits of the steps that declare none of their own, two at most.
             durability: "relaxed": settlements that end no task are not awaited to be durable
                 on PostgreSQL; see "Durability" in docs/templates.md.
+            schedules: When tasks are created, while this is the workflow's latest version.
 
         Raises:
             InvalidInput: `serves` is neither a version nor a range.
@@ -149,6 +152,7 @@ class Workflow(TypedTemplate[In, Out]):
             priority=priority,
             limits=tuple(limits),
             durability=Durability(durability),
+            schedules=tuple(schedules),
             metadata=metadata or {},
         )
         self._input: Any = None if isinstance(input, Mapping) else input

@@ -106,7 +106,7 @@ CHANGES = st.sampled_from(
 def test_ticks_are_those_of_an_oracle_that_looks_at_each_minute(
     change: tuple[str, str], minutes: set[int], hours: set[int]
 ) -> None:
-    """The first minute with a local time, or the first one beyond it if there is none."""
+    """The first minute with a local time, or the first one beyond a gap that has it."""
     name, begin = change
     zone, start = ZoneInfo(name), utc(begin)
     end = start + timedelta(hours=18)

@@ -51,7 +51,7 @@ def find_problems_of_times(schedule: Schedule) -> Iterator[tuple[str, str]]:
 
 
 def next_tick(schedule: Schedule, after: datetime) -> datetime:
-    """Return the first tick after an instant, in UTC; `NEVER` if there is none in 50 years."""
+    """Return the first tick after an instant, in UTC; `NEVER` without a tick in 50 years."""
     if schedule.every is not None:
         passed = (after - schedule.anchor) // schedule.every
         return (schedule.anchor + (passed + 1) * schedule.every).astimezone(UTC)
@@ -64,7 +64,7 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime:
 
 
 def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
-    """Return the last tick before an instant, in UTC; None if there is none in 50 years."""
+    """Return the last tick before an instant, in UTC; None without a tick in 50 years."""
     if schedule.every is not None:
         passed = -((schedule.anchor - before) // schedule.every)
         return (schedule.anchor + (passed - 1) * schedule.every).astimezone(UTC)

@@ -1,6 +1,7 @@
 """Support for tests of workflows, handlers and stores: see docs/testing.md.
 
 steps        `run_step`: one handler, without an engine
+schedules    `run_schedules`: the tasks that schedules create within some time
 workflows    `run_workflow`: a whole task, on the production engine, with a clock that skips
 plugin       the pytest fixtures `tasker_store`, `tasker_clock` and `tasker_worker`
 postgres     a PostgreSQL server that lives as long as a `with` block
@@ -12,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasker.clock import ManualClock
+    from tasker.testing.schedules import ScheduleRun, run_schedules, run_schedules_sync
     from tasker.testing.steps import StepRun, make_context, run_step
     from tasker.testing.virtual_time import VirtualTimeStore
     from tasker.testing.workflows import WorkflowRun, run_workflow, run_workflow_sync
 
 __all__ = [
     "ManualClock",
+    "ScheduleRun",
     "StepRun",
     "VirtualTimeStore",
     "WorkflowRun",
     "make_context",
+    "run_schedules",
+    "run_schedules_sync",
     "run_step",
     "run_workflow",
     "run_workflow_sync",
@@ -30,6 +35,9 @@ __all__ = [
 _HOME = {
     "ManualClock": "tasker.clock",
     "VirtualTimeStore": "tasker.testing.virtual_time",
+    "ScheduleRun": "tasker.testing.schedules",
+    "run_schedules": "tasker.testing.schedules",
+    "run_schedules_sync": "tasker.testing.schedules",
     "StepRun": "tasker.testing.steps",
     "WorkflowRun": "tasker.testing.workflows",
     "make_context": "tasker.testing.steps",

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from tasker.client.approvals import fill_form
 from tasker.clock import ManualClock
 from tasker.codec import dumps
 from tasker.model import Claimed, Json, NewEvent, Outcome, Settled, TaskId, WorkerId
+from tasker.schedules.model import DueSchedule
 from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
 from tasker.waits import NewSignal, payload_text
@@ -22,7 +23,8 @@ _AHEAD = """
            (select min(run_at) from step
             where state = 1 and queue_id / 5 * 5 in (select queue_id from worker_queue)),
            (select min(deadline) from task where state = 0),
-           (select min(wake_at) from wait)
+           (select min(wake_at) from wait),
+           (select min(look_at) from schedule where paused = 0)
 """
 _AWAITED = "select task_id, name from wait where kind = 'signal' order by task_id, no, name"
 
@@ -59,6 +61,10 @@ class VirtualTimeStore(SqliteStore):
         self.skipped = timedelta(0)  #: total time skipped
         self.still = asyncio.Event()
         """Set when the worker waits and no timer is pending."""
+        self.schedules_until: datetime | None = None
+        """Until when schedules create tasks; None: they create none."""
+        self.start_scheduled: Callable[[], Awaitable[None]] | None = None
+        """Creates the tasks of due schedules."""
 
     @property
     def clock(self) -> ManualClock:
@@ -93,6 +99,12 @@ class VirtualTimeStore(SqliteStore):
             self._room_at = self.clock.now() + timedelta(seconds=claimed.next_due)
         return claimed
 
+    async def due_schedules(self, limit: int) -> list[DueSchedule]:
+        until = self.schedules_until
+        if until is None or self.clock.now() > until:
+            return []
+        return await super().due_schedules(limit)
+
     async def wait_for_work(self, timeout: float) -> None:
         if not self._work.is_set():
             await self._skip_idle_time()
@@ -109,7 +121,8 @@ class VirtualTimeStore(SqliteStore):
         if not is_due and (await self._send_signal() or await self._decide_approval()):
             return
         room = None if self._room_at is None else self._room_at.timestamp()
-        times = (ahead.due, ahead.deadline, ahead.timeout, room)
+        tick = self._tick_before_end(ahead.tick)
+        times = (ahead.due, ahead.deadline, ahead.timeout, room, tick)
         instants = [instant for instant in times if instant is not None]
         if not instants:
             self.still.set()
@@ -122,7 +135,14 @@ class VirtualTimeStore(SqliteStore):
             await self.sweep()
         if ahead.timeout == min(instants):
             await self.end_late_waits(1000)
+        if tick == min(instants) and self.start_scheduled is not None:
+            await self.start_scheduled()
         self._work.set()
+
+    def _tick_before_end(self, tick: float | None) -> float | None:
+        """Return the time at which a schedule is due, or None if schedules create no task then."""
+        until = self.schedules_until
+        return tick if tick and until and tick <= until.timestamp() else None
 
     async def _decide_approval(self) -> bool:
         """Decide the oldest open approval, if there is one and a decision is left."""
@@ -161,3 +181,4 @@ class _NextTimes(NamedTuple):
     due: float | None
     deadline: float | None
     timeout: float | None  #: of a wait
+    tick: float | None  #: of a schedule

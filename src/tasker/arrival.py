@@ -28,6 +28,10 @@ _NEEDS_MISSED = frozenset({Trigger.ALL_FAILED, Trigger.ALL_SKIPPED, Trigger.ONE_
 """Rules by which a step does not run if all its parents succeeded."""
 
 
+_ALL_RAN = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
+"""Rules by which a step runs only if all its parents have run."""
+
+
 class Edges(NamedTuple):
     """The children that a step frees, by its outcome. A child that stands there several times is
     freed by one arrival: as many as it has parents.
@@ -104,6 +108,26 @@ def _may_miss(parent: StepSpec) -> bool:
     waits = (parent.wait, parent.approval)
     skips = any(wait is not None and wait.on_timeout is TimeoutAction.SKIP for wait in waits)
     return parent.allow_failure or parent.type is StepType.DECISION or skips
+
+
+def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
+    """Return, for each step, those that have certainly succeeded when it runs."""
+    certain: dict[int, frozenset[int]] = {}
+    for no in graph.order:
+        spec = graph.specs[no - 1]
+        known: list[frozenset[int]] = []
+        for parent in graph.waits[no]:
+            succeeded = spec.trigger is Trigger.ALL_SUCCESS
+            allowed = graph.specs[parent - 1].allow_failure
+            itself = frozenset({parent}) if succeeded and not allowed else frozenset[int]()
+            known.append(certain[parent] | itself)
+        if spec.trigger in _ALL_RAN:
+            certain[no] = frozenset[int]().union(*known)
+        elif spec.trigger in EAGER_TRIGGERS:
+            certain[no] = frozenset.intersection(*known)
+        else:
+            certain[no] = frozenset()
+    return certain
 
 
 class FirstQueue(NamedTuple):

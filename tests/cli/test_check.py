@@ -173,3 +173,59 @@ def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) ->
     assert (
         "up.ship@1.0.0 has 1 open task and is not among the templates given" in (warning["message"])
     )
+
+
+BRANCHES = """
+name: branches
+input_schema: {type: object, properties: {cents: {type: integer}}}
+steps:
+  - {name: quote, allow_failure: true}
+  - {name: route, type: decision, dependencies: [quote]}
+  - name: dear
+    dependencies: [route]
+    when: input.cents > "500" and results.quote.total > 3
+  - name: cheap
+    dependencies: [route]
+    when: input.cent > 3 and results.route.chosn == []
+  - {name: never, dependencies: [route], when: 1 > 2}
+  - {name: lone, dependencies: [quote], trigger: all_skipped}
+  - {name: end, dependencies: [dear, cheap], trigger: none_failed}
+"""
+BRANCH_HANDLERS = """
+from tasker import Decision, handler
+@handler
+def quote() -> dict[str, int]: ...
+@handler
+def route(quote: dict[str, int]) -> Decision: ...
+@handler
+def dear(quote: dict[str, int] | None, route: Decision) -> int: ...
+@handler
+def cheap(quote: dict[str, int] = {}) -> int: ...
+@handler
+def never(): ...
+@handler
+def lone(): ...
+@handler
+def end(dear: int, cheap: int | None): ...
+"""
+
+
+def test_conditions_are_checked_against_schemas_and_types(tasker: Here) -> None:
+    """With the steps that never run, and the parameters that cannot be None."""
+    tasker.project.write("branches.yaml", BRANCHES)
+    tasker.project.write("branches.py", BRANCH_HANDLERS)
+
+    checked = tasker("check", "-T", "branches.yaml", "-H", "branches.py", "--json").document
+
+    absent = "may be skipped or fail before this step runs: add '| None' to the type, or a default"
+    assert [
+        "step 'dear': when: input.cents > \"500\" compares a number with a string; only two numbers"
+        " or two strings have an order",
+        "step 'cheap': when: input has no property 'cent'; did you mean 'cents'? Allowed: cents",
+        "step 'cheap': when: results.route has no property 'chosn'; did you mean 'chosen'?"
+        " Allowed: chosen, reason, data",
+        "step 'never': it never runs: its condition is always false",
+        "step 'lone': it never runs: its trigger is all_skipped, but step 'quote' is never skipped",
+        f"step 'route': parameter 'quote': step 'quote' {absent}",
+        f"step 'end': parameter 'dear': step 'dear' {absent}",
+    ] == [problem["message"] for problem in checked["problems"]]

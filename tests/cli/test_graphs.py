@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tasker.cli.render.graphs import GraphLine, draw_lines, to_ascii, to_mermaid
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template
+from tasker.template.load import parse_template
 
 
 def _template(edges: dict[str, str]) -> Template:
@@ -84,3 +85,27 @@ def test_mermaid_gets_no_broken_labels() -> None:
     template = _template({'say "hi" <b>': "", "b": ""})
 
     assert '    s1["say #quot;hi#quot; #lt;b>"]' in to_mermaid(template).splitlines()
+
+
+def test_mermaid_dashes_the_edges_along_which_a_step_may_be_skipped() -> None:
+    template = parse_template("""
+name: t
+steps:
+  - {name: route, type: decision}
+  - {name: a, dependencies: [route]}
+  - {name: b, dependencies: [route], when: input.x == "y"}
+  - {name: c, dependencies: [a], trigger: all_done}
+  - {name: d, dependencies: [c]}
+""")
+
+    assert [
+        '    s1{"route"}',
+        '    s2["a"]',
+        '    s3["b"]',
+        '    s4["c"]',
+        '    s5["d"]',
+        "    s1 -.-> s2",
+        '    s1 -. "input.x == #quot;y#quot;" .-> s3',
+        "    s2 -. all_done .-> s4",
+        "    s4 --> s5",
+    ] == to_mermaid(template).splitlines()[4:]

@@ -2,7 +2,7 @@
 
 from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
 from tasker.handlers.binding import Plan, compile_plan
-from tasker.handlers.check import assumed_inputs, check, unused_handlers
+from tasker.handlers.check import assumed_inputs, check, result_schemas, unused_handlers
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
@@ -31,6 +31,7 @@ __all__ = [
     "compile_plan",
     "handler",
     "on_event",
+    "result_schemas",
     "run_in_subprocess",
     "unused_handlers",
 ]

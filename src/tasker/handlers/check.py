@@ -15,6 +15,7 @@ from tasker.handlers.target import Handler
 from tasker.layout import steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import closest, did_you_mean
+from tasker.template.condition_checks import may_lack
 
 
 def check(template: Template, handlers: Handlers) -> list[Problem]:
@@ -29,6 +30,18 @@ def check(template: Template, handlers: Handlers) -> list[Problem]:
     checking = _Checking(template, handlers)
     steps = steps_with_handlers(template.steps)
     return [problem for spec in steps for problem in checking.check_step(spec)]
+
+
+def result_schemas(template: Template, handlers: Handlers) -> dict[str, Any]:
+    """Return the JSON Schemas of results by step, as the return types of the handlers say."""
+    schemas = {}
+    for spec in steps_with_handlers(template.steps):
+        handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
+        if handler is not None:
+            with suppress(Misuse):  # reported by `check`
+                schema = schema_of(handler.return_annotation(spec.method), "serialization")
+                schemas[spec.name] = schema or True
+    return schemas
 
 
 def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
@@ -106,6 +119,7 @@ class _Checking:
         self._handlers = handlers
         self._graph = Graph(template)
         self._places = dict(_places(template.steps, "steps"))
+        self._may_lack = may_lack(template)
 
     def check_step(self, spec: StepSpec) -> Iterator[Problem]:
         """Return the problems of one step."""
@@ -168,8 +182,21 @@ class _Checking:
             case "config":
                 return self._check_config(spec, argument)
             case "result":
-                return self._check_result(argument)
+                return self._check_result(argument) or self._check_presence(spec, argument)
         return None
+
+    def _check_presence(self, spec: StepSpec, argument: Argument) -> str | None:
+        """Return a message if a parameter does not accept that its step has no result."""
+        step = self._graph.names[argument.key - 1]
+        if step not in self._may_lack.get(spec.name, ()) or not argument.parameter.required:
+            return None
+        wanted = schema_of(argument.parameter.annotation, "validation")
+        if find_disagreement({"type": "null"}, wanted) is None:
+            return None
+        return (
+            f"step {step!r} may be skipped or fail before this step runs: add '| None' to the type,"
+            " or a default"
+        )
 
     def _check_input(self, argument: Argument) -> str | None:
         schema = self._template.input_schema or {}

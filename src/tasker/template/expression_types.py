@@ -143,7 +143,8 @@ def _descend(
             continue
         properties = schema.get("properties")
         if isinstance(properties, Mapping) and key in properties:
-            below.append((properties[key], root))
+            part = properties[key]
+            below.append((part, part if isinstance(part, Mapping) and "$defs" in part else root))
         elif isinstance(properties, Mapping) and not _is_open(schema):
             known |= dict.fromkeys(map(str, properties))
         elif schema.get("additionalProperties") is not False:

@@ -22,10 +22,11 @@ from tasker.errors import (
     Problem,
     TooLarge,
 )
-from tasker.handlers import Handlers, assumed_inputs, unused_handlers
+from tasker.handlers import Handlers, assumed_inputs, result_schemas, unused_handlers
 from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
+from tasker.template.condition_checks import condition_problems
 from tasker.template.document import digest, to_document
 from tasker.template.load import load_templates
 
@@ -122,6 +123,11 @@ class _Findings:
         except InvalidTemplate as error:
             findings.problems += [("", problem) for problem in error.problems]
         findings.templates = [template.full_name for template in templates]
+        for template in templates:
+            schemas = {} if handlers is None else result_schemas(template, handlers)
+            findings.problems += [
+                (template.full_name, problem) for problem in condition_problems(template, schemas)
+            ]
         if handlers is not None:
             findings.loaded = LoadedSources(handlers, templates)
             findings.handlers = len(handlers)

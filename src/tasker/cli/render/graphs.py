@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tasker.graph import Graph
-from tasker.model import Template
+from tasker.model import StepType, Template, Trigger
 
 MOST_LANES = 12
 
@@ -46,13 +46,35 @@ def to_ascii(lanes: str) -> str:
 
 
 def to_mermaid(template: Template) -> str:
-    """Return a template's graph as a Mermaid diagram."""
+    """Return a template's graph as a Mermaid diagram.
+
+    Decisions are diamonds. Edges along which a step may be skipped are dashed.
+    """
     graph = Graph(template)
     numbers = range(1, len(graph.waits))
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
-    lines += [f'    s{no}["{_escape_label(graph.layout.label(no))}"]' for no in numbers]
-    lines += [f"    s{before} --> s{no}" for no in numbers for before in graph.waits[no]]
+    lines += [f"    s{no}{_shape(graph, no)}" for no in numbers]
+    lines += [
+        f"    s{before} {_arrow(graph, before, no)} s{no}"
+        for no in numbers
+        for before in graph.waits[no]
+    ]
     return "\n".join(lines)
+
+
+def _shape(graph: Graph, no: int) -> str:
+    label = f'"{_escape_label(graph.layout.label(no))}"'
+    return f"{{{label}}}" if graph.specs[no - 1].type is StepType.DECISION else f"[{label}]"
+
+
+def _arrow(graph: Graph, before: int, no: int) -> str:
+    """Return the arrow of an edge, with what decides whether the step at its end runs."""
+    spec = graph.specs[no - 1]
+    if spec.when is not None:
+        return f'-. "{_escape_label(spec.when)}" .->'
+    if spec.trigger is not Trigger.ALL_SUCCESS:
+        return f"-. {spec.trigger.value} .->"
+    return "-.->" if graph.specs[before - 1].type is StepType.DECISION else "-->"
 
 
 class _Drawing:

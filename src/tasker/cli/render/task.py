@@ -41,9 +41,11 @@ from tasker.model import (
     Step,
     StepSpec,
     StepStatus,
+    StepType,
     Task,
     TaskStatus,
     Template,
+    Trigger,
     WaitKind,
 )
 from tasker.redact import redact
@@ -303,6 +305,8 @@ def _step_details(step: Step, now: datetime) -> Text:
         return Text(f"again {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
         return Text(error_line(step.error), style=style)
+    if step.skip_reason:
+        return Text(one_line(step.skip_reason), style=style)
     if step.status is StepStatus.WAITING:
         return Text(wait_text(step, now), style=style)
     if step.status is StepStatus.IN_PROGRESS:
@@ -425,10 +429,11 @@ def render_graph(console: Console, template: Template) -> None:
         return [
             Text("" if spec.handler == spec.name else spec.handler, style="dim"),
             Text(_retry_text(spec), style="dim"),
+            Text(_condition_text(spec), style="yellow"),
             Text(after if spec.dependencies else "", style="dim"),
         ]
 
-    rows = make_table("", "step", "handler", "attempts", "")
+    rows = make_table("", "step", "handler", "attempts", "runs", "")
     rows.show_header = False
     print_table(
         console,
@@ -436,10 +441,33 @@ def render_graph(console: Console, template: Template) -> None:
             rows,
             template,
             row,
-            lambda _: Text("o" if plain else "●", style="cyan"),
+            lambda spec: Text(_node_symbol(spec, plain=plain), style="cyan"),
             plain=plain,
         ),
     )
+
+
+def _node_symbol(spec: StepSpec, *, plain: bool) -> str:
+    """Return the symbol of a step: a decision, a step that may be skipped, or any other."""
+    if spec.type is StepType.DECISION:
+        return "?" if plain else "◆"
+    if spec.when is not None or spec.trigger is not Trigger.ALL_SUCCESS:
+        return "." if plain else "○"
+    return "o" if plain else "●"
+
+
+def _condition_text(spec: StepSpec) -> str:
+    """Return what decides whether a step runs, and what its failure does."""
+    parts = []
+    if spec.type is StepType.DECISION:
+        parts.append("decision")
+    if spec.trigger is not Trigger.ALL_SUCCESS:
+        parts.append(spec.trigger.value)
+    if spec.when is not None:
+        parts.append(f"when {one_line(spec.when)}")
+    if spec.allow_failure:
+        parts.append("may fail")
+    return ", ".join(parts)
 
 
 def _retry_text(spec: StepSpec) -> str:

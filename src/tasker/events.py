@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, NewType, TypeAlias
 from urllib.parse import urlsplit
 
+from tasker import limits
 from tasker.errors import InvalidInput
 from tasker.model import NAMESPACE, NAMESPACE_RULE, AttemptOutcome, TaskId
 
@@ -22,9 +23,6 @@ DeliveryId = NewType("DeliveryId", int)
 ALL_NAMESPACES = "*"  #: namespace of a subscription to the events of all namespaces
 DEFAULT_NAMESPACE = "default"
 INCLUDABLE = ("context", "result")  #: what webhooks may get besides the event
-LONGEST_URL = 2_000
-MOST_PATTERNS = 20  #: of one subscription
-MOST_WEBHOOKS = 100  #: of one namespace
 SECRET_PREFIX = "whsec_"  # noqa: S105
 """Beginning of the key of a webhook's signatures."""
 
@@ -269,9 +267,10 @@ Patterns: TypeAlias = str | Collection[str]
 def parse_patterns(given: Patterns) -> tuple[str, ...]:
     """Return the patterns of a subscription. Raises InvalidInput."""
     patterns = tuple(dict.fromkeys([given] if isinstance(given, str) else given))
-    if not 1 <= len(patterns) <= MOST_PATTERNS:
+    if not 1 <= len(patterns) <= limits.EVENT_PATTERNS:
         raise InvalidInput(
-            f"a subscription has 1 to {MOST_PATTERNS} names of events, found {len(patterns)}",
+            f"a subscription has 1 to {limits.EVENT_PATTERNS} names of events,"
+            f" found {len(patterns)}",
             path="$.events",
         )
     for pattern in patterns:
@@ -318,11 +317,11 @@ def parse_url(url: str) -> str:
         is_valid = is_valid and parts.port != 0 and parts.username is None and not parts.fragment
     except ValueError:
         is_valid = False
-    if not is_valid or len(url) > LONGEST_URL or not _URL.fullmatch(url):
+    if not is_valid or len(url) > limits.WEBHOOK_URL_CHARACTERS or not _URL.fullmatch(url):
         raise InvalidInput(
             f"{url[:100]!r} is not the URL of a webhook: write one such as"
             " https://example.com/tasker, without credentials and fragment,"
-            f" at most {LONGEST_URL:,} characters",
+            f" at most {limits.WEBHOOK_URL_CHARACTERS:,} characters",
             path="$.url",
         )
     return url

@@ -33,3 +33,7 @@ EAGER_PARENTS = 100  #: of a step that may run before all of them have ended
 EVENTS = 20  #: events that one step publishes
 EVENT_NAME_CHARACTERS = 128  #: of the name of an event
 EVENT_BYTES = 64 << 10  #: of the payload of one event
+EVENT_PATTERNS = 20  #: names of events of one subscription
+WEBHOOKS = 100  #: of one namespace
+WEBHOOK_URL_CHARACTERS = 2_000  #: of the URL of a webhook
+WEBHOOK_BYTES = 1 << 20  #: of one request; context and result are left out beyond

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 from tests.crash.fleet import CHAIN, DIAMOND, PARENT
-from tests.crash.worker import SETTINGS, handlers
+from tests.crash.worker import SETTINGS, handlers, subscriber
 
 from tasker import Client, LocalClient, TaskRequest, Worker, open_store
 from tasker.model import Task
@@ -112,7 +112,8 @@ async def main(url: str, effects: Path) -> None:
     async with open_store(url, upgrade=True) as store:
         client = LocalClient(store)
         tasks = await create(client)
-        worker = Worker(store, [handlers(effects)], namespaces="*", settings=SETTINGS)
+        sources = [handlers(effects), subscriber(effects)]
+        worker = Worker(store, sources, namespaces="*", settings=SETTINGS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         print("ready", flush=True)
         running = asyncio.create_task(worker.run())

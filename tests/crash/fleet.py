@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.waiting import eventually
 
 from tasker import LocalClient, Retry, TaskRequest, TaskStatus, Template
-from tasker.model import AttemptOutcome, StepSpec, StepStatus, Task
+from tasker.events import EventFilter
+from tasker.model import Attempt, AttemptOutcome, EventSpec, StepSpec, StepStatus, Task
 from tasker.store.postgres.store import PostgresStore
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.contradictions import contradictions
@@ -24,8 +25,12 @@ WORKERS = 3
 PATIENT = Retry(max_attempts=1000)
 
 
-def step(name: str, handler: str, *after: str) -> StepSpec:
-    return StepSpec(name=name, callable=handler, dependencies=after, retry=PATIENT)
+def step(name: str, handler: str, *after: str, events: tuple[EventSpec, ...] = ()) -> StepSpec:
+    return StepSpec(name=name, callable=handler, dependencies=after, retry=PATIENT, events=events)
+
+
+#: published by the steps of the diamond for each attempt that ended
+ENDED = (EventSpec("attempt.ended", "always", {"ok": "error == null"}),)
 
 
 DIAMOND = Template(
@@ -33,10 +38,10 @@ DIAMOND = Template(
     name="diamond",
     version="1.0.0",
     steps=(
-        step("top", "quick"),
-        step("left", "blocking", "top"),
-        step("right", "failing_first", "top"),
-        step("bottom", "quick", "left", "right"),
+        step("top", "quick", events=ENDED),
+        step("left", "blocking", "top", events=ENDED),
+        step("right", "failing_first", "top", events=ENDED),
+        step("bottom", "quick", "left", "right", events=ENDED),
     ),
 )
 FAN = Template(
@@ -134,6 +139,21 @@ def count(effects: Path) -> Counter[tuple[str, str, int]]:
     return Counter((task, step, int(attempt)) for task, step, attempt in lines)
 
 
+async def prove_events(store: Store, task: Task, history: Sequence[Attempt]) -> None:
+    """Hold the outbox against the history: one event for each outcome that declares it."""
+    declaring = task.name == DIAMOND.name
+    outcomes = [
+        (row.step, row.attempt, row.outcome)
+        for row in history
+        if declaring and row.outcome is not AttemptOutcome.RELEASED
+    ]
+    events = await store.list_events(EventFilter(task_id=task.id), limit=1000)
+    published = [(event.step, event.attempt, event.outcome) for event in events]
+    assert sorted(outcomes) == sorted(published)
+    for event in events:
+        assert {"ok": event.outcome is AttemptOutcome.COMPLETE} == event.payload
+
+
 async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
     """Hold what the store says against itself, and against what the handlers did."""
     done = count(effects)
@@ -147,6 +167,7 @@ async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
         assert sorted(step.name for step in steps) == sorted(row.step for row in completed)
         numbers = Counter((row.step, row.attempt) for row in history)
         assert {1} == set(numbers.values()), "an attempt was used twice"
+        await prove_events(store, task, history)
         for step in steps:
             assert (task.id, step.name, step.attempts) in done
             ended = [row.attempt for row in history if row.step == step.name]

@@ -13,15 +13,20 @@ from pathlib import Path
 import pytest
 from tests.crash.boundaries import Boundary, create
 from tests.crash.fleet import prove
-from tests.crash.worker import SETTINGS, handlers
+from tests.crash.worker import SETTINGS, events_file, handlers, subscriber
+from tests.waiting import eventually
 
 from tasker import LocalClient, Worker, open_store
+from tasker.events import EventFilter
+from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_schema
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
-DEATHS = None if os.environ.get("ALL") else 20  #: of a run, on each store
+DEATHS = (
+    None if os.environ.get("ALL") else int(os.environ.get("EVD", "20"))
+)  #: of a run, on each store
 AT_ONCE = 4  #: processes that die beside each other
 WITHIN = 120.0  #: seconds until a process is dead, or until its tasks are done
 
@@ -63,12 +68,35 @@ async def survive(url: str, folder: Path) -> None:
         client = LocalClient(store)
         tasks = await create(client)
         async with (
-            Worker(store, [handlers(effects)], namespaces="*", settings=SETTINGS),
+            Worker(
+                store,
+                [handlers(effects), subscriber(effects)],
+                namespaces="*",
+                settings=SETTINGS,
+            ),
             asyncio.timeout(WITHIN),
         ):
             for task in tasks:
                 await client.wait(task.id)
+            await eventually(lambda: all_received(store, effects), within=WITHIN)
         await prove(store, await client.tasks(limit=100), effects)
+
+
+async def all_received(store: Store, effects: Path) -> bool:
+    """Return whether a subscriber has received every event, none of a task before an earlier one.
+
+    A process that was killed may have taken deliveries along until their lease ends.
+    """
+    events = await store.list_events(EventFilter(), limit=1000)
+    received = events_file(effects).read_text().splitlines()
+    if await store.deliveries("crash", "record", limit=1) or len(set(received)) < len(events):
+        return False
+    assert {event.id for event in events} == set(received)
+    for task_id in {event.task_id for event in events}:
+        expected = [event.id for event in reversed(events) if event.task_id == task_id]
+        first = dict.fromkeys(each for each in received if each in expected)
+        assert expected == list(first)
+    return True
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

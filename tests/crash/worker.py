@@ -13,9 +13,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tasker import AsyncContext, Context, RetryableError, Worker, WorkerSettings, open_store
+from tasker import (
+    AsyncContext,
+    Context,
+    Event,
+    RetryableError,
+    Worker,
+    WorkerSettings,
+    on_event,
+    open_store,
+)
 
-SETTINGS = WorkerSettings(slots=8, lease=timedelta(seconds=1), poll=timedelta(seconds=0.2))
+SETTINGS = WorkerSettings(
+    slots=8,
+    lease=timedelta(seconds=1),
+    poll=timedelta(seconds=0.2),
+    subscriber_timeout=timedelta(seconds=1),
+)
 
 
 def effects(file: Path) -> Callable[[Context], None]:
@@ -67,6 +81,22 @@ def handlers(file: Path) -> dict[str, Callable[..., Any]]:
         "saving": saving,
         "asking": asking,
     }
+
+
+def subscriber(file: Path) -> Callable[[Event], None]:
+    """Return a subscriber that appends the id of each event to a file beside the effects."""
+    descriptor = os.open(events_file(file), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    @on_event("*", namespace="crash")
+    def record(event: Event) -> None:
+        os.write(descriptor, f"{event.id}\n".encode())
+
+    return record
+
+
+def events_file(file: Path) -> Path:
+    """Return the file of received events beside that of effects."""
+    return file.with_name(f"{file.name}-events")
 
 
 async def main(url: str, file: Path) -> None:

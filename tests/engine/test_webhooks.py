@@ -17,8 +17,8 @@ from tests.engine.factories import SOON, step, template
 from tests.http_service import Reply, Sent, serving
 from tests.waiting import eventually
 
-from tasker import EventSpec, Webhook, Worker, WorkerSettings
-from tasker.engine.webhook_sender import MOST_BYTES, event_body
+from tasker import EventSpec, Webhook, Worker, WorkerSettings, limits
+from tasker.engine.webhook_sender import event_body
 from tasker.events import Delivery, DeliveryStatus, Event, EventFilter
 from tasker.store.protocol import Store
 
@@ -105,7 +105,7 @@ async def test_context_and_result_are_sent_if_included(memory: Store) -> None:
 
 
 async def test_a_body_that_is_too_large_has_neither_context_nor_result(event: Event) -> None:
-    large = replace(event, context={"text": "x" * MOST_BYTES})
+    large = replace(event, context={"text": "x" * limits.WEBHOOK_BYTES})
 
     body = json.loads(event_body(large, ("context", "result")))
 

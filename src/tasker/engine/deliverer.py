@@ -49,7 +49,7 @@ MOST_OF_ONE = 4  #: deliveries of one subscription that one claim takes
 WINDOW = timedelta(
     seconds=10
 )  #: events of this age are read again, as they may appear out of order
-_SLACK = timedelta(seconds=30)  #: after the time limit, until others may deliver the event
+_SLACK = timedelta(seconds=10)  #: after the time limit, until others may deliver the event
 _FIRST_DELAY = 1.0  #: seconds before a subscriber is called again
 _FIRST_DELAY_OF_WEBHOOK = 10.0
 
@@ -174,7 +174,7 @@ class Deliverer:
         if not targets or len(self._running) >= MOST:
             return False
         distributed = await self._store.distribute_events()
-        limit = timedelta(seconds=WEBHOOK_TIMEOUT)
+        limit = timedelta(seconds=WEBHOOK_TIMEOUT if self._webhooks else 0)
         lease = max(self._settings.subscriber_timeout, limit) + _SLACK
         claimed = await self._store.claim_deliveries(list(targets), MOST_OF_ONE, lease=lease)
         for pending in claimed:

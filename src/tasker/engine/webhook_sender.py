@@ -14,13 +14,12 @@ from dataclasses import asdict
 import httpx
 
 import tasker
-from tasker import codec
+from tasker import codec, limits
 from tasker.engine.checked_transport import CheckedTransport, Network
 from tasker.errors import PermanentError
 from tasker.events import WEBHOOK_TIMEOUT, DeliveryResponse, Endpoint, Event, secret_key
 from tasker.model import Json
 
-MOST_BYTES = 1 << 20  #: of a request's body
 _MOST_RETRY_AFTER = 3_600.0  #: seconds that an endpoint may ask for
 _OPTIONAL = frozenset({"context", "result"})
 
@@ -77,7 +76,7 @@ def event_body(event: Event, include: Iterable[str] = _OPTIONAL) -> bytes:
     """
     left_out = _OPTIONAL - set(include)
     body = codec.dumps(_document(event, left_out), what="the event", limit=1 << 30).encode()
-    if len(body) > MOST_BYTES:
+    if len(body) > limits.WEBHOOK_BYTES:
         body = codec.dumps(_document(event, _OPTIONAL), what="the event").encode()
     return body
 

@@ -6,6 +6,7 @@ from fastapi import Depends, Path, Query
 from pydantic import Field, StringConstraints
 from starlette.requests import Request
 
+from tasker import limits
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, Uuid
@@ -22,8 +23,6 @@ from tasker.api.views.events import (
 )
 from tasker.client.webhooks import WebhookClient
 from tasker.events import (
-    LONGEST_URL,
-    MOST_PATTERNS,
     DeliveryStatus,
     EventFilter,
     EventNo,
@@ -35,8 +34,8 @@ events = Routes("events", "/v1/events")
 routes = Routes("webhooks", "/v1/webhooks")
 
 Pattern = Annotated[str, StringConstraints(max_length=130)]
-Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=MOST_PATTERNS)]
-Url = Annotated[str, StringConstraints(max_length=LONGEST_URL)]
+Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=limits.EVENT_PATTERNS)]
+Url = Annotated[str, StringConstraints(max_length=limits.WEBHOOK_URL_CHARACTERS)]
 Include = Annotated[list[Literal["context", "result"]], Field(max_length=2)]
 Cursor = Annotated[int | None, Query(ge=1, lt=1 << 62)]
 Limit = Annotated[int, Query(ge=1, le=1000)]

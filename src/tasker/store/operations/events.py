@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tasker import codec
+from tasker import codec, limits
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, Misuse, NotFound, WebhookExists
 from tasker.events import (
-    MOST_WEBHOOKS,
     Delivery,
     DeliveryAttempt,
     DeliveryId,
@@ -229,9 +228,9 @@ class Events(Sessions):
     async def add_webhook(self, new: NewWebhook, act: AuditNote) -> Webhook:
         async def add(tx: Session) -> Webhook:
             (count,) = await tx.all("count_webhooks", namespace=new.namespace)
-            if count["webhooks"] >= MOST_WEBHOOKS:
+            if count["webhooks"] >= limits.WEBHOOKS:
                 raise InvalidInput(
-                    f"namespace {new.namespace!r} has {MOST_WEBHOOKS} webhooks, the most allowed"
+                    f"namespace {new.namespace!r} has {limits.WEBHOOKS} webhooks, the most allowed"
                 )
             row = await tx.one(
                 "add_webhook",

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tasker import Template
-from tasker.model import StepSpec
+from tasker.graph import Graph
+from tasker.model import Collect, Map, StepSpec
 
 NAMESPACE = "bench"
 RESULT = {"data": "x" * 89}  #: 100 bytes as JSON
@@ -24,7 +25,13 @@ async def wake(at: float) -> None:
     wake_delays.append(time.monotonic() - at)
 
 
-HANDLERS = {"work": work, "wake": wake}
+async def numbers() -> list[int]:
+    """Return the elements of the map."""
+    return list(range(MAPPED))
+
+
+MAPPED = 10_000  #: instances of the map
+HANDLERS = {"work": work, "wake": wake, "numbers": numbers}
 
 
 class Workload(NamedTuple):
@@ -35,11 +42,13 @@ class Workload(NamedTuple):
     template: Template
     tasks: int
     quick: int  #: tasks of a short run
+    instances: int = 0  #: steps that one task makes at run time
 
     @property
     def steps(self) -> int:
         """The number of steps of one task."""
-        return len(self.template.steps)
+        graph = Graph(self.template)
+        return len(graph.specs) - len(graph.layout.scopes) + self.instances
 
 
 def _workload(
@@ -56,6 +65,22 @@ def _workload(
 
 def _fan(width: int) -> list[Sequence[int]]:
     return [(), *([(1,)] * width), range(2, width + 2)]
+
+
+def _map() -> Workload:
+    """Return a list, one instance for each of its elements, and their join."""
+    steps = (
+        StepSpec(name="numbers", callable="numbers"),
+        StepSpec(
+            name="each",
+            callable="work",
+            dependencies=("numbers",),
+            spawning=Map(over="results.numbers"),
+            collect=Collect.NONE,
+        ),
+    )
+    template = Template(namespace=NAMESPACE, name="map", version="1.0.0", steps=steps)
+    return Workload("map", f"one map of {MAPPED:,}", template, 1, 1, MAPPED)
 
 
 def _lattice(side: int) -> list[Sequence[int]]:
@@ -82,6 +107,7 @@ _MAKERS: Sequence[Callable[[], Workload]] = (
     lambda: _workload("fan50", "fan-out 1-50-1", _fan(50), tasks=2_000, quick=600),
     lambda: _workload("fan1000", "fan-out 1-1000-1", _fan(1_000), tasks=80, quick=25),
     lambda: _workload("fan9998", "one task, 1-9998-1", _fan(9_998), tasks=1, quick=1),
+    _map,
     lambda: _workload("lattice", "one task, 100 layers of 100", _lattice(100), tasks=1, quick=1),
 )
 THROUGHPUT = {workload.name: workload for workload in (make() for make in _MAKERS)}

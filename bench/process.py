@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, cast
 
 from bench.counters import Count, Counters
 from bench.proc import cpu_of_family, memory
-from bench.workloads import CHAIN, HANDLERS, WAKE, wake_delays
+from bench.workloads import CHAIN, HANDLERS, NAMESPACE, WAKE, wake_delays
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
 from tasker.model import Claimed, Outcome, Settled, Template, WorkerId
 from tasker.store.open import open_store
@@ -57,10 +57,14 @@ async def _working(
     async with open_store(order["url"]) as store:
         counting = CountingStore(store, count)
         counting.gate.set()
-        called = {spec.handler for template in templates for spec in template.steps}
+        called = {spec.handler for template in templates for spec in template.steps} | {"numbers"}
         handlers = {name: HANDLERS[name] for name in HANDLERS if name in called}
         worker = Worker(
-            cast(Store, counting), handlers=[handlers], templates=templates, settings=settings
+            cast(Store, counting),
+            handlers=[handlers],
+            templates=templates,
+            namespaces=[NAMESPACE],
+            settings=settings,
         )
         async with worker:
             for _ in range(20):

@@ -39,6 +39,11 @@ test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 under two
 test-crash: $(READY) ## Kill workers and databases while they work, about 2 minutes; ALL=1 at every statement
 	$(BIN)/pytest --numprocesses auto --dist load tests/crash $(ARGS)
 
+test-ui: $(READY) ui/node_modules/.ready ## Test the web UI in Chromium, about 4 minutes; needs Node 20 and Debian's chromium
+	cd ui && npm run --silent check && npm run --silent test
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/browser $(ARGS)
+
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)
 
@@ -76,6 +81,8 @@ lock: $(UV) ## Solve the dependencies into requirements*.lock; UPGRADE=1 takes t
 	  --output-file requirements.lock
 	$(COMPILE) pyproject.toml $(addprefix --extra ,$(IMAGE_EXTRAS)) --upgrade \
 	  --constraints requirements.lock --output-file requirements.image.lock
+	$(COMPILE) --group browser --upgrade --constraints requirements.lock \
+	  --output-file requirements.browser.lock
 	$(COMPILE) --group build --upgrade --constraints requirements.lock \
 	  --output-file requirements.build.lock
 

@@ -1293,6 +1293,24 @@ class Task(TaskSummary):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentStep:
+    """The step that says most about a task: one that failed for good, else one that waits for a
+    retry, runs, is parked, or is ready."""
+
+    step: str
+    status: StepStatus
+    attempts: int
+    run_at: datetime | None
+    """When its next attempt is due."""
+
+    type: str | None
+    """Name of the class of its last error."""
+
+    code: str | None
+    """Of its last error; set by the handler."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
     """The seconds of a step or a task by phase."""
 

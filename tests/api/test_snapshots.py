@@ -103,3 +103,15 @@ async def test_why_is_said_of_a_task_and_of_a_step(one: ApiClient) -> None:
     assert ("no_worker", "look_up") == (ready["code"], ready["step"])
     assert "close waits for pay and tell." == waits["text"]
     await one.read(f"/v1/tasks/{task['id']}/why", 404, params={"step": "none"})
+
+
+async def test_a_list_says_on_request_which_step_matters(one: ApiClient) -> None:
+    """One statement for all tasks of the page."""
+    task = await one.create()
+
+    (with_step,) = (await one.read("/v1/tasks", params={"current": "true"}))["tasks"]
+    (without,) = (await one.read("/v1/tasks"))["tasks"]
+
+    assert ("look_up", "enqueued") == (with_step["current"]["step"], with_step["current"]["status"])
+    assert None is without["current"]
+    assert task["id"] == without["id"]

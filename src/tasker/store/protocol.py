@@ -51,6 +51,7 @@ from tasker.model import (
     Claim,
     Claimed,
     Created,
+    CurrentStep,
     ExpiredAttempt,
     Instance,
     JsonText,
@@ -533,6 +534,10 @@ class TaskStore(Protocol):
 
         Raises: NotFound (`after` or the filter's parent is not an id).
         """
+        ...
+
+    async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
+        """Return of each task the step that says most about it; ended ones may have none."""
         ...
 
     async def list_steps(

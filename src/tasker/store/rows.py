@@ -16,6 +16,7 @@ from tasker.model import (
     Attempt,
     AuditEntry,
     Code,
+    CurrentStep,
     Failure,
     Pause,
     PauseKind,
@@ -314,6 +315,20 @@ class Reader(NamedTuple):
             expires_at=self._instant_or_none(row["expires_at"]),
             revoked_at=self._instant_or_none(row["revoked_at"]),
             last_used_at=self._instant_or_none(row["last_used_at"]),
+        )
+
+    def current_step(self, row: Row) -> CurrentStep:
+        error = _loads_or_none(row["error"]) or {}
+        status = STEP_STATUSES[row["state"]]
+        if status is StepStatus.ENQUEUED and error:
+            status = StepStatus.WAITING_FOR_RETRY
+        return CurrentStep(
+            step=row["name"],
+            status=status,
+            attempts=row["attempt"],
+            run_at=self._instant_or_none(row["run_at"]),
+            type=error.get("type"),
+            code=error.get("code"),
         )
 
     def failed_step(self, row: Row) -> FailedStep:

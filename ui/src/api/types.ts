@@ -43,7 +43,17 @@ export interface Failure {
   code: string | null
 }
 
+export interface CurrentStep {
+  step: string
+  status: string
+  attempts: number
+  run_at: string | null
+  type: string | null
+  code: string | null
+}
+
 export interface TaskView {
+  current: CurrentStep | null
   id: string
   namespace: string
   name: string

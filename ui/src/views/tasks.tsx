@@ -10,7 +10,7 @@ import { href, navigate, route, setQuery, withQuery } from "../router.ts"
 import { apiQuery, command, FILTERS, STATUSES } from "../state/filters.ts"
 import { useKeys } from "../state/keys.ts"
 import { useResource } from "../state/resource.ts"
-import { duration, tick } from "../state/time.ts"
+import { countdown, duration, tick } from "../state/time.ts"
 import { TASK_LOOKS, taskLook } from "../status.ts"
 
 const PAGE = 100
@@ -21,7 +21,7 @@ export function Tasks() {
   const key = query.toString()
   const [older, setOlder] = useState<{ key: string; tasks: TaskView[]; cursor: string | null }>({ key, tasks: [], cursor: null })
   const load = (cursor: string | null, signal?: AbortSignal) =>
-    get<TaskList>(`/v1/tasks${queryOf({ ...apiQuery(query, now()), limit: PAGE, cursor })}`, signal)
+    get<TaskList>(`/v1/tasks${queryOf({ ...apiQuery(query, now()), limit: PAGE, cursor, current: "true" })}`, signal)
   const list = useResource(`tasks ${key}`, (signal) => load(null, signal), EVERY)
   const pages = older.key === key ? older : { key, tasks: [], cursor: null }
   const [held, setHeld] = useState<{ key: string; tasks: TaskView[] } | null>(null)
@@ -224,9 +224,23 @@ function Took(props: { task: TaskView }) {
 
 function Happens(props: { task: TaskView }) {
   const { task } = props
-  if (task.title) return <>{task.title}</>
+  const { current } = task
   const pause = task.pauses[0]
   if (pause && !task.ended_at) return <span class="c-park">paused by {pause.paused_by}</span>
-  if (task.execution_status === "no_worker") return <span class="c-retry">no worker serves its next step</span>
-  return null
+  if (!current || (task.ended_at && task.status !== "error")) return task.title ? <>{task.title}</> : null
+  tick.value
+  const left = current.run_at ? Date.parse(current.run_at) - now() : 0
+  switch (current.status) {
+    case "error":
+      return <><span class="c-err">{current.code ?? current.type ?? "failed"}</span> at {current.step}</>
+    case "waiting_for_retry":
+      return <>{current.step}, attempt {current.attempts + 1} {left > 0 ? `in ${countdown(left)}` : "is due"}</>
+    case "waiting":
+      return <>{current.step} is parked</>
+    case "enqueued":
+      if (task.execution_status === "no_worker") return <span class="c-retry">no worker serves {current.step}</span>
+      return left > 0 ? <>{current.step} starts in {countdown(left)}</> : <>{current.step} is ready</>
+    default:
+      return <>{current.step} runs</>
+  }
 }

@@ -35,7 +35,16 @@ from tasker.api.views.tasks import (
 )
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
-from tasker.model import Attempt, AuditEntry, Step, Task, TaskFilter, TaskId, TaskStatus
+from tasker.model import (
+    Attempt,
+    AuditEntry,
+    CurrentStep,
+    Step,
+    Task,
+    TaskFilter,
+    TaskId,
+    TaskStatus,
+)
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import (
     TASKS_CANCEL,
@@ -106,6 +115,8 @@ class TaskQuery(TaskCriteria):
     """`next_cursor` of the previous page."""
     limit: int = Field(25, ge=1, le=100)
     """Most tasks of a page."""
+    current: bool = False
+    """Whether each task comes with its `current` step."""
 
     @field_validator("attribute")
     @classmethod
@@ -234,14 +245,18 @@ async def list_tasks(
         after=TaskId(query.cursor) if query.cursor else None,
         limit=query.limit + 1,
     )
-    return JsonResponse(page_of(tasks, query.limit))
+    shown = [task.id for task in tasks[: query.limit]]
+    current = await api.store.current_steps(shown) if query.current else {}
+    return JsonResponse(page_of(tasks, query.limit, current))
 
 
-def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
+def page_of(
+    tasks: Sequence[Task], limit: int, current: Mapping[TaskId, CurrentStep] | None = None
+) -> TaskList:
     """Return a page of at most `limit` tasks from a list of up to `limit + 1`."""
     shown, more = tasks[:limit], len(tasks) > limit
     return {
-        "tasks": [task_view(task) for task in shown],
+        "tasks": [task_view(task, current=(current or {}).get(task.id)) for task in shown],
         "pagination": {
             "next_cursor": shown[-1].id if more else None,
             "has_next": more,

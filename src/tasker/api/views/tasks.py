@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import convert, documented
 from tasker.derive import Derived, derive
-from tasker.model import Step, StepOverview, StepSummary, Task, TaskSummary, Times
+from tasker.model import CurrentStep, Step, StepOverview, StepSummary, Task, TaskSummary, Times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,9 @@ class TaskView(Derived, Task):
 
     steps: Sequence[StepOverview]
     """Its steps in the template's order; empty in lists and in answers to a creation."""
+
+    current: CurrentStep | None
+    """The step that says most about it, in lists that ask for it (`current=true`)."""
 
 
 @documented
@@ -77,10 +80,17 @@ class SummaryView(TypedDict):
     steps: list[SummaryStep]
 
 
-def task_view(task: Task, steps: Iterable[Step] = (), times: Times | None = None) -> TaskView:
+def task_view(
+    task: Task,
+    steps: Iterable[Step] = (),
+    times: Times | None = None,
+    current: CurrentStep | None = None,
+) -> TaskView:
     """Return a task in full, with its steps if they are given."""
     overviews = [convert(step, StepOverview) for step in steps]
-    return convert(task, TaskView, **vars(derive(task)), steps=overviews, times=times)
+    return convert(
+        task, TaskView, **vars(derive(task)), steps=overviews, times=times, current=current
+    )
 
 
 def task_summary_view(task: Task) -> TaskSummaryView:

@@ -9,6 +9,7 @@ from tasker.model import (
     NO_QUEUE,
     Attempt,
     AuditEntry,
+    CurrentStep,
     QueueId,
     Step,
     Task,
@@ -76,6 +77,13 @@ class Tasks(Sessions):
             return [tx.read.task(row) for row in rows]
 
         return await self._read(find)
+
+    async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
+        async def find(tx: Session) -> dict[TaskId, CurrentStep]:
+            rows = await tx.all("current_steps", ids=list(ids))
+            return {TaskId(row["task_id"]): tx.read.current_step(row) for row in rows}
+
+        return await self._read(find) if ids else {}
 
     async def list_steps(
         self, task_id: TaskId, *, after: int = 0, limit: int | None = None

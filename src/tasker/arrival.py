@@ -17,6 +17,7 @@ from tasker.model import (
     ENGINE,
     FAILURE_TRIGGERS,
     TASK_NODE,
+    Map,
     StepSpec,
     StepType,
     Template,
@@ -141,18 +142,27 @@ class FirstQueue(NamedTuple):
 ENGINE_QUEUE = FirstQueue(ENGINE)
 
 
-def first_queue(template: Template, spec: StepSpec) -> FirstQueue:
+def first_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
     """Return the queue in which a step begins: that of the engine if it may not run at all."""
+    spec = graph.specs[no - 1]
     if spec.when is not None or spec.trigger in _NEEDS_MISSED:
         return ENGINE_QUEUE
-    return own_queue(template, spec)
+    return own_queue(template, graph, no)
 
 
-def own_queue(template: Template, spec: StepSpec) -> FirstQueue:
+def own_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
     """Return the queue of a step's handler."""
+    spec = graph.specs[no - 1]
     if spec.handler == ENGINE:
         return ENGINE_QUEUE
-    return FirstQueue(spec.handler, str(spec.requirement), bool(template.limits_of(spec)))
+    gated = bool(template.limits_of(spec)) or max_concurrency(graph, no) is not None
+    return FirstQueue(spec.handler, str(spec.requirement), gated)
+
+
+def max_concurrency(graph: Graph, no: int) -> int | None:
+    """Return the maximum number of steps in progress of the map whose body a step is part of."""
+    body = graph.layout.bodies.get(graph.layout.scope(no))
+    return body.spawning.max_concurrency if body and isinstance(body.spawning, Map) else None
 
 
 # --------------------------------------------------------------------------- rules

@@ -123,7 +123,7 @@ class Layout:
             self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
 
     def _append(self, specs: list[StepSpec], spec: StepSpec, scope: int, path: str) -> int:
-        specs.append(replace(spec, limits=()) if scope and spec.limits != () else spec)
+        specs.append(spec)
         no = len(specs)
         if scope:
             owner = self.bodies[scope].spec.name

@@ -333,6 +333,19 @@ class LimitKey(NamedTuple):
     def __str__(self) -> str:
         return self.key
 
+    @classmethod
+    def of_map(cls, task_id: TaskId, node: int) -> "LimitKey":
+        """Return the key of the limit of one map of a task; users cannot name it."""
+        return cls("", f"map:{task_id}:{node}")
+
+    @property
+    def task_id(self) -> TaskId | None:
+        """The task of a map's limit; None for other limits."""
+        prefix, _, rest = self.key.partition(":")
+        if self.namespace or prefix != "map":
+            return None
+        return TaskId(rest.partition(":")[0])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitValues:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasker import (
+    AsyncContext,
     InvalidInput,
     Limit,
     Retry,
@@ -187,3 +188,38 @@ steps: [{name: call, when: input.runs, limits: [{key: one, concurrency: 1}]}]
 
     assert ["called", None, "called", "called"] == [task.result for task in ended]
     assert {"one": 1} == gauge.most
+
+
+async def test_the_instances_of_a_map_keep_to_its_limits(url: str) -> None:
+    """To the `max_concurrency` of the map, and to the limits of its steps."""
+    gauge = Gauge()
+    template = parse_template("""
+name: mapped
+namespace: n
+limits: [{key: all, concurrency: 5}]
+steps:
+  - name: lines
+    map: {over: input.lines, as: line, max_concurrency: 2}
+    handler: call
+""")
+
+    async def call(context: AsyncContext) -> str:
+        gauge.begin(context.task_id)
+        gauge.begin("all")
+        await asyncio.sleep(0.005)
+        gauge.end("all")
+        gauge.end(context.task_id)
+        return "called"
+
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [{"call": call}], templates=[template]) as worker,
+    ):
+        tasks = await worker.client.create_tasks(
+            [TaskRequest(template="n.mapped", context={"lines": [*range(8)]}) for _ in range(4)]
+        )
+        ended = [await worker.client.wait(task.id, timeout=SOON) for task in tasks]
+
+    assert [["called"] * 8] * 4 == [task.result for task in ended]
+    assert 5 == gauge.most.pop("all")
+    assert {str(task.id): 2 for task in tasks} == gauge.most

@@ -349,7 +349,7 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
             title, attributes = title_of(template, inputs), attributes_of(template, inputs)
         limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = {}
         if loaded.limits:
-            limits = limits_of_steps(loaded.limits, template.namespace, codec.loads(text))
+            limits = limits_of_steps(loaded.limits, template.namespace, codec.loads(text), task_id)
         origin = self._origin
         parent_id = origin.task_id if origin else None
         if request.parent_id:

@@ -27,6 +27,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Store, WorkerStore
 from tasker.suggest import did_you_mean
+from tasker.template.step_limits import declared_limits
 from tasker.times import Timeline
 from tasker.ttl_cache import Clock, TTLCache
 
@@ -49,13 +50,8 @@ class LoadedTemplate:
         self.stored = stored
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
-        template = stored.template
-        self.limits = {
-            no: limits
-            for no, spec in enumerate(self.graph.specs, start=1)
-            if not self.graph.layout.scope(no) and (limits := template.limits_of(spec))
-        }
-        """Step number -> its limits, of steps that are created with their task."""
+        self.limits = declared_limits(stored.template, self.graph)
+        """Limits by step number; of steps that are made at run time, by their node."""
 
         made = len(self.graph.specs) - len(self.graph.layout.scopes)
         self._counts = StepCounts(enqueued=roots, pending=made - roots)

@@ -173,7 +173,7 @@ class Executor:
             outcome = condition.decide(running.claim, running.task)
         except (Misuse, StepError) as error:
             outcome = self._outcome_of(running, error)
-        limited = not running.claim.gated and running.task.compiled.template.limits_of(running.spec)
+        limited = not running.claim.gated and running.node in running.task.compiled.gated
         if outcome is None and (limited or isinstance(plan, HandlerNotFound)):
             outcome = handed_back(running.claim)
         if outcome is None:

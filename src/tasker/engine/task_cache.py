@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tasker import codec
-from tasker.arrival import conditional_steps
+from tasker.arrival import conditional_steps, own_queue
 from tasker.bounded_cache import BoundedCache
 from tasker.engine.built_in import built_in_plan
 from tasker.engine.conditions import Condition, choices_of
@@ -59,6 +59,10 @@ class CompiledTemplate:
         self.conditions = {
             no: Condition(self.graph, no) for no in conditional_steps(self.graph)
         } or None
+        #: those of them that are under limits
+        self.gated = {
+            no for no in self.conditions or () if own_queue(template, self.graph, no).gated
+        }
         #: decisions, and steps with an eager child; None: it has none
         self.choices = choices_of(self.graph) if self.conditions else None
         self.fails_fast = any(

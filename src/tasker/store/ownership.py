@@ -1,7 +1,16 @@
 """States which code deletes the rows of each table, and when."""
 
 OF_TASK = (
-    *("task_key", "task_attribute", "durable_call", "wait", "signal", "approval", "gate_claim"),
+    *(
+        "task_key",
+        "task_attribute",
+        "durable_call",
+        "wait",
+        "signal",
+        "approval",
+        "gate_claim",
+        "body_gate",
+    ),
     *("attempt", "audit", "pause", "spawn", "step", "task"),
 )
 """Tables whose rows belong to a task, deleted with it by `Store.prune`, which the janitor and

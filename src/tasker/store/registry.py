@@ -60,7 +60,7 @@ class TemplateRow(NamedTuple):
         document = to_document(template)
         graph = Graph(template)
         rows = [_graph_row(template, graph, no) for no in range(1, len(graph.parents))]
-        queues = {own_queue(template, spec) for spec in graph.specs}
+        queues = {own_queue(template, graph, no) for no in range(1, len(graph.parents))}
         if conditional_steps(graph):
             queues.add(ENGINE_QUEUE)
         return cls(
@@ -78,7 +78,7 @@ class TemplateRow(NamedTuple):
 
 def _graph_row(template: Template, graph: Graph, no: int) -> GraphRow:
     spec = graph.specs[no - 1]
-    first, own = first_queue(template, spec), own_queue(template, spec)
+    first, own = first_queue(template, graph, no), own_queue(template, graph, no)
     edges = edges_of(graph, no)
     begins_elsewhere = own != first
     return GraphRow(

@@ -1,6 +1,6 @@
 """Builds a `Template` from the nodes of one document: the part that both dialects share."""
 
-from tasker.model import DEFAULT_PRIORITY, PRIORITIES, Durability, Template, all_steps
+from tasker.model import DEFAULT_PRIORITY, PRIORITIES, Durability, Map, Template, all_steps
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
@@ -33,7 +33,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
     top = value.fields(dialect.top)
     steps = _read_steps(top, dialect)
     specs = {spec.name: spec for spec in all_steps(read.spec for read in steps)}
-    return Template(
+    template = Template(
         name=optional(top.required("name"), parts.read_plain_name) or "",
         namespace=top.read("namespace_name", parts.read_namespace) or parts.DEFAULT_NAMESPACE,
         version=top.read("version", parts.read_version) or parts.DEFAULT_VERSION,
@@ -51,6 +51,21 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )
+    _check_limits(top, template)
+    return template
+
+
+def _check_limits(top: Fields, template: Template) -> None:
+    """Refuse bodies of maps that are under more limits than a step may be."""
+    for spec in all_steps(template.steps):
+        if not isinstance(spec.spawning, Map) or spec.spawning.max_concurrency is None:
+            continue
+        for body in spec.steps or (spec,):
+            if len(template.limits_of(body)) > 1 and (written := top.get("steps")):
+                written.refuse(
+                    f"step {body.name!r} is under two limits and the 'max_concurrency' of its map;"
+                    " a step may be under at most 2 limits"
+                )
 
 
 def _priority(top: Fields) -> int:

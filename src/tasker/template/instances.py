@@ -72,10 +72,8 @@ def _read_map(value: Value, names: Collection[str]) -> Map | None:
     over = fields.required("over", ": an expression for the list, such as results.list.files")
     text = None if over is None else parts.read_expression(over, names)
     item = fields.read("as", _read_item_name, names)
-    most = fields.get("max_concurrency")
-    if most is not None:
-        most.refuse("'max_concurrency' is not supported; leave it out, or limit workers' slots")
-    return None if text is None else Map(over=text, item=item or "item")
+    most = fields.read("max_concurrency", read_integer, 1, limits.LIMIT_CONCURRENCY)
+    return None if text is None else Map(over=text, item=item or "item", max_concurrency=most)
 
 
 def _read_item_name(value: Value, names: Collection[str]) -> str | None:

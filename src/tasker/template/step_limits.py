@@ -1,11 +1,14 @@
 """Limits on the steps that share a key: how templates declare them, and their keys for a task."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from tasker import limits
+from tasker.arrival import max_concurrency, own_queue
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidExpression, InvalidInput, TooLarge
-from tasker.model import Json, Limit, LimitKey, LimitValues, Rate
+from tasker.graph import Graph
+from tasker.model import Json, Limit, LimitKey, LimitValues, Rate, TaskId, Template
 from tasker.template.expressions import compile_text
 from tasker.template.parts import read_text_template
 from tasker.template.reading import Keys, Value, read_integer, read_text
@@ -63,10 +66,10 @@ def keys_of(
         InvalidInput: An input that is part of a key is null, empty, an object or a list.
         TooLarge: A key is too long.
     """
-    found: dict[LimitKey, LimitValues] = {}
+    values: dict[LimitKey, LimitValues] = {}
     for limit in sorted(declared, key=lambda limit: len(compile_text(limit.key).paths)):
-        found.setdefault(_key_of(limit, namespace, context), limit)
-    return tuple(found.items())
+        values.setdefault(_key_of(limit, namespace, context), limit)
+    return tuple(values.items())
 
 
 def _key_of(limit: Limit, namespace: str, context: Json) -> LimitKey:
@@ -95,8 +98,34 @@ def limit_key(key: str, namespace: str) -> LimitKey:
     return LimitKey("" if key.startswith(SHARED) else namespace, key)
 
 
+class DeclaredLimits(NamedTuple):
+    """The limits of one step, or of the steps made from one node of a template."""
+
+    limits: tuple[Limit, ...]
+    spawner: int = 0  #: the map whose body the node is part of, if that has a limit of its own
+    max_concurrency: int = 0  #: of that map
+
+
+def declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimits]:
+    """Return the limits that the nodes of a template are under, by number."""
+    declared = {}
+    for no, spec in enumerate(graph.specs, start=1):
+        if not own_queue(template, graph, no).gated:
+            continue
+        limits, most = template.limits_of(spec), max_concurrency(graph, no)
+        declared[no] = DeclaredLimits(limits, graph.layout.scope(no) if most else 0, most or 0)
+    return declared
+
+
 def limits_of_steps(
-    declared: Mapping[int, tuple[Limit, ...]], namespace: str, context: Json
+    declared: Mapping[int, DeclaredLimits], namespace: str, context: Json, task_id: TaskId
 ) -> dict[int, tuple[tuple[LimitKey, LimitValues], ...]]:
     """Return the limits of the steps of a task by number, given what they declare."""
-    return {no: keys_of(each, namespace, context) for no, each in declared.items()}
+    limits = {}
+    for no, each in declared.items():
+        keyed = keys_of(each.limits, namespace, context)
+        if each.spawner:
+            own = LimitValues(concurrency=each.max_concurrency)
+            keyed += ((LimitKey.of_map(task_id, each.spawner), own),)
+        limits[no] = keyed
+    return limits

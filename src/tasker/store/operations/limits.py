@@ -88,7 +88,7 @@ async def _add_gate(tx: Session, key: LimitKey, declared: Declared) -> None:
         key=key.key,
         declared=_document(declared.values),
         template_id=declared.template_id,
-        task_id=None,
+        task_id=key.task_id,
         **_bounds(await _effective(tx, key, declared.values)),
     )
 

@@ -82,6 +82,7 @@ class Tasks(Limits, Driver):
             ids = [row[0] for row in rows]
             for table in OF_TASK:
                 execute(on, f"prune_{table}", ids=json_text(ids))
+            execute(on, "prune_map_gates", ids=json_text(ids))
             execute(on, "prune_gates", now=now)
             execute(on, "prune_worker", ended_before=before, now=now)
             return len(ids)
@@ -110,6 +111,7 @@ def _store_tasks(
     execute(on, "create_steps", now=now, tasks=new)
     if any(task.gates for task in tasks):
         execute(on, "create_gated", tasks=new)
+        execute(on, "create_body_gates", tasks=new)
     if any(task.attributes for task in tasks):
         execute(on, "create_attributes", tasks=new)
     claims = []

@@ -234,6 +234,12 @@ begin
             from unnest(p_id, p_gates) as g (id, gates)
             cross join lateral json_array_elements(g.gates::json) as s (value)
             where g.id <> all (v_taken)
+        ), bodies as (
+            insert into body_gate (task_id, node, gate_id, outer_gate_id)
+            select g.id, g.no, g.gate_id, g.outer_gate_id
+            from gated g
+            join unnest(p_id, p_template) as t (id, template_id) on t.id = g.id
+            join template_step b on b.template_id = t.template_id and b.no = g.no and b.scope > 0
         ), steps as (
             update step s set gate_id = g.gate_id, outer_gate_id = g.outer_gate_id
             from gated g

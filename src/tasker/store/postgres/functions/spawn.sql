@@ -65,7 +65,7 @@ begin
 
     with made as (
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
-                          queue_timeout, template_node, spawned_by, instance, on_error, item)
+                          queue_timeout, template_node, spawned_by, instance, on_error, item, gate_id, outer_gate_id)
         select p_task, g.offset_no + b.no, b.name, (b.queue_id + v_priority) * v_sign, b.pending_parents,
                array(select case when c >= v_body and c < v_body + v_spawn.size then g.offset_no + c else p_join end
                      from unnest(b.children) as c),
@@ -77,13 +77,14 @@ begin
                    array(select case when c >= v_body and c < v_body + v_spawn.size then g.offset_no + c else p_join end
                          from unnest(b.on_error) as c)
                end,
-               g.item::json
+               g.item::json, n.gate_id, n.outer_gate_id
         from (
             select p_from + ord::int - 1 as place, item,
                    v_spawn.first_no + (p_from + ord::int - 1) * v_spawn.size - v_body as offset_no
             from unnest(p_items) with ordinality as i (item, ord)
         ) g
         cross join template_step b
+        left join body_gate n on n.task_id = p_task and n.node = b.no
         where b.template_id = v_template and b.scope = p_body
         on conflict do nothing
         returning *

@@ -296,6 +296,15 @@ create table gate_claim (
     primary key (gate_id, task_id, no)
 ) with (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0.02);
 
+-- The gates of the steps that a task makes at run time, by their nodes in the template.
+create table body_gate (
+    task_id       uuid not null,
+    node          int not null,
+    gate_id       int not null,
+    outer_gate_id int not null,
+    primary key (task_id, node)
+);
+
 -- Limits that operators set, for a key or for all keys that match a pattern.
 create table limit_setting (
     namespace   text not null,

@@ -41,6 +41,8 @@ with template_kept as materialized (
     delete from gate_claim c using steps s
     where s.gate_id is not null and c.gate_id = any (array[s.gate_id, s.outer_gate_id])
       and c.task_id = s.task_id and c.no = s.no
+), body_gates as (
+    delete from body_gate using doomed where task_id = doomed.id
 ), gates as (
     delete from gate using doomed where gate.task_id = doomed.id
 ), tasks as (

@@ -221,6 +221,14 @@ create table gate_claim (
     primary key (gate_id, task_id, no)
 ) without rowid;
 
+create table body_gate (
+    task_id       text not null,
+    node          integer not null,
+    gate_id       integer not null,
+    outer_gate_id integer not null,
+    primary key (task_id, node)
+) without rowid;
+
 create table limit_setting (
     namespace   text not null,
     pattern     text not null,

@@ -1,5 +1,6 @@
 """Decisions, conditions, trigger rules and allowed failures, run to the end of a task."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -291,3 +292,49 @@ steps:
         task = await worker.client.run("n.apart", timeout=SOON)
 
     assert "NO_DATA" == task.result
+
+
+async def test_a_failure_that_was_retried_is_not_remembered(store: Store) -> None:
+    """The worker has read it for one child; another child gets the later result."""
+    template = parse_template("""
+name: again
+namespace: n
+steps:
+  - {name: a, allow_failure: true}
+  - {name: b}
+  - {name: c, dependencies: [a]}
+  - {name: d, dependencies: [a, b]}
+""")
+    done, attempts = asyncio.Event(), 0
+
+    def a() -> int:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise PermanentError("no")
+        return 7
+
+    async def b() -> None:
+        await done.wait()
+
+    def c(a: int | None) -> bool:
+        return a is None
+
+    def d(a: int | None) -> int | None:
+        return a
+
+    handlers = {"a": a, "b": b, "c": c, "d": d}
+    async with Worker(store, [handlers], templates=[template]) as worker:
+        task = await worker.client.create_task("n.again")
+        await eventually(lambda: _ended(store, task.id, 3))
+        await worker.client.retry(task.id, steps=["a"], reason="fixed")
+        await eventually(lambda: _ended(store, task.id, 1))
+        done.set()
+        ended = await worker.client.wait(task.id, timeout=SOON)
+
+    assert {"c": True, "d": 7} == ended.result
+
+
+async def _ended(store: Store, task_id: TaskId, no: int) -> bool:
+    steps = await store.list_steps(task_id)
+    return steps[no - 1].status is StepStatus.COMPLETE

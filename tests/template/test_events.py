@@ -4,7 +4,7 @@ import pytest
 from tests.template.problems import found as problems_of
 
 from tasker import EventSpec, InvalidInput, Workflow
-from tasker.model import EventCondition, JsonText, Outcome, OutcomeCode, StepSpec, TaskId
+from tasker.model import EventCondition, JsonText, Outcome, OutcomeCode, StepSpec, TaskId, Template
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
 from tasker.template.published_events import published_events
@@ -185,6 +185,7 @@ def test_an_outcome_publishes_the_events_of_its_conditions(
 @pytest.mark.parametrize(
     ("payload", "of_success", "of_failure"),
     [
+        ({}, "{}", "{}"),
         ("", '{"cents":5}', '{"message":"no money","code":"declined"}'),
         ("result", '{"cents":5}', "null"),
         ("result.cents", "5", "null"),
@@ -196,6 +197,8 @@ def test_a_payload_is_computed_from_input_result_and_error(
     payload: str | dict[str, str], of_success: str, of_failure: str
 ) -> None:
     spec = StepSpec(name="charge", events=(EventSpec("a.b", "always", payload),))
+    template = Template(namespace="n", name="t", version="1.0.0", steps=(spec,))
+    (spec,) = from_document(to_document(template)).steps
     context = JsonText('{"id":7}')
 
     (success,), _ = published_events(spec, outcome(OutcomeCode.COMPLETE, '{"cents":5}'), context)

@@ -149,7 +149,7 @@ def _event_document(event: EventSpec) -> JsonObject:
     return _without_none(
         name=event.name,
         on=None if event.on is EventCondition.SUCCESS else event.on.value,
-        payload=event.payload or None,
+        payload=None if event.payload == "" else event.payload,
         schema=event.schema,
         description=event.description or None,
     )

@@ -63,7 +63,12 @@ from tasker.testing.store_suite.pausing import (
 )
 from tasker.testing.store_suite.pruning import TestPruning
 from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
-from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
+from tasker.testing.store_suite.reading import (
+    TestCurrentSteps,
+    TestListing,
+    TestReadingSteps,
+    TestReadingTasks,
+)
 from tasker.testing.store_suite.schedules import TestDeclaredSchedules, TestSchedules, TestTicks
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
@@ -95,6 +100,7 @@ __all__ = [
     "TestConditions",
     "TestCreation",
     "TestCreationWithClaims",
+    "TestCurrentSteps",
     "TestDeadlines",
     "TestDecisions",
     "TestDeclaredSchedules",

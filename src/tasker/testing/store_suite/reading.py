@@ -11,6 +11,7 @@ from tasker.errors import InvalidInput, NotFound
 from tasker.model import (
     JsonText,
     StepCounts,
+    StepStatus,
     Task,
     TaskFilter,
     TaskId,
@@ -371,6 +372,34 @@ class TestListing(StoreTests):
         second = await store.list_tasks(TaskFilter(tag="odd"), after=first[-1].id, limit=6)
 
         assert odd == [task.id for task in first + second]
+
+
+class TestCurrentSteps(StoreTests):
+    async def test_a_task_is_described_by_its_most_telling_step(self, store: Store) -> None:
+        """A failure before a retry, before what runs, before what is ready; none once it ended."""
+        error = JsonText('{"type":"Down","code":"DOWN","message":"down"}')
+        template = await put(store, graph("wide", a="", b="", c=""))
+        runs, waits, fails, ended = [await create(store, template) for _ in range(4)]
+        hand = await ManualWorker.hire(store)
+        claims = {(claim.task_id, claim.no): claim for claim in await hand.claim()}
+        for task in (waits, fails, ended):
+            await store.settle(hand.id, [retried(claims[task, 2], error, timedelta(hours=1))])
+        await store.settle(hand.id, [failed(claims[fails, 3], error)])
+        await store.cancel_task(ended, ACT)
+        late = await create(store, template)
+
+        current = await store.current_steps([runs, waits, fails, ended, late])
+
+        assert {
+            runs: ("a", StepStatus.IN_PROGRESS, 1, None),
+            waits: ("b", StepStatus.WAITING_FOR_RETRY, 1, "DOWN"),
+            fails: ("c", StepStatus.ERROR, 1, "DOWN"),
+            late: ("a", StepStatus.ENQUEUED, 0, None),
+        } == {
+            task: (step.step, step.status, step.attempts, step.code)
+            for task, step in current.items()
+        }
+        assert {} == await store.current_steps([])
 
 
 class TestReadingSteps(StoreTests):

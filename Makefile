@@ -14,7 +14,7 @@ export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture ui ui-watch test test-crash test-ui test-containers mutants check format bench docs lock clean
+.PHONY: help setup demo picture ui ui-watch test test-crash test-ui pictures test-containers mutants check format bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test-ui: $(READY) ui/node_modules/.ready ## Test the web UI in Chromium, about 4
 	cd ui && npm run --silent check && npm run --silent test
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/browser $(ARGS)
+
+pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in docs/images
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
+	TASKER_PICTURES=docs/images $(BIN)/pytest tests/browser/test_pictures.py
 
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)

@@ -28,6 +28,20 @@ async def demo(
             rich_help_panel="Common options",
         ),
     ] = "sqlite:.tasker/demo.db",
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            metavar="",
+            help="Serve the web UI instead, with tasks that come and go, until Ctrl-C.",
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="N", help="With --serve; default: 3000, or any free port."
+        ),
+    ] = None,
 ) -> Exit:
     """Run example workflows of four teams, with a worker crash and a retry by an operator.
 
@@ -35,6 +49,10 @@ async def demo(
     expected, otherwise 1.
     """
     folder = example_folder()
+    if serve:
+        live = Origin("growthcorp.live", root=str(folder.parent)).load()
+        await live.serve(store_url, session.out, port)
+        return Exit.DONE
     story = Origin("growthcorp.__main__", root=str(folder.parent)).load()
     with reserve_stdout(session.as_json):
         played = await story.play(store_url, session.display)

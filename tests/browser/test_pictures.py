@@ -1,0 +1,39 @@
+"""Pictures of the pages for the documentation: `make pictures` keeps them.
+
+They are not compared with the committed ones, as fonts and browsers differ between machines.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.browser.conftest import TASKS, Guard, Site, opened
+
+PAGES = {
+    "ui-tasks": "tasks",
+    "ui-task": "task retry?step=charge_card",
+    "ui-failures": "failures",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_picture_is_taken(
+    browser: Any, site: Site, guard: Guard, tmp_path: Path, name: str
+) -> None:
+    """Of a page that has loaded, with all of its height in use."""
+    kept = os.environ.get("TASKER_PICTURES")
+    folder = Path(kept) if kept else tmp_path
+    path = PAGES[name]
+    if path.startswith("task "):
+        key, _, query = path[5:].partition("?")
+        path = f"tasks/{TASKS[key]}?{query}"
+    with opened(browser, site, guard, viewport={"width": 1280, "height": 720}) as page:
+        page.goto(path)
+        page.locator("main h1").first.wait_for()
+        page.locator("main .g").first.wait_for()
+        if "step=" in path:
+            page.locator(".drawer dl").wait_for()
+        page.screenshot(path=folder / f"{name}.png")
+
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")

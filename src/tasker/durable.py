@@ -17,6 +17,7 @@ class CallKind(StrEnum):
     WAIT_SIGNAL = "wait_signal"
     WAIT_ANY = "wait_any"
     WAIT_APPROVAL = "wait_approval"
+    EXTERNAL = "external"
     RUN_TASK = "run_task"
     SPAWN = "spawn"
 

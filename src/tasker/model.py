@@ -638,6 +638,17 @@ class ApprovalSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """How a step waits for its completion by another system, after its handler has returned."""
+
+    timeout: timedelta | None = None
+    """Maximum wait after the handler has returned; None: no limit."""
+
+    on_timeout: TimeoutAction = TimeoutAction.FAIL
+    """Fail or continue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildTask:
     """The task that a step without a handler runs; its result is that of the step."""
 
@@ -706,6 +717,9 @@ class StepSpec:
 
     task: ChildTask | None = None
     """The task that it runs instead of a handler."""
+
+    external: External | None = None
+    """How it waits for another system after its handler has returned; None: it does not."""
 
     approval: ApprovalSpec | None = None
     """The question that it asks instead of running a handler."""
@@ -1349,6 +1363,7 @@ class WaitKind(StrEnum):
     SIGNAL = "signal"  #: sent to its task
     BROADCAST = "broadcast"  #: sent to all steps that wait for a name and a key
     APPROVAL = "approval"  #: the decision of a person
+    EXTERNAL = "external"  #: the completion of the step by another system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

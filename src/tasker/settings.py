@@ -149,6 +149,10 @@ class _WorkerBehaviour(Section):
     webhooks: bool = True
     """Whether the worker also delivers events to webhooks."""
 
+    public_url: str | None = None
+    """Address of the server for other systems, such as `https://tasker.example.com`, with which
+    `completion_url` begins; absent: `completion_url` is only a path."""
+
     http: bool = False
     """Whether the worker also runs `http:` steps, the requests that templates declare."""
 

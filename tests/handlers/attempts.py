@@ -59,6 +59,9 @@ class FakeServices:
     async def record_call(self, call: NewCall) -> float:
         return 0.0
 
+    async def open_completion(self, attempt: LiveAttempt) -> Any:
+        return None
+
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 

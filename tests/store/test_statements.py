@@ -51,6 +51,7 @@ PARTS = {
     "prune": {
         "prune_durable_call",
         "prune_approval",
+        "prune_completion",
         "prune_signal",
         "prune_wait",
         "prune_attempt",

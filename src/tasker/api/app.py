@@ -30,6 +30,7 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes import (
     approvals,
     bulk,
+    completions,
     namespaces,
     queues,
     schedules,
@@ -67,6 +68,7 @@ ROUTES = (
     signals.broadcasts,
     snapshots.routes,
     approvals.routes,
+    completions.routes,
     steps.routes,
     templates.routes,
     templates.statuses,

@@ -79,7 +79,11 @@ class HttpStep:
     # -- requests
 
     def _build_request(self, call: HttpCall, ctx: AsyncContext) -> httpx.Request:
-        names: Mapping[str, Any] = {"input": ctx.input, "results": ctx.results}
+        names: Mapping[str, Any] = {
+            "input": ctx.input,
+            "results": ctx.results,
+            "completion_url": ctx.completion_url,
+        }
         try:
             url = render_url(call.url, names)
             headers = {name: render_header(text, names) for name, text in call.headers.items()}

@@ -1,11 +1,13 @@
 """Services of a worker that handlers use through their context."""
 
 import asyncio
+import secrets
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from tasker.client import Client, LocalClient, Origin, SyncClient
+from tasker.completions import COMPLETE, digest_of
 from tasker.durable import DurableCall, NewCall
 from tasker.engine.call_recorder import CallRecorder
 from tasker.errors import AttemptCancelled
@@ -23,10 +25,12 @@ class HandlerServices:
     Args:
         store: The store for checkpoints and durable calls.
         client: The client, which is bound to each attempt that uses it.
+        public_url: The address of the server for other systems.
     """
 
-    def __init__(self, store: Store, client: LocalClient) -> None:
+    def __init__(self, store: Store, client: LocalClient, public_url: str = "") -> None:
         self._store = store
+        self._public_url = public_url.rstrip("/")
         self.clock = store.clock
         self._client = client
         self._recorder = CallRecorder(store)
@@ -58,6 +62,11 @@ class HandlerServices:
 
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return await self._store.receive(attempt.claim, wait)
+
+    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+        token = secrets.token_urlsafe(32)
+        attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
+        return await self._store.open_completion(attempt.claim, digest_of(token))
 
     async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
         spawned = await self._store.spawn(attempt.claim, new)

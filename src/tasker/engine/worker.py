@@ -264,7 +264,7 @@ class Worker:
         await self._deliverer.subscribe()
         self._warn_of_unbound()
         await self._warn_of_other_versions()
-        services = HandlerServices(self.store, self.client)
+        services = HandlerServices(self.store, self.client, self.settings.public_url or "")
         executor = Executor(
             self.settings,
             services,

@@ -72,6 +72,10 @@ class Services(Protocol):
         """Record what arrived first for a wait; None: nothing has arrived."""
         ...
 
+    async def open_completion(self, attempt: "LiveAttempt") -> DurableCall | None:
+        """Make the address at which another system completes the step, or return its completion."""
+        ...
+
     async def spawn(self, attempt: "LiveAttempt", new: NewInstances) -> Spawned:
         """Insert instances of a step.
 
@@ -109,6 +113,7 @@ class LiveAttempt:
     __slots__ = (
         "cancelled",
         "claim",
+        "completion_url",
         "failures",
         "instance",
         "last_heartbeat",
@@ -127,6 +132,9 @@ class LiveAttempt:
         services: Services,
     ) -> None:
         self.claim = claim
+        self.completion_url = ""
+        """Where another system completes the step; "" unless the step is external."""
+
         self.task = task
         self.results = results
         self.services = services

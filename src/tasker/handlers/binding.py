@@ -14,6 +14,7 @@ from tasker.errors import Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts, Upstream
 from tasker.handlers.context import AsyncContext, SyncContext, as_json_object
 from tasker.handlers.decorators import Config, Input, Result
+from tasker.handlers.external import external_call
 from tasker.handlers.instances import (
     NO_SURROUNDINGS,
     InstanceReader,
@@ -61,6 +62,8 @@ class Plan:
         self.call: Callable[[LiveAttempt], Any] = _make_call(
             handler.entry_point(facts.spec.method), facts, self.arguments
         )
+        if facts.spec.external is not None:
+            self.call = external_call(self.call, facts, in_process=handler.process)
 
     def __repr__(self) -> str:
         return f"<Plan {self.facts.template} {self.facts.spec.name}: {self.handler.name}>"

@@ -144,6 +144,14 @@ class Context:
         """The id of the task that created this one, or None."""
         return self._attempt.task.parent_id
 
+    @property
+    def completion_url(self) -> str:
+        """The address at which another system completes this external step; "" for other steps.
+
+        It contains a secret token. The addresses of earlier attempts stay valid.
+        """
+        return self._attempt.completion_url
+
     # -- inputs
 
     @property

@@ -99,6 +99,9 @@ class NoServices:
     async def record_call(self, call: NewCall) -> float:
         raise Misuse(_NO_DURABLE_CALLS)
 
+    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+        raise Misuse(_NO_DURABLE_CALLS)
+
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 

@@ -8,6 +8,7 @@ OF_TASK = (
         "wait",
         "signal",
         "approval",
+        "completion",
         "gate_claim",
         "body_gate",
     ),

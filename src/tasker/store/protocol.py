@@ -327,6 +327,14 @@ class WorkerStore(Protocol):
         """End up to `limit` waits that have timed out; return how many were found."""
         ...
 
+    async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+        """Let the bearer of a token complete the step of an attempt, until the step ends.
+
+        Returns:
+            The completion of the step, if an earlier token was used before.
+        """
+        ...
+
     async def escalate_approvals(self, limit: int) -> int:
         """Let the assignees of up to `limit` overdue escalations decide; return how many."""
         ...
@@ -741,6 +749,18 @@ class ApprovalStore(Protocol):
             NotFound: The approval does not exist.
             NotAnAssignee: It is assigned to others.
             WrongStatus: It was decided before, or its step does not wait any more.
+        """
+        ...
+
+
+class CompletionStore(Protocol):
+    """Completions of external steps by other systems."""
+
+    async def complete_external(self, digest: str, value: JsonText) -> bool:
+        """Complete the step of a token with `{"result": ...}` or `{"error": ...}`.
+
+        If its handler still runs, or waits for another attempt, the completion is kept. False:
+        there is no such token, or its step was completed or has ended.
         """
         ...
 
@@ -1260,6 +1280,7 @@ class Store(
     OperatorStore,
     SignalStore,
     ApprovalStore,
+    CompletionStore,
     QueueStore,
     ScheduleStore,
     LimitStore,

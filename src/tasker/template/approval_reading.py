@@ -1,9 +1,9 @@
-"""Reads the approvals of steps."""
+"""Reads the approvals of steps, and how they wait for other systems."""
 
 from collections.abc import Collection
 
 from tasker.approvals import DEFAULT_FORM, MOST_ASSIGNEES
-from tasker.model import ApprovalSpec, JsonObject, TimeoutAction
+from tasker.model import ApprovalSpec, External, JsonObject, TimeoutAction
 from tasker.template import parts
 from tasker.template.expression_types import check_condition
 from tasker.template.expressions import compile_expression
@@ -21,6 +21,7 @@ _APPROVAL = Keys(
     allowed=("form", "assignees", "timeout", "on_timeout", "escalate", "reject_when"),
     refused={"approvers": "write 'assignees'", "schema": "write 'form'"},
 )
+_EXTERNAL = Keys(what="an external step", allowed=("timeout", "on_timeout"))
 _ESCALATION = Keys(what="an escalation", allowed=("after", "to"))
 
 
@@ -46,6 +47,17 @@ def read_approval(value: Value, names: Collection[str]) -> ApprovalSpec:
         escalate_to=() if to is None else _read_assignees(to, "to", names),
         reject_when=fields.read("reject_when", _read_rejection, form or DEFAULT_FORM, names),
     )
+
+
+def read_external(value: Value) -> External:
+    """Read the `external` of a step."""
+    fields = value.fields(_EXTERNAL)
+    timeout = fields.read("timeout", read_duration, YEARS_10)
+    actions = (TimeoutAction.FAIL.value, TimeoutAction.CONTINUE.value)
+    action = fields.read("on_timeout", read_choice, actions)
+    if timeout is None and (written := fields.get("on_timeout")) is not None:
+        written.refuse("'on_timeout' needs 'timeout'")
+    return External(timeout=timeout, on_timeout=TimeoutAction(action or TimeoutAction.FAIL))
 
 
 def _read_form(value: Value) -> JsonObject | None:

@@ -12,6 +12,7 @@ from tasker.model import (
     Durability,
     EventCondition,
     EventSpec,
+    External,
     Json,
     JsonObject,
     Limit,
@@ -24,6 +25,7 @@ from tasker.model import (
     StepSpec,
     StepType,
     Template,
+    TimeoutAction,
     Trigger,
     all_steps,
 )
@@ -100,6 +102,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         system_dependency=spec.dependent_system,
         http=None if spec.http is None else http_document(spec.http),
         wait=None if spec.wait is None else wait_document(spec.wait),
+        external=None if spec.external is None else _external_document(spec.external),
         approval=None if spec.approval is None else approval_document(spec.approval),
         task=None if spec.task is None else task_document(spec.task),
         **_spawning_document(spec),
@@ -166,6 +169,14 @@ def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:
 
 def _limits_document(limits: tuple[Limit, ...]) -> list[Json]:
     return [{"key": limit.key, **limit.document()} for limit in limits]
+
+
+def _external_document(external: External) -> JsonObject:
+    on_timeout = external.on_timeout
+    return _without_none(
+        timeout=_seconds(external.timeout),
+        on_timeout=None if on_timeout is TimeoutAction.FAIL else on_timeout.value,
+    )
 
 
 def _retry_document(retry: Retry, base: Retry) -> JsonObject:

@@ -18,7 +18,7 @@ from tasker.model import (
 )
 from tasker.template.expressions import Names, Path, compile_text, to_text
 
-NAMES = ("input", "results")  #: that placeholders may begin with
+NAMES = ("input", "results", "completion_url")  #: that placeholders may begin with
 KINDS = ("success", "retryable", "permanent")  #: of `Classification`
 DEFAULT = HttpCall(url="")
 

@@ -16,6 +16,7 @@ from tasker.model import (
     Durability,
     EventCondition,
     EventSpec,
+    External,
     FailurePolicy,
     Limit,
     Map,
@@ -27,6 +28,7 @@ from tasker.model import (
     StepSpec,
     StepType,
     Template,
+    TimeoutAction,
     Trigger,
     all_steps,
 )
@@ -84,6 +86,7 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         events=tuple(map(_read_event, step.get("events", ()))),
         dependent_system=step.get("system_dependency"),
         http=http_from_document(step["http"]) if "http" in step else None,
+        external=_read_external(step["external"]) if "external" in step else None,
         approval=approval_from_document(step["approval"]) if "approval" in step else None,
         wait=wait_from_document(step["wait"]) if "wait" in step else None,
         task=task_from_document(step["task"]) if "task" in step else None,
@@ -153,6 +156,11 @@ def _read_event(event: Mapping[str, Any]) -> EventSpec:
         schema=event.get("schema"),
         description=event.get("description", ""),
     )
+
+
+def _read_external(written: Mapping[str, Any]) -> External:
+    on_timeout = TimeoutAction(written.get("on_timeout", TimeoutAction.FAIL))
+    return External(timeout=_timedelta(written.get("timeout")), on_timeout=on_timeout)
 
 
 def _environments(

@@ -215,6 +215,10 @@ class _Services:
             return (call.until - self.clock.now()).total_seconds()
         return call.delay or 0.0
 
+    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+        attempt.completion_url = "/v1/complete/test"
+        return None
+
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 

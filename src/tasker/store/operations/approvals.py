@@ -1,4 +1,4 @@
-"""Approvals: the inbox, decisions and escalations."""
+"""Approvals, with their decisions and escalations, and completions of external steps."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -10,14 +10,17 @@ from tasker.approvals import (
     decision_text,
     may_decide,
 )
-from tasker.durable import CallKind
+from tasker.completions import CALL
+from tasker.durable import CallKind, DurableCall
 from tasker.errors import NotFound, WrongStatus
-from tasker.model import JsonText, StepStatus, TaskId
+from tasker.model import STEP_STATUSES, Claim, JsonText, StepStatus, TaskId
 from tasker.store.operations.operators import audit
 from tasker.store.operations.waits import Waiter, wake
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, Sessions
 
+EXTERNAL = AuditNote(actor="external")
+_UNENDED = (StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING)
 ESCALATES = AuditNote(actor="tasker", reason="not decided in time")
 
 
@@ -95,6 +98,17 @@ class Approvals(Sessions):
 
         return await self._in_yielding_transaction(decide)
 
+    async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+        async def open_(tx: Session) -> DurableCall | None:
+            await tx.all("add_completion", digest=digest, task_id=claim.task_id, no=claim.no)
+            row = await tx.one("external_call", task_id=claim.task_id, no=claim.no, name=CALL)
+            return None if row is None else DurableCall(CALL, CallKind.EXTERNAL, row["value"])
+
+        return await self._in_yielding_transaction(open_)
+
+    async def complete_external(self, digest: str, value: JsonText) -> bool:
+        return await self._in_yielding_transaction(lambda tx: _complete(tx, digest, value))
+
     async def escalate_approvals(self, limit: int) -> int:
         async def escalate(tx: Session) -> int:
             rows = await tx.all("escalate_approvals", limit=limit)
@@ -109,6 +123,25 @@ class Approvals(Sessions):
             return len(rows)
 
         return await self._in_yielding_transaction(escalate)
+
+
+async def _complete(tx: Session, digest: str, value: JsonText) -> bool:
+    """Store the completion of a step, or end its wait; return False if it cannot be completed."""
+    await tx.lock("lock_completed_step", digest=digest)
+    row = await tx.one("completed_step", digest=digest, name=CALL)
+    if row is None or row["used"]:
+        return False
+    task_id, no, kind = TaskId(row["task_id"]), row["no"], CallKind.EXTERNAL
+    before = STEP_STATUSES[row["state"]]
+    if row["waits"]:
+        if await wake(tx, Waiter(task_id, no, CALL, kind), value) is None:
+            return False
+    elif before in _UNENDED:
+        await tx.all("keep_call", task_id=task_id, no=no, name=CALL, kind=kind.value, content=value)
+    else:
+        return False
+    await audit(tx, task_id, no, "complete_external", EXTERNAL, before, before)
+    return True
 
 
 async def _require(tx: Session, approval_id: str) -> Approval:

@@ -67,6 +67,7 @@ class Waits(Sessions):
             if not await _holds(tx, claim):
                 return False
             over = await _take_first(tx, claim, wait) is not None
+            over = over or await _is_completed(tx, claim, wait)
             await tx.all("end_waits", task_id=task_id, no=no)
             for awaited in () if over else wait.awaited:
                 await tx.all(
@@ -230,6 +231,14 @@ async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over
     return bool(parked)
 
 
+async def _is_completed(tx: Session, claim: Claim, wait: NewWait) -> bool:
+    """Return whether another system completed an external step during the attempt."""
+    if wait.kind is not CallKind.EXTERNAL:
+        return False
+    known = await tx.one("external_call", task_id=claim.task_id, no=claim.no, name=wait.call)
+    return known is not None
+
+
 async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewApproval) -> None:
     await tx.all(
         "add_approval",
@@ -298,6 +307,8 @@ async def _first_arrival(
         name, key = awaited.name, None
         if awaited.kind is WaitKind.APPROVAL:  # decided only while its step waits
             continue
+        if awaited.kind is WaitKind.EXTERNAL:
+            continue
         if awaited.kind is WaitKind.SIGNAL:
             row = await tx.one("first_signal", task_id=claim.task_id, name=name)
         else:
@@ -350,7 +361,7 @@ def _mailboxes(task_id: TaskId, all_awaited: Sequence[Awaited]) -> list[str]:
         if awaited.kind is WaitKind.BROADCAST
         else _mailbox_of_signal(task_id, awaited.name)
         for awaited in all_awaited
-        if awaited.kind is not WaitKind.APPROVAL
+        if awaited.kind not in (WaitKind.APPROVAL, WaitKind.EXTERNAL)
     ]
 
 

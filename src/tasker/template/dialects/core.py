@@ -8,7 +8,7 @@ from tasker import limits
 from tasker.layout import item_names
 from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec, StepType, Trigger
 from tasker.template import instances, parts
-from tasker.template.approval_reading import read_approval
+from tasker.template.approval_reading import read_approval, read_external
 from tasker.template.declared_events import read_events
 from tasker.template.http_reading import read_http
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
@@ -108,6 +108,7 @@ _STEP = Keys(
         "http",
         "wait",
         "approval",
+        "external",
         "task",
         *instances.KINDS,
         *instances.OF_INSTANCES,
@@ -270,6 +271,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         limits=fields.read("limits", read_limits),
         http=fields.read("http", read_http),
         wait=fields.read("wait", read_wait, ("input", "results", *names)),
+        external=fields.read("external", read_external),
         approval=fields.read("approval", read_approval, ("input", "results", *names)),
         task=fields.read("task", read_task, ("input", "results", *names)),
         spawning=spawning,
@@ -296,6 +298,9 @@ def _require_one_kind_of_work(fields: Fields) -> None:
     for key in given[1:]:
         if (written := fields.get(key)) is not None:
             written.refuse(f"a step has either {key!r} or {given[0]!r}; remove one")
+    external = fields.get("external")
+    if external is not None and given and given[0] not in ("http", "handler"):
+        external.refuse(f"a step with {given[0]!r} cannot be 'external'; remove one")
 
 
 def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[ReadStep, ...]:

@@ -25,7 +25,7 @@ from tasker.testing.store_suite.creation import (
     TestCreation,
     TestCreationWithClaims,
 )
-from tasker.testing.store_suite.decisions import TestDecisions
+from tasker.testing.store_suite.decisions import TestCompletions, TestDecisions
 from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
 from tasker.testing.store_suite.events import TestDeliveries, TestOutbox, TestWebhooks
 from tasker.testing.store_suite.failing import (
@@ -96,6 +96,7 @@ __all__ = [
     "TestCancelling",
     "TestCheckpoints",
     "TestClaims",
+    "TestCompletions",
     "TestConcurrency",
     "TestConditions",
     "TestCreation",

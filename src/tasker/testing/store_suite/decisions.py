@@ -1,4 +1,4 @@
-"""Approvals: decided once, by an assignee, while their step waits."""
+"""Approvals: decided once, by an assignee, while their step waits. Completions by other systems."""
 
 import asyncio
 from collections.abc import Collection
@@ -16,9 +16,10 @@ from tasker.approvals import (
     NotAnAssignee,
     read_decision,
 )
+from tasker.completions import CALL, digest_of
 from tasker.durable import CallKind
 from tasker.errors import NotFound, WrongStatus
-from tasker.model import Claim, JsonText, StepStatus, TaskId, WaitKind, completed, failed
+from tasker.model import Claim, JsonText, StepStatus, TaskId, WaitKind, completed, failed, retried
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -283,3 +284,102 @@ class TestDecisions(StoreTests):
 
         assert not await store.park_for_arrival(claim, waiting())
         assert [] == await store.approvals()
+
+
+RESULT = codec.dumps({"result": {"id": 7}})
+
+
+def for_completion(timeout: float | None = None) -> NewWait:
+    """Describe the wait of an external step."""
+    return NewWait(CALL, CallKind.EXTERNAL, [Awaited(WaitKind.EXTERNAL, CALL)], timeout)
+
+
+async def begin_external(store: Store, token: str) -> tuple[TaskId, ManualWorker, Claim]:
+    """Begin the attempt of an external step, whose token completes it."""
+    task_id = await begin(store, one())
+    hand = await ManualWorker.hire(store)
+    claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
+    assert await store.open_completion(claim, digest_of(token)) is None
+    return task_id, hand, claim
+
+
+class TestCompletions(StoreTests):
+    async def test_a_completion_ends_the_wait(self, store: Store) -> None:
+        """Once; the next attempt finds it."""
+        task_id, hand, claim = await begin_external(store, "t")
+        assert await store.park_for_arrival(claim, for_completion())
+        assert not await store.complete_external(digest_of("other"), RESULT)
+
+        assert await store.complete_external(digest_of("t"), RESULT)
+        assert not await store.complete_external(digest_of("t"), codec.dumps({"result": 8}))
+
+        again = await hand.claim_one()
+        found = await store.open_completion(again, digest_of("u"))
+        assert found is not None
+        assert {"result": {"id": 7}} == codec.loads(found.value or JsonText("null"))
+        assert ["complete_external"] == [entry.action for entry in await store.audit(task_id)]
+
+    async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
+        """The step does not wait then, nor after a failure."""
+        _, hand, claim = await begin_external(store, "t")
+        assert await store.complete_external(digest_of("t"), RESULT)
+        assert not await store.complete_external(digest_of("t"), RESULT)
+
+        assert await store.park_for_arrival(claim, for_completion())
+        again = await hand.claim_one()
+        assert await store.open_completion(again, digest_of("u")) is not None
+        error = codec.dumps({"type": "E", "message": "m"})
+        await hand.settle(retried(again, error, timedelta(0)))
+        last = await hand.claim_one()
+        assert await store.open_completion(last, digest_of("v")) is not None
+
+    async def test_tokens_of_earlier_attempts_stay_valid(self, store: Store) -> None:
+        _, hand, claim = await begin_external(store, "first")
+        error = codec.dumps({"type": "E", "message": "m"})
+        await hand.settle(retried(claim, error, timedelta(0)))
+        again = await hand.claim_one()
+        assert await store.open_completion(again, digest_of("second")) is None
+        assert await store.park_for_arrival(again, for_completion())
+
+        assert await store.complete_external(digest_of("first"), RESULT)
+        assert not await store.complete_external(digest_of("second"), RESULT)
+
+    async def test_an_ended_step_is_not_completed(self, store: Store, subject: Subject) -> None:
+        """Its token is unknown from then on."""
+        done, hand, claim = await begin_external(store, "done")
+        await hand.settle(completed(claim, codec.dumps(1)))
+        cancelled, _, _ = await begin_external(store, "cancelled")
+        await store.cancel_task(cancelled, ACT)
+
+        assert not await store.complete_external(digest_of("done"), RESULT)
+        assert not await store.complete_external(digest_of("cancelled"), RESULT)
+        assert StepStatus.COMPLETE is await only_state(store, done)
+
+    async def test_a_wait_for_a_completion_times_out(self, store: Store, subject: Subject) -> None:
+        _, hand, claim = await begin_external(store, "t")
+        assert await store.park_for_arrival(claim, for_completion(100.0))
+        await subject.advance(timedelta(seconds=101))
+
+        assert 1 == await store.end_late_waits(10)
+
+        assert not await store.complete_external(digest_of("t"), RESULT)
+        found = await store.open_completion(await hand.claim_one(), digest_of("u"))
+        assert found is not None
+        assert TIMED_OUT == found.value
+
+    async def test_of_completions_at_once_one_counts(self, stores: list[Store]) -> None:
+        """Also while the step is about to wait."""
+        for number in range(5):
+            _, hand, claim = await begin_external(stores[0], f"t{number}")
+            digest = digest_of(f"t{number}")
+
+            parked, *used = await asyncio.gather(
+                stores[0].park_for_arrival(claim, for_completion()),
+                *(store.complete_external(digest, RESULT) for store in stores for _ in range(2)),
+            )
+
+            assert parked
+            assert 1 == sum(map(bool, used))
+            again = await hand.claim_one()
+            assert await stores[0].open_completion(again, digest_of(f"u{number}")) is not None
+            await hand.settle(completed(again, codec.dumps(1)))

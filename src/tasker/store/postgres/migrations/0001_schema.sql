@@ -417,6 +417,14 @@ create index approval_escalation on approval (escalate_at)
     where escalate_at is not null and escalated_at is null and decided_at is null;
 create index approval_decided on approval (decided_at) where decided_at is not null;
 
+-- Tokens with which other systems complete external steps: SHA-256 of each. They are valid until the step ends.
+create table completion (
+    digest  text primary key,
+    task_id uuid not null,
+    no      int not null
+);
+create index completion_task on completion (task_id);
+
 -- Signals to tasks, in the order of `number`. taken_by: the step that received it.
 create table signal (
     task_id  uuid not null,

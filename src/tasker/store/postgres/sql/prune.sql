@@ -26,6 +26,8 @@ with template_kept as materialized (
     delete from durable_call using doomed where task_id = doomed.id
 ), waits as (
     delete from wait using doomed where task_id = doomed.id
+), completions as (
+    delete from completion using doomed where task_id = doomed.id
 ), approvals as (
     delete from approval using doomed where task_id = doomed.id
 ), signals as (

@@ -300,6 +300,13 @@ create index approval_escalation on approval (escalate_at)
     where escalate_at is not null and escalated_at is null and decided_at is null;
 create index approval_decided on approval (decided_at) where decided_at is not null;
 
+create table completion (
+    digest  text primary key,
+    task_id text not null,
+    no      integer not null
+) without rowid;
+create index completion_task on completion (task_id);
+
 create table signal (
     number   integer primary key autoincrement,
     task_id  text not null,

@@ -1,0 +1,64 @@
+"""Completion of external steps by other systems, which have a token instead of a credential."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path
+from starlette.requests import Request
+from typing_extensions import TypedDict
+
+from tasker.api.dependencies import ApiOf
+from tasker.api.rate_limits import RateLimits
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routing import READS_BODY, Routes
+from tasker.codec import DEFAULT_LIMIT, dumps
+from tasker.completions import COMPLETE, digest_of
+from tasker.errors import InvalidInput, NotFound
+
+routes = Routes("completions", COMPLETE)
+
+RATE, BURST = 20.0, 100  #: requests per second from one address
+_limits = RateLimits(RATE, BURST)
+
+
+class CompletionBody(Body):
+    """Completes a step: with either `result` or `error`. At most 1 MiB."""
+
+    result: Any = None
+    """The result of the step."""
+    error: Any = None
+    """The error with which the step fails: a text, or an object with `message`, `code` and
+    `details`."""
+
+
+class Completed(TypedDict):
+    """The step was completed, or will be when its attempt ends."""
+
+    completed: bool
+
+
+@routes.add(
+    "POST",
+    "/{token}",
+    response=Completed,
+    refuses=(*READS_BODY, "not_found", "invalid_input", "rate_limited"),
+)
+async def complete_step(
+    request: Request,
+    api: ApiOf,
+    token: Annotated[str, Path(max_length=200)],
+    body: Annotated[CompletionBody, Depends(JsonBody(CompletionBody))],
+) -> JsonResponse:
+    """Complete an external step by its token.
+
+    An unknown token and one whose step has ended are answered alike.
+    """
+    _limits.take_token(request.client.host if request.client else "")
+    given = body.model_fields_set
+    if len(given & {"result", "error"}) != 1:
+        raise InvalidInput("the body must have either 'result' or 'error'")
+    value = {"error": body.error} if "error" in given else {"result": body.result}
+    text = dumps(value, what="the completion", limit=DEFAULT_LIMIT)
+    if not await api.store.complete_external(digest_of(token), text):
+        raise NotFound("no step waits for this completion")
+    return JsonResponse(Completed(completed=True))

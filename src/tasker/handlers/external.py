@@ -1,0 +1,92 @@
+"""External steps: after their handler has returned, they wait for another system."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from tasker.codec import dumps
+from tasker.completions import CALL, read_completion
+from tasker.durable import CallKind, DurableCall
+from tasker.errors import AttemptCancelled, Misuse, PermanentError
+from tasker.handlers.attempt import LiveAttempt, StepFacts
+from tasker.model import External, TimeoutAction, WaitKind
+from tasker.waits import Awaited, NewWait, ParkedForArrival
+
+Call = Callable[[LiveAttempt], Any]
+
+
+def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
+    """Return the call of a handler whose step is completed by another system.
+
+    The handler's return value becomes the step's checkpoint. A completion that arrived before the
+    attempt, or during it, is the outcome of the step; it is used even if the attempt fails.
+
+    Raises:
+        Misuse: The handler runs in a separate process.
+    """
+    external = facts.spec.external or External()
+    if in_process:
+        raise Misuse(
+            f"step {facts.spec.name!r} is external, so its handler cannot run in a separate"
+            " process; use process=False"
+        )
+    if facts.blocking:
+        return lambda attempt: _call_blocking(call, external, attempt)
+    return lambda attempt: _call_async(call, external, attempt)
+
+
+async def _call_async(call: Call, external: External, attempt: LiveAttempt) -> Any:
+    services = attempt.services
+    if (completion := await services.open_completion(attempt)) is not None:
+        return _outcome(completion, external)
+    try:
+        value = call(attempt)
+        if inspect.isawaitable(value):
+            value = await value
+    except AttemptCancelled:
+        raise
+    except Exception:
+        if (completion := await _find(attempt)) is None:
+            raise
+        return _outcome(completion, external)
+    text = dumps(value, what="the result")
+    await asyncio.wrap_future(services.save_checkpoint(attempt, text))
+    raise _wait(external)
+
+
+def _call_blocking(call: Call, external: External, attempt: LiveAttempt) -> Any:
+    services = attempt.services
+    if (completion := services.wait_for(services.open_completion(attempt))) is not None:
+        return _outcome(completion, external)
+    try:
+        value = call(attempt)
+    except AttemptCancelled:
+        raise
+    except Exception:
+        if (completion := services.wait_for(_find(attempt))) is None:
+            raise
+        return _outcome(completion, external)
+    services.save_checkpoint(attempt, dumps(value, what="the result")).result()
+    raise _wait(external)
+
+
+async def _find(attempt: LiveAttempt) -> DurableCall | None:
+    calls = await attempt.services.load_calls(attempt)
+    return next((call for call in calls if call.kind is CallKind.EXTERNAL), None)
+
+
+def _wait(external: External) -> ParkedForArrival:
+    timeout = None if external.timeout is None else external.timeout.total_seconds()
+    awaited = Awaited(WaitKind.EXTERNAL, CALL)
+    return ParkedForArrival(NewWait(CALL, CallKind.EXTERNAL, (awaited,), timeout))
+
+
+def _outcome(completion: DurableCall, external: External) -> Any:
+    """Return the result in a completion, or raise its error."""
+    try:
+        return read_completion(completion.value)
+    except TimeoutError as late:
+        if external.on_timeout is TimeoutAction.CONTINUE:
+            return None
+        raise PermanentError(str(late), code="wait_timeout") from None

@@ -1,0 +1,214 @@
+"""External steps: their handler returns, and another system completes them."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.api.auth.scene import calling
+from tests.http_service import Reply, serving
+
+from tasker import (
+    AsyncContext,
+    HttpCall,
+    Misuse,
+    NamespacePolicy,
+    Retry,
+    RetryableError,
+    StepSpec,
+    StepStatus,
+    SyncContext,
+    Task,
+    TaskStatus,
+    Template,
+    Worker,
+    WorkerSettings,
+    handler,
+    open_store,
+)
+from tasker.completions import digest_of
+from tasker.model import External, TaskId, TimeoutAction
+from tasker.store.protocol import AuditNote, Store
+
+pytestmark = pytest.mark.anyio
+BASE = "https://tasker.example.com"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(f"sqlite:{tmp_path}/t.db") as opened:
+        await opened.upgrade()
+        yield opened
+
+
+def template(external: External | None = None, **fields: Any) -> Template:
+    retry = Retry(max_attempts=2, initial_delay=0.01, max_delay=0.01)
+    step = StepSpec(name="label", external=external or External(), retry=retry, **fields)
+    return Template(namespace="shop", name="ship", version="1.0.0", steps=(step,))
+
+
+def working(store: Store, target: Any, made: Template | None = None) -> Worker:
+    settings = WorkerSettings(
+        public_url=f"{BASE}/", http=True, http_networks=(ip_network("127.0.0.0/8"),)
+    )
+    return Worker(store, [{"label": target}], templates=[made or template()], settings=settings)
+
+
+async def until(store: Store, task_id: TaskId, *statuses: StepStatus) -> None:
+    while (await store.list_steps(task_id))[0].status not in statuses:
+        import asyncio
+
+        await asyncio.sleep(0.01)
+
+
+async def complete(store: Store, url: str, body: Any) -> tuple[int, Any]:
+    """Send a completion to a server, without a credential."""
+    assert url.startswith(f"{BASE}/v1/complete/")
+    async with calling(store) as caller:
+        answer = await caller.post(url.removeprefix(BASE), json=body)
+    return answer.status_code, answer.json().get("code")
+
+
+async def ended(worker: Worker, task: Task) -> Task:
+    while True:
+        found = await worker.client.get(task.id)
+        if found.status in (TaskStatus.COMPLETE, TaskStatus.ERROR):
+            return found
+        await worker.client.store.wait_for_revocation(0.02)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_another_system_completes_the_step(store: Store, blocking: bool) -> None:
+    """What the handler returned is the checkpoint, and the handler does not run again."""
+    urls: list[str] = []
+
+    def order(ctx: SyncContext) -> Any:
+        urls.append(ctx.completion_url)
+        return {"ordered": 1}
+
+    async def order_async(ctx: AsyncContext) -> Any:
+        return order(ctx)  # type: ignore[arg-type]
+
+    async with working(store, order if blocking else order_async) as worker:
+        task = await worker.client.create_task("shop.ship", {})
+        await until(store, task.id, StepStatus.WAITING)
+        (step,) = await store.list_steps(task.id)
+        answers = [
+            await complete(store, urls[0], {}),
+            await complete(store, urls[0], {"result": 1, "error": "x"}),
+            await complete(store, f"{BASE}/v1/complete/unknown", {"result": 1}),
+            await complete(store, urls[0], {"result": {"label": "L1"}}),
+            await complete(store, urls[0], {"result": {"label": "L2"}}),
+        ]
+        found = await ended(worker, task)
+        answers.append(await complete(store, urls[0], {"result": 1}))
+
+    assert {"ordered": 1} == step.checkpoint
+    assert (TaskStatus.COMPLETE, {"label": "L1"}) == (found.status, found.result)
+    assert 1 == len(urls)
+    assert [
+        (400, "invalid_input"),
+        (400, "invalid_input"),
+        (404, "not_found"),
+        (200, None),
+        (404, "not_found"),
+        (404, "not_found"),
+    ] == answers
+
+
+async def test_an_error_fails_the_step(store: Store) -> None:
+    urls: list[str] = []
+
+    async def order(ctx: AsyncContext) -> None:
+        urls.append(ctx.completion_url)
+
+    async with working(store, order) as worker:
+        task = await worker.client.create_task("shop.ship", {})
+        await until(store, task.id, StepStatus.WAITING)
+        error = {"message": "no such address", "code": "ADDRESS", "details": {"zip": "0"}}
+        assert (200, None) == await complete(store, urls[0], {"error": error})
+        found = await ended(worker, task)
+
+    assert found.failure is not None
+    assert ("ADDRESS", "no such address") == (found.failure.code, found.failure.message)
+
+
+async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
+    """Although the attempt fails."""
+
+    async def order(ctx: AsyncContext) -> None:
+        token = ctx.completion_url.rpartition("/")[2]
+        assert await store.complete_external(digest_of(token), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        raise RetryableError("the answer was lost")
+
+    async with working(store, order) as worker:
+        task = await worker.client.create_task("shop.ship", {})
+        found = await ended(worker, task)
+
+    assert 5 == found.result
+    assert 1 == len(await store.history(task.id))
+
+
+async def test_the_step_fails_or_continues_after_its_timeout(store: Store) -> None:
+    async def order(ctx: AsyncContext) -> None:
+        pass
+
+    for action, status in (
+        (TimeoutAction.FAIL, TaskStatus.ERROR),
+        (TimeoutAction.CONTINUE, TaskStatus.COMPLETE),
+    ):
+        made = template(External(timeout=timedelta(milliseconds=10), on_timeout=action))
+        worker = Worker(store, [{"label": order}], templates=[made], replace=True)
+        async with worker:
+            task = await worker.client.create_task("shop.ship", {})
+            await until(store, task.id, StepStatus.WAITING)
+            while not await store.end_late_waits(10):
+                if (await store.list_steps(task.id))[0].status is not StepStatus.WAITING:
+                    break  # the janitor was faster
+            found = await ended(worker, task)
+
+        assert status is found.status
+        if found.failure is not None:
+            assert "wait_timeout" == found.failure.code
+
+
+async def test_an_http_step_passes_its_address_on(store: Store) -> None:
+    with serving(lambda _: Reply(202)) as service:
+        call = HttpCall(url=service.url, method="POST", body={"callback": "{completion_url}"})
+        await store.put_policy(
+            NamespacePolicy(namespace="shop", http_hosts=("*",)), AuditNote(actor="root")
+        )
+        async with working(store, lambda: None, template(http=call)) as worker:
+            task = await worker.client.create_task("shop.ship", {})
+            await until(store, task.id, StepStatus.WAITING)
+            url = json.loads(service.requests[0].body)["callback"]
+            assert (200, None) == await complete(store, url, {"result": "shipped"})
+            found = await ended(worker, task)
+
+    assert "shipped" == found.result
+
+
+@handler(process=True)
+def separate() -> None:
+    """Run in a separate process."""
+
+
+async def test_a_handler_in_a_process_cannot_be_external(store: Store) -> None:
+    with pytest.raises(Misuse, match="process=False"):
+        async with working(store, separate):
+            pass
+
+
+async def test_requests_from_one_address_are_limited(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasker.api.rate_limits import RateLimits
+
+    monkeypatch.setattr("tasker.api.routes.completions._limits", RateLimits(0.001, 2))
+
+    answers = [await complete(store, f"{BASE}/v1/complete/x", {"result": 1}) for _ in range(3)]
+
+    assert [(404, "not_found"), (404, "not_found"), (429, "rate_limited")] == answers

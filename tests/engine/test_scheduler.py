@@ -203,6 +203,17 @@ async def test_a_clock_that_jumps_back_repeats_no_tick(bench: Bench) -> None:
     assert [*back, "28 04:00"] == await bench.ticks()
 
 
+async def test_a_pause_while_the_clock_is_set_back_repeats_no_tick(bench: Bench) -> None:
+    await bench.client.schedules.create("n.flow", hourly(overlap="allow"))
+    await bench.pass_time(timedelta(hours=3))
+    bench.clock.jump(timedelta(hours=-2))
+
+    await bench.client.schedules.pause("n.hourly")
+    resumed = await bench.client.schedules.resume("n.hourly")
+
+    assert MIDNIGHT + 4 * HOUR == resumed.next_at
+
+
 async def test_jitter_delays_the_start_and_not_the_tick(bench: Bench) -> None:
     await bench.client.schedules.create("n.flow", hourly(jitter="30m", overlap="allow"))
     await bench.pass_time(HOUR)

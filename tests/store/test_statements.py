@@ -235,6 +235,7 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("failed_tasks", "task_has_failed_step"),
         ("overdue", "task_overdue"),
         ("unclaimed", "step_queue_timeout"),
+        ("due_schedules", "schedule_look_at"),
         ("queue_backlog", "step_due"),
         ("prune", "task_template"),
         ("prunable", "task_template"),
@@ -277,6 +278,18 @@ def test_a_search_for_tasks_uses_its_index(
     else:
         assert any(re.match(rf"SEARCH s USING (COVERING )?INDEX {index} ", x) for x in lines)
     assert [] == [line for line in lines if re.match(r"SCAN (task|s|a)\b", line)]
+
+
+def test_the_tasks_of_a_schedule_are_found_by_their_index(migrated: sqlite3.Connection) -> None:
+    statement = SQLITE["list_tasks"].without_unused_filters({"schedule_id"})
+    lines = [
+        row[3]
+        for row in migrated.execute(
+            f"explain query plan {statement.text}", dict.fromkeys(statement.names)
+        )
+    ]
+
+    assert "SEARCH task USING INDEX task_schedule (schedule_id=?)" in lines
 
 
 # ----------------------------------------------------------------- PostgreSQL
@@ -409,6 +422,31 @@ async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
     assert [] == [
         line for line in lines if re.search(r"Seq Scan on (step|due|task|attempt)\b", line)
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "filters", "index"),
+    [
+        ("due_schedules", set(), "schedule_look_at"),
+        ("list_tasks", {"schedule_id"}, "task_schedule"),
+        ("waiting_ticks", set(), "schedule_tick_pkey"),
+    ],
+)
+async def test_schedules_and_their_tasks_are_found_by_their_indexes_on_postgres(
+    connection: Any, name: str, filters: set[str], index: str
+) -> None:
+    await connection.execute("set enable_seqscan = off")
+    statement = POSTGRES[name].without_unused_filters(filters).numbered()
+    prepared = await connection.prepare(statement.text)
+    types = [parameter.name for parameter in prepared.get_parameters()]
+    nulls = ", ".join(f"null::{kind}" for kind in types)
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    await connection.execute(f"prepare asked as {statement.text}")
+    call = f"execute asked ({nulls})" if nulls else "execute asked"
+
+    lines = [row[0] for row in await connection.fetch(f"explain {call}")]
+
+    assert any(re.search(rf" {index}\b", line) for line in lines), lines
 
 
 async def test_unclaimed_steps_are_found_by_their_index_on_postgres(

@@ -129,6 +129,7 @@ def _fields_table(detail: TaskDetail) -> Table:
         ("deadline", f"{local_time(task.deadline)}" if task.deadline else ""),
         ("priority", "" if task.priority == DEFAULT_PRIORITY else str(task.priority)),
         ("parent", task.parent_id or ""),
+        ("scheduled for", local_time(task.scheduled_for) if task.scheduled_for else ""),
         ("correlation", "" if task.correlation_id == task.id else one_line(task.correlation_id)),
         ("idempotency key", one_line(task.idempotency_key or "")),
         ("tags", one_line(", ".join(task.tags))),

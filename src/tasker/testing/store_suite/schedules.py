@@ -247,6 +247,16 @@ class TestTicks(StoreTests):
         assert advanced is None
         assert [] == await store.list_tasks(TaskFilter())
 
+    async def test_a_change_of_other_fields_loses_no_tick_that_is_due(
+        self, store: Store, subject: Subject
+    ) -> None:
+        due = await become_due(store, subject)
+
+        await store.change_schedule(new_schedule(priority=4), ACT)
+
+        (still,) = await store.due_schedules(10)
+        assert due.stored.next_at == still.stored.next_at
+
     async def test_an_open_task_is_seen_and_may_be_cancelled(
         self, store: Store, subject: Subject
     ) -> None:

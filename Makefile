@@ -46,7 +46,7 @@ test-ui: $(READY) ui/node_modules/.ready ## Test the web UI in Chromium, about 4
 
 pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in docs/images
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
-	TASKER_PICTURES=docs/images $(BIN)/pytest tests/browser/test_pictures.py
+	TASKER_TEST_PICTURES=docs/images $(BIN)/pytest tests/browser/test_pictures.py
 
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)

@@ -47,7 +47,9 @@ SECRETS = Path("/run/secrets")
 PREFIX = "TASKER_"
 HIDDEN = "********"
 
-_NOT_SETTINGS = frozenset({"ACTOR", "API_KEY", "CONFIG", "DEBUG", "SECRETS", "TOKEN", "URL"})
+_NOT_SETTINGS = frozenset(
+    {"ACTOR", "API_KEY", "CHROMIUM", "CONFIG", "DEBUG", "REQUIRE", "SECRETS", "TOKEN", "URL"}
+)
 """Variables with the prefix that are read elsewhere."""
 
 _OF_TESTS = "TEST_"

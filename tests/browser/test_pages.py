@@ -197,6 +197,24 @@ def test_all_tasks_that_one_cause_stopped_are_retried_at_once(page: Any, site: S
         assert 2 == next(one for one in read["steps"] if one["name"] == "charge_card")["attempts"]
 
 
+def test_selected_tasks_are_cancelled_at_once(page: Any, site: Site) -> None:
+    """With x from the keyboard; the others stay as they are."""
+    tasks = [site.create("shop.orphan") for _ in range(2)]
+    page.goto("tasks?name=orphan")
+    page.locator(f"#task-{tasks[1]}").wait_for()
+    for key in "jxjx":
+        page.keyboard.press(key)
+    page.get_by_role("toolbar").get_by_text("2 selected").wait_for()
+    page.get_by_role("toolbar").get_by_role("button", name="Cancel…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("a test")
+    assert [] == violations(page)
+    dialog.get_by_role("button", name="Cancel 2 tasks").click()
+    dialog.wait_for(state="detached")
+
+    assert ["cancelled"] * 2 == [site.wait(task, "cancelled")["status"] for task in tasks]
+
+
 def test_a_task_is_submitted_by_a_form(page: Any, site: Site, guard: Guard) -> None:
     """Made from the schema; what is wrong is said beside the field, and nothing entered is lost."""
     guard.allow("status of 400")  # the amount

@@ -22,7 +22,7 @@ def test_a_picture_is_taken(
     browser: Any, site: Site, guard: Guard, tmp_path: Path, name: str
 ) -> None:
     """Of a page that has loaded, with all of its height in use."""
-    kept = os.environ.get("TASKER_PICTURES")
+    kept = os.environ.get("TASKER_TEST_PICTURES")
     folder = Path(kept) if kept else tmp_path
     path = PAGES[name]
     if path.startswith("task "):
@@ -31,7 +31,7 @@ def test_a_picture_is_taken(
     with opened(browser, site, guard, viewport={"width": 1280, "height": 720}) as page:
         page.goto(path)
         page.locator("main h1").first.wait_for()
-        page.locator("main .g").first.wait_for()
+        page.locator("main .g, main .fp li").first.wait_for()
         if "step=" in path:
             page.locator(".drawer dl").wait_for()
         page.screenshot(path=folder / f"{name}.png")

@@ -1,8 +1,9 @@
 // The list of tasks: find, compare, act on several.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import { get, now, queryOf } from "../api/client.ts"
+import { get, may, now, post, queryOf } from "../api/client.ts"
 import type { TaskList, TaskView } from "../api/types.ts"
-import { Button, Copy, doneOf, Empty, Failed, Loading, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
+import { ActionDialog, quoted, type Action } from "../parts/action.tsx"
+import { Button, Copy, doneOf, Empty, Failed, Loading, plural, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
 import { FilterBar } from "../parts/filter_bar.tsx"
 import { Glyph } from "../parts/icons.tsx"
 import { Top } from "../parts/shell.tsx"
@@ -44,6 +45,7 @@ export function Tasks() {
   }, [fresh, before, pages, atTop])
   const cursor = pages.tasks.length ? pages.cursor : (list.data?.pagination.next_cursor ?? null)
 
+  const [action, setAction] = useState<Action | null>(null)
   const [current, setCurrent] = useState<string | null>(null)
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
   useEffect(() => setSelected(new Set()), [key])
@@ -104,9 +106,64 @@ export function Tasks() {
             </p>
           </div>
         )}
+        {selected.size > 0 && <BulkBar tasks={shown.filter((task) => selected.has(task.id))} act={setAction} clear={() => setSelected(new Set())} />}
       </div>
+      {action && (
+        <ActionDialog
+          action={action}
+          onClose={() => setAction(null)}
+          onDone={() => {
+            setAction(null)
+            setSelected(new Set())
+            list.reload()
+          }}
+        />
+      )}
     </>
   )
+}
+
+/** What can be done to the selected tasks. */
+function BulkBar(props: { tasks: TaskView[]; act: (action: Action) => void; clear: () => void }) {
+  const { tasks, act } = props
+  const failed = tasks.filter((task) => task.counts.error > 0 && task.status !== "resolved_manually" && task.status !== "cancelled")
+  const stopped = tasks.filter((task) => task.status === "error")
+  const open = tasks.filter((task) => task.status === "pending" || task.status === "in_progress")
+  const refused = (permission: string, fitting: TaskView[], none: string) => {
+    if (fitting.length === 0) return none
+    const space = fitting.find((task) => !may(permission, task.namespace))?.namespace
+    return space ? `needs the permission ${permission} in ${space}` : null
+  }
+  return (
+    <div class="bulk" role="toolbar" aria-label="Selected tasks">
+      <span>{tasks.length.toLocaleString("en")} selected</span>
+      <Button kind="pri" icon="retry" disabledBecause={refused("tasks:retry", failed, "none of them has a failed step")} onClick={() => act(bulkAction("retry", failed))}>Retry…</Button>
+      <Button disabledBecause={refused("tasks:resolve", stopped, "none of them has failed")} onClick={() => act(bulkAction("resolve", stopped))}>Resolve…</Button>
+      <Button disabledBecause={refused("tasks:cancel", open, "none of them is open")} onClick={() => act(bulkAction("cancel", open))}>Cancel…</Button>
+      <Button icon="x" label="Clear the selection" onClick={props.clear} />
+    </div>
+  )
+}
+
+const BULK_EFFECTS = {
+  retry: ["Their failed steps get another attempt; steps that are done do not run again."],
+  resolve: ["They count as done by hand.", "It cannot be undone."],
+  cancel: ["No further step of them starts; what running steps return is discarded.", "It cannot be undone."],
+}
+
+function bulkAction(verb: "retry" | "resolve" | "cancel", tasks: TaskView[]): Action {
+  const count = plural(tasks.length, "task")
+  const names = Object.entries(Object.groupBy(tasks, (task) => `${task.namespace}.${task.name}`)).map(([name, group]) => `${plural(group!.length, "task")} of ${name}.`)
+  const label = verb[0]!.toUpperCase() + verb.slice(1)
+  return {
+    title: `${label} ${count}`,
+    effects: [...names, ...BULK_EFFECTS[verb]],
+    button: `${label} ${count}`,
+    danger: verb === "cancel",
+    needsReason: verb !== "retry",
+    command: (reason) => tasks.map((task) => `tasker task ${verb} ${shortId(task.id)}${reason ? ` --reason ${quoted(reason)}` : ""}`).join("\n"),
+    run: ({ reason }) => post("/v1/bulk", { action: verb, ids: tasks.map((task) => task.id), reason }),
+  }
 }
 
 function StatusTabs() {
@@ -167,8 +224,8 @@ function Table(props: TableProps) {
   return (
     <table class="fixed tasks">
       <colgroup>
-        <col class="w-ck" /><col class="w-status" /><col class="w-wf" /><col class="w-ns wide" /><col class="w-steps" /><col class="w-what" />
-        <col class="w-id wide" /><col class="w-by wide" /><col class="w-created" /><col class="w-took" />
+        <col class="w-ck" /><col class="w-status" /><col class="w-wf" /><col class="w-ns wide" /><col class="w-steps narrow-hide" /><col class="w-what narrow-hide" />
+        <col class="w-id wide" /><col class="w-by wide" /><col class="w-created" /><col class="w-took narrow-hide" />
       </colgroup>
       <thead>
         <tr>

@@ -1,5 +1,6 @@
 """Steps with instances, run by workers."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -499,3 +500,40 @@ steps:
 
     assert (TaskStatus.COMPLETE, [None]) == (task.status, task.result)
     assert [AttemptOutcome.ERROR] == [attempt.outcome for attempt in history]
+
+
+async def test_a_map_keeps_to_its_concurrency(url: str) -> None:
+    """And to the limits of its steps, in every instance."""
+    text = """
+name: bounded
+steps:
+  - name: work
+    map: {over: input.items, max_concurrency: 2}
+    limits: [{key: "customer:{input.customer}", concurrency: 50}]
+  - name: loop
+    dependencies: [work]
+    repeat: {until: iteration == 2, max: 5}
+    limits: [{key: "customer:{input.customer}", concurrency: 50}]
+"""
+    running = most = 0
+
+    async def work(item: int, ctx: AsyncContext) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        if item == 0:
+            await ctx.spawn("work", [7])
+        return item
+
+    task, _ = await run(
+        url,
+        text,
+        {"work": work, "loop": lambda iteration: iteration},
+        {"items": list(range(6)), "customer": "c"},
+    )
+
+    assert task.failure is None
+    assert (TaskStatus.COMPLETE, 2) == (task.status, task.result)
+    assert 2 == most

@@ -9,7 +9,7 @@ from tasker.codec import dumps, loads
 from tasker.engine.engine_steps import EngineAttempt
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
 from tasker.handlers.instances import InstanceInput, InstanceReader, joined_of
-from tasker.layout import Body
+from tasker.layout import Body, EngineCall
 from tasker.model import (
     MOST_SPAWNED,
     Batch,
@@ -37,7 +37,10 @@ async def spawn(attempt: EngineAttempt) -> Outcome:
     """Insert the instances of a step: the handler of spawners."""
     graph = attempt.cached.compiled.graph
     body = graph.layout.bodies[graph.numbers[attempt.spec.name]]
-    count, items = _items_of(body, _expression_of(body).evaluate(_names(attempt, body)))
+    given = None
+    if not isinstance(body.spawning, Repeat):  # whose condition is for the end of an iteration
+        given = _expression_of(body).evaluate(_names(attempt, body))
+    count, items = _items_of(body, given)
     offset = attempt.claim.no - body.spawner
     part = max(MOST_SPAWNED // body.size, 1)
     for begin in range(0, count, part):
@@ -126,7 +129,9 @@ async def cancel_beside(
 
 def expressions(spec: StepSpec) -> Iterable[str]:
     """Yield the expression of a spawner or check."""
-    if spec.spawning is not None:
+    if spec.spawning is not None and (
+        spec.method == EngineCall.CHECK or not isinstance(spec.spawning, Repeat)
+    ):
         yield _text_of(spec.spawning)
 
 

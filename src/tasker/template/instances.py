@@ -28,7 +28,7 @@ KINDS = ("map", "batch", "repeat")
 OF_INSTANCES = ("steps", "collect", "on_failure")  #: keys that need one of `KINDS`
 OF_HANDLERS = (
     *("handler", "retry", "timeout_seconds", "queue_timeout", "heartbeat_timeout", "requires"),
-    "result_schema",
+    *("result_schema", "limits"),
 )
 """Keys that belong to the steps of a body, if there is one."""
 
@@ -164,8 +164,6 @@ def check_step_keys(fields: Fields) -> None:
     """Report keys that a step with instances cannot have, and those that belong to its body."""
     if (value := fields.get("type")) is not None:
         value.refuse("a step with 'map', 'batch' or 'repeat' has no type; remove it")
-    if (value := fields.get("limits")) is not None:
-        value.refuse("a step with 'map', 'batch' or 'repeat' cannot have limits; remove them")
     if "steps" not in fields:
         return
     for key in OF_HANDLERS:

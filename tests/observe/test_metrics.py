@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,6 +22,7 @@ from tasker import (
     open_store,
 )
 from tasker.analytics.model import Backlog, OldestSnapshot
+from tasker.events import Subscription, SubscriptionId
 from tasker.observe.metrics import MOST_VALUES, Metrics
 from tasker.store.protocol import Store
 
@@ -224,6 +226,35 @@ def test_the_backlog_is_replaced_each_time() -> None:
         ("new", "n", "running"): 3,
         ("new", "n", "paused"): 4,
     } == {name[1:]: value for name, value in samples(metrics).items() if "queue" in name[0]}
+
+
+def test_deliveries_of_events_are_counted_with_the_age_of_the_oldest() -> None:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    waiting = Subscription(
+        id=SubscriptionId(1),
+        namespace="n",
+        name="crm",
+        events=("*",),
+        url=None,
+        pending=3,
+        dead=2,
+        oldest_pending=now - timedelta(seconds=90),
+        created_by="alice",
+        created_at=now,
+        served_at=now,
+    )
+    metrics = Metrics()
+    metrics.set_deliveries(
+        [waiting, replace(waiting, name="bi", pending=0, oldest_pending=None)], now
+    )
+
+    assert {
+        ("tasker_event_deliveries", "n", "pending", "crm"): 3,
+        ("tasker_event_deliveries", "n", "dead", "crm"): 2,
+        ("tasker_event_deliveries", "n", "pending", "bi"): 0,
+        ("tasker_event_deliveries", "n", "dead", "bi"): 2,
+        ("tasker_oldest_event_delivery_seconds", "n", "crm"): 90,
+    } == {name: value for name, value in samples(metrics).items() if "deliver" in name[0]}
 
 
 def test_further_values_of_a_label_are_added_up_as_other() -> None:

@@ -39,8 +39,10 @@ class MetricsText:
                 await self._store.list_workers(),
                 await self._store.oldest_snapshot(),
             )
+            subscriptions = await self._store.subscriptions()
         except TaskerError:
             return
+        self._metrics.set_deliveries(subscriptions, self._store.clock.now())
         self._metrics.steps_without_worker.set(utilization.steps_without_worker)
         self._metrics.set_backlog(backlog)
         self._metrics.set_workers(workers)

@@ -7,6 +7,7 @@ most 2,000 values; further values are reported as `other`.
 import os
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -39,6 +40,7 @@ from tasker.times import durations_of
 
 if TYPE_CHECKING:
     from tasker.analytics.model import Backlog, OldestSnapshot
+    from tasker.events import Subscription
     from tasker.model import WorkerInfo
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
@@ -213,6 +215,18 @@ class Metrics:
         self.slots = StoreGauge(
             "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=self._store
         )
+        self.deliveries = StoreGauge(
+            "tasker_event_deliveries",
+            "Events to deliver to a webhook or subscriber (pending), and those given up (dead).",
+            ("namespace", "subscription", "status"),
+            registry=self._store,
+        )
+        self.delivery_seconds = StoreGauge(
+            "tasker_oldest_event_delivery_seconds",
+            "Age of the oldest event to deliver to a webhook or subscriber; absent: none.",
+            ("namespace", "subscription"),
+            registry=self._store,
+        )
         self.snapshot_seconds = StoreGauge(
             "tasker_oldest_snapshot_seconds",
             "Age of the oldest open snapshot in PostgreSQL, by holder; absent: none or unknown.",
@@ -311,6 +325,23 @@ class Metrics:
         free = max(sum(worker.slots for worker in alive) - running, 0)
         self.workers.set(len(alive))
         self.slots.set_all({("busy",): running, ("free",): free})
+
+    def set_deliveries(self, subscriptions: Iterable["Subscription"], now: datetime) -> None:
+        """Set the gauges of the events that are to be delivered."""
+        counts: Counts[tuple[str, ...]] = Counts()
+        oldest: dict[tuple[str, ...], float] = {}
+        for one in subscriptions:
+            labels = (
+                self._bound_label_value("namespace", one.namespace),
+                self._bound_label_value("subscription", one.name),
+            )
+            counts[*labels, "pending"] += one.pending
+            counts[*labels, "dead"] += one.dead
+            if one.oldest_pending is not None:
+                age = max((now - one.oldest_pending).total_seconds(), 0.0)
+                oldest[labels] = max(age, oldest.get(labels, 0.0))
+        self.deliveries.set_all(counts)
+        self.delivery_seconds.set_all(oldest)
 
     def set_oldest_snapshot(self, oldest: "OldestSnapshot | None") -> None:
         """Set the gauges of the store's oldest snapshot."""

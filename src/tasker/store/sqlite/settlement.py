@@ -17,7 +17,7 @@ from tasker.model import (
     TaskStatus,
     WorkerId,
 )
-from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
+from tasker.store.sqlite.statements import STATEMENTS, execute, fetch, fetch_one, json_text
 
 _WITHOUT_SUCCESS = frozenset({OutcomeCode.ERROR, OutcomeCode.SKIPPED})
 _FOR_OTHERS = frozenset({OutcomeCode.LOST, OutcomeCode.RELEASED})  #: any worker may claim these
@@ -40,8 +40,6 @@ def settle(
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")
     accepted = execute(on, "settle", outcomes=given).rowcount
-    if events:
-        execute(on, "settle_events", events=json_text(events), now=now)
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
     kinds = {outcome.outcome for outcome in outcomes}
@@ -66,6 +64,9 @@ def settle(
     refused: Sequence[int] = ()
     if accepted < len(outcomes):
         refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
+    if events:
+        late = set(refused)
+        _publish(on, outcomes, [event for event in events if event.outcome not in late], now)
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
     return Settled(refused, claims, ended), left
 
@@ -75,6 +76,18 @@ def _arrive_as_success(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> 
     return kinds.isdisjoint(_WITHOUT_SUCCESS) and all(
         outcome.choice is None for outcome in outcomes
     )
+
+
+def _publish(
+    on: sqlite3.Connection, outcomes: Sequence[Outcome], events: Sequence[NewEvent], now: float
+) -> None:
+    """Store the events of accepted outcomes."""
+    rows = []
+    for event in events:
+        outcome = outcomes[event.outcome]
+        place = {"task_id": outcome.task_id, "no": outcome.no, "attempt": outcome.attempt}
+        rows.append({**event._asdict(), **place, "outcome": int(outcome.outcome), "now": now})
+    on.executemany(STATEMENTS["settle_events"], rows)
 
 
 def _free_children(

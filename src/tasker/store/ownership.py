@@ -28,6 +28,7 @@ KEPT = {
     "schedule_tick": "with its schedule; `Store.advance_schedule` keeps the latest 1,000",
     "gate": "`Store.prune`, two days after its last use, once all tasks from before are pruned",
     "limit_setting": "`Store.unset_limit`",
+    "hook": "`Store.delete_hook`",
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit of teams is complete",
     "api_key": "never: a revoked key stays in the list",

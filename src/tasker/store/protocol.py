@@ -44,6 +44,7 @@ from tasker.events import (
     Webhook,
     WebhookChange,
 )
+from tasker.hooks import Hook, HookSecret
 from tasker.model import (
     NO_QUEUE,
     Attempt,
@@ -765,6 +766,28 @@ class CompletionStore(Protocol):
         ...
 
 
+class HookStore(Protocol):
+    """Provider hooks of namespaces."""
+
+    async def put_hook(self, hook: Hook, secret: str, act: AuditNote) -> Hook:
+        """Insert or replace a hook. Raises InvalidInput."""
+        ...
+
+    async def delete_hook(self, namespace: str, name: str, act: AuditNote) -> None:
+        """Delete a hook. Raises NotFound."""
+        ...
+
+    async def hooks(
+        self, *, namespace: str | None = None, visible: Collection[str] | None = None
+    ) -> list[Hook]:
+        """List hooks by namespace and name, only those of the `visible` namespaces."""
+        ...
+
+    async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
+        """Return a hook with its secret, or None if it does not exist."""
+        ...
+
+
 class QueueStore(Protocol):
     """Pauses of tasks, templates, queues and namespaces, and the weights of queues.
 
@@ -1281,6 +1304,7 @@ class Store(
     SignalStore,
     ApprovalStore,
     CompletionStore,
+    HookStore,
     QueueStore,
     ScheduleStore,
     LimitStore,

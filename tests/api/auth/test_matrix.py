@@ -35,8 +35,8 @@ OPEN = {
 OF_THE_CALLER = {("GET", "/v1/session"), ("POST", "/v1/session"), ("DELETE", "/v1/session")}
 """Routes on the caller alone: what logs in cannot have logged in before."""
 
-BY_TOKEN = {("POST", "/v1/complete/{token}")}
-"""Routes whose path has a secret that permits the request."""
+BY_TOKEN = {("POST", "/v1/complete/{token}"), ("POST", "/v1/hooks/{namespace}/{name}")}
+"""Routes whose requests have a token or a signature instead of a credential."""
 
 OWN, OTHER, SHARED = "payments", "orders", "shared"
 CREATES = frozenset({"tasks:create", "templates:register", "namespaces:update"})
@@ -91,6 +91,9 @@ SAMPLES = {
     ),
     "POST /v1/approvals/{approval_id}/decision approvals:decide": Sample(
         {"form": {"approved": True}}
+    ),
+    "PUT /v1/hooks/{namespace}/{name} webhooks:update": Sample(
+        {"scheme": "github", "secret": "0123456789abcdef", "sends": "pushed", "key": "body.ref"}
     ),
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
     "PUT /v1/queues/{namespace}/{handler}/weight queues:update": Sample({"weight": 2}),

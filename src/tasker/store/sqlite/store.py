@@ -2,6 +2,7 @@
 
 from tasker.store.operations.approvals import Approvals
 from tasker.store.operations.events import Events
+from tasker.store.operations.hooks import Hooks
 from tasker.store.operations.schedules import Schedules
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
@@ -18,6 +19,7 @@ class SqliteStore(
     Schedules,
     Waits,
     Approvals,
+    Hooks,
     Teams,
     Events,
     Analytics,

@@ -425,6 +425,23 @@ create table completion (
 );
 create index completion_task on completion (task_id);
 
+-- Provider hooks: how their requests are signed, and what these become. key, id: paths.
+create table hook (
+    namespace  text not null,
+    name       text not null,
+    scheme     text not null,
+    header     text not null,
+    secret     text not null,
+    target     text not null,
+    sends      text not null,
+    key        text not null,
+    id         text,
+    condition  text,
+    updated_by text not null,
+    updated_at timestamptz not null,
+    primary key (namespace, name)
+);
+
 -- Signals to tasks, in the order of `number`. taken_by: the step that received it.
 create table signal (
     task_id  uuid not null,

@@ -307,6 +307,22 @@ create table completion (
 ) without rowid;
 create index completion_task on completion (task_id);
 
+create table hook (
+    namespace  text not null,
+    name       text not null,
+    scheme     text not null,
+    header     text not null,
+    secret     text not null,
+    target     text not null,
+    sends      text not null,
+    key        text not null,
+    id         text,
+    condition  text,
+    updated_by text not null,
+    updated_at real not null,
+    primary key (namespace, name)
+) without rowid;
+
 create table signal (
     number   integer primary key autoincrement,
     task_id  text not null,

@@ -1,0 +1,190 @@
+"""Provider hooks: their declarations, and the requests of providers."""
+
+import time
+from typing import Annotated
+
+from fastapi import Depends
+from pydantic import StringConstraints
+from pydantic_core import from_json
+from starlette.requests import Request
+from typing_extensions import TypedDict
+
+from tasker.api.authorization import authorize, principal_of, visible_namespaces
+from tasker.api.dependencies import ApiOf
+from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
+from tasker.api.rate_limits import RateLimits
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routing import READS_BODY, Routes
+from tasker.codec import DEFAULT_LIMIT
+from tasker.errors import InvalidExpression, InvalidInput, NotFound, Refused, TooLarge
+from tasker.hooks import (
+    DEFAULT_HEADER,
+    Hook,
+    HookScheme,
+    HookTarget,
+    counts,
+    is_signed,
+    text_at,
+)
+from tasker.model import JsonText, TaskId
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.permissions import WEBHOOKS_READ, WEBHOOKS_UPDATE
+from tasker.waits import NewBroadcast, NewSignal
+
+routes = Routes("hooks", "/v1/hooks")
+
+RATE, BURST = 50.0, 200  #: requests per second from one address
+_limits = RateLimits(RATE, BURST)
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+class HookBody(Body):
+    """Declares a hook; it replaces the previous one."""
+
+    scheme: HookScheme
+    """`hmac`, `github` or `stripe`."""
+    secret: str
+    """The provider's signing secret, 16 to 500 characters. It is never shown."""
+    header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")] = DEFAULT_HEADER
+    """The header with the signature, for the scheme `hmac`."""
+    target: HookTarget = HookTarget.BROADCAST
+    sends: _Text
+    """Name of the signal or broadcast."""
+    key: _Text
+    """Path to the key of the broadcast, or to the id of the task: `body.data.order_id`."""
+    id: _Text | None = None
+    """Path to the id of the request: `body.id`."""
+    when: _Text | None = None
+    """Condition over `body` and `headers`: `body.type == "charge.succeeded"`."""
+    reason: Text = ""
+    """For the audit."""
+
+
+class HookList(TypedDict):
+    """Hooks, by namespace and name."""
+
+    hooks: list[Hook]
+
+
+class Deleted(TypedDict):
+    """The hook was deleted."""
+
+    deleted: bool
+
+
+class Received(TypedDict):
+    """The request was verified."""
+
+    delivered: bool
+    """False: it did not meet the hook's condition, its paths lead to nothing, or its task has
+    ended."""
+
+
+@routes.add("GET", "", WEBHOOKS_READ, response=HookList)
+async def list_hooks(
+    request: Request, api: ApiOf, namespace: Namespace | None = None
+) -> JsonResponse:
+    """List provider hooks, without their secrets."""
+    visible = await visible_namespaces(request, WEBHOOKS_READ)
+    return JsonResponse(HookList(hooks=await api.store.hooks(namespace=namespace, visible=visible)))
+
+
+@routes.add(
+    "PUT",
+    "/{namespace}/{name}",
+    WEBHOOKS_UPDATE,
+    response=Hook,
+    refuses=(*READS_BODY, "invalid_input"),
+)
+async def put_hook(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    body: Annotated[HookBody, Depends(JsonBody(HookBody))],
+) -> JsonResponse:
+    """Declare a provider hook."""
+    await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
+    hook = Hook(
+        namespace=namespace,
+        name=name,
+        scheme=body.scheme,
+        header=body.header.lower(),
+        target=body.target,
+        sends=body.sends,
+        key=body.key,
+        id=body.id,
+        when=body.when,
+    )
+    act = AuditNote(actor=principal_of(request).name, reason=body.reason)
+    return JsonResponse(await api.store.put_hook(hook, body.secret, act))
+
+
+@routes.add(
+    "DELETE", "/{namespace}/{name}", WEBHOOKS_UPDATE, response=Deleted, refuses=("not_found",)
+)
+async def delete_hook(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+) -> JsonResponse:
+    """Delete a provider hook."""
+    await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
+    await api.store.delete_hook(namespace, name, AuditNote(actor=principal_of(request).name))
+    return JsonResponse(Deleted(deleted=True))
+
+
+@routes.add(
+    "POST",
+    "/{namespace}/{name}",
+    response=Received,
+    refuses=("not_found", "invalid_input", "too_large", "rate_limited"),
+    reads={"application/json": {"type": "object"}},
+)
+async def receive(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+) -> JsonResponse:
+    """Receive a signed request of a provider, and send the signal or broadcast of the hook.
+
+    An unknown hook and an invalid signature are answered alike.
+    """
+    _limits.take_token(request.client.host if request.client else "")
+    content = await request.body()
+    if len(content) > DEFAULT_LIMIT:
+        raise TooLarge("the body", len(content), DEFAULT_LIMIT)
+    given = await api.store.hook_secret(namespace, name)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    if given is None or not is_signed(given, headers, content, time.time()):
+        raise NotFound(f"hook {namespace}.{name} not found, or the signature is invalid")
+    try:
+        names = {"body": from_json(content), "headers": headers}
+        text = JsonText(content.decode())
+    except ValueError as error:
+        raise InvalidInput(f"the body is not JSON: {error}") from None
+    return JsonResponse(Received(delivered=await _deliver(api.store, given.hook, names, text)))
+
+
+async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: JsonText) -> bool:
+    """Send what a verified request becomes; return False if it becomes nothing."""
+    try:
+        if not counts(hook, names):
+            return False
+        key = text_at(hook.key, names)
+        id_ = None if hook.id is None else text_at(hook.id, names)
+    except InvalidExpression:
+        return False
+    if key is None:
+        return False
+    actor = f"hook {hook.namespace}.{hook.name}"
+    if hook.target is HookTarget.BROADCAST:
+        broadcast = NewBroadcast(hook.namespace, hook.sends, key, payload, id_)
+        await store.broadcast(broadcast, actor)
+        return True
+    try:
+        task = await store.get_task(TaskId(key))
+        if task.namespace != hook.namespace:
+            return False
+        signal = NewSignal(task.id, hook.sends, payload, id_)
+        await store.signal(signal, AuditNote(actor=actor))
+    except Refused:  # no such task, or it has ended
+        return False
+    return True

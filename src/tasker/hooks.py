@@ -1,0 +1,161 @@
+"""Provider hooks: verified requests of other systems that become signals or broadcasts."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tasker.errors import InvalidExpression, InvalidInput
+from tasker.limits import ARRIVAL_NAME
+from tasker.template.expressions import (
+    Path,
+    check_names,
+    compile_expression,
+    compile_path,
+    to_text,
+)
+
+TOLERANCE = 300.0  #: seconds by which a signed time may differ from the server's
+DEFAULT_HEADER = "x-signature-256"
+NAMES = ("body", "headers")  #: that paths and conditions may begin with
+LONGEST_SECRET = 500
+
+
+class HookScheme(StrEnum):
+    """How the requests of a provider are signed."""
+
+    HMAC = "hmac"  #: HMAC-SHA256 of the body in a header, in hexadecimal or base64
+    GITHUB = "github"  #: `X-Hub-Signature-256`
+    STRIPE = "stripe"  #: `Stripe-Signature`, with the time
+
+
+class HookTarget(StrEnum):
+    """What a request becomes."""
+
+    SIGNAL = "signal"  #: to the task whose id `key` leads to
+    BROADCAST = "broadcast"  #: with the key that `key` leads to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A declared provider hook, without its secret."""
+
+    namespace: str
+    name: str
+    scheme: HookScheme
+    header: str = DEFAULT_HEADER
+    """The header with the signature, for the scheme `hmac`; in lower case."""
+
+    target: HookTarget
+    sends: str
+    """Name of the signal or broadcast."""
+
+    key: str
+    """Path to the id of the task, or to the key of the broadcast: `body.data.order_id`."""
+
+    id: str | None = None
+    """Path to the id of the request, so that a repetition changes nothing: `body.id`."""
+
+    when: str | None = None
+    """Condition over `body` and `headers`; other requests are ignored. None: all count."""
+
+    updated_by: str = ""
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookSecret:
+    """A hook and its secret."""
+
+    hook: Hook
+    secret: str = field(repr=False)
+
+
+def check_hook(hook: Hook, secret: str) -> None:
+    """Raise InvalidInput unless a hook can be stored."""
+    if not 16 <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
+        raise InvalidInput(
+            f"a secret has 16 to {LONGEST_SECRET} printable characters", path="$.secret"
+        )
+    if not 0 < len(hook.sends) <= ARRIVAL_NAME or not hook.sends.isprintable():
+        raise InvalidInput(f"a name has 1 to {ARRIVAL_NAME} printable characters", path="$.sends")
+    for field_, text in (("key", hook.key), ("id", hook.id)):
+        if text is not None:
+            _require_names(field_, text, (compile_path(text),))
+    if hook.when is not None:
+        _require_names("when", hook.when, compile_expression(hook.when).paths)
+
+
+def _require_names(field_: str, text: str, paths: tuple[Path, ...]) -> None:
+    try:
+        check_names(text, paths, NAMES)
+    except InvalidExpression as error:
+        raise InvalidInput(str(error), path=f"$.{field_}") from None
+
+
+def is_signed(given: HookSecret, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+    """Return whether a request has a valid signature; the comparison takes constant time.
+
+    Args:
+        given: The hook and its secret.
+        headers: The request's headers, with their names in lower case.
+        body: Its body.
+        now: Seconds since 1970.
+    """
+    secret = given.secret.encode()
+    match given.hook.scheme:
+        case HookScheme.STRIPE:
+            return _is_signed_by_stripe(secret, headers.get("stripe-signature", ""), body, now)
+        case HookScheme.GITHUB:
+            signature = headers.get("x-hub-signature-256", "")
+            return _matches(signature.removeprefix("sha256="), _digest(secret, body))
+    signature = headers.get(given.hook.header, "").removeprefix("sha256=")
+    digest = _digest(secret, body)
+    return _matches(signature, digest) or _matches(_hex_of_base64(signature), digest)
+
+
+def _is_signed_by_stripe(secret: bytes, header: str, body: bytes, now: float) -> bool:
+    parts = [part.partition("=") for part in header.split(",")[:20]]
+    times = [value for name, _, value in parts if name.strip() == "t"]
+    if len(times) != 1 or not times[0].isdecimal() or len(times[0]) > 15:
+        return False
+    if abs(now - int(times[0])) > TOLERANCE:
+        return False
+    digest = _digest(secret, f"{times[0]}.".encode() + body)
+    given = [value for name, _, value in parts if name.strip() == "v1"]
+    matches = [_matches(signature, digest) for signature in given]  # compares all
+    return any(matches)
+
+
+def _digest(secret: bytes, content: bytes) -> str:
+    return hmac.new(secret, content, hashlib.sha256).hexdigest()
+
+
+def _matches(signature: str, digest: str) -> bool:
+    return hmac.compare_digest(signature.strip().lower().encode(), digest.encode())
+
+
+def _hex_of_base64(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).hex()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def text_at(path: str, names: Mapping[str, Any]) -> str | None:
+    """Return the text at a path of a request; None if it leads to nothing usable."""
+    value = compile_path(path).evaluate(names)
+    if value is None or isinstance(value, bool | Mapping | list | tuple):
+        return None
+    text = to_text(value)
+    return text if 0 < len(text) <= ARRIVAL_NAME else None
+
+
+def counts(hook: Hook, names: Mapping[str, Any]) -> bool:
+    """Return whether a request meets the condition of its hook. Raises InvalidExpression."""
+    return hook.when is None or compile_expression(hook.when).is_true(names)

@@ -1,0 +1,99 @@
+"""Provider hooks of namespaces."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import Any
+
+from tasker.errors import NotFound
+from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget, check_hook
+from tasker.store.operations.teams import add_event
+from tasker.store.protocol import AuditNote
+from tasker.store.rows import Reader, Row
+from tasker.store.session import Session, Sessions
+
+
+class Hooks(Sessions):
+    """Provider hooks of namespaces."""
+
+    async def put_hook(self, hook: Hook, secret: str, act: AuditNote) -> Hook:
+        check_hook(hook, secret)
+
+        async def put(tx: Session) -> Hook:
+            place = {"namespace": hook.namespace, "name": hook.name}
+            before = await tx.one("hook", **place)
+            (row,) = await tx.all(
+                "put_hook",
+                **place,
+                scheme=hook.scheme.value,
+                header=hook.header,
+                secret=secret,
+                target=hook.target.value,
+                sends=hook.sends,
+                key=hook.key,
+                id=hook.id,
+                condition=hook.when,
+                actor=act.actor,
+            )
+            stored = _hook(tx.read, row)
+            old = None if before is None else _document(_hook(tx.read, before))
+            subject = f"hook {hook.namespace}.{hook.name}"
+            await add_event(
+                tx, act, "put_hook", subject, old, _document(stored), namespace=hook.namespace
+            )
+            return stored
+
+        return await self._write(put)
+
+    async def delete_hook(self, namespace: str, name: str, act: AuditNote) -> None:
+        async def delete(tx: Session) -> None:
+            rows = await tx.all("delete_hook", namespace=namespace, name=name)
+            if not rows:
+                raise NotFound(f"hook {namespace}.{name} not found")
+            document = _document(_hook(tx.read, rows[0]))
+            subject = f"hook {namespace}.{name}"
+            await add_event(tx, act, "delete_hook", subject, document, None, namespace=namespace)
+
+        await self._write(delete)
+
+    async def hooks(
+        self, *, namespace: str | None = None, visible: Collection[str] | None = None
+    ) -> list[Hook]:
+        async def read(tx: Session) -> list[Hook]:
+            spaces = None if visible is None else list(visible)
+            rows = await tx.all("hooks", namespace=namespace, visible=spaces)
+            return [_hook(tx.read, row) for row in rows]
+
+        return await self._read(read)
+
+    async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
+        async def read(tx: Session) -> HookSecret | None:
+            row = await tx.one("hook", namespace=namespace, name=name)
+            if row is None:
+                return None
+            return HookSecret(hook=_hook(tx.read, row), secret=row["secret"])
+
+        return await self._read(read)
+
+
+def _hook(read: Reader, row: Row) -> Hook:
+    return Hook(
+        namespace=row["namespace"],
+        name=row["name"],
+        scheme=HookScheme(row["scheme"]),
+        header=row["header"],
+        target=HookTarget(row["target"]),
+        sends=row["sends"],
+        key=row["key"],
+        id=row["id"],
+        when=row["condition"],
+        updated_by=row["updated_by"],
+        updated_at=read.instant(row["updated_at"]),
+    )
+
+
+def _document(hook: Hook) -> dict[str, Any]:
+    """Return what the audit keeps of a hook: never its secret."""
+    columns = asdict(hook)
+    for name in ("namespace", "name", "updated_by", "updated_at"):
+        del columns[name]
+    return columns

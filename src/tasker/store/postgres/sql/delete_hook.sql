@@ -1,0 +1,3 @@
+-- Delete a provider hook. :namespace, :name text
+delete from hook where namespace = :namespace and name = :name
+returning *

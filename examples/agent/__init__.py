@@ -1,0 +1,1 @@
+"""An agent as a durable loop: model, tools, a person's approval, and the model again."""

@@ -177,7 +177,7 @@ class HotPath(Driver):
 
     async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
         tasks, nos, attempts, names, kinds, contents, delays, untils = zip(*calls, strict=True)
-        rows = await self._fetch_pooled(
+        rows = await self._fetch_dedicated(
             "record_calls",
             tasks=tasks,
             nos=nos,

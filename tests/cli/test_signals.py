@@ -1,0 +1,90 @@
+"""`tasker task signal`, `tasker broadcast`, and what is shown of a step that waits."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.cli.conftest import Here
+
+from tasker import Step, StepStatus
+from tasker.cli.render.task import wait_text
+from tasker.model import StepWait, TaskId, WaitKind
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+WAITING = Step(
+    task_id=TaskId("t"),
+    no=1,
+    name="payment",
+    status=StepStatus.WAITING,
+    attempts=1,
+    pending_parents=0,
+    run_at=NOW,
+    claimed_at=NOW,
+    settled_at=NOW,
+    worker=None,
+    error=None,
+    result=None,
+    checkpoint=None,
+)
+
+
+def test_a_signal_is_sent_once(tasker: Here) -> None:
+    task = tasker("task", "create", "sell.yaml", "-c", '{"sku": "mug"}').out.strip()
+
+    sent = [
+        tasker("task", "signal", task, "paid", '{"cents": 5}', "--id", "e-1", "--as", "ann")
+        for _ in range(2)
+    ]
+    document = tasker("task", "signal", task, "paid", "--json").document
+
+    assert "sent; no step waits for it yet\n" == sent[0].out
+    assert "a signal with this id was sent before\n" == sent[1].out
+    assert (True, None) == (document["created"], document["step"])
+    assert "ann" in tasker("task", "show", task).out
+
+
+def test_a_signal_to_a_task_that_ended_is_refused(tasker: Here) -> None:
+    task = tasker.task()["id"]
+
+    refused = tasker("task", "signal", task, "paid")
+
+    assert 5 == refused.code
+    assert "it is complete, not in_progress or pending" in refused.err
+
+
+def test_a_broadcast_is_sent_once(tasker: Here) -> None:
+    assert 0 == tasker("template", "register", "sell.yaml").code
+
+    sent = [
+        tasker("broadcast", "rate", "eur", "1.1", "--id", "e-1", "-n", "shop") for _ in range(2)
+    ]
+
+    assert "sent; 0 steps received it\n" == sent[0].out
+    assert "a broadcast with this id was sent before\n" == sent[1].out
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (replace(WAITING, waits_for=TaskId("x")), "waits for task x"),
+        (replace(WAITING, waits_until=NOW + timedelta(hours=1)), "sleeps, due in 1 h"),
+        (
+            replace(WAITING, waits=(StepWait(kind=WaitKind.SIGNAL, name="paid"),)),
+            "waits for signal paid",
+        ),
+        (
+            replace(
+                WAITING,
+                waits=(
+                    StepWait(kind=WaitKind.BROADCAST, name="paid", key="o-1"),
+                    StepWait(kind=WaitKind.SIGNAL, name="cancelled"),
+                    StepWait(kind=WaitKind.SIGNAL, name="paid"),
+                ),
+                waits_until=NOW + timedelta(days=3),
+            ),
+            "waits for signal paid with the key o-1 or cancelled, times out in 3 d",
+        ),
+    ],
+)
+def test_a_waiting_step_says_what_it_waits_for_and_until_when(step: Step, text: str) -> None:
+    assert text == wait_text(step, NOW)

@@ -50,6 +50,8 @@ class ModelStep:
     due: float = 0.0
     worker: WorkerId | None = None
     waits_for: TaskId | None = None
+    awaits: str | None = None  #: name of the signal that it waits for
+    wait_ends: float | None = None
     checkpoint: object = None
 
     @property
@@ -70,6 +72,7 @@ class ModelTask:
     failing: bool = False
     history: list[tuple[int, int, AttemptOutcome]] = field(default_factory=list)
     acts: int = 0
+    signals: list[str] = field(default_factory=list)  #: names of those that no step has taken
 
     @property
     def stuck(self) -> bool:
@@ -276,6 +279,53 @@ class Model:
         )
         return True
 
+    def wait(self, key: Key, name: str, timeout: float | None) -> bool:
+        """Let a step wait for a signal, which may be there already."""
+        if self.holder(key) is None:
+            return False
+        task_id, no, attempt = key
+        task = self.tasks[task_id]
+        step = task.steps[no]
+        task.history.append((no, attempt, AttemptOutcome.PARKED))
+        step.uncounted_attempts += 1
+        step.waits_for, step.due = None, self.now
+        if name in task.signals:
+            task.signals.remove(name)
+            step.state = StepStatus.ENQUEUED
+        else:
+            step.state, step.awaits = StepStatus.WAITING, name
+            step.wait_ends = None if timeout is None else self.now + timeout
+        return True
+
+    def signal(self, task_id: TaskId, name: str) -> int | None:
+        """Send a signal; return the step that receives it."""
+        task = self._open_to(task_id, OPEN)
+        task.acts += 1
+        for no, step in task.steps.items():
+            if step.state is StepStatus.WAITING and step.awaits == name:
+                self._wake(step)
+                return no
+        task.signals.append(name)
+        return None
+
+    def end_late_waits(self) -> set[TaskId]:
+        """End the waits that have timed out; return the tasks of their steps."""
+        late = [
+            (task.id, step)
+            for task in self.tasks.values()
+            for step in task.steps.values()
+            if step.state is StepStatus.WAITING
+            and step.wait_ends is not None
+            and step.wait_ends <= self.now
+        ]
+        for _, step in late:
+            self._wake(step)
+        return {task_id for task_id, _ in late}
+
+    def _wake(self, step: ModelStep) -> None:
+        step.state, step.due = StepStatus.ENQUEUED, self.now
+        step.awaits = step.wait_ends = None
+
     def overdue(self) -> list[ModelTask]:
         return [
             task
@@ -297,6 +347,7 @@ class Model:
                 task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
             if step.state in UNENDED:
                 step.state = state
+                step.awaits = step.wait_ends = None
         task.failing = False
 
     # ------------------------------------------------------------------ operators
@@ -331,6 +382,7 @@ class Model:
         if step.state is StepStatus.IN_PROGRESS:
             task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
         complete = action is StepAction.COMPLETE
+        step.awaits = step.wait_ends = None
         step.attempt += 1
         step.state = StepStatus.COMPLETE if complete else StepStatus.RESOLVED_MANUALLY
         outcome = AttemptOutcome.COMPLETE if complete else AttemptOutcome.RESOLVED_MANUALLY

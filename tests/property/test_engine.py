@@ -29,6 +29,7 @@ from tests.property.shapes import HANDLERS, LoadedTemplate, shapes, template_of
 
 from tasker import codec, open_store
 from tasker.clock import ManualClock
+from tasker.durable import CallKind
 from tasker.errors import IdempotencyConflict, LeaseLost, TaskExists, WrongStatus
 from tasker.model import (
     AttemptOutcome,
@@ -42,6 +43,7 @@ from tasker.model import (
     TaskId,
     TemplateId,
     UniqueWhile,
+    WaitKind,
     WorkerId,
     completed,
     failed,
@@ -54,6 +56,7 @@ from tasker.store.postgres.address import Address
 from tasker.store.postgres.driver import Driver
 from tasker.store.protocol import AuditNote, StepAction, Store
 from tasker.testing.store_suite.contradictions import contradictions
+from tasker.waits import Awaited, NewSignal, NewWait
 
 T = TypeVar("T")
 
@@ -63,6 +66,7 @@ ACT = AuditNote(actor="ann", reason="because")
 KINDS = tuple(AttemptOutcome)
 
 some = st.integers(0, 10**6)
+names_of_signals = st.sampled_from(["a", "b"])
 """Picks one of however many there are."""
 
 delays = st.sampled_from([0.0, 0.0, 60.0, 3600.0])
@@ -366,6 +370,43 @@ class Engine(RuleBasedStateMachine):
             assert self.model.park(claim[:3], awaited) == parked
             self.touched.add(claim.task_id)
 
+    @precondition(lambda self: self.claims)
+    @rule(number=some, name=names_of_signals, timeout=st.none() | st.floats(1, 100))
+    def wait(self, number: int, name: str, timeout: float | None) -> None:
+        """Wait for a signal, which may have come before."""
+        claim = self.claim_of(number)
+        if self.clock is None:
+            timeout = None
+        call = f"wait-{claim.attempt}"
+        awaited = [Awaited(WaitKind.SIGNAL, name)]
+        new = NewWait(call, CallKind.WAIT_SIGNAL, awaited, timeout)
+        parked = self.run(self.stores[-1].park_for_arrival(claim, new))
+        assert self.model.wait(claim[:3], name, timeout) == parked
+        self.touched.add(claim.task_id)
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(which=some, name=names_of_signals)
+    def signal(self, which: int, name: str) -> None:
+        self._signal(self.task(which), name)
+
+    def _signal(self, task: ModelTask, name: str) -> None:
+        work = self.stores[0].signal(NewSignal(task.id, name, codec.dumps(1)), ACT)
+        try:
+            no = self.model.signal(task.id, name)
+        except Forbidden:
+            with pytest.raises(WrongStatus):
+                self.run(work)
+            return
+        steps = self.run(self.stores[0].list_steps(task.id))
+        by_no = {step.no: step.name for step in steps}
+        assert (None if no is None else by_no[no]) == self.run(work).step
+        self.touched.add(task.id)
+
+    @rule()
+    def waits_end(self) -> None:
+        self.run(self.stores[0].end_late_waits(1000))
+        self.touched |= self.model.end_late_waits()
+
     @rule(which=some)
     def crash(self, which: int) -> None:
         """A worker is gone with what it held; another comes in its place."""
@@ -534,6 +575,12 @@ class Engine(RuleBasedStateMachine):
         for hand in self.hands:
             await hand.store.retire_worker(hand.id)
             self.model.alive.discard(hand.id)
+        for task in self.model.tasks.values():
+            for step in task.steps.values():
+                if step.state is StepStatus.WAITING and step.awaits is not None:
+                    new = NewSignal(task.id, step.awaits, codec.dumps(1))
+                    self.model.signal(task.id, step.awaits)
+                    await self.stores[0].signal(new, ACT)
         hand = await self._hire(HANDLERS)
         for _ in range(200):
             await self._expire(hand, 1000, False, 0)

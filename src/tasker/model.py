@@ -1413,6 +1413,10 @@ class StepSummary:
     """What live workers lack to run it: the handler, its version, a label, or the binding to the
     namespace; None unless `no_worker`."""
 
+    limit_reason: str | None = field(default=None, compare=False)
+    """The limit that holds it up, as "customer:acme 5 of 5 running, 812 before it"; None: no limit
+    does. Only the first 20 such steps of a task have it."""
+
     pause: "Pause | None" = None
     """A pause that holds it up: of its namespace, its handler's queue, its task or its template."""
 

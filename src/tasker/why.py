@@ -18,8 +18,9 @@ class Reason:
     """One reason why a task or step does not run, or what it does instead."""
 
     code: str
-    """`failed`, `paused`, `no_worker`, `retry_due`, `scheduled`, `ready`, `running`, `sleeping`,
-    `waits_for_task`, `waits_for_signal`, `waits_for_steps`, `waiting`, `ended`, `deadline`."""
+    """`failed`, `paused`, `limit`, `no_worker`, `retry_due`, `scheduled`, `ready`, `running`,
+    `sleeping`, `waits_for_task`, `waits_for_signal`, `waits_for_steps`, `waiting`, `ended`,
+    `deadline`."""
 
     blocking: bool
     """Whether it keeps work from going on until something else happens."""
@@ -133,6 +134,9 @@ def _due(step: Step, now: datetime) -> Reason:
         return Reason(
             code="no_worker", blocking=True, text=f"{name} is ready, but {lacks}.", step=name
         )
+    if step.limit_reason:
+        text = f"{name} waits for a limit: {step.limit_reason}."
+        return Reason(code="limit", blocking=True, text=text, step=name)
     text = f"{name} is ready and waits for a free slot of a worker."
     return Reason(code="ready", blocking=step.pause is not None, text=text, step=name)
 

@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "approval": CommandEntry("approval", "List and decide approvals that steps wait for."),
     "broadcast": CommandEntry("broadcast", "Send a broadcast to all steps that wait for it."),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
+    "limit": CommandEntry("limit", "List and set limits on the steps that share a key."),
     "queue": CommandEntry(
         "queue", "List, pause and resume the queues of handlers, and set their weights."
     ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -41,7 +42,11 @@ from tasker.model import (
     Attempt,
     AuditEntry,
     BulkOutcome,
+    LimitInfo,
+    LimitSetting,
+    LimitValues,
     Pause,
+    Rate,
     Step,
     StoredTemplate,
     Task,
@@ -155,3 +160,28 @@ _ERRORS: Mapping[str, type[TaskerError]] = {
     "no_such_route": NotFound,
 }
 """Code of a problem -> the error that it becomes."""
+
+
+def limit(read: Mapping[str, Any]) -> LimitInfo:
+    """Return a limit from its view."""
+    fields = {name: read[name] for name in ("namespace", "key", "set_by", "running", "waiting")}
+    return LimitInfo(**fields, values=_limit_values(read))
+
+
+def limit_setting(read: Mapping[str, Any]) -> LimitSetting:
+    """Return what was set for a key or a pattern from its view."""
+    return LimitSetting(
+        pattern=read["pattern"],
+        values=_limit_values(read),
+        updated_by=read["updated_by"],
+        updated_at=datetime.fromisoformat(read["updated_at"]),
+    )
+
+
+def _limit_values(read: Mapping[str, Any]) -> LimitValues:
+    rate = read["rate"]
+    return LimitValues(
+        concurrency=read["concurrency"],
+        rate=None if rate is None else Rate.parse(rate),
+        burst=read["burst"],
+    )

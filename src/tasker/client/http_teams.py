@@ -7,9 +7,19 @@ from tasker.analytics.model import Backlog
 from tasker.client import decode
 from tasker.client.requests import Requests
 from tasker.client.teams import TeamClient, exact_name, target_of
+from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import NotFound
-from tasker.model import Pause, PauseKind, PauseTarget, TemplateVersion
+from tasker.model import (
+    LimitInfo,
+    LimitSetting,
+    Pause,
+    PauseKind,
+    PauseTarget,
+    Rate,
+    TemplateVersion,
+)
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.template.step_limits import setting_values
 
 _PAGE = 1000
 
@@ -82,6 +92,38 @@ class HttpTeams(TeamClient):
     ) -> None:
         path = f"/v1/queues/{quote(namespace, safe='')}/{quote(handler, safe='')}/weight"
         await self._requests.send("PUT", path, body={"weight": weight, "reason": reason})
+
+    async def set_limit(
+        self,
+        key: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+        reason: str = "",
+    ) -> None:
+        values = setting_values(concurrency, rate, burst)
+        body = {"namespace": namespace, "key": key, **values.document(), "reason": reason}
+        await self._requests.send("PUT", "/v1/limits", body=body)
+
+    async def unset_limit(
+        self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> None:
+        body = {"namespace": namespace, "key": key, "reason": reason}
+        await self._requests.send("POST", "/v1/limits/unset", body=body)
+
+    async def limits(
+        self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
+    ) -> list[LimitInfo]:
+        read = await self._requests.get(
+            "/v1/limits", namespace=namespace or None, after=after or None, limit=limit
+        )
+        return [decode.limit(one) for one in read["limits"]]
+
+    async def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
+        read = await self._requests.get("/v1/limits", namespace=namespace or None, limit=1)
+        return [decode.limit_setting(one) for one in read["settings"]]
 
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
         read = await self._requests.get("/v1/queues", namespace=namespace)

@@ -9,6 +9,7 @@ from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
 from tasker.approvals import Approval
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.client.schedules import PREVIEW, ScheduleClient
+from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
 from tasker.errors import Misuse, Refused
@@ -20,8 +21,11 @@ from tasker.model import (
     BulkActionName,
     BulkOutcome,
     Json,
+    LimitInfo,
+    LimitSetting,
     Pause,
     PauseTarget,
+    Rate,
     Schedule,
     Step,
     StoredTemplate,
@@ -396,6 +400,44 @@ class SyncClient:
     ) -> None:
         """Set the share of claims of a handler's queues: see `Client.set_queue_weight`."""
         self._wait_for(self._client.set_queue_weight(namespace, handler, weight, reason=reason))
+
+    def set_limit(
+        self,
+        key: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+        reason: str = "",
+    ) -> None:
+        """Set the limit of the steps that share a key: see `Client.set_limit`."""
+        self._wait_for(
+            self._client.set_limit(
+                key,
+                namespace=namespace,
+                concurrency=concurrency,
+                rate=rate,
+                burst=burst,
+                reason=reason,
+            )
+        )
+
+    def unset_limit(
+        self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> None:
+        """Remove what was set for a key or a pattern: see `Client.unset_limit`."""
+        self._wait_for(self._client.unset_limit(key, namespace=namespace, reason=reason))
+
+    def limits(
+        self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
+    ) -> list[LimitInfo]:
+        """List the limits of a namespace's keys: see `Client.limits`."""
+        return self._wait_for(self._client.limits(namespace, after=after, limit=limit))
+
+    def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
+        """List what was set for keys and patterns of a namespace, by pattern."""
+        return self._wait_for(self._client.limit_settings(namespace))
 
     def queues(self, namespace: str | None = None) -> list[Backlog]:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""

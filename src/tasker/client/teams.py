@@ -3,11 +3,20 @@
 from typing import Protocol
 
 from tasker.analytics.model import Backlog
-from tasker.client.templates import TemplateCache, split_reference
+from tasker.client.templates import DEFAULT_NAMESPACE, TemplateCache, split_reference
 from tasker.errors import InvalidInput
-from tasker.model import Pause, PauseTarget, TemplateName, TemplateVersion
+from tasker.model import (
+    LimitInfo,
+    LimitSetting,
+    Pause,
+    PauseTarget,
+    Rate,
+    TemplateName,
+    TemplateVersion,
+)
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.template.step_limits import limit_key, setting_values
 
 
 class TeamClient(Protocol):
@@ -61,6 +70,54 @@ class TeamClient(Protocol):
         """Set the weight of a handler's queue, which determines its share of claims: 0.01 to 100,
         initially 1. Raises NotFound, InvalidInput.
         """
+        ...
+
+    async def set_limit(
+        self,
+        key: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+        reason: str = "",
+    ) -> None:
+        """Set the limit of the steps that share a key, or of all keys that match a pattern.
+
+        What is set goes before what templates declare; bounds that are None stay as declared. The
+        setting of a key goes before those of patterns, and of these the longest applies.
+
+        Args:
+            key: The key; `*` stands for any text. One that begins with `shared:` belongs to all
+                namespaces.
+            namespace: The namespace of other keys.
+            concurrency: Maximum number of steps in progress, up to 1,000,000; 0: none starts.
+            rate: Maximum number of steps that start per unit of time, on average: "100/s".
+            burst: Maximum number of steps that start at once after a pause.
+            reason: For the audit.
+
+        Raises:
+            InvalidInput: A value is invalid, or no bound is given.
+        """
+        ...
+
+    async def unset_limit(
+        self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> None:
+        """Remove what was set for a key or a pattern; templates decide again. Raises NotFound."""
+        ...
+
+    async def limits(
+        self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
+    ) -> list[LimitInfo]:
+        """List the limits of a namespace's keys and the steps under them, by key beyond `after`.
+
+        Keys that were never used are not listed. The namespace "" has the keys that all share.
+        """
+        ...
+
+    async def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
+        """List what was set for keys and patterns of a namespace, by pattern."""
         ...
 
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
@@ -144,6 +201,32 @@ class LocalTeams(TeamClient):
     ) -> None:
         act = self._audit_note(reason)
         await self.store.set_queue_weight(namespace, handler, weight, act)
+
+    async def set_limit(
+        self,
+        key: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        concurrency: int | None = None,
+        rate: Rate | str | None = None,
+        burst: int | None = None,
+        reason: str = "",
+    ) -> None:
+        values = setting_values(concurrency, rate, burst)
+        await self.store.set_limit(limit_key(key, namespace), values, self._audit_note(reason))
+
+    async def unset_limit(
+        self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> None:
+        await self.store.unset_limit(limit_key(key, namespace), self._audit_note(reason))
+
+    async def limits(
+        self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
+    ) -> list[LimitInfo]:
+        return await self.store.limits(namespace, after=after, limit=limit)
+
+    async def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
+        return await self.store.limit_settings(namespace)
 
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
         return [

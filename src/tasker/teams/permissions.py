@@ -43,6 +43,8 @@ TEMPLATES_PAUSE = Permission("templates", "pause")
 QUEUES_READ = Permission("queues", "read")
 QUEUES_PAUSE = Permission("queues", "pause")
 QUEUES_UPDATE = Permission("queues", "update")
+LIMITS_READ = Permission("limits", "read")
+LIMITS_UPDATE = Permission("limits", "update")
 SCHEDULES_READ = Permission("schedules", "read")
 SCHEDULES_CREATE = Permission("schedules", "create")
 SCHEDULES_UPDATE = Permission("schedules", "update")
@@ -75,6 +77,7 @@ _VIEWER = frozenset(
         TEMPLATES_LIST,
         NAMESPACES_READ,
         QUEUES_READ,
+        LIMITS_READ,
         SCHEDULES_READ,
         EVENTS_READ,
         WORKERS_READ,
@@ -94,6 +97,7 @@ _OPERATOR = _VIEWER | {
     WEBHOOKS_READ,
     TEMPLATES_PAUSE,
     QUEUES_PAUSE,
+    LIMITS_UPDATE,
     SCHEDULES_PAUSE,
     SCHEDULES_BACKFILL,
     NAMESPACES_PAUSE,

@@ -98,6 +98,22 @@ def limit_key(key: str, namespace: str) -> LimitKey:
     return LimitKey("" if key.startswith(SHARED) else namespace, key)
 
 
+def setting_values(
+    concurrency: int | None, rate: Rate | str | None, burst: int | None
+) -> LimitValues:
+    """Return the bounds that an operator sets. Raises InvalidInput."""
+    if concurrency is None and rate is None and burst is None:
+        raise InvalidInput("a limit needs a concurrency, a rate or a burst", path="$")
+    for name, value, least in (("concurrency", concurrency, 0), ("burst", burst, 1)):
+        if value is None:
+            continue
+        if type(value) is not int or not least <= value <= limits.LIMIT_CONCURRENCY:
+            message = f"{name} must be an integer from {least} to {limits.LIMIT_CONCURRENCY:,}"
+            raise InvalidInput(f"{message}, not {value!r:.100}", path=f"$.{name}")
+    limit = Limit("set", concurrency=concurrency, rate=rate, burst=burst)
+    return LimitValues(concurrency=concurrency, rate=limit.rate, burst=burst)
+
+
 class DeclaredLimits(NamedTuple):
     """The limits of one step, or of the steps made from one node of a template."""
 

@@ -316,6 +316,8 @@ def _step_details(step: Step, now: datetime) -> Text:
         return Text(f"paused: {describe(step.pause)}", style="yellow")
     if step.no_worker:
         return Text(step.no_worker_reason or "no live worker can run it", style="yellow")
+    if step.limit_reason:
+        return Text(one_line(f"limit: {step.limit_reason}"), style="yellow")
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {time_ago(step.run_at, now)}", style=style)
     return Text("" if step.result is None else short_json(step.result), style="dim")

@@ -15,6 +15,8 @@ from tasker.model import (
     LimitValues,
     NewTask,
     Rate,
+    Step,
+    TaskId,
     TemplateId,
 )
 from tasker.store.operations.teams import add_event
@@ -24,6 +26,7 @@ from tasker.store.session import Session, Sessions
 
 _CACHED = 10_000  #: gates whose ids a process remembers
 _CACHED_FOR = 3_600.0  #: seconds; no gate is deleted within two days after its last use
+_EXPLAINED = 20  #: steps of a task whose limits are explained
 _NOT_DECLARED = TemplateId(0)  #: the template of gates that an operator made
 
 
@@ -234,6 +237,26 @@ def _gates_of_steps(
         ids = [known[key, task.template_id] for key, _ in limits]
         gates.append((no, ids[0] if len(ids) > 1 else 0, ids[-1]))
     return gates
+
+
+async def with_limit_reasons(
+    tx: Session, task_id: TaskId, steps: Sequence[Step], limited: Sequence[int]
+) -> list[Step]:
+    """Return steps of a task, the first of those in `limited` with what limits hold them up."""
+    chosen = limited[:_EXPLAINED]
+    rows = await tx.all("gate_states", tasks=[task_id] * len(chosen), nos=chosen)
+    reasons = {row["no"]: reason for row in rows if (reason := _reason(row))}
+    return [replace(step, limit_reason=reasons.get(step.no)) for step in steps]
+
+
+def _reason(row: Row) -> str | None:
+    """Return why a gate does not let a step through; None if it does."""
+    before = f"{row['before']:,} before it"
+    if row["concurrency"] is not None and row["running"] >= row["concurrency"]:
+        return f"{row['key']} {row['running']:,} of {row['concurrency']:,} running, {before}"
+    if row["has_rate"] and row["tokens"] < 1:
+        return f"{row['key']} at its rate, {before}"
+    return None
 
 
 async def _find_setting(tx: Session, key: LimitKey) -> LimitValues | None:

@@ -18,6 +18,7 @@ from tasker.model import (
     TemplateName,
 )
 from tasker.store import operator_rules, unserved
+from tasker.store.operations.limits import with_limit_reasons
 from tasker.store.operations.templates import queues_after, template_ids
 from tasker.store.rows import state_filter
 from tasker.store.session import Session, Sessions
@@ -93,16 +94,20 @@ class Tasks(Sessions):
         async def read(tx: Session) -> list[Step]:
             steps: list[Step] = []
             queues: dict[int, int] = {}
+            limited: list[int] = []
             while True:
                 begin = steps[-1].no if steps else after
                 most = STEPS_AT_ONCE if limit is None else min(STEPS_AT_ONCE, limit - len(steps))
                 rows = await tx.all("list_steps", task_id=task_id, after=begin, limit=most)
                 steps += [tx.read.step(row) for row in rows]
                 queues.update((row["no"], row["queue_id"]) for row in rows if row["no_worker"])
+                limited += (row["no"] for row in rows if row["gate_id"] and not row["no_worker"])
                 if len(rows) < STEPS_AT_ONCE or len(steps) == limit:
                     break
             if not steps and after == 0:
                 await read_task(tx, task_id)
+            if limited:
+                steps = await with_limit_reasons(tx, task_id, steps, limited)
             return await _with_reasons(tx, steps, queues) if queues else steps
 
         return await self._read(read)

@@ -391,3 +391,24 @@ class TestLimitSettings(StoreTests):
         hand = await ManualWorker.hire(store)
 
         assert [] == await hand.claim_gated()
+
+    async def test_a_step_says_which_limit_holds_it_up(self, store: Store) -> None:
+        """And how many steps are before it."""
+        template = await put(store, limited(one()))
+        tasks = await create_under(store, template, ("customer:acme", at_most(2)), count=5)
+        rated = LimitValues(rate=Rate(1, "h"), burst=1)
+        held = await create_under(store, template, ("api", rated), count=2)
+        hand = await ManualWorker.hire(store)
+        await hand.claim_gated()
+
+        reasons = [
+            step.limit_reason
+            for task_id in [tasks[0], tasks[4], held[1]]
+            for step in await store.list_steps(task_id)
+        ]
+
+        assert [
+            None,
+            "customer:acme 2 of 2 running, 2 before it",
+            "api at its rate, 0 before it",
+        ] == reasons

@@ -3,6 +3,8 @@ select {include instances_of step=s} as instances, s.template_node, s.spawned_by
        s.attempt - s.uncounted_attempts as counted_attempts, s.lost_attempts, s.enqueued_at, s.run_at, s.claimed_at, s.settled_at,
        coalesce(w.name, cast(s.worker as text)) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
        {include no_worker step=s} as no_worker, s.queue_id,
+       case when s.state = {ENQUEUED} and s.queue_id > 0 and s.run_at <= :now and q.gated then s.gate_id end as gate_id,
+       s.outer_gate_id,
        case when s.state in ({PENDING}, {ENQUEUED}, {WAITING}) then (
            select {include pause_document} from pause
            where {include pauses_of_task task=s.task_id template=p}

@@ -1,0 +1,122 @@
+"""Limits on the steps that share a key."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import Field
+from starlette.requests import Request
+
+from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.dependencies import ApiOf
+from tasker.api.fields import Namespace, Text
+from tasker.api.problems import Problem
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routing import READS_BODY, Routes
+from tasker.api.views.limits import (
+    LimitList,
+    LimitSet,
+    LimitUnset,
+    limit_view,
+    rate_text,
+    setting_view,
+)
+from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.limits import LIMIT_CONCURRENCY
+from tasker.teams.permissions import LIMITS_READ, LIMITS_UPDATE, NAMESPACES_UPDATE
+from tasker.template.step_limits import SHARED, setting_values
+
+routes = Routes("limits", "/v1/limits")
+
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+_MOST = 1_000  #: limits in one response
+
+
+class LimitKeyBody(Body):
+    """Names the key of a limit."""
+
+    namespace: Namespace = DEFAULT_NAMESPACE
+    """Has no meaning for keys that begin with `shared:`."""
+    key: Key
+    """`*` stands for any text."""
+    reason: Text = ""
+
+
+class LimitBody(LimitKeyBody):
+    """Sets a limit; bounds that are absent stay as templates declare them."""
+
+    concurrency: Annotated[int, Field(ge=0, le=LIMIT_CONCURRENCY)] | None = None
+    """Maximum number of steps in progress; 0: none starts."""
+    rate: Annotated[str, Field(max_length=40)] | None = None
+    """Maximum number of steps that start per unit of time: `100/s`, `5/m`, `1000/h`, `10/d`."""
+    burst: Annotated[int, Field(ge=1, le=LIMIT_CONCURRENCY)] | None = None
+    """Maximum number of steps that start at once after a pause."""
+
+
+@routes.add("GET", "", LIMITS_READ, response=LimitList)
+async def list_limits(
+    request: Request,
+    api: ApiOf,
+    namespace: Namespace | None = None,
+    after: Annotated[str, Query(max_length=200, description="Continue after this key.")] = "",
+    limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
+) -> JsonResponse:
+    """List the limits of a namespace's keys, or of those that all namespaces share."""
+    if namespace is not None:
+        await authorize(request, LIMITS_READ, namespace=namespace)
+    space = namespace or ""
+    listed = await api.store.limits(space, after=after, limit=limit)
+    settings = await api.store.limit_settings(space)
+    return JsonResponse(
+        LimitList(
+            limits=[limit_view(one) for one in listed],
+            settings=[setting_view(one) for one in settings],
+        )
+    )
+
+
+async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
+    """Raise Problem unless the caller may set the limit of a key."""
+    if not body.key.startswith(SHARED):
+        await authorize(request, LIMITS_UPDATE, namespace=body.namespace)
+    elif await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
+        raise Problem("forbidden", "limits that all namespaces share are set by administrators")
+
+
+@routes.add("PUT", "", LIMITS_UPDATE, response=LimitSet, refuses=READS_BODY)
+async def set_limit(
+    request: Request, api: ApiOf, body: Annotated[LimitBody, Depends(JsonBody(LimitBody))]
+) -> JsonResponse:
+    """Set the limit of a key or, with `*` for any text, of all keys that match."""
+    await _authorize_update(request, body)
+    values = setting_values(body.concurrency, body.rate, body.burst)
+    await client_of_caller(request, api).set_limit(
+        body.key,
+        namespace=body.namespace,
+        concurrency=values.concurrency,
+        rate=values.rate,
+        burst=values.burst,
+        reason=body.reason,
+    )
+    return JsonResponse(
+        LimitSet(
+            key=body.key,
+            concurrency=values.concurrency,
+            rate=rate_text(values),
+            burst=values.burst,
+        )
+    )
+
+
+@routes.add(
+    "POST", "/unset", LIMITS_UPDATE, response=LimitUnset, refuses=(*READS_BODY, "not_found")
+)
+async def unset_limit(
+    request: Request, api: ApiOf, body: Annotated[LimitKeyBody, Depends(JsonBody(LimitKeyBody))]
+) -> JsonResponse:
+    """Remove what was set for a key or a pattern; templates decide again."""
+    await _authorize_update(request, body)
+    client = client_of_caller(request, api)
+    await client.unset_limit(body.key, namespace=body.namespace, reason=body.reason)
+    return JsonResponse(LimitUnset(key=body.key))

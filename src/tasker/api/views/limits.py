@@ -1,0 +1,93 @@
+"""Limits in responses."""
+
+from datetime import datetime
+
+from typing_extensions import TypedDict
+
+from tasker.api.views import documented
+from tasker.model import LimitInfo, LimitSetting, LimitValues
+
+
+@documented
+class LimitView(TypedDict):
+    """The limit of the steps that share a key."""
+
+    namespace: str
+    """Empty for a key that all namespaces share."""
+    key: str
+    concurrency: int | None
+    """Maximum number of steps in progress."""
+    rate: str | None
+    """Maximum number of steps that start per unit of time, as `100/s`."""
+    burst: int | None
+    set_by: str | None
+    """The key or pattern whose setting applies; null: as templates declare."""
+    running: int
+    waiting: int
+    """Due steps that wait for the limit, counted up to 10,000."""
+
+
+@documented
+class LimitSettingView(TypedDict):
+    """What an operator set for a key or a pattern of keys."""
+
+    pattern: str
+    concurrency: int | None
+    rate: str | None
+    burst: int | None
+    updated_by: str
+    updated_at: datetime
+
+
+class LimitList(TypedDict):
+    """Limits by key, and what operators set."""
+
+    limits: list[LimitView]
+    settings: list[LimitSettingView]
+
+
+@documented
+class LimitSet(TypedDict):
+    """The bounds that were set."""
+
+    key: str
+    concurrency: int | None
+    rate: str | None
+    burst: int | None
+
+
+class LimitUnset(TypedDict):
+    """The key or pattern whose setting was removed."""
+
+    key: str
+
+
+def limit_view(limit: LimitInfo) -> LimitView:
+    """Return the view of a limit."""
+    return {
+        "namespace": limit.namespace,
+        "key": limit.key,
+        "concurrency": limit.values.concurrency,
+        "rate": rate_text(limit.values),
+        "burst": limit.values.burst,
+        "set_by": limit.set_by,
+        "running": limit.running,
+        "waiting": limit.waiting,
+    }
+
+
+def setting_view(setting: LimitSetting) -> LimitSettingView:
+    """Return the view of a setting."""
+    return {
+        "pattern": setting.pattern,
+        "concurrency": setting.values.concurrency,
+        "rate": rate_text(setting.values),
+        "burst": setting.values.burst,
+        "updated_by": setting.updated_by,
+        "updated_at": setting.updated_at,
+    }
+
+
+def rate_text(values: LimitValues) -> str | None:
+    """Return a rate as text, or None."""
+    return str(values.rate) if values.rate else None

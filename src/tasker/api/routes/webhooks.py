@@ -93,10 +93,10 @@ async def list_events(
     visible = await visible_namespaces(request, EVENTS_READ)
     wanted = EventFilter(namespace=namespace, name=name, task_id=task_id, visible=visible)
     after = None if cursor is None else EventNo(cursor)
-    found = await api.store.list_events(wanted, after=after, limit=limit + 1)
-    shown = found[:limit]
+    read = await api.store.list_events(wanted, after=after, limit=limit + 1)
+    shown = read[:limit]
     return JsonResponse(
-        EventList(events=shown, next_cursor=shown[-1].no if len(found) > limit else None)
+        EventList(events=shown, next_cursor=shown[-1].no if len(read) > limit else None)
     )
 
 
@@ -235,12 +235,12 @@ async def list_deliveries(
 ) -> JsonResponse:
     """List the deliveries of a webhook or subscriber with the log of their attempts."""
     await authorize(request, WEBHOOKS_READ, namespace=namespace)
-    found = await _webhooks(request, api).deliveries(
+    read = await _webhooks(request, api).deliveries(
         f"{namespace}.{name}", status=status, after=cursor, limit=limit + 1
     )
-    shown = found[:limit]
+    shown = read[:limit]
     return JsonResponse(
-        DeliveryList(deliveries=shown, next_cursor=shown[-1].id if len(found) > limit else None)
+        DeliveryList(deliveries=shown, next_cursor=shown[-1].id if len(read) > limit else None)
     )
 
 

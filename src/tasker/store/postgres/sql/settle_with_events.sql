@@ -5,14 +5,12 @@ with settled as materialized (
     {include call_settle}
 ), published as (
     insert into outbox (task_id, no, attempt, template_id, outcome, duration, name, step, correlation_id, payload)
-    select o.task_id, o.no, o.attempt, e.template_id, o.outcome, e.duration, e.name, e.step, e.correlation_id,
-           e.payload::json
+    select (:tasks::uuid[])[e.outcome], (:nos::int[])[e.outcome], (:attempts::int[])[e.outcome], e.template_id,
+           (:outcomes::smallint[])[e.outcome], e.duration, e.name, e.step, e.correlation_id, e.payload::json
     from unnest(:event_outcomes::int[], :event_templates::int[], :event_steps::text[], :event_correlations::text[],
                 :event_names::text[], :event_payloads::text[], :event_durations::float8[])
          with ordinality as e (outcome, template_id, step, correlation_id, name, payload, duration, rank)
-    join unnest(:tasks::uuid[], :nos::int[], :attempts::int[], :outcomes::smallint[])
-         with ordinality as o (task_id, no, attempt, outcome, ord) on o.ord = e.outcome
-    where not exists (select from settled s where s.kind = 0 and s.no = e.outcome)
+    where e.outcome <> all (array(select no from settled where kind = 0))
     order by e.rank
 )
 select kind, task_id, no, attempt, at from settled

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from tasker import limits, versions
+from tasker.client.fields import EARLIEST, LATEST
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.errors import InvalidInput, Violation
 from tasker.model import NewTask, Schedule
@@ -196,7 +197,10 @@ class LocalSchedules(ScheduleClient):
         check_schedule(schedule)
         if not 1 <= count <= limits.TICKS_PREVIEWED:
             raise InvalidInput(f"must be from 1 to {limits.TICKS_PREVIEWED}", path="$.count")
-        return next_ticks(schedule, after or self._store.clock.now(), count)
+        after = after or self._store.clock.now()
+        if after.tzinfo is None or not EARLIEST <= after <= LATEST:
+            raise InvalidInput(f"must be a time with its time zone, not {after}", path="$.after")
+        return next_ticks(schedule, after, count)
 
     async def get(self, name: str) -> StoredSchedule:
         return await self._store.schedule(*split_schedule_name(name))
@@ -349,6 +353,8 @@ def _ticks_of_backfill(
     for field, value in (("start", start), ("end", end)):
         if value.tzinfo is None:
             raise InvalidInput(f"{field} has no time zone", path=f"$.{field}")
+        if not EARLIEST <= value <= LATEST:
+            raise InvalidInput(f"{field} is out of range: {value}", path=f"$.{field}")
     if end > now + timedelta(minutes=1):
         raise InvalidInput("the end is in the future: a backfill is of past ticks", path="$.end")
     ticks = []

@@ -10,7 +10,7 @@ from tasker import limits
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.conditions import IfMatch
 from tasker.api.dependencies import Api, ApiOf
-from tasker.api.fields import Instant, Namespace, NamespacePath, StartTime, Text, Version
+from tasker.api.fields import Namespace, NamespacePath, StartTime, Text, Version
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, client_of_caller
@@ -131,9 +131,9 @@ class PreviewBody(ScheduleFields):
 class BackfillBody(Body):
     """A range of past ticks."""
 
-    start: Instant
+    start: StartTime
     """Time of the first tick."""
-    end: Instant
+    end: StartTime
     """Time after the last tick."""
     dry_run: bool = False
     """Whether no task is created."""

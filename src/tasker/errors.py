@@ -18,6 +18,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── WebhookExists            the namespace has a webhook or subscriber of that name
 │   ├── TaskChanged              the task has changed since the caller read it
 │   ├── WrongStatus
+│   │   └── FailureHandled       a failed step whose children have run without it
 │   ├── NotApproved              the template version accepts no new tasks
 │   ├── HttpHostNotAllowed       a template calls a host that the namespace's policy does not list
 │   ├── NotAnApprover            the actor may not review the template version
@@ -318,6 +319,26 @@ class WrongStatus(Refused):
         self.status, self.action, self.allowed = status, action, tuple(sorted(allowed))
         act, others = action.removesuffix("_step"), " or ".join(self.allowed)
         super().__init__(f"cannot {act} {what}: it is {status}, not {others}")
+
+
+class FailureHandled(WrongStatus):
+    """A failed step cannot be retried, as the steps after it have already run without it.
+
+    Args:
+        step: The step's name.
+    """
+
+    code = "failure_handled"
+
+    def __init__(self, step: str) -> None:
+        super().__init__(f"step {step}", "error", "retry", ())
+        self.step = step
+
+    def __str__(self) -> str:
+        return (
+            f"cannot retry step {self.step}: its failure was taken into account, and the steps"
+            " that depend on it have already run without it"
+        )
 
 
 class NotApproved(Refused):

@@ -294,7 +294,8 @@ steps:
     assert "NO_DATA" == task.result
 
 
-async def test_a_failure_that_was_retried_is_not_remembered(store: Store) -> None:
+@pytest.mark.parametrize("retried", [True, False], ids=["retried", "resolved"])
+async def test_a_failure_is_read_again_for_each_child(store: Store, retried: bool) -> None:
     """The worker has read it for one child; another child gets the later result."""
     template = parse_template("""
 name: again
@@ -320,19 +321,22 @@ steps:
     def c(a: int | None) -> bool:
         return a is None
 
-    def d(a: int | None) -> int | None:
-        return a
+    def d(a: int | None, context: Context) -> list[Any]:
+        return [a, context.failure_of("a")]
 
     handlers = {"a": a, "b": b, "c": c, "d": d}
     async with Worker(store, [handlers], templates=[template]) as worker:
         task = await worker.client.create_task("n.again")
         await eventually(lambda: _ended(store, task.id, 3))
-        await worker.client.retry(task.id, steps=["a"], reason="fixed")
-        await eventually(lambda: _ended(store, task.id, 1))
+        if retried:
+            await worker.client.retry(task.id, steps=["a"], reason="fixed")
+            await eventually(lambda: _ended(store, task.id, 1))
+        else:
+            await worker.client.complete(task.id, "a", 7, reason="by hand")
         done.set()
         ended = await worker.client.wait(task.id, timeout=SOON)
 
-    assert {"c": True, "d": 7} == ended.result
+    assert {"c": True, "d": [7, None]} == ended.result
 
 
 async def _ended(store: Store, task_id: TaskId, no: int) -> bool:

@@ -8,15 +8,30 @@ chose, and says whether it might.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.property.shapes import LoadedTemplate
+from tests.property.shapes import LoadedTemplate, Node
 
-from tasker.model import AttemptOutcome, Outcome, StepStatus, TaskId, TaskStatus, WorkerId
+from tasker.model import (
+    ENGINE,
+    AttemptOutcome,
+    Outcome,
+    StepStatus,
+    TaskId,
+    TaskStatus,
+    Trigger,
+    WorkerId,
+)
 from tasker.store.protocol import StepAction
 
 OPEN = TaskStatus.PENDING  #: of a task: not ended; shown as pending or in progress
 RUNNABLE = frozenset({StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING})
 _EVENTS = frozenset({StepStatus.ERROR, StepStatus.WAITING})
 UNENDED = RUNNABLE | {StepStatus.PENDING}
+
+_HEEDS_FAILURE = frozenset(
+    {Trigger.ALL_DONE, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE}
+)
+
+_EAGER = frozenset({Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE})
 
 Key = tuple[TaskId, int, int]
 
@@ -41,10 +56,11 @@ class ModelKey:
 class ModelStep:
     """One step."""
 
-    handler: str
+    node: Node
     children: list[int]
-    pending_parents: int
+    pending_parents: int  #: below 0 where an eager rule holds before all parents have arrived
     state: StepStatus
+    queue: str  #: the handler, or the engine
     attempt: int = 0
     uncounted_attempts: int = 0
     due: float = 0.0
@@ -57,6 +73,17 @@ class ModelStep:
     @property
     def done(self) -> bool:
         return self.state in (StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY, StepStatus.SKIPPED)
+
+    def is_freed_at_once(self, *, failure: bool, allowed: bool) -> bool:
+        """Whether one arrival is as good as those of all parents."""
+        rule = self.node.trigger
+        if rule is Trigger.ONE_DONE:
+            return True
+        return (
+            rule is Trigger.ONE_FAILED
+            if failure and not allowed
+            else (rule is Trigger.ONE_SUCCESS or (failure and rule is Trigger.ONE_FAILED))
+        )
 
 
 @dataclass
@@ -73,6 +100,28 @@ class ModelTask:
     history: list[tuple[int, int, AttemptOutcome]] = field(default_factory=list)
     acts: int = 0
     signals: list[str] = field(default_factory=list)  #: names of those that no step has taken
+
+    def unhandled(self, no: int) -> bool:
+        """Return whether a step failed, and its failure does not reach all of its children."""
+        step = self.steps[no]
+        return (
+            step.state is StepStatus.ERROR
+            and not step.node.allow_failure
+            and not (step.children and all(self.heeds(no, child) for child in step.children))
+        )
+
+    def heeds(self, no: int, child: int) -> bool:
+        """Return whether the failure of step `no` reaches a child."""
+        allowed = self.steps[no].node.allow_failure
+        return allowed or self.steps[child].node.trigger in _HEEDS_FAILURE
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step is done, or failed without consequence."""
+        return all(
+            step.done or (step.state is StepStatus.ERROR and not self.unhandled(no))
+            for no, step in self.steps.items()
+        )
 
     @property
     def stuck(self) -> bool:
@@ -127,10 +176,11 @@ class Model:
         if holder is not None and holder.state is OPEN:
             self.cancel(holder.id)
         steps = {}
-        for no, (parents, handler) in enumerate(shape, start=1):
-            children = [child for child, (before, _) in enumerate(shape, start=1) if no in before]
-            state = StepStatus.PENDING if parents else StepStatus.ENQUEUED
-            steps[no] = ModelStep(handler, children, len(parents), state, due=self.now)
+        for no, node in enumerate(shape, start=1):
+            children = [child for child, other in enumerate(shape, start=1) if no in other.parents]
+            state = StepStatus.PENDING if node.parents else StepStatus.ENQUEUED
+            queue = ENGINE if node.trigger is Trigger.ONE_FAILED else node.handler
+            steps[no] = ModelStep(node, children, len(node.parents), state, queue, due=self.now)
         task = self.tasks[task_id] = ModelTask(task_id, shape, steps)
         task.deadline = None if deadline is None else self.now + deadline
         if key is not None:
@@ -145,9 +195,7 @@ class Model:
             (task.id, no)
             for task in self.tasks.values()
             for no, step in task.steps.items()
-            if step.state is StepStatus.ENQUEUED
-            and step.due <= self.now
-            and step.handler in handlers
+            if step.state is StepStatus.ENQUEUED and step.due <= self.now and step.queue in handlers
         ]
 
     def next_due(self, handlers: Collection[str]) -> float | None:
@@ -156,9 +204,7 @@ class Model:
             step.due - self.now
             for task in self.tasks.values()
             for step in task.steps.values()
-            if step.state is StepStatus.ENQUEUED
-            and step.due > self.now
-            and step.handler in handlers
+            if step.state is StepStatus.ENQUEUED and step.due > self.now and step.queue in handlers
         ]
         return min(later, default=None)
 
@@ -210,8 +256,7 @@ class Model:
         freed = {
             (task_id, child)
             for (task_id, no, _), outcome in accepted.items()
-            if outcome.outcome == 0
-            for child in self._free(task_id, no)
+            for child in self._free(task_id, no, outcome.choice)
         }
         self._close({task_id for task_id, _, _ in accepted})
         return set(accepted), freed
@@ -224,23 +269,69 @@ class Model:
         match kind:
             case AttemptOutcome.COMPLETE:
                 step.state = StepStatus.COMPLETE
+            case AttemptOutcome.SKIPPED:
+                step.state = StepStatus.SKIPPED
             case AttemptOutcome.ERROR:
-                step.state, task.failing = StepStatus.ERROR, True
+                step.state = StepStatus.ERROR
+                task.failing = task.failing or task.unhandled(outcome.no)
             case _:
+                if outcome.to_handler:
+                    step.queue = step.node.handler
                 step.state, step.due = StepStatus.ENQUEUED, self.now + outcome.delay
                 step.uncounted_attempts += kind in (AttemptOutcome.RELEASED, AttemptOutcome.LOST)
 
-    def _free(self, task_id: TaskId, no: int) -> list[int]:
-        """Return the children that wait for nothing more, now that step `no` is done."""
+    def _free(self, task_id: TaskId, no: int, choice: Collection[int] | None = None) -> list[int]:
+        """Return the children that wait for nothing more, now that step `no` has ended."""
         task = self.tasks[task_id]
+        parent = task.steps[no]
+        failure = parent.state is StepStatus.ERROR
+        if not (parent.done or failure):
+            return []
         freed = []
-        for child in task.steps[no].children:
+        for child in parent.children:
             step = task.steps[child]
-            step.pending_parents -= 1
-            if step.pending_parents == 0 and step.state is StepStatus.PENDING:
+            if step.state is not StepStatus.PENDING or (failure and not task.heeds(no, child)):
+                continue
+            skipped = parent.state is StepStatus.SKIPPED or (
+                not failure and choice is not None and child not in choice
+            )
+            step.pending_parents -= 1 if skipped else self._weight(task, no, child)
+            if skipped or failure:
+                step.queue = ENGINE
+            if step.pending_parents <= 0:
                 step.state, step.due = StepStatus.ENQUEUED, self.now
                 freed.append(child)
         return freed
+
+    def _weight(self, task: ModelTask, no: int, child: int) -> int:
+        """Return how many parents the arrival of step `no` at a child stands for."""
+        parent, step = task.steps[no], task.steps[child]
+        failure = parent.state is StepStatus.ERROR
+        at_once = step.is_freed_at_once(failure=failure, allowed=parent.node.allow_failure)
+        return len(step.node.parents) if at_once else 1
+
+    def _forgetful(self, task: ModelTask, no: int) -> list[int]:
+        """Return the children that wait, and that the failure of step `no` has reached."""
+        step = task.steps[no]
+        if step.state is not StepStatus.ERROR:
+            return []
+        return [
+            child
+            for child in step.children
+            if task.heeds(no, child) and task.steps[child].state is StepStatus.PENDING
+        ]
+
+    def _take_back(self, task: ModelTask, no: int) -> None:
+        """Let the children that still wait forget the failure of step `no`."""
+        for child in self._forgetful(task, no):
+            task.steps[child].pending_parents += self._weight(task, no, child)
+
+    def _is_over(self, task: ModelTask, no: int) -> bool:
+        """Return whether nothing would wait for a retry of step `no`."""
+        if task.unhandled(no) or self._forgetful(task, no):
+            return False
+        children = [task.steps[child].node.trigger for child in task.steps[no].children]
+        return bool(children) and _EAGER.isdisjoint(children)
 
     def _close(self, touched: Iterable[TaskId]) -> set[TaskId]:
         """End those of the tasks that have come to an end; return them."""
@@ -249,7 +340,7 @@ class Model:
             task = self.tasks[task_id]
             if task.state is not OPEN:
                 continue
-            if all(step.done for step in task.steps.values()):
+            if task.complete:
                 self._end(task, TaskStatus.COMPLETE)
                 ended.add(task_id)
             elif task.stuck:
@@ -362,11 +453,14 @@ class Model:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
         self._require_key(task)
         errors = [no for no, step in task.steps.items() if step.state is StepStatus.ERROR]
-        chosen = errors if nos is None else list(nos)
+        chosen = [no for no in errors if task.unhandled(no)] if nos is None else list(nos)
         given_up = any(step.state is StepStatus.CANCELLED for step in task.steps.values())
         if not set(chosen) <= set(errors) or not (chosen or given_up):
             raise Forbidden
+        if any(self._is_over(task, no) for no in chosen):
+            raise Forbidden
         for no in chosen:
+            self._take_back(task, no)
             step = task.steps[no]
             step.state, step.due = StepStatus.ENQUEUED, self.now
             step.uncounted_attempts = step.attempt - counted_attempts
@@ -381,6 +475,7 @@ class Model:
             raise Forbidden
         if step.state is StepStatus.IN_PROGRESS:
             task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
+        self._take_back(task, no)
         complete = action is StepAction.COMPLETE
         step.awaits = step.wait_ends = None
         step.attempt += 1
@@ -414,10 +509,11 @@ class Model:
         if task.key is not None and self.keys[task.key].while_open:
             self.keys[task.key].holder = task.id
         task.state = OPEN
-        task.failing = any(step.state is StepStatus.ERROR for step in task.steps.values())
+        task.failing = any(map(task.unhandled, task.steps))
         if task.deadline is not None and task.deadline <= self.now:
             task.deadline = None
         for step in task.steps.values():
             if step.state is StepStatus.CANCELLED:
-                step.state = StepStatus.PENDING if step.pending_parents else StepStatus.ENQUEUED
+                waits = step.pending_parents > 0
+                step.state = StepStatus.PENDING if waits else StepStatus.ENQUEUED
                 step.due = self.now

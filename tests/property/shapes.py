@@ -1,16 +1,31 @@
 """Random graphs of steps, and the templates that they make."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
 from tasker import Template
-from tasker.model import StepSpec
+from tasker.model import StepSpec, Trigger
 
 HANDLERS = ("red", "blue")
+TRIGGERS = (
+    *[Trigger.ALL_SUCCESS] * 5,
+    *(Trigger.ALL_DONE, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE),
+)
 
-LoadedTemplate = tuple[tuple[tuple[int, ...], str], ...]
-"""For each step, by number from 1: the numbers of its parents, and its handler."""
+
+class Node(NamedTuple):
+    """A step of a shape."""
+
+    parents: tuple[int, ...]
+    handler: str
+    trigger: Trigger = Trigger.ALL_SUCCESS
+    allow_failure: bool = False
+
+
+LoadedTemplate = tuple[Node, ...]
+"""The steps, by number from 1."""
 
 
 @st.composite
@@ -20,7 +35,10 @@ def shapes(draw: st.DrawFn, most: int = 12) -> LoadedTemplate:
     steps = []
     for no in range(1, size + 1):
         before = st.sets(st.integers(1, no - 1), max_size=4) if no > 1 else st.just(set[int]())
-        steps.append((tuple(sorted(draw(before))), draw(st.sampled_from(HANDLERS))))
+        parents = tuple(sorted(draw(before)))
+        trigger = draw(st.sampled_from(TRIGGERS)) if parents else Trigger.ALL_SUCCESS
+        allowed = draw(st.integers(0, 5)) == 5
+        steps.append(Node(parents, draw(st.sampled_from(HANDLERS)), trigger, allowed))
     return tuple(steps)
 
 
@@ -31,8 +49,14 @@ def template_of(shape: LoadedTemplate, namespace: str, name: str) -> Template:
         name=name,
         version="1.0.0",
         steps=tuple(
-            StepSpec(name=f"s{no}", callable=handler, dependencies=names(parents))
-            for no, (parents, handler) in enumerate(shape, start=1)
+            StepSpec(
+                name=f"s{no}",
+                callable=node.handler,
+                dependencies=names(node.parents),
+                trigger=node.trigger,
+                allow_failure=node.allow_failure,
+            )
+            for no, node in enumerate(shape, start=1)
         ),
     )
 

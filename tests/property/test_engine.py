@@ -25,13 +25,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.property.model import OPEN, Forbidden, Key, Model, ModelTask, Taken
-from tests.property.shapes import HANDLERS, LoadedTemplate, shapes, template_of
+from tests.property.shapes import HANDLERS, LoadedTemplate, Node, shapes, template_of
 
 from tasker import codec, open_store
 from tasker.clock import ManualClock
 from tasker.durable import CallKind
 from tasker.errors import IdempotencyConflict, LeaseLost, TaskExists, WrongStatus
 from tasker.model import (
+    ENGINE,
     AttemptOutcome,
     Claim,
     IfExists,
@@ -47,9 +48,11 @@ from tasker.model import (
     WorkerId,
     completed,
     failed,
+    handed_back,
     lost,
     released,
     retried,
+    skipped,
 )
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.address import Address
@@ -64,6 +67,8 @@ LEASE = timedelta(days=365)  #: leases end when a test says so
 ERROR = codec.dumps({"message": "it broke"})
 ACT = AuditNote(actor="ann", reason="because")
 KINDS = tuple(AttemptOutcome)
+SETTLED = (0, 0, 0, 1, 2, 2, 4, 8, 100, 101)
+NO_CHOICE, HAND_BACK = 100, 101  #: further kinds: a success that chooses no child, a hand-back
 
 some = st.integers(0, 10**6)
 names_of_signals = st.sampled_from(["a", "b"])
@@ -115,7 +120,8 @@ class Engine(RuleBasedStateMachine):
             )
             for _ in range(self.objects)
         ]
-        await self._put(tuple(((), handler) for handler in HANDLERS))  # so that queues exist
+        await self._put(tuple(Node((), handler) for handler in HANDLERS))  # so that queues exist
+        await self._put((Node((), HANDLERS[0], allow_failure=True), Node((1,), HANDLERS[0])))
         self.queues: dict[str, QueueId] = {
             queue.handler: queue.base
             for queue in await self.stores[0].queues()
@@ -138,6 +144,7 @@ class Engine(RuleBasedStateMachine):
         return self.templates[shape]
 
     async def _hire(self, handlers: tuple[str, ...]) -> ManualWorker:
+        handlers = tuple(dict.fromkeys((*handlers, ENGINE)))
         store = self.stores[len(self.hands) % len(self.stores)]
         worker = await store.register_worker("hand", lease=LEASE, slots=9, handlers=handlers)
         await store.serve_queues(worker, [self.queues[handler] for handler in handlers])
@@ -187,7 +194,7 @@ class Engine(RuleBasedStateMachine):
         assert set(keys) <= set(allowed)
         for claim in claims:
             step = self.model.claim(hand.id, claim.task_id, claim.no)
-            assert step.handler in hand.handlers
+            assert step.queue in hand.handlers
             assert step.attempt == claim.attempt
             assert step.attempt - step.uncounted_attempts == claim.counted_attempts
             kept = None if claim.checkpoint is None else codec.loads(claim.checkpoint)
@@ -269,7 +276,7 @@ class Engine(RuleBasedStateMachine):
         roots = [
             (task_id, no)
             for no, step in task.steps.items()
-            if step.pending_parents == 0 and step.handler in hand.handlers
+            if step.pending_parents == 0 and step.queue in hand.handlers
         ]
         assert min(room, len(roots)) == len(created.claims)
         self.took(hand, created.claims, roots)
@@ -289,7 +296,11 @@ class Engine(RuleBasedStateMachine):
     @rule(
         which=some,
         batch=st.lists(
-            st.tuples(some, st.sampled_from([0, 0, 0, 1, 2, 2, 4]), delays), min_size=1, max_size=8
+            st.tuples(
+                some, st.sampled_from([0, 0, 0, 1, 2, 2, 4, 8, NO_CHOICE, HAND_BACK]), delays
+            ),
+            min_size=1,
+            max_size=8,
         ),
         again=st.booleans(),
         room=st.integers(0, 5),
@@ -309,7 +320,13 @@ class Engine(RuleBasedStateMachine):
 
     def outcome(self, claim: Claim, kind: int, delay: float) -> Outcome:
         later = timedelta(seconds=delay if self.clock else 0)
+        if kind == NO_CHOICE:
+            return completed(claim, codec.dumps({}))._replace(choice=())
+        if kind == HAND_BACK:
+            return handed_back(claim)
         match KINDS[kind]:
+            case AttemptOutcome.SKIPPED:
+                return skipped(claim, ERROR)
             case AttemptOutcome.COMPLETE:
                 return completed(claim, codec.dumps({"of": claim.attempt}))
             case AttemptOutcome.RETRY:
@@ -544,7 +561,7 @@ class Engine(RuleBasedStateMachine):
             task = self.model.tasks[task_id]
             steps = {step.no: step for step in await self.stores[0].list_steps(task_id)}
             assert {
-                no: (step.state, step.attempt, step.pending_parents)
+                no: (step.state, step.attempt, max(step.pending_parents, 0))
                 for no, step in task.steps.items()
             } == {
                 no: (step.status, step.attempts, step.pending_parents) for no, step in steps.items()
@@ -585,14 +602,14 @@ class Engine(RuleBasedStateMachine):
         for _ in range(200):
             await self._expire(hand, 1000, False, 0)
             claimed = await hand.store.claim(hand.id, 1000)
-            due = self.model.due(HANDLERS)
+            due = self.model.due(hand.handlers)
             assert len(due) == len(claimed.claims)
             self.took(hand, claimed.claims, due)
             held = [Claim(*key, 0) for key in self.model.held(hand.id)]
             if held:
                 outcomes = [completed(claim, codec.dumps(1)) for claim in held]
                 await self._settle(hand, outcomes, 1000)
-            elif self.clock is None or self.model.next_due(HANDLERS) is None:
+            elif self.clock is None or self.model.next_due(hand.handlers) is None:
                 return
             else:
                 self.clock.advance(timedelta(hours=1))

@@ -140,6 +140,8 @@ class CachedTask:
         """Store a result, and return by how many bytes the task has grown."""
         self.results[no] = result
         self.known |= 1 << no
+        if self.missed:
+            self.missed.pop(no, None)
         grown = 100 + (len(result) if result else 0)
         self.size += grown
         return grown

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from tasker.errors import NotFound, TaskChanged, TaskExists, WrongStatus
+from tasker.errors import FailureHandled, NotFound, TaskChanged, TaskExists, WrongStatus
 from tasker.model import (
     Code,
     JsonText,
@@ -67,7 +67,9 @@ class Operators(Tasks):
                     await tx.all("forget_calls", task_id=task_id, no=no)
                     await tx.all("free_child_keys", task_id=task_id, no=no)
                     await tx.all("return_signals", task_id=task_id, no=no)
-                await _take_back_failure(tx, task_id, no)
+                waited_for = await _take_back_failure(tx, task_id, no)
+                if row["is_handled"] and not (waited_for or row["ends_task"]):
+                    raise FailureHandled(row["name"])
                 await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
                 action = "retry_fresh" if fresh else "retry"
                 await audit(tx, task_id, no, action, act, before, StepStatus.ENQUEUED)
@@ -130,10 +132,11 @@ class Operators(Tasks):
         return await self.get_task(task_id)
 
 
-async def _take_back_failure(tx: Session, task_id: TaskId, no: int) -> None:
-    """Let a failed step arrive at its children again: those that still wait wait for it again."""
-    await tx.all("take_back_failure", task_id=task_id, no=no)
+async def _take_back_failure(tx: Session, task_id: TaskId, no: int) -> bool:
+    """Let the pending children of a failed step wait for it again; return whether any do."""
+    taken_back = await tx.all("take_back_failure", task_id=task_id, no=no)
     await tx.all("take_back_sink", task_id=task_id, no=no)
+    return bool(taken_back)
 
 
 async def stop_task(

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from tasker import codec
+from tasker.errors import FailureHandled
 from tasker.model import (
     ENGINE,
     AttemptOutcome,
@@ -346,19 +349,39 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
+    async def test_a_failure_without_which_all_children_ran_is_not_retried(
+        self, store: Store
+    ) -> None:
+        """The task would not wait for the step."""
+        template = ruled(graph("graph", a="", b="a", c=""), b=Trigger.ALL_DONE)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = await claim_named(store, hand, task_id)
+        await hand.fail(claims["a"])
+        await hand.claim_one()
+
+        with pytest.raises(FailureHandled, match="cannot retry step a"):
+            await store.retry_steps(task_id, ACT, steps=[1])
+
+        assert StepStatus.ERROR is (await steps_of(store, task_id))["a"].status
+
     async def test_a_child_that_was_freed_is_not_taken_back(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="a"), b=Trigger.ALL_DONE)
+        """Another child, for which the step is retried, waits for it."""
+        template = ruled(graph("graph", a="", b="a", c="a"), b=Trigger.ALL_DONE)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         await hand.fail(await hand.claim_one())
         b = await hand.claim_one()
 
         await store.retry_steps(task_id, ACT, steps=[1])
-        first = await hand.complete(b)
+        await hand.complete(b)
         await hand.complete(await hand.claim_one())
+        settled = await hand.complete(await hand.claim_one())
 
-        assert {"a": "complete", "b": "complete"} == await states_of(store, task_id)
-        assert [(task_id, TaskStatus.COMPLETE)] == list(first.ended)
+        assert {"a": "complete", "b": "complete", "c": "complete"} == await states_of(
+            store, task_id
+        )
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
 
 class TestEngineQueue(StoreTests):

@@ -9,3 +9,4 @@ from (
     group by c.no
 ) c
 where c.no > 0 and s.task_id = :task_id::uuid and s.no = c.no and s.state = {PENDING}
+returning s.no

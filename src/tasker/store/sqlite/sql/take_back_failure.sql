@@ -9,3 +9,4 @@ from (
     group by c.value
 ) c
 where c.no > 0 and step.task_id = :task_id and step.no = c.no and step.state = {PENDING}
+returning step.no

@@ -21,15 +21,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
-from tests.crash.fleet import CHAIN, DIAMOND, PARENT
+from tests.crash.fleet import CHAIN, DIAMOND, ITEMS, MAPPED, PARENT
 from tests.crash.worker import SETTINGS, handlers, subscriber
 
 from tasker import Client, LocalClient, TaskRequest, Worker, open_store
+from tasker.engine import spawning
 from tasker.model import Task
 
 TASKS = [
     TaskRequest(template=f"crash.{name}", idempotency_key=f"{name}-{no}")
     for name in ("diamond", "chain", "parent")
+    for no in range(3)
+] + [
+    TaskRequest(template="crash.mapped", context=ITEMS, idempotency_key=f"mapped-{no}")
     for no in range(3)
 ]
 
@@ -50,7 +54,7 @@ Pass = Callable[[Boundary], None]
 
 async def create(client: Client) -> list[Task]:
     """Create the tasks, or find them where they exist."""
-    for template in (DIAMOND, CHAIN, PARENT):
+    for template in (DIAMOND, CHAIN, MAPPED, PARENT):
         await client.register(template)
     return await client.create_tasks(TASKS)
 
@@ -109,6 +113,7 @@ def recorder(file: Path, at: Boundary | None, occurrence: int) -> Pass:
 
 
 async def main(url: str, effects: Path) -> None:
+    spawning.MOST_SPAWNED = 4  # type: ignore[attr-defined]  # so that it takes several calls
     async with open_store(url, upgrade=True) as store:
         client = LocalClient(store)
         tasks = await create(client)

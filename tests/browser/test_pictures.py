@@ -33,7 +33,8 @@ def test_a_picture_is_taken(
         page.locator("main h1").first.wait_for()
         page.locator("main .g, main .fp li").first.wait_for()
         if "step=" in path:
-            page.locator(".drawer dl").wait_for()
+            page.locator(".drawer .effects").wait_for()
+            page.locator(".why").wait_for()
         page.screenshot(path=folder / f"{name}.png")
 
     assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -34,6 +34,7 @@ from tasker.testing.store_suite.failing import (
     TestFailedTasks,
     TestRetries,
 )
+from tasker.testing.store_suite.hooks import TestHooks
 from tasker.testing.store_suite.joins import TestJoins
 from tasker.testing.store_suite.keys import (
     TestIdempotencyKeys,
@@ -113,6 +114,7 @@ __all__ = [
     "TestFailedTasks",
     "TestFairShares",
     "TestFence",
+    "TestHooks",
     "TestIdempotencyKeys",
     "TestJoins",
     "TestKeysOfOpenTasks",

@@ -11,6 +11,7 @@ import pytest
 from tasker import (
     AsyncContext,
     Context,
+    EventSpec,
     PermanentError,
     Retry,
     RetryableError,
@@ -484,3 +485,15 @@ def test_a_signal_that_never_comes_is_named() -> None:
 
     with pytest.raises(WaitTimeout, match="order is waiting"):
         run_workflow_sync(flow, signals=[("sent", 1)])
+
+
+def test_the_result_has_the_events_that_steps_published() -> None:
+    flow = Workflow("order")
+
+    @flow.step(events=["payment.charged", EventSpec("payment.refused", "failure")])
+    def charge(cents: int) -> int:
+        return cents
+
+    ran = run_workflow_sync(flow, {"cents": 5})
+
+    assert [("payment.charged", 5)] == [(event.name, event.payload) for event in ran.events]

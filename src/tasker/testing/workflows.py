@@ -13,6 +13,7 @@ from tasker.clock import ManualClock
 from tasker.durations import Duration, parse_duration
 from tasker.engine import Worker
 from tasker.errors import WaitTimeout
+from tasker.events import Event, EventFilter
 from tasker.handlers import Handlers
 from tasker.model import (
     STEP_DONE,
@@ -56,6 +57,9 @@ class WorkflowRun(Generic[Out]):
 
     notices: tuple[Notice, ...]
     """The worker's notices, of this and all other tasks."""
+
+    events: tuple[Event, ...]
+    """The domain events of this task, oldest first, at most 1,000."""
 
     children: tuple[Task, ...]
     """The tasks that its steps created, oldest first."""
@@ -212,6 +216,9 @@ async def run_workflow(
             steps={step.name: step for step in await store.list_steps(task.id)},
             attempts=tuple(await store.history(task.id, limit=100_000)),
             notices=tuple(notices),
+            events=tuple(
+                reversed(await store.list_events(EventFilter(task_id=task.id), limit=1000))
+            ),
             children=tuple(
                 reversed(await store.list_tasks(TaskFilter(parent_id=task.id), limit=1000))
             ),

@@ -37,6 +37,7 @@ export const OUTCOME_LABELS: Record<string, string> = {
   cancelled: "cancelled",
   resolved_manually: "resolved by hand",
   parked: "parked",
+  skipped: "skipped",
 }
 
 const UNKNOWN: Look = { label: "Unknown", tone: "idle", glyph: "pending" }

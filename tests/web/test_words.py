@@ -1,0 +1,36 @@
+"""What the pages call things, and what they read, compared with the model and the API."""
+
+import re
+from pathlib import Path
+
+from tasker.api.app import _openapi_document
+from tasker.model import AttemptOutcome, StepStatus, TaskStatus
+
+SOURCES = Path(__file__).resolve().parents[2] / "ui" / "src"
+
+
+def keys_of(table: str) -> set[str]:
+    """Return the keys of a table in `status.ts`."""
+    text = (SOURCES / "status.ts").read_text()
+    body = text.split(f"export const {table}", 1)[1].split("\n}\n", 1)[0]
+    return set(re.findall(r"^  (\w+):", body, re.MULTILINE))
+
+
+def test_every_status_and_outcome_has_a_label() -> None:
+    """And the pages know no others."""
+    assert {status.value for status in StepStatus} == keys_of("STEP_LOOKS")
+    assert {status.value for status in TaskStatus} == keys_of("TASK_LOOKS")
+    assert {outcome.value for outcome in AttemptOutcome} == keys_of("OUTCOME_LABELS")
+
+
+def test_every_field_that_the_pages_read_is_in_the_description_of_the_api() -> None:
+    """Of the models that have the same name there."""
+    schemas = _openapi_document(secured=True, metrics_public=False)["components"]["schemas"]
+    text = (SOURCES / "api" / "types.ts").read_text()
+    interfaces = re.findall(r"export interface (\w+) \{\n(.*?)\n\}", text, re.DOTALL)
+    compared = {name: body for name, body in interfaces if name in schemas}
+
+    assert 20 <= len(compared)
+    for name, body in compared.items():
+        read = set(re.findall(r"^  (\w+):", body, re.MULTILINE))
+        assert set() == read - set(schemas[name]["properties"]), name

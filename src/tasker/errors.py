@@ -328,8 +328,6 @@ class FailureHandled(WrongStatus):
         step: The step's name.
     """
 
-    code = "failure_handled"
-
     def __init__(self, step: str) -> None:
         super().__init__(f"step {step}", "error", "retry", ())
         self.step = step

@@ -37,6 +37,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not JSON"),
     "invalid_request": (400, "Invalid request"),
     "invalid_input": (400, "Invalid input"),
+    "invalid_expression": (400, "Invalid expression"),
     "invalid_template": (400, "Invalid template"),
     "invalid_policy": (400, "Invalid policy"),
     "unauthenticated": (401, "Authentication required"),

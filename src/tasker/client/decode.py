@@ -157,6 +157,7 @@ _ERRORS: Mapping[str, type[TaskerError]] = {
         StoreUnavailable,
     ),
     "invalid_request": InvalidInput,
+    "invalid_expression": InvalidInput,
     "no_such_route": NotFound,
 }
 """Code of a problem -> the error that it becomes."""

@@ -74,9 +74,9 @@ async def complete(store: Store, url: str, body: Any) -> tuple[int, Any]:
 
 async def ended(worker: Worker, task: Task) -> Task:
     while True:
-        found = await worker.client.get(task.id)
-        if found.status in (TaskStatus.COMPLETE, TaskStatus.ERROR):
-            return found
+        done = await worker.client.get(task.id)
+        if done.status in (TaskStatus.COMPLETE, TaskStatus.ERROR):
+            return done
         await worker.client.store.wait_for_revocation(0.02)
 
 
@@ -103,11 +103,11 @@ async def test_another_system_completes_the_step(store: Store, blocking: bool) -
             await complete(store, urls[0], {"result": {"label": "L1"}}),
             await complete(store, urls[0], {"result": {"label": "L2"}}),
         ]
-        found = await ended(worker, task)
+        done = await ended(worker, task)
         answers.append(await complete(store, urls[0], {"result": 1}))
 
     assert {"ordered": 1} == step.checkpoint
-    assert (TaskStatus.COMPLETE, {"label": "L1"}) == (found.status, found.result)
+    assert (TaskStatus.COMPLETE, {"label": "L1"}) == (done.status, done.result)
     assert 1 == len(urls)
     assert [
         (400, "invalid_input"),
@@ -130,10 +130,10 @@ async def test_an_error_fails_the_step(store: Store) -> None:
         await until(store, task.id, StepStatus.WAITING)
         error = {"message": "no such address", "code": "ADDRESS", "details": {"zip": "0"}}
         assert (200, None) == await complete(store, urls[0], {"error": error})
-        found = await ended(worker, task)
+        done = await ended(worker, task)
 
-    assert found.failure is not None
-    assert ("ADDRESS", "no such address") == (found.failure.code, found.failure.message)
+    assert done.failure is not None
+    assert ("ADDRESS", "no such address") == (done.failure.code, done.failure.message)
 
 
 async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
@@ -146,9 +146,9 @@ async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
 
     async with working(store, order) as worker:
         task = await worker.client.create_task("shop.ship", {})
-        found = await ended(worker, task)
+        done = await ended(worker, task)
 
-    assert 5 == found.result
+    assert 5 == done.result
     assert 1 == len(await store.history(task.id))
 
 
@@ -168,11 +168,11 @@ async def test_the_step_fails_or_continues_after_its_timeout(store: Store) -> No
             while not await store.end_late_waits(10):
                 if (await store.list_steps(task.id))[0].status is not StepStatus.WAITING:
                     break  # the janitor was faster
-            found = await ended(worker, task)
+            done = await ended(worker, task)
 
-        assert status is found.status
-        if found.failure is not None:
-            assert "wait_timeout" == found.failure.code
+        assert status is done.status
+        if done.failure is not None:
+            assert "wait_timeout" == done.failure.code
 
 
 async def test_an_http_step_passes_its_address_on(store: Store) -> None:
@@ -186,9 +186,9 @@ async def test_an_http_step_passes_its_address_on(store: Store) -> None:
             await until(store, task.id, StepStatus.WAITING)
             url = json.loads(service.requests[0].body)["callback"]
             assert (200, None) == await complete(store, url, {"result": "shipped"})
-            found = await ended(worker, task)
+            done = await ended(worker, task)
 
-    assert "shipped" == found.result
+    assert "shipped" == done.result
 
 
 @handler(process=True)

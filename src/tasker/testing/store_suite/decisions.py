@@ -314,9 +314,9 @@ class TestCompletions(StoreTests):
         assert not await store.complete_external(digest_of("t"), codec.dumps({"result": 8}))
 
         again = await hand.claim_one()
-        found = await store.open_completion(again, digest_of("u"))
-        assert found is not None
-        assert {"result": {"id": 7}} == codec.loads(found.value or JsonText("null"))
+        kept = await store.open_completion(again, digest_of("u"))
+        assert kept is not None
+        assert {"result": {"id": 7}} == codec.loads(kept.value or JsonText("null"))
         assert ["complete_external"] == [entry.action for entry in await store.audit(task_id)]
 
     async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
@@ -363,9 +363,9 @@ class TestCompletions(StoreTests):
         assert 1 == await store.end_late_waits(10)
 
         assert not await store.complete_external(digest_of("t"), RESULT)
-        found = await store.open_completion(await hand.claim_one(), digest_of("u"))
-        assert found is not None
-        assert TIMED_OUT == found.value
+        kept = await store.open_completion(await hand.claim_one(), digest_of("u"))
+        assert kept is not None
+        assert TIMED_OUT == kept.value
 
     async def test_of_completions_at_once_one_counts(self, stores: list[Store]) -> None:
         """Also while the step is about to wait."""

@@ -40,8 +40,19 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
     "claim": {"claim_heads", "next_due"},
+    "claim_gated": {
+        "clean_gate",
+        "due_of_gate",
+        "gate_room",
+        "next_gate",
+        "pass_gates",
+        "served_gated_queues",
+        "spend_tokens",
+    },
     "create_tasks": {
         "create_attributes",
+        "create_body_gates",
+        "create_gated",
         "create_keys",
         "create_steps",
         "claim_roots",
@@ -56,6 +67,9 @@ PARTS = {
         "prune_wait",
         "prune_attempt",
         "prune_audit",
+        "prune_body_gate",
+        "prune_gate_claim",
+        "prune_map_gates",
         "prune_pause",
         "prune_spawn",
         "prune_step",
@@ -90,11 +104,11 @@ FUNCTIONS = {
 }  #: called by name on PostgreSQL
 OF_POSTGRES = {
     *("create_one", "settle_one", "settle_relaxed", "settle_one_relaxed", "oldest_snapshot"),
-    *("settle_with_events",),
-    "spawn",
+    *("settle_gated", "settle_with_events", "spawn", "wake"),
 }
 AS_LISTS = {
     "claim",
+    "claim_gated",
     "create_tasks",
     "load_instances",
     "load_results",

@@ -48,6 +48,7 @@ def test_what_roles_may_do() -> None:
     viewer = {
         "tasks:read",
         "tasks:list",
+        "approvals:read",
         "steps:read",
         "templates:read",
         "templates:list",
@@ -67,6 +68,7 @@ def test_what_roles_may_do() -> None:
         "steps:retry",
         "steps:resolve",
         "tasks:pause",
+        "approvals:decide",
         "signals:send",
         "templates:pause",
         "queues:pause",
@@ -89,6 +91,6 @@ def test_what_roles_may_do() -> None:
         "viewer": viewer,
         "operator": operator,
         "developer": developer,
-        "approver": viewer | {"templates:approve"},
+        "approver": viewer | {"templates:approve", "approvals:decide"},
         "admin": {str(permission) for permission in PERMISSIONS},
     } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}

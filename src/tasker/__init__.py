@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
+    from tasker.approvals import Approval, ApprovalStatus, NotAnAssignee
     from tasker.client import Client, LocalClient, SyncClient, TaskOptions, TaskRequest
     from tasker.client.connect import connect, connect_sync
     from tasker.durations import Duration
@@ -88,9 +89,12 @@ if TYPE_CHECKING:
         HttpCall,
         IfExists,
         Limit,
+        LimitInfo,
+        LimitSetting,
         Pause,
         PauseKind,
         PauseTarget,
+        Rate,
         Retry,
         Schedule,
         Step,
@@ -114,12 +118,15 @@ if TYPE_CHECKING:
     from tasker.times import Timeline
     from tasker.typed_template import TypedTemplate
     from tasker.waits import Arrival, BroadcastSent, SignalSent
+    from tasker.why import Reason
     from tasker.workflow import Workflow
 
     __version__: str
 
 __all__ = [
     "ApiHandler",
+    "Approval",
+    "ApprovalStatus",
     "Arrival",
     "AsyncContext",
     "Attempt",
@@ -164,11 +171,14 @@ __all__ = [
     "InvalidTemplate",
     "Item",
     "Limit",
+    "LimitInfo",
+    "LimitSetting",
     "LocalClient",
     "Misuse",
     "NamespaceInfo",
     "NamespacePolicy",
     "NotAnApprover",
+    "NotAnAssignee",
     "NotApproved",
     "NotFound",
     "Pause",
@@ -176,6 +186,8 @@ __all__ = [
     "PauseTarget",
     "Performance",
     "PermanentError",
+    "Rate",
+    "Reason",
     "Refused",
     "Registered",
     "Result",
@@ -247,6 +259,11 @@ _HOMES = {
         "Bottlenecks",
         "Performance",
         "Window",
+    ),
+    "approvals": (
+        "Approval",
+        "ApprovalStatus",
+        "NotAnAssignee",
     ),
     "client": (
         "Client",
@@ -347,9 +364,12 @@ _HOMES = {
         "HttpCall",
         "IfExists",
         "Limit",
+        "LimitInfo",
+        "LimitSetting",
         "Pause",
         "PauseKind",
         "PauseTarget",
+        "Rate",
         "Retry",
         "Schedule",
         "Step",
@@ -391,6 +411,7 @@ _HOMES = {
         "BroadcastSent",
         "SignalSent",
     ),
+    "why": ("Reason",),
     "workflow": ("Workflow",),
 }
 _HOME = {name: f"tasker.{module}" for module, names in _HOMES.items() for name in names}

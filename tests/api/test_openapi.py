@@ -14,6 +14,9 @@ from tasker.teams.permissions import PERMISSIONS
 APP = create_app("sqlite::memory:")
 SPEC = APP.openapi()
 OPEN = {"/health", "/health/live", "/health/ready", "/live", "/ready", "/v1/session"}
+RECEIVES = ("/v1/hooks/{namespace}/{name}", "post")
+BY_TOKEN = {("/v1/complete/{token}", "post"), RECEIVES}
+"""Requests that have a token or a signature instead of a credential: a wrong one is not found."""
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -48,24 +51,31 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_it_does() -> None:
         assert operation["tags"]
 
 
-def test_every_route_but_health_needs_a_permission_that_there_is() -> None:
+def test_every_route_but_public_ones_needs_a_permission_that_there_is() -> None:
     known = {str(permission) for permission in PERMISSIONS}
 
     for path, method, operation in operations():
         needed = operation.get("x-permissions", [])
-        assert bool(needed) == (path not in OPEN), (method, path)
+        public = path in OPEN or (path, method) in BY_TOKEN
+        assert bool(needed) == (not public), (method, path)
         assert set(needed) <= known
 
 
 def test_refusals_are_described_as_problems() -> None:
-    """Those of every route, and of routes with bodies all problems of bodies."""
+    """Those of every route, and of routes with bodies all problems of bodies.
+
+    Providers choose the media type of their requests.
+    """
     for path, method, operation in operations():
         responses = operation["responses"]
         assert {"500", "503", "504"} <= set(responses), (method, path)
-        if path not in OPEN:
+        if (path, method) in BY_TOKEN:
+            assert {"404", "429"} == set(responses) & {"401", "403", "404", "429"}, (method, path)
+        elif path not in OPEN:
             assert {"401", "403", "429"} <= set(responses), (method, path)
         if "requestBody" in operation:
-            assert {"400", "408", "413", "415"} <= set(responses), (method, path)
+            assert {"400", "408", "413"} <= set(responses), (method, path)
+            assert ("415" in responses) == ((path, method) != RECEIVES), (method, path)
         for status, response in responses.items():
             assert "X-Correlation-Id" in response["headers"]
             if int(status) >= 400:

@@ -41,7 +41,7 @@ class Completed(TypedDict):
     "POST",
     "/{token}",
     response=Completed,
-    refuses=(*READS_BODY, "not_found", "invalid_input", "rate_limited"),
+    refuses=(*READS_BODY, "invalid_request", "invalid_input", "not_found", "rate_limited"),
 )
 async def complete_step(
     request: Request,

@@ -137,7 +137,14 @@ async def delete_hook(
     "POST",
     "/{namespace}/{name}",
     response=Received,
-    refuses=("not_found", "invalid_input", "too_large", "rate_limited"),
+    refuses=(
+        "invalid_request",
+        "invalid_input",
+        "not_found",
+        "request_incomplete",
+        "too_large",
+        "rate_limited",
+    ),
     reads={"application/json": {"type": "object"}},
 )
 async def receive(

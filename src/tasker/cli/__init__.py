@@ -41,7 +41,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
         "task", "List, show, create, cancel, retry, resolve, pause and signal tasks."
     ),
     "approval": CommandEntry("approval", "List and decide approvals that steps wait for."),
-    "broadcast": CommandEntry("broadcast", "Send a broadcast to all steps that wait for it."),
+    "broadcast": CommandEntry(
+        "broadcast", "Send a broadcast to all steps of a namespace that wait for its name and key."
+    ),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
     "limit": CommandEntry("limit", "List and set limits on the steps that share a key."),
     "queue": CommandEntry(

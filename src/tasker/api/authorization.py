@@ -119,8 +119,12 @@ def actor_of(request: Request) -> str:
     return f"{name} (as {operator})"
 
 
-def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """Return the dependency that authenticates callers and requires `permissions`, if any."""
+def requires(
+    *permissions: Permission, every: bool = False
+) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """Return the dependency that authenticates callers and requires one of `permissions`, or
+    `every` one.
+    """
     if unknown := set(permissions) - PERMISSIONS:
         raise ValueError(f"unknown permission {', '.join(map(str, unknown))}")
 
@@ -128,7 +132,7 @@ def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any
         api = api_of(request)
         address = (request.scope.get("client") or ("",))[0]
         try:
-            principal = await api.authorizer.authenticate(request.scope, permissions)
+            principal = await api.authorizer.authenticate(request.scope, permissions, every=every)
         except Problem:
             api.rate_limits.take_token(f"address {address}")
             raise

@@ -65,6 +65,7 @@ class Routes:
         method: str,
         path: str,
         *permissions: Permission,
+        every: bool = False,
         response: Any,
         status: int = 200,
         description: str = "",
@@ -79,6 +80,7 @@ class Routes:
             method: GET, POST, ...
             path: The path below the prefix.
             permissions: The permissions that the route may require; empty for a public route.
+            every: Whether it requires all of them.
             response: The model of its response.
             status: HTTP status of `response`.
             description: OpenAPI description of `response`.
@@ -106,7 +108,9 @@ class Routes:
             extra["requestBody"] = {"required": True, "content": content}
 
         known = QueryNameCheck()
-        dependencies = [Depends(requires(*permissions)), Depends(known)] if permissions else []
+        dependencies = []
+        if permissions:
+            dependencies = [Depends(requires(*permissions, every=every)), Depends(known)]
 
         def declare(endpoint: F) -> F:
             route: dict[str, Any] = {

@@ -5,18 +5,33 @@ reads a body, or has parts in its path that are new, needs a sample in `SAMPLES`
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from tests.api.auth.scene import begin, calling, key, register, rsa_key, token, with_tokens
+from tests.api.auth.scene import (
+    ACT,
+    begin,
+    calling,
+    key,
+    register,
+    rsa_key,
+    template,
+    token,
+    with_tokens,
+)
 
-from tasker import open_store
+from tasker import Schedule, ScheduleExists, WebhookExists, open_store
 from tasker.api import create_app
-from tasker.model import TaskId
+from tasker.codec import dumps
+from tasker.events import new_webhook
+from tasker.hooks import Hook, HookScheme, HookTarget
+from tasker.model import LimitKey, LimitValues, NewEvent, TaskId, completed
+from tasker.schedules.model import NewSchedule
 from tasker.settings import AuthSettings
-from tasker.store.protocol import AuditNote, Store
+from tasker.store.protocol import Store
 from tasker.teams.permissions import PERMISSIONS, ROLES
 from tasker.testing.store_suite.decisions import waiting
 from tasker.testing.store_suite.factories import ManualWorker
@@ -41,12 +56,24 @@ BY_TOKEN = {("POST", "/v1/complete/{token}"), ("POST", "/v1/hooks/{namespace}/{n
 OWN, OTHER, SHARED = "payments", "orders", "shared"
 CREATES = frozenset({"tasks:create", "templates:register", "namespaces:update"})
 OF_THE_SERVER = frozenset({"workers:read", "system:metrics_read"})
+OF_THE_BODY = ("POST", "/v1/schedules/preview")
+"""Computes its response from the request alone, whatever the namespace."""
+DELETED = "short_lived"
+"""Name of what routes delete; it is there again before each request."""
+NEEDS_TOO = {
+    "POST /v1/webhooks webhooks:update": "events:read",
+    "PATCH /v1/webhooks/{namespace}/{name} webhooks:update": "events:read",
+    "POST /v1/schedules schedules:create": "tasks:create",
+    "PUT /v1/schedules/{namespace}/{name} schedules:update": "tasks:create",
+    "POST /v1/schedules/{namespace}/{name}/backfill schedules:backfill": "tasks:create",
+}
+"""Second permissions of routes that need two."""
 SEEN = (200, 201, 202, 409)
 """Let in: it was done, or the state of what was found does not allow it."""
 
 
 class Route(NamedTuple):
-    """One route, and one permission that it may ask for."""
+    """One route, and one permission that it may ask for, or the first that it needs."""
 
     method: str
     path: str
@@ -54,6 +81,15 @@ class Route(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.permission}"
+
+    @property
+    def needs(self) -> list[str]:
+        """The permissions that are needed together, in the order in which they are asked for."""
+        return [self.permission, *([NEEDS_TOO[str(self)]] if str(self) in NEEDS_TOO else [])]
+
+    @property
+    def deletes(self) -> bool:
+        return self.method == "DELETE" or self.path.endswith("/unset")
 
 
 class Sample(NamedTuple):
@@ -98,6 +134,30 @@ SAMPLES = {
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
     "PUT /v1/queues/{namespace}/{handler}/weight queues:update": Sample({"weight": 2}),
     "POST /v1/tasks/{task_id}/steps/{step}/complete steps:resolve": Sample({"result": None}),
+    "POST /v1/tasks/{task_id}/signals signals:send": Sample({"name": "paid"}),
+    "POST /v1/broadcasts signals:send": Sample(
+        {"namespace": "{namespace}", "name": "paid", "key": "o-1", "id": "1"}
+    ),
+    "PUT /v1/limits limits:update": Sample(
+        {"namespace": "{namespace}", "key": "bank", "concurrency": 2}
+    ),
+    "POST /v1/limits/unset limits:update": Sample({"namespace": "{namespace}", "key": DELETED}),
+    "POST /v1/schedules schedules:create": Sample(
+        {"namespace": "{namespace}", "name": "hourly", "template": "refund", "every": "1h"}
+    ),
+    "POST /v1/schedules/preview schedules:read": Sample({"every": "1h"}),
+    "PUT /v1/schedules/{namespace}/{name} schedules:update": Sample(
+        {"template": "refund", "every": "1h"}
+    ),
+    "POST /v1/schedules/{namespace}/{name}/backfill schedules:backfill": Sample(
+        {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T01:00:00Z"}
+    ),
+    "POST /v1/webhooks webhooks:update": Sample(
+        {"namespace": "{namespace}", "name": "crm", "url": "https://crm.example"}
+    ),
+    "PATCH /v1/webhooks/{namespace}/{name} webhooks:update": Sample({"paused": False}),
+    "POST /v1/webhooks/{namespace}/{name}/secret webhooks:update": Sample({}),
+    "POST /v1/webhooks/{namespace}/{name}/deliveries/{delivery}/send webhooks:update": Sample({}),
     "POST /compat/core/v1/tasks tasks:create": Sample(_task()),
     **{
         f"POST /v1/bulk tasks:{action}": Sample({"action": action, "ids": ["{task_id}"]})
@@ -115,12 +175,14 @@ def api_routes() -> Iterator[APIRoute]:
 
 def protected() -> list[Route]:
     """List the routes that declare a permission, once for each that they may ask for."""
-    return [
+    declared = [
         Route(method, route.path, permission)
         for route in api_routes()
         for method in sorted(route.methods or ())
         for permission in (route.openapi_extra or {}).get("x-permissions", ())
     ]
+    second = {(*route[:2], permission) for route in declared for permission in route.needs[1:]}
+    return [route for route in declared if route not in second]
 
 
 ROUTES = protected()
@@ -134,14 +196,19 @@ class World(NamedTuple):
     store: Store
     tasks: dict[str, TaskId]  #: by namespace; cancelled, so that nothing else becomes of it
     approvals: dict[str, str]  #: ids of approvals that their steps waited for
+    deliveries: dict[str, str]  #: ids of deliveries to their webhooks
 
     async def ask(self, caller: httpx.AsyncClient, route: Route, namespace: str) -> httpx.Response:
         """Call a route about something in a namespace."""
         sample = SAMPLES.get(str(route), Sample())
         name = "check_retirement" if "retire" in route.path or "restore" in route.path else "refund"
+        if route.deletes:
+            name = DELETED
+            await put_operated(self.store, namespace, name)
         parts = {
             "task_id": self.tasks[namespace],
             "approval_id": self.approvals[namespace],
+            "delivery": self.deliveries[namespace],
             "namespace": namespace,
             "name": name,
             "version": "1.0.0",
@@ -165,21 +232,59 @@ def _filled(value: Any, parts: Mapping[str, str]) -> Any:
     return parts.get(value.strip("{}"), value) if isinstance(value, str) else value
 
 
+async def put_operated(store: Store, namespace: str, name: str) -> None:
+    """Make a hook, a webhook, a schedule and a limit of one name, unless they are there."""
+    hook = Hook(
+        namespace=namespace,
+        name=name,
+        scheme=HookScheme.GITHUB,
+        target=HookTarget.BROADCAST,
+        sends="pushed",
+        key="body.ref",
+    )
+    await store.put_hook(hook, "0123456789abcdef", ACT)
+    with suppress(WebhookExists):
+        await store.add_webhook(
+            new_webhook(f"{namespace}.{name}", "https://crm.example", "*", ()), ACT
+        )
+    with suppress(ScheduleExists):
+        schedule = Schedule(name=name, every="1h")
+        new = NewSchedule(namespace=namespace, template="refund", version="", schedule=schedule)
+        await store.create_schedule(new, ACT)
+    await store.set_limit(LimitKey(namespace, name), LimitValues(concurrency=1), ACT)
+
+
+async def deliver(store: Store, namespace: str) -> str:
+    """Publish an event in a namespace; return the id of its delivery to the webhook `refund`."""
+    task_id = await begin(store, namespace)
+    stored = await store.template(template(namespace).key)
+    hand = await ManualWorker.hire(store)
+    (claim,) = await hand.claim()
+    event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({}), 0.0)
+    await store.settle(hand.id, [completed(claim, dumps({}))], events=[event])
+    await store.cancel_task(task_id, ACT)
+    await store.distribute_events()
+    (delivery,) = await store.deliveries(namespace, "refund")
+    return str(delivery.id)
+
+
 @pytest.fixture(scope="module")
 async def world(anyio_backend: str) -> AsyncIterator[World]:
     """Make the store that all of the matrix is about: nothing that it tries changes answers."""
     async with open_store("sqlite::memory:") as store:
         await register(store, OWN, OTHER, SHARED)
         await register(store, OWN, OTHER, SHARED, name="check_retirement")
-        tasks, approvals = {}, {}
+        tasks, approvals, deliveries = {}, {}, {}
         for namespace in (OWN, OTHER, SHARED):
             tasks[namespace] = await begin(store, namespace)
             (claim, *_) = await (await ManualWorker.hire(store)).claim()
             assert await store.park_for_arrival(claim, waiting())
             (approval,) = await store.approvals(task_id=tasks[namespace])
             approvals[namespace] = approval.id
-            await store.cancel_task(tasks[namespace], AuditNote(actor="the tests"))
-        yield World(store, tasks, approvals)
+            await store.cancel_task(tasks[namespace], ACT)
+            await put_operated(store, namespace, "refund")
+            deliveries[namespace] = await deliver(store, namespace)
+        yield World(store, tasks, approvals, deliveries)
 
 
 # ------------------------------------------------------------------------- the table
@@ -244,9 +349,9 @@ def expected_of_key(route: Route, role: str, namespace: str) -> set[Found]:
     asks_for = [other.permission for other in ROUTES if other[:2] == route[:2]]
     if not held.intersection(asks_for):
         return {(403, asks_for[0])}
-    if route.permission not in held:
-        return {(403, route.permission)}
-    if route.permission in OF_THE_SERVER or namespace == OWN:
+    if missing := [permission for permission in route.needs if permission not in held]:
+        return {(403, missing[0])}
+    if route.permission in OF_THE_SERVER or route[:2] == OF_THE_BODY or namespace == OWN:
         return {(status, None) for status in SEEN}
     return {(403, route.permission)} if route.permission in CREATES else {(404, None)}
 
@@ -306,17 +411,18 @@ async def test_an_admin_may_do_everything_everywhere(world: World, route: Route)
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 async def test_one_permission_opens_just_its_routes(world: World, route: Route) -> None:
-    """Each permission alone, and the wildcard of its resource."""
+    """Each permission alone, and the wildcard of its resource; two if a route needs two."""
     for scope in (route.permission, route.permission.partition(":")[0] + ":*"):
-        text = await key(world.store, permissions=[scope], namespaces=["*"])
+        text = await key(world.store, permissions=[scope, *route.needs[1:]], namespaces=["*"])
         async with calling(world.store, text) as caller:
             assert (await world.ask(caller, route, OWN)).status_code in SEEN
-    others = [str(each) for each in PERMISSIONS if str(each) != route.permission]
-    text = await key(world.store, permissions=others, namespaces=["*"])
-    async with calling(world.store, text) as caller:
-        answer = await world.ask(caller, route, OWN)
+    for missing in route.needs:
+        others = [str(each) for each in PERMISSIONS if str(each) != missing]
+        text = await key(world.store, permissions=others, namespaces=["*"])
+        async with calling(world.store, text) as caller:
+            answer = await world.ask(caller, route, OWN)
 
-    assert (403, route.permission) == _found(answer)
+        assert (403, missing) == _found(answer)
 
 
 # -------------------------------------------------------------------------- teams
@@ -328,7 +434,7 @@ def expected_of_team(route: Route, namespace: str) -> set[Found]:
     """Return the responses that a member of the team which owns OWN may get."""
     views = route.permission.endswith((":read", ":list", ":analytics_read"))
     allowed: set[Found] = {(status, None) for status in SEEN}
-    if namespace == OWN or (namespace == SHARED and views):
+    if namespace == OWN or (namespace == SHARED and views) or route[:2] == OF_THE_BODY:
         return allowed
     if namespace == SHARED or route.permission in CREATES:
         return {(403, route.permission)}

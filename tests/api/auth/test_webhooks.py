@@ -36,7 +36,7 @@ async def test_a_webhook_needs_the_permission_to_read_events(store: Store) -> No
     async with calling(store, text) as caller:
         refused = await caller.post("/v1/webhooks", json=NEW)
 
-    assert 404 == refused.status_code
+    assert (403, "events:read") == (refused.status_code, refused.json()["permission"])
     assert [] == await store.webhooks()
 
 

@@ -50,6 +50,8 @@ _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
 """Permissions to create named objects; a refusal reveals nothing about existing ones."""
 
 _READING = ("read", "list")
+_READ_AS = {"signals": "tasks"}
+"""What is read instead of resources that have no permission to read them."""
 
 
 class AuthRules(NamedTuple):
@@ -121,17 +123,18 @@ class Authorizer:
     # ------------------------------------------------------------ authentication
 
     async def authenticate(
-        self, scope: Mapping[str, Any], permissions: Sequence[Permission]
+        self, scope: Mapping[str, Any], permissions: Sequence[Permission], *, every: bool = False
     ) -> Principal:
         """Return the caller of a request.
 
         Args:
             scope: The request's ASGI scope.
             permissions: The permissions that the route may require.
+            every: Whether it requires all of them.
 
         Raises:
             Problem: `unauthenticated`; `forbidden` if the caller has none of the permissions in
-                any namespace; `auth_unavailable`.
+                any namespace, or with `every` not all of them; `auth_unavailable`.
         """
         if not self._settings.enabled:
             return ANONYMOUS
@@ -146,9 +149,11 @@ class Authorizer:
             raise auth_unavailable("The keys that verify tokens") from None
         except AuthenticatorError:
             raise auth_unavailable("Credentials of this kind") from None
-        if self._plain and permissions and not any(map(principal.has, permissions)):
+        suffices = all if every else any
+        if self._plain and permissions and not suffices(map(principal.has, permissions)):
             where = Resource(scope.get("path_params", {}).get("namespace"))
-            raise forbidden(permissions[0], principal, where)
+            missing = next(each for each in permissions if not principal.has(each))
+            raise forbidden(missing, principal, where)
         return principal
 
     async def _identify_caller(self, scope: Mapping[str, Any]) -> Principal:
@@ -238,7 +243,7 @@ class Authorizer:
 
     async def _may_read(self, principal: Principal, resource: str, target: Resource) -> bool:
         for action in _READING:
-            reading = Permission(resource, action)
+            reading = Permission(_READ_AS.get(resource, resource), action)
             if reading in PERMISSIONS and await self.allows(principal, reading, target):
                 return True
         return False

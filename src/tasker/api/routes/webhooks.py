@@ -115,6 +115,7 @@ async def list_webhooks(
     "",
     WEBHOOKS_UPDATE,
     EVENTS_READ,
+    every=True,
     response=Webhook,
     status=201,
     description="The webhook, with its `secret`, which is never shown again.",
@@ -152,6 +153,7 @@ async def get_webhook(
     "/{namespace}/{name}",
     WEBHOOKS_UPDATE,
     EVENTS_READ,
+    every=True,
     response=Webhook,
     refuses=_CHANGES,
 )

@@ -10,7 +10,7 @@ from tasker.errors import WrongStatus
 from tasker.model import TemplateName, TemplateVersion
 from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.protocol import AuditNote
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, Sessions, require_storable
 from tasker.teams import rules
 from tasker.teams.checks import check_policy
 from tasker.teams.model import (
@@ -194,6 +194,8 @@ async def lock_versions(
 ) -> Mapping[TemplateName, Sequence[VersionRow]]:
     """Lock and return the versions under the names of templates, oldest first."""
     there: dict[TemplateName, list[VersionRow]] = {name: [] for name in names}
+    for name in names:
+        require_storable(name._asdict())
     documents = codec.orjson_text([name._asdict() for name in names])
     for row in await tx.lock("current_versions", names=documents):
         version = tx.read.template_version(row)

@@ -92,7 +92,7 @@ def test_the_file_and_the_environment_set_it(
         ({"jwks_url": "http://localhost.evil.test/"}, "must use https"),
         ({"jwks_url": "file:///etc/passwd"}, "must be a URL"),
         ({"jwks_url": "jwks.json"}, "must be a URL"),
-        ({"jwks_url": "https://me:secret@id.test/"}, "a user or password"),
+        ({"jwks_url": "https://me:secret@id.test/"}, "a user name or password"),
         ({"jwks_url": JWKS, "algorithms": ["none"]}, "algorithms"),
         ({"jwks_url": JWKS, "algorithms": ["RS256", "HS256"]}, "algorithms"),
         ({"jwks_url": JWKS, "algorithms": []}, "algorithms"),

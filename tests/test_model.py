@@ -114,6 +114,7 @@ def test_codes_are_the_numbers_of_the_states() -> None:
         "cancelled",
         "resolved_manually",
         "parked",
+        "skipped",
     ] == [outcome.value for outcome in ATTEMPT_OUTCOMES]
 
 
@@ -156,15 +157,19 @@ def test_counts_add_up() -> None:
 
 def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
     """
-    Enqueued, tried before, and not due yet.
+    Enqueued, failed before, and not due yet. Without a failure it sleeps.
     """
     later = NOW + timedelta(seconds=1)
+    error = {"type": "ValueError"}
 
-    assert step(run_at=later).waiting_for_retry(NOW)
-    assert not step(run_at=NOW).waiting_for_retry(NOW)
-    assert not step(run_at=later, attempts=0).waiting_for_retry(NOW)
-    assert not step(run_at=later, status=StepStatus.IN_PROGRESS).waiting_for_retry(NOW)
-    assert not step(run_at=None).waiting_for_retry(NOW)
+    assert step(run_at=later, error=error).waiting_for_retry(NOW)
+    assert not step(run_at=later).waiting_for_retry(NOW)
+    assert step(run_at=later).sleeps(NOW)
+    assert not step(run_at=NOW, error=error).waiting_for_retry(NOW)
+    assert not step(run_at=later, error=error, attempts=0).waiting_for_retry(NOW)
+    running = step(run_at=later, error=error, status=StepStatus.IN_PROGRESS)
+    assert not running.waiting_for_retry(NOW)
+    assert not step(run_at=None, error=error).waiting_for_retry(NOW)
 
 
 def test_outcomes_carry_the_fence() -> None:

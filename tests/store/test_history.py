@@ -14,7 +14,7 @@ from tests.store.test_ownership import query
 import tasker
 from tasker.analytics.model import Window
 from tasker.clock import ManualClock
-from tasker.model import AttemptOutcome, JsonText, StepStatus, TaskFilter, lost, released
+from tasker.model import AttemptOutcome, JsonText, StepStatus, TaskFilter, lost, released, skipped
 from tasker.store import operator_rules, statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
@@ -84,10 +84,10 @@ async def attempts_of_all_kinds(store: Store) -> None:
         await create(store, template)
     await hand.work_off()
     claims = []
-    for _ in range(6):
+    for _ in range(7):
         await create(store, single)
         claims.append(await hand.claim_one())
-    failing, again, handed, forgotten, waiting, cancelled = claims
+    failing, again, handed, forgotten, waiting, cancelled, left_out = claims
     resolved, completed = await create(store, single), await create(store, single)
     await store.resolve_step(resolved, 1, JsonText("1"), ACT)
     await store.resolve_step(completed, 1, JsonText("1"), ACT, action=StepAction.COMPLETE)
@@ -95,7 +95,9 @@ async def attempts_of_all_kinds(store: Store) -> None:
     await store.park(waiting, await create(store, child))
     await hand.fail(failing)
     await hand.retry(again)
-    await hand.settle(released(handed), lost(forgotten, ERROR, timedelta(0)))
+    await hand.settle(
+        released(handed), lost(forgotten, ERROR, timedelta(0)), skipped(left_out, ERROR)
+    )
     await store.retry_steps(failing.task_id, ACT)
     await hand.work_off()
 
@@ -125,7 +127,7 @@ async def test_readers_answer_alike_whether_first_successes_have_a_row(store: St
 
     assert 12 == written == await rows_of(store, FIRST_SUCCESS)
     assert without == await everything(store)
-    assert 12 == await store.prune(ended_before=AFTER_ALL)
+    assert 13 == await store.prune(ended_before=AFTER_ALL)
     assert 0 == await rows_of(store)
 
 

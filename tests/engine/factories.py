@@ -38,8 +38,8 @@ def of_kind(kind: type[Notice], events: Iterable[Notice]) -> list[Any]:
 class Unreliable:
     """A store whose replies get lost when a test says so.
 
-    `lose("settle")` lets the next settlement happen and its reply be lost; of claims, the next
-    that has any. `refuse("settle")` loses the call itself.
+    `lose("settle")` lets the next settlement happen and its reply be lost; `refuse("settle")`
+    loses the call itself.
     """
 
     def __init__(self, store: Store) -> None:
@@ -71,7 +71,7 @@ class Unreliable:
             reply = await method(*args, **options)
             if gate is not None and getattr(reply, "claims", True):
                 await gate.wait()
-            if self._lost.get(name, 0) > 0 and (name != "claim" or reply.claims):
+            if self._lost.get(name, 0) > 0:
                 self._lost[name] -= 1
                 raise StoreUnavailable(f"the test lost the reply of {name}")
             return reply

@@ -10,7 +10,8 @@ from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
 from tasker import LocalClient, StepStatus, Worker, WorkerSettings, handler
-from tasker.model import AttemptOutcome, Claim
+from tasker.errors import StoreUnavailable
+from tasker.model import AttemptOutcome, Claim, Claimed, WorkerId
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -18,11 +19,20 @@ pytestmark = pytest.mark.anyio
 FLOW = template("flow", "only")
 
 
+class LosingClaims(Unreliable):
+    """A store that claims steps, and loses the replies."""
+
+    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+        claimed = await self._store.claim(worker, limit)
+        if claimed.claims:
+            raise StoreUnavailable("the test lost the claims")
+        return claimed
+
+
 async def test_a_stopped_worker_releases_claims_whose_reply_was_lost(memory: Store) -> None:
-    store = Unreliable(memory)
+    store = LosingClaims(memory)
     async with Worker(store, [{"only": lambda: 1}], templates=[FLOW]) as worker:
         await eventually(lambda: "wait_for_work" in store.calls)
-        store.lose("claim")
         store.refuse("schema_status", 1_000_000)  # so that it cannot recover the claim before
         task = await LocalClient(memory).create_task("n.flow")
         await eventually(lambda: memory.held(worker.id))

@@ -45,14 +45,17 @@ class Unreliable:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lost: dict[str, int] = {}
+        self._with_claims = False
         self._refused: dict[str, int] = {}
         self.held_up: dict[str, asyncio.Event] = {}
         """Calls of these names that begin from now on reply only when their event is set;
         those that would bring no claims reply at once."""
         self.calls: list[str] = []
 
-    def lose(self, name: str, times: int = 1) -> None:
+    def lose(self, name: str, times: int = 1, *, with_claims: bool = False) -> None:
+        """Lose the next replies; `with_claims`: only such as bring claims."""
         self._lost[name] = times
+        self._with_claims = with_claims
 
     def refuse(self, name: str, times: int = 1) -> None:
         self._refused[name] = times
@@ -71,7 +74,7 @@ class Unreliable:
             reply = await method(*args, **options)
             if gate is not None and getattr(reply, "claims", True):
                 await gate.wait()
-            if self._lost.get(name, 0) > 0:
+            if self._lost.get(name, 0) > 0 and (not self._with_claims or reply.claims):
                 self._lost[name] -= 1
                 raise StoreUnavailable(f"the test lost the reply of {name}")
             return reply

@@ -92,7 +92,7 @@ async def test_an_attempt_that_starts_while_claims_are_recovered_runs_once(memor
         store, [{"only": only}], templates=[FLOW], observers=[events.append]
     ) as worker:
         await eventually(lambda: "wait_for_work" in store.calls)
-        store.lose("claim")
+        store.lose("claim", with_claims=True)
         other = await LocalClient(memory).create_task("n.flow")
         await eventually(lambda: store.looks)
         task = await worker.client.create_task("n.flow")
@@ -294,7 +294,7 @@ async def test_a_root_that_is_created_while_claims_are_recovered_runs_once(memor
         store, [{"only": lambda: 1}], templates=[FLOW], observers=[events.append]
     ) as worker:
         await eventually(lambda: "wait_for_work" in store.calls)
-        store.lose("claim")
+        store.lose("claim", with_claims=True)
         other = await LocalClient(memory).create_task("n.flow")
         await eventually(lambda: store.looks)
         store.held_up["create_tasks"] = replied = asyncio.Event()
@@ -321,7 +321,7 @@ async def test_a_reply_that_is_lost_while_claims_are_recovered_leads_to_another_
         store.held_up["create_tasks"] = replied = asyncio.Event()
         creation = asyncio.create_task(worker.client.create_task("n.flow", idempotency_key="key"))
         await eventually(lambda: _holds(memory, worker.id, 1))
-        store.lose("claim")
+        store.lose("claim", with_claims=True)
         await LocalClient(memory).create_task("n.flow")
         await eventually(lambda: store.looks)
         store.lose("create_tasks")

@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := $(wildcard src tests examples bench checks mutants)
+HONO := examples/polyglot/hono
+CODE := $(wildcard src compat tests examples bench checks mutants sdk/conformance sdk/founding sdk/ruby)
 
 # The machine's own `uv` where there is one, else a private one. It uses the machine's Python,
 # the package index that the machine is configured for, and the certificates that it trusts.
@@ -13,15 +14,18 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
+# The tests start many processes, each of which would compile all modules again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture ui ui-watch test test-crash test-ui pictures test-containers mutants check format bench docs lock clean
+.PHONY: help setup demo picture ui ui-watch test test-crash test-ui pictures test-containers mutants sdk sdk-ruby sdk-typescript sdk-rust check format bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with the locked dependencies and this project, editable
 
-demo: $(READY) ## Run four teams' workflows, kill a worker, retry a task: about 15 seconds
+demo: $(READY) ## Run five teams' workflows, kill a worker, retry a task: about 15 seconds
 	$(BIN)/tasker demo
 
 picture: $(READY) ## Draw the demo into docs/images/demo.svg
@@ -33,16 +37,22 @@ ui: ui/node_modules/.ready ## Build the web UI into src/tasker/web/static/; need
 ui-watch: ui/node_modules/.ready ## Build the web UI again at each change
 	cd ui && npm run --silent watch
 
-test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 under two; ARGS="-k name" picks some
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(if $(QUICK),-p no:schemathesis) $(ARGS)
+test: $(READY) ## Run the tests, about 11 minutes on two cores; QUICK=1 about 90 s, on SQLite alone; ARGS="-k name" picks some
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(if $(QUICK),--assert=plain) $(ARGS)
 
-test-crash: $(READY) ## Kill workers and databases while they work, about 2 minutes; ALL=1 at every statement
+test-crash: $(READY) ## Kill workers and databases while they work, about 3 minutes; ALL=1 at every statement
 	$(BIN)/pytest --numprocesses auto --dist load tests/crash $(ARGS)
 
-test-ui: $(READY) ui/node_modules/.ready ## Test the web UI in Chromium, about 4 minutes; needs Node 20 and Debian's chromium
+test-ui: $(READY) ui/node_modules/.ready ## Test the web UI in Chromium, about 5 minutes; needs Node 20 and Debian's chromium
 	cd ui && npm run --silent check && npm run --silent test
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/browser $(ARGS)
+
+sdk: $(READY) $(if $(shell command -v npm),sdk-typescript) $(if $(shell command -v cargo),sdk-rust) ## Test the SDKs of all languages that are installed
+	$(BIN)/pytest --numprocesses 2 --dist loadfile sdk $(ARGS)
+
+sdk-ruby: $(READY) ## Test the Ruby gem; needs Ruby 3.1
+	TASKER_SDK=ruby $(BIN)/pytest --numprocesses 2 --dist loadfile sdk $(ARGS)
 
 pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in docs/images
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
@@ -50,6 +60,16 @@ pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in 
 
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)
+
+sdk-typescript: sdk/typescript/node_modules/.ready $(HONO)/node_modules/.ready ## Build and test the npm package; needs Node 20
+	cd sdk/typescript && npm run --silent build && npm test --silent
+	cd $(HONO) && npm run --silent check
+
+sdk-rust: ## Build and test the Rust crate; needs Rust 1.80
+	cd sdk/rust && cargo fmt --check && cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cd sdk/rust && cargo test --locked --quiet
+	cd sdk/rust && cargo package --locked --quiet --allow-dirty
+	cd examples/polyglot/axum && cargo fmt --check
 
 check: $(READY) ## Lint, formatting, types, layers, wording, types in users' code
 	$(BIN)/ruff check $(CODE)
@@ -91,18 +111,22 @@ lock: $(UV) ## Solve the dependencies into requirements*.lock; UPGRADE=1 takes t
 	  --output-file requirements.build.lock
 
 clean: ## Remove everything that can be made again
-	rm -rf .venv .uv .cache site dist ui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .cache site dist ui/node_modules sdk/typescript/node_modules sdk/typescript/dist sdk/typescript/dist-test sdk/rust/target $(HONO)/node_modules examples/polyglot/axum/target .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests $(wildcard examples bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml requirements.lock | $(UV)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Tasker needs Python 3.11 or newer; set PYTHON=...")'
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable ./compat
 	@touch $@
 
 ui/node_modules/.ready: ui/package.json ui/package-lock.json ui/.npmrc
 	cd ui && npm ci --silent
+	@touch $@
+
+sdk/typescript/node_modules/.ready $(HONO)/node_modules/.ready: %/node_modules/.ready: %/package.json %/package-lock.json %/.npmrc
+	cd $* && npm ci --silent
 	@touch $@
 
 .uv/bin/uv:

@@ -37,6 +37,7 @@ def main(
     runs: Annotated[int, typer.Option(help="Runs of each. 0: 3, or 1 if quick.")] = 0,
     loop: Annotated[str, typer.Option(help="uvloop or asyncio.")] = best_loop(),
     slots: Annotated[int, typer.Option(help="Slots of each worker.")] = 100,
+    tasks: Annotated[int, typer.Option(help="Tasks in the store of `ui`.")] = 10_000_000,
     write_docs: Annotated[bool, typer.Option(help="Write docs/benchmarks.md too.")] = False,
     against: Annotated[str, typer.Option(help="Compare with this revision.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not tables.")] = False,
@@ -58,7 +59,9 @@ def main(
         raise typer.BadParameter(f"unknown workload {', '.join(unknown)}: use {', '.join(known)}")
     if store not in (None, *STORES):
         raise typer.BadParameter(f"unknown store {store}: use {', '.join(STORES)}")
-    settings = Settings(scale=scale, runs=runs or (1 if quick else 3), loop=loop, slots=slots)
+    settings = Settings(
+        scale=scale, runs=runs or (1 if quick else 3), loop=loop, slots=slots, tasks=tasks
+    )
     report = _measure(settings, names, store, processes)
     if as_json:
         print(report.as_json().decode(), end="")

@@ -53,7 +53,7 @@ def _creation(
         lines = [await connect(process.port, key) for _ in range(connections)]
         for line in lines:
             await line.request("POST", path, bodies[0])
-        start, cpu, postgres = time.perf_counter(), process.cpu, _cpu(database)
+        start, cpu, postgres = time.perf_counter(), process.cpu, server_cpu(database)
         responses = await send_all(lines, path, iter(bodies))
         took, tasks = time.perf_counter() - start, len(bodies) * each
         steps = tasks * CHAIN.steps
@@ -63,13 +63,14 @@ def _creation(
             tasks_per_s=tasks / took,
             latency_ms=Percentiles.of([response.took for response in responses]),
             python_us_per_step=(process.cpu - cpu) / steps * 1e6,
-            postgres_us_per_step=postgres and ((_cpu(database) or 0.0) - postgres) / steps * 1e6,
+            postgres_us_per_step=postgres
+            and ((server_cpu(database) or 0.0) - postgres) / steps * 1e6,
         )
 
     rows = []
     for _ in range(settings.runs):
         with empty_database(store, server) as database:
-            asyncio.run(_register(database))
+            asyncio.run(register(database))
             key = make_key(database.url, NAMESPACE)
             with serving(database.url, auth=True) as process:
                 rows.append(asyncio.run(run(database, process, key)))
@@ -122,19 +123,21 @@ def wait(settings: Settings, store: str, server: Server | None) -> Row:
     rows = []
     for _ in range(settings.runs):
         with empty_database(store, server) as database:
-            asyncio.run(_register(database))
+            asyncio.run(register(database))
             worker = ("--with-worker", "--handlers", "bench.workloads", "--namespace", "*")
             with serving(database.url, *worker) as process:
                 rows.append(asyncio.run(run(process.port)))
     return median_row(rows)
 
 
-async def _register(database: Database) -> None:
+async def register(database: Database) -> None:
+    """Register the template of chains."""
     async with open_store(database.url) as store:
         await LocalClient(store).register(CHAIN.template)
 
 
-def _cpu(database: Database) -> float | None:
+def server_cpu(database: Database) -> float | None:
+    """Return the CPU seconds that the database server has used; None without one."""
     return database.server.cpu if database.server else None
 
 

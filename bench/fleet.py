@@ -29,6 +29,7 @@ class Settings:
     runs: int  #: of each measurement; the median is reported
     loop: str  #: uvloop or asyncio
     slots: int  #: of each worker
+    tasks: int = 10_000_000  #: in the store of the measurement `ui`
 
     @property
     def quick(self) -> bool:

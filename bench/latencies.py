@@ -67,37 +67,67 @@ def _creation(
 
 def idle(settings: Settings, store: str, server: Server | None) -> Row:
     """Measure the CPU and the memory of a worker without work."""
+    return _idle(settings, store, server, "idle", 0)
+
+
+def idle_parked(settings: Settings, store: str, server: Server | None) -> Row:
+    """Measure the same while 100,000 steps wait for signals (quick: 2,000)."""
+    return _idle(settings, store, server, "idle-parked", 2_000 if settings.quick else 100_000)
+
+
+def timers(settings: Settings, store: str, server: Server | None) -> Row:
+    """Measure how late steps start of which 10,000 are due at once (quick: 1,000)."""
+    tasks = 1_000 if settings.quick else 10_000
+
+    def run(database: Database) -> Row:
+        single = _run_single(settings, database, "timers", tasks=tasks)
+        delays = Percentiles.of(single.result["delays"])
+        return Row(store=store, workload="timers", latency_ms=delays, rss_mb=single.result["rss"])
+
+    return _median(settings, store, server, run)
+
+
+def _idle(settings: Settings, store: str, server: Server | None, workload: str, parked: int) -> Row:
     seconds = 4.0 if settings.quick else 10.0
 
     def run(database: Database) -> Row:
         with fleet(settings, database) as workers:
-            worker = workers.start("idle")
+            worker = workers.start("idle", parked=parked)
             time.sleep(1.5)  # until the last task's follow-up work is done
             worker.signal()
             time.sleep(seconds)
             worker.signal()
             result = worker.result()
         cpu, rss = result["idle"] * 100, result["rss"]
-        return Row(store=store, workload="idle", rss_mb=rss, idle_cpu_percent=cpu)
+        return Row(store=store, workload=workload, rss_mb=rss, idle_cpu_percent=cpu)
 
     return _median(settings, store, server, run)
 
 
 def wake(settings: Settings, store: str, server: Server | None) -> Row:
     """Measure from creation in one process to the start of the handler in an idle other one."""
+    return _wake(settings, store, server, "wake", "submit")
+
+
+def wake_by_signal(settings: Settings, store: str, server: Server | None) -> Row:
+    """Measure from a signal in one process to the attempt that receives it in an idle other one."""
+    return _wake(settings, store, server, "wake-signal", "send")
+
+
+def _wake(settings: Settings, store: str, server: Server | None, workload: str, role: str) -> Row:
     tasks = 30 if settings.quick else 200
 
     def run(database: Database) -> Row:
         with fleet(settings, database, 2) as both:
             worker = both.start("idle")
-            submitter = both.start("submit", tasks=tasks)
+            submitter = both.start(role, tasks=tasks)
             time.sleep(0.5)
             worker.signal()
             submitter.signal()
             submitter.result()
             worker.signal()
             delays = Percentiles.of(worker.result()["delays"][1:])
-        return Row(store=store, workload="wake", processes=2, latency_ms=delays)
+        return Row(store=store, workload=workload, processes=2, latency_ms=delays)
 
     return _median(settings, store, server, run)
 

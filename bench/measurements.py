@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from bench import api, history, latencies, peer
+from bench import api, history, latencies, peer, remote, ui
 from bench.compared import COMPARED, Compared, Scale
 from bench.databases import STORES, Server
 from bench.fleet import Settings
 from bench.rows import Row
 from bench.scale import scale_rows
 from bench.throughput import throughput
-from bench.workloads import THROUGHPUT, Workload
+from bench.workloads import GROWTH, THROUGHPUT, Workload
 
 Progress: TypeAlias = Callable[[str], None]
 Measure: TypeAlias = Callable[[Settings, Server | None, Progress], list[Row]]
@@ -36,6 +36,13 @@ def all_measurements() -> Iterator[Measurement]:
             yield _throughput(store, workload, 1)
         yield _throughput(store, THROUGHPUT["chain"], 2)
         yield _throughput(store, THROUGHPUT["fan50"], 2)
+        for workload in GROWTH.values():
+            yield _throughput(store, workload, 1)
+        for name in ("limits", "limit"):
+            yield _throughput(store, GROWTH[name], 4)
+        yield _single(store, "wake-signal", latencies.wake_by_signal, 2)
+        yield _single(store, "idle-parked", latencies.idle_parked)
+        yield _single(store, "timers", latencies.timers)
         yield _single(store, "latency", latencies.latency)
         yield _single(store, "create-bulk", latencies.create_bulk)
         yield _single(store, "create-single", latencies.create_single)
@@ -45,15 +52,21 @@ def all_measurements() -> Iterator[Measurement]:
         yield _single(store, "api-bulk", api.create_bulk)
         yield _single(store, "api-list", api.list_pages)
         yield _single(store, "api-wait", api.wait)
+        for workers, slots in remote.SHAPES:
+            measure = remote.remote(workers, slots)
+            yield _single(store, remote.workload(workers, slots), measure, workers)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
         for one in COMPARED:
             if one.program in SCALES and store in one.measures:
                 yield _scale(store, one)
     yield Measurement("postgres", "peer", 1, peer.peer)
+    yield Measurement("postgres", "ui", 1, _ui(ui.pages))
+    yield Measurement("postgres", "ui-tabs", 1, _ui(ui.tabs))
 
 
 SCALES = ("queues", "processes", "snapshot", "backlog", "memory")
+_WAITS = ("wake-signal", "idle-parked", "timers")
 _SLOW = ("snapshot", "backlog", "memory")
 _QUICK_SQLITE = ("chain", "fan50", "lattice", "latency", "create-bulk", "create-single", "wake")
 _QUICK_NORMAL = ("chain", "latency")
@@ -77,9 +90,9 @@ def select(
 
 
 def _included(one: Measurement, scale: Scale) -> bool:
-    if one.workload in ("sustained", *_SLOW):
+    if one.workload in ("sustained", "ui", "ui-tabs", *_SLOW):
         return scale == "long" and one.store != "sqlite-normal"
-    if one.workload in ("history", *SCALES):
+    if one.workload in ("history", *SCALES, *GROWTH, *_WAITS):
         return scale != "quick" and one.store != "sqlite-normal"
     if scale != "quick" or one.store == "postgres":
         return True
@@ -112,6 +125,10 @@ def _scale(store: str, workload: Compared) -> Measurement:
         return scale_rows(settings, store, server, workload)
 
     return Measurement(store, workload.program, workload.processes, measure)
+
+
+def _ui(run: Callable[[Settings, str, Server | None], list[Row]]) -> Measure:
+    return lambda settings, server, _: run(settings, "postgres", server)
 
 
 def _history(store: str) -> Measure:

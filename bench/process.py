@@ -17,12 +17,22 @@ from typing import Any, TypeAlias, cast
 
 from bench.counters import Count, Counters
 from bench.proc import cpu_of_family, memory
-from bench.workloads import CHAIN, HANDLERS, NAMESPACE, WAKE, wake_delays
+from bench.workloads import (
+    CHAIN,
+    HANDLERS,
+    NAMESPACE,
+    SIGNALLED,
+    TIMED,
+    WAKE,
+    adapted_handler,
+    wake_delays,
+)
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
 from tasker.model import Claimed, Outcome, Settled, Template, WorkerId
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
+_BULK = 500  #: tasks created in one call
 Order: TypeAlias = dict[str, Any]
 Report: TypeAlias = dict[str, Any]
 
@@ -42,6 +52,10 @@ class CountingStore:
         await self.gate.wait()
         return await self._store.claim(worker, limit)
 
+    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+        await self.gate.wait()
+        return await self._store.claim_gated(worker, limit)
+
     async def settle(self, worker: WorkerId, outcomes: Sequence[Outcome], **more: Any) -> Settled:
         settled = await self._store.settle(worker, outcomes, **more)
         self._count(len(outcomes), settled)
@@ -57,7 +71,11 @@ async def _working(
     async with open_store(order["url"]) as store:
         counting = CountingStore(store, count)
         counting.gate.set()
-        called = {spec.handler for template in templates for spec in template.steps} | {"numbers"}
+        called = {spec.handler for template in templates for spec in template.steps} | {
+            "numbers",
+            "earlier",
+            "once",
+        }
         handlers = {name: HANDLERS[name] for name in HANDLERS if name in called}
         worker = Worker(
             cast(Store, counting),
@@ -84,6 +102,8 @@ async def work(order: Order) -> Report:
         counters.write(order["index"], Count(settled, ended, time.monotonic(), time.process_time()))
 
     async with _working(order, [CHAIN.template], count) as (_, counting):
+        if order["uses_earlier"]:
+            adapted_handler()
         counting.gate.clear()
         await _release()
         counting.gate.set()
@@ -168,13 +188,58 @@ async def create(order: Order) -> Report:
 
 
 async def idle(order: Order) -> Report:
-    """Run an idle worker; return its CPU share and the delays of `wake` tasks."""
-    async with _working(order, [CHAIN.template, WAKE], lambda *_: None):
+    """Run an idle worker; return its CPU share and the delays of tasks that are woken.
+
+    `parked`: steps that wait for a signal meanwhile.
+    """
+    templates = [CHAIN.template, WAKE, SIGNALLED]
+    async with _working(order, templates, lambda *_: None) as (worker, _):
+        for _ in range(0, order.get("parked", 0), _BULK):
+            await worker.client.create_tasks([TaskRequest(template=SIGNALLED.full_name)] * _BULK)
+        await _until_parked(worker.client.store)
         await _release()
         start, cpu = time.perf_counter(), time.process_time()
         await _line()
         share = (time.process_time() - cpu) / (time.perf_counter() - start)
     return {"delays": wake_delays, "idle": share}
+
+
+async def timers(order: Order) -> Report:
+    """Run steps that sleep until the same time; return how much later each of them started."""
+    many = order["tasks"]
+    async with _working(order, [CHAIN.template, TIMED], lambda *_: None) as (worker, _):
+        await _release()
+        at = time.time() + 2 + many / 500
+        request = TaskRequest(template=TIMED.full_name, context={"at": at})
+        for _ in range(0, many, _BULK):
+            await worker.client.create_tasks([request] * _BULK)
+        left = many
+        while left:
+            await asyncio.sleep(0.05)
+            left = many - len(wake_delays)
+    return {"delays": wake_delays}
+
+
+async def _until_parked(store: Store) -> None:
+    """Wait until no step is due or running."""
+    busy = True
+    while busy:
+        await asyncio.sleep(0.1)
+        busy = any(row.due or row.running for row in await store.queue_backlog())
+
+
+async def send(order: Order) -> Report:
+    """Create a task that waits for a signal, and send it, every 200 ms."""
+    async with open_store(order["url"]) as store:
+        client = LocalClient(store)
+        await _release()
+        for _ in range(order["tasks"]):
+            task = await client.create_task(SIGNALLED.full_name)
+            await asyncio.sleep(0.1)  # it waits, and all processes are idle again
+            await client.signal(task.id, "go", time.monotonic())
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
+    return {}
 
 
 async def submit(order: Order) -> Report:
@@ -225,6 +290,8 @@ _ROLES: dict[str, Callable[[Order], Coroutine[None, None, Report]]] = {
     "create": create,
     "idle": idle,
     "submit": submit,
+    "send": send,
+    "timers": timers,
     "feed": feed,
 }
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench.ceiling import Ceiling
 from bench.rows import Row
-from bench.workloads import THROUGHPUT
+from bench.workloads import GROWTH, THROUGHPUT
 
 LAST = Path(__file__).resolve().parent / "last.json"
 DOCS = LAST.parent.parent / "docs" / "benchmarks.md"
@@ -21,6 +21,7 @@ _STORES = {"postgres": "PostgreSQL", "sqlite": "SQLite", "sqlite-normal": "SQLit
 _TITLES = {
     "chain": THROUGHPUT["chain"].title,
     **{name: workload.title for name, workload in THROUGHPUT.items() if name != "chain"},
+    **{name: workload.title for name, workload in GROWTH.items()},
     "chain-after-1M": "4-step chain, 1,000,000 ended tasks in the tables",
     "sustained-first": "4-step chain, first of five minutes",
     "sustained-last": "4-step chain, last of five minutes",
@@ -46,14 +47,23 @@ _TITLES = {
     "api-bulk": "HTTP: create 500 tasks in a request, 4 connections",
     "api-list": "HTTP: list a page of 25 tasks",
     "api-wait": "HTTP: create a 4-step chain and wait for its end",
+    "remote-1x50": "4-step chain, a remote worker with 50 slots",
+    "remote-8x5": "4-step chain, 8 remote workers with 5 slots",
+    "remote-12x2": "4-step chain, 12 remote workers with 2 slots",
+    "remote-1x1": "4-step chain, a remote worker with one slot",
     "create-bulk": "500 in a call",
     "create-single": "one by one, 50 at a time",
+    "wake-signal": "wake-up of an idle worker by a signal",
+    "timers": "10,000 sleeps until one time, from then to their attempts",
+    "ui-tabs-0": "4-step chain, no open tab of the web UI",
+    "ui-tabs-50": "4-step chain, 50 open tabs of the web UI",
     "idle": "idle worker",
+    "idle-parked": "idle worker, 100,000 steps waiting for signals",
     "create-and-wait": "Tasker",
     "dbos-async": "DBOS Transact, async functions",
     "dbos-sync": "DBOS Transact, sync functions in threads",
 }
-_LATENCIES = ("latency", "wake", "api-list", "api-wait")
+_LATENCIES = ("latency", "wake", "wake-signal", "timers", "api-list", "api-wait")
 _PEERS = ("create-and-wait", "dbos-async", "dbos-sync")
 _CREATIONS = ("create-bulk", "create-single", "api-create", "api-bulk")
 
@@ -126,6 +136,12 @@ _SECTIONS = (
         ),
     ),
     _Section(
+        "Fairness between the keys of limits",
+        ("workload", "store", "workers", "Jain's index"),
+        lambda row: row.fairness is not None,
+        lambda row: (str(row.processes), f"{row.fairness:.3f}"),
+    ),
+    _Section(
         "Starting a worker",
         ("workload", "store", "s", "min-max", "CPU s"),
         lambda row: row.start_s is not None,
@@ -144,7 +160,7 @@ _SECTIONS = (
     _Section(
         "A worker without work",
         ("workload", "store", "% of a core", "min-max", "MB"),
-        lambda row: row.workload == "idle",
+        lambda row: row.workload in ("idle", "idle-parked"),
         lambda row: (_number(row.idle_cpu_percent), _range(row.spread), _number(row.rss_mb)),
     ),
 )

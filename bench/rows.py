@@ -34,6 +34,7 @@ class Row:
     postgres_us_per_step: float | None = None
     rss_mb: float | None = None
     idle_cpu_percent: float | None = None
+    fairness: float | None = None  #: Jain's index over the keys of limits: see `throughput`
     start_s: float | None = None  #: until a worker has started
     start_cpu_s: float | None = None
     spread: tuple[float, float] | None = None
@@ -55,6 +56,8 @@ class Row:
             parts.append(f"{self.tasks_per_s:,.0f} tasks/s")
         if self.latency_ms is not None:
             parts.append("p50 {:.2f}, p95 {:.2f}, p99 {:.2f} ms".format(*self.latency_ms))
+        if self.fairness is not None:
+            parts.append(f"Jain's index {self.fairness:.3f}")
         if self.idle_cpu_percent is not None:
             parts.append(f"{self.idle_cpu_percent:.2f} % of a core")
         if self.start_s is not None:

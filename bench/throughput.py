@@ -2,11 +2,13 @@
 
 import asyncio
 import sqlite3
+from collections import Counter
+from contextlib import closing
 
 from bench.databases import Database, Server, empty_database, sqlite_file
 from bench.fleet import Settings, Span, fleet
 from bench.rows import Percentiles, Row, median_row
-from bench.workloads import Workload
+from bench.workloads import THROUGHPUT, Workload
 from tasker import LocalClient, TaskRequest
 from tasker.store.open import make_store
 
@@ -29,15 +31,16 @@ def drain(settings: Settings, database: Database, workload: Workload, processes:
     tasks = workload.quick if settings.quick else workload.tasks
     with fleet(settings, database, processes) as workers:
         for _ in range(processes):
-            workers.start("work")
+            workers.start("work", uses_earlier=workload is THROUGHPUT["earlier"])
         asyncio.run(_load(database.url, workload, tasks))
         span = Span(workers)
         workers.signal()
         span.wait(tasks)
         workers.signal()
         results = workers.results()
+    fairness = _fairness(database) if workload.per_key else None
     return span.row(
-        Row(store=database.store, workload=workload.name, processes=processes),
+        Row(store=database.store, workload=workload.name, processes=processes, fairness=fairness),
         steps=tasks * workload.steps,
         tasks=tasks,
         latency_ms=_step_latency(database),
@@ -51,9 +54,14 @@ async def _load(url: str, workload: Workload, tasks: int) -> None:
     async with make_store(url) as store:
         client = LocalClient(store)
         await client.register(workload.template)
-        request = TaskRequest(template=workload.template.full_name, context={"n": 1})
+        name = workload.template.full_name
+        keys = tasks // workload.per_key if workload.per_key else 0
         for start in range(0, tasks, batch):
-            await client.create_tasks([request] * min(batch, tasks - start))
+            numbers = range(start, min(start + batch, tasks))
+            contexts = [{"n": 1} | ({"key": number % keys} if keys else {}) for number in numbers]
+            await client.create_tasks(
+                [TaskRequest(template=name, context=context) for context in contexts]
+            )
 
 
 def _step_latency(database: Database) -> Percentiles:
@@ -81,3 +89,37 @@ async def _step_latency_in_postgres(url: str) -> Percentiles:
     finally:
         await connection.close()
     return Percentiles(*(round(seconds * 1000, 3) for seconds in percentiles))
+
+
+_COMPLETED = """
+select {key}, h.settled_at from attempt_history h join task t on t.id = h.task_id
+where h.worker is not null and {key} is not null  -- which tasks to warm up lack
+order by h.settled_at
+"""
+
+
+def _fairness(database: Database) -> float:
+    """Return Jain's index of the numbers of steps by key when half of all steps are done.
+
+    It is 1 if all keys have the same number, and 1/n if one of n keys has all.
+    Source: Jain, Chiu, Hawe, "A Quantitative Measure of Fairness" (DEC-TR-301, 1984).
+    """
+    if database.server is None:
+        with closing(sqlite3.connect(sqlite_file(database.url))) as connection:
+            query = _COMPLETED.format(key="json_extract(t.context, '$.key')")
+            keys = [row[0] for row in connection.execute(query)]
+    else:
+        keys = asyncio.run(_completed_keys(database.url))
+    counts = Counter(keys[: len(keys) // 2])
+    return sum(counts.values()) ** 2 / (len(set(keys)) * sum(count**2 for count in counts.values()))
+
+
+async def _completed_keys(url: str) -> list[str]:
+    from tasker.store.postgres.address import Address
+
+    connection = await Address.parse(url).connect()
+    try:
+        rows = await connection.fetch(_COMPLETED.format(key="t.context ->> 'key'"))
+    finally:
+        await connection.close()
+    return [row[0] for row in rows]

@@ -67,19 +67,19 @@ def advice(
 @pytest.mark.parametrize(
     ("part", "whole", "expected"), [(1, 3, 0.3333), (0, 5, 0.0), (5, 5, 1.0), (0, 0, 0.0)]
 )
-def test_a_share_is_from_0_to_1(part: int, whole: int, expected: float) -> None:
+def test_a_share_is_between_0_and_1(part: int, whole: int, expected: float) -> None:
     assert expected == share(part, whole)
     assert 1.0 == share(0, 0, nothing=1.0)
 
 
-def test_figures_per_hour_are_by_the_hour() -> None:
+def test_hourly_figures_are_divided_by_hours() -> None:
     """For any period; an empty period counts as a second."""
     assert 2.0 == per_hour(48, NOW - timedelta(hours=24), NOW)
     assert 240.0 == per_hour(4, NOW - timedelta(minutes=1), NOW)
     assert 3600.0 == per_hour(1, NOW, NOW)
 
 
-def test_the_worst_come_first_and_the_good_not_at_all() -> None:
+def test_only_problems_are_listed_with_the_worst_first() -> None:
     """
     Of equals, by name.
     """
@@ -89,8 +89,8 @@ def test_the_worst_come_first_and_the_good_not_at_all() -> None:
     assert 3 == len(top_by(steps, "error_rate", 10))
 
 
-def test_where_all_is_well_there_is_no_advice() -> None:
-    """Nor with too few attempts."""
+def test_there_is_no_advice_without_problems() -> None:
+    """Too few attempts give no advice either."""
     assert [] == advice()
     assert [] == advice(
         step("a", errors=2, seconds=30),
@@ -102,10 +102,8 @@ def test_where_all_is_well_there_is_no_advice() -> None:
     )
 
 
-def test_steps_that_fail_or_take_long_are_named() -> None:
-    """
-    At most three of each.
-    """
+def test_failing_and_slow_steps_are_named() -> None:
+    """At most three of each are named."""
     failing = advice(*(step(f"s{n}", errors=n) for n in range(3, 8)))
     slow = advice(step("crawl", seconds=31))
 
@@ -119,7 +117,7 @@ def test_steps_that_fail_or_take_long_are_named() -> None:
     ]
 
 
-def test_one_error_behind_most_is_named() -> None:
+def test_an_error_behind_most_failures_is_named() -> None:
     """There is no recommendation unless one kind causes more than half."""
     assert [
         "GatewayError accounts for 75% of all 8 errors: one cause may be behind most of them"
@@ -128,16 +126,14 @@ def test_one_error_behind_most_is_named() -> None:
 
 
 def test_retries_that_do_not_help_are_reported() -> None:
-    """
-    With what to do instead.
-    """
+    """The advice names an alternative."""
     assert [
         "only 25% of the 8 steps that were tried again succeeded:"
         " raise PermanentError for errors that a retry cannot fix"
     ] == advice(retries=Retries(retried_steps=9, succeeded=2, failed=6))
 
 
-def test_a_failed_step_that_others_wait_for_is_reported() -> None:
+def test_a_failed_step_with_waiting_children_is_reported() -> None:
     """A step that is only slow is not."""
 
     def waited(name: str, failed: int) -> BlockingStep:
@@ -158,10 +154,8 @@ def test_a_failed_step_that_others_wait_for_is_reported() -> None:
     ] == advice(blocking_steps=(waited("a", 0), waited("b", 2)))
 
 
-def test_a_store_that_is_short_of_workers_or_connections_is_reported() -> None:
-    """
-    With the figure that says so.
-    """
+def test_a_shortage_of_workers_or_connections_is_reported() -> None:
+    """The advice contains the figure."""
     busy = Utilization(
         database_pool_utilization=0.9, due_steps=25_000, scheduled_steps=0, running_steps=80
     )

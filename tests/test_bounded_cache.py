@@ -39,7 +39,7 @@ def test_a_large_value_does_not_remove_others() -> None:
     assert cache.get("small") is not None
 
 
-def test_a_replaced_or_removed_value_gives_its_size_back() -> None:
+def test_a_replaced_or_removed_value_frees_its_size() -> None:
     cache: BoundedCache[str, Value] = BoundedCache(10)
     cache.put("a", Value(), 4)
     cache.put("a", Value(), 7)

@@ -71,7 +71,7 @@ def test_json_is_read_as_it_was_written(value: Any) -> None:
 
 
 @given(JSON)
-def test_what_somebody_else_wrote_is_read_alike(value: Any) -> None:
+def test_json_from_other_encoders_is_read(value: Any) -> None:
     """
     With any spaces and escapes that JSON allows.
     """
@@ -97,7 +97,7 @@ def test_what_somebody_else_wrote_is_read_alike(value: Any) -> None:
         ({1: "a", None: "b", Colour.RED: "c"}, '{"1":"a","null":"b","red":"c"}'),
     ],
 )
-def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
+def test_results_of_handlers_are_converted_to_json(value: object, text: str) -> None:
     """
     Beyond JSON's own types.
     """
@@ -134,7 +134,9 @@ def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
         ({"e": Odd.NUL}, "$.e", "NUL"),
     ],
 )
-def test_what_is_no_json_is_reported_with_its_path(value: object, path: str, message: str) -> None:
+def test_a_value_that_is_not_json_is_reported_with_its_path(
+    value: object, path: str, message: str
+) -> None:
     """The first invalid part, at any depth."""
     with pytest.raises(InvalidInput) as refusal:
         codec.dumps(value, what="the result")
@@ -144,22 +146,18 @@ def test_what_is_no_json_is_reported_with_its_path(value: object, path: str, mes
     assert message in str(refusal.value)
 
 
-def test_the_reserved_key_may_stand_beside_others() -> None:
+def test_the_reserved_key_is_allowed_beside_other_keys() -> None:
     assert '{"$tasker":1,"b":2}' == codec.dumps({"$tasker": 1, "b": 2})
 
 
-def test_a_null_is_no_fault() -> None:
-    """
-    Nor are texts that look like one, or like an escape.
-    """
+def test_null_is_encoded_as_null() -> None:
+    """Texts that look like null or an escape are kept."""
     for value in (None, {"a": None}, "null", "\\u0000", {"null": "\\\\u0000"}, [float("1e308")]):
         assert value == codec.loads(codec.dumps(value))
 
 
-def test_what_contains_itself_is_reported() -> None:
-    """
-    With the beginning of its endless path.
-    """
+def test_a_recursive_value_is_reported() -> None:
+    """The error has the beginning of the path."""
     value: dict[str, Any] = {}
     value["me"] = [value]
 
@@ -170,7 +168,7 @@ def test_what_contains_itself_is_reported() -> None:
     assert len(str(refusal.value)) < 400
 
 
-def test_nesting_has_a_bound() -> None:
+def test_the_depth_of_values_is_bounded() -> None:
     """
     Two hundred levels are fine, a thousand are not.
     """
@@ -179,10 +177,10 @@ def test_nesting_has_a_bound() -> None:
         codec.dumps(codec.loads("[" * 1000 + "]" * 1000))
 
 
-def test_what_is_too_large_is_refused_not_cut() -> None:
+def test_a_value_that_is_too_large_is_refused_and_not_truncated() -> None:
     """The error has the name, size and limit of the value, in bytes."""
     assert codec.dumps("x" * 98, limit=100)
-    with pytest.raises(TooLarge, match=r"^the context has 101 bytes; the limit is 100$") as refusal:
+    with pytest.raises(TooLarge, match=r"^the context is 101 bytes; the limit is 100$") as refusal:
         codec.dumps("x" * 99, what="the context", limit=100)
     assert (101, 100) == (refusal.value.size, refusal.value.limit)
     with pytest.raises(TooLarge):
@@ -194,7 +192,7 @@ def test_what_is_too_large_is_refused_not_cut() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", '{"a":1,}', "NaN", "'a'", '"\ud800"', '{"a": 01}', b"\xff"]
 )
-def test_what_is_not_json_is_reported_with_its_place(text: str | bytes) -> None:
+def test_invalid_json_is_reported_with_its_position(text: str | bytes) -> None:
     """
     Line and column.
     """
@@ -222,7 +220,7 @@ def test_task_ids_are_uuids_that_sort_by_time() -> None:
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC)))
-def test_the_first_id_of_an_instant_tells_it(instant: datetime) -> None:
+def test_the_lowest_task_id_of_an_instant_contains_its_time(instant: datetime) -> None:
     """To the millisecond; no id of that millisecond is lower."""
     first = codec.first_task_id(instant)
 

@@ -27,7 +27,7 @@ def test_the_variables_and_secrets_of_compose_are_settings(name: str) -> None:
     assert [] == [secret for secret in service["secrets"] if not is_setting(secret.upper())]
 
 
-def test_the_files_that_compose_names_exist() -> None:
+def test_the_files_named_by_compose_exist() -> None:
     paths = [
         path
         for option, _, path in (word.partition("=") for word in SERVICES["worker"]["command"])
@@ -38,7 +38,7 @@ def test_the_files_that_compose_names_exist() -> None:
     assert [] == [path for path in paths if not (ROOT / path).exists()]
 
 
-def test_all_but_the_upgrade_are_restarted() -> None:
+def test_all_services_except_the_upgrade_are_restarted() -> None:
     policies = {name: service.get("restart") for name, service in SERVICES.items()}
 
     kept = dict.fromkeys(("postgres", "server", "worker"), "unless-stopped")
@@ -46,7 +46,7 @@ def test_all_but_the_upgrade_are_restarted() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_containers_are_confined(name: str) -> None:
+def test_containers_have_no_unneeded_privileges(name: str) -> None:
     service = SERVICES[name]
 
     assert service["read_only"]
@@ -56,7 +56,7 @@ def test_our_containers_are_confined(name: str) -> None:
     assert "max-size" in service["logging"]["options"]
 
 
-def test_no_password_is_written_in_compose() -> None:
+def test_compose_contains_no_password() -> None:
     text = (ROOT / "compose.yaml").read_text()
 
     assert "POSTGRES_PASSWORD_FILE" in text
@@ -78,7 +78,7 @@ def pod_of(workload: str) -> dict[str, Any]:
     return template
 
 
-def test_kustomize_names_files_that_exist() -> None:
+def test_the_files_named_by_kustomize_exist() -> None:
     resources = MANIFESTS["Kustomization/"]["resources"]
 
     assert [] == [name for name in resources if not (ROOT / "deploy/kubernetes" / name).exists()]
@@ -101,7 +101,7 @@ def test_pods_meet_the_restricted_security_standard(workload: str) -> None:
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_pods_are_given_settings_that_exist(workload: str) -> None:
+def test_pods_set_only_existing_settings(workload: str) -> None:
     (container,) = pod_of(workload)["spec"]["containers"]
     names = [variable["name"] for variable in container.get("env", ())]
 
@@ -114,7 +114,7 @@ def test_pods_are_given_settings_that_exist(workload: str) -> None:
     ]
 
 
-def test_selectors_match_the_pods_that_they_are_for() -> None:
+def test_selectors_match_their_pods() -> None:
     labels = {
         workload.partition("-")[2]: pod_of(workload)["metadata"]["labels"] for workload in WORKLOADS
     }
@@ -130,7 +130,7 @@ def test_selectors_match_the_pods_that_they_are_for() -> None:
 
 
 @pytest.mark.parametrize("component", ["server", "worker"])
-def test_ports_have_the_names_that_probes_and_policies_use(component: str) -> None:
+def test_probes_and_policies_use_named_ports(component: str) -> None:
     (container,) = pod_of(f"Deployment/tasker-{component}")["spec"]["containers"]
     (port,) = container["ports"]
     probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("liveness", "readiness", "startup")]
@@ -141,7 +141,7 @@ def test_ports_have_the_names_that_probes_and_policies_use(component: str) -> No
     assert [{"port": port["name"]}] == rule["ports"]
 
 
-def test_pods_outlive_their_grace() -> None:
+def test_pods_may_run_for_their_whole_grace() -> None:
     server, worker = (pod_of(f"Deployment/tasker-{name}")["spec"] for name in ("server", "worker"))
     (container,) = server["containers"]
     drain = int(container["lifecycle"]["preStop"]["exec"]["command"][1])

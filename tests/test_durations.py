@@ -47,7 +47,7 @@ def test_numbers_timedeltas_and_text_are_durations(value: object, seconds: float
         *(float("nan"), float("inf"), 1e300, timedelta(-1), "٥m", "9" * 30),
     ],
 )
-def test_everything_else_is_refused_with_what_is_allowed(value: object) -> None:
+def test_everything_else_is_refused_with_the_allowed_forms(value: object) -> None:
     with pytest.raises(
         ValueError, match=r"must be a number of seconds, or text such as|must not be negative"
     ):
@@ -55,13 +55,13 @@ def test_everything_else_is_refused_with_what_is_allowed(value: object) -> None:
 
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=36_500)))
-def test_formatted_durations_read_back(length: timedelta) -> None:
+def test_formatted_durations_can_be_parsed(length: timedelta) -> None:
     whole = timedelta(milliseconds=round(length / timedelta(milliseconds=1)))
 
     assert whole == parse_duration(format_duration(whole))
 
 
-def test_durations_are_formatted_shortly() -> None:
+def test_durations_are_formatted_in_short_form() -> None:
     texts = ["0s", "500ms", "1h30m", "1d1s"]
 
     assert texts == [format_duration(parse_duration(text)) for text in texts]
@@ -106,7 +106,7 @@ def test_a_retry_after_header_can_be_passed_as_it_is() -> None:
     assert None is RetryableError("busy", retry_after=headers.get("retry")).retry_after
 
 
-def test_a_retry_policy_takes_words_and_durations() -> None:
+def test_a_retry_policy_accepts_names_and_durations() -> None:
     expected = Retry(
         backoff=Backoff.FIXED, initial_delay=timedelta(seconds=2), max_delay=timedelta(minutes=5)
     )
@@ -122,13 +122,13 @@ def test_a_retry_policy_takes_words_and_durations() -> None:
         ("backoff", "expo", "backoff must be one of none, fixed, linear"),
     ],
 )
-def test_a_wrong_retry_policy_names_the_argument(name: str, value: object, message: str) -> None:
+def test_an_invalid_retry_policy_names_the_argument(name: str, value: object, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         Retry(**{name: value})  # type: ignore[arg-type]
     assert f"$.{name}" == caught.value.path
 
 
-def test_a_workflow_takes_durations_as_text() -> None:
+def test_a_workflow_accepts_durations_as_text() -> None:
     workflow = Workflow("shop.order", deadline="1h")
 
     @workflow.step(timeout="5m")
@@ -150,7 +150,7 @@ def test_a_workflow_takes_durations_as_text() -> None:
         ({"retry": "often"}, r"retry must be a Retry"),
     ],
 )
-def test_wrong_options_of_a_step_name_file_line_and_step(
+def test_invalid_options_of_a_step_are_reported_with_file_line_and_step(
     options: dict[str, object], message: str
 ) -> None:
     workflow = Workflow("shop.order")
@@ -167,7 +167,7 @@ def test_wrong_options_of_a_step_name_file_line_and_step(
     )
 
 
-def test_a_wrong_deadline_of_a_workflow_is_refused() -> None:
+def test_an_invalid_deadline_of_a_workflow_is_refused() -> None:
     with pytest.raises(
         InvalidTemplate, match="deadline must be a number of seconds, or text such as"
     ):

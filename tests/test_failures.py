@@ -1,8 +1,16 @@
 """Causes of failures: what counts as one, and how they are counted."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tasker.analytics.failures import BINS, FailedStep, fingerprint_of, group_failures
+from tasker.analytics.failures import (
+    BINS,
+    FailedStep,
+    FailureCare,
+    fingerprint_of,
+    group_failures,
+    with_care,
+)
 from tasker.model import TaskId
 
 NOW = datetime(2026, 11, 29, 1, 0, tzinfo=UTC)
@@ -32,8 +40,8 @@ def failure(
     )
 
 
-def test_messages_that_differ_in_numbers_ids_and_quoted_parts_have_one_cause() -> None:
-    """And versions of one workflow; but neither steps nor codes."""
+def test_messages_that_differ_in_numbers_ids_and_quoted_parts_have_the_same_cause() -> None:
+    """Versions may differ too, but not steps or codes."""
     same = [
         failure("payment 17 of 'ann' not found"),
         failure("payment 18 of 'bob' not found", version="2.0.0"),
@@ -46,7 +54,7 @@ def test_messages_that_differ_in_numbers_ids_and_quoted_parts_have_one_cause() -
     assert 4 == len({fingerprint_of(one) for one in (base, *others)})
 
 
-def test_a_cause_counts_the_tasks_that_it_stopped() -> None:
+def test_a_cause_counts_its_failed_tasks() -> None:
     """The greatest cause first, with its newest message and task."""
     steps = [
         failure("no card 3", task=9, code="CARD"),
@@ -74,3 +82,25 @@ def test_errors_without_type_and_code_are_grouped_too() -> None:
     (cause,) = group_failures([bare], NOW - DAY, NOW)
 
     assert (None, "RetryableError") == (cause.code, cause.type)
+
+
+def test_a_muted_cause_comes_last_until_its_time_or_version() -> None:
+    """One failure in the version, or after the time, ends it."""
+    steps = [failure(task=1), failure(task=2), failure(task=3, code="CARD")]
+    causes = group_failures(steps, NOW - DAY, NOW)
+    key = causes[0].fingerprint
+
+    def muted(**fields: Any) -> bool:
+        care = FailureCare(fingerprint=key, namespace="payments", **fields)
+        cause = {one.fingerprint: one for one in with_care(causes, [care], NOW)}[key]
+        assert care == cause.care
+        return cause.muted
+
+    assert [False, True, False] == [
+        muted(assignee="ann"),
+        muted(muted_until=NOW + DAY),
+        muted(muted_until=NOW),
+    ]
+    assert [True, False] == [muted(muted_below="1.0.1"), muted(muted_below="1.0.0")]
+    until = FailureCare(fingerprint=key, namespace="payments", muted_until=NOW + DAY)
+    assert key == with_care(causes, [until], NOW)[-1].fingerprint

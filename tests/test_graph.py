@@ -51,10 +51,7 @@ def depth(waits: Waits, name: str) -> int:
     return max((depth(waits, parent) + 1 for parent in waits[name]), default=0)
 
 
-def test_a_diamond() -> None:
-    """
-    What there is to know of one.
-    """
+def test_a_diamond_has_its_ancestors_and_order() -> None:
     graph = Graph(template(DIAMOND))
 
     assert ("a", "b", "c", "d") == graph.names
@@ -67,7 +64,7 @@ def test_a_diamond() -> None:
     assert [(), ("a",), ("a",), ("a", "b", "c")] == [graph.ancestor_names(name) for name in DIAMOND]
 
 
-def test_numbers_are_those_of_the_template() -> None:
+def test_steps_are_numbered_as_in_the_template() -> None:
     """Also if a step is listed before its dependencies."""
     graph = Graph(template({"last": ["first"], "first": []}))
 
@@ -99,7 +96,7 @@ def test_the_graph_agrees_with_the_naive_model(waits: dict[str, list[str]]) -> N
     assert {number[name] for name in waits if name not in waited_for} == set(graph.sinks)
 
 
-def test_masks_of_ancestors_are_kept_up_to_a_number_of_bytes() -> None:
+def test_masks_of_ancestors_are_cached_up_to_a_number_of_bytes() -> None:
     """
     Whatever was removed is determined again, in any order.
     """
@@ -125,7 +122,7 @@ def test_the_order_puts_parents_first(waits: dict[str, list[str]]) -> None:
 
 
 @given(st.sets(st.integers(0, 500)))
-def test_members_are_what_a_mask_was_made_of(numbers: set[int]) -> None:
+def test_the_members_of_a_mask_are_the_steps_that_it_was_made_of(numbers: set[int]) -> None:
     """
     Ascending.
     """
@@ -135,13 +132,15 @@ def test_members_are_what_a_mask_was_made_of(numbers: set[int]) -> None:
 
 
 @given(acyclic())
-def test_where_there_is_no_cycle_none_is_found(waits: dict[str, list[str]]) -> None:
+def test_an_acyclic_graph_has_no_cycle(waits: dict[str, list[str]]) -> None:
     """For steps in any order."""
     assert find_cycle(waits) is None
 
 
 @given(acyclic(), st.data())
-def test_a_cycle_is_found_and_shown(waits: dict[str, list[str]], data: st.DataObject) -> None:
+def test_a_cycle_is_reported_with_its_steps(
+    waits: dict[str, list[str]], data: st.DataObject
+) -> None:
     """The result is a path that ends where it begins."""
     name = data.draw(st.sampled_from(sorted(waits)))
     ancestor = data.draw(st.sampled_from(sorted({name} | before(waits, name))))
@@ -165,14 +164,14 @@ def test_a_cycle_is_found_and_shown(waits: dict[str, list[str]], data: st.DataOb
         ({}, None),
     ],
 )
-def test_cycles_by_example(waits: Waits, cycle: tuple[str, ...] | None) -> None:
+def test_examples_of_cycles_are_reported(waits: Waits, cycle: tuple[str, ...] | None) -> None:
     """
     A step that waits for itself, two for each other, three in a ring; unknown names are not ours.
     """
     assert cycle == find_cycle(waits)
 
 
-def test_long_chains_are_no_trouble() -> None:
+def test_long_chains_do_not_exhaust_the_stack() -> None:
     """
     Ten thousand steps in a row, and no recursion.
     """

@@ -5,10 +5,8 @@ import pytest
 from tasker.teams.api_keys import digest_of, new_key, parse_key, verify_secret
 
 
-def test_a_key_is_its_prefix_and_a_secret() -> None:
-    """
-    It reads back as the parts that it was made of.
-    """
+def test_a_key_consists_of_a_prefix_and_a_secret() -> None:
+    """It can be split into these parts."""
     key = new_key()
 
     parts = parse_key(key.text)
@@ -19,15 +17,15 @@ def test_a_key_is_its_prefix_and_a_secret() -> None:
     assert 256 == len(parts.secret) * 4  # bits, in hexadecimal digits
 
 
-def test_no_two_keys_are_alike() -> None:
+def test_keys_are_unique() -> None:
     """Neither prefixes nor secrets repeat."""
     keys = [new_key() for _ in range(100)]
 
     assert 100 == len({key.prefix for key in keys}) == len({key.digest for key in keys})
 
 
-def test_only_its_secret_passes() -> None:
-    """Neither another secret nor an empty one nor the digest passes."""
+def test_only_its_secret_matches_a_key() -> None:
+    """Another secret, an empty one and the digest do not match."""
     key = new_key()
     secret = key.text.rsplit("_", 1)[1]
 
@@ -40,7 +38,7 @@ def test_only_its_secret_passes() -> None:
     "text",
     ["", "tsk_", "tsk_abc_def", "sk_{}", "{} ", "{}\n", "Bearer {}", "tsk_{}", "{}0"],
 )
-def test_what_is_no_key_has_no_parts(text: str) -> None:
+def test_an_invalid_key_has_no_parts(text: str) -> None:
     """
     It is refused before any store is asked.
     """

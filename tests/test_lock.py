@@ -46,7 +46,7 @@ def test_the_lock_satisfies_every_requirement() -> None:
     assert [] == missing, "run `make lock`"
 
 
-def test_the_images_locks_have_the_versions_that_the_tests_run_with() -> None:
+def test_the_locks_of_the_image_have_the_tested_versions() -> None:
     images = {"requirements.lock", "requirements.build.lock", "requirements.image.lock"}
     assert images | {"requirements.browser.lock"} == set(LOCKS)
     tested = versions("requirements.lock").items()
@@ -71,7 +71,7 @@ def test_the_image_lock_has_the_extras_of_the_image() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_names_no_host_and_no_path(lock: str) -> None:
+def test_a_lock_contains_no_host_and_no_path(lock: str) -> None:
     assert [] == re.findall(
         r"^.*(?:://|--index|--find-links| @ |\.\./|file:).*$", LOCKS[lock], re.MULTILINE
     )

@@ -57,7 +57,7 @@ def step(**fields: object) -> Step:
     return Step(**values)  # type: ignore[arg-type]
 
 
-def test_a_template_is_known_by_three_names() -> None:
+def test_a_template_has_three_forms_of_its_name() -> None:
     """
     Namespace, name and version, in one text.
     """
@@ -72,7 +72,7 @@ def test_a_step_is_found_by_its_name() -> None:
         template().step("c")
 
 
-def test_an_environment_overrides_what_it_names() -> None:
+def test_an_environment_overrides_only_the_named_fields() -> None:
     """Configuration key by key, retry and timeout as a whole; other fields are unchanged."""
     slow = Retry(max_attempts=9)
     override = StepOverride(config={"url": "y", "m": 2}, retry=slow, timeout=timedelta(seconds=5))
@@ -92,7 +92,7 @@ def test_an_environment_overrides_what_it_names() -> None:
 
 
 @pytest.mark.parametrize("environment", [None, "", "production"])
-def test_an_environment_that_overrides_nothing_changes_nothing(environment: str | None) -> None:
+def test_an_empty_environment_changes_nothing(environment: str | None) -> None:
     """
     The template itself is returned.
     """
@@ -101,7 +101,7 @@ def test_an_environment_that_overrides_nothing_changes_nothing(environment: str 
     assert given.for_environment(environment) is given
 
 
-def test_codes_are_the_numbers_of_the_states() -> None:
+def test_codes_are_the_numbers_of_the_statuses() -> None:
     """Stores keep these numbers; they never change."""
     assert list(range(9)) == [code.value for code in Code]
     assert [code.name for code in Code] == [state.name for state in STEP_STATUSES]
@@ -118,7 +118,7 @@ def test_codes_are_the_numbers_of_the_states() -> None:
     ] == [outcome.value for outcome in ATTEMPT_OUTCOMES]
 
 
-def test_an_open_task_is_pending_until_it_started() -> None:
+def test_an_open_task_is_pending_until_its_first_attempt() -> None:
     """Other states are shown as stored."""
     assert TaskStatus.PENDING == task_status_of_code(0, started=False)
     assert TaskStatus.IN_PROGRESS == task_status_of_code(0, started=True)
@@ -130,14 +130,14 @@ def test_an_open_task_is_pending_until_it_started() -> None:
         )
 
 
-def test_states_are_sorted_into_done_and_ended() -> None:
+def test_statuses_are_classified_as_done_and_ended() -> None:
     """Done steps free their children; ended tasks change only by operators."""
     assert {"complete", "resolved_manually", "skipped"} == STEP_DONE
     assert STEP_DONE | {"error", "cancelled"} == STEP_ENDED
     assert set(TaskStatus) - {"pending", "in_progress"} == TASK_ENDED
 
 
-def test_counts_add_up() -> None:
+def test_counts_of_steps_add_up() -> None:
     counts = StepCounts(
         pending=1,
         enqueued=2,
@@ -155,7 +155,7 @@ def test_counts_add_up() -> None:
     assert (0, 0) == (StepCounts().total, StepCounts().done)
 
 
-def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
+def test_a_step_with_a_scheduled_retry_waits_for_it() -> None:
     """
     Enqueued, failed before, and not due yet. Without a failure it sleeps.
     """
@@ -172,7 +172,7 @@ def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
     assert not step(run_at=None, error=error).waiting_for_retry(NOW)
 
 
-def test_outcomes_carry_the_fence() -> None:
+def test_outcomes_contain_the_fence() -> None:
     """With the fields that their constructors set."""
     outcomes = {
         AttemptOutcome.COMPLETE: completed(CLAIM, JsonText("1")),
@@ -190,6 +190,6 @@ def test_outcomes_carry_the_fence() -> None:
     assert [None, ERROR, ERROR, ERROR, None] == [outcome.error for outcome in outcomes.values()]
 
 
-def test_a_schema_is_ready_when_nothing_is_missing() -> None:
-    """Neither older nor newer."""
+def test_a_schema_is_ready_when_no_migration_is_missing() -> None:
+    """Older and newer schemas are not ready."""
     assert [True, False, False] == [SchemaStatus(current, 2).is_ready for current in (2, 1, 3)]

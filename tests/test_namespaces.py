@@ -50,7 +50,7 @@ def problems(text: str, *, toml: bool = False) -> list[str]:
     ]
 
 
-def test_policies_are_read_in_their_order() -> None:
+def test_policies_are_read_in_order() -> None:
     """Omitted fields are empty."""
     payments, success, shared = parse_policies(GROWTHCORP)
 
@@ -71,7 +71,7 @@ def test_policies_are_read_in_their_order() -> None:
     assert SHARED == shared
 
 
-def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
+def test_policies_can_be_read_from_toml(tmp_path: Path) -> None:
     """The suffix selects the format."""
     toml = tmp_path / "policies.toml"
     toml.write_text(
@@ -94,10 +94,8 @@ def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_everything_that_is_wrong_is_reported_with_its_place() -> None:
-    """
-    At once, in the order of the file.
-    """
+def test_all_errors_are_reported_with_their_position() -> None:
+    """They are reported together, in the order of the file."""
     text = """\
 namespaces:
   pay ments: {}
@@ -130,7 +128,7 @@ other: 1
     ] == problems(text)
 
 
-def test_of_toml_the_path_is_reported() -> None:
+def test_an_error_in_toml_is_reported_with_its_path() -> None:
     """Only syntax errors of TOML have lines."""
     assert [
         "namespaces.x.owner_team must be a string, found a list",
@@ -148,10 +146,8 @@ def test_a_file_without_policies_is_refused(text: str) -> None:
     assert problems(text)
 
 
-def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
-    """
-    As any other: one kind of error to catch.
-    """
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
+    """The error has the same class as for invalid files."""
     with pytest.raises(InvalidPolicy, match="cannot be read"):
         load_policies(tmp_path / "none.yaml")
     with pytest.raises(TooLarge):
@@ -186,9 +182,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_policy_that_a_program_made_is_held_to_the_same_rules(
-    path: str, policy: NamespacePolicy
-) -> None:
+def test_a_policy_made_in_code_is_checked_too(path: str, policy: NamespacePolicy) -> None:
     """The error has the path of the invalid part."""
     with pytest.raises(InvalidInput) as refusal:
         check_policy(policy)
@@ -196,7 +190,7 @@ def test_a_policy_that_a_program_made_is_held_to_the_same_rules(
     assert path == refusal.value.path
 
 
-def test_a_good_policy_passes() -> None:
+def test_a_valid_policy_is_accepted() -> None:
     """
     Approvers may be listed before they are needed.
     """
@@ -228,7 +222,7 @@ def test_a_good_policy_passes() -> None:
         (("a", "b"), "b", 443, True),
     ],
 )
-def test_a_policy_lists_the_hosts_that_may_be_called(
+def test_a_policy_lists_the_allowed_hosts(
     allowed: tuple[str, ...], host: str, port: int, expected: bool
 ) -> None:
     assert expected is NamespacePolicy(namespace="n", http_hosts=allowed).allows_http(host, port)

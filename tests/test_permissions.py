@@ -14,12 +14,12 @@ from tasker.teams.permissions import (
 )
 
 
-def test_a_permission_reads_as_it_is_written() -> None:
+def test_a_permission_is_parsed_and_formatted() -> None:
     for permission in PERMISSIONS:
         assert {permission} == expand_scope(str(permission))
 
 
-def test_a_wildcard_means_all_of_a_resource_or_all() -> None:
+def test_a_wildcard_matches_a_resource_or_everything() -> None:
     """
     Actions have no wildcard.
     """
@@ -30,10 +30,8 @@ def test_a_wildcard_means_all_of_a_resource_or_all() -> None:
         assert frozenset() == expand_scope(text)
 
 
-def test_what_was_mistyped_is_guessed() -> None:
-    """
-    With all there is to choose from.
-    """
+def test_a_misspelt_permission_gets_a_suggestion() -> None:
+    """The message lists all permissions."""
     assert {TASKS_CREATE, TASKS_READ} == permissions_of(["tasks:create", "tasks:read"])
     with pytest.raises(
         InvalidInput, match=r"'tasks:creat'; did you mean 'tasks:create'.*steps:read"
@@ -43,7 +41,7 @@ def test_what_was_mistyped_is_guessed() -> None:
         check_roles(["viewer", "operatr"])
 
 
-def test_what_roles_may_do() -> None:
+def test_roles_have_their_documented_permissions() -> None:
     """Equal to the table in the documentation."""
     viewer = {
         "tasks:read",
@@ -61,6 +59,7 @@ def test_what_roles_may_do() -> None:
         "system:analytics_read",
     }
     operator = viewer | {
+        "payloads:read",
         "tasks:create",
         "tasks:cancel",
         "tasks:retry",
@@ -76,6 +75,7 @@ def test_what_roles_may_do() -> None:
         "schedules:pause",
         "schedules:backfill",
         "namespaces:pause",
+        "workers:drain",
         "webhooks:read",
     }
     developer = operator | {
@@ -91,6 +91,7 @@ def test_what_roles_may_do() -> None:
         "viewer": viewer,
         "operator": operator,
         "developer": developer,
-        "approver": viewer | {"templates:approve", "approvals:decide"},
+        "approver": viewer | {"payloads:read", "templates:approve", "approvals:decide"},
+        "worker": {"workers:run", "tasks:create", "tasks:read"},
         "admin": {str(permission) for permission in PERMISSIONS},
     } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}

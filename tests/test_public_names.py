@@ -15,13 +15,13 @@ def _in_a_fresh_process(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert [] == [name for name in tasker.__all__ if not hasattr(tasker, name)]
     assert sorted([*tasker.__all__, "__version__"]) == sorted(dir(tasker))
 
 
 @pytest.mark.parametrize("name", tasker.testing.__all__)
-def test_every_public_name_of_the_testing_kit_is_there(name: str) -> None:
+def test_every_public_name_of_the_testing_package_exists(name: str) -> None:
     assert callable(getattr(tasker.testing, name))
 
 
@@ -53,7 +53,7 @@ def test_every_public_class_method_and_property_has_a_docstring() -> None:
     assert [] == [name for name, kind in _public_classes() if not inspect.getdoc(kind)] + missing
 
 
-def test_the_types_that_the_client_names_are_public() -> None:
+def test_the_types_in_the_signatures_of_the_client_are_public() -> None:
     named = {
         name.rpartition(".")[2]
         for _, method in inspect.getmembers(tasker.Client, inspect.isfunction)
@@ -63,7 +63,7 @@ def test_the_types_that_the_client_names_are_public() -> None:
     assert set() == named - {*tasker.__all__}
 
 
-def test_a_star_import_gives_the_public_names() -> None:
+def test_a_star_import_imports_the_public_names() -> None:
     output = _in_a_fresh_process("from tasker import *\nprint(handler.__name__, Worker.__name__)")
 
     assert "handler Worker" == output

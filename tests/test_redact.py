@@ -22,9 +22,9 @@ from tasker.redact import redact
         ("plain text", "plain text"),
     ],
 )
-def test_the_password_is_hidden_and_nothing_else(text: str, expected: str) -> None:
+def test_only_the_password_is_hidden(text: str, expected: str) -> None:
     assert expected == redact(text)
 
 
-def test_without_a_mask_the_colon_goes_as_well() -> None:
+def test_without_a_mask_the_colon_is_removed_too() -> None:
     assert "postgresql://t@db/t" == redact("postgresql://t:secret@db/t", mask="")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasker.errors import PermanentError, RetryableError
 from tasker.model import Backoff, Retry
-from tasker.retry import LONGEST_REQUEST, allows_another, delay_after, is_final
+from tasker.retry import LONGEST_REQUEST, allows_another, delay_after, is_final, names_of
 
 SECOND = timedelta(seconds=1)
 ANY_POLICY = st.builds(
@@ -44,10 +44,8 @@ def delays(backoff: Backoff, many: int, *, initial: float = 1, cap: float = 1e6)
         (Backoff.FIBONACCI, [1, 1, 2, 3, 5, 8]),
     ],
 )
-def test_delays_grow_as_the_policy_says(backoff: Backoff, expected: list[float]) -> None:
-    """
-    In units of the initial delay.
-    """
+def test_delays_grow_by_the_policy(backoff: Backoff, expected: list[float]) -> None:
+    """Delays are compared in units of the initial delay."""
     assert expected == delays(backoff, 6)
     assert [0.25 * each for each in expected] == delays(backoff, 6, initial=0.25)
 
@@ -73,7 +71,7 @@ def test_the_first_attempt_counts() -> None:
     assert not allows_another(Retry(max_attempts=1), 1)
 
 
-def test_jitter_spreads_both_ways() -> None:
+def test_jitter_varies_in_both_directions() -> None:
     """
     Evenly around the delay, so that steps that failed together do not return together.
     """
@@ -90,9 +88,7 @@ def test_jitter_spreads_both_ways() -> None:
 
 
 def test_the_same_seed_gives_the_same_delays() -> None:
-    """
-    For tests that must repeat.
-    """
+    """Tests can then be repeated."""
     policy = Retry(jitter=0.5)
 
     first, second = (
@@ -103,7 +99,7 @@ def test_the_same_seed_gives_the_same_delays() -> None:
     assert first == second
 
 
-def test_a_requested_delay_goes_before_the_policy() -> None:
+def test_a_requested_delay_overrides_the_policy() -> None:
     """
     Longer than its cap, or shorter than its backoff: the server knows when it will be ready.
     """
@@ -115,7 +111,7 @@ def test_a_requested_delay_goes_before_the_policy() -> None:
     assert 0 * SECOND == delay_after(4, policy, Random(0), requested=-5 * SECOND)
 
 
-def test_a_requested_delay_is_not_for_ever() -> None:
+def test_a_requested_delay_is_capped() -> None:
     """
     A mistaken header does not park a step for a century.
     """
@@ -126,7 +122,7 @@ def test_a_requested_delay_is_not_for_ever() -> None:
 
 @given(ANY_POLICY, st.integers(1, 100_000), st.integers())
 def test_a_delay_is_within_its_bounds(policy: Retry, counted_attempts: int, seed: int) -> None:
-    """In [0, max_delay * (1 + jitter)], for any policy and number of failures."""
+    """It lies in [0, max_delay * (1 + jitter)]."""
     delay = delay_after(counted_attempts, policy, Random(seed))
 
     assert timedelta(0) <= delay
@@ -134,7 +130,7 @@ def test_a_delay_is_within_its_bounds(policy: Retry, counted_attempts: int, seed
 
 
 @given(ANY_POLICY, st.integers(1, 1000), st.timedeltas(timedelta(0), timedelta(days=100)))
-def test_a_request_is_honoured_to_the_letter(
+def test_a_requested_delay_has_no_jitter(
     policy: Retry, counted_attempts: int, requested: timedelta
 ) -> None:
     """
@@ -206,6 +202,6 @@ def test_a_policy_names_errors_by_class_or_code(
     """None: the policy does not mention it."""
     policy = Retry(retry_on=retry_on, give_up_on=give_up_on)
 
-    final = is_final(error, policy, by_default=by_default)
+    final = is_final(names_of(error), policy, by_default=by_default)
 
     assert (by_default if expected is None else expected) is final

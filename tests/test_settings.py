@@ -60,7 +60,7 @@ def test_later_sources_override_earlier_ones(monkeypatch: pytest.MonkeyPatch) ->
     assert ("::1", 2, 3, 30) == (server.host, server.port, server.burst, server.timeout.seconds)
 
 
-def test_the_file_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_file_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     write("[server]\nport = 1\n")
     other = write("[server]\nport = 2\n", "other.toml")
 
@@ -89,7 +89,7 @@ def test_lists_are_json_or_have_commas_in_variables(monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All at once, each with its source."""
+    """All of them are listed with their source."""
     write('[server]\nprot = 1\n[worker]\nslots = "many"\n[sever]\nx = 1\n')
     monkeypatch.setenv("TASKER_STOER", "sqlite")
     monkeypatch.setenv("TASKER_SERVER__PORTT", "1")
@@ -119,13 +119,13 @@ def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.Monk
         ("[worker]\nlease = 0.1", "worker.lease: must be at least 1s, not 100ms"),
     ],
 )
-def test_wrong_settings_are_refused_with_their_place(text: str, message: str) -> None:
+def test_invalid_settings_are_refused_with_their_position(text: str, message: str) -> None:
     write(text)
 
     assert message in refusal()
 
 
-def test_variables_that_orchestrators_set_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_set_by_orchestrators_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A service called `tasker` makes Kubernetes set these in every pod.
     """
@@ -157,7 +157,7 @@ def test_secrets_are_never_shown() -> None:
     assert "swordfish" not in refusal({"store": url, "server": {"port": "x"}})
 
 
-def test_a_worker_section_makes_the_settings_of_a_worker() -> None:
+def test_the_worker_section_becomes_the_settings_of_a_worker() -> None:
     section = WorkerSection(slots=3)
 
     assert WorkerSettings(slots=3) == section.worker_settings(None)
@@ -175,7 +175,7 @@ def test_a_worker_section_makes_the_settings_of_a_worker() -> None:
         ({"slotss": 1}, "slotss is not a setting; did you mean 'slots'?"),
     ],
 )
-def test_settings_of_a_worker_are_checked_when_they_are_made(
+def test_settings_of_a_worker_are_validated_on_construction(
     settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidSettings) as caught:
@@ -183,7 +183,7 @@ def test_settings_of_a_worker_are_checked_when_they_are_made(
     assert message in str(caught.value)
 
 
-def test_settings_of_a_worker_take_any_duration() -> None:
+def test_settings_of_a_worker_accept_any_duration() -> None:
     settings = WorkerSettings(lease="1m30s", grace=2, attempt_timeout=None)  # type: ignore[arg-type]
 
     assert (90, 2, None) == (
@@ -193,7 +193,9 @@ def test_settings_of_a_worker_take_any_duration() -> None:
     )
 
 
-def test_secret_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_can_be_read_from_secret_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """They override the file, and variables override them; names are of either case."""
     secrets = tmp_path / "secrets"
     secrets.mkdir()
@@ -216,7 +218,7 @@ def test_secret_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     )
 
 
-def test_wrong_secret_files_are_refused_by_name(
+def test_invalid_secret_files_are_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "tasker_stoer").write_text("swordfish")
@@ -248,7 +250,7 @@ def test_no_part_of_a_password_is_shown(url: str) -> None:
     assert [] == [part for part in ("carp", "fish", "w#rd") if part in shown]
 
 
-def test_addresses_without_passwords_are_shown_as_they_are() -> None:
+def test_urls_without_passwords_are_shown_unchanged() -> None:
     text = "from http://127.0.0.1:8080/x?y=1 to postgresql://tasker@db:5432/tasker?schema=x"
 
     assert text == redact(text)
@@ -269,12 +271,12 @@ def documented() -> dict[str, str]:
     return dict(rows)
 
 
-def test_every_setting_is_documented_in_its_own_words() -> None:
+def test_every_setting_is_documented() -> None:
     """The page documents no other settings."""
     expected = {name: " ".join(text.split()) for name, _, text in names(Settings)}
 
     assert expected == documented()
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [] == [name for name, _, description in names(Settings) if not description]

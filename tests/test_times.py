@@ -125,7 +125,7 @@ def test_each_second_of_a_step_is_counted_once() -> None:
         )
 
 
-def test_what_is_under_way_counts_until_now() -> None:
+def test_the_time_of_an_open_task_counts_until_now() -> None:
     running = _step(StepStatus.IN_PROGRESS, enqueued=112, run_at=112, claimed=120)
     waiting = _step(StepStatus.WAITING, enqueued=4, run_at=4, claimed=3)
     failed = _step(StepStatus.ENQUEUED, enqueued=104, run_at=200, claimed=105)
@@ -137,7 +137,7 @@ def test_what_is_under_way_counts_until_now() -> None:
     assert _times(3, 3 + 40, 3, 3, 100) == one(due, HISTORY, 150).task
 
 
-def test_a_step_that_was_freed_late_has_not_waited_since_its_task_began() -> None:
+def test_queued_time_of_a_step_starts_when_it_is_freed() -> None:
     """
     Its `run_at`, its place in the queue, is that of its parent.
     """
@@ -147,11 +147,11 @@ def test_a_step_that_was_freed_late_has_not_waited_since_its_task_began() -> Non
 
 
 @pytest.mark.parametrize("status", [StepStatus.PENDING, StepStatus.SKIPPED, StepStatus.CANCELLED])
-def test_a_step_that_never_was_due_took_no_time(status: StepStatus) -> None:
+def test_a_step_that_was_never_due_took_no_time(status: StepStatus) -> None:
     assert _times(None, 0, 0, 0, 0) == one(_step(status), [], 100).task
 
 
-def test_the_time_until_an_operator_retries_is_no_backoff() -> None:
+def test_the_time_until_a_manual_retry_is_not_backoff() -> None:
     history = [
         _attempt(1, AttemptOutcome.ERROR, 0, 0, 2),
         _attempt(2, AttemptOutcome.COMPLETE, 900, 901, 903),
@@ -159,8 +159,8 @@ def test_the_time_until_an_operator_retries_is_no_backoff() -> None:
     assert _times(0, 1, 4, 0, 0) == one(_step(StepStatus.COMPLETE), history, 999).task
 
 
-def test_a_moment_in_which_several_steps_were_busy_counts_once_for_the_task() -> None:
-    """As the first of: ran, queued, backoff, parked."""
+def test_concurrent_steps_count_once_in_the_time_of_a_task() -> None:
+    """It counts as the first of: ran, queued, backoff, parked."""
     history = [
         _attempt(1, AttemptOutcome.COMPLETE, 0, 10, 30, no=1),
         _attempt(1, AttemptOutcome.COMPLETE, 0, 20, 40, no=2),
@@ -179,5 +179,5 @@ def test_a_moment_in_which_several_steps_were_busy_counts_once_for_the_task() ->
     assert _times(5, 10, 33, 0, 60) == times.task
 
 
-def test_an_attempt_says_how_long_it_was_queued_and_ran() -> None:
+def test_an_attempt_has_its_queued_and_running_time() -> None:
     assert (2, 1) == (HISTORY[0].queued, HISTORY[0].ran)

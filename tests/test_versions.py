@@ -15,7 +15,7 @@ builds = st.sampled_from(["", "+1", "+2"])
 versions = st.builds("{}.{}.{}{}{}".format, numbers, numbers, numbers, parts, builds)
 
 
-def test_versions_order_as_numbers_and_not_as_text() -> None:
+def test_versions_are_ordered_as_numbers() -> None:
     """The order that semver prints for pre-releases, and 10 after 9."""
     ordered = [
         "0.9.9",
@@ -39,8 +39,8 @@ def test_versions_order_as_numbers_and_not_as_text() -> None:
 
 
 @given(st.lists(versions, min_size=3, max_size=3))
-def test_the_order_is_total(three: list[str]) -> None:
-    """Of two versions one is first, and only the same text is the same place."""
+def test_the_order_of_versions_is_total(three: list[str]) -> None:
+    """Only equal texts are equal."""
     for one, other in itertools.product(three, three):
         assert (sort_key(one) == sort_key(other)) == (one == other)
         assert (sort_key(one) < sort_key(other)) == (sort_key(other) > sort_key(one))
@@ -50,7 +50,7 @@ def test_the_order_is_total(three: list[str]) -> None:
 
 
 @given(st.lists(versions))
-def test_the_latest_is_one_of_them(some: list[str]) -> None:
+def test_the_latest_version_is_one_of_the_given(some: list[str]) -> None:
     """The highest release; a pre-release only without any release."""
     newest = latest(some)
     releases = [version for version in some if not parse(version).prerelease]
@@ -63,7 +63,7 @@ def test_the_latest_is_one_of_them(some: list[str]) -> None:
 
 
 @given(st.lists(versions), versions)
-def test_a_pin_finds_itself_alone(some: list[str], pin: str) -> None:
+def test_a_pinned_version_matches_only_itself(some: list[str], pin: str) -> None:
     """Build metadata included."""
     assert latest([*some, pin], spec=pin) == pin
     assert [version for version in some if matches(version, pin)] == [
@@ -72,7 +72,7 @@ def test_a_pin_finds_itself_alone(some: list[str], pin: str) -> None:
 
 
 @given(st.lists(versions), st.sampled_from(["^", "~", ">=", "<", ">", "<=", "="]), versions)
-def test_a_range_picks_the_highest_that_it_matches(some: list[str], sign: str, base: str) -> None:
+def test_a_range_selects_its_highest_version(some: list[str], sign: str, base: str) -> None:
     """`latest` and `matches` agree."""
     spec = f"{sign}{base}"
     fitting = [version for version in some if matches(version, spec)]
@@ -81,7 +81,7 @@ def test_a_range_picks_the_highest_that_it_matches(some: list[str], sign: str, b
 
 
 def test_latest_prefers_releases() -> None:
-    """For all spellings of "latest"."""
+    """This holds for all spellings of "latest"."""
     for spec in (None, "", "latest", " latest "):
         assert latest(["2.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"], spec=spec) == "1.10.0"
         assert latest(["2.0.0-rc.1", "2.0.0-alpha"], spec=spec) == "2.0.0-rc.1"
@@ -126,8 +126,7 @@ def test_latest_prefers_releases() -> None:
         ("2.1.0-rc.1", "2.1.0-rc.1", "2.1.0"),
     ],
 )  # fmt: skip
-def test_ranges(spec: str, inside: str, outside: str) -> None:
-    """What each way to write one means."""
+def test_ranges_match_versions(spec: str, inside: str, outside: str) -> None:
     every = [*inside.split(), *outside.split()]
 
     assert [version for version in every if matches(version, spec)] == inside.split()
@@ -156,7 +155,7 @@ def test_ranges(spec: str, inside: str, outside: str) -> None:
         "9" * 200,
     ],
 )
-def test_what_is_no_range_says_how_to_write_one(spec: str) -> None:
+def test_an_invalid_range_is_refused_with_examples(spec: str) -> None:
     """With examples."""
     with pytest.raises(InvalidInput) as raised:
         latest(["1.0.0"], spec=spec)
@@ -186,7 +185,7 @@ def test_what_is_no_range_says_how_to_write_one(spec: str) -> None:
         "9" * 5000 + ".0.0",
     ],
 )
-def test_what_is_no_version_says_how_to_write_one(version: str) -> None:
+def test_an_invalid_version_is_refused_with_examples(version: str) -> None:
     """Wherever it turns up."""
     for refuse in (parse, sort_key):
         with pytest.raises(InvalidInput, match=r"is not a version; write three numbers"):
@@ -202,7 +201,7 @@ def test_a_pin_is_one_version() -> None:
     assert not is_pin("^1.0.0")
 
 
-def test_builds_are_equal_in_order_and_sorted_by_their_text() -> None:
-    """So that there is one answer."""
+def test_builds_are_equal_in_precedence_and_sorted_by_their_text() -> None:
+    """The order is then unique."""
     assert latest(["1.0.0+b", "1.0.0+c", "1.0.0+a"]) == "1.0.0+c"
     assert latest(["1.0.0+b", "1.0.0", "1.0.0+a"], spec="^1") == "1.0.0+b"

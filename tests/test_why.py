@@ -66,7 +66,7 @@ def task(status: TaskStatus = TaskStatus.IN_PROGRESS, **fields: Any) -> Task:
     return Task(**values)
 
 
-def test_a_step_says_what_it_waits_for() -> None:
+def test_why_states_what_a_step_waits_for() -> None:
     """One sentence for each status; the time only where it ends by itself."""
     error = {"type": "RetryableError", "code": "UNAVAILABLE", "message": "Service Unavailable"}
     cases = [
@@ -92,7 +92,7 @@ def test_a_step_says_what_it_waits_for() -> None:
         (
             step(StepStatus.ENQUEUED, run_at=LATER),
             "scheduled",
-            "pay is to start later.",
+            "pay is scheduled to start later.",
             LATER,
         ),
         (
@@ -128,7 +128,7 @@ def test_a_step_says_what_it_waits_for() -> None:
         (
             step(StepStatus.ERROR, attempts=3, error=error),
             "failed",
-            "pay failed for good after 3 attempts. UNAVAILABLE: Service Unavailable",
+            "pay failed permanently after 3 attempts. UNAVAILABLE: Service Unavailable",
             None,
         ),
     ]
@@ -138,15 +138,15 @@ def test_a_step_says_what_it_waits_for() -> None:
         assert expected == [(each.code, each.text, each.until) for each in reasons]
 
 
-def test_a_pause_comes_before_what_it_holds_up() -> None:
-    """With who paused it, and why."""
+def test_a_pause_is_listed_before_other_reasons() -> None:
+    """It has the actor and the reason."""
     first, second = step_reasons(step(StepStatus.ENQUEUED, pause=PAUSE), NOW)
 
     assert "The queue of pay is paused by kim: bank closed." == first.text
     assert ("paused", "kim", "ready") == (first.code, first.actor, second.code)
 
 
-def test_a_task_says_first_what_needs_a_person() -> None:
+def test_why_lists_first_what_needs_a_person() -> None:
     """Failures before retries before what runs; steps that only follow are left out."""
     steps = [
         step(StepStatus.IN_PROGRESS, "a", attempts=1),
@@ -166,7 +166,7 @@ def test_an_ended_task_has_one_reason() -> None:
     assert ["failed"] == [one.code for one in task_reasons(task(TaskStatus.ERROR), failed, NOW)]
 
 
-def test_the_answer_is_bounded() -> None:
+def test_the_number_of_reasons_is_bounded() -> None:
     """However many steps there are."""
     many = [step(StepStatus.ENQUEUED, f"s{no}") for no in range(10_000)]
 

@@ -22,12 +22,14 @@ const common = {
   chunkNames: "[name]-[hash]",
 }
 
+const ENTRIES = ["src/theme.ts", "src/workers/layout.ts", "src/app.css", "src/main.tsx"]
+
 async function build(out) {
   const files = new Map()
   const keep = (result) => {
     for (const file of result.outputFiles) files.set(path.basename(file.path), file.contents)
     return Object.entries(result.metafile.outputs)
-      .filter(([, output]) => output.entryPoint)
+      .filter(([, output]) => ENTRIES.includes(output.entryPoint))
       .map(([name]) => path.basename(name))
   }
   const outdir = path.join(here, "out") // nothing is written there
@@ -36,20 +38,20 @@ async function build(out) {
     await esbuild.build({ ...common, outdir, entryPoints: ["src/workers/layout.ts"], format: "iife" }),
   )
   const [style] = keep(await esbuild.build({ ...common, outdir, entryPoints: ["src/app.css"] }))
-  const [main] = keep(
-    await esbuild.build({
-      ...common,
-      outdir,
-      entryPoints: ["src/main.tsx"],
-      format: "esm",
-      splitting: true,
-      define: { LAYOUT_WORKER: JSON.stringify(worker) },
-    }),
-  )
+  const scripts = await esbuild.build({
+    ...common,
+    outdir,
+    entryPoints: ["src/main.tsx"],
+    format: "esm",
+    splitting: true,
+    define: { LAYOUT_WORKER: JSON.stringify(worker) },
+  })
+  const [main] = keep(scripts)
   const page = (await readFile(path.join(here, "src", "index.html"), "utf8"))
     .replaceAll("{theme}", theme)
     .replaceAll("{style}", style)
     .replaceAll("{main}", main)
+    .replaceAll("{parts}", partsOf(scripts, main).map((name) => `<link rel="modulepreload" href="__BASE__/ui/assets/${name}">`).join("\n"))
   const sources = await digestOfSources()
   await rm(out, { recursive: true, force: true })
   await mkdir(path.join(out, "assets"), { recursive: true })
@@ -57,6 +59,22 @@ async function build(out) {
   await writeFile(path.join(out, "index.html"), page)
   await writeFile(path.join(out, "THIRD-PARTY.txt"), await licences())
   await writeFile(path.join(out, "sources.sha256"), `${sources}\n`)
+}
+
+/** The files that a script imports at once, directly or not. */
+function partsOf(result, main) {
+  const outputs = new Map(Object.entries(result.metafile.outputs).map(([name, output]) => [path.basename(name), output]))
+  const parts = []
+  const visit = (name) => {
+    for (const { path: file, kind } of outputs.get(name).imports) {
+      const part = path.basename(file)
+      if (kind !== "import-statement" || parts.includes(part)) continue
+      parts.push(part)
+      visit(part)
+    }
+  }
+  visit(main)
+  return parts.sort()
 }
 
 /** The digest of all that the build is made of; tests compare it where Node is missing. */

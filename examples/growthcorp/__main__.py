@@ -4,7 +4,9 @@
 """
 
 import asyncio
+import hmac
 import io
+import json
 import logging
 import os
 import re
@@ -21,25 +23,37 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tasker.api import create_app
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import console_for, human_duration, is_plain, status_text
 from tasker.client import Client, LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskFailed, WaitTimeout
-from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskStatus
+from tasker.model import (
+    STEP_DONE,
+    AttemptOutcome,
+    Json,
+    Step,
+    StepStatus,
+    Task,
+    TaskFilter,
+    TaskStatus,
+)
 from tasker.notices import Notice
 from tasker.redact import redact
 from tasker.settings import WorkerSettings
 from tasker.store.open import open_store
+from tasker.store.protocol import Store
 from tasker.template.load import load_templates
 
 from .gateways import Gateways
-from .story import EFFECTS, SCENES, Scene, Submission, gateways
+from .story import EFFECTS, SCENES, Approves, Pays, Scene, Submission, gateways
 from .worker_process import LEASE_S, WorkerProcess
 
 FOLDER = Path(__file__).resolve().parent
@@ -50,6 +64,8 @@ MOST_S = 75.0
 
 OPERATOR = "operator"
 """Who retries, for the audit."""
+
+PROVIDER_SECRET = "whsec_of_the_demo_0001"
 
 _LOOK_S = 0.05  #: between looks at a task that another process runs
 
@@ -79,7 +95,7 @@ class PlayedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What came of the demo."""
+    """The result of the demo."""
 
     store: str
     entries: list[PlayedTask]
@@ -229,6 +245,9 @@ class _Stage:
             if scene.kill_at:
                 await self._kill(scene.kill_at, created[0][1], progress)
             for given, task in created:
+                for act in given.acts:
+                    await self._until_waiting(act.step, task)
+                    await self._perform(act, task)
                 await _ended(client, task)
                 if given.retried:
                     await self._retry(task, given)
@@ -251,6 +270,30 @@ class _Stage:
             store, [FOLDER / "inventory.py"], settings=settings, observers=[self._observe]
         ):
             await _ended(client, task)
+
+    async def _until_waiting(self, name: str, task: Task) -> None:
+        """Wait until a step of a task waits for others."""
+        client = self._worker.client
+        while not (await client.get(task.id)).ended:
+            steps = {step.name: step for step in await client.steps(task.id)}
+            if steps[name].status is StepStatus.WAITING:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _perform(self, act: Approves | Pays, task: Task) -> None:
+        """Do what a person or another system does for a step that waits."""
+        if isinstance(act, Approves):
+            person = LocalClient(self._worker.store, actor=act.by)
+            for approval in await person.approvals(task_id=task.id):
+                form = {"approved": True}
+                self._act(
+                    f"tasker approval decide {approval.id} '{json.dumps(form)}' --as {act.by}"
+                    " --group sales-leads"
+                )
+                await person.decide(approval.id, form, groups=("sales-leads",))
+            return
+        self._act("POST /v1/hooks/sales/provider   the payment provider reports the payment")
+        await report_payment(self._worker.store, act)
 
     async def _retry(self, task: Task, given: Submission) -> None:
         """Have an operator retry a task that failed, and wait for its end."""
@@ -278,9 +321,32 @@ class _Stage:
                 about=about,
             )
         )
-        for child in await client.tasks(TaskFilter(parent_id=task.id)):
+        children = await client.tasks(TaskFilter(parent_id=task.id))
+        for child in reversed(children):
             await _ended(client, child)
-            await self._remember("delegated by it", child, "complete")
+            label = "delegated by it" if len(children) == 1 else child.title or "one of several"
+            await self._remember(label, child, "complete")
+
+
+async def report_payment(store: Store, payment: Pays) -> None:
+    """Report a payment as the provider does: by a signed request to the hook of the sales team."""
+    await LocalClient(store, actor="demo").hooks.declare(
+        "sales.provider",
+        scheme="hmac",
+        secret=PROVIDER_SECRET,
+        sends="payment_received",
+        key="body.order_id",
+        id="body.id",
+        when='body.type == "paid"',
+    )
+    report = {"id": f"pay_{payment.order_id}", "type": "paid", "order_id": payment.order_id}
+    body = json.dumps({**report, "cents": payment.cents}).encode()
+    signature = hmac.new(PROVIDER_SECRET.encode(), body, "sha256").hexdigest()
+    transport = httpx.ASGITransport(create_app(store))
+    async with httpx.AsyncClient(transport=transport, base_url="http://tasker") as provider:
+        headers = {"X-Signature-256": signature, "Content-Type": "application/json"}
+        answer = await provider.post("/v1/hooks/sales/provider", content=body, headers=headers)
+    answer.raise_for_status()
 
 
 async def _templates(client: Client) -> list[Any]:
@@ -360,9 +426,11 @@ def _effects(played: Played) -> Text:
 def _render_relation(console: Console, played: Played) -> None:
     """Show what ties a task to the one that it created."""
     tasks = {entry.task.id: entry.task for entry in played.entries}
+    shown: set[tuple[str, str]] = set()
     for entry in played.entries:
         parent = tasks.get(entry.task.parent_id) if entry.task.parent_id else None
-        if parent is not None:
+        if parent is not None and (parent.id, str(entry.task.template)) not in shown:
+            shown.add((parent.id, str(entry.task.template)))
             console.print(
                 Text(f"{parent.template} created {entry.task.template}; both carry ").append(
                     parent.correlation_id, style="bold"

@@ -32,7 +32,7 @@ Amount = int | float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidRequest:
-    """What `validate_refund_request` found."""
+    """The result of `validate_refund_request`."""
 
     ticket_id: str
     customer_id: str
@@ -50,7 +50,7 @@ class ValidRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """What `get_manager_approval` obtained."""
+    """The result of `get_manager_approval`."""
 
     approval_obtained: bool
     approval_required: bool
@@ -270,8 +270,9 @@ class GetManagerApprovalHandler(StepHandler):
 class ExecuteRefundWorkflowHandler(StepHandler):
     """Creates the payments team's task, and leaves the rest to that team.
 
-    All it knows of payments is a name, a version and the inputs. A second attempt comes to
-    the task of the first, so that one request makes one refund.
+    All it knows of payments is a name, a version and the inputs.
+    A second attempt finds the task of the
+    first, so that one request leads to one refund.
     """
 
     async def call(self, context: AsyncContext) -> dict[str, object]:

@@ -27,7 +27,7 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What goes wrong with the first calls of one kind."""
+    """A failure of the first calls of one kind."""
 
     calls: str  #: those whose method and path begin so: "POST /billing"
     about: str = ""  #: only those that mention this in path or body
@@ -168,7 +168,7 @@ class Gateways:
         self.close()
 
     def close(self) -> None:
-        """Answer what is under way at once, and stop listening."""
+        """Complete the current requests immediately, and stop listening."""
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
@@ -235,13 +235,16 @@ TICKETS: Mapping[str, Mapping[str, Any]] = {
 }
 """Tickets that are not as most are: open, of a gold customer, bought twelve days ago."""
 
+IN_STOCK = 100
+"""How many of each article can be reserved for one line."""
+
 TRIAL_DAYS = {"free": 0, "pro": 14, "enterprise": 30}
 
 Route = Callable[..., Answer]
 
 
 class Services:
-    """What the services know, and how they answer. Ids follow from what is asked."""
+    """The data of the services, and their responses. Ids follow from what is asked."""
 
     def __init__(self, looks: int) -> None:
         self._looks = looks
@@ -254,6 +257,7 @@ class Services:
         self.returns: dict[str, str] = {}
         self.stock: Counter[str] = Counter()
         self.stocked: set[str] = set()
+        self.handed_over: set[str] = set()
         self._made: Counter[str] = Counter()
         self._routes: tuple[tuple[str, Route], ...] = (
             (r"GET /payments/([^/]+)", self._payment),
@@ -273,6 +277,12 @@ class Services:
             (r"PUT /returns/([^/]+)", self._close_return),
             (r"POST /warehouse/receipts", self._receive),
             (r"PUT /stock/([^/]+)", self._restock),
+            (r"POST /warehouse/reservations", self._reserve),
+            (r"PUT /warehouse/reservations/([^/]+)", self._release),
+            (r"PUT /checkouts/([^/]+)", self._close_checkout),
+            (r"POST /warehouse/parcels", self._pack),
+            (r"PUT /parcels/([^/]+)", self._hand_over),
+            (r"POST /checkouts", self._check_out),
         )
 
     def answer(self, request: Request) -> Answer:
@@ -408,6 +418,30 @@ class Services:
         effect = "" if self.returns.get(return_id) == body["status"] else "returns closed"
         self.returns[return_id] = body["status"]
         return Answer(200, {"return_id": return_id, "status": body["status"]}, effect)
+
+    # -- sales
+
+    def _reserve(self, body: Body) -> Answer:
+        if body["quantity"] > IN_STOCK:
+            return _no(409, f"{IN_STOCK} of {body['sku']} in stock")
+        return Answer(201, {**body, "reservation_id": self._id("rsv")}, "reservations")
+
+    def _release(self, reservation_id: str, _: Body) -> Answer:
+        return Answer(200, {"reservation_id": reservation_id}, "reservations released")
+
+    def _close_checkout(self, checkout_id: str, _: Body) -> Answer:
+        return Answer(200, {"checkout_id": checkout_id}, "checkouts closed")
+
+    def _check_out(self, body: Body) -> Answer:
+        return Answer(201, {**body, "checkout_id": self._id("chk")}, "checkouts")
+
+    def _pack(self, body: Body) -> Answer:
+        return Answer(201, {**body, "parcel_id": self._id("pcl")}, "parcels")
+
+    def _hand_over(self, parcel_id: str, _: Body) -> Answer:
+        effect = "" if parcel_id in self.handed_over else "parcels handed over"
+        self.handed_over.add(parcel_id)
+        return Answer(200, {"parcel_id": parcel_id, "tracking": f"TRK-{parcel_id}"}, effect)
 
 
 def _now() -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tasker.api import create_app
-from tasker.api.server import run_server
+from tasker.api.server import development_port, run_server
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.settings import ServerSettings, WorkerSettings
@@ -25,7 +24,6 @@ from tasker.web import add_web
 from .__main__ import FOLDER, TAG, _reachable
 from .gateways import Gateways, Trouble
 
-PORT = 3000  #: where it is free
 EVERY_S = 2.0  #: between two new tasks, on average
 
 TROUBLES = (
@@ -41,6 +39,7 @@ OWNERS = {
     "customer_success": ("Customer Success", "Answers customers"),
     "microservices": ("Platform", "Runs the services that all teams share"),
     "inventory": ("Inventory", "Knows what is in stock"),
+    "sales": ("Sales", "Fulfils orders"),
 }
 
 
@@ -65,6 +64,10 @@ def submissions(seed: int | None = None) -> Iterator[tuple[str, Mapping[str, Any
                 "customer_email": "customer@example.com",
             }
             yield "customer_success.process_refund@1.3.0", refund, "agent.kim"
+        elif kind == 5:
+            line = {"sku": "DESK-1", "quantity": chance.randrange(1, 5), "cents": 45_000}
+            order = {"order_id": f"A-{1000 + number}", "customer_id": "cust_7", "lines": [line]}
+            yield "sales.fulfil_order", order, "web-shop"
         elif kind == 4:
             yield "inventory.process_return", {"return_id": f"RET-{1000 + number}"}, "warehouse"
         else:
@@ -87,7 +90,7 @@ async def serve(url: str, console: Console, port: int | None = None) -> None:
     Raises:
         InvalidSettings: The port is in use.
     """
-    settings = ServerSettings(port=_free_port() if port is None else port)
+    settings = ServerSettings(port=development_port() if port is None else port)
     async with open_store(url, upgrade=True) as store:
         with Gateways(TROUBLES, pace_s=0.4, looks=4) as services, _reachable(services.url):
             worker = Worker(
@@ -103,15 +106,6 @@ async def serve(url: str, console: Console, port: int | None = None) -> None:
                 await _declare_owners(LocalClient(store, actor="demo"))
                 _print_addresses(console, server.url)
                 await _submit_until_stopped(store)
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            trial.bind(("127.0.0.1", PORT))
-            return PORT
-    return 0
 
 
 async def _declare_owners(client: LocalClient) -> None:

@@ -67,7 +67,7 @@ def create_order(process_payment: dict[str, float], update_inventory: int) -> st
 
 
 class Alert(NamedTuple):
-    """What somebody should look at."""
+    """A finding for a person."""
 
     kind: str
     facts: Mapping[str, Any]

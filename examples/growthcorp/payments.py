@@ -20,7 +20,7 @@ Amount = int | float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eligibility:
-    """What `validate_payment_eligibility` found."""
+    """The result of `validate_payment_eligibility`."""
 
     payment_id: str
     refund_amount: Amount
@@ -33,7 +33,7 @@ class Eligibility:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """What the gateway did."""
+    """The action of the gateway."""
 
     refund_id: str
     amount: Amount

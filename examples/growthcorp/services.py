@@ -26,7 +26,7 @@ REFUSED = (400, 401, 403, 404, 409, 410, 422)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a service answered."""
+    """The response of a service."""
 
     status: int
     body: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What `tasker demo` runs: scenes, what goes wrong at the services, and what comes of it."""
+"""The story of `tasker demo`: scenes, failures of the services, and their effects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,23 @@ from .gateways import Gateways, Trouble
 
 PACE_S = 0.12
 """How long every service takes to answer, so that people can watch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approves:
+    """A person approves what a step asks."""
+
+    step: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pays:
+    """The payment provider reports the payment that a step waits for."""
+
+    step: str
+    order_id: str
+    cents: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +38,7 @@ class Submission:
     correlation_prefix: str = ""  #: of its correlation id; "": the task's own id is it
     about: str = ""  #: what to see in it afterwards; "": nothing special
     retried: str = ""  #: an operator's reason to retry it after its failure; "": nobody does
+    acts: tuple[Approves | Pays, ...] = ()  #: what others do, each when its step waits for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +139,7 @@ SCENES = (
     Scene(
         title="What fails says why, and an operator continues it",
         notice=(
-            "A gift card over 500 is refused for good: one attempt, nothing after it runs."
+            "A gift card over 500 is refused permanently: one attempt, nothing after it runs."
             " Billing stays down for three attempts, which ends that step; when it is back, an"
             " operator retries the task, and only what is missing runs."
         ),
@@ -152,6 +170,35 @@ SCENES = (
             ),
         ),
     ),
+    Scene(
+        title="An order, from its reservation to the survey: sales.fulfil_order",
+        notice=(
+            "Each line is reserved by a step of its own; one of them is retried. The order is"
+            " large, so a person approves it. The provider reports the payment by a webhook,"
+            " each line becomes a parcel with a task of its own, and the survey follows after two"
+            " weeks, which are two seconds here."
+        ),
+        submissions=(
+            Submission(
+                label="order",
+                template="sales.fulfil_order",
+                context={
+                    "order_id": "A-1007",
+                    "customer_id": "cust_abc123",
+                    "lines": [
+                        {"sku": "DESK-1", "quantity": 2, "cents": 45_000},
+                        {"sku": "LAMP-2", "quantity": 4, "cents": 4_900},
+                        {"sku": "CHAIR-3", "quantity": 2, "cents": 19_900},
+                    ],
+                },
+                acts=(
+                    Approves(step="approve", by="kim"),
+                    Pays(step="payment", order_id="A-1007", cents=149_400),
+                ),
+                about="an approval, a payment, and parcels with tasks of their own",
+            ),
+        ),
+    ),
 )
 
 TROUBLES = (
@@ -160,7 +207,8 @@ TROUBLES = (
     Trouble(calls="GET /tickets/TICKET-1234", retry_after=1),
     Trouble(calls="POST /billing", about='"pro"', times=2),
     Trouble(calls="POST /billing", about='"enterprise"', times=3),
-    Trouble(calls="POST /warehouse", status=0, slow_s=1.0),
+    Trouble(calls="POST /warehouse/receipts", status=0, slow_s=1.0),
+    Trouble(calls="POST /warehouse/reservations", about="LAMP-2"),
 )
 
 EFFECTS = {
@@ -172,10 +220,14 @@ EFFECTS = {
     "billing profiles": 2,
     "preferences": 2,
     "activations": 2,
-    "notifications": 5,
+    "notifications": 6,
     "goods receipts": 1,
     "stock updates": 1,
     "returns closed": 1,
+    "reservations": 3,
+    "checkouts": 1,
+    "parcels": 3,
+    "parcels handed over": 3,
 }
 """What the services must have done in the end, each thing once, however often asked."""
 

@@ -42,7 +42,7 @@ class NewApproval(NamedTuple):
     id: str
     form: JsonText
     assignees: Sequence[str]
-    """`user:NAME` and `role:NAME`; none: everybody who may decide approvals."""
+    """`user:NAME` and `role:NAME`; none: everyone who may decide approvals."""
 
     escalate_after: float | None = None
     """Seconds after which `escalate_to` may decide too."""
@@ -73,7 +73,7 @@ class Approval:
 
     assignees: tuple[str, ...]
     """`user:NAME` and `role:NAME`, those of the escalation included once it happened; none:
-    everybody who may decide approvals."""
+    everyone who may decide approvals."""
 
     opened_at: datetime
     due_at: datetime | None

@@ -29,6 +29,8 @@ _NEEDS_MISSED = frozenset({Trigger.ALL_FAILED, Trigger.ALL_SKIPPED, Trigger.ONE_
 """Rules by which a step does not run if all its parents succeeded."""
 
 
+_NONE_FAILED = (Trigger.NONE_FAILED, Trigger.NONE_FAILED_MIN_ONE_SUCCESS)
+
 _ALL_RAN = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
 """Rules by which a step runs only if all its parents have run."""
 
@@ -106,14 +108,20 @@ def conditional_steps(graph: Graph) -> frozenset[int]:
 
 def _may_miss(parent: StepSpec) -> bool:
     """Return whether a step that runs may arrive without success at a child."""
-    waits = (parent.wait, parent.approval)
+    return parent.type is StepType.DECISION or _may_lack_result(parent)
+
+
+def _may_lack_result(spec: StepSpec) -> bool:
+    """Return whether a step that runs may arrive at all its children without success."""
+    waits = (spec.wait, spec.approval)
     skips = any(wait is not None and wait.on_timeout is TimeoutAction.SKIP for wait in waits)
-    return parent.allow_failure or parent.type is StepType.DECISION or skips
+    return spec.allow_failure or skips
 
 
 def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, those that have certainly succeeded when it runs."""
     certain: dict[int, frozenset[int]] = {}
+    unless_failed = _certain_unless_failed(graph)
     for no in graph.order:
         spec = graph.specs[no - 1]
         known: list[frozenset[int]] = []
@@ -126,8 +134,31 @@ def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
             certain[no] = frozenset[int]().union(*known)
         elif spec.trigger in EAGER_TRIGGERS:
             certain[no] = frozenset.intersection(*known)
+        elif spec.trigger in _NONE_FAILED:
+            certain[no] = unless_failed[no]
         else:
             certain[no] = frozenset()
+    for no, undone in graph.layout.undone.items():
+        certain[no] = certain[undone] | {undone}
+    return certain
+
+
+def _certain_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
+    """Return, for each step, those that have certainly succeeded when it runs or is skipped."""
+    conditional = conditional_steps(graph)
+    certain: dict[int, frozenset[int]] = {}
+    for no in graph.order:
+        known: set[int] = set()
+        if graph.specs[no - 1].trigger in (Trigger.ALL_SUCCESS, *_NONE_FAILED):
+            for parent in graph.waits[no]:
+                known |= certain[parent]
+                if not (
+                    parent in conditional
+                    or _may_lack_result(graph.specs[parent - 1])
+                    or graph.layout.tolerates_failures(parent)
+                ):
+                    known.add(parent)
+        certain[no] = frozenset(known)
     return certain
 
 
@@ -162,6 +193,8 @@ def own_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
 def max_concurrency(graph: Graph, no: int) -> int | None:
     """Return the maximum number of steps in progress of the map whose body a step is part of."""
     body = graph.layout.bodies.get(graph.layout.scope(no))
+    if no in graph.layout.compensating_nodes:
+        return None
     return body.spawning.max_concurrency if body and isinstance(body.spawning, Map) else None
 
 

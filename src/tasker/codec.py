@@ -23,7 +23,13 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """Characters that databases refuse: NUL and unpaired surrogates."""
 
 _RESERVED_TEXT = b'{"$tasker":'
-_DEEPEST = 250
+_DEEPEST = 244
+_ROOM = 8
+"""Levels that answers, events and lists may put around a value."""
+
+_SHALLOW = 2 * _DEEPEST
+"""Bytes: no value with a shorter text is nested too deeply, since each level takes two."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
 _ANY_KEYS = _OPTIONS | orjson.OPT_NON_STR_KEYS
@@ -63,10 +69,12 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
     checked = True
     try:
         text = orjson.dumps(value, _to_jsonable, _OPTIONS)
+        if len(text) > _SHALLOW and text.count(b"[") + text.count(b"{") > _DEEPEST:
+            _with_room(value, _OPTIONS)
     except (TypeError, RecursionError):  # perhaps only because a key is not a string
         checked = False
         try:
-            text = orjson.dumps(value, _to_jsonable, _ANY_KEYS)
+            text = _with_room(value, _ANY_KEYS)
         except (TypeError, RecursionError) as error:
             path, fault = _first_invalid(value)
             raise InvalidInput(
@@ -79,6 +87,11 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
         if fault:
             raise InvalidInput(f"{what} is not JSON at {path}: {fault}", path=path)
     return JsonText(text.decode())
+
+
+def _with_room(value: object, options: int) -> bytes:
+    """Return a value's text; raise TypeError if answers could not put more levels around it."""
+    return orjson.dumps([[[[[[[[value]]]]]]]], _to_jsonable, options)[_ROOM:-_ROOM]
 
 
 def loads(text: str | bytes) -> Any:
@@ -202,8 +215,12 @@ def first_task_id(since: datetime) -> TaskId:
 
 def creation_time(task_id: TaskId) -> datetime:
     """Return the time at which an id was created, to the millisecond."""
-    milliseconds = int(task_id.replace("-", "")[:12], 16)
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return datetime.fromtimestamp(creation_timestamp(task_id), UTC)
+
+
+def creation_timestamp(task_id: TaskId) -> float:
+    """Return the same as seconds since 1970."""
+    return int(task_id[:8] + task_id[9:13], 16) / 1000
 
 
 def _task_id(milliseconds: int, random: int) -> TaskId:

@@ -19,6 +19,8 @@ TaskerError                      `code` is stable and part of the API
 │   ├── TaskChanged              the task has changed since the caller read it
 │   ├── WrongStatus
 │   │   └── FailureHandled       a failed step whose children have run without it
+│   ├── Compensating             a task whose completed steps are being undone
+│   ├── TooManyOpenTasks         the maximum number of tasks with its key is open
 │   ├── NotApproved              the template version accepts no new tasks
 │   ├── HttpHostNotAllowed       a template calls a host that the namespace's policy does not list
 │   ├── NotAnApprover            the actor may not review the template version
@@ -199,7 +201,7 @@ class TooLarge(Misuse):
     members: ClassVar[Mapping[str, str]] = {"size": "size", "limit": "limit"}
 
     def __init__(self, what: str, size: int, limit: int) -> None:
-        super().__init__(f"{what} has {size:,} bytes; the limit is {limit:,}")
+        super().__init__(f"{what} is {size:,} bytes; the limit is {limit:,}")
         self.size, self.limit = size, limit
 
 
@@ -334,9 +336,47 @@ class FailureHandled(WrongStatus):
 
     def __str__(self) -> str:
         return (
-            f"cannot retry step {self.step}: its failure was taken into account, and the steps"
-            " that depend on it have already run without it"
+            f"cannot retry step {self.step}: steps that depend on it have already run without its"
+            " result"
         )
+
+
+class Compensating(Refused):
+    """The completed steps of a task are being undone, or were.
+
+    Args:
+        task_id: The task's id.
+        action: What was to be done with it.
+    """
+
+    code = "compensating"
+    members: ClassVar[Mapping[str, str]] = {"task_id": "task_id"}
+
+    def __init__(self, task_id: str, action: str) -> None:
+        super().__init__(
+            f"cannot {action.removesuffix('_step')} task {task_id}: its compensation has begun."
+            " From then on, only compensating steps can be retried, resolved, skipped or"
+            " completed. Until then, retrying the task cancels the compensation"
+        )
+        self.task_id = task_id
+
+
+class TooManyOpenTasks(Refused):
+    """As many tasks of a key are open as their template allows.
+
+    Args:
+        key: The key.
+        tasks: How many may be open.
+    """
+
+    code = "too_many_open_tasks"
+    members: ClassVar[Mapping[str, str]] = {"key": "key"}
+
+    def __init__(self, key: str, tasks: int) -> None:
+        super().__init__(
+            f"{tasks} tasks with the key {key!r} are open, the maximum: try again after one ends"
+        )
+        self.key = key
 
 
 class NotApproved(Refused):
@@ -391,7 +431,7 @@ class HttpHostNotAllowed(Refused):
         super().__init__(
             f"step {step!r} of template {template} calls {host}, which is not allowed: the"
             f" http_hosts of namespace {namespace!r} are {', '.join(allowed) or 'empty'};"
-            f" allow it by `tasker namespace put {namespace} --http-host {name}`"
+            f" allow it with `tasker namespace put {namespace} --http-host {name}`"
         )
         self.step, self.host, self.allowed = step, host, tuple(allowed)
 

@@ -36,7 +36,8 @@ _PATTERN = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_.-]{0,127}(\.\*)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A domain event: a business fact that an attempt of a step published with its outcome."""
+    """A domain event: a business fact that an attempt of a step published with its outcome, or the
+    end of a task."""
 
     no: EventNo
     id: str = field(init=False, default="")
@@ -48,14 +49,21 @@ class Event:
     version: str
     task_id: TaskId
     step: str
+    """The name of the step; "" for the end of a task."""
+
     step_no: int
+    """The number of the step; 0 for the end of a task."""
+
     attempt: int
+    """The number of the attempt; for the end of a task, how often it has ended."""
+
     outcome: AttemptOutcome
     at: datetime
     """When the outcome was stored."""
 
     duration: float | None
-    """Seconds that the attempt ran; None: unknown, as its worker was lost or an operator acted."""
+    """Seconds that the attempt ran, or from the creation of the task to its end; None: unknown, as
+    the worker was lost or an operator acted."""
 
     correlation_id: str
     payload: Any
@@ -114,7 +122,7 @@ class Pending(NamedTuple):
 
 
 class DeliveryResponse(NamedTuple):
-    """What a subscriber or an endpoint made of an event."""
+    """The outcome of a delivery."""
 
     status: int | None  #: HTTP status; None: no response, or a subscriber
     error: str  #: "" after a success
@@ -134,7 +142,7 @@ class DeliveryOutcome(NamedTuple):
 
     @property
     def answered(self) -> bool:
-        """Whether the endpoint is up: it gave an answer other than 429 or 5xx."""
+        """Whether the endpoint is up: it responded with a status other than 429 or 5xx."""
         response = self.response or 500
         return not self.error or (response < 500 and response != 429)
 
@@ -248,7 +256,7 @@ class WebhookChange:
 
 
 class Endpoint(NamedTuple):
-    """What a process needs to deliver to a webhook."""
+    """The data that a process needs to deliver to a webhook."""
 
     id: SubscriptionId
     name: str
@@ -320,7 +328,7 @@ def parse_url(url: str) -> str:
     if not is_valid or len(url) > limits.WEBHOOK_URL_CHARACTERS or not _URL.fullmatch(url):
         raise InvalidInput(
             f"{url[:100]!r} is not the URL of a webhook: write one such as"
-            " https://example.com/tasker, without credentials and fragment,"
+            " https://example.com/tasker, without credentials or a fragment,"
             f" at most {limits.WEBHOOK_URL_CHARACTERS:,} characters",
             path="$.url",
         )
@@ -328,12 +336,14 @@ def parse_url(url: str) -> str:
 
 
 def parse_include(include: Collection[str]) -> tuple[str, ...]:
-    """Return what the requests of a webhook contain besides the event. Raises InvalidInput."""
+    """Return the content of a webhook's requests beyond the event. Raises InvalidInput."""
     parts = tuple(dict.fromkeys(include))
     for part in parts:
         if part not in INCLUDABLE:
             allowed = " and ".join(INCLUDABLE)
-            raise InvalidInput(f"include may have {allowed}, not {part[:60]!r}", path="$.include")
+            raise InvalidInput(
+                f"include may contain {allowed}, not {part[:60]!r}", path="$.include"
+            )
     return parts
 
 

@@ -44,25 +44,34 @@ class Graph:
     def children(self) -> list[tuple[int, ...]]:
         """children[no]: the children of step `no`, ascending; the child of a sink is the task."""
         children: list[list[int]] = [[] for _ in self.parents]
+        apart = self.layout.compensating_nodes
         for no, parents in enumerate(self.parents):
-            if self.layout.scopes and not self.pending_parents(no):
+            if no in apart or (self.layout.scopes and not self.pending_parents(no)):
                 continue
             for parent in parents:
                 children[parent].append(no)
         for body in self.layout.bodies.values():
             for no in body.nodes:
                 children[no] = children[no] or [body.join]
-        return [tuple(numbers) or (TASK_NODE,) for numbers in children]
+        return [
+            () if no in apart else tuple(numbers) or (TASK_NODE,)
+            for no, numbers in enumerate(children)
+        ]
+
+    @cached_property
+    def nodes(self) -> range:
+        """The nodes of the steps that run if no step fails: without those that undo others."""
+        return range(1, len(self.parents) - len(self.layout.compensating_nodes))
 
     @cached_property
     def roots(self) -> tuple[int, ...]:
         """Steps without parents."""
-        return tuple(no for no in range(1, len(self.parents)) if not self.parents[no])
+        return tuple(no for no in self.nodes if not self.parents[no])
 
     @cached_property
     def sinks(self) -> tuple[int, ...]:
         """Steps without children; the task is complete when all of them are done."""
-        return tuple(no for no in range(1, len(self.parents)) if self.children[no] == (TASK_NODE,))
+        return tuple(no for no in self.nodes if self.children[no] == (TASK_NODE,))
 
     @cached_property
     def order(self) -> tuple[int, ...]:
@@ -80,8 +89,8 @@ class Graph:
     def followers(self) -> list[tuple[int, ...]]:
         """followers[no]: the steps that wait for step `no`, ascending."""
         followers: list[list[int]] = [[] for _ in self.waits]
-        for no, waits in enumerate(self.waits):
-            for parent in waits:
+        for no in self.nodes:
+            for parent in self.waits[no]:
                 followers[parent].append(no)
         return [tuple(numbers) for numbers in followers]
 
@@ -118,7 +127,7 @@ class Ancestors:
     """The ancestors of each step of a graph, as bit masks.
 
     Those of 50,000 steps in layers would take 150 MB, so only masks of a total size are kept.
-    With the masks of its parents at hand, that of a step takes one operation per parent.
+    Given the masks of its parents, the mask of a step takes one operation per parent.
 
     Args:
         parents: The parents of each step, by number.

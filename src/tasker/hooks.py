@@ -35,7 +35,7 @@ class HookScheme(StrEnum):
 
 
 class HookTarget(StrEnum):
-    """What a request becomes."""
+    """The message that a request becomes."""
 
     SIGNAL = "signal"  #: to the task whose id `key` leads to
     BROADCAST = "broadcast"  #: with the key that `key` leads to
@@ -80,10 +80,12 @@ def check_hook(hook: Hook, secret: str) -> None:
     """Raise InvalidInput unless a hook can be stored."""
     if not 16 <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
         raise InvalidInput(
-            f"a secret has 16 to {LONGEST_SECRET} printable characters", path="$.secret"
+            f"a secret must have 16 to {LONGEST_SECRET} printable characters", path="$.secret"
         )
     if not 0 < len(hook.sends) <= ARRIVAL_NAME or not hook.sends.isprintable():
-        raise InvalidInput(f"a name has 1 to {ARRIVAL_NAME} printable characters", path="$.sends")
+        raise InvalidInput(
+            f"a name must have 1 to {ARRIVAL_NAME} printable characters", path="$.sends"
+        )
     for field_, text in (("key", hook.key), ("id", hook.id)):
         if text is not None:
             _require_names(field_, text, (compile_path(text),))

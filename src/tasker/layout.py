@@ -25,12 +25,16 @@ from tasker.model import (
     Trigger,
 )
 
+COMPENSATION = ".compensation"  #: end of the names of steps that undo others
+PLANNER = "compensation.plan"
+GATHER = "compensation.gather"
+
 _INDEX = re.compile(r"\[(\d+)\]")
 _ENGINE_RETRY = Retry(max_attempts=10)
 
 
 class EngineCall(StrEnum):
-    """What the engine does in a step of its own, as `StepSpec.method` says."""
+    """The work of an engine step, named by `StepSpec.method`."""
 
     SPAWN = "spawn"
     CHECK = "check"
@@ -38,6 +42,8 @@ class EngineCall(StrEnum):
     WAIT = "wait"
     RUN_TASK = "run_task"
     APPROVE = "approve"
+    COMPENSATE = "compensate"
+    GATHER = "gather"
 
 
 class Body(NamedTuple):
@@ -65,6 +71,18 @@ class Body(NamedTuple):
         return self.first + self.size - 1 if isinstance(self.spawning, Repeat) else None
 
 
+class Compensating(NamedTuple):
+    """The nodes by which the completed steps of a task are undone: the last ones of a template."""
+
+    planner: int
+    gather: int  #: waits for the end of many; the node of any number of steps
+    undone: Mapping[int, int]  #: compensating node -> node that it undoes
+
+    @property
+    def nodes(self) -> range:
+        return range(self.planner, self.gather + len(self.undone) + 1)
+
+
 class Layout:
     """The nodes of a template, numbered from 1: those of each body are consecutive."""
 
@@ -73,10 +91,24 @@ class Layout:
         self.bodies: dict[int, Body] = {}  #: by the number of the spawner
         self.scopes: dict[int, int] = {}  #: node of a body -> spawner
         self.labels: dict[int, str] = {}  #: of nodes of bodies, with [] for their instances
+        self.compensating: Compensating | None = None
         if any(spec.spawning for spec in steps):
             specs: list[StepSpec] = []
             self.specs = specs
             self._add(specs, steps, 0, "")
+        if any(spec.compensate for spec in self.specs):
+            self.specs = [*self.specs]
+            self._add_compensating(self.specs)
+
+    @property
+    def undone(self) -> Mapping[int, int]:
+        """The nodes that steps undo, by the nodes of these."""
+        return {} if self.compensating is None else self.compensating.undone
+
+    @property
+    def compensating_nodes(self) -> range:
+        """The nodes of the steps that undo others; they are made when their task fails."""
+        return range(0) if self.compensating is None else self.compensating.nodes
 
     @property
     def joins(self) -> Mapping[int, Body]:
@@ -105,7 +137,7 @@ class Layout:
         """Add the nodes of a template or body, and after them those of the bodies within."""
         inner: list[tuple[StepSpec, Spawning, int]] = []
         for spec in steps:
-            if spec.spawning is None or spec.handler == ENGINE:
+            if spec.spawning is None or spec.callable == ENGINE:
                 self._append(specs, spec, scope, path)
                 continue
             spawner = self._append(specs, _spawner_of(spec), scope, path)
@@ -121,6 +153,23 @@ class Layout:
             first = len(specs) + 1
             self.bodies[spawner] = Body(spec, spawning, spawner, spawner + 1, first, size)
             self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
+
+    def _add_compensating(self, specs: list[StepSpec]) -> None:
+        """Add the nodes by which steps are undone."""
+        undone = [no for no, spec in enumerate(specs, start=1) if spec.compensate]
+        planner = len(specs) + 1
+        for name, call in ((PLANNER, EngineCall.COMPENSATE), (GATHER, EngineCall.GATHER)):
+            specs.append(_engine_step(StepSpec(name=name), call))
+        for no in undone:
+            spec = specs[no - 1]
+            specs.append(_undo_of(spec))
+            if scope := self.scopes.get(no):
+                self.scopes[len(specs)] = scope
+                self.labels[len(specs)] = f"{self.label(no)}{COMPENSATION}"
+        first = planner + 2
+        self.compensating = Compensating(
+            planner, planner + 1, dict(zip(range(first, first + len(undone)), undone, strict=True))
+        )
 
     def _append(self, specs: list[StepSpec], spec: StepSpec, scope: int, path: str) -> int:
         specs.append(spec)
@@ -180,7 +229,7 @@ def place_of(layout: Layout, name: str) -> Place | None:
 
 def _node_count(spec: StepSpec) -> int:
     """Return the number of nodes that a step has in its own scope."""
-    if spec.spawning is None or spec.handler == ENGINE:
+    if spec.spawning is None or spec.callable == ENGINE:
         return 1
     return 2 if spec.reduce is None else 3
 
@@ -217,12 +266,37 @@ def _engine_step(spec: StepSpec, call: EngineCall, **fields: Any) -> StepSpec:
     )
 
 
+def _undo_of(spec: StepSpec) -> StepSpec:
+    """Return the step that undoes another one."""
+    undo = spec.compensate
+    if undo is None:
+        raise ValueError(f"step {spec.name!r} has no compensation")
+    return StepSpec(
+        name=f"{spec.name}{COMPENSATION}",
+        callable=undo.callable,
+        method=undo.method,
+        handler_version=undo.version or spec.handler_version,
+        config=spec.config,
+        dependencies=(spec.name,),
+        retry=undo.retry,
+        timeout=undo.timeout,
+        requires=spec.requires,
+        limits=(),
+    )
+
+
 def _reducer_of(spec: StepSpec) -> StepSpec:
     """Return the step that makes the result of the results of instances."""
     return replace(
         spec,
         callable=spec.reduce,
         method=None,
+        http=None,
+        wait=None,
+        approval=None,
+        task=None,
+        external=None,
+        events=(),
         dependencies=(_join_of(spec).name,),
         when=None,
         trigger=Trigger.ALL_SUCCESS,
@@ -231,11 +305,12 @@ def _reducer_of(spec: StepSpec) -> StepSpec:
         collect=Collect.LIST,
         reduce=None,
         on_failure=OnFailure(),
+        compensate=None,
     )
 
 
 def _instance_of(spec: StepSpec) -> StepSpec:
-    """Return the body of a step whose own handler is the body."""
+    """Return the body of a step whose own work is the body."""
     return replace(
         spec,
         name=f"{spec.name}[]",

@@ -6,6 +6,7 @@ EXPRESSION_DEPTH = 20  #: nested parentheses, lists and operators of one express
 TEXT_CHARACTERS = 1_000  #: of one text with placeholders
 TEXT_PLACEHOLDERS = 20  #: of one text with placeholders
 INSTANCES = 100_000  #: of one step
+STEPS_PAGE = 10_000  #: steps of a task in one response
 NESTING = 5  #: bodies within each other
 ITERATIONS = 10_000  #: of one `repeat`
 COLLECTED = 1_000  #: results of instances in one list
@@ -28,7 +29,16 @@ TICKS_BUFFERED = 1_000  #: of one schedule, that wait for the end of a task
 TICKS_RECORDED = 1_000  #: records of ticks without a task that a schedule keeps
 TICKS_BACKFILLED = 1_000  #: of one backfill
 TICKS_PREVIEWED = 100  #: of one preview
+BULK_IDS = 1_000  #: tasks that a bulk operation lists; a filter may match any number
+BULK_RATE = 1_000  #: tasks per second of a bulk operation
+BULK_REFUSALS = 100  #: refused tasks of which a bulk operation keeps the reason
 EAGER_PARENTS = 100  #: of a step that may run before all of them have ended
+
+LOG_RECORDS = 1_000  #: kept of one attempt
+LOG_CHARACTERS = 4_096  #: of the message of one record; the rest is cut off
+LOG_FIELDS_BYTES = 4_096  #: of the fields of one record; more are left out
+LOG_ATTEMPT_CHARACTERS = 256 << 10  #: of the messages kept of one attempt
+SENSITIVE_PATHS = 50  #: of a template
 
 EVENTS = 20  #: events that one step publishes
 EVENT_NAME_CHARACTERS = 128  #: of the name of an event

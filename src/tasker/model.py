@@ -241,6 +241,19 @@ class EventCondition(StrEnum):
         return outcome in _OUTCOMES_OF_CONDITIONS[self]
 
 
+class TaskEvent(StrEnum):
+    """Events of the end of a task, which its template may publish."""
+
+    COMPLETED = "tasker.task.completed"
+    FAILED = "tasker.task.failed"
+    CANCELLED = "tasker.task.cancelled"
+    RESOLVED = "tasker.task.resolved"  #: an operator resolved the failed task
+
+
+TaskEventName: TypeAlias = Literal[
+    "tasker.task.completed", "tasker.task.failed", "tasker.task.cancelled", "tasker.task.resolved"
+]
+
 EventConditionName: TypeAlias = Literal[
     "success", "failure", "retryable_failure", "permanent_failure", "always"
 ]
@@ -515,7 +528,7 @@ class Collect(StrEnum):
 
 
 class FailurePolicy(StrEnum):
-    """What the failure of an instance does to its step."""
+    """The effect of a failed instance on its step."""
 
     FAIL = "fail"  #: the other instances still run, then the task fails
     CONTINUE = "continue"  #: the step succeeds, unless there are too many failures
@@ -535,7 +548,7 @@ class OnFailure:
 
 
 class StepType(StrEnum):
-    """What the result of a step's handler decides."""
+    """The decision that a step's result makes."""
 
     STANDARD = "standard"
     DECISION = "decision"  #: which of its children run
@@ -582,7 +595,7 @@ ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
 
 
 class TimeoutAction(StrEnum):
-    """What happens to a waiting step after its timeout."""
+    """The effect of a timeout on a waiting step."""
 
     FAIL = "fail"  #: it ends in error, with the code `wait_timeout`
     SKIP = "skip"
@@ -599,7 +612,7 @@ class AwaitedSignal(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What a step without a handler waits for: a time, or signals."""
+    """The wait of a step without a handler: for a time, or for signals."""
 
     delay: timedelta | None = None
     until: str | None = None
@@ -623,7 +636,7 @@ class ApprovalSpec:
     """JSON Schema of the decision; None: `approved`, a boolean, and a `comment`."""
 
     assignees: tuple[str, ...] = ()
-    """Who may decide: `user:NAME` and `role:NAME`, with placeholders; empty: everybody who may
+    """Who may decide: `user:NAME` and `role:NAME`, with placeholders; empty: everyone who may
     decide approvals."""
 
     timeout: timedelta | None = None
@@ -641,11 +654,29 @@ class ApprovalSpec:
 class External:
     """How a step waits for its completion by another system, after its handler has returned."""
 
-    timeout: timedelta | None = None
-    """Maximum wait after the handler has returned; None: no limit."""
+    timeout: timedelta | None
+    on_timeout: TimeoutAction
 
-    on_timeout: TimeoutAction = TimeoutAction.FAIL
-    """Fail or continue."""
+    def __init__(
+        self,
+        *,
+        timeout: Duration | None = None,
+        on_timeout: TimeoutAction | Literal["fail", "continue"] = TimeoutAction.FAIL,
+    ) -> None:
+        """Convert the arguments; bounds are checked by the template that it is used in.
+
+        Args:
+            timeout: Maximum wait after the handler has returned, as seconds, a timedelta or
+                `"1h"`; None: no limit.
+            on_timeout: "fail" ends the step in error with the code `wait_timeout`, "continue"
+                completes it with the result None.
+
+        Raises:
+            InvalidInput: `timeout` is invalid.
+        """
+        limit = None if timeout is None else parse_duration_argument(timeout, "timeout")
+        object.__setattr__(self, "timeout", limit)
+        object.__setattr__(self, "on_timeout", TimeoutAction(on_timeout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -659,10 +690,72 @@ class ChildTask:
     """Its inputs; texts may have placeholders."""
 
     detached: bool = False
-    """Whether the task goes on when the step's task is cancelled."""
+    """Whether the task continues when the step's task is cancelled."""
 
     retry_child: bool = False
     """Whether its failed steps are retried, as often as the step may have attempts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompensateSpec:
+    """How a completed step is undone."""
+
+    callable: str
+    """Name of the handler, `::` written as `.`."""
+
+    method: str | None = None
+    """The method to call if the handler is a class; None: `call`."""
+
+    version: str = ""
+    """Version or range of versions that the handler's code must have; "": that of the step."""
+
+    retry: Retry = Retry()
+    timeout: timedelta | None = None
+    """Time limit of one attempt; None: the worker's `attempt_timeout`."""
+
+
+class Ending(StrEnum):
+    """How a task ends without success."""
+
+    ERROR = "error"  #: a step failed permanently, or the deadline passed
+    CANCELLED = "cancelled"
+
+
+EndingName: TypeAlias = Literal["error", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compensation:
+    """When the completed steps of a task are undone, and how."""
+
+    on: tuple[Ending, ...]
+    keep_going: bool
+    """Whether the steps before one that could not be undone are undone all the same."""
+
+    hold: timedelta
+    """Time from the failure or the cancellation to the first compensating step; until then the
+    task can be retried."""
+
+    def __init__(
+        self,
+        *,
+        on: Iterable[Ending | EndingName] = (Ending.ERROR, Ending.CANCELLED),
+        keep_going: bool = True,
+        hold: Duration = timedelta(0),
+    ) -> None:
+        """Convert the arguments.
+
+        Args:
+            on: Ends after which the completed steps are undone.
+            keep_going: Whether the steps before one that could not be undone are undone.
+            hold: Time to the first compensating step: seconds, a timedelta or `"15m"`.
+
+        Raises:
+            InvalidInput: `hold` is invalid.
+        """
+        object.__setattr__(self, "on", tuple(map(Ending, on)))
+        object.__setattr__(self, "keep_going", keep_going)
+        object.__setattr__(self, "hold", parse_duration_argument(hold, "hold"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -690,7 +783,7 @@ class StepSpec:
     """Expression over `input` and `results`; the step is skipped if it is false."""
 
     allow_failure: bool = False
-    """Whether its children run and its task continues if it fails for good."""
+    """Whether its children run and its task continues if it fails permanently."""
 
     retry: Retry = Retry()
     timeout: timedelta | None = None
@@ -723,6 +816,9 @@ class StepSpec:
 
     approval: ApprovalSpec | None = None
     """The question that it asks instead of running a handler."""
+
+    compensate: CompensateSpec | None = None
+    """How it is undone if its task fails or is cancelled after it completed; None: it is not."""
 
     limits: tuple[Limit, ...] | None = None
     """Limits that the step is under, two at most; None: those of its template."""
@@ -787,7 +883,7 @@ class TemplateName(NamedTuple):
 
 
 class Durability(StrEnum):
-    """What a settlement that ends no task waits for."""
+    """The durability of a settlement that ends no task."""
 
     FULL = "full"  #: until it is durable
     RELAXED = "relaxed"
@@ -796,7 +892,7 @@ class Durability(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What a schedule does at a tick while the task of its previous tick is open."""
+    """The policy of a schedule for ticks while the task of its previous tick is open."""
 
     SKIP = "skip"  #: creates no task
     BUFFER_ONE = "buffer_one"  #: delays one tick until that task has ended, and skips further ones
@@ -895,6 +991,46 @@ def _parse_overlap(value: Overlap | OverlapName) -> Overlap:
         raise _invalid_argument("overlap", f"must be one of {words}, not {value!r}") from None
 
 
+class WhenFull(StrEnum):
+    """The policy for a new task while as many tasks of its key are open as allowed."""
+
+    WAIT = "wait"  #: it is created paused, and starts when others have ended, the oldest first
+    REJECT = "reject"  #: it is not created
+    CANCEL_OLDEST = "cancel_oldest"
+
+
+WhenFullName: TypeAlias = Literal["wait", "reject", "cancel_oldest"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskConcurrency:
+    """A bound on the open tasks that share a key."""
+
+    key: str
+    """Text with placeholders such as `customer:{input.customer_id}`."""
+
+    tasks: int
+    """The most open tasks."""
+
+    when_full: WhenFull
+
+    def __init__(
+        self, key: str, *, tasks: int, when_full: WhenFull | WhenFullName = WhenFull.WAIT
+    ) -> None:
+        """Convert the arguments; bounds are checked where the template is used."""
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "tasks", tasks)
+        object.__setattr__(self, "when_full", WhenFull(when_full))
+
+
+class Place(NamedTuple):
+    """The bound on open tasks that a new task is under."""
+
+    key: LimitKey
+    tasks: int
+    when_full: WhenFull
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """An immutable, versioned graph of step specs."""
@@ -914,6 +1050,10 @@ class Template:
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Searchable attributes of its tasks: name -> `input.path`."""
 
+    sensitive: tuple[str, ...] = ()
+    """Paths of data that is masked wherever it is shown: `input.card.number`,
+    `results.signup.token`."""
+
     retention: timedelta | None = None
     """Time that ended tasks are kept; None: until they are pruned by hand."""
 
@@ -927,6 +1067,15 @@ class Template:
 
     limits: tuple[Limit, ...] = ()
     """Limits of the steps that declare none of their own, two at most."""
+
+    concurrency: TaskConcurrency | None = None
+    """Bound on its open tasks; None: any number."""
+
+    events: tuple[TaskEvent, ...] = ()
+    """Events that its tasks publish at their end."""
+
+    compensation: Compensation = Compensation()
+    """When its steps with `compensate` are undone."""
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
     """Environment -> step name -> override."""
@@ -1102,6 +1251,14 @@ def task_status_of_code(code: int, *, started: bool) -> TaskStatus:
 # ---------------------------------------------------------------------- tasks
 
 
+class CompensationStatus(StrEnum):
+    """How far the compensation of a failed or cancelled task is."""
+
+    RUNNING = "running"  #: the task ends when it has ended
+    COMPLETE = "complete"  #: all that was to be undone is
+    INCOMPLETE = "incomplete"  #: a compensating step failed permanently or did not run
+
+
 class UniqueWhile(StrEnum):
     """The time for which an idempotency key belongs to its task."""
 
@@ -1148,13 +1305,17 @@ class NewTask:
     limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = field(default_factory=dict)
     """Step number -> its limits, one or two; of two, the one that more steps share first."""
 
+    place: Place | None = None  #: bound on open tasks that it is under
     gates: Sequence[tuple[int, int, int]] = ()
     """Step number, outer gate or 0, and gate of each step with limits; set by stores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCounts:
-    """Number of steps of a task in each state. `enqueued` excludes `waiting_for_retry`."""
+    """Number of steps of a task in each state. `enqueued` excludes `waiting_for_retry`.
+
+    Those of the first 10,000 steps, in lists of tasks of the first 1,000.
+    """
 
     pending: int = 0
     enqueued: int = 0
@@ -1171,6 +1332,8 @@ class StepCounts:
     cancelled: int = 0
     skipped: int = 0
     resolved_manually: int = 0
+    uncounted: int = 0
+    """Steps beyond those, in any state; approximate while further steps are being made."""
 
     @property
     def total(self) -> int:
@@ -1186,6 +1349,7 @@ class StepCounts:
             + self.cancelled
             + self.skipped
             + self.resolved_manually
+            + self.uncounted
         )
 
     @property
@@ -1269,6 +1433,9 @@ class TaskSummary:
     deadline: datetime | None
     """It ends as `error` unless it has ended by then."""
 
+    compensation: CompensationStatus | None = None
+    """How far undoing its completed steps is; None: it is not compensated."""
+
     counts: StepCounts
     pauses: tuple["Pause", ...] = ()
     """The pauses of the task, its template and its namespace; empty if it is not paused."""
@@ -1302,7 +1469,7 @@ class Task(TaskSummary):
     """Why it ended as `error`, and the names of the failed steps; None unless it did."""
 
     failure: Failure | None = None
-    """The first step that failed for good, and its error; None in lists."""
+    """The first step that failed permanently, and its error; None in lists."""
 
     created: bool = True
     """False if the idempotency key matched an existing task."""
@@ -1321,7 +1488,7 @@ class Task(TaskSummary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentStep:
-    """The step that says most about a task: one that failed for good, else one that waits for a
+    """The step that says most about a task: one that failed permanently, else one that waits for a
     retry, runs, is parked, or is ready."""
 
     step: str
@@ -1354,11 +1521,11 @@ class Times:
     """Between failed attempts and the next ones."""
 
     parked: float
-    """Waiting for other tasks, without a worker."""
+    """Waiting for other tasks without occupying a worker."""
 
 
 class WaitKind(StrEnum):
-    """What can arrive for a waiting step."""
+    """The kinds of arrivals for a waiting step."""
 
     SIGNAL = "signal"  #: sent to its task
     BROADCAST = "broadcast"  #: sent to all steps that wait for a name and a key
@@ -1399,6 +1566,9 @@ class StepSummary:
 
     instance: int | None = field(default=None, compare=False)
     """Of a step made at run time: which instance it is part of, from 0."""
+
+    undoes: int | None = field(default=None, compare=False)
+    """Of a compensating step: the number of the step that it undoes; 0: it plans the others."""
 
     handler: str = ""
     status: StepStatus
@@ -1445,7 +1615,7 @@ class StepSummary:
     lost, and those before a reset."""
 
     lost_attempts: int = 0
-    """Attempts that ended with their worker, since the last reset."""
+    """Attempts that ended with their worker, since the last reset or wait of the step."""
 
     max_attempts: int = 0
     enqueued_at: datetime | None = None
@@ -1565,6 +1735,15 @@ def _seconds(start: datetime | None, end: datetime | None) -> float:
     return 0.0 if start is None or end is None else max((end - start).total_seconds(), 0.0)
 
 
+class Via(StrEnum):
+    """How an actor reached a store."""
+
+    UI = "ui"  #: a person's session in the web UI
+    API = "api"  #: the HTTP API
+    CLI = "cli"  #: the command line, with a server or directly on the store
+    MCP = "mcp"  #: an assistant
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One action of an operator."""
@@ -1577,10 +1756,38 @@ class AuditEntry:
     reason: str
     before: str
     after: str
+    via: Via | None = None
+    """How the actor reached the store; null: as a part of a program."""
+
+    bulk_id: str | None = None
+    """The bulk operation that it was a part of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevealedStep:
+    """The data of a step, unmasked."""
+
+    no: int
+    name: str
+    result: Json
+    checkpoint: Json
+    error: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revealed:
+    """The data of a task, unmasked."""
+
+    task_id: TaskId
+    context: Mapping[str, Any]
+    result: Json
+    error: JsonObject | None
+    steps: Sequence[RevealedStep]
+    """All steps that have data, at most 1,000, or the one that was asked for."""
 
 
 class PauseKind(StrEnum):
-    """What can be paused."""
+    """The kinds of targets that can be paused."""
 
     NAMESPACE = "namespace"
     QUEUE = "queue"  #: the steps of one handler in a namespace
@@ -1589,7 +1796,7 @@ class PauseKind(StrEnum):
 
 
 class PauseTarget(NamedTuple):
-    """What to pause or resume; see the constructors."""
+    """The target of a pause; see the constructors."""
 
     kind: PauseKind
     namespace: str  #: '' for a task
@@ -1618,7 +1825,7 @@ class PauseTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A pause: no step of its target starts until it is resumed; running attempts end normally."""
+    """A pause: no step of its target starts until it is resumed; running attempts continue."""
 
     kind: PauseKind
     namespace: str
@@ -1628,6 +1835,23 @@ class Pause:
     paused_at: datetime
     paused_by: str
     reason: str
+
+
+MOST_COUNTED = 10_000
+"""Maximum number of tasks of one status that are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCounts:
+    """Numbers of tasks by status."""
+
+    by_status: dict[str, int]
+    """At most 10,000 each."""
+
+    exact: bool
+    """False: at least one status has more tasks."""
+
+    as_of: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1646,6 +1870,7 @@ class TaskFilter:
     idempotency_key: str | None = None
     failed_step: str | None = None  #: name of a permanently failed step
     error_code: str | None = None  #: the `code` of a failed step's error
+    compensation: CompensationStatus | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Attributes that it has, all of them."""
 
@@ -1655,54 +1880,9 @@ class TaskFilter:
     """Namespaces visible to the caller, set by servers."""
 
 
-# ------------------------------------------------------------------ actions in bulk
-
 GREATEST_RATE = 1_000_000  #: steps per unit of time of a limit
-MAX_BULK = 1_000  #: maximum number of tasks that one bulk action may change
+MAX_BULK = 1_000  #: templates that one request may register
 LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other queues
-
-
-class BulkAction(StrEnum):
-    """A bulk action on tasks."""
-
-    CANCEL = "cancel"  #: of open tasks
-    RETRY = "retry"  #: of failed tasks
-    RESOLVE = "resolve"  #: of failed tasks
-
-
-BulkActionName: TypeAlias = Literal["cancel", "retry", "resolve"]
-
-BULK_STATUSES: Mapping[BulkAction, tuple[TaskStatus, ...]] = {
-    BulkAction.CANCEL: (TaskStatus.PENDING, TaskStatus.IN_PROGRESS),
-    BulkAction.RETRY: (TaskStatus.ERROR,),
-    BulkAction.RESOLVE: (TaskStatus.ERROR,),
-}
-"""Statuses of the tasks that a filter finds for an action."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkRefusal:
-    """A task that a bulk action did not change."""
-
-    id: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkOutcome:
-    """The outcome of a bulk action."""
-
-    matches: int
-    by_status: Mapping[str, int]
-    """How many had each status before."""
-
-    dry_run: bool
-    changed: Sequence[str]
-    """Ids of the tasks that changed; empty in a dry run."""
-
-    refused: Sequence[BulkRefusal]
-    """Tasks whose status did not allow the action, as it may have changed meanwhile."""
 
 
 # -------------------------------------------------------------------- the hot path
@@ -1832,6 +2012,16 @@ class TaskEnd(NamedTuple):
     status: TaskStatus
 
 
+class Settlement(NamedTuple):
+    """Outcomes of one worker: see `Store.settle`."""
+
+    worker: WorkerId
+    outcomes: Sequence[Outcome]
+    claim_up_to: int = 0
+    events: Sequence[NewEvent] = ()
+    gated: bool = False
+
+
 class Settled(NamedTuple):
     """The result of `Store.settle`."""
 
@@ -1851,6 +2041,13 @@ class Claimed(NamedTuple):
     """The result of `Store.claim`."""
 
     claims: Sequence[Claim]
+    next_due: float | None  #: seconds until the next step is due; None: none is scheduled
+
+
+class GroupClaimed(NamedTuple):
+    """The result of `Store.claim_group`."""
+
+    claims: Mapping[WorkerId, Sequence[Claim]]  #: of the workers that got any
     next_due: float | None  #: seconds until the next step is due; None: none is scheduled
 
 
@@ -1955,9 +2152,29 @@ class Instance(NamedTuple):
     task_id: TaskId
     no: int
     template_node: int  #: its number in the template
-    spawned_by: int  #: the step whose body it is part of
-    instance: int  #: which instance of that body, from 0
+    spawned_by: int | None  #: the step whose body it is part of; None: it undoes a single step
+    instance: int | None  #: which instance of that body, from 0
     item: JsonText | None
+    undoes: int | None = None  #: the step that it undoes
+
+
+class CompletedStep(NamedTuple):
+    """A step of a task whose template says how it is undone, or one that spawned such steps."""
+
+    no: int
+    node: int  #: its number in the template
+    spawned_by: int | None
+    instance: int | None
+
+
+class CompensatingStep(NamedTuple):
+    """A step that undoes another one."""
+
+    place: int  #: among the compensating steps of its task, from 0
+    node: int  #: its number in the template
+    undoes: int
+    pending_parents: int
+    children: tuple[int, ...]  #: places of the steps that wait for it; all before its own
 
 
 class ExpiredAttempt(NamedTuple):
@@ -2013,6 +2230,22 @@ class WorkerProcess:
     principal: str = ""  #: principal of a remote worker
 
 
+class RemoteWorker(NamedTuple):
+    """A worker that is connected through a server."""
+
+    id: WorkerId
+    slots: int
+    principal: str
+    registration: JsonText
+    """What it registered."""
+
+    quiet: bool
+    """Whether it is to claim no more."""
+
+    alive: bool
+    """Whether its lease is valid."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
     """One worker process, as registered in the store."""
@@ -2026,6 +2259,40 @@ class WorkerInfo:
     slots: int
     handlers: tuple[str, ...]
     process: WorkerProcess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningStep:
+    """A step that a worker runs."""
+
+    task_id: TaskId
+    namespace: str
+    name: str
+    version: str
+    step: str
+    attempt: int
+    claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedQueue:
+    """A queue that a worker serves."""
+
+    namespace: str
+    handler: str
+    requirement: str
+    """What it asks of a worker besides the handler: a version range of its code, labels, or ""."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDetail:
+    """A worker, what it runs, and what it could run."""
+
+    worker: WorkerInfo
+    steps: Sequence[RunningStep]
+    """Those that it claimed last first, at most 200."""
+
+    queues: Sequence[ServedQueue]
 
 
 class UnservedQueue(NamedTuple):

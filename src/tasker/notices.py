@@ -19,6 +19,7 @@ class StepStarted(NamedTuple):
     correlation_id: str
     queued_for: timedelta  #: from its due time to its claim
     parked_for: timedelta  #: before that, while it waited for another task
+    is_remote: bool = False  #: by a remote worker, for which this server reports
 
 
 class StepSettled(NamedTuple):
@@ -33,6 +34,7 @@ class StepSettled(NamedTuple):
     ran_for: timedelta
     error: str | None  #: type and message of the error, if any
     delay: timedelta  #: until the next attempt, if there is one
+    is_remote: bool = False  #: in a remote worker, for which this server reports
 
 
 class StepWaiting(NamedTuple):
@@ -45,6 +47,7 @@ class StepWaiting(NamedTuple):
     correlation_id: str
     awaits: TaskId | None  #: the task that it waits for; None: it waits for something else
     ran_for: timedelta
+    is_remote: bool = False  #: in a remote worker, for which this server reports
 
 
 class SettleRefused(NamedTuple):
@@ -158,6 +161,8 @@ class AttemptSpan(NamedTuple):
     trace: str | None  #: W3C traceparent of the task's creator
     queued_for: timedelta  #: from the attempt's due time to its claim
     parked_for: timedelta  #: before that, while its step waited for another task
+    handler: str  #: the handler of its queue
+    function: str | None  #: qualified name of the handler's function or class; None: built in
 
 
 Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]

@@ -1,6 +1,6 @@
 """Decides when a failed step is retried. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from random import Random
 
@@ -15,28 +15,28 @@ def allows_another(policy: Retry, counted_attempts: int) -> bool:
     return policy.retryable and counted_attempts < policy.max_attempts
 
 
-def is_final(error: BaseException, policy: Retry, *, by_default: bool) -> bool:
+def is_final(names: Iterable[Collection[str]], policy: Retry, *, by_default: bool) -> bool:
     """Return whether a policy retries no attempt that failed with an error.
 
     A code in `give_up_on` or `retry_on` takes precedence over a class, and a class over its bases.
 
     Args:
-        error: The error; its attribute `code`, if there is one, is its code.
+        names: The names of the error, the most specific first: see `names_of`.
         policy: The step's retry policy.
         by_default: The answer if the policy does not mention the error.
     """
     if not policy.retry_on and not policy.give_up_on:
         return by_default
-    for names in _names_of(error):
-        if not names.isdisjoint(policy.give_up_on):
+    for alike in names:
+        if any(name in policy.give_up_on for name in alike):
             return True
-        if not names.isdisjoint(policy.retry_on):
+        if any(name in policy.retry_on for name in alike):
             return False
     return by_default
 
 
-def _names_of(error: BaseException) -> Iterator[set[str]]:
-    """Yield the names of an error, the most specific first."""
+def names_of(error: BaseException) -> Iterator[set[str]]:
+    """Yield the names of an error, the most specific first: its code, its class, their bases."""
     if code := getattr(error, "code", None):
         yield {str(code)}
     for kind in type(error).__mro__:

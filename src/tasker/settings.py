@@ -48,7 +48,19 @@ PREFIX = "TASKER_"
 HIDDEN = "********"
 
 _NOT_SETTINGS = frozenset(
-    {"ACTOR", "API_KEY", "CHROMIUM", "CONFIG", "DEBUG", "REQUIRE", "SECRETS", "TOKEN", "URL"}
+    {
+        "ACTOR",
+        "API_KEY",
+        "CHROMIUM",
+        "CONFIG",
+        "DEBUG",
+        "FOUNDING_DOCUMENTS",
+        "REQUIRE",
+        "SDK",
+        "SECRETS",
+        "TOKEN",
+        "URL",
+    }
 )
 """Variables with the prefix that are read elsewhere."""
 
@@ -73,6 +85,26 @@ def _duration_between(least: str, most: str | None = None) -> AfterValidator:
     return AfterValidator(check)
 
 
+LOG_URL_NAMES = frozenset(
+    {
+        *("task_id", "correlation_id", "namespace", "template", "version", "step", "attempt"),
+        *("from", "to"),
+    }
+)
+
+
+def _check_log_url(url: str) -> str:
+    """Return the address of a log store if its placeholders are known."""
+    try:
+        url.format_map(dict.fromkeys(LOG_URL_NAMES, "x"))
+    except (KeyError, ValueError, AttributeError, IndexError, TypeError):
+        names = ", ".join(f"{{{name}}}" for name in sorted(LOG_URL_NAMES))
+        raise ValueError(f"may contain {names}, and no other braces") from None
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    return url
+
+
 class Section(BaseModel):
     """One table of the file."""
 
@@ -85,6 +117,14 @@ class SchemaMode(StrEnum):
     ENFORCE = "enforce"  #: an error
     WARN = "warn"  #: a warning in the log
     OFF = "off"  #: schemas are not checked
+
+
+class StepLogMode(StrEnum):
+    """What of the logs of steps is kept."""
+
+    ALL = "all"
+    ERRORS = "errors"  #: of attempts that fail
+    OFF = "off"
 
 
 class AccessLog(StrEnum):
@@ -141,6 +181,14 @@ class _WorkerBehaviour(Section):
     event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
     """How long domain events and their deliveries are kept, at least until they are delivered;
     dead deliveries are kept for 30 days. If workers have different values, the shortest applies."""
+
+    step_logs: StepLogMode = StepLogMode.ALL
+    """Which log and print output of handlers is kept with their attempts: `all`, `errors` (only of
+    attempts that fail), or `off`."""
+
+    step_log_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
+    """How long log records of steps are kept, at most until their task is deleted. If workers have
+    different values, the shortest applies."""
 
     deliver_for: Annotated[Seconds, _duration_between("1s")] = timedelta(days=3)
     """Time for which a failed delivery of an event is repeated before it is given up."""
@@ -234,6 +282,12 @@ class ServerSettings(Section):
     ui: bool = True
     """Whether the server serves the web UI, at `/ui/`."""
 
+    log_url: Annotated[str, AfterValidator(_check_log_url)] | None = None
+    """Address of the team's own log store, to which pages about a step's logs link, such as
+    `https://logs.example.com/?q={task_id}&from={from}`; it may contain `{task_id}`,
+    `{correlation_id}`, `{namespace}`, `{template}`, `{version}`, `{step}`, `{attempt}`, `{from}`
+    and `{to}`. Absent: no link."""
+
     docs: bool = False
     """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
 
@@ -241,7 +295,8 @@ class ServerSettings(Section):
     """Maximum size of a request's body, in bytes."""
 
     bulk_body_bytes: Annotated[int, Field(ge=1)] = 32 << 20
-    """Maximum size of the body of a request that creates tasks in bulk, in bytes."""
+    """Maximum size of the body of a request that creates tasks or registers templates in bulk, or
+    settles the attempts of a remote worker, in bytes."""
 
     bulk_tasks: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Maximum number of tasks that one request creates."""
@@ -274,6 +329,21 @@ class ServerSettings(Section):
     """Time limit for the head of a request to arrive, counted from the opening of the connection
     or, on a connection that is already in use, from the request's first byte."""
 
+    workers: Annotated[int, Field(ge=1)] = 1000
+    """Maximum number of remote workers whose claims and renewals wait; these are not counted
+    among `streams`."""
+
+    worker_lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
+    """Time after which other workers take over the steps of a remote worker that has stopped
+    renewing its lease, >= 1 s."""
+
+    public_url: str | None = None
+    """Address of the server for other systems, which complete external steps of remote workers
+    there; absent: only a path."""
+
+    results: SchemaMode = SchemaMode.WARN
+    """Action for a result from a remote worker that does not match its step's `result_schema`."""
+
     rate: Annotated[float | None, Field(gt=0)] = None
     """Average requests per second allowed to each caller; absent: unlimited."""
 
@@ -290,11 +360,11 @@ class ServerSettings(Section):
     """Action for a context that does not match its template's `input_schema`."""
 
     access_log: AccessLog = AccessLog.ERRORS
-    """Requests that are logged: `all`, `errors` (those answered with a status of 400 or more), or
-    `off`."""
+    """Requests that are logged: `all`, `errors` (requests whose response has a status of 400 or
+    more), or `off`."""
 
     drain: Seconds = timedelta(0)
-    """Time at shutdown during which the server still accepts requests while `/ready` answers 503,
+    """Time at shutdown during which the server still accepts requests while `/ready` returns 503,
     so that load balancers stop sending requests. The time `grace` begins afterwards."""
 
     grace: Seconds = timedelta(seconds=20)
@@ -311,7 +381,7 @@ class ClaimNames(Section):
     """Names of the token claims to read, or paths to them (`realm_access.roles`)."""
 
     subject: str = "sub"
-    """The claim with the caller's name, which the audit records unless the token has a verified
+    """The claim with the caller's name, which the audit log records unless the token has a verified
     email address."""
 
     email: str = "email"
@@ -337,12 +407,28 @@ class ClaimNames(Section):
     """The claim with the caller's team, for coordinators."""
 
 
+class OidcSettings(Section):
+    """Login to the web UI with an identity provider (OpenID Connect)."""
+
+    client_id: str | None = None
+    """The id of this server at the identity provider `auth.issuer`. If absent, people log in with
+    API keys only."""
+
+    client_secret: SecretStr | None = None
+    """The secret of this server at the identity provider. If absent, only PKCE protects the
+    login."""
+
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    """The scopes that the server requests from the identity provider; they must include
+    `openid`."""
+
+
 class AuthSettings(Section):
     """Authentication and authorization of callers."""
 
     enabled: bool | None = None
-    """Whether callers must authenticate; absent: no. This setting is required if any other setting
-    of `[auth]` is changed."""
+    """Whether callers must authenticate. If absent, they need not. This setting is required if any
+    other setting of `[auth]` is changed."""
 
     api_keys: bool = True
     """Whether callers can authenticate with API keys from the store."""
@@ -393,6 +479,7 @@ class AuthSettings(Section):
     leeway: Annotated[Seconds, _duration_between("0s", "5m")] = timedelta(seconds=30)
     """Tolerated clock difference for `exp`, `nbf` and `iat`."""
 
+    oidc: OidcSettings = OidcSettings()
     claims: ClaimNames = ClaimNames()
     """Which claims of a token hold what."""
 
@@ -424,7 +511,14 @@ class AuthSettings(Section):
     @property
     def accepts_tokens(self) -> bool:
         """Whether tokens are credentials."""
+        if self.oidc.client_id is not None and not self.audience:
+            return False
         return self._has_fixed_key or bool(self.jwks_url or self.issuer or self.audience)
+
+    @property
+    def has_login(self) -> bool:
+        """Whether people can log in with an identity provider."""
+        return self.oidc.client_id is not None
 
     @property
     def fetches_keys(self) -> bool:
@@ -454,7 +548,7 @@ class AuthSettings(Section):
         for right, rule in (
             (
                 self.enabled is not None or not self._is_configured(),
-                "enabled must be set to true or false when any other setting of [auth] is made",
+                "enabled must be set to true or false when any other setting of [auth] is given",
             ),
             (
                 sum(map(bool, (self.jwt_public_key, self.jwt_public_key_file, self.jwks_url))) <= 1,
@@ -465,13 +559,23 @@ class AuthSettings(Section):
                 "tokens need issuer and audience, because the key may sign for other services too",
             ),
             (
-                self.api_keys or self.accepts_tokens or self.authenticator or not self.enabled,
+                self.api_keys
+                or self.accepts_tokens
+                or self.has_login
+                or self.authenticator
+                or not self.enabled,
                 "no credential would be accepted: api_keys is false, no key verifies tokens, and"
                 " there is no authenticator",
             ),
         ):
             if not right:
                 raise ValueError(rule)
+        if self.has_login:
+            if not self.issuer:
+                raise ValueError("oidc.client_id needs issuer, the identity provider's address")
+            if "openid" not in self.oidc.scopes:
+                raise ValueError("oidc.scopes must contain openid")
+            check_key_url(self.issuer, "issuer", allow_http=self.jwks_allow_http)
         if self.fetches_keys:
             name = "jwks_url" if self.jwks_url else "issuer"
             check_key_url(getattr(self, name), name, allow_http=self.jwks_allow_http)
@@ -762,7 +866,11 @@ def _hide_secrets(value: Any) -> Any:
         case SecretStr():
             return redact(value.get_secret_value(), mask=HIDDEN)
         case BaseModel():
-            return {name: _hide_secrets(getattr(value, name)) for name in type(value).model_fields}
+            return {
+                name: HIDDEN if name == "client_secret" and part else _hide_secrets(part)
+                for name in type(value).model_fields
+                for part in (getattr(value, name),)
+            }
         case timedelta():
             return value.total_seconds()
         case Mapping():

@@ -5,7 +5,7 @@ The API, the command line, metrics and analytics share these definitions:
 - queued: due but not claimed by a worker: from its due time to its claim
 - ran: in its handler: from claim to settlement
 - backoff: between an attempt that failed, or was lost, and the due time of the next
-- parked: waiting for another task, without a worker
+- parked: waiting for a time, an arrival or another task, without occupying a worker
 
 Time before a step is first due (its dependencies, a delay of the task) belongs to none of them,
 nor does the time between a final failure and an operator's retry.

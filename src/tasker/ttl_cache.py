@@ -60,7 +60,7 @@ class TTLCache(Generic[K, V]):
         return len(self._entries)
 
     def clear(self) -> None:
-        """Forget all values; loads under way still reach their readers."""
+        """Forget all values; loads in progress still reach their readers."""
         self._entries.clear()
 
     def forget(self, key: K) -> None:

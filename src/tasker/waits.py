@@ -39,7 +39,7 @@ class NewWait(NamedTuple):
     kind: CallKind
     awaited: Sequence[Awaited]
     timeout: float | None = None
-    """Seconds from its beginning after which the wait ends without an arrival."""
+    """Seconds from the top after which the wait ends without an arrival."""
 
     until: datetime | None = None
     """The same as an instant, instead of `timeout`."""
@@ -100,7 +100,7 @@ class BroadcastSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What ended a wait."""
+    """The end of a wait."""
 
     name: str | None
     """Name of the signal or broadcast; None: the wait timed out."""
@@ -197,7 +197,7 @@ def check_arrival_names(**names: str | None) -> None:
             continue
         if not text or UNSTORABLE.search(text):
             raise InvalidInput(
-                f"{field} must be a text that is not empty, without NUL characters and unpaired"
+                f"{field} must be a non-empty string without NUL characters and unpaired"
                 f" surrogates, not {text[:50]!r}",
                 path=f"$.{field}",
             )

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasker.model import Pause, PauseKind, Step, StepStatus, Task, TaskId, TaskStatus
+from tasker.model import (
+    CompensationStatus,
+    Pause,
+    PauseKind,
+    Step,
+    StepStatus,
+    Task,
+    TaskId,
+    TaskStatus,
+)
 
 MOST_REASONS = 50  #: of one answer
 _MOST_NAMES = 3  #: names in one sentence
@@ -18,9 +27,9 @@ class Reason:
     """One reason why a task or step does not run, or what it does instead."""
 
     code: str
-    """`failed`, `paused`, `limit`, `no_worker`, `retry_due`, `scheduled`, `ready`, `running`,
-    `sleeping`, `waits_for_task`, `waits_for_signal`, `waits_for_steps`, `waiting`, `ended`,
-    `deadline`."""
+    """`compensating`, `failed`, `paused`, `limit`, `no_worker`, `retry_due`, `scheduled`, `ready`,
+    `running`, `sleeping`, `waits_for_task`, `waits_for_signal`, `waits_for_steps`, `waiting`,
+    `ended`, `deadline`."""
 
     blocking: bool
     """Whether it keeps work from going on until something else happens."""
@@ -52,7 +61,7 @@ def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reaso
     """
     if task.status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.ERROR):
         return [_ended(task)]
-    reasons = [*map(_paused, task.pauses)]
+    reasons = [*map(_paused, task.pauses), *_compensation(task)]
     for code in _ORDER:
         reasons += [
             reason
@@ -65,7 +74,7 @@ def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reaso
             Reason(
                 code="deadline",
                 blocking=False,
-                text="The task ends as an error if it has not ended by its deadline.",
+                text="The task fails if it has not ended by its deadline.",
                 until=task.deadline,
             )
         )
@@ -127,7 +136,7 @@ def _due(step: Step, now: datetime) -> Reason:
             of = f"attempt {step.attempts + 1} of {step.max_attempts}"
             text = f"{name} waits for {of}. {_last_error(step)}".strip()
             return Reason(code="retry_due", blocking=True, text=text, step=name, until=step.run_at)
-        text = f"{name} is to start later."
+        text = f"{name} is scheduled to start later."
         return Reason(code="scheduled", blocking=True, text=text, step=name, until=step.run_at)
     if step.no_worker:
         lacks = step.no_worker_reason or f"no live worker serves the handler {step.handler}"
@@ -165,6 +174,16 @@ def _waiting(step: Step) -> Reason:
     return Reason(code="waiting", blocking=True, text=f"{step.name} is parked.", step=step.name)
 
 
+def _compensation(task: Task) -> Iterator[Reason]:
+    """Yield how far the compensation of a task is, unless it is complete."""
+    if task.compensation is CompensationStatus.RUNNING:
+        text = "The completed steps of the task are undone before it ends."
+        yield Reason(code="compensating", blocking=False, text=text)
+    elif task.compensation is CompensationStatus.INCOMPLETE:
+        text = "The compensation of the task is incomplete: not all completed steps are undone."
+        yield Reason(code="compensating", blocking=True, text=text)
+
+
 def _paused(pause: Pause, step: str | None = None) -> Reason:
     paused = {
         PauseKind.NAMESPACE: f"The namespace {pause.namespace}",
@@ -184,7 +203,7 @@ def _ended(task: Task) -> Reason:
 
 def _failure(step: Step) -> str:
     attempts = "1 attempt" if step.attempts == 1 else f"{step.attempts} attempts"
-    return f"{step.name} failed for good after {attempts}. {_last_error(step)}".strip()
+    return f"{step.name} failed permanently after {attempts}. {_last_error(step)}".strip()
 
 
 def _last_error(step: Step) -> str:
@@ -196,6 +215,8 @@ def _last_error(step: Step) -> str:
 
 def _unmet(step: Step) -> str:
     """Return what a pending step waits for: its only dependencies by name, else their number."""
+    if step.undoes is not None:
+        return "later steps to be undone first"
     if step.pending_parents == len(step.dependencies):
         return _list_names(step.dependencies)
     return f"{step.pending_parents} of {len(step.dependencies)} steps"

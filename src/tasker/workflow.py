@@ -1,13 +1,23 @@
 """Templates written in Python: functions are the steps, and their parameters the edges."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, cast, overload
+from typing import (
+    Any,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
@@ -20,6 +30,7 @@ from tasker.graph import Graph
 from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
+from tasker.layout import item_names
 from tasker.model import (
     DEFAULT_PRIORITY,
     ApprovalSpec,
@@ -27,8 +38,11 @@ from tasker.model import (
     Batch,
     ChildTask,
     Collect,
+    CompensateSpec,
+    Compensation,
     Durability,
     EventSpec,
+    External,
     FailurePolicy,
     HttpCall,
     JsonObject,
@@ -39,8 +53,12 @@ from tasker.model import (
     Retry,
     Schedule,
     Spawning,
+    StepOverride,
     StepSpec,
     StepType,
+    TaskConcurrency,
+    TaskEvent,
+    TaskEventName,
     Template,
     TimeoutAction,
     Trigger,
@@ -50,6 +68,7 @@ from tasker.suggest import suggest_allowed
 from tasker.template.expression_building import BuiltExpression, Expression, expression_text
 from tasker.template.expressions import compile_expression
 from tasker.template.load import check_template
+from tasker.template.waits import results_used
 from tasker.typed_template import In, Out, TypedTemplate
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -74,21 +93,778 @@ After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 _STEP = re.compile(r"steps\[(\d+)\]")
 
 
-class StepOptions(TypedDict, total=False):
-    """Options of a step: those of `Workflow.step`."""
+class CommonOptions(TypedDict, total=False):
+    """Options of all steps: see `Steps.step`."""
 
-    name: str | None
     description: str
     after: After
-    retry: Retry | None
-    timeout: Duration | None
-    config: JsonObject | None
     when: Expression | None
     trigger: TriggerName
     allow_failure: bool
 
 
-class Workflow(TypedTemplate[In, Out]):
+class HandlerOptions(CommonOptions, total=False):
+    """Options of steps with a handler: see `Steps.step`."""
+
+    retry: Retry | None
+    timeout: Duration | None
+    queue_timeout: Duration | None
+    heartbeat_timeout: Duration | None
+    requires: Mapping[str, str]
+    config: JsonObject | None
+    events: Iterable[EventSpec | str]
+    limits: Iterable[Limit] | None
+    external: External | None
+
+
+class StepOptions(HandlerOptions, total=False):
+    """Options of steps that are functions: see `Steps.step`."""
+
+    name: str | None
+
+
+class Steps(ABC):
+    """Steps under construction: those of a workflow, or those of a body."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, _DeclaredStep] = {}
+
+    @property
+    @abstractmethod
+    def _head(self) -> Template:
+        """The template, without its steps."""
+
+    @abstractmethod
+    def _changed(self) -> None:
+        """Note that a step was added or changed."""
+
+    @property
+    def _outer(self) -> "Steps | None":
+        """The steps around a body."""
+        return None
+
+    @overload
+    def step(self, function: Function, /) -> Function: ...
+
+    @overload
+    def step(
+        self, function: None = None, /, **options: Unpack[StepOptions]
+    ) -> Callable[[Function], Function]: ...
+
+    def step(self, function: Any = None, /, **options: Unpack[StepOptions]) -> Any:
+        """Make a function a step, bare or with options; the function is returned unchanged.
+
+        Only a worker whose code has the workflow's version, or is declared to serve it, runs the
+        step.
+
+        Args:
+            function: The function, sync or async.
+            options: All may be left out.
+
+                - `name`: The step's name; None: the function's.
+                - `description`: For people.
+                - `after`: Dependencies besides those named by parameters, each by its
+                  name or function.
+                - `retry`: Retry policy; None: the defaults.
+                - `timeout`: Time limit of one attempt, as seconds, a timedelta or `"5m"`; None: the
+                  worker's `attempt_timeout`.
+                - `queue_timeout`: Time limit for a due step to be claimed; None: no limit.
+                - `heartbeat_timeout`: Maximum time between two heartbeats of an attempt; None:
+                  heartbeats are not required.
+                - `requires`: Labels that a worker must have, such as `{"gpu": "true"}`.
+                - `config`: Values of parameters marked `Config("key")`.
+                - `events`: Domain events that it publishes; a name alone is published on success,
+                  with the result.
+                - `when`: Condition as text, or built from the workflow's `input` and `results`; if
+                  it is false, the step is skipped. None: it always runs.
+                - `trigger`: When it runs by the outcomes of its dependencies; see docs/branches.md.
+                - `allow_failure`: Whether the steps that depend on it run, and the task continues,
+                  if it fails permanently.
+                - `limits`: Limits that it is under, two at most; None: those of the workflow.
+                - `external`: How the step waits, after the function has returned, for another
+                  system that completes it; None: the step is complete when the function returns.
+
+        Raises:
+            InvalidInput: `when` or `trigger` is invalid.
+            InvalidTemplate: A step with that name exists.
+            Misuse: The function has a parameter that no step can fill.
+            TypeError: An option is unknown.
+        """
+        _check_options(options, StepOptions.__optional_keys__)
+        expression_text(options.get("when"), "when")  # raises before a function is decorated
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            step = options.get("name") or str(getattr(function, "__name__", ""))
+            spec = StepSpec(
+                name=step,
+                callable=f"{self._head.namespace}.{self._head.name}.{step}",
+                handler_version=self._head.version,
+                result_schema=_result_schema(return_annotation(function)),
+                **self._common_fields(options, self._steps_in_parameters(function, step)),
+                **_handler_fields(options, function),
+            )
+            self._add_spec(spec, function)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    @overload
+    def decision(self, function: Function, /) -> Function: ...
+
+    @overload
+    def decision(
+        self, function: None = None, /, **options: Unpack[StepOptions]
+    ) -> Callable[[Function], Function]: ...
+
+    def decision(self, function: Any = None, /, **options: Unpack[StepOptions]) -> Any:
+        """Make a function a step that chooses which of the steps that depend on it run.
+
+        The function returns `Decision.choose("step", ...)` or `Decision.none(reason)`. Steps that
+        it does not choose are skipped.
+
+        Args:
+            function: The function, sync or async.
+            options: Options of `step`.
+
+        Raises:
+            InvalidInput: `when` or `trigger` is invalid.
+            InvalidTemplate: A step with that name exists.
+            Misuse: The function has a parameter that no step can fill.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.step(**options)(function)
+            _, declared = self._steps.popitem()
+            self._add_spec(replace(declared.spec, type=StepType.DECISION), function)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    def compensate(
+        self,
+        step: str | Callable[..., Any],
+        *,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+    ) -> Callable[[Function], Function]:
+        """Make a function what undoes a step, should the task fail or be cancelled after it.
+
+        A parameter with the step's name gets its result; results of the steps before it can be
+        read as well.
+
+        Args:
+            step: The step, by its name or function.
+            retry: Retry policy; None: the defaults.
+            timeout: Time limit of one attempt, as in `step`.
+
+        Raises:
+            InvalidTemplate: The step already has a compensation.
+            Misuse: There is no such step.
+        """
+        name = self._step_name(step)
+        if name not in self._steps:
+            known = suggest_allowed(name, self._steps)
+            raise Misuse(f"compensate: {self._head.name!r} has no step {name!r} yet{known}")
+
+        def decorate(function: Function) -> Function:
+            declared = self._steps[name]
+            if declared.spec.compensate is not None:
+                problem = Problem(f"step {name!r} already has a compensation", path=name)
+                raise InvalidTemplate(declared.with_location(problem))
+            undo = CompensateSpec(
+                callable=f"{self._head.namespace}.{self._head.name}.{name}.compensation",
+                version=self._head.version,
+                retry=_parse_retry(retry, function),
+                timeout=_parse_duration(timeout, "timeout", function),
+            )
+            spec = replace(declared.spec, compensate=undo)
+            self._steps[name] = replace(declared, spec=spec, compensation=function)
+            self._changed()
+            return function
+
+        return decorate
+
+    @property
+    def input(self) -> BuiltExpression:
+        """The task's context in a condition: `flow.input.amount > 500`."""
+        return BuiltExpression.path("input")
+
+    @property
+    def results(self) -> BuiltExpression:
+        """The results of steps in a condition: `flow.results.quote.cents > 500`."""
+        return BuiltExpression.path("results")
+
+    def map(
+        self,
+        *,
+        over: str | Callable[..., Any],
+        item: str = "item",
+        max_concurrency: int | None = None,
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Callable[[Function], Function]:
+        """Make a function a step that runs once for each element of a list.
+
+        A parameter marked `Item[T]` gets the element. A later step gets the list of the results, or
+        reads them one by one as `Instances[T]`.
+
+        Args:
+            over: An expression for the list, such as `results.list_files.files`, or the function
+                of the step that returns it.
+            item: The name of the element in expressions.
+            max_concurrency: The most steps in progress at once; None: no limit.
+            collect: "list": the result is the list of the results, up to 1,000 or 1 MiB, and
+                otherwise their counts; "none": the counts.
+            reduce: Name of the handler that makes the result of the results.
+            on_failure: "fail": the other instances run, then the task fails; "continue": the step
+                succeeds; "fail_fast": instances that have not started are cancelled.
+            max_failures: With "continue", the number of failures, or a share such as "5%", up to
+                which the step succeeds; None: any.
+            options: Options of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or an expression is invalid.
+            Misuse: The function has a parameter that no step can fill.
+        """
+        kind = Map(over=self._list_text(over), item=item, max_concurrency=max_concurrency)
+        collected = _instance_fields(collect, reduce, on_failure, max_failures)
+        return self._spawning_step(kind, collected, options)
+
+    def map_body(
+        self,
+        name: str,
+        *,
+        over: str | Callable[..., Any],
+        item: str = "item",
+        max_concurrency: int | None = None,
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> "Body":
+        """Add a step that runs several steps for each element of a list, and return its body.
+
+        Steps are added to the body as to the workflow. They may use the results of the steps
+        around it, which become dependencies of this step.
+
+        Args:
+            name: The step's name.
+            over: As in `map`.
+            item: As in `map`; the names of nested maps must differ.
+            max_concurrency: As in `map`.
+            collect: As in `map`.
+            reduce: As in `map`.
+            on_failure: As in `map`.
+            max_failures: As in `map`.
+            options: `description`, `after`, `when`, `trigger`, `allow_failure` of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        kind = Map(over=self._list_text(over), item=item, max_concurrency=max_concurrency)
+        collected = _instance_fields(collect, reduce, on_failure, max_failures)
+        return self._body(name, kind, collected, options)
+
+    def batch(
+        self,
+        *,
+        total: str | int,
+        size: int,
+        max_instances: int | None = None,
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        **options: Unpack[StepOptions],
+    ) -> Callable[[Function], Function]:
+        """Make a function a step that runs once for each range of numbers from 0 to `total`.
+
+        Its range is `context.cursor`, or a parameter `cursor: Cursor`.
+
+        Args:
+            total: The number after the last one, or an expression for it.
+            size: How many numbers an instance gets.
+            max_instances: The most instances; with more than that, `size` is raised.
+            collect: As in `map`.
+            reduce: As in `map`.
+            on_failure: As in `map`.
+            max_failures: As in `map`.
+            options: Options of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or an expression is invalid.
+            Misuse: The function has a parameter that no step can fill.
+        """
+        kind = Batch(total=str(total), size=size, max_instances=max_instances)
+        collected = _instance_fields(collect, reduce, on_failure, max_failures)
+        return self._spawning_step(kind, collected, options)
+
+    def batch_body(
+        self,
+        name: str,
+        *,
+        total: str | int,
+        size: int,
+        max_instances: int | None = None,
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> "Body":
+        """Add a step that runs several steps for each range of numbers, and return its body.
+
+        Args:
+            name: The step's name.
+            total: As in `batch`.
+            size: As in `batch`.
+            max_instances: As in `batch`.
+            collect: As in `map`.
+            reduce: As in `map`.
+            on_failure: As in `map`.
+            max_failures: As in `map`.
+            options: As in `map_body`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        kind = Batch(total=str(total), size=size, max_instances=max_instances)
+        collected = _instance_fields(collect, reduce, on_failure, max_failures)
+        return self._body(name, kind, collected, options)
+
+    def repeat(
+        self,
+        *,
+        until: Expression,
+        max: int,  # noqa: A002 - as templates write it
+        every: Duration = 0,
+        **options: Unpack[StepOptions],
+    ) -> Callable[[Function], Function]:
+        """Make a function a step that runs again and again until a condition holds.
+
+        The result of the step is that of its last iteration.
+
+        Args:
+            until: The condition, evaluated after each iteration: `results.NAME`, with the step's
+                name, is the result of the function, and `iteration` counts from 0.
+            max: The most iterations; if the condition does not hold after them, the step fails.
+            every: Time from the end of an iteration to the start of the next.
+            options: Options of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or the condition is invalid.
+            Misuse: The function has a parameter that no step can fill.
+        """
+        return self._spawning_step(_repeat(until, every, max), {}, options)
+
+    def repeat_body(
+        self,
+        name: str,
+        *,
+        until: Expression,
+        max: int,  # noqa: A002 - as templates write it
+        every: Duration = 0,
+        **options: Unpack[CommonOptions],
+    ) -> "Body":
+        """Add a step that repeats several steps until a condition holds, and return its body.
+
+        Args:
+            name: The step's name.
+            until: The condition, evaluated after each iteration over the `results` of the body.
+            max: As in `repeat`.
+            every: As in `repeat`.
+            options: As in `map_body`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        return self._body(name, _repeat(until, every, max), {}, options)
+
+    def _list_text(self, over: str | Callable[..., Any]) -> str:
+        return over if isinstance(over, str) else f"results.{self._step_name(over)}"
+
+    def _spawning_step(
+        self, spawning: Spawning, fields: Mapping[str, Any], options: StepOptions
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that makes a function a step with instances."""
+
+        def decorate(function: Function) -> Function:
+            self.step(**options)(function)
+            name, declared = self._steps.popitem()
+            waits = (
+                *declared.spec.dependencies,
+                *(step for step in _steps_read(spawning) if step != name),
+            )
+            spec = replace(
+                declared.spec, dependencies=self._own_steps(waits), spawning=spawning, **fields
+            )
+            self._add_spec(spec, function)
+            return function
+
+        return decorate
+
+    def _body(
+        self, name: str, spawning: Spawning, fields: Mapping[str, Any], options: CommonOptions
+    ) -> "Body":
+        _check_options(options, CommonOptions.__optional_keys__)
+        reads = _steps_read(spawning)
+        if isinstance(spawning, Repeat):  # of which most are steps of the body
+            reads = filter(self._has_step, reads)
+        common = self._common_fields(options, reads)
+        spec = StepSpec(name=name, spawning=spawning, **common, **fields)
+        body = Body(self, name)
+        self._add_spec(spec, None, body)
+        return body
+
+    def add(
+        self,
+        name: str,
+        *,
+        callable: str | None = None,  # noqa: A002 - as templates write it
+        method: str | None = None,
+        version: str = "",
+        result_schema: JsonObject | None = None,
+        http: HttpCall | None = None,
+        **options: Unpack[HandlerOptions],
+    ) -> None:
+        """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
+
+        Args:
+            name: The step's name.
+            callable: The handler's name; None: the name of the step.
+            method: The method to call if the handler is a class; None: `call`.
+            version: The version or range of versions that its code must have; "": any.
+            result_schema: JSON Schema of the result.
+            http: The request that it sends instead of running a handler.
+            options: Options of `step`.
+
+        Raises:
+            InvalidInput: `version` is neither a version nor a range.
+            InvalidTemplate: A step with that name exists.
+        """
+        _check_options(options, HandlerOptions.__optional_keys__)
+        spec = StepSpec(
+            name=name,
+            callable=callable and callable.removeprefix("::").replace("::", "."),
+            method=method,
+            handler_version=versions.canonical(version) if version else "",
+            result_schema=result_schema,
+            http=http,
+            **self._common_fields(options),
+            **_handler_fields(options),
+        )
+        self._add_spec(spec, None)
+
+    def wait(
+        self,
+        name: str,
+        *,
+        delay: Duration | None = None,
+        until: Expression | None = None,
+        signal: str | None = None,
+        key: Expression | None = None,
+        any_of: Iterable[AwaitedSignal | str] = (),
+        timeout: Duration | None = None,
+        on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
+        **options: Unpack[CommonOptions],
+    ) -> None:
+        """Add a step that waits without occupying a worker, for a time or for signals.
+
+        Args:
+            name: The step's name.
+            delay: The time to wait.
+            until: Expression for the end of the wait, an instant in ISO 8601.
+            signal: The signal to wait for; the result of the step is its payload.
+            key: Expression for the key of a broadcast that ends the wait for `signal` as well.
+            any_of: Several signals; the result of the step says which of them arrived first.
+            timeout: Time limit of a wait for signals; None: no limit.
+            on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
+            options: `description`, `after`, `when`, `trigger`, `allow_failure` of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists, or the wait is invalid.
+        """
+        signals = [AwaitedSignal(each) if isinstance(each, str) else each for each in any_of]
+        if signal is not None:
+            signals.append(AwaitedSignal(signal, expression_text(key, "key")))
+        wait = Wait(
+            delay=_parse_duration(delay, "delay"),
+            until=expression_text(until, "until"),
+            signals=tuple(signals),
+            any_of=bool(any_of),
+            timeout=_parse_duration(timeout, "timeout"),
+            on_timeout=TimeoutAction(on_timeout),
+        )
+        self._add_without_handler(StepSpec(name=name, wait=wait), options)
+
+    def approval(
+        self,
+        name: str,
+        *assignees: str,
+        form: JsonObject | None = None,
+        timeout: Duration | None = None,
+        on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
+        escalate_after: Duration | None = None,
+        escalate_to: Iterable[str] = (),
+        reject_when: str | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> None:
+        """Add a step that waits for the decision of a person.
+
+        Its result has the filled-in `form`, `decided_by` and `decided_at`.
+
+        Args:
+            name: The step's name.
+            assignees: Who may decide: `user:NAME` and `role:NAME`, with placeholders such as
+                `"user:{input.manager}"`; none: everyone who may decide approvals.
+            form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
+            timeout: Maximum wait; None: no limit.
+            on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
+            escalate_after: Time after which `escalate_to` may decide too.
+            escalate_to: Further assignees.
+            reject_when: Condition over `form` under which the step fails; None: `not
+                form.approved` for the default form, else never.
+            options: `description`, `after`, `when`, `trigger`, `allow_failure` of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        approval = ApprovalSpec(
+            form=form,
+            assignees=assignees,
+            timeout=_parse_duration(timeout, "timeout"),
+            on_timeout=TimeoutAction(on_timeout),
+            escalate_after=_parse_duration(escalate_after, "escalate_after"),
+            escalate_to=tuple(escalate_to),
+            reject_when=reject_when,
+        )
+        self._add_without_handler(StepSpec(name=name, approval=approval), options)
+
+    def task(
+        self,
+        name: str,
+        template: str | TypedTemplate[Any, Any],
+        context: JsonObject | None = None,
+        *,
+        detached: bool = False,
+        retry_child: bool = False,
+        retry: Retry | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> None:
+        """Add a step that runs a task, and has its result.
+
+        Args:
+            name: The step's name.
+            template: The template's name, as `"payments.refund@^2"`, or a workflow.
+            context: The task's inputs; texts may have placeholders such as `"{input.order_id}"`.
+            detached: Whether the task continues when the task of the step is cancelled.
+            retry_child: Whether the failed steps of the task are retried, as often as `retry`
+                allows attempts.
+            retry: The retry policy of the step.
+            options: `description`, `after`, `when`, `trigger`, `allow_failure` of `step`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        child = _child_task(template, context, detached=detached, retry_child=retry_child)
+        self._add_without_handler(
+            StepSpec(name=name, retry=_parse_retry(retry), task=child), options
+        )
+
+    def map_task(
+        self,
+        name: str,
+        template: str | TypedTemplate[Any, Any],
+        context: JsonObject | None = None,
+        *,
+        over: str | Callable[..., Any],
+        item: str = "item",
+        collect: Literal["list", "none"] = "list",
+        reduce: str | None = None,
+        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
+        max_failures: int | str | None = None,
+        detached: bool = False,
+        retry_child: bool = False,
+        retry: Retry | None = None,
+        **options: Unpack[CommonOptions],
+    ) -> None:
+        """Add a step that runs a task for each element of a list, and has the tasks' results.
+
+        Args:
+            name: The step's name.
+            template: As in `task`.
+            context: As in `task`; `"{item}"` is the element.
+            over: As in `map`.
+            item: As in `map`.
+            collect: As in `map`.
+            reduce: As in `map`.
+            on_failure: As in `map`.
+            max_failures: As in `map`.
+            detached: As in `task`.
+            retry_child: As in `task`.
+            retry: As in `task`.
+            options: As in `map_body`.
+
+        Raises:
+            InvalidTemplate: A step with that name exists.
+        """
+        spec = StepSpec(
+            name=name,
+            retry=_parse_retry(retry),
+            task=_child_task(template, context, detached=detached, retry_child=retry_child),
+            spawning=Map(over=self._list_text(over), item=item),
+            **_instance_fields(collect, reduce, on_failure, max_failures),
+        )
+        self._add_without_handler(spec, options)
+
+    def _add_without_handler(self, spec: StepSpec, options: CommonOptions) -> None:
+        """Add a step that the engine runs, which depends on the steps whose results it reads."""
+        _check_options(options, CommonOptions.__optional_keys__)
+        waits: list[str] = []
+        with suppress(InvalidExpression):  # reported when the template is checked
+            waits += results_used(spec)
+        if spec.spawning is not None:
+            waits += _steps_read(spec.spawning)
+        self._add_spec(replace(spec, **self._common_fields(options, waits)), None)
+
+    def _common_fields(self, options: CommonOptions, waits: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the fields of a spec that all steps have. Adds to the dependencies `waits`."""
+        condition = expression_text(options.get("when"), "when")
+        after = self._step_names(options.get("after", ()))
+        return {
+            "description": options.get("description", ""),
+            "dependencies": self._own_steps((*waits, *after, *_results_in(condition))),
+            "when": condition,
+            "trigger": _parse_trigger(options.get("trigger", "all_success")),
+            "allow_failure": options.get("allow_failure", False),
+        }
+
+    def _own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names without those of steps around this body, which has to depend on them."""
+        return tuple(dict.fromkeys(names))
+
+    def _has_step(self, name: str) -> bool:
+        """Whether a step, also around this body, has been added."""
+        return name in self._steps or (self._outer is not None and self._outer._has_step(name))
+
+    def _steps_in_parameters(self, function: Callable[..., Any], step: str) -> list[str]:
+        """Return the steps whose results are parameters, except the step itself."""
+        names = []
+        for parameter in read_parameters(function, what=f"step {step!r}"):
+            if isinstance(parameter.source, Result):
+                names.append(parameter.source.step)
+            elif parameter.source is None and not parameter.takes_context:
+                names += [parameter.name] if self._has_step(parameter.name) else []
+        return names
+
+    def _step_names(self, after: After) -> tuple[str, ...]:
+        """Return the names of steps that are given by name or function."""
+        given = [after] if isinstance(after, str) or callable(after) else after
+        return tuple(dict.fromkeys(self._step_name(each) for each in given))
+
+    def _step_name(self, given: str | Callable[..., Any]) -> str:
+        if isinstance(given, str):
+            return given
+        for name, step in self._steps.items():
+            if step.function is given:
+                return name
+        if self._outer is not None:
+            return self._outer._step_name(given)
+        shown = getattr(given, "__name__", given)
+        raise Misuse(f"after={shown}: this function is not a step of {self._head.name!r} yet")
+
+    def _add_spec(
+        self, spec: StepSpec, function: Callable[..., Any] | None, body: "Body | None" = None
+    ) -> None:
+        step = _DeclaredStep(spec, function, body)
+        if spec.name in self._steps:
+            raise InvalidTemplate(
+                step.with_location(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
+            )
+        self._steps[spec.name] = step
+        self._changed()
+
+    def _let_depend(self, name: str, steps: Iterable[str]) -> None:
+        """Make a step depend on further steps."""
+        declared = self._steps[name]
+        waits = self._own_steps((*declared.spec.dependencies, *steps))
+        spec = replace(declared.spec, dependencies=waits)
+        self._steps[name] = replace(declared, spec=spec)
+        self._changed()
+
+    def _specs(self) -> tuple[StepSpec, ...]:
+        """Return the specs of the steps, with their bodies. Raises InvalidTemplate."""
+        return tuple(step.complete_spec() for step in self._steps.values())
+
+    def _functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """Yield the names of handlers and their functions, in bodies too."""
+        for step in self._steps.values():
+            if step.function is not None:
+                yield step.spec.handler, step.function
+            if step.spec.compensate is not None and step.compensation is not None:
+                yield step.spec.compensate.callable, step.compensation
+            if step.body is not None:
+                yield from step.body._functions()
+
+    def _with_location(self, problem: Problem, path: str) -> Problem:
+        """Return a problem with the place of the function that it is about.
+
+        Args:
+            problem: The problem.
+            path: Its path below these steps.
+        """
+        match = _STEP.match(path)
+        if match is None:
+            return replace(problem, file=problem.file or self._head.full_name)
+        step = list(self._steps.values())[int(match[1])]
+        rest = path[match.end() :].removeprefix(".")
+        if step.body is not None and _STEP.match(rest):
+            return step.body._with_location(problem, rest)
+        return step.with_location(problem)
+
+
+class Body(Steps):
+    """The steps that run for each instance of a step: see `Steps.map_body`."""
+
+    def __init__(self, outer: Steps, name: str) -> None:
+        """Create the body of the step `name`; use `map_body`, `batch_body` or `repeat_body`."""
+        super().__init__()
+        self._around = outer
+        self._name = name
+
+    @property
+    def item(self) -> BuiltExpression:
+        """What an instance is given, in a condition: the element of a map, or `cursor`."""
+        spawning = self._around._steps[self._name].spec.spawning
+        return BuiltExpression.path(*item_names(spawning)[:1])
+
+    @property
+    def _head(self) -> Template:
+        return self._around._head
+
+    @property
+    def _outer(self) -> Steps:
+        return self._around
+
+    def _changed(self) -> None:
+        self._around._changed()
+
+    def _own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
+        own: list[str] = []
+        around: list[str] = []
+        for name in dict.fromkeys(names):
+            is_around = name not in self._steps and self._around._has_step(name)
+            (around if is_around else own).append(name)
+        if around:
+            self._around._let_depend(self._name, around)
+        return tuple(own)
+
+
+class Workflow(Steps, TypedTemplate[In, Out]):
     """A template under construction, and the functions of its steps.
 
     A parameter with the name of an existing step, or marked `Result("step")`, makes the new step
@@ -113,6 +889,14 @@ class Workflow(TypedTemplate[In, Out]):
         limits: Iterable[Limit] = (),
         durability: Literal["full", "relaxed"] = "full",
         schedules: Iterable[Schedule] = (),
+        compensation: Compensation | None = None,
+        events: Iterable[TaskEvent | TaskEventName] = (),
+        concurrency: TaskConcurrency | None = None,
+        sensitive: Iterable[str] = (),
+        title: str = "",
+        attributes: Mapping[str, str] | None = None,
+        retention: Duration | None = None,
+        environments: Mapping[str, Mapping[str, StepOverride]] | None = None,
     ) -> None:
         """Create a workflow without steps.
 
@@ -135,13 +919,26 @@ class Workflow(TypedTemplate[In, Out]):
             durability: "relaxed": settlements that end no task are not awaited to be durable
                 on PostgreSQL; see "Durability" in docs/templates.md.
             schedules: When tasks are created, while this is the workflow's latest version.
+            compensation: When the steps that `compensate` was given for are undone; None: if the
+                task fails or is cancelled, at once.
+            events: Events that its tasks publish at their end.
+            concurrency: Bound on its open tasks; None: any number.
+            sensitive: Paths of data that is masked wherever it is shown, such as
+                "input.card.number" or "results.signup.token"; see docs/masking.md.
+            title: Title of its tasks; `{input.order_id}` is replaced by an input of the task.
+            attributes: Searchable attributes of its tasks, as `{"order": "input.order_id"}`.
+            retention: Time for which ended tasks are kept, as seconds, a timedelta or `"30d"`;
+                None: the worker's setting.
+            environments: Overrides of steps by environment and step, as
+                `{"test": {"charge": StepOverride(config={"url": "..."})}}`.
 
         Raises:
             InvalidInput: `serves` is neither a version nor a range.
             Misuse: `input` has no JSON Schema.
         """
+        super().__init__()
         namespace, _, plain = name.rpartition(".")
-        self._head = Template(
+        self._declared = Template(
             namespace=namespace or "default",
             name=plain,
             version=version,
@@ -153,472 +950,27 @@ class Workflow(TypedTemplate[In, Out]):
             limits=tuple(limits),
             durability=Durability(durability),
             schedules=tuple(schedules),
+            compensation=compensation or Compensation(),
+            events=tuple(map(TaskEvent, events)),
+            concurrency=concurrency,
+            sensitive=tuple(sensitive),
+            title=title,
+            attributes=dict(attributes or {}),
+            retention=_parse_duration(retention, "retention"),
+            environments={name: dict(steps) for name, steps in (environments or {}).items()},
             metadata=metadata or {},
         )
         self._input: Any = None if isinstance(input, Mapping) else input
         self._result = result
         self._serves = versions.canonical(serves) if serves else ""
-        self._steps: dict[str, _DeclaredStep] = {}
         self._template: Template | None = None
 
-    @overload
-    def step(self, function: Function, /) -> Function: ...
-
-    @overload
-    def step(
-        self,
-        function: None = None,
-        /,
-        *,
-        name: str | None = None,
-        description: str = "",
-        after: After = (),
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        config: JsonObject | None = None,
-        events: Iterable[EventSpec | str] = (),
-        when: Expression | None = None,
-        trigger: TriggerName = "all_success",
-        allow_failure: bool = False,
-        limits: Iterable[Limit] | None = None,
-    ) -> Callable[[Function], Function]: ...
-
-    def step(
-        self,
-        function: Any = None,
-        /,
-        *,
-        name: str | None = None,
-        description: str = "",
-        after: After = (),
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        config: JsonObject | None = None,
-        events: Iterable[EventSpec | str] = (),
-        when: Expression | None = None,
-        trigger: TriggerName = "all_success",
-        allow_failure: bool = False,
-        limits: Iterable[Limit] | None = None,
-    ) -> Any:  # see the overloads for types
-        """Make a function a step, bare or with options; the function is returned unchanged.
-
-        Only a worker whose code has the workflow's version, or is declared to serve it, runs the
-        step.
-
-        Args:
-            function: The function, sync or async.
-            name: The step's name; None: the function's.
-            description: For people.
-            after: Dependencies besides those named by parameters, each by its
-                name or function.
-            retry: Retry policy; None: the defaults.
-            timeout: Time limit of one attempt, as seconds, a timedelta or `"5m"`; None: the
-                worker's `attempt_timeout`.
-            config: Values of parameters marked `Config("key")`.
-            events: Domain events that it publishes; a name alone is published on success, with
-                the result.
-            when: Condition as text, or built from the workflow's `input` and `results`; if it is
-                false, the step is skipped. None: it always runs.
-            trigger: When it runs by the outcomes of its dependencies; see docs/branches.md.
-            allow_failure: Whether the steps that depend on it run, and the task continues, if it
-                fails for good.
-            limits: Limits that it is under, two at most; None: those of the workflow.
-
-        Raises:
-            InvalidInput: `when` or `trigger` is invalid.
-            InvalidTemplate: A step with that name exists.
-            Misuse: The function has a parameter that no step can fill.
-        """
-
-        condition = expression_text(when, "when")
-
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            step = name or str(getattr(function, "__name__", ""))
-            waits = dict.fromkeys(
-                (
-                    *self._steps_in_parameters(function, step),
-                    *self._step_names(after),
-                    *_results_in(condition),
-                )
-            )
-            spec = StepSpec(
-                name=step,
-                description=description,
-                callable=f"{self._head.namespace}.{self._head.name}.{step}",
-                handler_version=self._head.version,
-                config=config or {},
-                dependencies=tuple(waits),
-                retry=_parse_retry(retry, function),
-                timeout=_parse_duration(timeout, "timeout", function),
-                result_schema=_result_schema(return_annotation(function)),
-                events=_event_specs(events),
-                when=condition,
-                trigger=_parse_trigger(trigger),
-                allow_failure=allow_failure,
-                limits=None if limits is None else tuple(limits),
-            )
-            self._add_spec(spec, function)
-            return function
-
-        return decorate if function is None else decorate(function)
-
-    @overload
-    def decision(self, function: Function, /) -> Function: ...
-
-    @overload
-    def decision(
-        self, function: None = None, /, **step: Unpack[StepOptions]
-    ) -> Callable[[Function], Function]: ...
-
-    def decision(self, function: Any = None, /, **step: Unpack[StepOptions]) -> Any:
-        """Make a function a step that chooses which of the steps that depend on it run.
-
-        The function returns `Decision.choose("step", ...)` or `Decision.none(reason)`. Steps that
-        it does not choose are skipped.
-
-        Args:
-            function: The function, sync or async.
-            step: Options of `step`.
-
-        Raises:
-            InvalidInput: `when` or `trigger` is invalid.
-            InvalidTemplate: A step with that name exists.
-            Misuse: The function has a parameter that no step can fill.
-        """
-
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.step(**step)(function)
-            _, declared = self._steps.popitem()
-            self._add_spec(replace(declared.spec, type=StepType.DECISION), function)
-            return function
-
-        return decorate if function is None else decorate(function)
-
     @property
-    def input(self) -> BuiltExpression:
-        """The task's context in a condition: `flow.input.amount > 500`."""
-        return BuiltExpression.path("input")
+    def _head(self) -> Template:
+        return self._declared
 
-    @property
-    def results(self) -> BuiltExpression:
-        """The results of steps in a condition: `flow.results.quote.cents > 500`."""
-        return BuiltExpression.path("results")
-
-    def map(
-        self,
-        *,
-        over: str | Callable[..., Any],
-        collect: Literal["list", "none"] = "list",
-        reduce: str | None = None,
-        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
-        max_failures: int | str | None = None,
-        max_concurrency: int | None = None,
-        **step: Unpack[StepOptions],
-    ) -> Callable[[Function], Function]:
-        """Make a function a step that runs once for each element of a list.
-
-        A parameter marked `Item[T]` gets the element. A later step gets the list of the results, or
-        reads them one by one as `Instances[T]`.
-
-        Args:
-            over: An expression for the list, such as `results.list_files.files`, or the function
-                of the step that returns it.
-            collect: "list": the result is the list of the results, up to 1,000 or 1 MiB, and
-                otherwise their counts; "none": the counts.
-            reduce: Name of the handler that makes the result of the results.
-            on_failure: "fail": the other instances run, then the task fails; "continue": the step
-                succeeds; "fail_fast": instances that have not started are cancelled.
-            max_failures: With "continue", the number of failures, or a share such as "5%", up to
-                which the step succeeds; None: any.
-            max_concurrency: The most instances in progress at once; None: no limit.
-            step: Options of `step`.
-
-        Raises:
-            InvalidTemplate: A step with that name exists, or an expression is invalid.
-            Misuse: The function has a parameter that no step can fill.
-        """
-        text = over if isinstance(over, str) else f"results.{self._step_name(over)}"
-        options = _instance_options(collect, reduce, on_failure, max_failures)
-        return self._spawning_step(Map(over=text, max_concurrency=max_concurrency), options, step)
-
-    def batch(
-        self,
-        *,
-        total: str | int,
-        size: int,
-        max_instances: int | None = None,
-        collect: Literal["list", "none"] = "list",
-        reduce: str | None = None,
-        on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
-        max_failures: int | str | None = None,
-        **step: Unpack[StepOptions],
-    ) -> Callable[[Function], Function]:
-        """Make a function a step that runs once for each range of numbers from 0 to `total`.
-
-        Its range is `context.cursor`, or a parameter `cursor: Cursor`.
-
-        Args:
-            total: The number after the last one, or an expression for it.
-            size: How many numbers an instance gets.
-            max_instances: The most instances; with more than that, `size` is raised.
-            collect: As in `map`.
-            reduce: As in `map`.
-            on_failure: As in `map`.
-            max_failures: As in `map`.
-            step: Options of `step`.
-
-        Raises:
-            InvalidTemplate: A step with that name exists, or an expression is invalid.
-            Misuse: The function has a parameter that no step can fill.
-        """
-        options = _instance_options(collect, reduce, on_failure, max_failures)
-        kind = Batch(total=str(total), size=size, max_instances=max_instances)
-        return self._spawning_step(kind, options, step)
-
-    def repeat(
-        self,
-        *,
-        until: str,
-        max: int,  # noqa: A002 - as templates write it
-        every: Duration = 0,
-        **step: Unpack[StepOptions],
-    ) -> Callable[[Function], Function]:
-        """Make a function a step that runs again and again until a condition holds.
-
-        The result of the step is that of its last iteration.
-
-        Args:
-            until: The condition, evaluated after each iteration: `results.NAME`, with the step's
-                name, is the result of the function, and `iteration` counts from 0.
-            max: The most iterations; if the condition does not hold after them, the step fails.
-            every: Time from the end of an iteration to the start of the next.
-            step: Options of `step`.
-
-        Raises:
-            InvalidTemplate: A step with that name exists, or the condition is invalid.
-            Misuse: The function has a parameter that no step can fill.
-        """
-        pause = _parse_duration(every, "every") or timedelta(0)
-        return self._spawning_step(Repeat(until=until, every=pause, max=max), {}, step)
-
-    def _spawning_step(
-        self, spawning: Spawning, options: Mapping[str, Any], step: StepOptions
-    ) -> Callable[[Function], Function]:
-        """Return a decorator that makes a function a step with instances."""
-
-        def decorate(function: Function) -> Function:
-            self.step(**step)(function)
-            name, declared = self._steps.popitem()
-            waits = (*declared.spec.dependencies, *_steps_read(spawning, name))
-            spec = replace(
-                declared.spec,
-                dependencies=tuple(dict.fromkeys(waits)),
-                spawning=spawning,
-                **options,
-            )
-            self._add_spec(spec, function)
-            return function
-
-        return decorate
-
-    def add(
-        self,
-        name: str,
-        *,
-        callable: str | None = None,  # noqa: A002 - as templates write it
-        method: str | None = None,
-        version: str = "",
-        description: str = "",
-        after: After = (),
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        config: JsonObject | None = None,
-        result_schema: JsonObject | None = None,
-        http: HttpCall | None = None,
-        events: Iterable[EventSpec | str] = (),
-        when: Expression | None = None,
-        trigger: TriggerName = "all_success",
-        allow_failure: bool = False,
-        limits: Iterable[Limit] | None = None,
-    ) -> None:
-        """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
-
-        Args:
-            name: The step's name.
-            callable: The handler's name; None: the name of the step.
-            method: The method to call if the handler is a class; None: `call`.
-            version: The version or range of versions that its code must have; "": any.
-            result_schema: JSON Schema of the result.
-            http: The request that it sends instead of running a handler.
-
-        The other arguments are those of `step`.
-
-        Raises:
-            InvalidInput: `version` is neither a version nor a range.
-            InvalidTemplate: A step with that name exists.
-        """
-        self._add_spec(
-            StepSpec(
-                name=name,
-                description=description,
-                callable=callable and callable.removeprefix("::").replace("::", "."),
-                method=method,
-                handler_version=versions.canonical(version) if version else "",
-                config=config or {},
-                dependencies=self._step_names(after),
-                retry=_parse_retry(retry),
-                timeout=_parse_duration(timeout, "timeout"),
-                result_schema=result_schema,
-                http=http,
-                events=_event_specs(events),
-                when=expression_text(when, "when"),
-                trigger=_parse_trigger(trigger),
-                allow_failure=allow_failure,
-                limits=None if limits is None else tuple(limits),
-            ),
-            None,
-        )
-
-    def wait(
-        self,
-        name: str,
-        *,
-        delay: Duration | None = None,
-        until: str | None = None,
-        signal: str | None = None,
-        key: str | None = None,
-        any_of: Iterable[AwaitedSignal | str] = (),
-        timeout: Duration | None = None,
-        on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
-        description: str = "",
-        after: After = (),
-    ) -> None:
-        """Add a step that waits without a worker, for a time or for signals.
-
-        Args:
-            name: The step's name.
-            delay: The time to wait.
-            until: Expression for the end of the wait, an instant in ISO 8601.
-            signal: The signal to wait for; the result of the step is its payload.
-            key: Expression for the key of a broadcast that ends the wait for `signal` as well.
-            any_of: Several signals; the result of the step says which of them arrived first.
-            timeout: Time limit of a wait for signals; None: no limit.
-            on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
-            description: A description for people.
-            after: The steps that it depends on.
-
-        Raises:
-            InvalidTemplate: A step with that name exists, or the wait is invalid.
-        """
-        signals = [AwaitedSignal(each) if isinstance(each, str) else each for each in any_of]
-        if signal is not None:
-            signals.append(AwaitedSignal(signal, key))
-        wait = Wait(
-            delay=_parse_duration(delay, "delay"),
-            until=until,
-            signals=tuple(signals),
-            any_of=bool(any_of),
-            timeout=_parse_duration(timeout, "timeout"),
-            on_timeout=TimeoutAction(on_timeout),
-        )
-        dependencies = self._step_names(after)
-        self._add_spec(
-            StepSpec(name=name, description=description, dependencies=dependencies, wait=wait), None
-        )
-
-    def approval(
-        self,
-        name: str,
-        *assignees: str,
-        form: JsonObject | None = None,
-        timeout: Duration | None = None,
-        on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
-        escalate_after: Duration | None = None,
-        escalate_to: Iterable[str] = (),
-        reject_when: str | None = None,
-        description: str = "",
-        after: After = (),
-    ) -> None:
-        """Add a step that waits for the decision of a person.
-
-        Its result has the filled-in `form`, `decided_by` and `decided_at`.
-
-        Args:
-            name: The step's name.
-            assignees: Who may decide: `user:NAME` and `role:NAME`, with placeholders such as
-                `"user:{input.manager}"`; none: everybody who may decide approvals.
-            form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
-            timeout: Maximum wait; None: no limit.
-            on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
-            escalate_after: Time after which `escalate_to` may decide too.
-            escalate_to: Further assignees.
-            reject_when: Condition over `form` under which the step fails; None: `not
-                form.approved` for the default form, else never.
-            description: A description for people.
-            after: The steps that it depends on.
-
-        Raises:
-            InvalidTemplate: A step with that name exists.
-        """
-        approval = ApprovalSpec(
-            form=form,
-            assignees=assignees,
-            timeout=_parse_duration(timeout, "timeout"),
-            on_timeout=TimeoutAction(on_timeout),
-            escalate_after=_parse_duration(escalate_after, "escalate_after"),
-            escalate_to=tuple(escalate_to),
-            reject_when=reject_when,
-        )
-        dependencies = self._step_names(after)
-        self._add_spec(
-            StepSpec(
-                name=name, description=description, dependencies=dependencies, approval=approval
-            ),
-            None,
-        )
-
-    def task(
-        self,
-        name: str,
-        template: str | TypedTemplate[Any, Any],
-        context: JsonObject | None = None,
-        *,
-        detached: bool = False,
-        retry_child: bool = False,
-        retry: Retry | None = None,
-        description: str = "",
-        after: After = (),
-    ) -> None:
-        """Add a step that runs a task, and has its result.
-
-        Args:
-            name: The step's name.
-            template: The template's name, as `"payments.refund@^2"`, or a workflow.
-            context: The task's inputs; texts may have placeholders such as `"{input.order_id}"`.
-            detached: Whether the task goes on when the task of the step is cancelled.
-            retry_child: Whether the failed steps of the task are retried, as often as `retry`
-                allows attempts.
-            retry: The retry policy of the step.
-            description: A description for people.
-            after: The steps that it depends on.
-
-        Raises:
-            InvalidTemplate: A step with that name exists.
-        """
-        full_name = template if isinstance(template, str) else template.template.full_name
-        child = ChildTask(
-            template=full_name, context=context or {}, detached=detached, retry_child=retry_child
-        )
-        self._add_spec(
-            StepSpec(
-                name=name,
-                description=description,
-                dependencies=self._step_names(after),
-                retry=_parse_retry(retry),
-                task=child,
-            ),
-            None,
-        )
+    def _changed(self) -> None:
+        self._template = None
 
     @property
     def template(self) -> Template:
@@ -628,11 +980,13 @@ class Workflow(TypedTemplate[In, Out]):
             InvalidTemplate: Has all problems, with the functions concerned.
         """
         if self._template is None:
-            made = replace(self._head, steps=tuple(step.spec for step in self._steps.values()))
+            made = replace(self._head, steps=self._specs())
             try:
                 template = check_template(made)
             except InvalidTemplate as error:
-                raise InvalidTemplate(*map(self._with_location, error.problems)) from None
+                raise InvalidTemplate(
+                    *(self._with_location(problem, problem.path) for problem in error.problems)
+                ) from None
             self._check_result(template)
             self._template = template
         return self._template
@@ -704,53 +1058,7 @@ class Workflow(TypedTemplate[In, Out]):
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
         """Handler name -> function; `Handlers.of(workflow)` takes them from here."""
-        return MappingProxyType(
-            {
-                step.spec.handler: step.function
-                for step in self._steps.values()
-                if step.function is not None
-            }
-        )
-
-    def _steps_in_parameters(self, function: Callable[..., Any], step: str) -> list[str]:
-        """Return the steps whose results are parameters, except the step itself."""
-        names = []
-        for parameter in read_parameters(function, what=f"step {step!r}"):
-            if isinstance(parameter.source, Result):
-                names.append(parameter.source.step)
-            elif parameter.source is None and not parameter.takes_context:
-                names += [parameter.name] if parameter.name in self._steps else []
-        return names
-
-    def _step_names(self, after: After) -> tuple[str, ...]:
-        """Return the names of steps that are given by name or function."""
-        given = [after] if isinstance(after, str) or callable(after) else after
-        return tuple(dict.fromkeys(self._step_name(each) for each in given))
-
-    def _step_name(self, given: str | Callable[..., Any]) -> str:
-        if isinstance(given, str):
-            return given
-        for name, step in self._steps.items():
-            if step.function is given:
-                return name
-        shown = getattr(given, "__name__", given)
-        raise Misuse(f"after={shown}: this function is not a step of {self._head.name!r} yet")
-
-    def _add_spec(self, spec: StepSpec, function: Callable[..., Any] | None) -> None:
-        step = _DeclaredStep(spec, function)
-        if spec.name in self._steps:
-            raise InvalidTemplate(
-                step.with_location(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
-            )
-        self._steps[spec.name] = step
-        self._template = None
-
-    def _with_location(self, problem: Problem) -> Problem:
-        """Return a problem with the place of the function that it is about."""
-        match = _STEP.match(problem.path)
-        if match is None:
-            return replace(problem, file=problem.file or self._head.full_name)
-        return list(self._steps.values())[int(match[1])].with_location(problem)
+        return MappingProxyType(dict(self._functions()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -759,12 +1067,68 @@ class _DeclaredStep:
 
     spec: StepSpec
     function: Callable[..., Any] | None
+    body: Body | None = None
+    compensation: Callable[..., Any] | None = None
+
+    def complete_spec(self) -> StepSpec:
+        """Return the spec with its body. Raises InvalidTemplate."""
+        if self.body is None:
+            return self.spec
+        steps = self.body._specs()
+        if not steps:
+            raise InvalidTemplate(
+                Problem(f"the body of {self.spec.name!r} has no steps", path=self.spec.name)
+            )
+        return replace(self.spec, steps=steps)
 
     def with_location(self, problem: Problem) -> Problem:
         code = getattr(self.function, "__code__", None)
         if code is None:
             return problem
         return replace(problem, file=code.co_filename, line=code.co_firstlineno)
+
+
+def _check_options(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    """Raise TypeError if an option is unknown."""
+    for name in given.keys() - allowed:
+        hint = suggest_allowed(name, sorted(allowed))
+        raise TypeError(f"unknown option {name!r} of a step{hint}")
+
+
+def _handler_fields(
+    options: HandlerOptions, function: Callable[..., Any] | None = None
+) -> dict[str, Any]:
+    """Return the fields of a spec that only steps with a handler have. Raises InvalidTemplate."""
+    events, limits = options.get("events", ()), options.get("limits")
+    return {
+        "retry": _parse_retry(options.get("retry"), function),
+        "config": options.get("config") or {},
+        "events": tuple(EventSpec(each) if isinstance(each, str) else each for each in events),
+        "limits": None if limits is None else tuple(limits),
+        "requires": options.get("requires", {}),
+        "external": options.get("external"),
+        **{
+            name: _parse_duration(value, name, function)
+            for name, value in (
+                ("timeout", options.get("timeout")),
+                ("queue_timeout", options.get("queue_timeout")),
+                ("heartbeat_timeout", options.get("heartbeat_timeout")),
+            )
+        },
+    }
+
+
+def _child_task(
+    template: str | TypedTemplate[Any, Any],
+    context: JsonObject | None,
+    *,
+    detached: bool,
+    retry_child: bool,
+) -> ChildTask:
+    name = template if isinstance(template, str) else template.template.full_name
+    return ChildTask(
+        template=name, context=context or {}, detached=detached, retry_child=retry_child
+    )
 
 
 def _results_in(condition: str | None) -> list[str]:
@@ -797,10 +1161,6 @@ def _parse_duration(
         raise _invalid_template(f"{name} {error}", name, function) from None
 
 
-def _event_specs(events: Iterable[EventSpec | str]) -> tuple[EventSpec, ...]:
-    return tuple(EventSpec(event) if isinstance(event, str) else event for event in events)
-
-
 def _parse_retry(retry: object, function: Callable[..., Any] | None = None) -> Retry:
     """Return a retry policy. Raises InvalidTemplate, with the place of the function."""
     if retry is None:
@@ -820,7 +1180,7 @@ def _invalid_template(
     return InvalidTemplate(_DeclaredStep(StepSpec(name=step), function).with_location(problem))
 
 
-def _instance_options(
+def _instance_fields(
     collect: str, reduce: str | None, policy: str, most: int | str | None
 ) -> dict[str, Any]:
     """Return the fields of a step spec that concern its instances. Raises InvalidTemplate."""
@@ -835,14 +1195,17 @@ def _instance_options(
     return {"collect": Collect(collect), "reduce": reduce, "on_failure": failure}
 
 
-def _steps_read(spawning: Spawning, name: str) -> Iterator[str]:
+def _repeat(until: Expression, every: Duration, most: int) -> Repeat:
+    """Return a loop. Raises InvalidTemplate."""
+    pause = _parse_duration(every, "every") or timedelta(0)
+    return Repeat(until=expression_text(until, "until") or "", every=pause, max=most)
+
+
+def _steps_read(spawning: Spawning) -> Iterator[str]:
     """Yield the steps whose results the expression of a step with instances reads."""
     match spawning:
         case Map(over=text) | Batch(total=text) | Repeat(until=text):
-            with suppress(InvalidExpression):  # reported when the template is checked
-                for path in compile_expression(text).paths:
-                    if path.keys[0] == "results" and len(path.keys) > 1 and path.keys[1] != name:
-                        yield str(path.keys[1])
+            yield from _results_in(text)
 
 
 def _input_schema(given: Any, name: str) -> JsonObject:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.api.api_client import ApiClient, templates
-from tests.conftest import API_STORES
+from tests.process_state import unchanged_by_module, unchanged_by_test  # noqa: F401
 
 from tasker import open_store
 from tasker.api import create_app
@@ -13,7 +13,7 @@ from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
 
-@pytest.fixture(params=API_STORES)
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty store, of each kind in turn."""
     if request.param == "sqlite":

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from tests.api.api_client import NOBODY, ApiClient, templates
+from tests.waiting import eventually
 
+from tasker.client import LocalClient
 from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
@@ -24,21 +26,28 @@ async def statuses(api: ApiClient, ids: list[str]) -> list[str]:
     return [(await api.read(f"/v1/tasks/{task_id}"))["status"] for task_id in ids]
 
 
-async def test_open_tasks_of_a_filter_are_cancelled(api: ApiClient) -> None:
-    """Only matching tasks; the audit has the reason for each."""
+async def act(api: ApiClient, body: Any) -> Any:
+    """Start an operation, carry it on to its end, and return it."""
+    started = await api.call("/v1/bulk", {"per_second": 1_000, **body}, 202)
+    while await LocalClient(api.store).bulk.carry_on() is not None:
+        pass
+    return await api.read(f"/v1/bulk/{started['id']}")
+
+
+async def test_open_tasks_that_match_a_filter_are_cancelled(api: ApiClient) -> None:
+    """Only matching tasks; the audit has the reason and the operation for each."""
     ids = [(await api.create(tags=["red"]))["id"] for _ in range(3)]
     other = (await api.create())["id"]
 
-    outcome = await api.call(
-        "/v1/bulk", {"action": "cancel", "filter": {"tag": "red"}, "reason": "wrong"}
-    )
+    done = await act(api, {"action": "cancel", "filter": {"tag": "red"}, "reason": "wrong"})
 
-    assert {"matches": 3, "by_status": {"pending": 3}, "dry_run": False, "refused": []} == {
-        key: outcome[key] for key in ("matches", "by_status", "dry_run", "refused")
+    assert {"status": "complete", "matches": 3, "changed": 3, "refused": {}} == {
+        key: done[key] for key in ("status", "matches", "changed", "refused")
     }
-    assert sorted(ids) == sorted(outcome["changed"])
     assert ["cancelled"] * 3 + ["pending"] == await statuses(api, [*ids, other])
-    assert ["wrong"] == [one["reason"] for one in await api.read(f"/v1/tasks/{ids[0]}/audit")]
+    assert [("wrong", done["id"])] == [
+        (one["reason"], one["bulk_id"]) for one in await api.read(f"/v1/tasks/{ids[0]}/audit")
+    ]
 
 
 async def test_tasks_in_progress_are_cancelled_too(api: ApiClient) -> None:
@@ -50,29 +59,55 @@ async def test_tasks_in_progress_are_cancelled_too(api: ApiClient) -> None:
     waiting = (await api.create())["id"]
     pending = {"action": "cancel", "filter": {"namespace": "shop", "status": "pending"}}
 
-    first = await api.call("/v1/bulk", pending)
-    rest = await api.call("/v1/bulk", {"action": "cancel", "filter": {"namespace": "shop"}})
+    await act(api, pending)
+    first = await statuses(api, [running, waiting])
+    await act(api, {"action": "cancel", "filter": {"namespace": "shop"}})
 
-    assert [[waiting], [running]] == [first["changed"], rest["changed"]]
-    assert {"in_progress": 1} == rest["by_status"]
+    assert ["in_progress", "cancelled"] == first
+    assert ["cancelled", "cancelled"] == await statuses(api, [running, waiting])
+
+
+async def test_more_tasks_than_one_batch_are_handled_newest_first(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks created after the dry run are left alone."""
+    monkeypatch.setattr("tasker.bulk.LARGEST_BATCH", 2)
+    ids = [(await api.create())["id"] for _ in range(5)]
+    body = {"action": "cancel", "filter": {"namespace": "shop"}, "per_second": 1_000}
+    counted = await api.call("/v1/bulk", {**body, "dry_run": True})
+    later = (await api.create())["id"]
+
+    started = await api.call("/v1/bulk", {**body, "token": counted["token"]}, 202)
+    bulk = LocalClient(api.store).bulk
+    await bulk.carry_on()
+    first = await statuses(api, ids)
+    while await bulk.carry_on() is not None:
+        pass
+
+    assert ["pending"] * 3 + ["cancelled"] * 2 == first
+    assert ["cancelled"] * 5 + ["pending"] == await statuses(api, [*ids, later])
+    assert 5 == (await api.read(f"/v1/bulk/{started['id']}"))["changed"]
 
 
 async def test_an_id_that_is_given_twice_counts_once(api: ApiClient) -> None:
     task = await api.create()
 
-    outcome = await api.call("/v1/bulk", {"action": "cancel", "ids": [task["id"]] * 2})
+    done = await act(api, {"action": "cancel", "ids": [task["id"]] * 2})
 
-    assert (1, [task["id"]], []) == tuple(outcome[key] for key in ("matches", "changed", "refused"))
+    assert (1, 1, {}) == (done["matches"], done["changed"], done["refused"])
 
 
 async def test_a_dry_run_changes_nothing(api: ApiClient) -> None:
     ids = [(await api.create())["id"] for _ in range(2)]
 
-    outcome = await api.call(
+    counted = await api.call(
         "/v1/bulk", {"action": "cancel", "filter": {"namespace": "shop"}, "dry_run": True}
     )
 
-    assert (2, True, []) == (outcome["matches"], outcome["dry_run"], outcome["changed"])
+    assert (2, True, {"shop.refund": 2}, ids[::-1]) == tuple(
+        counted[key] for key in ("matches", "exact", "by_template", "sample")
+    )
+    assert {"operations": [], "next_cursor": None} == await api.read("/v1/bulk")
     assert ["pending"] * 2 == await statuses(api, ids)
 
 
@@ -85,9 +120,9 @@ async def test_failed_tasks_are_retried_and_resolved(
     ids = await fail(api, 2)
     other = (await api.create())["id"]
 
-    outcome = await api.call("/v1/bulk", {"action": action, "filter": {"error_code": "LOCKED"}})
+    done = await act(api, {"action": action, "filter": {"error_code": "LOCKED"}})
 
-    assert ({"error": 2}, sorted(ids)) == (outcome["by_status"], sorted(outcome["changed"]))
+    assert (2, 2) == (done["matches"], done["changed"])
     assert [status, status, "pending"] == await statuses(api, [*ids, other])
 
 
@@ -96,24 +131,25 @@ async def test_tasks_with_an_attribute_are_cancelled(api: ApiClient) -> None:
     await api.store.register_template(template, registered_by="tests")
     ids = [(await api.create(context={"order": order}))["id"] for order in ("a", "b")]
 
-    outcome = await api.call(
-        "/v1/bulk", {"action": "cancel", "filter": {"attributes": {"order": "b"}}}
-    )
+    await act(api, {"action": "cancel", "filter": {"attributes": {"order": "b"}}})
 
-    assert ids[1:] == outcome["changed"]
+    assert ["pending", "cancelled"] == await statuses(api, ids)
 
 
-async def test_tasks_of_a_list_that_cannot_change_are_named(api: ApiClient) -> None:
+async def test_listed_tasks_that_cannot_change_are_reported(api: ApiClient) -> None:
+    """Beforehand in the dry run, and afterwards with their reasons."""
     ids = [(await api.create())["id"] for _ in range(2)]
     await api.call(f"/v1/tasks/{ids[1]}/cancel")
 
-    outcome = await api.call("/v1/bulk", {"action": "cancel", "ids": ids})
+    counted = await api.call("/v1/bulk", {"action": "cancel", "ids": ids, "dry_run": True})
+    done = await act(api, {"action": "cancel", "ids": ids})
 
-    assert [ids[0]] == outcome["changed"]
-    assert [(ids[1], "wrong_status")] == [(one["id"], one["code"]) for one in outcome["refused"]]
+    assert (2, {"wrong_status": 1}) == (counted["matches"], counted["refused"])
+    assert (1, {"wrong_status": 1}) == (done["changed"], done["refused"])
+    assert [(ids[1], "wrong_status")] == [(one["id"], one["code"]) for one in done["refusals"]]
 
 
-async def test_a_missing_task_of_a_list_prevents_all(api: ApiClient) -> None:
+async def test_a_missing_task_in_a_list_prevents_the_whole_operation(api: ApiClient) -> None:
     task = await api.create()
 
     refused = await api.call("/v1/bulk", {"action": "cancel", "ids": [task["id"], NOBODY]}, 404)
@@ -122,19 +158,29 @@ async def test_a_missing_task_of_a_list_prevents_all(api: ApiClient) -> None:
     assert ["pending"] == await statuses(api, [task["id"]])
 
 
-async def test_more_matches_than_the_limit_are_refused(
-    one: ApiClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    Before any task changes.
-    """
-    monkeypatch.setattr("tasker.client.local.MAX_BULK", 2)
-    ids = [(await one.create())["id"] for _ in range(3)]
+async def test_a_worker_carries_an_operation_on_until_it_is_stopped(api: ApiClient) -> None:
+    """One task at a time, where the pace is slow."""
+    for _ in range(3):
+        await api.create(delay_seconds=3_600)
+    body = {"action": "cancel", "filter": {"namespace": "shop"}, "per_second": 0.01}
+    path = f"/v1/bulk/{(await api.call('/v1/bulk', body, 202))['id']}"
 
-    refused = await one.call("/v1/bulk", {"action": "cancel", "filter": {"namespace": "shop"}}, 400)
+    async with api.worker():
+        await eventually(lambda: _has_changed(api, path, 1))
+        stopped = await api.call(path, method="DELETE")
 
-    assert "$.filter" == refused["errors"][0]["path"]
-    assert ["pending"] * 3 == await statuses(one, ids)
+    assert ("stopped", 1, 3) == (stopped["status"], stopped["changed"], stopped["matches"])
+    refused = await api.call(path, None, 409, method="DELETE")
+    assert "wrong_status" == refused["code"]
+
+
+async def _has_changed(api: ApiClient, path: str, count: int) -> bool:
+    return bool((await api.read(path))["changed"] == count)
+
+
+async def test_a_missing_operation_is_not_found(one: ApiClient) -> None:
+    await one.read(f"/v1/bulk/{NOBODY}", 404)
+    await one.call(f"/v1/bulk/{NOBODY}", None, 404, method="DELETE")
 
 
 @pytest.mark.parametrize(
@@ -148,9 +194,13 @@ async def test_more_matches_than_the_limit_are_refused(
         {"filter": {"limit": 5}},
         {"filter": {"attributes": {}}},
         {"filter": {"attributes": {"order": 7}}},
+        {"filter": {"namespace": "shop"}, "per_second": 0},
+        {"filter": {"namespace": "shop"}, "per_second": 1_001},
     ],
 )
-async def test_a_request_names_its_tasks_in_one_way(one: ApiClient, fields: dict[str, Any]) -> None:
+async def test_a_request_selects_tasks_either_by_ids_or_by_filter(
+    one: ApiClient, fields: dict[str, Any]
+) -> None:
     refused = await one.call("/v1/bulk", {"action": "cancel", **fields}, 400)
 
     assert "invalid_request" == refused["code"]

@@ -95,10 +95,10 @@ async def callers_of(
             callers.close()
 
 
-async def test_a_head_that_does_not_end_is_cut(
+async def test_a_request_head_that_does_not_end_is_disconnected(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With no bytes, a part of it, or single bytes; the log has one record for many."""
+    """The client may send nothing, a part, or single bytes; many cases share one log record."""
     async with callers_of(memory, header_timeout=SOON) as callers:
         silent, half = await callers.call(), await callers.call(HALF_A_HEAD)
         trickling = await callers.call(HALF_A_HEAD)
@@ -115,7 +115,7 @@ async def test_a_head_that_does_not_end_is_cut(
         assert 1 <= records[0].__dict__["slow_head"] <= 3
 
 
-async def test_a_connection_that_was_answered_must_send_its_next_head_in_time(
+async def test_an_idle_connection_has_a_time_limit_for_its_next_head(
     memory: Store,
 ) -> None:
     """Empty lines and the rest of an answered request's body do not keep it open."""
@@ -131,7 +131,7 @@ async def test_a_connection_that_was_answered_must_send_its_next_head_in_time(
                 await asyncio.sleep(0.01)
 
 
-async def test_a_body_that_does_not_end_is_cut(memory: Store) -> None:
+async def test_a_body_that_does_not_end_is_disconnected(memory: Store) -> None:
     body = b"POST /v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     async with callers_of(memory, timeout=SOON, header_timeout=SOON) as callers:
         caller = await callers.call(body + b"Content-Length: 1000\r\n\r\n{")
@@ -142,7 +142,7 @@ async def test_a_body_that_does_not_end_is_cut(memory: Store) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_half_sent_heads_keep_nobody_out(
+async def test_incomplete_heads_do_not_block_other_clients(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """New connections displace them, and idle ones."""
@@ -159,7 +159,7 @@ async def test_half_sent_heads_keep_nobody_out(
         assert "connections_cut" in [record.getMessage() for record in caplog.records]
 
 
-async def test_connections_with_a_request_do_not_give_way(
+async def test_connections_with_a_running_request_are_not_closed_for_others(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -188,7 +188,7 @@ async def test_connections_with_a_request_do_not_give_way(
 
 
 @pytest.mark.parametrize("proxies", [(), ("127.0.0.0/8",), ("*",)])
-async def test_an_address_has_a_bound_of_its_own(memory: Store, proxies: tuple[str, ...]) -> None:
+async def test_connections_are_limited_per_address(memory: Store, proxies: tuple[str, ...]) -> None:
     """Proxies have none, since they relay many clients."""
     async with callers_of(memory, connections_per_address=2, proxies=proxies) as callers:
         first = await callers.call(HALF_A_HEAD)
@@ -205,10 +205,8 @@ async def test_an_address_has_a_bound_of_its_own(memory: Store, proxies: tuple[s
         assert 200 == await second.status()
 
 
-async def test_a_head_has_a_size(memory: Store) -> None:
-    """
-    In lines and in bytes, and so have the lines after a body in chunks.
-    """
+async def test_the_size_of_a_request_head_is_limited(memory: Store) -> None:
+    """Lines and bytes are limited, also those after a chunked body."""
     begin = b"POST /live HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     lines = b"X-A: 1\r\n" * (MAX_HEADERS - 1)
     chunked = begin + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\nX-A: "
@@ -243,10 +241,8 @@ async def test_invalid_requests_do_not_fill_the_log(
         assert "127.0.0.1" == records[0].__dict__["last_client"]
 
 
-async def test_a_client_that_does_not_read_is_cut(memory: Store) -> None:
-    """
-    Its connection does not wait for ever to be closed.
-    """
+async def test_a_client_that_does_not_read_is_disconnected(memory: Store) -> None:
+    """Closing its connection does not hang."""
     request = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     async with callers_of(memory, timeout=SOON, header_timeout=SOON) as callers:
         caller = await callers.call(request * 200, limit=1)

@@ -19,7 +19,7 @@ async def fail(api: ApiClient) -> str:
     return str(task["id"])
 
 
-async def test_a_created_task_has_the_cores_fields(api: ApiClient) -> None:
+async def test_a_created_task_has_the_fields_of_tasker_core(api: ApiClient) -> None:
     body = {
         **REFUND,
         "version": "1.0.0",
@@ -89,7 +89,7 @@ async def test_pages_end_at_task_1000(one: ApiClient) -> None:
     assert "invalid_request" == refused["code"]
 
 
-async def test_lists_are_filtered_by_the_cores_words(api: ApiClient) -> None:
+async def test_lists_are_filtered_by_the_statuses_of_tasker_core(api: ApiClient) -> None:
     broken = await fail(api)
     other = await api.call(
         f"{V1}/tasks", {**REFUND, "initiator": "Bob", "source_system": "crm"}, 201
@@ -107,7 +107,7 @@ async def test_lists_are_filtered_by_the_cores_words(api: ApiClient) -> None:
     assert [] == (await api.read(f"{V1}/tasks", params={"status": "completed"}))["tasks"]
 
 
-async def test_a_task_is_cancelled_by_delete(api: ApiClient) -> None:
+async def test_delete_cancels_a_task(api: ApiClient) -> None:
     task = await api.create()
 
     cancelled = await api.call(f"{V1}/tasks/{task['id']}", method="DELETE")
@@ -116,7 +116,7 @@ async def test_a_task_is_cancelled_by_delete(api: ApiClient) -> None:
     assert ("cancelled", "wrong_status") == (cancelled["status"], again["code"])
 
 
-async def test_a_summary_has_no_data(api: ApiClient) -> None:
+async def test_a_summary_omits_context_and_result(api: ApiClient) -> None:
     task_id = await fail(api)
 
     response = await api.get(f"{V1}/tasks/{task_id}/summary")
@@ -132,7 +132,7 @@ async def test_a_summary_has_no_data(api: ApiClient) -> None:
     await api.read(summary["links"]["steps"])
 
 
-async def test_steps_have_uuids(api: ApiClient) -> None:
+async def test_steps_have_uuids_as_ids(api: ApiClient) -> None:
     """
     Derived from the task's id and the step's name, and accepted in paths.
     """
@@ -189,7 +189,7 @@ async def test_the_audit_of_a_step_lists_its_attempts(api: ApiClient) -> None:
     }.items() <= audit[0].items()
 
 
-async def test_steps_are_settled_by_patch(api: ApiClient) -> None:
+async def test_patch_settles_a_step(api: ApiClient) -> None:
     """Without authentication, the actor is the one in the body."""
     task_id = await fail(api)
     place = f"{V1}/tasks/{task_id}/workflow_steps"
@@ -246,7 +246,7 @@ async def test_templates_are_listed_and_read(one: ApiClient) -> None:
     assert ("refund", 3) == (read["name"], read["steps"][0]["default_max_attempts"])
 
 
-async def test_analytics_have_the_cores_fields(api: ApiClient) -> None:
+async def test_analytics_have_the_fields_of_tasker_core(api: ApiClient) -> None:
     await fail(api)
 
     performance = await api.read(f"{V1}/analytics/performance", params={"hours": 1})

@@ -92,7 +92,7 @@ async def answers() -> dict[str, tuple[int, list[Any], bytes]]:
             return {name: await answer(client, case) for name, case in CASES.items()}
 
 
-async def test_responses_are_those_of_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_direct_routes_respond_like_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
     """Byte by byte, whether a request succeeds or is refused."""
     direct = await answers()
     for route in direct_routes():
@@ -105,7 +105,7 @@ async def test_responses_are_those_of_fastapi(monkeypatch: pytest.MonkeyPatch) -
     assert solved == direct
 
 
-def test_creations_are_direct() -> None:
+def test_creating_tasks_uses_the_direct_route() -> None:
     """A route that gains a parameter becomes slow unnoticed otherwise."""
     paths = {route.path for route in direct_routes()}
 

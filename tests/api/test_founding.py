@@ -122,7 +122,7 @@ async def run(asked: tuple[ApiClient, str], command: Curl) -> httpx.Response:
     return await one.request(command.method, command.path, headers=headers, content=content)
 
 
-def test_all_printed_requests_are_here() -> None:
+def test_all_printed_requests_are_covered() -> None:
     assert 7 == len(PRINTED)
     assert (2, 2) == (len(CREATING), len(EXECUTING))
 
@@ -162,9 +162,7 @@ async def test_printed_requests_discover_templates(
 
 
 async def test_a_namespace_shows_its_workflows_as_printed(asked: tuple[ApiClient, str]) -> None:
-    """
-    With the fields of the documents, one entry per version, and who owns it all.
-    """
+    """The response has the printed fields, one entry per version, and the owner."""
     shown = (await run(asked, Curl("GET", "/tasker/handlers/payments", {}, None))).json()
 
     latest = shown["handlers"][-1]
@@ -190,7 +188,7 @@ async def test_a_namespace_shows_its_workflows_as_printed(asked: tuple[ApiClient
 
 
 async def test_one_workflow_shows_its_graph(asked: tuple[ApiClient, str]) -> None:
-    """Of the latest version by default; edges from all dependencies."""
+    """The default is the latest version; edges come from all dependencies."""
     path = "/tasker/handlers/customer_success/process_refund"
     shown = (await run(asked, Curl("GET", path, {}, None))).json()
 
@@ -248,7 +246,7 @@ async def test_a_delegating_team_reads_what_it_expects(asked: tuple[ApiClient, s
     )
 
 
-async def test_what_is_wrong_with_a_delegation_is_permanent(one: ApiClient) -> None:
+async def test_an_invalid_delegation_fails_permanently(one: ApiClient) -> None:
     """
     Delegating handlers treat 400 as permanent.
     """
@@ -262,5 +260,5 @@ async def test_what_is_wrong_with_a_delegation_is_permanent(one: ApiClient) -> N
         assert code == (await one.call("/tasker/tasks", body, 400))["code"]
 
 
-async def test_an_earlier_client_finds_no_task_that_is_not_there(one: ApiClient) -> None:
+async def test_a_missing_task_is_not_found_for_an_earlier_client(one: ApiClient) -> None:
     assert "not_found" == (await one.read(f"/tasker/tasks/{NOBODY}", 404))["code"]

@@ -77,7 +77,7 @@ def check(response: httpx.Response) -> None:
 
 @SOME
 @given(path=paths, body=bodies)
-def test_any_fields_are_taken_or_refused(loop: Loop, path: str, body: Any) -> None:
+def test_any_fields_are_accepted_or_refused(loop: Loop, path: str, body: Any) -> None:
     try:
         text = json.dumps(body).encode()
     except UnicodeEncodeError:
@@ -108,7 +108,7 @@ def test_any_bytes_are_refused(loop: Loop, path: str, text: bytes) -> None:
     text=st.binary(max_size=80)
     | st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace"))
 )
-def test_any_yaml_is_a_template_or_refused(loop: Loop, text: bytes) -> None:
+def test_any_yaml_is_accepted_or_refused(loop: Loop, text: bytes) -> None:
     check(loop.ask("POST", "/v1/templates", content=text, headers={"Content-Type": "text/yaml"}))
 
 
@@ -119,7 +119,7 @@ def test_any_yaml_is_a_template_or_refused(loop: Loop, text: bytes) -> None:
         ["/v1/tasks", "/v1/templates", "/tasker/handlers", "/v1/namespaces", ""]
     ),
 )
-def test_any_path_is_known_or_refused(loop: Loop, prefix: str, parts: list[str]) -> None:
+def test_any_path_is_served_or_refused(loop: Loop, prefix: str, parts: list[str]) -> None:
     path = "/".join([prefix, *(quote(part, safe="") for part in parts)])
 
     check(loop.ask("GET", f"http://t/{path.lstrip('/')}"))
@@ -134,7 +134,7 @@ def test_any_path_is_known_or_refused(loop: Loop, prefix: str, parts: list[str])
         max_size=3,
     )
 )
-def test_any_query_is_understood_or_refused(loop: Loop, query: dict[str, str]) -> None:
+def test_any_query_is_accepted_or_refused(loop: Loop, query: dict[str, str]) -> None:
     try:
         httpx.QueryParams(query)
     except UnicodeEncodeError:
@@ -150,7 +150,7 @@ def test_any_query_is_understood_or_refused(loop: Loop, query: dict[str, str]) -
     ),
     value=st.binary(max_size=40).filter(lambda value: not set(value) & set(b"\r\n\0")),
 )
-def test_any_header_is_borne(loop: Loop, name: str, value: bytes) -> None:
+def test_arbitrary_headers_do_not_crash_the_server(loop: Loop, name: str, value: bytes) -> None:
     body = {"name": "shop.refund", "context": {"order": "o"}}
     text = json.dumps(body).encode()
     headers = [(b"content-type", b"application/json"), (name.encode(), value)]

@@ -23,7 +23,7 @@ REFUND = {"name": "shop.refund", "context": {"order": "o-1"}}
 JSON = {"Content-Type": "application/json"}
 
 
-async def test_a_body_has_a_limit(memory: Store) -> None:
+async def test_the_size_of_a_body_is_limited(memory: Store) -> None:
     """
     Whether it says how long it is or not; bulk has another.
     """
@@ -47,7 +47,7 @@ async def test_a_body_has_a_limit(memory: Store) -> None:
         assert 6 == len((await one.read("/v1/tasks"))["tasks"])
 
 
-async def test_a_context_has_a_limit_of_its_own(memory: Store) -> None:
+async def test_the_size_of_a_context_is_limited(memory: Store) -> None:
     async with client_of(memory, ServerSettings(body_bytes=4 << 20)) as one:
         problem = await one.call(
             "/v1/tasks", {"name": "shop.broken", "context": {"text": "x" * (1 << 20)}}, 413
@@ -56,7 +56,7 @@ async def test_a_context_has_a_limit_of_its_own(memory: Store) -> None:
         assert ("too_large", 1 << 20) == (problem["code"], problem["limit"])
 
 
-async def test_bulk_has_a_limit_of_tasks(memory: Store) -> None:
+async def test_the_number_of_tasks_in_a_bulk_is_limited(memory: Store) -> None:
     async with client_of(memory, ServerSettings(bulk_tasks=2)) as one:
         problem = await one.call("/v1/tasks/bulk", {"tasks": [REFUND] * 3}, 400)
 
@@ -64,7 +64,7 @@ async def test_bulk_has_a_limit_of_tasks(memory: Store) -> None:
         assert [] == (await one.read("/v1/tasks"))["tasks"]
 
 
-async def test_a_request_has_its_time(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_has_a_time_limit(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     504 where the server is too slow, 408 where the body is.
     """
@@ -86,7 +86,7 @@ async def test_a_request_has_its_time(memory: Store, monkeypatch: pytest.MonkeyP
         assert "/v1/tasks" == late["instance"]
 
 
-async def test_requests_under_way_have_a_limit(
+async def test_concurrent_requests_are_limited(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -116,7 +116,7 @@ async def test_requests_under_way_have_a_limit(
         await one.read("/v1/tasks")
 
 
-async def test_waits_have_a_limit_of_their_own(memory: Store) -> None:
+async def test_concurrent_waits_are_limited_separately(memory: Store) -> None:
     app = create_app(memory, settings=ServerSettings(streams=1))
     async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         task = await one.create()
@@ -129,7 +129,7 @@ async def test_waits_have_a_limit_of_their_own(memory: Store) -> None:
         assert "overloaded" == refused["code"]
 
 
-async def test_each_caller_has_a_rate(memory: Store) -> None:
+async def test_requests_are_limited_by_a_rate_per_caller(memory: Store) -> None:
     """
     A caller above it gets 429 with `Retry-After`.
     """
@@ -144,7 +144,7 @@ async def test_each_caller_has_a_rate(memory: Store) -> None:
         assert 200 == health.status_code
 
 
-async def test_every_answer_has_headers_that_keep_browsers_safe(one: ApiClient) -> None:
+async def test_every_response_has_security_headers(one: ApiClient) -> None:
     for path in ("/health", "/v1/tasks", "/nothing", "/openapi.json"):
         headers = (await one.get(path)).headers
 
@@ -155,10 +155,8 @@ async def test_every_answer_has_headers_that_keep_browsers_safe(one: ApiClient) 
         assert "server" not in headers
 
 
-async def test_the_description_is_shown_in_a_browser_only_where_asked_for(memory: Store) -> None:
-    """
-    Its page loads scripts from elsewhere, which no other answer may.
-    """
+async def test_the_interactive_api_documentation_is_off_by_default(memory: Store) -> None:
+    """Its page loads scripts from another origin, which no other response may."""
     async with client_of(memory) as closed:
         assert 404 == (await closed.get("/docs")).status_code
     async with client_of(memory, ServerSettings(docs=True)) as shown:
@@ -169,7 +167,7 @@ async def test_the_description_is_shown_in_a_browser_only_where_asked_for(memory
         assert "DENY" == page.headers["x-frame-options"]
 
 
-async def test_pages_of_other_origins_may_not_call(memory: Store) -> None:
+async def test_cross_origin_requests_are_refused(memory: Store) -> None:
     """
     Unless their origin is listed.
     """
@@ -189,7 +187,7 @@ async def test_pages_of_other_origins_may_not_call(memory: Store) -> None:
         assert "access-control-allow-origin" not in other.headers
 
 
-async def test_what_nobody_foresaw_is_logged_and_not_told(
+async def test_an_unexpected_error_is_logged_and_not_shown(
     memory: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -231,7 +229,7 @@ async def test_the_access_log_has_the_requests_that_the_settings_select(
     assert statuses == [vars(record)["status"] for record in records]
 
 
-async def test_an_access_record_that_is_not_written_is_not_built(
+async def test_an_access_record_is_built_only_if_it_is_logged(
     memory: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.WARNING, "tasker.access")
@@ -240,7 +238,7 @@ async def test_an_access_record_that_is_not_written_is_not_built(
         assert 404 == (await one.get(f"/v1/tasks/{NOBODY}")).status_code
 
 
-async def test_a_store_that_is_away_is_reported_without_its_address(
+async def test_an_unavailable_store_is_reported_without_its_address(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(*_: Any, **__: Any) -> Any:
@@ -263,7 +261,7 @@ async def test_a_store_that_is_away_is_reported_without_its_address(
         assert 200 == (await one.get("/live")).status_code
 
 
-async def test_an_application_opens_the_store_of_a_url() -> None:
+async def test_an_application_opens_a_store_by_url() -> None:
     app = create_app("sqlite::memory:")
     transport = httpx.ASGITransport(app)
     async with (

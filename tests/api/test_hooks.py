@@ -86,7 +86,7 @@ async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
     )
 
 
-async def test_a_signal_goes_to_a_task_of_the_namespace_only(store: Store) -> None:
+async def test_a_hook_signals_only_tasks_of_its_namespace(store: Store) -> None:
     await store.put_hook(hook(HookScheme.GITHUB, target=HookTarget.SIGNAL), SECRET, NOTE)
     task_id = await wait_for(store, "paid")
 
@@ -103,7 +103,7 @@ async def test_a_signal_goes_to_a_task_of_the_namespace_only(store: Store) -> No
     assert await ask(elsewhere) is False
 
 
-async def test_other_requests_are_refused_alike(store: Store) -> None:
+async def test_invalid_requests_are_refused_alike(store: Store) -> None:
     """Unknown hooks, and signatures that are wrong, late or missing."""
     await store.put_hook(hook(), SECRET, NOTE)
     await store.put_hook(hook(HookScheme.HMAC, header="x-sig"), SECRET, NOTE)
@@ -159,7 +159,7 @@ ORDER = b'{"type": "paid", "data": {"object": {"order": "x"}}}'
         (b"{}", {"key": "headers.x-delivery"}, True),
     ],
 )
-async def test_bodies_that_fit_the_hook_are_delivered(
+async def test_bodies_in_the_expected_format_are_delivered(
     store: Store, content: bytes, fields: dict[str, Any], expected: Any
 ) -> None:
     await store.put_hook(hook(**fields), SECRET, NOTE)
@@ -221,7 +221,7 @@ async def test_hooks_are_declared_listed_and_deleted(store: Store) -> None:
         await store.delete_hook("suite", "pay", NOTE)
 
 
-async def test_one_address_may_send_so_many_requests(
+async def test_requests_are_limited_by_a_rate_per_address(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasker.api.rate_limits import RateLimits

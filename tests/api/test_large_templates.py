@@ -5,22 +5,29 @@ import threading
 from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
+from tests.api.api_client import ApiClient
+from tests.api.auth.scene import key
 from tests.api.conftest import client_of
 
+from tasker import LocalClient
+from tasker.api import create_app, viewing
 from tasker.api.responses import JsonResponse
 from tasker.api.routes import waiting
 from tasker.model import JsonObject
+from tasker.settings import AuthSettings
 from tasker.store import registry
 from tasker.store.operations.tasks import STEPS_AT_ONCE
 from tasker.store.protocol import Store
 from tasker.store.rows import Reader
 from tasker.template import parts, schema
+from tasker.template.load import from_document
 
 pytestmark = pytest.mark.anyio
 
 STEPS = 2 * STEPS_AT_ONCE
-LARGE = {
+LARGE: JsonObject = {
     "name": "large",
     "namespace": "shop",
     "version": "1.0.0",
@@ -73,7 +80,8 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     monkeypatch.setattr(Reader, "step", counted)
     threads.watch(JsonResponse, "render", least=50_000)
     threads.watch(Reader, "template")
-    threads.watch(waiting._Stream, "new_events", least=50_000)
+    threads.watch(waiting._Stream, "new_events", least=STEPS)
+    threads.watch(waiting._Stream, "format", least=50_000)
     monkeypatch.setattr(registry.TemplateRow, "of_template", _recorded_of(threads))
     async with client_of(store) as api:
         await api.call("/v1/templates", LARGE, 201)
@@ -97,17 +105,43 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     assert STEPS == len(cancelled["steps"])
     assert STEPS_AT_ONCE >= max(parsed.values(), default=0)
     assert STEPS == stream.text.count("event: step")
-    assert {"render", "template", "of", "new_events"} == {name for name, _ in threads.called}
+    called = {name for name, _ in threads.called}
+    assert {"render", "template", "of", "new_events", "format"} == called
     assert 10 == sum(name == "render" for name, _ in threads.called)
     assert [] == [name for name, thread in threads.called if thread == loop]
+
+
+async def test_large_answers_are_masked_off_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a caller who may not read payloads; also searching and writing them is done there."""
+    viewer = {"Authorization": f"Bearer {await key(store, 'viewer', namespaces=['*'])}"}
+    await store.register_template(from_document(LARGE), registered_by="tests")
+    task = await LocalClient(store).create_task("shop.large", {"order": "o-1"})
+    await LocalClient(store).cancel(task.id)
+    app = create_app(store, auth=AuthSettings(enabled=True))
+    transport = httpx.ASGITransport(app)
+    threads = Threads(monkeypatch)
+    threads.watch(JsonResponse, "render", least=50_000)
+    threads.watch(waiting._Stream, "format", least=50_000)
+    threads.watch(viewing, "owners_of")
+    threads.watch(viewing, "masked")
+    async with ApiClient(store, transport=transport, base_url="http://t", headers=viewer) as api:
+        shown = await api.read(f"/v1/tasks/{task.id}")
+        await api.read(f"/v1/tasks/{task.id}/steps")
+        stream = await api.get(f"/v1/tasks/{task.id}/stream")
+
+    assert {"order": {"masked": True, "type": "string"}} == shown["context"]
+    assert STEPS == stream.text.count("event: step")
+    counts = Counter(name for name, _ in threads.called)
+    assert {"render": 4, "format": 1, "owners_of": 3, "masked": 3} == counts
+    assert threading.get_ident() not in {thread for _, thread in threads.called}
 
 
 async def test_schemas_are_checked_off_the_event_loop(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    At registration; what was registered is not checked again.
-    """
+    """They are checked at registration only."""
     checked: list[int] = []
     real = schema.check_schema
 

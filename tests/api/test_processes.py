@@ -58,7 +58,7 @@ class Running(NamedTuple):
     log: Path
 
     async def logged(self, pattern: str) -> re.Match[str]:
-        """Wait until its log has a match of a pattern; return it."""
+        """Wait until its log matches a pattern; return the match."""
         match: re.Match[str] = await eventually(
             lambda: re.search(pattern, self.log.read_text()), within=PATIENCE
         )
@@ -101,7 +101,8 @@ async def create(clients: list[HttpClient], no: int) -> Task:
         await asyncio.sleep(0.05)
 
 
-async def test_no_task_is_lost_when_servers_and_workers_die(
+@pytest.mark.timeout(600)  # many processes are started, which takes minutes on a busy machine
+async def test_no_task_is_lost_when_servers_and_workers_are_killed(
     postgres_schema_url: str, tmp_path: Path
 ) -> None:
     """Every acknowledged task exists once and completes, with one result per step."""

@@ -19,7 +19,9 @@ async def refused(one: ApiClient, body: Any, status: int = 400) -> Any:
     return problem
 
 
-async def test_a_problem_names_each_error_with_its_path_and_what_is_allowed(one: ApiClient) -> None:
+async def test_a_problem_lists_each_error_with_its_path_and_the_allowed_values(
+    one: ApiClient,
+) -> None:
     problem = await refused(one, {"name": "shop.refund", "contxt": {}, "tags": [1]})
 
     assert {
@@ -48,7 +50,7 @@ async def test_a_problem_names_each_error_with_its_path_and_what_is_allowed(one:
         (b'{"a":' * 100_000, "recursion limit"),
     ],
 )
-async def test_invalid_json_is_located(one: ApiClient, text: bytes, place: str) -> None:
+async def test_a_problem_locates_invalid_json(one: ApiClient, text: bytes, place: str) -> None:
     for path in ("/v1/tasks", "/v1/tasks/bulk", "/tasker/tasks", "/workflows/execute"):
         problem = one.json_of(await one.post(path, content=text, headers=JSON), 400)
 
@@ -57,7 +59,7 @@ async def test_invalid_json_is_located(one: ApiClient, text: bytes, place: str) 
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 5, True])
-async def test_a_body_is_an_object(one: ApiClient, body: Any) -> None:
+async def test_a_body_must_be_an_object(one: ApiClient, body: Any) -> None:
     problem = one.json_of(await one.post("/v1/tasks", content=json.dumps(body), headers=JSON), 400)
 
     assert ("invalid_request", "$") == (problem["code"], problem["errors"][0]["path"])
@@ -96,7 +98,9 @@ async def test_a_body_is_an_object(one: ApiClient, body: Any) -> None:
         ({"initiator": "Bob"}, "$.initiator"),
     ],
 )
-async def test_fields_are_of_their_types(one: ApiClient, fields: dict[str, Any], path: str) -> None:
+async def test_fields_must_have_the_right_types(
+    one: ApiClient, fields: dict[str, Any], path: str
+) -> None:
     """Values are not converted: a number in quotes is a string."""
     problem = await refused(one, {**REFUND, **fields})
 
@@ -113,7 +117,7 @@ async def test_fields_are_of_their_types(one: ApiClient, fields: dict[str, Any],
         ({"order": "o", "big": 10**40}, "$.context.big"),
     ],
 )
-async def test_contexts_fit_their_schema(
+async def test_contexts_must_match_the_input_schema(
     one: ApiClient, context: dict[str, Any], path: str
 ) -> None:
     problem = await refused(one, {"name": "shop.refund", "context": context})
@@ -121,7 +125,7 @@ async def test_contexts_fit_their_schema(
     assert ("invalid_input", path) == (problem["code"], problem["errors"][0]["path"])
 
 
-async def test_numbers_that_json_does_not_have_are_refused(one: ApiClient) -> None:
+async def test_numbers_that_are_not_json_are_refused(one: ApiClient) -> None:
     for number in ("NaN", "Infinity", "-Infinity", "1e999"):
         text = '{"name": "shop.broken", "context": {"n": %s}}' % number  # noqa: UP031
         response = await one.post("/v1/tasks", content=text, headers=JSON)
@@ -171,7 +175,7 @@ async def test_a_body_of_another_type_is_refused(one: ApiClient, kind: str) -> N
     assert "application/json" == response.headers["accept"]
 
 
-async def test_media_types_of_json_are_accepted(one: ApiClient) -> None:
+async def test_all_json_media_types_are_accepted(one: ApiClient) -> None:
     for kind in ("application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json"):
         headers = {"Content-Type": kind}
         response = await one.post("/v1/tasks", content=json.dumps(REFUND), headers=headers)
@@ -193,9 +197,7 @@ async def test_media_types_of_json_are_accepted(one: ApiClient) -> None:
     ],
 )
 async def test_an_invalid_id_is_refused(one: ApiClient, id: str) -> None:
-    """
-    As a problem, before any statement.
-    """
+    """The response is a problem, and no statement runs."""
     for path in ("", "/summary", "/wait", "/stream", "/steps", "/attempts", "/audit"):
         response = await one.get(f"/v1/tasks/{id}{path}")
 
@@ -259,12 +261,12 @@ async def test_a_refused_status_lists_the_allowed_ones(one: ApiClient) -> None:
     assert "complete" in problem["errors"][0]["allowed"]
 
 
-async def test_other_paths_have_no_route(one: ApiClient) -> None:
+async def test_unknown_paths_are_not_found(one: ApiClient) -> None:
     for path in ("/", "/v1", "/v1/", "/v1/tasks/", "/v2/tasks", "/docs", "/admin", "/%00"):
         assert "no_such_route" == one.json_of(await one.get(path), 404)["code"], path
 
 
-async def test_other_methods_are_refused(one: ApiClient) -> None:
+async def test_methods_without_a_route_are_refused(one: ApiClient) -> None:
     """`Allow` lists all methods of the path."""
     for method, path, allowed in (
         ("PUT", "/v1/tasks", "GET, POST"),

@@ -35,6 +35,26 @@ async def test_a_new_schedule_has_a_location_and_an_etag(one: ApiClient) -> None
     )
 
 
+async def test_a_change_keeps_the_other_fields(one: ApiClient) -> None:
+    """A cron line replaces the interval; an outdated ETag and an invalid change change nothing."""
+    path = "/v1/schedules/shop/hourly"
+    made = await one.call("/v1/schedules", {**HOURLY, "overlap": "allow"}, 201)
+    body = {"cron": "30 6 * * *", "timezone": "Asia/Tokyo", "jitter": "20s"}
+    match = {"If-Match": f'"{made["etag"]}"'}
+    changed = await one.call(path, body, method="PATCH", headers=match)
+    refused = await one.call(path, {"jitter": 1}, 412, method="PATCH", headers=match)
+    await one.call(path, {"cron": "61 * * * *"}, 400, method="PATCH")
+    await one.call(path, {"cron": "", "every": None}, 400, method="PATCH")
+
+    assert changed == await one.read(path)
+    assert "schedule_changed" == refused["code"]
+    same = ("template", "version", "overlap", "catch_up", "priority", "context")
+    assert [made[name] for name in same] == [changed[name] for name in same]
+    assert (*body.values(), None) == tuple(changed[name] for name in (*body, "every"))
+    again = await one.call(path, {"every": "2h"}, method="PATCH")
+    assert ("2h", None) == (again["every"], again["cron"])
+
+
 async def test_lists_are_read_in_pages(one: ApiClient) -> None:
     for name in ("a", "b", "c"):
         await one.call("/v1/schedules", {**HOURLY, "name": name}, 201)
@@ -68,7 +88,7 @@ async def test_lists_are_read_in_pages(one: ApiClient) -> None:
         ),
     ],
 )
-async def test_invalid_requests_name_the_field(
+async def test_an_error_names_the_invalid_field(
     one: ApiClient, path: str, body: dict[str, Any], code: str
 ) -> None:
     problem = await one.call(f"/v1/schedules{path}", body, 400)

@@ -53,7 +53,7 @@ async def test_a_draining_server_accepts_requests_and_is_not_ready(store: Store)
         await server.wait_ended()
 
 
-async def test_a_server_ends_after_its_drain(store: Store) -> None:
+async def test_a_server_exits_after_draining(store: Store) -> None:
     """
     A further call does not begin another.
     """

@@ -28,6 +28,7 @@ COLUMNS = [
     "paused",
     "no_worker",
     "waits_for",
+    "undoes",
 ]
 
 
@@ -35,8 +36,8 @@ def columns(snapshot: dict[str, Any]) -> set[int]:
     return {len(snapshot[name]) for name in COLUMNS}
 
 
-async def test_a_snapshot_has_a_tasks_steps_attempts_and_errors(api: ApiClient) -> None:
-    """In columns of one length; times count from the task's creation."""
+async def test_a_snapshot_contains_steps_attempts_and_errors(api: ApiClient) -> None:
+    """Columns have equal lengths; times are relative to the task's creation."""
     task = await api.create("shop.broken", context={})
     async with api.worker() as worker:
         await worker.client.run("shop.refund", {"order": "o-1"}, timeout=20)
@@ -55,8 +56,8 @@ async def test_a_snapshot_has_a_tasks_steps_attempts_and_errors(api: ApiClient) 
     assert [] == snapshot["groups"]
 
 
-async def test_many_steps_of_one_shape_are_a_group(one: ApiClient) -> None:
-    """Which a request may open; without groups, all steps are listed."""
+async def test_many_similar_steps_are_grouped(one: ApiClient) -> None:
+    """A request may expand a group or list all steps."""
     rows = tuple(
         StepSpec(name=f"process_{no}", callable="process", dependencies=("list",))
         for no in range(1000)
@@ -88,12 +89,12 @@ async def test_many_steps_of_one_shape_are_a_group(one: ApiClient) -> None:
 
 
 async def test_unknown_tasks_have_no_snapshot(one: ApiClient) -> None:
-    """Nor a reason."""
+    """They have no reasons either."""
     for what in ("snapshot", "why"):
         await one.read(f"/v1/tasks/{NOBODY}/{what}", 404)
 
 
-async def test_why_is_said_of_a_task_and_of_a_step(one: ApiClient) -> None:
+async def test_why_explains_a_task_and_a_step(one: ApiClient) -> None:
     """With a code for programs, and a sentence for people."""
     task = await one.create()
 
@@ -105,7 +106,7 @@ async def test_why_is_said_of_a_task_and_of_a_step(one: ApiClient) -> None:
     await one.read(f"/v1/tasks/{task['id']}/why", 404, params={"step": "none"})
 
 
-async def test_a_list_says_on_request_which_step_matters(one: ApiClient) -> None:
+async def test_a_list_shows_the_most_significant_step_on_request(one: ApiClient) -> None:
     """One statement for all tasks of the page."""
     task = await one.create()
 

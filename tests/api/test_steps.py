@@ -9,7 +9,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.anyio
 
 
-async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
+async def test_steps_are_listed_in_the_order_of_the_template(api: ApiClient) -> None:
     """With status, dependencies and whether they are claimable."""
     task = await api.create()
     place = f"/v1/tasks/{task['id']}"
@@ -86,7 +86,7 @@ async def test_a_failed_step_has_its_error(api: ApiClient) -> None:
     ]
 
 
-async def test_a_step_that_waits_for_a_retry_says_so(api: ApiClient) -> None:
+async def test_a_step_that_waits_for_a_retry_has_its_own_status(api: ApiClient) -> None:
     await api.call(
         "/v1/templates",
         {
@@ -119,7 +119,7 @@ async def waits_for_retry(api: ApiClient, place: str) -> bool:
     return bool(1 == (await api.read(place))["counts"]["waiting_for_retry"])
 
 
-async def test_operators_settle_steps_by_hand(api: ApiClient) -> None:
+async def test_operators_resolve_steps(api: ApiClient) -> None:
     """
     The audit names who and why; the task continues.
     """
@@ -165,7 +165,7 @@ async def test_an_action_may_have_no_body(api: ApiClient, action: str) -> None:
     assert 200 == response.status_code
 
 
-async def test_an_action_that_the_status_forbids_changes_nothing(api: ApiClient) -> None:
+async def test_an_action_that_the_status_does_not_allow_changes_nothing(api: ApiClient) -> None:
     task = await api.create()
     place = f"/v1/tasks/{task['id']}/steps/close"
 

@@ -11,7 +11,7 @@ from tasker.store.protocol import Store
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_server_that_can_work_is_ready(api: ApiClient) -> None:
+async def test_a_server_with_a_reachable_store_is_ready(api: ApiClient) -> None:
     for path in ("/ready", "/health/ready"):
         answer = await api.read(path)
         assert ("ready", True, []) == (answer["status"], answer["ready"], answer["failed_checks"])
@@ -21,8 +21,8 @@ async def test_a_server_that_can_work_is_ready(api: ApiClient) -> None:
         assert "alive" == (await api.read(path))["status"]
 
 
-async def test_a_server_that_stops_is_not_ready(memory: Store) -> None:
-    """So that load balancers send it no more requests."""
+async def test_a_stopping_server_is_not_ready(memory: Store) -> None:
+    """Load balancers then send no more requests."""
     import httpx
 
     app = create_app(memory)
@@ -33,7 +33,7 @@ async def test_a_server_that_stops_is_not_ready(memory: Store) -> None:
     assert ("not_ready", ["server"]) == (answer["code"], answer["failed_checks"])
 
 
-async def test_workers_tell_what_they_can_run(api: ApiClient) -> None:
+async def test_workers_list_what_they_can_run(api: ApiClient) -> None:
     assert {"workers": []} == await api.read("/v1/workers")
 
     async with api.worker() as worker:
@@ -59,7 +59,7 @@ async def samples(one: ApiClient) -> dict[tuple[str, ...], float]:
     }
 
 
-async def test_metrics_count_what_happens(memory: Store) -> None:
+async def test_metrics_count_tasks_and_steps(memory: Store) -> None:
     """
     By namespace, template, step and outcome; by route and status; never by id.
     """
@@ -96,7 +96,7 @@ async def test_metrics_count_what_happens(memory: Store) -> None:
     assert first["id"] not in text
 
 
-async def test_labels_are_bounded() -> None:
+async def test_the_number_of_labels_is_bounded() -> None:
     """Registering many templates does not create unbounded metrics."""
     metrics = Metrics()
 
@@ -116,8 +116,8 @@ async def test_unknown_paths_and_methods_share_one_label(one: ApiClient) -> None
     assert 2 == values["tasker_http_requests_total", *labels]
 
 
-async def test_figures_tell_how_work_went(api: ApiClient) -> None:
-    """Of a window and a namespace, with recommendations."""
+async def test_figures_report_durations_and_failures(api: ApiClient) -> None:
+    """They cover a window and a namespace, with recommendations."""
     tasks = [await api.create(), await api.create("shop.broken")]
     async with api.worker():
         for task in tasks:

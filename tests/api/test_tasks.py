@@ -51,7 +51,9 @@ async def test_a_created_task_is_returned_with_its_location(api: ApiClient) -> N
     }
 
 
-async def test_the_answer_to_a_creation_says_whether_a_worker_can_run_it(api: ApiClient) -> None:
+async def test_the_response_to_a_creation_states_whether_a_worker_can_run_the_task(
+    api: ApiClient,
+) -> None:
     """
     The same as a later read; of a task for later it says nothing of workers.
     """
@@ -94,9 +96,7 @@ async def test_the_same_key_returns_the_same_task(api: ApiClient) -> None:
 
 
 async def test_a_taken_key_is_rejected_or_its_task_replaced(api: ApiClient) -> None:
-    """
-    As `if_exists` says; the key may be that of the header.
-    """
+    """`if_exists` decides; the key may be given in the header."""
     headers = {"Idempotency-Key": "k"}
     first = await api.call("/v1/tasks", REFUND, 201, headers=headers)
     rejected = await api.call("/v1/tasks", {**REFUND, "if_exists": "reject"}, 409, headers=headers)
@@ -111,7 +111,7 @@ async def test_a_taken_key_is_rejected_or_its_task_replaced(api: ApiClient) -> N
     assert second["id"] != first["id"]
 
 
-async def test_rules_for_a_key_need_a_key(one: ApiClient) -> None:
+async def test_options_for_idempotency_keys_need_a_key(one: ApiClient) -> None:
     """
     The problem names the field, and in bulk the task.
     """
@@ -155,7 +155,7 @@ async def test_a_list_is_filtered_by_attributes(api: ApiClient) -> None:
     assert "query.attribute.0" == wrong["errors"][0]["path"]
 
 
-async def test_a_task_that_did_not_change_is_not_sent_again(api: ApiClient) -> None:
+async def test_an_unchanged_task_is_answered_with_304(api: ApiClient) -> None:
     """
     304 without a body for its ETag, also a weak one or one of several.
     """
@@ -188,7 +188,7 @@ async def test_a_task_that_did_not_change_is_not_sent_again(api: ApiClient) -> N
         ("steps/look_up/skip", None),
     ],
 )
-async def test_an_action_on_a_task_that_changed_is_412(
+async def test_an_action_with_an_outdated_etag_is_answered_with_412(
     one: ApiClient, action: str, body: Any
 ) -> None:
     path = f"/v1/tasks/{(await one.create())['id']}"
@@ -206,7 +206,7 @@ async def test_an_action_on_a_task_that_changed_is_412(
     assert "in_progress" == now["status"]
 
 
-async def test_if_match_is_one_etag_or_any(one: ApiClient) -> None:
+async def test_if_match_accepts_etags_and_an_asterisk(one: ApiClient) -> None:
     path = f"/v1/tasks/{(await one.create())['id']}"
 
     for wrong in ("abc", '"a", "b"', ""):
@@ -222,7 +222,7 @@ async def test_a_quoted_key_is_the_same_key(one: ApiClient) -> None:
     assert first["id"] == again["id"]
 
 
-async def test_two_keys_are_one_too_many(one: ApiClient) -> None:
+async def test_contradictory_idempotency_keys_are_refused(one: ApiClient) -> None:
     refused = await one.call(
         "/v1/tasks", {**REFUND, "idempotency_key": "a"}, 400, headers={"Idempotency-Key": "b"}
     )
@@ -230,7 +230,7 @@ async def test_two_keys_are_one_too_many(one: ApiClient) -> None:
     assert "header.Idempotency-Key" == refused["errors"][0]["path"]
 
 
-async def test_the_correlation_id_comes_in_and_goes_out(one: ApiClient) -> None:
+async def test_the_correlation_id_is_taken_from_the_request_and_returned(one: ApiClient) -> None:
     """A response about a task has the task's, any other response the caller's."""
     sent = await one.post("/v1/tasks", json=REFUND, headers={"X-Correlation-Id": "order-77"})
     own = await one.post("/v1/tasks", json=REFUND)
@@ -243,7 +243,7 @@ async def test_the_correlation_id_comes_in_and_goes_out(one: ApiClient) -> None:
     assert forged.headers["x-correlation-id"] not in ("", "a b\tc")
 
 
-async def test_the_trace_of_the_request_is_kept_with_the_task(one: ApiClient) -> None:
+async def test_the_trace_of_the_request_is_stored_with_the_task(one: ApiClient) -> None:
     """
     An invalid traceparent is dropped.
     """
@@ -279,7 +279,7 @@ async def test_many_tasks_are_created_in_one_request(api: ApiClient) -> None:
         ({**REFUND, "version": "two"}, 400, "invalid_input", "$.tasks[1].version"),
     ],
 )
-async def test_one_wrong_task_of_many_prevents_all(
+async def test_one_invalid_task_of_many_prevents_all(
     api: ApiClient, wrong: dict[str, Any], status: int, code: str, path: str | None
 ) -> None:
     """
@@ -294,7 +294,7 @@ async def test_one_wrong_task_of_many_prevents_all(
     assert 1 == len((await api.read("/v1/tasks"))["tasks"])
 
 
-async def test_a_task_may_be_for_later_and_not_for_ever(api: ApiClient) -> None:
+async def test_the_start_of_a_task_is_limited_to_a_range(api: ApiClient) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
 
     task = await api.create(run_at=later.isoformat(), deadline_seconds=7200)
@@ -332,7 +332,7 @@ async def test_pages_neither_repeat_nor_skip_while_tasks_are_created(api: ApiCli
     assert list(reversed(made)) == seen
 
 
-async def test_a_page_that_is_just_full_is_the_last(one: ApiClient) -> None:
+async def test_a_full_page_may_be_the_last(one: ApiClient) -> None:
     for _ in range(2):
         await one.create()
 
@@ -345,7 +345,7 @@ async def test_a_page_that_is_just_full_is_the_last(one: ApiClient) -> None:
     )
 
 
-async def test_lists_are_filtered_by_everything_that_tasks_have(api: ApiClient) -> None:
+async def test_lists_are_filtered_by_each_field_of_tasks(api: ApiClient) -> None:
     other = await api.create(correlation_id="c-0")
     task = await api.create(
         "shop.broken",
@@ -388,8 +388,8 @@ async def test_failed_tasks_are_listed_by_step_and_code(api: ApiClient) -> None:
 # ---------------------------------------------------------------------- reading
 
 
-async def test_a_summary_carries_no_data(api: ApiClient) -> None:
-    """Neither context nor results nor error messages, which may contain either."""
+async def test_a_list_omits_contexts_and_results(api: ApiClient) -> None:
+    """Error messages are omitted too, because they may contain either."""
     task = await api.create("shop.broken", context={"secret": "swordfish"})
     async with api.worker():
         await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
@@ -426,10 +426,8 @@ async def test_a_task_that_ran_has_a_history(api: ApiClient) -> None:
     assert {"look_up", "pay", "tell", "close"} == {attempt["step"] for attempt in history}
 
 
-async def test_a_task_says_where_its_time_went(api: ApiClient) -> None:
-    """
-    As a whole and by step; lists and answers to a creation do not.
-    """
+async def test_a_task_states_where_its_time_went(api: ApiClient) -> None:
+    """It has times in total and by step; lists and responses to a creation have none."""
     task = await api.create()
     async with api.worker():
         ended = await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
@@ -449,9 +447,7 @@ async def test_a_task_says_where_its_time_went(api: ApiClient) -> None:
 
 
 async def test_a_task_has_the_result_of_its_last_step(api: ApiClient) -> None:
-    """
-    Of its only last step; of several, an object by their names; null until it is complete.
-    """
+    """The result of several last steps is an object; it is null until the task is complete."""
     for name, last in (("one", ("c",)), ("two", ("c", "d"))):
         steps = [{"name": "a"}, *({"name": step, "dependencies": ["a"]} for step in last)]
         document = {"name": name, "namespace_name": "shop", "version": "1.0.0", "steps": steps}

@@ -47,6 +47,19 @@ async def test_a_template_is_registered_once(api: ApiClient) -> None:
     assert {**replaced, "created": False} == read
 
 
+async def test_invalid_templates_of_a_list_are_named_and_none_is_registered(one: ApiClient) -> None:
+    before = await one.read("/v1/templates")
+    valid = {**NEXT, "version": "7.0.0"}
+    broken = {**NEXT, "steps": [{"name": "a", "dependencies": ["b"]}]}
+
+    problem = await one.call("/v1/templates/bulk", {"templates": [valid, broken, {}]}, 400)
+
+    assert "invalid_template" == problem["code"]
+    paths = [fault["path"] for fault in problem["errors"]]
+    assert ["$.templates[1].steps[0].dependencies[0]", "$.templates[2]"] == sorted(set(paths))
+    assert before == await one.read("/v1/templates")
+
+
 async def test_a_template_may_be_yaml(one: ApiClient) -> None:
     for kind in ("application/yaml", "application/x-yaml", "text/yaml; charset=utf-8"):
         response = await one.post("/v1/templates", content=YAML, headers={"Content-Type": kind})
@@ -75,7 +88,7 @@ async def test_a_template_may_be_yaml(one: ApiClient) -> None:
         ),
     ],
 )
-async def test_what_is_no_template_is_reported_where(
+async def test_an_error_in_a_template_is_reported_with_its_position(
     one: ApiClient, kind: str, text: str, code: str, fault: dict[str, Any] | None
 ) -> None:
     before = await one.read("/v1/templates")
@@ -104,7 +117,7 @@ async def test_templates_are_listed_by_namespace_and_status(api: ApiClient) -> N
     assert "document" not in approved["templates"][0]
 
 
-async def test_a_version_is_found_by_range(api: ApiClient) -> None:
+async def test_a_version_can_be_given_as_a_range(api: ApiClient) -> None:
     await api.call("/v1/templates", NEXT, 201)
 
     for asked, difference in (
@@ -137,7 +150,7 @@ async def test_a_template_shows_its_graph(one: ApiClient) -> None:
     )
 
 
-async def test_two_versions_are_compared_step_by_step(one: ApiClient) -> None:
+async def test_two_versions_can_be_compared(one: ApiClient) -> None:
     await one.call("/v1/templates", NEXT, 201)
 
     difference = await one.read("/v1/templates/shop/refund/diff?from=1.0.0&to=1.1.0")
@@ -157,7 +170,9 @@ async def test_two_versions_are_compared_step_by_step(one: ApiClient) -> None:
     assert ("1.1.0", True, []) == (same["to_version"], same["identical"], same["changes"])
 
 
-async def test_a_namespace_that_requires_approval_lets_nothing_in_unseen(api: ApiClient) -> None:
+async def test_a_new_version_is_pending_if_its_namespace_requires_review(
+    api: ApiClient,
+) -> None:
     """
     A version waits; who registered it may not decide; the audit has it all.
     """
@@ -199,7 +214,7 @@ async def test_a_namespace_that_requires_approval_lets_nothing_in_unseen(api: Ap
     assert {"approved", "pending_review"} == {one["status"] for one in statuses["versions"]}
 
 
-async def test_a_policy_that_nobody_could_fulfil_is_refused(one: ApiClient) -> None:
+async def test_a_policy_that_cannot_be_satisfied_is_refused(one: ApiClient) -> None:
     for policy, code in (
         ({"requires_approval": True}, "invalid_input"),
         ({"approvers": ["nobody"], "requires_approval": True}, "invalid_input"),
@@ -211,7 +226,7 @@ async def test_a_policy_that_nobody_could_fulfil_is_refused(one: ApiClient) -> N
     assert None is (await one.read("/v1/namespaces/shop"))["policy"]
 
 
-async def test_a_retired_version_takes_no_tasks_until_it_is_restored(api: ApiClient) -> None:
+async def test_a_retired_version_accepts_no_tasks_until_it_is_restored(api: ApiClient) -> None:
     place = "/v1/templates/shop/refund/1.0.0"
 
     retired = await api.call(f"{place}/retire", {"reason": "old"})

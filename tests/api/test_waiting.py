@@ -58,7 +58,7 @@ async def events(response: httpx.Response) -> AsyncIterator[Event]:
 # ------------------------------------------------------------------- long polls
 
 
-async def test_a_wait_ends_with_the_task(api: ApiClient) -> None:
+async def test_a_wait_ends_when_the_task_ends(api: ApiClient) -> None:
     """
     200 when it ended, 202 when the time was over before.
     """
@@ -74,7 +74,7 @@ async def test_a_wait_ends_with_the_task(api: ApiClient) -> None:
     assert ended == await api.read(place, params={"timeout": 0})
 
 
-async def test_a_wait_for_nothing_is_refused(one: ApiClient) -> None:
+async def test_a_wait_without_a_task_is_refused(one: ApiClient) -> None:
     task = await one.create()
 
     assert "not_found" == (await one.read(f"/v1/tasks/{NOBODY}/wait", 404))["code"]
@@ -83,7 +83,7 @@ async def test_a_wait_for_nothing_is_refused(one: ApiClient) -> None:
         assert "query.timeout" == refused["errors"][0]["path"]
 
 
-async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) -> None:
+async def test_waits_for_one_task_share_their_queries(memory: Store) -> None:
     """
     The number of store reads does not depend on the number of waiting requests; it is 0 without
     any.
@@ -110,7 +110,7 @@ async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) ->
 # ---------------------------------------------------------------------- streams
 
 
-async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> None:
+async def test_a_stream_reports_changes_and_ends_with_the_task(memory: Store) -> None:
     """First the current state, then each change, last the end."""
     async with served(memory) as (_, one, _):
         task = await one.create()
@@ -131,10 +131,10 @@ async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> 
     assert "result" not in seen[1].data
 
 
-async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
+async def test_a_broken_stream_continues_where_it_stopped(memory: Store) -> None:
     """
-    With the last id: nothing is repeated if nothing changed, else the stream begins with the whole
-    task.
+    With the last id, nothing is repeated if nothing changed; otherwise the stream begins with
+    the whole task.
     """
     async with served(memory) as (_, one, _):
         task = await one.create()
@@ -154,7 +154,7 @@ async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
     assert [["end"], ["task", "step", "step", "step", "step", "end"]] == names
 
 
-async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(
+async def test_an_idle_stream_sends_heartbeats(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "HEARTBEAT", 0.0)
@@ -169,7 +169,7 @@ async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(
             assert ": alive" == line
 
 
-async def test_a_server_that_stops_ends_streams_and_waits(
+async def test_a_stopping_server_ends_streams_and_waits(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waits get a response, so that clients do not see an error."""

@@ -44,12 +44,12 @@ def test_each_workload_reports_every_cost_that_is_compared(workload: Compared) -
         assert len(sample) == Report({}, rows=rows).as_markdown().count("| SQLite |")
 
 
-def test_a_side_that_would_measure_other_code_fails(tmp_path: Path) -> None:
+def test_a_side_that_would_measure_different_code_fails(tmp_path: Path) -> None:
     with pytest.raises(SideFailed, match="tasker was imported from"):
         run_side(Checkout("empty", tmp_path), CHAIN, "sqlite", None, amount=10)
 
 
-def test_a_revision_without_what_a_workload_needs_is_named(tmp_path: Path) -> None:
+def test_a_revision_that_lacks_a_workloads_requirements_is_named(tmp_path: Path) -> None:
     (tmp_path / "tasker").mkdir()
     (tmp_path / "tasker" / "__init__.py").touch()
     with pytest.raises(Unsupported, match=r"chain on sqlite cannot be measured for old: .*import"):

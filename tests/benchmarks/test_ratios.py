@@ -30,7 +30,7 @@ def test_a_lower_level_gives_a_narrower_interval() -> None:
     assert Interval(2, 4) == median_interval([5, 4, 3, 2, 1], level=0.6)
 
 
-def test_too_few_values_have_no_interval() -> None:
+def test_too_few_values_give_no_interval() -> None:
     with pytest.raises(ValueError, match="4 values are too few for a 90% interval"):
         median_interval([1.0, 1.0, 1.0, 1.0])
 
@@ -42,7 +42,7 @@ def test_the_interval_covers_the_true_median_in_at_least_90_percent_of_samples()
     assert sum(low <= 1.0 <= high for low, high in intervals) >= 1_800
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_ratios_are_computed_round_by_round() -> None:
     """A machine that becomes four times slower during the run changes no ratio."""
     ratio = Ratio.of([11, 22, 33, 44, 55], [10, 20, 30, 40, 50])
     assert Ratio(1.1, Interval(1.1, 1.1)) == ratio
@@ -70,7 +70,7 @@ def test_sides_with_different_numbers_of_rounds_are_refused() -> None:
         ([1.02, 1.03, 1.04, 1.05, 1.06], [0.98, 0.99, 1.0, 1.01, 1.02], "no difference"),
     ],
 )
-def test_a_ratio_counts_only_outside_the_interval_of_the_control(
+def test_a_ratio_is_significant_only_outside_the_interval_of_the_control(
     tree: Sequence[float], control: Sequence[float], expected: str
 ) -> None:
     line = Line(

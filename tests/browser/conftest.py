@@ -7,10 +7,11 @@ skipped, unless `TASKER_REQUIRE` says that they must run.
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,14 @@ playwright_api = pytest.importorskip("playwright.sync_api", reason="make test-ui
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = Path(__file__).parent / "shop"
 AXE = ROOT / "ui" / "node_modules" / "axe-core" / "axe.min.js"
-SOON = 20.0  #: seconds
+SOON = 60.0  #: seconds that a page may take on a busy machine
+STARTED = 60.0  #: seconds; only on a busy machine does a server take long to start
 SIZE = {"width": 1440, "height": 900}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reused_connections() -> None:
+    """Reuse none: Playwright's own event loop runs in this thread."""
 
 
 def find_chromium() -> str | None:
@@ -37,11 +44,15 @@ def find_chromium() -> str | None:
 
 
 class Site:
-    """A running server."""
+    """A running server, with the tasks made for the tests by what they show."""
 
-    def __init__(self, url: str, base_path: str = "", key: str | None = None) -> None:
+    def __init__(
+        self, server: "Server", url: str, base_path: str = "", key: str | None = None
+    ) -> None:
+        self.server = server
         self.origin = url
         self.url = url + base_path
+        self.tasks: dict[str, str] = {}
         headers = {} if key is None else {"X-API-Key": key}
         self.api = httpx.Client(base_url=self.url, headers=headers, timeout=SOON)
 
@@ -57,6 +68,11 @@ class Site:
         headers = {"Content-Type": "application/yaml"}
         answer = self.api.post("/v1/templates", content=text, headers=headers)
         assert answer.status_code in (200, 201), answer.text
+
+    def send(self, method: str, path: str, body: Any = None) -> None:
+        """Send a request that must succeed."""
+        answer = self.api.request(method, path, json=body)
+        assert answer.is_success, answer.text
 
     def read(self, path: str) -> Any:
         answer = self.api.get(path)
@@ -74,6 +90,39 @@ class Site:
         raise AssertionError(f"{read['status']}, {read['execution_status']}")
 
 
+class Server:
+    """The process of a server with a worker, which can be stopped and started again."""
+
+    def __init__(self, store: str, folder: Path, options: Sequence[str]) -> None:
+        self._command = [
+            sys.executable, "-m", "tasker", "server", "--store", store,
+            "--with-worker", "--handlers", str(SHOP / "handlers.py"), "--templates", str(SHOP),
+            "--namespace", "shop", *options,
+        ]  # fmt: skip
+        self._folder = folder
+        self._port = "0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        """Return the URL; the port stays the same from the first start on."""
+        log = self._folder / "server.log"
+        command = [*self._command, "--port", self._port]
+        with log.open("w") as out:
+            process = subprocess.Popen(command, cwd=self._folder, stdout=out, stderr=out)
+        self._process = process
+        end = time.monotonic() + STARTED
+        while not (match := re.search(r"url=(http://\S+:(\d+))", log.read_text())):
+            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        self._port = match[2]
+        return match[1]
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(SOON)
+
+
 @contextmanager
 def serving(
     store: str,
@@ -85,34 +134,53 @@ def serving(
 ) -> Iterator[Site]:
     """Run a server with a worker as a process of its own."""
     (folder / "tasker.toml").write_text(config)
-    command = [
-        sys.executable, "-m", "tasker", "server", "--store", store, "--port", "0",
-        "--with-worker", "--handlers", str(SHOP / "handlers.py"), "--templates", str(SHOP),
-        "--namespace", "shop", *options,
-    ]  # fmt: skip
-    log = folder / "server.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
+    server = Server(store, folder, options)
     try:
-        end = time.monotonic() + SOON
-        while not (match := re.search(r"url=(http://\S+)", log.read_text())):
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
-        site = Site(match[1], base_path, key)
+        site = Site(server, server.start(), base_path, key)
         with site.api:
             yield site
     finally:
-        process.terminate()
-        process.wait(SOON)
+        server.stop()
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server without authentication, on a SQLite file, with tasks of each kind."""
     folder = tmp_path_factory.mktemp("site")
-    with serving(f"sqlite:{folder}/tasker.db", folder) as site:
+    config = '[server]\ntimeout = "120s"\n'  # for templates of 10,000 steps
+    with serving(f"sqlite:{folder}/tasker.db", folder, config=config) as site:
         fill(site)
         yield site
+
+
+@pytest.fixture(scope="session")
+def postgres_site(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The same on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("postgres")
+    store = f"{postgres_url}&schema=browser"
+    upgrade = [sys.executable, "-m", "tasker", "db", "upgrade", "--store", store]
+    subprocess.run(upgrade, cwd=folder, check=True, capture_output=True)
+    with serving(store, folder) as site:
+        fill(site)
+        yield site
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_stores: run on SQLite and on PostgreSQL")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Use SQLite, and for what the stores answer differently PostgreSQL too."""
+    if "site" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_stores")
+        stores = ["sqlite", "postgres"] if both else ["sqlite"]
+        metafunc.parametrize("site", stores, indirect=True)
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest) -> Site:
+    site: Site = request.getfixturevalue(f"{request.param}_site")
+    return site
 
 
 ORPHAN = """
@@ -143,9 +211,6 @@ steps:
     + "]\n"
 )
 
-TASKS: dict[str, str] = {}
-"""The tasks of the site by what they show."""
-
 
 def fill(site: Site) -> None:
     """Create tasks that are complete, failed, waiting for a retry, and without a worker."""
@@ -155,21 +220,36 @@ def fill(site: Site) -> None:
     )
     site.register(ORPHAN)
     site.register(IMPORT)
-    TASKS["complete"] = site.create("shop.order", order="A-1")
-    TASKS["failed"] = site.create("shop.order", order="A-2", card="stolen")
-    TASKS["retry"] = site.create("shop.order", order="A-3", card="slow bank")
-    TASKS["markup"] = site.create("shop.markup", text="<img src=x onerror=alert(1)>")
-    TASKS["orphan"] = site.create("shop.orphan")
-    TASKS["many"] = site.create("shop.import")
-    site.wait(TASKS["complete"], "complete")
-    site.wait(TASKS["failed"], "error")
-    site.wait(TASKS["markup"], "error")
-    site.wait(TASKS["retry"], "waiting_for_retry")
+    site.tasks["complete"] = site.create("shop.order", order="A-1")
+    site.tasks["failed"] = site.create("shop.order", order="A-2", card="stolen")
+    site.tasks["retry"] = site.create("shop.order", order="A-3", card="slow bank")
+    site.tasks["markup"] = site.create("shop.markup", text="<img src=x onerror=alert(1)>")
+    site.tasks["orphan"] = site.create("shop.orphan")
+    site.tasks["many"] = site.create("shop.import")
+    site.tasks["approval"] = site.create("shop.refund", order="R-0")
+    site.wait(site.tasks["complete"], "complete")
+    site.wait(site.tasks["failed"], "error")
+    site.wait(site.tasks["markup"], "error")
+    site.wait(site.tasks["retry"], "waiting_for_retry")
+    site.wait(site.tasks["approval"], "waiting_for_dependencies")
+
+
+@pytest.fixture
+def closed_port() -> Callable[[], int]:
+    """Return ports on which nobody listens."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        return port
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def browser(site: Site) -> Iterator[Any]:
-    """Start the browser once, after everything that runs an event loop of its own."""
+def browser() -> Iterator[Any]:
+    """Start the browser once."""
     path = find_chromium()
     if path is None:
         if os.environ.get("TASKER_REQUIRE"):
@@ -186,12 +266,12 @@ class Guard:
     """What a page must never do: ask other hosts, report errors, break its policy."""
 
     def __init__(self) -> None:
-        self.origin = ""
+        self.origins: list[str] = []
         self.allowed = re.compile(r"(?!)")
         self.faults: list[str] = []
 
     def watch(self, page: Any, origin: str) -> None:
-        self.origin = origin
+        self.origins.append(origin)
         page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
         page.on("console", self._on_console)
         page.on("request", self._on_request)
@@ -206,7 +286,7 @@ class Guard:
             self.faults.append(f"console {message.type}: {text}")
 
     def _on_request(self, request: Any) -> None:
-        if not request.url.startswith((self.origin, "data:")):
+        if not request.url.startswith((*self.origins, "data:")):
             self.faults.append(f"foreign request: {request.url}")
 
 

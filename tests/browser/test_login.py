@@ -107,7 +107,7 @@ def test_a_viewer_sees_why_a_button_cannot_be_used(
 def test_a_revoked_key_ends_at_the_login(
     browser: Any, guarded: Site, guard: Guard, folder: Path, store: str
 ) -> None:
-    """At the next look at the server, without a reload."""
+    """The next request to the server shows it without a reload."""
     key = make_key(store, folder, "eve", "--role", "viewer", "--namespace", "shop")
     guard.allow(r"status of 401")
     with opened(browser, guarded, guard) as page:
@@ -120,3 +120,63 @@ def test_a_revoked_key_ends_at_the_login(
         )  # fmt: skip
         page.get_by_role("heading", name="Log in").wait_for()
         assert not re.search("A-1", page.content())
+
+
+def test_a_revoked_key_loses_no_input(
+    browser: Any, guarded: Site, guard: Guard, folder: Path, store: str
+) -> None:
+    """The page says what happened; after another login of the same person it is there again."""
+    task = guarded.create("shop.orphan")
+    key = make_key(store, folder, "ann", "--role", "operator", "--namespace", "shop")
+    guard.allow(r"status of 401")
+    with opened(browser, guarded, guard) as page:
+        page.goto(f"tasks/{task}")
+        log_in(page, key)
+        page.get_by_role("button", name="Cancel…").click()
+        page.get_by_role("dialog").get_by_label("Reason").fill("a long explanation")
+        subprocess.run(
+            [*TASKER, "key", "revoke", key, "--store", store],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+        page.get_by_text("Your key was revoked").wait_for()
+        assert [] == violations(page)
+        log_in(page, make_key(store, folder, "ann", "--role", "operator", "--namespace", "shop"))
+        page.get_by_role("button", name="Cancel…").click()
+
+        assert (
+            "a long explanation" == page.get_by_role("dialog").get_by_label("Reason").input_value()
+        )
+
+
+def test_each_role_may_use_its_own_buttons(
+    browser: Any, guarded: Site, guard: Guard, folder: Path, store: str
+) -> None:
+    """The others are disabled, and name the permission and the namespace."""
+    task = guarded.create("shop.orphan")
+    allowed = {
+        "viewer": {"Cancel…": False, "Pause": False, "New task": False, "Set a limit…": False},
+        "operator": {"Cancel…": True, "Pause": True, "New task": True, "Set a limit…": True},
+        "admin": {"Cancel…": True, "Pause": True, "New task": True, "Set a limit…": True},
+    }
+    usable: dict[str, dict[str, bool]] = {}
+    for role in allowed:
+        key = make_key(store, folder, role, "--role", role, "--namespace", "shop")
+        with opened(browser, guarded, guard) as page:
+            page.goto(f"tasks/{task}")
+            log_in(page, key)
+            usable[role] = {}
+            for path, names in (
+                (f"tasks/{task}", ["Cancel…", "Pause"]),
+                ("workflows/shop/orphan", ["New task"]),
+                ("limits", ["Set a limit…"]),
+            ):
+                page.goto(path)
+                for name in names:
+                    button = page.get_by_role("button", name=name, exact=True)
+                    button.first.wait_for()
+                    usable[role][name] = "true" != button.first.get_attribute("aria-disabled")
+                    if not usable[role][name]:
+                        title = button.first.get_attribute("title") or ""
+                        assert title.startswith("needs the permission ")
+
+    assert allowed == usable

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.browser.conftest import TASKS, Guard, Site, opened, violations
+from tests.browser.conftest import Guard, Site, violations
 
 PAGES = [
     "tasks",
@@ -20,46 +20,47 @@ PAGES = [
     "workflows/shop/order?tab=submit",
     "workflows/shop/order?tab=versions",
     "workflows/shop/order?tab=call",
+    "workflows/shop/order?tab=diff",
+    "approvals?show=all",
+    "approvals?show=decided",
+    "schedules",
+    "schedules/shop/refund.nightly",
+    "limits",
+    "events",
     "workers",
     "namespaces",
     "namespaces/shop",
+    "audit",
+    "settings",
     "nothing",
 ]
 
 
-def address(name: str) -> str:
+def address(site: Site, name: str) -> str:
     """Return the address of a page below the UI."""
-    return f"tasks/{TASKS[name[5:]]}" if name.startswith("task ") else name
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_can_be_used_by_everyone(
-    browser: Any, site: Site, guard: Guard, name: str, theme: str
-) -> None:
-    """axe-core finds nothing, in either theme, with a step selected where there are steps."""
-    with opened(browser, site, guard, color_scheme=theme) as page:
-        page.goto(address(name))
-        page.wait_for_load_state("networkidle") if "retry" not in name else None
-        if name.startswith("task "):
-            page.locator(".node").first.click()
-            page.get_by_role("tab", name="Overview").wait_for()
-        page.locator("main h1, main h2").first.wait_for()
-
-        assert [] == violations(page)
+    return f"tasks/{site.tasks[name[5:]]}" if name.startswith("task ") else name
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_a_phone(browser: Any, site: Site, guard: Guard, name: str) -> None:
-    """Nothing reaches beyond the edge of a screen of 320 pixels."""
-    with opened(browser, site, guard, viewport={"width": 320, "height": 640}) as page:
-        page.goto(address(name))
-        page.locator("main h1, main h2").first.wait_for()
+def test_a_page_is_accessible(page: Any, site: Site, name: str) -> None:
+    """axe-core finds nothing in either theme, and nothing reaches beyond a narrow screen's edge."""
+    page.goto(address(site, name))
+    page.wait_for_load_state("networkidle") if "retry" not in name else None
+    page.locator("main h1, main h2").first.wait_for()
+    if name.startswith("task "):
+        page.locator(".node").first.click()
+        page.get_by_role("tab", name="Overview").wait_for()
+    light = violations(page)
+    page.emulate_media(color_scheme="dark")
+    dark = violations(page)
+    page.set_viewport_size({"width": 320, "height": 640})
 
-        assert 320 >= page.evaluate("document.documentElement.scrollWidth")
+    assert ([], []) == (light, dark)
+    assert 320 >= page.evaluate("document.documentElement.scrollWidth")
 
 
-def test_the_list_of_tasks_is_filtered_by_its_address(page: Any, site: Site) -> None:
+@pytest.mark.both_stores
+def test_the_filter_of_the_list_of_tasks_is_in_its_address(page: Any, site: Site) -> None:
     """Typing a filter changes the address, and the address shows the filter."""
     page.goto("tasks?status=error")
     page.locator("tbody tr").first.wait_for()
@@ -70,17 +71,18 @@ def test_the_list_of_tasks_is_filtered_by_its_address(page: Any, site: Site) -> 
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"error_code=CARD_REFUSED"))
     page.get_by_text("1 in all").wait_for()
+    page.locator(".states", has_text="Failed 1").get_by_text("All 1").wait_for()
     page.go_back()
     page.get_by_text("2 in all").wait_for()
 
 
-def test_filters_that_exclude_everything_are_offered_to_be_dropped(page: Any) -> None:
+def test_filters_that_match_nothing_can_be_removed(page: Any) -> None:
     page.goto("tasks?status=error&name=none")
     page.get_by_role("button", name="Drop workflow none").click()
     page.locator("tbody tr").first.wait_for()
 
 
-def test_a_list_is_walked_by_keys(page: Any) -> None:
+def test_a_list_can_be_navigated_with_the_keyboard(page: Any) -> None:
     """j goes on, Enter opens, g t comes back."""
     page.goto("tasks")
     page.locator("tbody tr").first.wait_for()
@@ -94,7 +96,8 @@ def test_a_list_is_walked_by_keys(page: Any) -> None:
     page.locator("tbody tr").first.wait_for()
 
 
-def test_new_tasks_appear_by_themselves(page: Any, site: Site) -> None:
+@pytest.mark.both_stores
+def test_new_tasks_appear_without_reloading(page: Any, site: Site) -> None:
     page.goto("tasks?tag=none&created_by=anonymous")
     page.goto("tasks")
     page.locator("tbody tr").first.wait_for()
@@ -102,9 +105,9 @@ def test_new_tasks_appear_by_themselves(page: Any, site: Site) -> None:
     page.locator(f"#task-{task}").wait_for()
 
 
-def test_one_step_is_selected_in_all_views(page: Any) -> None:
-    """And the address carries it."""
-    page.goto(f"tasks/{TASKS['complete']}")
+def test_selecting_a_step_selects_it_in_all_views(page: Any, site: Site) -> None:
+    """The selection is in the address."""
+    page.goto(f"tasks/{site.tasks['complete']}")
     page.locator(".node[data-step=charge_card]").click()
     page.wait_for_url(re.compile("step=charge_card"))
     page.locator(".tl-row.sel[data-step=charge_card]").wait_for()
@@ -118,18 +121,19 @@ def test_one_step_is_selected_in_all_views(page: Any) -> None:
     page.locator(".drawer").wait_for(state="detached")
 
 
-def test_a_task_says_why_it_waits(page: Any) -> None:
+@pytest.mark.both_stores
+def test_a_task_explains_why_it_waits(page: Any, site: Site) -> None:
     """In one sentence, with the time that is left."""
-    page.goto(f"tasks/{TASKS['retry']}")
+    page.goto(f"tasks/{site.tasks['retry']}")
     banner = page.locator(".why")
     banner.get_by_text("charge_card waits for attempt 2 of 3.").wait_for()
     assert re.search(r"\d+:\d\d", banner.locator(".count").inner_text())
 
-    page.goto(f"tasks/{TASKS['orphan']}")
+    page.goto(f"tasks/{site.tasks['orphan']}")
     page.locator(".why").get_by_text("nobody is ready, but").wait_for()
 
 
-def test_a_failed_step_is_given_a_result_after_its_consequences_were_shown(
+def test_a_failed_step_is_resolved_after_a_preview_of_the_consequences(
     page: Any, site: Site
 ) -> None:
     """The act has a reason, and the audit keeps it."""
@@ -138,7 +142,7 @@ def test_a_failed_step_is_given_a_result_after_its_consequences_were_shown(
     page.goto(f"tasks/{task}?step=charge_card")
     page.get_by_role("button", name="Set result…").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_text("1 step behind it can run").wait_for()
+    dialog.get_by_text("1 step after it can run").wait_for()
     button = dialog.get_by_role("button", name="Set 1 result")
     assert "true" == button.get_attribute("aria-disabled")
     dialog.get_by_label("Result, as JSON").fill('{"charge": "by hand"}')
@@ -167,9 +171,9 @@ def test_an_open_task_is_paused_and_cancelled(page: Any, site: Site) -> None:
     page.locator(".hd").get_by_text("Cancelled").wait_for()
 
 
-def test_many_steps_of_one_shape_are_one_node(page: Any) -> None:
-    """Which lists its steps on demand."""
-    page.goto(f"tasks/{TASKS['many']}")
+def test_many_similar_steps_are_one_node(page: Any, site: Site) -> None:
+    """The node lists its steps on request."""
+    page.goto(f"tasks/{site.tasks['many']}")
     page.locator(".node.many").click()
     page.locator(".drawer").get_by_text("400 steps of one shape").wait_for()
     assert 3 == page.locator(".node").count()
@@ -179,8 +183,9 @@ def test_many_steps_of_one_shape_are_one_node(page: Any) -> None:
     assert 100 > page.locator("tbody tr").count()
 
 
-def test_all_tasks_that_one_cause_stopped_are_retried_at_once(page: Any, site: Site) -> None:
-    """From the list of causes, which they then leave."""
+@pytest.mark.both_stores
+def test_all_tasks_that_failed_for_one_cause_are_retried_together(page: Any, site: Site) -> None:
+    """They are then removed from the list of causes."""
     tasks = [site.create("shop.order", order="B", card="lost") for _ in range(2)]
     for task in tasks:
         site.wait(task, "error")
@@ -189,16 +194,19 @@ def test_all_tasks_that_one_cause_stopped_are_retried_at_once(page: Any, site: S
     page.get_by_role("button", name="Retry 2 tasks stopped by CARD_LOST").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("cards were found")
+    dialog.get_by_text("Concerns 2 tasks of shop.order.").wait_for()
     dialog.get_by_role("button", name="Retry 2 tasks").click()
     dialog.wait_for(state="detached")
+    page.get_by_text("2 tasks retried").wait_for()
 
     for task in tasks:
         read = site.wait(task, "error")
         assert 2 == next(one for one in read["steps"] if one["name"] == "charge_card")["attempts"]
 
 
-def test_selected_tasks_are_cancelled_at_once(page: Any, site: Site) -> None:
-    """With x from the keyboard; the others stay as they are."""
+@pytest.mark.both_stores
+def test_selected_tasks_are_cancelled_together(page: Any, site: Site) -> None:
+    """They are selected with x on the keyboard; other tasks are not changed."""
     tasks = [site.create("shop.orphan") for _ in range(2)]
     page.goto("tasks?name=orphan")
     page.locator(f"#task-{tasks[1]}").wait_for()
@@ -215,7 +223,52 @@ def test_selected_tasks_are_cancelled_at_once(page: Any, site: Site) -> None:
     assert ["cancelled"] * 2 == [site.wait(task, "cancelled")["status"] for task in tasks]
 
 
-def test_a_task_is_submitted_by_a_form(page: Any, site: Site, guard: Guard) -> None:
+def test_all_tasks_that_match_are_cancelled_until_somebody_stops_it(page: Any, site: Site) -> None:
+    """The page shows what is done, and its outcome until it is dismissed."""
+    for _ in range(3):
+        site.create("shop.orphan")
+    page.goto("tasks?name=orphan&status=pending")
+    page.locator("tbody tr input").first.check()
+    toolbar = page.get_by_role("toolbar")
+    toolbar.get_by_role("button", name="All that match").click()
+    toolbar.get_by_role("button", name="Cancel…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Tasks per second").fill("0.01")
+    dialog.get_by_label("Reason").fill("a test")
+    dialog.get_by_text("tasks of shop.orphan.").wait_for()
+    dialog.get_by_role("button", name="Cancel all that match").click()
+
+    operation = page.get_by_role("region", name="Operations on many tasks")
+    operation.get_by_text("1 done, at most 0.01 a second").wait_for()
+    assert [] == violations(page)
+    operation.get_by_role("button", name="Stop…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop 1 operation").click()
+    operation.get_by_text("1 task cancelled, then stopped by anonymous").wait_for()
+    operation.get_by_role("button", name="Dismiss").click()
+    operation.wait_for(state="detached")
+
+
+def test_a_worker_shows_what_it_serves(page: Any, site: Site) -> None:
+    page.goto("workers")
+    page.locator("tbody tr a.wf", has_not_text=":server").first.click()
+    page.wait_for_url(re.compile(r"workers/\d+"))
+    page.get_by_text("Serves").wait_for()
+    page.locator("tbody tr", has_text="charge_card").first.wait_for()
+    assert [] == violations(page)
+    page.get_by_role("button", name="Drain…").click()
+    page.get_by_role("dialog").get_by_text("It claims no further step.").wait_for()
+
+
+def test_usual_durations_are_shown_beside_those_of_a_task(page: Any, site: Site) -> None:
+    page.goto(f"tasks/{site.tasks['complete']}?view=timeline")
+    page.get_by_text("usual duration").wait_for()
+    page.locator(".tl-row", has_text="charge_card").click()
+    page.locator("dt", has_text="Usually").wait_for()
+    page.goto("workflows/shop/order")
+    page.get_by_text("by the newest").wait_for()
+
+
+def test_a_task_is_submitted_with_a_form(page: Any, site: Site, guard: Guard) -> None:
     """Made from the schema; what is wrong is said beside the field, and nothing entered is lost."""
     guard.allow("status of 400")  # the amount
     page.goto("../admin/workflows")
@@ -237,9 +290,9 @@ def test_a_task_is_submitted_by_a_form(page: Any, site: Site, guard: Guard) -> N
     assert {"order": "A-77", "card": "good", "amount": 12.5} == task["context"]
 
 
-def test_markup_is_shown_as_text(page: Any) -> None:
+def test_markup_is_escaped(page: Any, site: Site) -> None:
     """In names, errors and inputs; the browser would refuse anything else."""
-    page.goto(f"tasks/{TASKS['markup']}")
+    page.goto(f"tasks/{site.tasks['markup']}")
     page.locator(".node").click()
     page.locator(".drawer").get_by_text("<img src=x onerror=alert(1)>").first.wait_for()
     page.get_by_role("tab", name="Input").click()
@@ -248,27 +301,108 @@ def test_markup_is_shown_as_text(page: Any) -> None:
     assert 0 == page.locator("main img").count()
 
 
-def test_a_task_that_does_not_exist_says_so(page: Any, guard: Guard) -> None:
+def test_a_missing_task_is_reported(page: Any, guard: Guard) -> None:
     guard.allow(r"status of 404")
     page.goto("tasks/01a00000-0000-7000-8000-000000000000")
     page.get_by_role("heading", name="Not found").wait_for()
     assert [] == violations(page)
 
 
-def test_the_palette_goes_anywhere(page: Any) -> None:
+@pytest.mark.both_stores
+def test_the_palette_opens_every_page(page: Any, site: Site) -> None:
     page.goto("tasks")
     page.locator("tbody tr").first.wait_for()
     page.keyboard.press("Control+k")
-    page.keyboard.type("failed")
+    page.keyboard.type(site.tasks["failed"][:20])
+    page.get_by_role("option", name="shop.order").wait_for()
+    page.get_by_role("combobox", name="Find or do anything").fill("failed")
     assert [] == violations(page)
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("status=error"))
 
 
-def test_a_theme_is_kept(page: Any) -> None:
+def test_a_theme_is_stored_in_the_browser(page: Any) -> None:
     page.goto("tasks")
     page.get_by_role("button", name="Switch between light and dark").click()
     page.reload()
     page.locator("tbody tr").first.wait_for()
 
     assert "dark" == page.evaluate("document.documentElement.dataset.theme")
+
+
+def test_a_large_graph_has_a_minimap_and_can_be_exported(page: Any, site: Site) -> None:
+    """A click on the map goes there; files contain all steps, also those out of sight."""
+    steps = [
+        f"  - {{name: s{no}, dependencies: [{f's{no - 1}' if no else ''}]}}" for no in range(120)
+    ]
+    head = "name: long\nnamespace_name: shop\nversion: 1.0.0\nsteps:\n"
+    site.register(head + "\n".join(steps) + "\n")
+    page.goto(f"tasks/{site.create('shop.long')}?view=graph")
+    page.locator(".node[data-step=s0]").wait_for()
+    page.locator(".minimap").click(position={"x": 165, "y": 1})
+    page.locator(".node[data-step=s118]").wait_for()
+    for name, beginning in (("SVG", b"<svg"), ("PNG", b"\x89PNG"), ("Mermaid", b"flowchart LR")):
+        page.get_by_role("button", name="Save the graph").click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name, exact=True).click()
+        saved = download.value.path().read_bytes()
+        assert saved.startswith(beginning)
+        assert name == "PNG" or 120 == len(set(re.findall(rb"\bs\d+\b", saved)))
+
+
+def test_all_tabs_of_a_browser_share_one_stream(page: Any, site: Site, guard: Guard) -> None:
+    """A task of either tab is shown as it ends; when the leading tab is closed, the other leads."""
+    streams: list[str] = []
+    page.context.on("request", lambda one: streams.append(one.url) if "stream" in one.url else None)
+    other = page.context.new_page()
+    guard.watch(other, site.origin)
+    tasks = [site.create("shop.orphan") for _ in range(3)]
+    for tab, task in ((page, tasks[0]), (other, tasks[1])):
+        tab.goto(f"tasks/{task}")
+        tab.locator(".why").wait_for()
+    with page.expect_request(lambda one: all(task in one.url for task in tasks[:2])):
+        other.reload()
+    for tab, task in ((page, tasks[0]), (other, tasks[1])):
+        site.api.post(f"/v1/tasks/{task}/cancel", json={})
+        tab.locator(".hd").get_by_text("Cancelled").wait_for()
+    page.close()
+    with other.expect_request(lambda one: "/v1/stream" in one.url and tasks[2] in one.url):
+        other.goto(f"tasks/{tasks[2]}")
+    site.api.post(f"/v1/tasks/{tasks[2]}/cancel", json={})
+    other.locator(".hd").get_by_text("Cancelled").wait_for()
+    assert all("/tasks/" not in url for url in streams)
+
+
+def test_steps_that_undo_others_are_drawn_below_them(page: Any, site: Site) -> None:
+    """Mirrored: from right to left."""
+    task = site.create("shop.undo", text="no parcel")
+    site.wait(task, "error")
+    page.goto(f"tasks/{task}?view=graph")
+    boxes = {}
+    for name in ("reserve", "charge", "reserve.compensation", "charge.compensation"):
+        node = page.locator(f'.node[data-step="{name}"]')
+        node.wait_for()
+        boxes[name] = node.bounding_box()
+
+    for name in ("reserve", "charge"):
+        above, below = boxes[name], boxes[f"{name}.compensation"]
+        assert abs(above["x"] - below["x"]) < 5
+        assert below["y"] > above["y"] + above["height"]
+    edges = (page.locator(".edge.undo").count(), page.locator(".edge:not(.undo)").count())
+    assert (2, 2) == edges
+    assert [] == violations(page)
+
+
+def test_the_graph_of_a_child_task_opens_in_its_place(page: Any, site: Site) -> None:
+    """The address carries it, and its steps lead to its page."""
+    task = site.create("shop.family", order="A-5")
+    site.wait(task, "complete")
+    page.goto(f"tasks/{task}")
+    page.get_by_role("button", name="Graph of shop.order").click()
+    page.wait_for_url(re.compile("child="))
+    page.reload()
+    page.locator(".child .node[data-step=charge_card]").wait_for()
+    assert [] == violations(page)
+    page.locator(".child .node[data-step=charge_card]").click()
+    page.locator(".drawer h2", has_text="charge_card").wait_for()
+    assert task not in page.url

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browser.conftest import TASKS, Guard, Site, opened
+from tests.browser.conftest import Guard, Site, opened
 
 PAGES = {
     "ui-tasks": "tasks",
@@ -18,16 +18,16 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_picture_is_taken(
+def test_pictures_match_the_recorded_ones(
     browser: Any, site: Site, guard: Guard, tmp_path: Path, name: str
 ) -> None:
-    """Of a page that has loaded, with all of its height in use."""
+    """Each picture shows a loaded page in full height."""
     kept = os.environ.get("TASKER_TEST_PICTURES")
     folder = Path(kept) if kept else tmp_path
     path = PAGES[name]
     if path.startswith("task "):
         key, _, query = path[5:].partition("?")
-        path = f"tasks/{TASKS[key]}?{query}"
+        path = f"tasks/{site.tasks[key]}?{query}"
     with opened(browser, site, guard, viewport={"width": 1280, "height": 720}) as page:
         page.goto(path)
         page.locator("main h1").first.wait_for()

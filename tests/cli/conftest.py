@@ -1,7 +1,6 @@
 """A small project on disk, and ways to run the command line in it."""
 
 import json
-import logging
 import os
 import re
 import signal
@@ -16,6 +15,11 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 import pytest
+from tests.process_state import (  # noqa: F401
+    restored_logging,
+    unchanged_by_module,
+    unchanged_by_test,
+)
 from typer.testing import CliRunner
 
 from tasker.cli import make_app
@@ -105,7 +109,7 @@ class Process:
         return self._process.pid
 
     def until(self, word: str) -> str:
-        """Wait until it tells a line with `word` in it; return that line."""
+        """Wait for a line of output that contains `word`; return that line."""
         while True:
             try:
                 line = self._lines.get(timeout=PATIENCE)
@@ -242,11 +246,9 @@ def tasker(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     monkeypatch.chdir(project.root)
     for name in ("TASKER_STORE", "TASKER_ENVIRONMENT", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    root, path, modules = logging.getLogger(), list(sys.path), set(sys.modules)
-    handlers, level = list(root.handlers), root.level
-    yield Here(project)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    path, modules = list(sys.path), set(sys.modules)
+    with restored_logging():
+        yield Here(project)
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         file = getattr(sys.modules[name], "__file__", None)

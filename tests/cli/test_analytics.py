@@ -45,13 +45,13 @@ def test_figures_show_totals_slow_and_failing_steps_and_errors(worked: Here) -> 
         (["--namespace", "other"], (0, 0, 0)),
     ],
 )
-def test_figures_are_of_the_chosen_tasks(
+def test_figures_are_limited_to_the_selected_tasks(
     worked: Here, flags: list[str], counts: tuple[int, int, int]
 ) -> None:
     assert counts == _counts(worked("analytics", "--json", *flags).document)
 
 
-def test_steps_that_ran_less_often_are_left_out(worked: Here) -> None:
+def test_steps_that_ran_too_rarely_are_left_out(worked: Here) -> None:
     shown = worked("analytics", "--json", "--min-executions", "3").document
 
     assert ["charge"] == [step["step"] for step in shown["bottlenecks"]["slow_steps"]]

@@ -10,11 +10,11 @@ from tests.cli.test_server import url_of
 CHECK = ("check", "--templates", "sell.yaml", "--handlers", "shop.py")
 
 
-def test_what_fits_is_exit_0(tasker: Here) -> None:
+def test_matching_handlers_exit_with_0(tasker: Here) -> None:
     assert (0, "1 template, 4 handlers: no problems\n", "") == tasker(*CHECK)
 
 
-def test_what_does_not_fit_is_reported_with_its_place_and_exit_1(tasker: Here) -> None:
+def test_mismatched_handlers_are_reported_with_their_position_and_exit_with_1(tasker: Here) -> None:
     source = (tasker.project.root / "shop.py").read_text()
     source = source.replace("def pack(reserve: dict)", "def pack(ship: dict)")
     line = source.splitlines().index("def pack(ship: dict) -> str:")
@@ -56,12 +56,12 @@ def test_files_that_cannot_be_read_are_problems(tasker: Here) -> None:
     assert "bad.py:1" in messages[1]
 
 
-def test_templates_alone_are_checked(tasker: Here) -> None:
+def test_templates_can_be_checked_alone(tasker: Here) -> None:
     assert 0 == tasker("check", "-T", ".").code
 
 
 @pytest.mark.parametrize("arguments", [(), ("--strict",)])
-def test_checking_nothing_is_refused(tasker: Here, arguments: tuple[str, ...]) -> None:
+def test_a_check_without_files_is_refused(tasker: Here, arguments: tuple[str, ...]) -> None:
     assert 2 == tasker("check", *arguments).code
 
 
@@ -89,7 +89,7 @@ TWO_STEPS = """
 """
 
 
-def test_a_parameter_named_nearly_like_a_step_is_reported(tasker: Here) -> None:
+def test_a_parameter_named_almost_like_a_step_is_reported(tasker: Here) -> None:
     tasker.project.write("typo.py", TYPO)
     tasker.project.write("two.yaml", TWO_STEPS)
     checked = tasker("check", "-T", "two.yaml", "-H", "typo.py")
@@ -141,9 +141,7 @@ def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker:
 
 
 def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) -> None:
-    """
-    As against its store: in the same words, with the same exit codes.
-    """
+    """Output and exit codes are the same as with its store."""
 
     def write(file: str, version: str, serves: str = "") -> None:
         project.write(file, SHIP.format(version=version, parameters="", serves=serves))
@@ -190,6 +188,9 @@ steps:
   - {name: never, dependencies: [route], when: 1 > 2}
   - {name: lone, dependencies: [quote], trigger: all_skipped}
   - {name: end, dependencies: [dear, cheap], trigger: none_failed}
+  - {name: first}
+  - {name: maybe, dependencies: [first], when: input.cents > 3}
+  - {name: after, dependencies: [maybe], trigger: none_failed}
 """
 BRANCH_HANDLERS = """
 from tasker import Decision, handler
@@ -207,11 +208,17 @@ def never(): ...
 def lone(): ...
 @handler
 def end(dear: int, cheap: int | None): ...
+@handler
+def first() -> int: ...
+@handler
+def maybe(): ...
+@handler
+def after(first: int): ...  # is there: `maybe` runs or is skipped after it
 """
 
 
 def test_conditions_are_checked_against_schemas_and_types(tasker: Here) -> None:
-    """With the steps that never run, and the parameters that cannot be None."""
+    """Steps that never run and parameters that cannot be None are reported."""
     tasker.project.write("branches.yaml", BRANCHES)
     tasker.project.write("branches.py", BRANCH_HANDLERS)
 
@@ -229,3 +236,130 @@ def test_conditions_are_checked_against_schemas_and_types(tasker: Here) -> None:
         f"step 'route': parameter 'quote': step 'quote' {absent}",
         f"step 'end': parameter 'dear': step 'dear' {absent}",
     ] == [problem["message"] for problem in checked["problems"]]
+
+
+UNDO = """
+name: order
+version: 1.0.0
+input_schema: {type: object, properties: {lines: {type: array}}}
+steps:
+  - {name: reserve, map: {over: input.lines}, compensate: release}
+  - {name: pay, dependencies: [reserve], compensate: refund}
+"""
+UNDO_HANDLERS = """
+from tasker import handler
+@handler
+def reserve() -> int: ...
+@handler
+def release(reserve: int): ...
+@handler
+def pay() -> int: ...
+@handler
+def refund(pay: str): ...
+"""
+
+
+def test_compensating_handlers_are_checked(tasker: Here) -> None:
+    """Those of instances get the result of one instance."""
+    tasker.project.write("order.yaml", UNDO)
+    tasker.project.write("orders.py", UNDO_HANDLERS)
+
+    checked = tasker("check", "-T", "order.yaml", "-H", "orders.py", "--json").document
+
+    (problem,) = checked["problems"]
+    assert "steps[1].compensate" == problem["path"]
+    assert (
+        "step 'pay.compensation': parameter 'pay': its type does not match the return type of step"
+        " 'pay': $ is integer, not string"
+    ) == problem["message"]
+
+
+TYPES = """
+name: order
+version: 1.0.0
+title: "Order {input.order}"
+limits: [{key: "lines:{input.lines}", concurrency: 5}]
+input_schema:
+  type: object
+  required: [order_id, lines, at]
+  properties:
+    order_id: {type: string}
+    at: {type: string}
+    lines:
+      type: array
+      items: {$ref: "#/$defs/line"}
+  $defs:
+    line: {type: object, properties: {sku: {type: string}, due: {type: integer}}}
+schedules:
+  - {name: nightly, cron: "0 2 * * *", context: {order_id: "{tick.date}", at: x, lines: none}}
+steps:
+  - name: price
+    result_schema: {type: object, properties: {cents: {type: integer}}}
+    limits: [{key: "at:{input.att}", concurrency: 1}]
+    events:
+      - {name: priced, payload: {cents: result.euros}}
+      - name: failed
+        on: failure
+        payload: {why: error.text, code: error.message}
+        schema: {type: object, required: [order], properties: {code: {type: integer}}}
+  - name: over_no_list
+    dependencies: [price]
+    map: {over: results.price.cents, as: line}
+  - name: parcels
+    map: {over: input.lines, as: line, task: {template: a.b, context: {sku: "{line.skuu}"}}}
+  - name: lines
+    dependencies: [price]
+    map: {over: input.lines, as: line}
+    steps:
+      - {name: until, wait: {until: line.due}}
+      - {name: paid, wait: {signal: paid, key: input.lines}}
+      - {name: reply, when: line.due == "today"}
+  - name: approve
+    approval: {assignees: ["user:{input.manager}"], form: {type: object, properties: {ok: {type: boolean}}}}
+  - name: after
+    dependencies: [approve, lines]
+    when: results.approve.form.okay and results.lines.count > "1"
+  - name: loop
+    dependencies: [price]
+    repeat: {until: results.look.done and iteration == "3", max: 3}
+    steps:
+      - {name: look, result_schema: {type: object, properties: {ready: {type: boolean}}}}
+"""  # noqa: E501 - a template
+
+
+def test_all_expressions_are_checked_against_schemas(tasker: Here) -> None:
+    """Those of limits, schedules, events, instances, waits, approvals and tasks too."""
+    tasker.project.write("order.yaml", TYPES)
+
+    checked = tasker("check", "-T", "order.yaml", "--json").document
+
+    inputs = "Allowed: order_id, at, lines"
+    assert [
+        "limit 'lines:{input.lines}': it is a list, not text, a number or a boolean",
+        f"title: input has no property 'order'; did you mean 'order_id'? {inputs}",
+        'the context of schedule \'nightly\': $.lines: "none" is not of type "array"',
+        "step 'price': limit 'at:{input.att}': input has no property 'att'; did you mean 'at'?"
+        f" {inputs}",
+        "step 'price': event 'priced': payload 'cents': result has no property 'euros';"
+        " allowed: cents",
+        "step 'price': event 'failed': the payload lacks 'order', which its schema requires",
+        "step 'price': event 'failed': payload 'why': error has no property 'text';"
+        " allowed: type, message, code, retryable, details",
+        "step 'price': event 'failed': payload 'code': it is a string, not what its schema allows",
+        "step 'over_no_list': map: over: it is a number, not a list",
+        "step 'parcels': task: line has no property 'skuu'; did you mean 'sku'? Allowed: sku, due",
+        "step 'until': wait: until: it is a number, not an instant",
+        "step 'paid': wait: key: it is a list, not a string or a number",
+        "step 'reply': when: line.due == \"today\" compares a number with a string,"
+        " which is always false",
+        "step 'approve': approval: assignee 'user:{input.manager}': input has no property"
+        " 'manager'; allowed: order_id, at, lines",
+        "step 'after': when: results.approve.form has no property 'okay'; did you mean 'ok'?"
+        " Allowed: ok",
+        "step 'after': when: results.lines.count > \"1\" compares a number with a string;"
+        " only two numbers or two strings have an order",
+        "step 'loop': repeat: until: results.look has no property 'done'; allowed: ready",
+        "step 'loop': repeat: until: iteration == \"3\" compares a number with a string,"
+        " which is always false",
+    ] == [problem["message"] for problem in checked["problems"]]
+    assert "steps[3].steps[1]" == checked["problems"][11]["path"]

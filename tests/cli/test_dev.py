@@ -1,11 +1,13 @@
 """`tasker dev`: handlers and templates are taken up as they change."""
 
+import re
 import signal
 
+import httpx
 from tests.cli.conftest import Here, Project
 
 CREATE = ("task", "create", "shop.sell", "-c", '{"sku": "mug"}')
-DEV = ("dev", "-H", "shop.py", "-T", "sell.yaml")
+DEV = ("dev", "-H", "shop.py", "-T", "sell.yaml", "--no-ui")
 
 
 def _change(project: Project, name: str, old: str, new: str) -> None:
@@ -13,7 +15,7 @@ def _change(project: Project, name: str, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_changes_take_effect_and_mistakes_do_not_stop_the_work(tasker: Here) -> None:
+def test_changes_take_effect_and_errors_do_not_stop_the_worker(tasker: Here) -> None:
     project = tasker.project
     with project.starting(*DEV) as dev:
         dev.until("ready: 4 handlers, 1 template (shop.sell@1.0.0)")
@@ -59,12 +61,26 @@ def test_a_changed_template_replaces_its_version(tasker: Here) -> None:
     assert ["Reserve, charge and pack later, ship"] == [one["description"] for one in listed]
 
 
-def test_it_starts_with_what_is_broken_and_waits_for_it_to_be_mended(project: Project) -> None:
+def test_broken_files_at_the_start_are_reported_until_they_are_fixed(project: Project) -> None:
     source = (project.root / "shop.py").read_text()
     project.write("shop.py", "import nosuchmodule\n")
     with project.starting(*DEV) as dev:
         dev.until("No module named 'nosuchmodule'")
         project.write("shop.py", source)
         dev.until("ready: 4 handlers")
+        dev.send(signal.SIGINT)
+        assert 0 == dev.end()
+
+
+def test_the_web_ui_is_served_over_the_same_store(tasker: Here) -> None:
+    """A task that its API creates runs; on port 3000, or on any other if that is taken."""
+    with tasker.project.starting(*DEV[:-1]) as dev:
+        line = dev.until("web UI: ")
+        dev.until("ready:")
+        (url,) = re.findall(r"web UI: (http://localhost:\d+)/ui/", line)
+        assert "<title>Tasker</title>" in httpx.get(f"{url}/ui/").text
+        body = {"name": "shop.sell", "context": {"sku": "mug"}}
+        assert 201 == httpx.post(f"{url}/v1/tasks", json=body).status_code
+        dev.until("complete after")
         dev.send(signal.SIGINT)
         assert 0 == dev.end()

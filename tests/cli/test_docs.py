@@ -32,7 +32,7 @@ def _run(tasker: Here, lines: list[str]) -> None:
     assert {} == failed
 
 
-def test_the_commands_of_the_page_run_one_after_the_other(tasker: Here) -> None:
+def test_the_commands_of_the_page_run_in_order(tasker: Here) -> None:
     _write_the_quickstart(tasker)
     lines = [line for block in _blocks("cli.md", "sh") for line in block.splitlines()]
 
@@ -49,7 +49,7 @@ def test_the_commands_of_the_quickstart_run(tasker: Here) -> None:
     _run(tasker, commands)
 
 
-def test_the_drawn_graph_of_the_page_is_what_is_drawn(tasker: Here) -> None:
+def test_the_graph_on_the_page_matches_the_output(tasker: Here) -> None:
     _write_the_quickstart(tasker)
     drawn = tasker("template", "draw", "fulfil_order.yaml").out
 

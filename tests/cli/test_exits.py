@@ -63,7 +63,7 @@ def test_an_error_is_one_line_without_a_terminal_and_framed_on_one() -> None:
     assert (2, True, True) == (code, "╭─ Error" in text, "task 7 not found" in text)
 
 
-def test_of_a_group_the_error_that_is_ours_is_reported() -> None:
+def test_an_exception_group_is_reported_by_its_tasker_error() -> None:
     inner = ExceptionGroup("inner", [ValueError("no"), NotFound("ours")])
 
     assert (2, "error: ours\n") == _printed(ExceptionGroup("outer", [KeyError("x"), inner]))
@@ -83,11 +83,11 @@ def test_a_defect_is_reported_in_two_lines_unless_debugging(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_an_interrupt_and_a_closed_pipe_are_quiet() -> None:
+def test_an_interrupt_and_a_closed_pipe_print_nothing() -> None:
     assert (Exit.INTERRUPTED, "") == _printed(KeyboardInterrupt())
 
 
-def test_problems_show_the_line_that_they_are_about(tmp_path: Path) -> None:
+def test_problems_show_the_line_that_they_refer_to(tmp_path: Path) -> None:
     file = tmp_path / "sell.yaml"
     file.write_text("name: sell\nversion: one\n")
     problem = Problem("is not a version", path="version", file=str(file), line=2, column=10)

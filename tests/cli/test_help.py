@@ -24,14 +24,14 @@ COMMANDS = [(), *(path for name in ENTRIES for path in _commands(load_command(na
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself(tasker: Here, path: tuple[str, ...]) -> None:
+def test_every_command_has_a_help_text(tasker: Here, path: tuple[str, ...]) -> None:
     for flag in ("--help", "-h"):
         ran = tasker(*path, flag)
         assert 0 == ran.code
         assert f"tasker {' '.join(path)}".strip() in ran.out.replace("root", "tasker")
 
 
-def test_a_mistyped_command_or_flag_is_exit_2_with_a_guess(tasker: Here) -> None:
+def test_a_mistyped_command_or_flag_exits_with_2_and_a_suggestion(tasker: Here) -> None:
     command, flag = tasker("tsk"), tasker("task", "list", "--limt", "3")
 
     assert (2, 2) == (command.code, flag.code)
@@ -39,14 +39,14 @@ def test_a_mistyped_command_or_flag_is_exit_2_with_a_guess(tasker: Here) -> None
     assert "--limit" in flag.err
 
 
-def test_no_command_shows_the_help(tasker: Here) -> None:
+def test_without_a_command_the_help_is_shown(tasker: Here) -> None:
     ran = tasker()
 
     assert "Commands" in ran.out + ran.err
     assert 2 == ran.code
 
 
-def test_the_command_line_starts_without_what_it_may_not_need() -> None:
+def test_the_command_line_starts_without_optional_imports() -> None:
     heavy = [
         "asyncio",
         "rich",
@@ -64,13 +64,13 @@ def test_the_command_line_starts_without_what_it_may_not_need() -> None:
     assert "[]" == done.stdout.strip()
 
 
-def test_the_list_of_commands_has_the_first_line_of_each_one() -> None:
+def test_the_list_of_commands_has_the_first_line_of_each_help_text() -> None:
     assert {name: entry.help for name, entry in ENTRIES.items()} == {
         name: load_command(name).get_short_help_str(200) for name in ENTRIES
     }
 
 
-def test_version_is_a_flag_too(tasker: Here) -> None:
+def test_the_version_can_be_printed_by_a_flag(tasker: Here) -> None:
     assert tasker("--version").out.strip() == tasker("version").out.splitlines()[0]
 
 
@@ -104,7 +104,7 @@ def _completed(tasker: Here, line: str) -> str:
     ).out
 
 
-def test_the_shell_completes_templates_tasks_and_states(tasker: Here) -> None:
+def test_the_shell_completes_templates_tasks_and_statuses(tasker: Here) -> None:
     task = tasker.task()["id"]
 
     assert "shop.sell" in _completed(tasker, "tasker template show sh")
@@ -112,6 +112,6 @@ def test_the_shell_completes_templates_tasks_and_states(tasker: Here) -> None:
     assert "cancelled" in _completed(tasker, "tasker task list --status ca")
 
 
-def test_completion_makes_no_store_and_no_noise(tasker: Here) -> None:
+def test_completion_creates_no_store_and_prints_no_errors(tasker: Here) -> None:
     assert "" == _completed(tasker, "tasker template show sh").strip()
     assert not (tasker.project.root / ".tasker").exists()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from tests.process_state import restored_logging
 
 from tasker import Template, Worker, open_store
 from tasker.cli.logs import ConsoleFormatter, JsonFormatter, set_up_logging
@@ -19,7 +20,7 @@ def _record(event: str, **facts: Any) -> logging.LogRecord:
     return record
 
 
-def test_people_read_the_event_and_its_facts() -> None:
+def test_the_text_format_shows_the_event_and_its_fields() -> None:
     name = TemplateName("shop", "sell", "1.0.0")
     line = ConsoleFormatter(colours=False).format(
         _record("lease_lost", worker="a b", held=3, template=name, note="")
@@ -29,7 +30,7 @@ def test_people_read_the_event_and_its_facts() -> None:
     assert "\x1b[33mWARNING" in ConsoleFormatter(colours=True).format(_record("x"))
 
 
-def test_programs_read_one_json_object_per_line() -> None:
+def test_the_json_format_is_one_object_per_line() -> None:
     line = JsonFormatter().format(_record("lease_lost", worker="a", held=3, level="odd"))
     document = json.loads(line)
 
@@ -58,7 +59,7 @@ def test_a_stored_error_is_reported_by_its_type_and_message() -> None:
     )
 
 
-def test_a_stack_trace_comes_below() -> None:
+def test_a_stack_trace_is_printed_below_its_record() -> None:
     try:
         raise ValueError("bad")
     except ValueError:
@@ -73,25 +74,22 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
 
 
 @pytest.mark.anyio
-async def test_records_of_handlers_tell_their_attempt(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_records_of_handlers_contain_their_attempt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def greet() -> None:
         logging.getLogger("library").warning("greeting")
 
     template = Template(
         namespace="n", name="flow", version="1.0.0", steps=(StepSpec(name="greet"),)
     )
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
+    with restored_logging():
         set_up_logging(logging.WARNING, as_json=True, colours=False)
         async with (
             open_store("sqlite::memory:") as store,
             Worker(store, [{"greet": greet}], templates=[template]) as worker,
         ):
             task = await worker.client.run("n.flow", timeout=timedelta(seconds=20))
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
     [record] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert ("greeting", "library") == (record["event"], record["logger"])

@@ -23,12 +23,12 @@ from tasker.cli.options import parse_duration_option, parse_time
         ("0", 0),
     ],
 )
-def test_lengths_of_time_have_units(text: str, seconds: float) -> None:
+def test_durations_have_units(text: str, seconds: float) -> None:
     assert timedelta(seconds=seconds) == parse_duration_option(text)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "1y", "-1d", "1d2", "1e3", "٣d", "9" * 30, "40000d"])
-def test_what_is_no_length_of_time_is_refused_with_examples(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(typer.BadParameter, match=r'"1h30m"|is too long'):
         parse_duration_option(text)
 

@@ -1,9 +1,15 @@
 """`tasker queue`, and pausing from the command line."""
 
+import asyncio
+from contextlib import chdir
+from datetime import timedelta
+
 from tests.cli.conftest import Here
 
+from tasker.store.open import open_store
 
-def test_a_queue_is_paused_weighed_and_resumed(tasker: Here) -> None:
+
+def test_a_queue_is_paused_weighted_and_resumed(tasker: Here) -> None:
     """The list says what is paused, by whom and why."""
     assert 0 == tasker("template", "register", "sell.yaml").code
 
@@ -21,3 +27,23 @@ def test_a_queue_is_paused_weighed_and_resumed(tasker: Here) -> None:
     assert "queue charge of namespace shop, by ann" in all_pauses.out
     assert "resumed: queue charge of namespace shop\n" == resumed.out
     assert "not paused: queue charge of namespace shop\n" == again.out
+
+
+def test_a_worker_is_drained(tasker: Here) -> None:
+    """By its id; it claims no more."""
+
+    async def register(url: str) -> int:
+        async with open_store(url, upgrade=True) as store:
+            lease = timedelta(seconds=60)
+            return await store.register_worker("w", lease=lease, slots=1, handlers=["pay"])
+
+    store = "sqlite:drained.db"
+    with chdir(tasker.project.root):
+        worker = asyncio.run(register(store))
+
+    drained = tasker("worker", "drain", str(worker), "--store", store, "--reason", "deploy")
+    unknown = tasker("worker", "drain", "4711", "--store", store)
+
+    assert (0, f"worker {worker} claims no more steps\n") == (drained.code, drained.out)
+    assert 2 == unknown.code
+    assert "no worker 4711 is alive" in unknown.err

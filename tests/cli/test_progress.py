@@ -123,7 +123,7 @@ def test_attempts_and_retries_are_reported_line_by_line() -> None:
     )
 
 
-def test_every_attempt_has_a_number_of_its_own() -> None:
+def test_every_attempt_has_its_own_number() -> None:
     """
     Those that were parked or released too, as in the list of attempts.
     """
@@ -146,7 +146,7 @@ def test_every_attempt_has_a_number_of_its_own() -> None:
     )
 
 
-def test_events_that_come_before_their_task_is_added_are_kept() -> None:
+def test_events_that_arrive_before_their_task_are_kept() -> None:
     file = io.StringIO()
     with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
         progress.observe(started("pay"))
@@ -168,7 +168,7 @@ def test_tasks_of_the_same_correlation_are_followed_and_others_are_not() -> None
     assert ["shop.sell@1.0.0 is task a-child", "pay started (attempt 1)"] == lines
 
 
-def test_with_everything_all_tasks_are_followed_until_they_end() -> None:
+def test_all_tasks_can_be_followed_until_they_end() -> None:
     progress = Progress(console_for(file=io.StringIO()), everything=True)
     for task in ("a", "b"):
         progress.observe(started("pay", task_id=task, correlation=task))
@@ -201,7 +201,7 @@ def _step(name: str, state: StepStatus, **more: Any) -> Step:
     return Step(**{**values, **empty, "checkpoint": None, "claimed_at": now, **more})
 
 
-def test_what_a_store_tells_is_shown_as_it_changes() -> None:
+def test_progress_shows_each_change_in_the_store() -> None:
     file = io.StringIO()
     with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
         progress.add(TASK)
@@ -248,7 +248,7 @@ def test_a_terminal_shows_all_steps_with_their_state(
     assert "○  ship" in picture
 
 
-def test_a_task_of_many_steps_shows_those_that_matter(
+def test_a_task_with_many_steps_shows_the_significant_ones(
     screen: tuple[Console, io.StringIO],
 ) -> None:
     many = replace(TEMPLATE, steps=tuple(StepSpec(name=f"step_{no}") for no in range(5000)))

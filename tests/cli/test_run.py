@@ -12,7 +12,7 @@ from tests.cli.conftest import PATIENCE, TEMPLATE, Here, Project, command, words
 ESCAPE = "\x1b"
 
 
-def test_a_task_runs_to_its_end_and_is_summed_up(tasker: Here) -> None:
+def test_a_task_runs_to_its_end_with_a_summary(tasker: Here) -> None:
     ran = tasker.run()
 
     assert 0 == ran.code
@@ -23,7 +23,7 @@ def test_a_task_runs_to_its_end_and_is_summed_up(tasker: Here) -> None:
     assert "tasker task show " in ran.out
 
 
-def test_without_a_terminal_there_are_plain_lines(project: Project) -> None:
+def test_output_without_a_terminal_is_plain_lines(project: Project) -> None:
     ran = project.sell()
 
     assert 0 == ran.code
@@ -32,7 +32,7 @@ def test_without_a_terminal_there_are_plain_lines(project: Project) -> None:
     assert "" == ran.err
 
 
-def test_json_is_one_document_whatever_handlers_print(project: Project) -> None:
+def test_json_output_is_one_document_whatever_handlers_print(project: Project) -> None:
     """Progress and output of handlers go to stderr, including output that bypasses Python."""
     project.write("noisy.py", "import os\n\nos.write(1, b'written at import\\n')\n")
     ran = project.sell("--json", "--handlers", "noisy.py")
@@ -45,7 +45,7 @@ def test_json_is_one_document_whatever_handlers_print(project: Project) -> None:
     assert "written at import" in ran.err
 
 
-def test_a_failed_task_is_exit_1_and_tells_why_and_what_next(tasker: Here) -> None:
+def test_a_failed_task_exits_with_1_and_prints_the_cause_and_the_next_command(tasker: Here) -> None:
     ran = tasker.run(context='{"sku": "mug", "broke": true}')
 
     assert 1 == ran.code
@@ -73,7 +73,7 @@ def test_the_context_may_come_from_a_file_or_from_stdin(tasker: Here) -> None:
     assert "from stdin" == piped.document["context"]["sku"]
 
 
-def test_a_timeout_is_exit_4_and_the_same_key_takes_the_task_up_again(project: Project) -> None:
+def test_a_timeout_exits_with_4_and_the_same_key_continues_the_task(project: Project) -> None:
     project.write(
         "slow.py",
         """
@@ -134,7 +134,7 @@ def test_an_interrupt_leaves_the_task_in_the_store(project: Project) -> None:
     assert ["enqueued"] == [step["status"] for step in shown.document["steps"]]
 
 
-def test_tasks_that_the_task_created_run_to_their_end_too(tasker: Here) -> None:
+def test_child_tasks_run_to_their_end_too(tasker: Here) -> None:
     tasker.project.write(
         "family.py",
         """
@@ -162,7 +162,7 @@ def test_tasks_that_the_task_created_run_to_their_end_too(tasker: Here) -> None:
     assert ["complete", "complete"] == [task["status"] for task in listed.document["tasks"]]
 
 
-def test_a_changed_template_is_refused_with_exit_5_unless_it_may_replace(tasker: Here) -> None:
+def test_a_changed_template_exits_with_5_unless_replacing_is_allowed(tasker: Here) -> None:
     assert 0 == tasker.run().code
     text = (tasker.project.root / "sell.yaml").read_text().replace("ship\n", "ship it\n", 1)
     tasker.project.write("sell.yaml", text)
@@ -174,7 +174,7 @@ def test_a_changed_template_is_refused_with_exit_5_unless_it_may_replace(tasker:
     assert 0 == replaced.code
 
 
-def test_a_store_that_cannot_be_reached_is_exit_3(tasker: Here) -> None:
+def test_an_unreachable_store_exits_with_3(tasker: Here) -> None:
     ran = tasker.run("--store", "postgresql://user:hidden@127.0.0.1:1/none")
 
     assert 3 == ran.code
@@ -214,7 +214,7 @@ def _colours(text: str) -> list[str]:
     return [code for code in codes if any(30 <= int(part) <= 97 for part in code.split(";"))]
 
 
-def test_on_a_terminal_progress_is_in_place_and_in_colour(project: Project) -> None:
+def test_progress_on_a_terminal_is_in_place_and_in_colour(project: Project) -> None:
     project.write("sell.yaml", TEMPLATE.replace("0.01", "0.4"))
     output = _on_a_terminal(
         project, "run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}'
@@ -225,7 +225,9 @@ def test_on_a_terminal_progress_is_in_place_and_in_colour(project: Project) -> N
     assert "attempt 2" in output
 
 
-def test_a_task_is_created_by_the_actor(tasker: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_actor_is_recorded_as_the_creator_of_a_task(
+    tasker: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named = tasker.run("--json", "--as", "ann").document
     monkeypatch.setenv("TASKER_ACTOR", "bob")
     default = tasker.run("--json").document
@@ -252,7 +254,7 @@ FAILING = """
 """
 
 
-def test_an_exception_is_reported_once_and_with_its_place(project: Project) -> None:
+def test_an_exception_is_reported_once_with_its_position(project: Project) -> None:
     """
     The log records that repeat a line of progress are left out; -v shows them.
     """
@@ -266,13 +268,13 @@ def test_an_exception_is_reported_once_and_with_its_place(project: Project) -> N
     assert "attempt_failed" in verbose.err
 
 
-def test_the_document_of_a_failed_task_says_why(tasker: Here) -> None:
+def test_the_json_of_a_failed_task_has_the_cause(tasker: Here) -> None:
     document = tasker.run("--json", context='{"sku": "mug", "broke": true}').document
 
     assert ("charge", "CARD_EXPIRED") == (document["failure"]["step"], document["failure"]["code"])
 
 
-def test_a_store_in_memory_is_offered_to_no_other_command(tasker: Here) -> None:
+def test_no_command_is_suggested_for_a_store_in_memory(tasker: Here) -> None:
     ran = tasker.run("--store", "sqlite::memory:")
 
     assert 0 == ran.code
@@ -289,7 +291,7 @@ def test_a_store_in_memory_is_offered_to_no_other_command(tasker: Here) -> None:
         (("sell.yaml", "-c", '{"sku": "a"}', "--store", "k.db"), "write sqlite:k.db"),
     ],
 )
-def test_wrong_input_is_answered_with_what_is_right(
+def test_invalid_input_is_refused_with_the_allowed_values(
     tasker: Here, arguments: tuple[str, ...], error: str
 ) -> None:
     ran = tasker("run", *arguments, "-H", "shop.py")
@@ -298,7 +300,7 @@ def test_wrong_input_is_answered_with_what_is_right(
     assert error in ran.err
 
 
-def test_a_changed_template_is_refused_with_the_way_to_replace_it(tasker: Here) -> None:
+def test_a_changed_template_is_refused_with_the_option_to_replace_it(tasker: Here) -> None:
     tasker.run()
     tasker.project.write("sell.yaml", TEMPLATE.replace("max_attempts: 3", "max_attempts: 4"))
     refused, replaced = tasker.run(), tasker.run("--replace")

@@ -53,7 +53,7 @@ def test_past_ticks_are_backfilled(tasker: Here) -> None:
     assert (0, 2) == (json.loads(second.out)["created"], json.loads(second.out)["existing"])
 
 
-def test_mistakes_are_reported_by_field(tasker: Here) -> None:
+def test_errors_are_reported_by_field(tasker: Here) -> None:
     assert 0 == tasker("template", "register", "sell.yaml").code
     wrong = tasker("schedule", "create", "s", "-t", "shop.sell", "--cron", "61 * * * *")
     both = tasker("schedule", "create", "s", "-t", "shop.sell")

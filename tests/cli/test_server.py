@@ -43,10 +43,8 @@ def get(url: str) -> Any:
         return json.load(response)
 
 
-def test_a_task_runs_in_the_server_that_was_asked_for_it(url: str, tasker: Here) -> None:
-    """
-    And the command line follows it from outside, without a store.
-    """
+def test_a_server_with_a_worker_runs_the_tasks_that_it_receives(url: str, tasker: Here) -> None:
+    """The command line follows the task without access to the store."""
     made = post(f"{url}/v1/tasks", {"name": "shop.sell", "context": {"sku": "mug"}})
     ended = get(f"{url}/v1/tasks/{made['id']}/wait?timeout=60")
 
@@ -62,10 +60,8 @@ def test_a_task_runs_in_the_server_that_was_asked_for_it(url: str, tasker: Here)
     assert 0 == created.code, created.err
 
 
-def test_a_server_takes_the_operators_name_for_actions_on_tasks(url: str, tasker: Here) -> None:
-    """
-    Beside that of the caller; for templates it takes the caller's alone.
-    """
+def test_a_server_accepts_the_name_of_the_operator_for_actions(url: str, tasker: Here) -> None:
+    """The audit has both names; for templates only the caller's is accepted."""
     body = {"name": "shop.sell", "context": {"sku": "mug"}, "delay_seconds": 3600}
     task = post(f"{url}/v1/tasks", body)["id"]
 
@@ -78,21 +74,21 @@ def test_a_server_takes_the_operators_name_for_actions_on_tasks(url: str, tasker
     assert "omit --as" in refused.err
 
 
-def test_what_needs_a_store_says_so_to_a_server(url: str, tasker: Here) -> None:
+def test_commands_that_need_a_store_refuse_a_server(url: str, tasker: Here) -> None:
     ran = tasker("key", "list", "--server", url)
 
     assert 2 == ran.code
     assert "needs a store" in ran.err
 
 
-def test_a_server_that_is_not_there_is_reported(tasker: Here) -> None:
+def test_an_unreachable_server_is_reported(tasker: Here) -> None:
     ran = tasker("task", "list", "--server", "http://127.0.0.1:9", "--json")
 
     assert 3 == ran.code
     assert "http://127.0.0.1:9" in ran.err
 
 
-def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
+def test_a_server_listens_on_the_loopback_interface_by_default(project: Project) -> None:
     """Without authentication it needs `--insecure`."""
     refused = project.tasker("server", "--host", "0.0.0.0", "--port", "0")
     with project.starting("server", "--host", "0.0.0.0", "--port", "0", "--insecure") as server:
@@ -113,7 +109,7 @@ def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
         (("--store", "mysql://x"), "a store URL must start with"),
     ],
 )
-def test_what_is_wrong_is_reported_at_the_start(
+def test_errors_are_reported_at_the_start(
     tasker: Here, arguments: tuple[str, ...], message: str
 ) -> None:
     ran = tasker("server", "--port", "0", *arguments)
@@ -122,7 +118,7 @@ def test_what_is_wrong_is_reported_at_the_start(
     assert message in words(ran.err)
 
 
-def test_policies_are_declared_at_the_start(project: Project) -> None:
+def test_policies_are_applied_at_the_start(project: Project) -> None:
     """
     Templates are registered as well, if no worker does it; versions that need a review are pending.
     """
@@ -145,7 +141,7 @@ def test_policies_are_declared_at_the_start(project: Project) -> None:
     assert ("retail", 1) == (shop["policy"]["owner_team"], shop["pending_review"])
 
 
-def test_the_file_and_the_environment_are_read(project: Project) -> None:
+def test_settings_are_read_from_the_file_and_the_environment(project: Project) -> None:
     """
     Logs are as they say, too; the command line has the last word.
     """
@@ -169,10 +165,8 @@ def test_settings_are_shown_as_toml_without_secrets(tasker: Here) -> None:
     assert ("postgresql://t:********@db/t", 8080) == (shown["store"], shown["server"]["port"])
 
 
-def test_a_second_signal_ends_it_at_once(project: Project) -> None:
-    """
-    Also while a step runs that would take long.
-    """
+def test_a_second_signal_stops_the_server_immediately(project: Project) -> None:
+    """A long step may be running."""
     project.write(
         "slow.py",
         """
@@ -197,7 +191,7 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
         assert 0 == server.end()
 
 
-def test_a_worker_reads_the_configuration_too(project: Project, tasker: Here) -> None:
+def test_a_worker_reads_the_settings_too(project: Project, tasker: Here) -> None:
     """Including the address of its metrics."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

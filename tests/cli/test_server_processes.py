@@ -68,7 +68,7 @@ def creations(url: str) -> float:
 
 
 def test_processes_share_a_port_and_their_metrics(serving: Process) -> None:
-    """Also the counts of a process that was killed; another takes its place."""
+    """Counts of a killed process are kept, and another process replaces it."""
     url, pids = started(serving)
     before = [call(f"{url}/v1/tasks", TASK)["id"] for _ in range(20)]
     counted = {creations(url) for _ in range(20)}
@@ -92,7 +92,7 @@ def test_processes_share_a_port_and_their_metrics(serving: Process) -> None:
     assert 2 == sum("server_stopped" in line for line in serving.output)
 
 
-def test_each_process_answers_what_it_has_begun_before_it_stops(serving: Process) -> None:
+def test_each_process_completes_its_requests_before_it_stops(serving: Process) -> None:
     url, _ = started(serving)
     with ExitStack() as stack:
         begun = [stack.enter_context(begin(url)) for _ in range(10)]
@@ -162,7 +162,7 @@ def test_an_address_in_use_is_reported_once(project: Project, postgres_store_url
     assert 1 == ran.err.count(f"cannot listen on 127.0.0.1:{port}")
 
 
-def test_what_is_wrong_with_the_settings_is_reported_once(
+def test_an_error_in_the_settings_is_reported_once(
     project: Project, postgres_store_url: str
 ) -> None:
     ran = project.tasker(*SERVE, "--policies", "gone.yaml", TASKER_STORE=postgres_store_url)

@@ -43,7 +43,7 @@ def test_a_signal_is_sent_once(tasker: Here) -> None:
     assert "ann" in tasker("task", "show", task).out
 
 
-def test_a_signal_to_a_task_that_ended_is_refused(tasker: Here) -> None:
+def test_a_signal_to_an_ended_task_is_refused(tasker: Here) -> None:
     task = tasker.task()["id"]
 
     refused = tasker("task", "signal", task, "paid")
@@ -86,5 +86,5 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
         ),
     ],
 )
-def test_a_waiting_step_says_what_it_waits_for_and_until_when(step: Step, text: str) -> None:
+def test_a_waiting_step_shows_its_wait_and_timeout(step: Step, text: str) -> None:
     assert text == wait_text(step, NOW)

@@ -1,8 +1,10 @@
 """Commands that look at a store find the one that server and workers use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.process_state import restored_logging
 from typer.testing import CliRunner
 
 from tasker.cli import make_app
@@ -11,17 +13,16 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture(autouse=True)
-def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("TASKER_STORE", "TASKER_URL", "TASKER_CONFIG", "TASKER_SECRETS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with restored_logging():
+        yield tmp_path
 
 
 def test_the_store_of_the_settings_file_is_used(empty_directory: Path) -> None:
-    """
-    Beside a tasker.toml, no other database is made in passing.
-    """
+    """No other database is created."""
     (empty_directory / "tasker.toml").write_text('store = "sqlite:ours.db"\n')
 
     result = RUNNER.invoke(make_app(), ["db", "upgrade"])
@@ -31,7 +32,7 @@ def test_the_store_of_the_settings_file_is_used(empty_directory: Path) -> None:
     assert not (empty_directory / ".tasker").exists()
 
 
-def test_the_command_line_goes_before_the_file(empty_directory: Path) -> None:
+def test_the_command_line_overrides_the_file(empty_directory: Path) -> None:
     (empty_directory / "tasker.toml").write_text('store = "sqlite:ours.db"\n')
 
     result = RUNNER.invoke(make_app(), ["db", "upgrade", "--store", "sqlite:mine.db"])
@@ -41,7 +42,7 @@ def test_the_command_line_goes_before_the_file(empty_directory: Path) -> None:
     assert not (empty_directory / "ours.db").exists()
 
 
-def test_a_file_that_is_wrong_is_reported(empty_directory: Path) -> None:
+def test_an_invalid_file_is_reported(empty_directory: Path) -> None:
     """
     No other store is used in its place.
     """
@@ -53,7 +54,7 @@ def test_a_file_that_is_wrong_is_reported(empty_directory: Path) -> None:
     assert not (empty_directory / ".tasker").exists()
 
 
-def test_a_secret_file_goes_before_the_settings_file(
+def test_a_secret_file_overrides_the_settings_file(
     empty_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -71,7 +72,7 @@ def test_a_secret_file_goes_before_the_settings_file(
     assert not (empty_directory / "ours.db").exists()
 
 
-def test_the_environment_goes_before_a_secret_file(
+def test_the_environment_overrides_a_secret_file(
     empty_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (empty_directory / "secrets").mkdir()

@@ -24,7 +24,7 @@ from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
-def test_every_state_and_outcome_has_a_look_of_its_own() -> None:
+def test_every_status_and_outcome_has_its_own_style() -> None:
     shown = {*StepStatus, *TaskStatus, "waiting_for_retry"}
 
     assert shown == set(LOOKS)
@@ -52,7 +52,7 @@ def test_every_state_and_outcome_has_a_look_of_its_own() -> None:
         (None, ""),
     ],
 )
-def test_lengths_of_time_read_well(seconds: float | None, text: str) -> None:
+def test_durations_are_formatted_for_people(seconds: float | None, text: str) -> None:
     assert text == human_duration(seconds)
     if seconds is not None:
         assert text == human_duration(timedelta(seconds=seconds))
@@ -62,16 +62,16 @@ def test_lengths_of_time_read_well(seconds: float | None, text: str) -> None:
     ("seconds", "text"),
     [(-90, "in 1 min 30 s"), (0.2, "a moment ago"), (7200, "2 h ago")],
 )
-def test_instants_read_as_their_distance(seconds: float, text: str) -> None:
+def test_instants_are_shown_relative_to_now(seconds: float, text: str) -> None:
     assert text == time_ago(NOW - timedelta(seconds=seconds), NOW)
 
 
-def test_what_commands_a_terminal_is_taken_out() -> None:
+def test_control_codes_of_terminals_are_removed() -> None:
     assert "a b �[2J c" == one_line("a\nb \x1b[2J\tc")
     assert "�" == one_line("\x9b")
 
 
-def test_values_are_cut_to_one_line() -> None:
+def test_values_are_shortened_to_one_line() -> None:
     assert '{"a":1}' == short_json({"a": 1})
     assert "x" * 9 + "…" == short_json("x" * 50, 10)
 
@@ -87,11 +87,11 @@ def test_values_are_cut_to_one_line() -> None:
         ({"type": "KeyError", "message": ""}, "KeyError"),
     ],
 )
-def test_errors_read_in_one_line(error: dict[str, object] | None, line: str) -> None:
+def test_errors_are_shown_in_one_line(error: dict[str, object] | None, line: str) -> None:
     assert line == error_line(error)
 
 
-def test_tables_in_files_have_whole_cells_and_no_blanks_at_their_ends() -> None:
+def test_tables_in_files_have_full_cells_and_no_trailing_blanks() -> None:
     file = io.StringIO()
     table = Table(box=None, show_header=False)
     table.add_row("a" * 500, "b")

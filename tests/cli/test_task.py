@@ -10,7 +10,7 @@ from tests.cli.conftest import Here, Ran, words
 
 @pytest.fixture
 def failed(tasker: Here) -> str:
-    """The id of a task whose charge failed for good."""
+    """The id of a task whose charge failed permanently."""
     return str(tasker.task('{"sku": "mug", "broke": true}')["id"])
 
 
@@ -25,7 +25,7 @@ def _steps(tasker: Here, task: str) -> dict[str, str]:
     return {step["name"]: step["status"] for step in shown["steps"]}
 
 
-def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) -> None:
+def test_a_list_is_a_table_with_the_newest_first(tasker: Here, done: str, failed: str) -> None:
     lines = tasker("task", "list").out.splitlines()
 
     assert ["id", "template", "status", "steps", "created", "took", "error"] == lines[0].split()
@@ -66,7 +66,7 @@ def test_a_list_is_filtered(tasker: Here, failed: str, flags: list[str], count: 
     assert count == len(tasker("task", "list", "--json", *flags).document["tasks"])
 
 
-def test_a_list_shows_titles_and_finds_by_attributes(tasker: Here) -> None:
+def test_a_list_shows_titles_and_is_filtered_by_attributes(tasker: Here) -> None:
     text = Path("sell.yaml").read_text()
     Path("titled.yaml").write_text(
         text.replace("name: sell", "name: sell_more", 1)
@@ -86,7 +86,7 @@ def test_a_list_shows_titles_and_finds_by_attributes(tasker: Here) -> None:
     assert (2, True) == (wrong.code, "expected NAME=VALUE" in words(wrong.err))
 
 
-def test_pages_follow_each_other_by_the_last_id(tasker: Here) -> None:
+def test_the_next_page_starts_after_the_last_id(tasker: Here) -> None:
     ids = [tasker.task()["id"] for _ in range(3)][::-1]
 
     first = tasker("task", "list", "--limit", "2", "--json").document
@@ -103,7 +103,7 @@ def test_an_empty_list_says_so_on_stderr(tasker: Here, done: str) -> None:
     assert (0, "", "no tasks match\n") == ran
 
 
-def test_an_unknown_state_is_refused_with_what_is_allowed(tasker: Here) -> None:
+def test_an_unknown_status_is_refused_with_the_allowed_ones(tasker: Here) -> None:
     ran = tasker("task", "list", "--status", "complet")
 
     assert 2 == ran.code
@@ -126,7 +126,7 @@ def test_a_task_is_shown_with_graph_attempts_and_errors(tasker: Here, failed: st
     assert [] == [line for line in lines if line != line.rstrip()]
 
 
-def test_a_task_is_shown_in_full_on_demand(tasker: Here, failed: str) -> None:
+def test_a_task_is_shown_in_full_on_request(tasker: Here, failed: str) -> None:
     shown = tasker("task", "show", failed, "--full").out
 
     assert "charge: error" in shown
@@ -134,7 +134,7 @@ def test_a_task_is_shown_in_full_on_demand(tasker: Here, failed: str) -> None:
     assert '"reservation": "r-mug"' in shown
 
 
-def test_a_task_as_json_has_its_whole_story(tasker: Here, failed: str) -> None:
+def test_a_task_as_json_has_all_its_details(tasker: Here, failed: str) -> None:
     shown = tasker("task", "show", failed, "--json").document
 
     assert ("error", "shop", "sell", "1.0.0") == (
@@ -148,7 +148,7 @@ def test_a_task_as_json_has_its_whole_story(tasker: Here, failed: str) -> None:
     assert datetime.fromisoformat(shown["created_at"]).tzinfo is not None
 
 
-def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, done: str) -> None:
+def test_a_task_is_given_by_id_unique_prefix_or_last(tasker: Here, done: str) -> None:
     for reference in (done, done[:20], done.upper(), done.replace("-", "")[:30], "last"):
         assert done == tasker("task", "show", reference, "--json").document["id"]
 
@@ -161,7 +161,7 @@ def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, do
         ("../x", "no task matches '../x'"),
     ],
 )
-def test_a_reference_to_no_task_is_exit_2(
+def test_a_reference_that_matches_no_task_exits_with_2(
     tasker: Here, done: str, reference: str, message: str
 ) -> None:
     ran = tasker("task", "show", reference)
@@ -170,14 +170,16 @@ def test_a_reference_to_no_task_is_exit_2(
     assert message in ran.err
 
 
-def test_several_tasks_that_begin_alike_are_refused(tasker: Here, done: str, failed: str) -> None:
+def test_an_ambiguous_prefix_is_refused(tasker: Here, done: str, failed: str) -> None:
     ran = tasker("task", "show", done[:4])
 
     assert 2 == ran.code
     assert "several task ids start with" in ran.err
 
 
-def test_watching_an_ended_task_ends_with_its_outcome(tasker: Here, done: str, failed: str) -> None:
+def test_watching_an_ended_task_exits_with_its_outcome(
+    tasker: Here, done: str, failed: str
+) -> None:
     assert 0 == tasker("task", "show", done, "--watch").code
     ran = tasker("task", "show", failed, "--watch")
 
@@ -190,7 +192,17 @@ def _acted(ran: Ran) -> str:
     return str(ran.document["status"])
 
 
-def test_a_retried_task_is_alive_again(tasker: Here, failed: str) -> None:
+def test_logs_are_shown_and_searched(tasker: Here, done: str) -> None:
+    [printed] = tasker("task", "logs", "last", "--follow").out.splitlines()
+    [record] = tasker("task", "logs", done, "--step", "reserve", "--json").document
+
+    assert printed.endswith("reserve#1  printed by a handler")
+    assert ("stdout", "info") == (record["source"], record["level"])
+    assert "" == tasker("task", "logs", done, "--text", "absent").out
+    assert 2 == tasker("task", "logs", done, "--level", "loud").code
+
+
+def test_a_retried_task_is_open_again(tasker: Here, failed: str) -> None:
     ran = tasker("task", "retry", failed, "--step", "charge", "--reason", "new card", "--json")
 
     assert "in_progress" == _acted(ran)
@@ -236,14 +248,14 @@ def test_a_step_is_skipped(tasker: Here, failed: str) -> None:
     assert ("skip", "ann", "a gift") == (entry["action"], entry["actor"], entry["reason"])
 
 
-def test_an_unknown_step_is_reported_with_those_that_there_are(tasker: Here, failed: str) -> None:
+def test_an_unknown_step_is_reported_with_the_existing_ones(tasker: Here, failed: str) -> None:
     ran = tasker("task", "complete", failed, "chrge", "--result", "7")
 
     assert 2 == ran.code
     assert "shop.sell@1.0.0 has no step 'chrge'" in ran.err
 
 
-def test_an_open_task_is_cancelled_and_an_ended_one_is_not(tasker: Here, done: str) -> None:
+def test_only_an_open_task_can_be_cancelled(tasker: Here, done: str) -> None:
     created = tasker("task", "create", "shop.sell", "-c", '{"sku": "cup"}').out.strip()
 
     assert "cancelled" == _acted(tasker("task", "cancel", created, "-r", "wrong cup", "--json"))
@@ -298,7 +310,7 @@ def test_a_taken_key_is_rejected_or_its_task_replaced(tasker: Here) -> None:
     ],
     ids=["broken", "array", "absent", "unfit", "huge"],
 )
-def test_a_bad_context_is_exit_2_and_stores_nothing(
+def test_an_invalid_context_exits_with_2_and_stores_nothing(
     tasker: Here, context: str, message: str
 ) -> None:
     tasker.task()
@@ -309,7 +321,7 @@ def test_a_bad_context_is_exit_2_and_stores_nothing(
     assert 1 == len(tasker("task", "list", "--json").document["tasks"])
 
 
-def test_json_errors_point_at_the_place(tasker: Here) -> None:
+def test_json_errors_show_the_position(tasker: Here) -> None:
     ran = tasker("task", "create", "shop.sell", "-c", '{"sku": mug}')
 
     assert "Invalid value for '--context' / '-c'" in words(ran.err)
@@ -318,7 +330,7 @@ def test_json_errors_point_at_the_place(tasker: Here) -> None:
     assert "^" in lines
 
 
-def test_reading_makes_no_store(tasker: Here) -> None:
+def test_reading_commands_create_no_store(tasker: Here) -> None:
     ran = tasker("task", "list")
 
     assert (3, "") == ran[:2]
@@ -326,7 +338,7 @@ def test_reading_makes_no_store(tasker: Here) -> None:
     assert not (tasker.project.root / ".tasker").exists()
 
 
-def test_what_others_wrote_cannot_command_the_terminal(tasker: Here) -> None:
+def test_control_codes_in_tasks_do_not_reach_the_terminal(tasker: Here) -> None:
     escape = "\x1b[31m"
     flags = ["--reason", f"red {escape}", "--tag", f"tag {escape}", "--correlation-id", escape]
     created = tasker(
@@ -348,7 +360,9 @@ def test_failed_tasks_are_retried_by_filter_after_a_dry_run(tasker: Here, failed
 
     assert (0, "would retry 1 task") == (dry.code, dry.out.splitlines()[-1])
     assert (0, "would retry 0 tasks") == (none.code, none.out.splitlines()[-1])
-    assert [failed] == [task["id"] for task in retried.document["tasks"]]
+    assert ("complete", 1, {}) == tuple(
+        retried.document[key] for key in ("status", "changed", "refused")
+    )
     assert "retried 0 tasks of 0" == again.out.strip()
     assert "ann" == tasker("task", "show", failed, "--json").document["audit"][0]["actor"]
 
@@ -361,19 +375,43 @@ def test_open_tasks_are_cancelled_by_filter(tasker: Here, done: str) -> None:
     assert "complete" == tasker("task", "show", done, "--json").document["status"]
 
 
+def test_an_operation_on_many_tasks_is_listed_watched_and_stopped(
+    tasker: Here, failed: str
+) -> None:
+    """Once detached, it is carried on by whoever watches it."""
+    for tag in ("old", "older"):
+        tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}', "--tag", tag)
+    cancel = ["task", "cancel", "--detach", "--per-second", "5", "--reason", "wrong", "--json"]
+    old, older = (tasker(*cancel, "--tag", tag).document["id"] for tag in ("old", "older"))
+
+    stopped = tasker("bulk", "stop", older)
+    again = tasker("bulk", "stop", older)
+    watched = tasker("bulk", "watch", old)
+    listed = tasker("bulk", "list", "--json").document["operations"]
+
+    assert (0, 5) == (stopped.code, again.code)
+    assert stopped.out.strip().startswith("cancelled 0 tasks of 1; stopped by ")
+    assert (0, "cancelled 1 task of 1") == (watched.code, watched.out.strip())
+    assert [(older, "stopped", 0), (old, "complete", 1)] == [
+        (one["id"], one["status"], one["changed"]) for one in listed
+    ]
+    assert f"{old}  cancel" in tasker("bulk", "list").out
+    assert watched.out == tasker("bulk", "show", old).out
+
+
 @pytest.mark.parametrize("verb", ["retry", "cancel"])
 def test_an_action_without_id_and_filter_is_refused(tasker: Here, done: str, verb: str) -> None:
     assert 2 == tasker("task", verb).code
     assert 2 == tasker("task", verb, done, "--tag", "x").code
 
 
-def test_a_failed_task_says_at_once_which_step_failed_and_why(tasker: Here, failed: str) -> None:
+def test_a_failed_task_shows_the_failed_step_and_its_cause_first(tasker: Here, failed: str) -> None:
     shown = tasker("task", "show", failed).out
 
     assert "step 'charge' failed: the card is expired (CARD_EXPIRED)" in shown
 
 
-def test_the_timeline_tells_queued_running_and_backoff_apart(tasker: Here, done: str) -> None:
+def test_the_timeline_separates_queued_running_and_backoff(tasker: Here, done: str) -> None:
     shown = tasker("task", "show", done, "--timeline")
     timeline = tasker("task", "show", done, "--timeline", "--json").document["timeline"]
     charge = next(step for step in timeline["steps"] if step["step"] == "charge")
@@ -386,14 +424,16 @@ def test_the_timeline_tells_queued_running_and_backoff_apart(tasker: Here, done:
     assert timeline["task"]["backoff"] <= charge["backoff"]  # `pack` may run meanwhile
 
 
-def test_a_word_as_json_is_refused_with_the_quotes_it_needs(tasker: Here, failed: str) -> None:
+def test_an_unquoted_word_as_json_is_refused_with_the_quoted_form(
+    tasker: Here, failed: str
+) -> None:
     ran = tasker("task", "complete", failed, "charge", "--result", "yes")
 
     assert 2 == ran.code
     assert """to pass a string, write '"yes"'""" in words(ran.err)
 
 
-def test_a_step_that_no_worker_can_run_says_what_is_lacking(tasker: Here) -> None:
+def test_a_step_that_no_worker_can_run_shows_what_workers_lack(tasker: Here) -> None:
     tasker("template", "register", "sell.yaml")
     created = tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}', "--json").document
     shown = tasker("task", "show", created["id"])
@@ -401,8 +441,8 @@ def test_a_step_that_no_worker_can_run_says_what_is_lacking(tasker: Here) -> Non
     assert "no live worker has handler 'reserve'" in words(shown.out)
 
 
-def test_an_action_with_an_old_etag_is_refused(tasker: Here, failed: str) -> None:
-    """With the etag of `show --json` it is not; filters take none."""
+def test_an_action_with_an_outdated_etag_is_refused(tasker: Here, failed: str) -> None:
+    """The ETag of `show --json` is accepted; filters accept none."""
     etag = tasker("task", "show", failed, "--json").document["etag"]
     tasker("task", "retry", failed)
 

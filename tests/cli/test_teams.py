@@ -41,7 +41,7 @@ def test_policies_are_applied_from_a_file(tasker: Here) -> None:
     assert ["unchanged", "unchanged"] == [each["outcome"] for each in again.document["namespaces"]]
 
 
-def test_a_wrong_policy_is_reported_with_its_place(tasker: Here) -> None:
+def test_an_invalid_policy_is_reported_with_its_position(tasker: Here) -> None:
     """No policy of the file is applied."""
     tasker.project.write("policies.yaml", "namespaces: {good: {}, bad: {contact_email: q}}")
 
@@ -53,9 +53,7 @@ def test_a_wrong_policy_is_reported_with_its_place(tasker: Here) -> None:
 
 
 def test_namespaces_are_listed_and_shown(guarded: Here) -> None:
-    """
-    With their owners, their policies, and what waits.
-    """
+    """The output has owners, policies and pending versions."""
     guarded("template", "register", "sell.yaml")
 
     listed = guarded("namespace", "list")
@@ -69,7 +67,7 @@ def test_namespaces_are_listed_and_shown(guarded: Here) -> None:
     assert 2 == guarded("namespace", "show", "nowhere").code
 
 
-def test_a_policy_is_changed_in_parts(guarded: Here) -> None:
+def test_single_fields_of_a_policy_can_be_changed(guarded: Here) -> None:
     """Omitted options keep their values."""
     changed = guarded("namespace", "put", "shop", "--description", "Ours", "--json").document
     open_again = guarded("namespace", "put", "shop", "--no-requires-approval").out
@@ -85,7 +83,7 @@ def test_a_policy_is_changed_in_parts(guarded: Here) -> None:
     assert (2, True) == (wrong.code, "requires_approval needs approvers" in wrong.err)
 
 
-def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
+def test_a_version_is_pending_until_an_approver_approves_it(guarded: Here) -> None:
     """Refused actions have the exit code of refusals."""
     registered = guarded("template", "register", "sell.yaml", "--as", JAKE)
     refused = guarded("template", "approve", SELL, "--as", JAKE)
@@ -102,10 +100,10 @@ def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
     assert "no versions match" in guarded("template", "status", "--waiting").err
 
 
-def test_who_acts_may_stand_in_the_environment(
+def test_the_actor_may_be_set_in_the_environment(
     guarded: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For all commands."""
+    """This applies to all commands."""
     monkeypatch.setenv("TASKER_ACTOR", SARAH)
     guarded("template", "register", "sell.yaml")
 
@@ -116,10 +114,8 @@ def test_who_acts_may_stand_in_the_environment(
     assert 0 == other.code
 
 
-def test_a_rejection_says_why(guarded: Here) -> None:
-    """
-    No reason, no decision.
-    """
+def test_a_rejection_has_a_reason(guarded: Here) -> None:
+    """Without a reason the command is refused."""
     guarded("template", "register", "sell.yaml")
 
     assert 2 == guarded("template", "reject", SELL, "--as", SARAH).code
@@ -130,9 +126,7 @@ def test_a_rejection_says_why(guarded: Here) -> None:
 
 
 def test_a_version_is_retired_and_restored(tasker: Here) -> None:
-    """
-    In between it takes no tasks.
-    """
+    """It accepts no tasks in between."""
     tasker("template", "register", "sell.yaml")
 
     retired = tasker("template", "retire", SELL, "--json").document
@@ -144,7 +138,7 @@ def test_a_version_is_retired_and_restored(tasker: Here) -> None:
     assert f"approved: {SELL}\n" == restored.out
 
 
-def test_the_audit_tells_who_did_what(guarded: Here) -> None:
+def test_the_audit_lists_actors_and_actions(guarded: Here) -> None:
     """
     Of one namespace, or of all.
     """
@@ -166,17 +160,18 @@ def test_a_key_is_printed_once(tasker: Here) -> None:
     """
     Alone on stdout, for scripts; listings show its prefix only.
     """
-    made = tasker("key", "create", "ci", "-s", "tasks:create", "-n", "payments", "--expires", "90d")
+    options = ("-s", "tasks:create", "-n", "payments", "--handler", "mail.*", "--expires", "90d")
+    made = tasker("key", "create", "ci", *options)
     listed = tasker("key", "list")
     prefix = made.out.split("_")[1]
 
     assert re.fullmatch(r"tsk_[0-9a-f]{12}_[0-9a-f]{64}\n", made.out)
     assert "it is not shown again" in made.err
-    assert re.search(rf"^{prefix} +ci +tasks:create +payments ", listed.out, re.MULTILINE)
+    assert re.search(rf"^{prefix} +ci +tasks:create +payments +mail.\* ", listed.out, re.MULTILINE)
     assert made.out.split("_")[2].strip() not in tasker("key", "list", "--json").out
 
 
-def test_a_key_is_revoked_by_its_prefix_or_its_text(tasker: Here) -> None:
+def test_a_key_is_revoked_by_its_prefix_or_full_text(tasker: Here) -> None:
     """
     Then only `--all` lists it.
     """
@@ -195,10 +190,8 @@ def test_a_key_is_revoked_by_its_prefix_or_its_text(tasker: Here) -> None:
     assert 2 == tasker("key", "list", "--all").out.count("revoked")
 
 
-def test_a_key_that_may_do_nothing_is_refused(tasker: Here) -> None:
-    """
-    So is one for what there is not.
-    """
+def test_a_key_without_permissions_is_refused(tasker: Here) -> None:
+    """Unknown permissions are refused too."""
     for arguments in (
         (),
         ("-s", "tasks:create"),
@@ -219,7 +212,7 @@ def test_a_key_with_an_unknown_role_is_refused(tasker: Here) -> None:
     assert not (tasker.project.root / ".tasker").exists()
 
 
-def test_a_key_may_have_a_role_of_the_settings(tasker: Here) -> None:
+def test_a_key_may_have_a_role_from_the_settings(tasker: Here) -> None:
     tasker.project.write("tasker.toml", '[auth]\nenabled = false\nroles.wizard = ["tasks:read"]\n')
 
     assert 0 == tasker("key", "create", "program", "--role", "wizard", "-n", "*").code

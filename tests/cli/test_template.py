@@ -14,7 +14,7 @@ FLOW = """
 """
 
 
-def test_templates_are_registered_and_listed_in_the_order_of_versions(tasker: Here) -> None:
+def test_templates_are_registered_and_listed_by_version(tasker: Here) -> None:
     text = (tasker.project.root / "sell.yaml").read_text()
     tasker.project.write("ten.yaml", text.replace("1.0.0", "10.0.0"))
     tasker.project.write("nine.yaml", text.replace("1.0.0", "9.0.0"))
@@ -33,7 +33,9 @@ def test_templates_are_registered_and_listed_in_the_order_of_versions(tasker: He
     assert "no templates match" in tasker("template", "list", "-n", "none").err
 
 
-def test_a_version_with_other_content_is_refused_and_the_others_registered(tasker: Here) -> None:
+def test_a_version_with_different_content_is_refused_and_the_others_are_registered(
+    tasker: Here,
+) -> None:
     assert 0 == tasker("template", "register", "sell.yaml").code
     text = (tasker.project.root / "sell.yaml").read_text()
     tasker.project.write("sell.yaml", text.replace("at once", "later"))
@@ -48,7 +50,7 @@ def test_a_version_with_other_content_is_refused_and_the_others_registered(taske
     assert 0 == replaced.code
 
 
-def test_what_is_wrong_with_a_file_is_reported_with_its_place(tasker: Here) -> None:
+def test_an_error_in_a_file_is_reported_with_its_position(tasker: Here) -> None:
     text = (tasker.project.root / "sell.yaml").read_text()
     tasker.project.write("bad.yaml", text.replace("[charge, pack]", "[charge, pck]"))
 
@@ -59,7 +61,7 @@ def test_what_is_wrong_with_a_file_is_reported_with_its_place(tasker: Here) -> N
     assert "did you mean 'pack'?" in ran.err
 
 
-def test_a_definition_prints_as_yaml_that_loads_again(tasker: Here) -> None:
+def test_a_template_is_printed_as_yaml_that_loads_again(tasker: Here) -> None:
     tasker("template", "register", "sell.yaml")
     tasker.project.write("printed.yaml", tasker("template", "show", "shop.sell").out)
 
@@ -69,7 +71,7 @@ def test_a_definition_prints_as_yaml_that_loads_again(tasker: Here) -> None:
     assert "sell" == tasker("template", "show", "shop.sell", "--json").document["name"]
 
 
-def test_a_graph_is_drawn_from_a_file_a_workflow_or_the_store(tasker: Here) -> None:
+def test_a_graph_is_drawn_for_a_file_a_workflow_or_a_stored_version(tasker: Here) -> None:
     tasker.project.write("flow.py", FLOW)
     tasker("template", "register", "sell.yaml")
 
@@ -82,7 +84,7 @@ def test_a_graph_is_drawn_from_a_file_a_workflow_or_the_store(tasker: Here) -> N
     )
 
 
-def test_a_graph_is_written_for_mermaid(tasker: Here) -> None:
+def test_a_graph_can_be_written_as_mermaid(tasker: Here) -> None:
     lines = tasker("template", "draw", "sell.yaml", "--mermaid").out.splitlines()
 
     assert "flowchart TD" in lines
@@ -90,14 +92,14 @@ def test_a_graph_is_written_for_mermaid(tasker: Here) -> None:
     assert ["    s1 --> s2", "    s1 --> s3", "    s2 --> s4", "    s3 --> s4"] == lines[-4:]
 
 
-def test_a_graph_is_a_document_for_programs(tasker: Here) -> None:
+def test_a_graph_can_be_written_as_json(tasker: Here) -> None:
     drawn = tasker("template", "draw", "sell.yaml", "--json").document
 
     assert "shop.sell@1.0.0" == drawn["template"]
     assert {"reserve": [], "charge": ["reserve"]}.items() <= drawn["dependencies"].items()
 
 
-def test_an_unknown_template_is_exit_2_with_a_guess(tasker: Here) -> None:
+def test_an_unknown_template_exits_with_2_and_a_suggestion(tasker: Here) -> None:
     tasker("template", "register", "sell.yaml")
 
     ran = tasker("template", "show", "shop.sel")
@@ -106,11 +108,11 @@ def test_an_unknown_template_is_exit_2_with_a_guess(tasker: Here) -> None:
     assert "template shop.sel not found; did you mean 'shop.sell'?" in ran.err
 
 
-def test_registering_nothing_is_refused(tasker: Here) -> None:
+def test_registering_without_files_is_refused(tasker: Here) -> None:
     assert 2 == tasker("template", "register").code
 
 
-def test_a_refused_registration_says_what_differs(tasker: Here) -> None:
+def test_a_refused_registration_lists_the_differences(tasker: Here) -> None:
     assert 0 == tasker("template", "register", "sell.yaml").code
     source = (tasker.project.root / "sell.yaml").read_text()
     tasker.project.write("sell.yaml", source.replace("initial_delay: 0.01", "initial_delay: 2"))

@@ -46,3 +46,19 @@ def test_events_and_deliveries_are_listed(tasker: Here) -> None:
     assert ("order.packed", "parcel") == (event["name"], event["payload"])
     assert "no events" in tasker("event", "list", "payment.*").err
     assert 2 == tasker("webhook", "send", "shop.crm", "99").code
+
+
+def test_a_provider_hook_is_declared_listed_and_deleted(tasker: Here) -> None:
+    """Its secret comes from stdin, and no command prints it."""
+    options = ("--scheme", "stripe", "--sends", "paid", "--key", "body.order", "--id", "body.id")
+    declared = tasker("hook", "declare", "shop.pay", *options, input="whsec_0123456789abcdef\n")
+    listed = tasker("hook", "list", "-n", "shop").out
+    document = tasker("hook", "list", "--json").document
+
+    assert "declared: POST /v1/hooks/shop/pay\n" == declared.out
+    assert re.search(r"shop\.pay +stripe +broadcast paid +body\.order", listed)
+    assert ["body.id"] == [hook["id"] for hook in document["hooks"]]
+    assert "whsec" not in declared.out + listed + str(document)
+    assert "deleted: shop.pay\n" == tasker("hook", "delete", "shop.pay").out
+    assert "no hooks" in tasker("hook", "list").err
+    assert 2 == tasker("hook", "declare", "shop.pay", *options, input="short").code

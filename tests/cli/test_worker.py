@@ -84,7 +84,7 @@ def test_sigterm_lets_running_steps_finish(slow: Project) -> None:
 
 
 @pytest.mark.usefixtures("task")
-def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None:
+def test_a_second_signal_releases_running_steps_immediately(slow: Project) -> None:
     """
     Here the log is for programs: a JSON object per line.
     """
@@ -102,7 +102,7 @@ def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None
     assert re.match(r'\{"at":".+","level":"info","logger":"tasker.worker"', started)
 
 
-def test_a_second_signal_ends_a_worker_whose_loop_is_held_up(slow: Project, tasker: Here) -> None:
+def test_a_second_signal_stops_a_worker_whose_loop_is_blocked(slow: Project, tasker: Here) -> None:
     """A blocked event loop prevents a graceful stop."""
     slow.write("held.py", HELD_UP)
     with slow.starting("worker", "-H", "held.py") as worker:
@@ -143,7 +143,7 @@ def test_several_processes_are_supervised_and_stop_together(slow: Project) -> No
     assert "supervisor_stopped" in supervisor.output[-1]
 
 
-def test_processes_end_when_their_supervisor_is_gone(slow: Project) -> None:
+def test_processes_end_when_their_supervisor_is_killed(slow: Project) -> None:
     with slow.starting("worker", "-H", "slow.py", "--processes", "2") as supervisor:
         for _ in range(2):
             supervisor.until(" worker_started")
@@ -154,14 +154,14 @@ def test_processes_end_when_their_supervisor_is_gone(slow: Project) -> None:
     assert 2 == sum("supervisor_gone" in line for line in supervisor.output)
 
 
-def test_what_is_wrong_is_said_once_however_many_processes(project: Project) -> None:
+def test_several_processes_report_an_error_once(project: Project) -> None:
     ran = project.tasker("worker", "-H", "nosuch.py", "-p", "3")
 
     assert 2 == ran.code
     assert 1 == ran.err.count("error: nosuch.py does not exist")
 
 
-def test_a_step_without_a_handler_is_left_to_others_with_a_warning(project: Project) -> None:
+def test_a_step_without_a_handler_is_left_to_other_workers_with_a_warning(project: Project) -> None:
     source = (project.root / "shop.py").read_text()
     project.write("part.py", source.replace("def ship", "def shipp"))
     with project.starting("worker", "-H", "part.py", "-T", "sell.yaml") as worker:
@@ -184,7 +184,7 @@ def test_a_step_without_a_handler_is_left_to_others_with_a_warning(project: Proj
     assert "complete  shop.sell@1.0.0" in done.out
 
 
-def test_a_broken_file_in_a_folder_of_templates_stops_only_itself(project: Project) -> None:
+def test_a_broken_file_in_a_folder_does_not_affect_other_templates(project: Project) -> None:
     (project.root / "shared").mkdir()
     (project.root / "sell.yaml").rename(project.root / "shared" / "sell.yaml")
     project.write("shared/broken.yaml", "name: x\nsteps: 7\n")
@@ -200,7 +200,7 @@ def test_a_broken_file_in_a_folder_of_templates_stops_only_itself(project: Proje
     assert ["sell"] == [template["name"] for template in listed]
 
 
-def test_a_broken_file_that_is_named_stops_the_start(tasker: Here) -> None:
+def test_a_broken_file_that_is_named_prevents_the_start(tasker: Here) -> None:
     tasker.project.write("broken.yaml", "name: x\nsteps: 7\n")
     ran = tasker("worker", "-H", "shop.py", "-T", "broken.yaml")
 
@@ -228,7 +228,7 @@ def test_each_process_serves_its_metrics_at_a_port_of_its_own(slow: Project) -> 
         assert 0 == worker.end()
 
 
-def test_a_process_that_is_refused_its_settings_ends_the_others(slow: Project) -> None:
+def test_a_process_with_invalid_settings_ends_the_others(slow: Project) -> None:
     """Starting it again would not help: the second port is taken."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1] - 1
@@ -248,7 +248,7 @@ PLAIN = """
 """
 
 
-def test_handlers_alone_are_refused_and_the_refusal_says_how_to_bind_them(
+def test_handlers_without_a_namespace_are_refused_with_instructions(
     project: Project, tasker: Here
 ) -> None:
     project.write("plain.py", PLAIN)
@@ -276,7 +276,7 @@ def test_handlers_are_bound_on_the_command_line(
     assert [("complete", 1)] == _states(project)
 
 
-def test_the_worker_that_readme_starts_warns_of_nothing(project: Project) -> None:
+def test_the_worker_of_the_readme_starts_without_warnings(project: Project) -> None:
     root = Path(__file__).parents[2]
     lines = (root / "README.md").read_text().splitlines()
     (command,) = [line for line in lines if line.strip().startswith("tasker worker ")]

@@ -32,7 +32,7 @@ class Scene(NamedTuple):
         )
 
 
-KINDS = ("local-sqlite", "local-postgres", "asgi-sqlite", "asgi-postgres", "http-sqlite")
+KINDS = ("local-sqlite", "local-postgres", "asgi-postgres", "http-sqlite")
 
 
 @pytest.fixture(params=KINDS)

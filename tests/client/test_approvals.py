@@ -83,8 +83,8 @@ async def test_an_inbox_has_pages(scene: Scene) -> None:
         await scene.client.decide("x", {"approved": True})
 
 
-async def test_a_local_client_decides_for_its_actor(scene: Scene) -> None:
-    """Its groups are given by the program."""
+async def test_a_local_client_decides_as_its_actor_with_the_given_groups(scene: Scene) -> None:
+    """The program sets the groups."""
     approval = await ask(scene, "user:ana", "role:support")
     client = LocalClient(scene.store, actor="bob")
 

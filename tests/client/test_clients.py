@@ -1,6 +1,7 @@
 """What a client promises, proven of each: over a store, over an application, over a server."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from tests.client.conftest import Scene
 from tests.waiting import eventually
 
 from tasker import Client, Task, TaskRequest, Template
+from tasker.client import LocalClient
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -29,6 +31,7 @@ from tasker.errors import (
 )
 from tasker.model import (
     AttemptOutcome,
+    CompensationStatus,
     Failure,
     Retry,
     StepCounts,
@@ -39,6 +42,7 @@ from tasker.model import (
     TaskStatus,
     TemplateStatus,
 )
+from tasker.step_logs import NewLogRecord
 from tasker.teams.model import NamespacePolicy
 
 pytestmark = pytest.mark.anyio
@@ -86,10 +90,8 @@ async def refusal(client: Client, template: str, context: object, **options: obj
     return caught.value
 
 
-async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> None:
-    """
-    All fields survive, an idempotency key of the caller's own included.
-    """
+async def test_a_created_task_is_read_as_it_was_returned(scene: Scene) -> None:
+    """This includes the caller's idempotency key."""
     client = await registered(scene)
     later = datetime.now(UTC).replace(microsecond=123000) + timedelta(hours=1)
 
@@ -141,7 +143,7 @@ async def test_a_task_starts_after_its_delay(scene: Scene, delay: float | timede
     assert created.created_at + timedelta(hours=2) == created.deadline
 
 
-async def test_a_delay_of_zero_starts_at_once(scene: Scene) -> None:
+async def test_a_delay_of_zero_starts_immediately(scene: Scene) -> None:
     client = await registered(scene)
 
     created = await client.create_task("hello.greeting", {"name": "A"}, delay=0)
@@ -150,7 +152,7 @@ async def test_a_delay_of_zero_starts_at_once(scene: Scene) -> None:
     assert first.run_at == created.created_at
 
 
-async def test_a_task_without_a_correlation_id_has_its_own(scene: Scene) -> None:
+async def test_a_task_without_a_correlation_id_gets_a_new_one(scene: Scene) -> None:
     client = await registered(scene)
 
     created = await client.create_task("hello.greeting", {"name": "Ann"})
@@ -159,7 +161,7 @@ async def test_a_task_without_a_correlation_id_has_its_own(scene: Scene) -> None
     assert "anonymous" == created.created_by
 
 
-async def test_one_key_makes_one_task(scene: Scene) -> None:
+async def test_one_key_creates_one_task(scene: Scene) -> None:
     """The second creation returns the first task; other content under the key is refused."""
     client = await registered(scene)
 
@@ -173,9 +175,7 @@ async def test_one_key_makes_one_task(scene: Scene) -> None:
 
 
 async def test_a_taken_key_is_rejected_or_its_task_replaced(scene: Scene) -> None:
-    """
-    As the caller asks; the rejection names the task, the replaced task is cancelled.
-    """
+    """The rejection names the task; the replaced task is cancelled."""
     client = await registered(scene)
     first = await client.create_task("hello.greeting", {"name": "Ann"}, idempotency_key="k")
 
@@ -196,7 +196,7 @@ async def test_a_taken_key_is_rejected_or_its_task_replaced(scene: Scene) -> Non
     assert TaskStatus.CANCELLED is (await client.get(first.id)).status
 
 
-async def test_a_key_may_be_taken_for_as_long_as_the_task_is_open(scene: Scene) -> None:
+async def test_a_key_may_be_held_only_while_the_task_is_open(scene: Scene) -> None:
     client = await registered(scene)
 
     def create() -> Awaitable[Task]:
@@ -212,7 +212,7 @@ async def test_a_key_may_be_taken_for_as_long_as_the_task_is_open(scene: Scene) 
     assert first.id != second.id
 
 
-async def test_an_action_on_a_task_that_changed_is_refused(scene: Scene) -> None:
+async def test_an_action_on_a_changed_task_is_refused(scene: Scene) -> None:
     """
     Each action takes the ETag of the task as it was read.
     """
@@ -237,54 +237,79 @@ async def test_an_action_on_a_task_that_changed_is_refused(scene: Scene) -> None
     assert (None, TaskStatus.CANCELLED) == (task.etag, cancelled.status)
 
 
-async def test_many_tasks_are_changed_at_once(scene: Scene) -> None:
-    """
-    Those of a filter, or of a list of ids; a dry run only counts.
-    """
+async def test_many_tasks_are_changed_by_one_operation(scene: Scene) -> None:
+    """Those of a filter, or of a list of ids; a preview only counts."""
     client = await registered(scene)
     ids = [(await client.create_task("hello.payment", tags=("red",))).id for _ in range(3)]
     other = await client.create_task("hello.payment")
     red = TaskFilter(tag="red", created_after=other.created_at - timedelta(minutes=1))
 
-    counted = await client.act_in_bulk("cancel", red, dry_run=True)
-    first = await client.act_in_bulk("cancel", ids=ids[:1], reason="wrong")
-    rest = await client.act_in_bulk("cancel", red)
-    again = await client.act_in_bulk("cancel", ids=ids[:1])
+    preview = await client.bulk.preview("cancel", red)
+    first = await client.bulk.start("cancel", ids=ids[:1], reason="wrong")
+    await carry_on(scene)
+    rest = await client.bulk.start("cancel", red, token=preview.token, per_second=1_000)
+    repeated = await client.bulk.start("cancel", red, token=preview.token)
+    await carry_on(scene)
+    again = await client.bulk.start("cancel", ids=ids[:1])
+    await carry_on(scene)
 
-    assert (3, {"pending": 3}, True, []) == (
-        counted.matches,
-        counted.by_status,
-        counted.dry_run,
-        counted.changed,
+    assert (3, True, {"pending": 3}, {"hello.payment": 3}, {}, ids[::-1]) == (
+        *(preview.matches, preview.exact, preview.by_status, preview.by_template),
+        *(preview.refused, preview.sample),
     )
-    assert ids[:1] == first.changed
-    assert sorted(ids[1:]) == sorted(rest.changed)
-    assert [(ids[0], "wrong_status")] == [(one.id, one.code) for one in again.refused]
+    assert (first.id, 2) == ((await client.bulk.get(first.id)).id, rest.matches)
+    assert (rest.id, 1_000) == (repeated.id, repeated.per_second)
+    ended = [await client.bulk.wait(one.id, 10) for one in (first, rest, again)]
+    assert [(1, {}), (2, {}), (0, {"wrong_status": 1})] == [
+        (one.changed, one.refused) for one in ended
+    ]
+    assert [again.id, first.id, rest.id] == [one.id for one in await client.bulk.list()]
     assert TaskStatus.PENDING is (await client.get(other.id)).status
-    assert ["wrong"] == [entry.reason for entry in await client.audit(ids[0])]
+    (entry,) = await client.audit(ids[0])
+    assert ("wrong", first.id) == (entry.reason, entry.bulk_id)
+    with pytest.raises(WrongStatus):
+        await client.bulk.stop(rest.id)
+
+
+async def carry_on(scene: Scene) -> None:
+    """Carry all operations on to their ends."""
+    while await LocalClient(scene.store).bulk.carry_on() is not None:
+        pass
 
 
 @pytest.mark.parametrize(
     "tasks", [{}, {"filter": TaskFilter()}, {"filter": TaskFilter(tag="x"), "ids": [NOBODY]}]
 )
-async def test_an_action_in_bulk_names_its_tasks_in_one_way(
+async def test_an_operation_selects_tasks_either_by_ids_or_by_filter(
     scene: Scene, tasks: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput):
-        await scene.client.act_in_bulk("cancel", **tasks)
+        await scene.client.bulk.start("cancel", **tasks)
 
 
-async def test_an_action_in_bulk_on_a_missing_task_changes_none(scene: Scene) -> None:
+async def test_an_operation_with_a_missing_task_is_not_started(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.payment")
 
     with pytest.raises(NotFound):
-        await client.act_in_bulk("cancel", ids=[task.id, NOBODY])
+        await client.bulk.start("cancel", ids=[task.id, NOBODY])
 
-    assert TaskStatus.PENDING is (await client.get(task.id)).status
+    assert [] == await client.bulk.list()
 
 
-async def test_rules_for_a_key_need_a_key(scene: Scene) -> None:
+async def test_a_token_starts_only_what_its_preview_counted(scene: Scene) -> None:
+    client = await registered(scene)
+    preview = await client.bulk.preview("cancel", TaskFilter(name="payment"))
+
+    with pytest.raises(InvalidInput, match="belongs to another request"):
+        await client.bulk.start("cancel", TaskFilter(name="other"), token=preview.token)
+    reserved, digest = preview.token.split(".")
+    for wrong in (f"{reserved[:-1]}x.{digest}", f"{NOBODY}.{digest}", digest):
+        with pytest.raises(InvalidInput, match="dry run"):
+            await client.bulk.start("cancel", TaskFilter(name="payment"), token=wrong)
+
+
+async def test_options_for_idempotency_keys_need_a_key(scene: Scene) -> None:
     client = await registered(scene)
 
     error = await refusal(client, "hello.greeting", {"name": "Ann"}, if_exists="reject")
@@ -334,7 +359,7 @@ async def test_tasks_are_found_by_their_attributes(scene: Scene) -> None:
     assert [] == await client.tasks(attributes={"to": "Bob"})
 
 
-async def test_an_attribute_is_one_short_value(scene: Scene) -> None:
+async def test_an_attribute_is_a_single_short_value(scene: Scene) -> None:
     client = scene.client
     await client.register(replace(PAYMENT, attributes={"order": "input.order"}))
 
@@ -345,7 +370,7 @@ async def test_an_attribute_is_one_short_value(scene: Scene) -> None:
     assert TooLarge is type(too_long)
 
 
-async def test_creation_refuses_what_does_not_fit(scene: Scene) -> None:
+async def test_creation_refuses_invalid_arguments(scene: Scene) -> None:
     """
     Errors have the same types, paths and messages, wherever the store is.
     """
@@ -373,7 +398,7 @@ async def test_creation_refuses_what_does_not_fit(scene: Scene) -> None:
     assert InvalidInput is type(nonsense)
 
 
-async def test_tasks_are_created_all_or_none(scene: Scene) -> None:
+async def test_creating_tasks_is_atomic(scene: Scene) -> None:
     """
     One that does not fit keeps the others from being made, and the error tells which.
     """
@@ -421,8 +446,8 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
     assert 0 < timeline.task.ran <= (task.ended_at - task.created_at).total_seconds()
 
 
-async def test_steps_are_described_by_their_template(scene: Scene) -> None:
-    """Before anything ran: what may be claimed now, and what waits for its dependency."""
+async def test_steps_have_the_fields_of_their_template(scene: Scene) -> None:
+    """Claimable and pending steps are shown before anything has run."""
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
@@ -462,7 +487,7 @@ async def test_a_step_whose_attempt_failed_is_shown_as_waiting_for_its_retry(sce
 
 
 async def test_a_client_explains_why_a_task_does_not_run(scene: Scene) -> None:
-    """Before it is claimed, and of a single step."""
+    """It explains a task that was not claimed, and a single step."""
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
@@ -476,7 +501,7 @@ async def test_a_client_explains_why_a_task_does_not_run(scene: Scene) -> None:
         await client.why(task.id, step="none")
 
 
-async def test_a_wait_raises_failures_and_ends_in_time(scene: Scene) -> None:
+async def test_a_wait_raises_failures_and_has_a_timeout(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.payment")
 
@@ -501,7 +526,7 @@ async def test_a_wait_raises_failures_and_ends_in_time(scene: Scene) -> None:
     ) == str(caught.value)
 
 
-async def test_a_result_is_read_as_a_type(scene: Scene) -> None:
+async def test_a_result_can_be_read_as_a_type(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
@@ -513,7 +538,7 @@ async def test_a_result_is_read_as_a_type(scene: Scene) -> None:
         task.result_as(Shout)
 
 
-async def test_a_skipped_step_gives_none_to_the_steps_after_it(scene: Scene) -> None:
+async def test_a_skipped_step_passes_none_to_its_children(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.payment")
     async with scene.worker():
@@ -544,7 +569,7 @@ async def test_many_may_wait_for_one_task(scene: Scene) -> None:
     assert [TaskStatus.COMPLETE] * 20 == [one.status for one in ended]
 
 
-async def test_an_operator_brings_a_failed_task_to_its_end(scene: Scene) -> None:
+async def test_an_operator_completes_a_failed_task(scene: Scene) -> None:
     """
     Retry, resolve and complete act; the audit keeps who did what, and why.
     """
@@ -572,7 +597,7 @@ async def test_an_operator_brings_a_failed_task_to_its_end(scene: Scene) -> None
     ] == [(entry.actor, entry.reason) for entry in await client.audit(task.id)]
 
 
-async def test_a_failed_task_may_be_declared_done(scene: Scene) -> None:
+async def test_a_failed_task_can_be_resolved(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.payment")
     async with scene.worker():
@@ -603,7 +628,7 @@ async def test_a_cancelled_task_is_cancelled_once(scene: Scene) -> None:
     )
 
 
-async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
+async def test_missing_objects_are_not_found(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
@@ -624,7 +649,7 @@ async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
             await asked
 
 
-async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
+async def test_lists_show_matching_tasks_with_the_newest_first(scene: Scene) -> None:
     """For any page size and any starting point."""
     client = await registered(scene)
     request = TaskRequest(template="hello.greeting", context={"name": "Ann"})
@@ -650,6 +675,7 @@ async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
     assert [] == await client.tasks(TaskFilter(namespace="elsewhere"))
     assert [] == await client.tasks(TaskFilter(failed_step="charge"))
     assert [] == await client.tasks(TaskFilter(error_code="LOCKED"))
+    assert [] == await client.tasks(TaskFilter(compensation=CompensationStatus.INCOMPLETE))
     assert [] == await client.tasks(
         TaskFilter(created_before=tagged.created_at - timedelta(days=1))
     )
@@ -674,6 +700,24 @@ async def test_templates_are_registered_once_and_read_back(scene: Scene) -> None
     assert replaced.stored == await client.template("hello.greeting", "^1.2")
 
 
+async def test_registering_templates_is_atomic(scene: Scene) -> None:
+    """They are returned in the order given, each marked as new or not."""
+    client = scene.client
+    await client.register(GREETING)
+    other = replace(GREETING, name="other")
+    changed = replace(GREETING, description="changed")
+
+    with pytest.raises(TaskRegistrationError, match="greeting"):
+        await client.register_all([replace(other, version="2.0.0"), changed])
+    registered = await client.register_all([other, GREETING])
+
+    assert [(other, True), (GREETING, False)] == [
+        (one.stored.template, one.created) for one in registered
+    ]
+    assert 2 == len(await client.templates("hello"))
+    assert [] == await client.register_all([])
+
+
 def _after(name: str, dependency: str) -> StepSpec:
     return StepSpec(name=name, dependencies=(dependency,))
 
@@ -696,7 +740,7 @@ def _after(name: str, dependency: str) -> StepSpec:
         ({"version": "two"}, "two"),
     ],
 )
-async def test_an_invalid_template_is_refused_and_not_kept(
+async def test_an_invalid_template_is_refused_and_not_stored(
     scene: Scene, wrong: dict[str, Any], problem: str
 ) -> None:
     """Templates made in Python are checked like texts."""
@@ -706,7 +750,7 @@ async def test_an_invalid_template_is_refused_and_not_kept(
     assert [] == await scene.client.templates("hello")
 
 
-async def test_a_version_that_waits_for_approval_takes_no_tasks(scene: Scene) -> None:
+async def test_a_pending_version_accepts_no_tasks(scene: Scene) -> None:
     """
     The policy and the error name the approvers.
     """
@@ -752,3 +796,58 @@ async def test_a_retired_version_gets_no_new_tasks_until_it_is_restored(scene: S
     assert (await client.create_task("hello.greeting", {"name": "Ann"})).created
     with pytest.raises(WrongStatus):
         await client.restore("hello.greeting@1.2.0")
+
+
+async def test_the_steps_of_a_task_are_read_page_by_page(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client asks for pages of the size that the server allows."""
+    monkeypatch.setattr("tasker.client.http.STEPS_PAGE", 1)
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    first = await client.steps(task.id, limit=1)
+    later = await client.steps(task.id, after=first[0].no, limit=10)
+
+    assert ["greet"] == [step.name for step in first]
+    assert ["shout"] == [step.name for step in later]
+    assert ["greet", "shout"] == [step.name for step in await client.steps(task.id)]
+    assert [] == await client.steps(task.id, after=2)
+
+
+async def test_logs_are_read_in_pages_and_by_step_level_and_text(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+    made = [
+        NewLogRecord(task.id, no, 1, number, 1_700_000_000.5 + number, level, "shop", message)
+        for number, (no, level, message) in enumerate(
+            [(1, logging.INFO, "first"), (2, logging.ERROR, "second"), (1, logging.INFO, "third")]
+        )
+    ]
+    await scene.store.append_logs(made)
+
+    async def found(**filters: Any) -> list[str]:
+        page = await client.logs(task.id, **filters)
+        return [record.message for record in page.records]
+
+    page = await client.logs(task.id, limit=2)
+    rest = await client.logs(task.id, limit=2, cursor=page.next_cursor)
+    assert (["first", "second"], ["third"], None) == (
+        [record.message for record in page.records],
+        [record.message for record in rest.records],
+        rest.next_cursor,
+    )
+    first = page.records[0]
+    assert ("greet", "info", "shop") == (first.step, first.level, first.source)
+    assert ["second"] == await found(step="shout")
+    assert ["second"] == await found(level="warning")
+    assert ["third"] == await found(text="THI", step="greet", attempt=1)
+    assert ["third", "second", "first"] == await found(newest_first=True)
+    assert ["third"] == await found(since=rest.records[0].at)
+    for wrong in ({"level": "loud"}, {"cursor": "x"}):
+        with pytest.raises(InvalidInput):
+            await client.logs(task.id, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(NotFound):
+        await client.logs(task.id, step="nope")
+    with pytest.raises(NotFound):
+        await client.logs(NOBODY)

@@ -51,17 +51,17 @@ ID = "01a1f8ba-de53-7410-b307-f1b7f80f263e"
         ("if_exists", "ignore"),
     ],
 )
-def test_what_no_store_can_keep_is_refused_with_its_field(field: str, value: Any) -> None:
+def test_values_that_cannot_be_stored_are_refused_with_their_field(field: str, value: Any) -> None:
     with pytest.raises(Misuse, match=field):
         TaskRequest(template="n.t", **{field: value})
 
 
-def test_a_start_and_a_delay_are_not_given_together() -> None:
+def test_a_start_and_a_delay_exclude_each_other() -> None:
     with pytest.raises(Misuse, match="delay cannot be combined with run_at"):
         TaskRequest(template="n.t", run_at=datetime(2030, 1, 1, tzinfo=UTC), delay=5)
 
 
-async def test_what_is_just_within_bounds_is_kept_and_read_back(scene: Scene) -> None:
+async def test_values_at_the_bounds_are_stored(scene: Scene) -> None:
     steps = (StepSpec(name="only"),)
     await scene.client.register(Template(namespace="n", name="t", version="1.0.0", steps=steps))
     parent = await scene.client.create_task("n.t")

@@ -101,7 +101,7 @@ def problem(status: int, code: str, **more: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize("trouble", ["answer lost", "not reached", "502", "503", "504"])
-async def test_a_task_is_created_once_whatever_happens_on_the_way(
+async def test_a_task_is_created_once_despite_lost_requests_and_responses(
     store: Store, trouble: str
 ) -> None:
     """
@@ -117,7 +117,7 @@ async def test_a_task_is_created_once_whatever_happens_on_the_way(
 
 
 @pytest.mark.parametrize("if_exists", ["reject", "replace"])
-async def test_a_creation_that_rejects_or_replaces_is_sent_once(
+async def test_a_creation_that_rejects_or_replaces_is_not_retried(
     store: Store, if_exists: Literal["reject", "replace"]
 ) -> None:
     """
@@ -133,7 +133,7 @@ async def test_a_creation_that_rejects_or_replaces_is_sent_once(
     assert 1 == len(await LocalClient(store).tasks())
 
 
-async def test_a_key_of_the_callers_own_is_sent(store: Store) -> None:
+async def test_the_callers_idempotency_key_is_sent(store: Store) -> None:
     line = Line(store)
     async with HttpClient("http://t", transport=line) as client:
         first = await client.create_task("n.t", idempotency_key="k")
@@ -147,7 +147,7 @@ async def test_a_key_of_the_callers_own_is_sent(store: Store) -> None:
     )
 
 
-async def test_what_might_be_done_twice_is_sent_once(store: Store) -> None:
+async def test_a_request_that_is_not_idempotent_is_not_retried(store: Store) -> None:
     """
     Unless the server did not even begin with it.
     """
@@ -165,7 +165,7 @@ async def test_what_might_be_done_twice_is_sent_once(store: Store) -> None:
     assert 5 == len(line.requests)
 
 
-async def test_pauses_grow_and_follow_the_server(pauses: list[float]) -> None:
+async def test_delays_between_retries_grow_and_respect_the_server(pauses: list[float]) -> None:
     """
     Retry-After is seconds or an instant, and never for ever.
     """
@@ -189,14 +189,14 @@ async def test_pauses_grow_and_follow_the_server(pauses: list[float]) -> None:
     assert 1 <= pauses[-1] <= 3
 
 
-async def test_a_server_that_stays_away_is_unavailable(pauses: list[float]) -> None:
+async def test_a_server_that_stays_unreachable_is_unavailable(pauses: list[float]) -> None:
     for answer, seconds_slept in (
         (
             httpx.ConnectError("connection refused"),
             "http://t cannot be reached: connection refused",
         ),
         (httpx.ReadTimeout(""), "ReadTimeout"),
-        (httpx.Response(502, html="<h1>Bad gateway</h1>"), "answered 502"),
+        (httpx.Response(502, html="<h1>Bad gateway</h1>"), "returned status 502"),
         (problem(503, "store_unavailable"), "store_unavailable!"),
         (problem(429, "rate_limited"), "rate_limited!"),
     ):
@@ -219,7 +219,7 @@ async def test_a_server_that_stays_away_is_unavailable(pauses: list[float]) -> N
         (httpx.Response(302, headers={"Location": "http://elsewhere"}), StoreError),
     ],
 )
-async def test_answers_are_errors_of_ours(
+async def test_error_responses_raise_our_errors(
     answer: httpx.Response, kind: type[Exception], pauses: list[float]
 ) -> None:
     """Also responses of other servers; none of these requests is retried."""
@@ -247,7 +247,7 @@ async def test_credentials_are_sent_and_not_shown() -> None:
     assert "tsk_key" not in repr(client)
 
 
-async def test_a_url_decides_which_client_it_is(store: Store) -> None:
+async def test_connect_chooses_the_client_by_the_url(store: Store) -> None:
     """
     A server's, or that of a store in this process.
     """

@@ -39,7 +39,7 @@ async def test_a_limit_is_set_listed_and_removed(scene: Scene) -> None:
         await scene.client.unset_limit("customer:*", namespace="suite")
 
 
-async def test_the_audit_has_what_was_set(scene: Scene) -> None:
+async def test_changes_of_limits_are_audited(scene: Scene) -> None:
     await scene.client.set_limit("stripe", namespace="suite", rate="100/s", reason="new contract")
     await scene.client.unset_limit("stripe", namespace="suite")
 

@@ -78,7 +78,7 @@ async def client(store: Store) -> LocalClient:
         ("hello.greeting@^1.0", {"namespace": "hello", "version": "^1.0"}, "1.2.0"),
     ],
 )
-async def test_a_reference_picks_the_latest_version_that_fits(
+async def test_a_reference_selects_the_latest_matching_version(
     client: LocalClient, reference: str, options: dict[str, Any], version: str
 ) -> None:
     task = await client.create_task(reference, **options)
@@ -98,7 +98,7 @@ async def test_a_reference_picks_the_latest_version_that_fits(
         ("nowhere.nothing", r"template nowhere\.nothing not found$"),
     ],
 )
-async def test_what_is_not_found_is_reported_with_what_there_is(
+async def test_a_template_that_is_not_found_is_reported_with_similar_ones(
     client: LocalClient, reference: str, message: str
 ) -> None:
     with pytest.raises(NotFound, match=message):
@@ -109,7 +109,7 @@ async def test_what_is_not_found_is_reported_with_what_there_is(
     ("options", "path"),
     [({"namespace": "other"}, "$.namespace"), ({"version": "2.0.0"}, "$.version")],
 )
-async def test_a_reference_given_twice_must_agree(
+async def test_a_version_given_twice_must_agree(
     client: LocalClient, options: dict[str, Any], path: str
 ) -> None:
     with pytest.raises(InvalidInput, match="given twice") as refused:
@@ -118,7 +118,7 @@ async def test_a_reference_given_twice_must_agree(
     assert path == refused.value.path
 
 
-async def test_a_name_is_believed_for_a_second(
+async def test_a_resolved_name_is_cached_for_a_second(
     store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then it sees registrations of others; its own it sees at once."""
@@ -141,7 +141,7 @@ async def test_a_name_is_believed_for_a_second(
     assert ["10.0.0", "10.0.0", "10.0.0", "12.0.0", "13.0.0"] == versions
 
 
-async def test_names_asked_for_are_not_remembered_without_end(
+async def test_the_cache_of_template_names_is_bounded(
     store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasker.client.templates._MOST", 20)
@@ -152,7 +152,7 @@ async def test_names_asked_for_are_not_remembered_without_end(
     assert 20 == len(cache._by_name)
 
 
-async def test_callers_that_need_a_template_at_once_share_one_look_up(
+async def test_concurrent_callers_share_one_lookup_of_a_template(
     store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when one of them is cancelled, and when the template does not exist."""
@@ -203,7 +203,7 @@ async def test_defaults_of_the_schema_are_filled_in(store: Store) -> None:
     assert {"name": "Ann", "polite": True} == (await client.get(task.id)).context
 
 
-async def test_an_input_that_does_not_fit_is_refused(store: Store) -> None:
+async def test_an_invalid_input_is_refused(store: Store) -> None:
     client = await strict(store)
     with pytest.raises(InvalidInput, match="name") as refused:
         await client.create_task("hello.strict", {"name": 5})
@@ -212,7 +212,7 @@ async def test_an_input_that_does_not_fit_is_refused(store: Store) -> None:
     assert [] == await client.tasks()
 
 
-async def test_an_input_that_does_not_fit_may_be_warned_of(
+async def test_an_invalid_input_can_be_a_warning(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = await strict(store, SchemaMode.WARN)
@@ -222,7 +222,9 @@ async def test_an_input_that_does_not_fit_may_be_warned_of(
     assert "input_schema_mismatch" in caplog.messages
 
 
-async def test_schemas_of_inputs_may_be_off(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+async def test_validation_of_inputs_can_be_switched_off(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     client = await strict(store, SchemaMode.OFF)
     task = await client.create_task("hello.strict", {"name": 5})
 
@@ -232,7 +234,7 @@ async def test_schemas_of_inputs_may_be_off(store: Store, caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("context", [[1], "text", 5, True])
 @pytest.mark.parametrize("mode", list(SchemaMode))
-async def test_a_context_is_an_object_whatever_the_mode(
+async def test_a_context_must_be_an_object_in_every_mode(
     store: Store, mode: SchemaMode, context: Any
 ) -> None:
     client = await strict(store, mode)
@@ -243,11 +245,11 @@ async def test_a_context_is_an_object_whatever_the_mode(
 async def test_a_context_that_is_too_large_is_refused(store: Store) -> None:
     client = LocalClient(store, context_limit=100)
     await client.register(template())
-    with pytest.raises(TooLarge, match=r"the context has 1[0-9][0-9] bytes; the limit is 100"):
+    with pytest.raises(TooLarge, match=r"the context is 1[0-9][0-9] bytes; the limit is 100"):
         await client.create_task("hello.greeting", {"text": "x" * 100})
 
 
-async def test_of_many_tasks_all_are_created_or_none(client: LocalClient) -> None:
+async def test_creating_many_tasks_is_atomic(client: LocalClient) -> None:
     await client.register(template("strict", input_schema=SCHEMA))
     good = TaskRequest(template="hello.strict", context={"name": "Ann"}, idempotency_key="k")
     bad = TaskRequest(template="hello.strict", context={"name": 5})
@@ -264,7 +266,7 @@ async def test_of_many_tasks_all_are_created_or_none(client: LocalClient) -> Non
     assert (first.id, True, False) == (second.id, first.created, second.created)
 
 
-async def test_no_tasks_are_created_from_no_requests(client: LocalClient) -> None:
+async def test_an_empty_list_creates_no_tasks(client: LocalClient) -> None:
     assert [] == await client.create_tasks([])
 
 
@@ -282,9 +284,7 @@ async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: Loca
     assert TaskStatus.COMPLETE == (await waiting).status
 
 
-async def test_a_wait_ends_in_time_though_the_store_is_away(
-    store: Store, client: LocalClient
-) -> None:
+async def test_a_wait_times_out_during_a_store_outage(store: Store, client: LocalClient) -> None:
     unreliable = Unreliable(store)
     task = await client.create_task("hello.greeting")
     unreliable.refuse("ended_tasks", 10**6)
@@ -332,7 +332,7 @@ async def test_a_wait_ends_with_the_workers_settlement_without_another_read(stor
 # ------------------------------------------------------------------ threads and scripts
 
 
-async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClient) -> None:
+async def test_a_thread_can_use_a_blocking_client(store: Store, client: LocalClient) -> None:
     def program(blocking: SyncClient) -> list[object]:
         cancelled = blocking.create_task("hello.other", {"name": "Ann"})
         seen: list[object] = [blocking.get(cancelled.id).status]
@@ -404,7 +404,7 @@ async def test_a_task_does_not_exist_when_the_callers_transaction_fails(
     assert again.created
 
 
-async def test_a_key_counts_within_the_callers_transaction_as_well(
+async def test_an_idempotency_key_is_honoured_in_the_callers_transaction(
     postgres: Store, connection: Any
 ) -> None:
     client = LocalClient(postgres)
@@ -419,7 +419,7 @@ async def test_a_key_counts_within_the_callers_transaction_as_well(
     assert 1 == len(await client.tasks())
 
 
-async def test_the_callers_transaction_is_refused_where_there_is_none(
+async def test_a_transaction_is_refused_by_a_store_without_them(
     client: LocalClient,
 ) -> None:
     with pytest.raises(Misuse, match="SQLite"):
@@ -429,7 +429,7 @@ async def test_the_callers_transaction_is_refused_where_there_is_none(
 # ------------------------------------------------------------------------------- acting
 
 
-async def test_who_acts_is_in_the_audit(client: LocalClient) -> None:
+async def test_the_actor_is_audited(client: LocalClient) -> None:
     task = await client.create_task("hello.greeting")
     await client.acting_as("bob").resolve(task.id, "greet", "hi", reason="by phone")
     [entry] = await client.audit(task.id)
@@ -458,7 +458,9 @@ async def any_store(any_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.mark.parametrize("task_id", ["", "nothing", "01890a5d-ac96-774b-bcce-b302099a8057"])
-async def test_what_is_no_task_is_not_found_by_any_call(any_store: Store, task_id: str) -> None:
+async def test_every_call_reports_an_unknown_task_as_not_found(
+    any_store: Store, task_id: str
+) -> None:
     client: Client = LocalClient(any_store)
     nobody = TaskId(task_id)
     for call in (
@@ -478,7 +480,7 @@ async def test_what_is_no_task_is_not_found_by_any_call(any_store: Store, task_i
             await call
 
 
-async def test_a_step_that_is_not_there_is_reported_with_those_that_are(
+async def test_an_unknown_step_is_reported_with_the_existing_ones(
     client: LocalClient,
 ) -> None:
     task = await client.create_task("hello.greeting")
@@ -486,7 +488,7 @@ async def test_a_step_that_is_not_there_is_reported_with_those_that_are(
         await client.retry(task.id, steps=["great"])
 
 
-async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> None:
+async def test_a_later_attempt_finds_the_tasks_of_an_earlier_one(store: Store) -> None:
     async def greet(context: AsyncContext) -> str:
         made = await context.client.create_task("hello.child")
         if context.attempt == 1:
@@ -506,7 +508,7 @@ async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> N
 async def test_many_tasks_are_prepared_in_slices(
     client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the event loop is free between them: at most 50 in one turn."""
+    """The event loop is free between slices of at most 50."""
     prepared: Counter[int] = Counter()
     real, turn = LocalClient._new_task, 0
 
@@ -532,8 +534,8 @@ async def test_many_tasks_are_prepared_in_slices(
 # --------------------------------------------------------------------------- refusals
 
 
-async def test_refusals_show_the_call_and_nothing_below_the_client(any_store: Store) -> None:
-    """No frames of the store or its driver, and no earlier error; with both kinds of client."""
+async def test_tracebacks_of_refusals_end_at_the_client(any_store: Store) -> None:
+    """They contain no frames of the store or its driver, and no earlier error."""
     client = LocalClient(any_store)
     await client.register(template())
     task = await client.create_task("hello.greeting", idempotency_key="k")

@@ -18,7 +18,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("what", ["task", *TARGETS])
-async def test_what_is_paused_starts_when_it_is_resumed(scene: Scene, what: str) -> None:
+async def test_paused_steps_start_when_they_are_resumed(scene: Scene, what: str) -> None:
     """Pausing and resuming twice change nothing; the pause is shown meanwhile."""
     client = scene.client
     await put(scene.store, graph("two", a="", b="a"))
@@ -43,7 +43,7 @@ async def test_what_is_paused_starts_when_it_is_resumed(scene: Scene, what: str)
     assert 1 == len(await hand.claim())
 
 
-async def test_what_cannot_be_paused_is_refused(scene: Scene) -> None:
+async def test_pausing_an_unknown_or_ended_target_is_refused(scene: Scene) -> None:
     await put(scene.store, graph("two", a="", b="a"))
     task = await scene.client.create_task("suite.two")
     await scene.client.cancel(task.id)
@@ -54,7 +54,7 @@ async def test_what_cannot_be_paused_is_refused(scene: Scene) -> None:
         await scene.client.pause(PauseTarget.of_queue("suite", "unknown"))
 
 
-async def test_a_queue_is_weighed(scene: Scene) -> None:
+async def test_the_weight_of_a_queue_can_be_set(scene: Scene) -> None:
     await put(scene.store, graph("two", a="", b="a"))
 
     await scene.client.set_queue_weight("suite", "a", 2.5, reason="peak hour")

@@ -100,6 +100,19 @@ async def test_ticks_are_previewed_and_backfilled(scene: Scene, template: str) -
     assert 10 == len(await schedules.preview(NIGHTLY))
 
 
+async def test_a_schedule_can_be_triggered_between_ticks(scene: Scene, template: str) -> None:
+    """Also while the schedule is paused; its next tick stays."""
+    schedules = scene.client.schedules
+    created = await schedules.create(template, EVERY)
+    paused = await schedules.pause("suite.sync")
+
+    tasks = [await schedules.trigger("suite.sync") for _ in range(2)]
+
+    listed = await scene.client.tasks(TaskFilter(schedule_id=created.id))
+    assert set(tasks) == {task.id for task in listed}
+    assert paused.next_at == (await schedules.get("suite.sync")).next_at
+
+
 async def test_ticks_without_a_task_are_listed(scene: Scene, template: str) -> None:
     schedules = scene.client.schedules
     await schedules.create(template, EVERY)
@@ -109,7 +122,7 @@ async def test_ticks_without_a_task_are_listed(scene: Scene, template: str) -> N
     assert {"buffered", "skipped", "missed", "paused", "failed"} == set(TickOutcome)
 
 
-async def test_refusals_are_the_same(scene: Scene, template: str) -> None:
+async def test_all_clients_refuse_alike(scene: Scene, template: str) -> None:
     schedules = scene.client.schedules
     await schedules.create(template, EVERY)
     await put(scene.store, declaring("1.1.0", SYNC))
@@ -131,7 +144,7 @@ async def test_refusals_are_the_same(scene: Scene, template: str) -> None:
     assert "$.cron" == error.value.path
 
 
-async def test_blocking_code_uses_the_same_methods(scene: Scene, template: str) -> None:
+async def test_blocking_clients_have_the_same_methods(scene: Scene, template: str) -> None:
     client = SyncClient(scene.client, asyncio.get_running_loop())
 
     def use() -> list[object]:

@@ -45,7 +45,7 @@ async def test_a_signal_reaches_the_step_that_waits(scene: Scene) -> None:
     ]
 
 
-async def test_the_same_id_twice_is_one_signal(scene: Scene) -> None:
+async def test_two_signals_with_the_same_id_are_one_signal(scene: Scene) -> None:
     task_id = await wait(scene, "other")
 
     sent = [await scene.client.signal(task_id, "paid", 1, id="e-1") for _ in range(2)]
@@ -70,11 +70,11 @@ async def test_invalid_signals_are_refused(scene: Scene) -> None:
     task_id = await wait(scene, "paid")
     client = scene.client
 
-    with pytest.raises(InvalidInput, match="name must be a text that is not empty"):
+    with pytest.raises(InvalidInput, match="name must be a non-empty string"):
         await client.signal(task_id, "")
-    with pytest.raises(TooLarge, match="the name has 201 bytes; the limit is 200"):
+    with pytest.raises(TooLarge, match="the name is 201 bytes; the limit is 200"):
         await client.signal(task_id, "x" * 201)
-    with pytest.raises(TooLarge, match="the payload has 70,002 bytes; the limit is 65,536"):
+    with pytest.raises(TooLarge, match="the payload is 70,002 bytes; the limit is 65,536"):
         await client.signal(task_id, "paid", "x" * 70_000)
     with pytest.raises(InvalidInput, match="the payload is not JSON at"):
         await client.broadcast("rate", "eur", {1, object()})
@@ -85,7 +85,9 @@ async def test_invalid_signals_are_refused(scene: Scene) -> None:
         await client.signal(task_id, "paid")
 
 
-async def test_too_many_signals_are_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_signals_beyond_the_limit_are_refused(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tasker.store.operations.waits.UNTAKEN_SIGNALS", 1)
     task_id = await wait(scene, "other")
     await scene.client.signal(task_id, "paid")
@@ -95,7 +97,7 @@ async def test_too_many_signals_are_refused(scene: Scene, monkeypatch: pytest.Mo
 
 
 async def test_a_step_shows_what_it_waits_for(scene: Scene) -> None:
-    """And until when."""
+    """It also shows the timeout."""
     await put(scene.store, one())
     task = await scene.client.create_task("suite.one")
     claim = await (await ManualWorker.hire(scene.store)).claim_one()

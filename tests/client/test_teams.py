@@ -37,7 +37,7 @@ def sarah(store: Store) -> LocalClient:
     return LocalClient(store, actor=SARAH)
 
 
-async def test_a_version_takes_tasks_once_somebody_else_approved_it(
+async def test_a_version_accepts_tasks_once_somebody_else_approved_it(
     jake: LocalClient, sarah: LocalClient
 ) -> None:
     """Until then the error names the approvers."""
@@ -58,12 +58,10 @@ async def test_a_version_takes_tasks_once_somebody_else_approved_it(
     ]
 
 
-async def test_the_latest_approved_version_is_the_latest(
+async def test_the_latest_version_is_the_latest_approved_one(
     jake: LocalClient, sarah: LocalClient
 ) -> None:
-    """
-    What waits, was rejected or retired is not chosen.
-    """
+    """Pending, rejected and retired versions are not selected."""
     await jake.put_policy(POLICY)
     for version in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
         await jake.register(template(version))
@@ -81,7 +79,7 @@ async def test_the_latest_approved_version_is_the_latest(
         await jake.create_task("shared.t@^2")
 
 
-async def test_a_retirement_elsewhere_is_met_with_the_next_version(
+async def test_a_retirement_by_another_process_selects_the_next_version(
     store: Store, jake: LocalClient, sarah: LocalClient
 ) -> None:
     """
@@ -97,7 +95,7 @@ async def test_a_retirement_elsewhere_is_met_with_the_next_version(
     await sarah.restore("mine.t@2.0.0")
 
 
-async def test_a_retired_version_can_be_looked_at_by_its_exact_name(jake: LocalClient) -> None:
+async def test_a_retired_version_can_be_read_by_its_exact_name(jake: LocalClient) -> None:
     await jake.register(template("1.0.0", "mine"))
     await jake.retire("mine.t@1.0.0")
 
@@ -108,7 +106,7 @@ async def test_a_retired_version_can_be_looked_at_by_its_exact_name(jake: LocalC
     assert TemplateStatus.APPROVED is (await jake.template("mine.t")).status
 
 
-async def test_a_key_keeps_the_version_that_it_was_used_with(jake: LocalClient) -> None:
+async def test_a_key_keeps_the_version_of_its_task(jake: LocalClient) -> None:
     """
     Asking again gives the same task, though the latest version is another by now.
     """
@@ -127,7 +125,7 @@ async def test_a_key_keeps_the_version_that_it_was_used_with(jake: LocalClient) 
             await jake.create_task("mine.t", idempotency_key="k", **arguments)  # type: ignore[call-overload]
 
 
-async def test_an_attempt_comes_to_the_child_of_the_one_before(jake: LocalClient) -> None:
+async def test_a_later_attempt_finds_the_child_task_of_an_earlier_one(jake: LocalClient) -> None:
     """Regardless of registrations and retirements in between."""
     await jake.register(template("1.0.0", "mine"))
     origin = Origin((await jake.create_task("mine.t")).id, 1, "c")
@@ -140,7 +138,7 @@ async def test_an_attempt_comes_to_the_child_of_the_one_before(jake: LocalClient
     assert (first.id, False) == (again.id, again.created)
 
 
-async def test_a_decision_needs_an_exact_version(jake: LocalClient) -> None:
+async def test_a_review_needs_an_exact_version(jake: LocalClient) -> None:
     for act in (jake.retire, jake.restore):
         with pytest.raises(InvalidInput, match="needs a version"):
             await act("shared.t")
@@ -148,7 +146,7 @@ async def test_a_decision_needs_an_exact_version(jake: LocalClient) -> None:
         await jake.review("shared.t", approve=True)
 
 
-async def test_namespaces_tell_their_policies(jake: LocalClient) -> None:
+async def test_namespaces_are_read_with_their_policies(jake: LocalClient) -> None:
     """
     Discovery needs no other call.
     """
@@ -161,12 +159,10 @@ async def test_namespaces_tell_their_policies(jake: LocalClient) -> None:
     assert stored == await jake.policy("shared")
 
 
-async def test_a_worker_serves_what_waits_and_what_was_retired(
+async def test_a_worker_serves_tasks_of_pending_and_retired_versions(
     store: Store, jake: LocalClient, sarah: LocalClient
 ) -> None:
-    """
-    It starts with templates that wait; once approved, their tasks run at once.
-    """
+    """It starts with pending templates; once they are approved their tasks run."""
 
     def a(context: Context) -> str:
         return "done"

@@ -44,7 +44,7 @@ async def test_a_webhook_is_created_changed_and_deleted(scene: Scene) -> None:
     assert ["over", "", "moved", ""] == [entry.reason for entry in audit]
 
 
-async def test_what_cannot_be_is_refused(scene: Scene) -> None:
+async def test_invalid_webhooks_are_refused(scene: Scene) -> None:
     hooks = scene.client.webhooks
     await hooks.create("suite.crm", URL)
 
@@ -71,7 +71,7 @@ async def test_what_cannot_be_is_refused(scene: Scene) -> None:
         await hooks.deliveries("suite.other")
 
 
-async def test_deliveries_are_listed_and_sent_again(scene: Scene) -> None:
+async def test_deliveries_are_listed_and_repeated(scene: Scene) -> None:
     hooks = scene.client.webhooks
     publisher = await Publisher.hire(scene.store)
     await hooks.create("suite.crm", URL)

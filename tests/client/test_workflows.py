@@ -95,7 +95,7 @@ def wait_for_greet(wait_for_pack: Parcel, ctx: SyncContext) -> str:
 
 
 @pytest.mark.parametrize("kind", ["local", "server"])
-async def test_a_workflow_takes_its_input_and_gives_its_result(kind: str, store: Store) -> None:
+async def test_a_workflow_can_be_run_with_a_typed_input_and_result(kind: str, store: Store) -> None:
     async with Worker(store, [orders, weighing, greeting]) as worker:
         if kind == "local":
             await assert_typed_runs(worker.client)
@@ -117,7 +117,7 @@ async def assert_typed_runs(client: Client) -> None:
     assert TaskStatus.COMPLETE == (await client.run("shop.greet", {})).status
 
 
-async def test_a_blocking_client_does_the_same(store: Store) -> None:
+async def test_a_blocking_client_runs_workflows(store: Store) -> None:
     def program(client: SyncClient) -> tuple[Parcel, object]:
         return client.run(orders, ORDER), client.create_task(greeting).template.name
 
@@ -149,7 +149,7 @@ async def test_a_result_that_is_not_of_its_type_is_refused(store: Store) -> None
         (greeting, ORDER, "the context of shop.greet@0.1.0 must be a JSON object, not Order"),
     ],
 )
-async def test_another_input_is_refused(
+async def test_an_input_of_another_type_is_refused(
     workflow: Workflow[Any, Any], given: object, message: str
 ) -> None:
     async with open_store("sqlite::memory:") as store:
@@ -157,14 +157,14 @@ async def test_another_input_is_refused(
             await LocalClient(store).create_task(workflow, given)
 
 
-async def test_steps_run_workflows_with_the_client_of_their_context() -> None:
+async def test_steps_run_workflows_through_the_client_of_their_context() -> None:
     run = await run_workflow(forward, templates=[orders, greeting])
 
     assert "hello nobody: parcel o1" == run.result
     assert ["fulfil_order", "greet"] == [child.template.name for child in run.children]
 
 
-def test_a_step_without_a_worker_records_what_it_would_run() -> None:
+def test_a_step_outside_a_worker_records_what_it_would_run() -> None:
     run = run_step(wait_for_pack)
 
     assert "parked" == run.outcome

@@ -7,6 +7,7 @@ import pytest
 
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
+from tasker.testing.postgres import SharedConnection
 from tasker.testing.store_suite import (
     PostgresSubject,
     Subject,
@@ -49,9 +50,13 @@ __all__ = [
 
 
 @pytest.fixture
-def subject(postgres_store_url: str, monkeypatch: pytest.MonkeyPatch) -> Subject:
+def subject(
+    postgres_store_url: str,
+    postgres_connection: SharedConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Subject:
     """An empty database, in which nothing is stored by the statements for one alone."""
     monkeypatch.setattr(Driver, "SCALAR", False)
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
     monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
-    return PostgresSubject(postgres_store_url)
+    return PostgresSubject(postgres_store_url, postgres_connection)

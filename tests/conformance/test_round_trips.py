@@ -94,7 +94,7 @@ async def run(worker: Worker, template: Template) -> Task:
     return task
 
 
-async def test_a_chain_of_four_is_five_calls(url: str) -> None:
+async def test_a_chain_of_four_steps_takes_five_calls(url: str) -> None:
     """
     One creates the task and claims its first step; each of four settles a step and claims the next.
     There are no reads in between, except one claim that finds nothing.
@@ -109,7 +109,7 @@ async def test_a_chain_of_four_is_five_calls(url: str) -> None:
     assert TaskStatus.COMPLETE == ended.status
 
 
-async def test_a_fan_out_is_a_few_calls(url: str) -> None:
+async def test_a_fan_out_takes_a_few_calls(url: str) -> None:
     """
     Fifty steps that end together are settled together.
     """
@@ -123,7 +123,7 @@ async def test_a_fan_out_is_a_few_calls(url: str) -> None:
     assert 0 == counts["load_tasks"] + counts["load_results"] + counts["get_task"]
 
 
-async def test_a_chain_of_four_is_five_commits(postgres_schema_url: str) -> None:
+async def test_a_chain_of_four_steps_takes_five_commits(postgres_schema_url: str) -> None:
     """
     Counted by PostgreSQL's transaction ids, which only the server's own analyses take as well.
     """

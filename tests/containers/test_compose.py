@@ -132,7 +132,7 @@ def test_the_image_runs_as_a_numeric_user_without_pip(image: str) -> None:
     assert "[]" == run("docker", "run", "--rm", "--entrypoint", "python", image, "-c", packages)
 
 
-def test_tasker_is_a_small_layer_of_its_own(image: str) -> None:
+def test_tasker_is_a_small_separate_layer(image: str) -> None:
     """
     Pulling a release that changes only Tasker's code is then cheap.
     """
@@ -150,7 +150,7 @@ def test_every_service_becomes_healthy_on_a_fresh_volume(compose: Compose) -> No
     assert 2 == len(compose.containers("worker"))
 
 
-def test_containers_have_no_rights_that_they_do_not_need(compose: Compose) -> None:
+def test_containers_have_only_the_privileges_that_they_need(compose: Compose) -> None:
     for service in ("server", "worker"):
         for container in compose.containers(service):
             host = inspect(container)["HostConfig"]

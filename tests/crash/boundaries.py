@@ -16,17 +16,20 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
+from tests.crash import endings, waits
 from tests.crash.fleet import CHAIN, DIAMOND, ITEMS, MAPPED, PARENT
 from tests.crash.worker import SETTINGS, handlers, subscriber
 
-from tasker import Client, LocalClient, TaskRequest, Worker, open_store
+from tasker import LocalClient, TaskRequest, Worker, open_store
 from tasker.engine import spawning
+from tasker.events import NewSubscription
 from tasker.model import Task
+from tasker.store.protocol import Store
 
 TASKS = [
     TaskRequest(template=f"crash.{name}", idempotency_key=f"{name}-{no}")
@@ -52,16 +55,35 @@ Pass = Callable[[Boundary], None]
 """Called whenever the process passes a boundary."""
 
 
-async def create(client: Client) -> list[Task]:
-    """Create the tasks, or find them where they exist."""
+async def create(client: LocalClient) -> list[Task]:
+    """Create the subscription and the tasks, or find them where they exist."""
+    subscription = NewSubscription(namespace="crash", name="record", events=("*",))
+    await client.store.subscribe([subscription], "crash")
     for template in (DIAMOND, CHAIN, MAPPED, PARENT):
         await client.register(template)
-    return await client.create_tasks(TASKS)
+    created = await client.create_tasks(TASKS)
+    return [*created, *await waits.create(client), *await endings.create(client)]
+
+
+def worker_of(store: Store, effects: Path) -> Worker:
+    """Return a worker with the handlers of all tasks, and a subscriber."""
+    own = handlers(effects) | waits.handlers(effects) | endings.handlers(effects)
+    return Worker(store, [own, subscriber(effects)], namespaces="*", settings=SETTINGS)
+
+
+async def world(store: Store, tasks: Sequence[Task], effects: Path) -> None:
+    """Do what people and other systems do, until all tasks have ended."""
+    await asyncio.gather(waits.world(store, tasks, effects), endings.operate(store, tasks))
 
 
 def name_of(statement: str) -> str:
-    """Return a statement's first words, without comments and generated names."""
-    text = re.sub(r"--[^\n]*", "", statement)
+    """Return a statement's first words, without comments and generated names.
+
+    Those of a migration have one name: it is one transaction.
+    """
+    text = re.sub(r"--[^\n]*", "", statement).lstrip()
+    if text.startswith("create "):
+        return "create"
     return " ".join(re.sub(r"\S*\d\S*", "#", text).split())[:70]
 
 
@@ -117,13 +139,11 @@ async def main(url: str, effects: Path) -> None:
     async with open_store(url, upgrade=True) as store:
         client = LocalClient(store)
         tasks = await create(client)
-        sources = [handlers(effects), subscriber(effects)]
-        worker = Worker(store, sources, namespaces="*", settings=SETTINGS)
+        worker = worker_of(store, effects)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         print("ready", flush=True)
         running = asyncio.create_task(worker.run())
-        for task in tasks:
-            await client.wait(task.id)
+        await world(store, tasks, effects)
         print("done", flush=True)
         await running
 

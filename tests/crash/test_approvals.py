@@ -55,7 +55,7 @@ def start(url: str, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 async def test_a_decision_survives_killed_workers(url: str, tmp_path: Path) -> None:
-    """It may come while no worker lives."""
+    """The decision may arrive while no worker is alive."""
     (tmp_path / "refund.yaml").write_text(TEMPLATE)
     (tmp_path / "pay.py").write_text(HANDLERS)
     async with open_store(url, upgrade=True) as store:

@@ -24,11 +24,11 @@ from tasker.model import Task
 from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_postgres
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 KILLS = 10  #: at least
 CRASHES = 3  #: of the database
-WITHIN = 90.0  #: seconds
+WITHIN = 300.0  #: seconds
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -38,9 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_schema_url"))
 
 
-async def test_killed_workers_lose_nothing_and_settle_nothing_twice(
-    url: str, tmp_path: Path
-) -> None:
+async def test_killed_workers_lose_and_repeat_no_settlement(url: str, tmp_path: Path) -> None:
     """
     Whenever they die: every task completes, every step settles once, every effect happens.
     """
@@ -110,7 +108,7 @@ def server_of(url: str) -> Iterator[Server]:
         server.stop()
 
 
-async def test_a_killed_database_loses_nothing_and_settles_nothing_twice(tmp_path: Path) -> None:
+async def test_a_killed_database_loses_and_repeats_no_settlement(tmp_path: Path) -> None:
     """
     PostgreSQL backends are killed at any moment, and the whole server once; workers continue after
     recovery.

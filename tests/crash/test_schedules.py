@@ -37,6 +37,7 @@ SCHEDULES = [
 ]
 DEATHS = None if os.environ.get("ALL") else 8  #: of a run, on each store
 BACK = timedelta(minutes=30)
+NEARLY = timedelta(seconds=30)  #: the last three ticks of the most frequent schedule
 KILLS = 8
 
 
@@ -92,7 +93,7 @@ async def all_tasks(store: Store, schedule_id: int) -> list[Any]:
 
 
 @KINDS
-async def test_each_tick_has_one_task_however_many_workers_are_killed(
+async def test_each_tick_has_one_task_despite_killed_workers(
     url: str, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(seed)
@@ -107,16 +108,16 @@ async def test_each_tick_has_one_task_however_many_workers_are_killed(
 
         async def caught_up() -> bool:
             schedules = await store.schedules(namespace="crash")
-            return all(one.next_at > datetime.now(UTC) - BACK / 10 for one in schedules)
+            return all(one.next_at > datetime.now(UTC) - NEARLY for one in schedules)
 
-        await eventually(caught_up)
+        await eventually(caught_up, within=300)
         assert [0, 0, 0] == await fleet.stop()
         await check(store, first)
         assert 170 < len(await all_tasks(store, (await store.schedule("crash", "often")).id))
 
 
 @KINDS
-async def test_a_process_may_die_at_any_boundary_while_it_handles_ticks(
+async def test_ticks_survive_a_kill_at_any_boundary_to_the_database(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(seed)

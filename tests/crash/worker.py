@@ -1,4 +1,6 @@
-"""A worker process that the crash tests kill: `python worker.py STORE_URL EFFECTS_FILE`.
+"""A worker process that the crash tests kill: `python worker.py URL EFFECTS_FILE`.
+
+The URL is that of a store, or of a server for a worker that uses the worker protocol.
 
 Each handler leaves a line in the effects file before it returns, as a service that was
 called would: what the database does not know of, the file does.
@@ -23,6 +25,8 @@ from tasker import (
     on_event,
     open_store,
 )
+from tasker.remote.store import RemoteStore
+from tasker.remote.worker import RemoteWorker
 
 SETTINGS = WorkerSettings(
     slots=8,
@@ -100,11 +104,20 @@ def events_file(file: Path) -> Path:
 
 
 async def main(url: str, file: Path) -> None:
+    if url.startswith("http://"):
+        async with RemoteStore(url) as remote:
+            await run(RemoteWorker(remote, [handlers(file)], namespaces="*", settings=SETTINGS))
+        return
     async with open_store(url, upgrade=False) as store:
-        worker = Worker(store, [handlers(file)], namespaces="*", settings=SETTINGS)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        await run(Worker(store, [handlers(file)], namespaces="*", settings=SETTINGS))
+
+
+async def run(worker: Worker) -> None:
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    async with worker:
         print("ready", flush=True)
-        await worker.run()
+        await stopped.wait()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").rglob("*.md")} - {QUICKSTAR
 
 
 def load_yaml(example: Example) -> None:
-    """A block that begins like a template must be one."""
+    """A block that starts like a template must be a valid one."""
     text = str(example.parsed)
     if text.lstrip().startswith("name:"):
         parse_template(text, file=example.path)

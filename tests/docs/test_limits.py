@@ -7,7 +7,7 @@ from tasker import limits
 
 
 def test_the_page_on_limits_lists_every_bound() -> None:
-    """Its value too, where that is written as a number."""
+    """Values that are written as numbers are compared too."""
     page = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
     rows = re.findall(r"^\|.*\| ([^|]+) \| [^|]+ \| `([A-Z_]+)` \|$", page, re.MULTILINE)
     bounds = {name: value for name, value in vars(limits).items() if name.isupper()}

@@ -72,3 +72,11 @@ def call_once(context: SyncContext) -> None:
 def code_of_failure(score: int | None, context: SyncContext) -> str | None:
     failure = context.failure_of("score")
     return None if failure is None else failure.code
+
+
+@handler(process=True)
+def chatter(ctx: SyncContext) -> None:
+    """Log and print in a process, and leave a line open."""
+    ctx.logger.info("computing %d", 7, extra={"row": 1})
+    print("printed")
+    print("open", end="")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.process_state import unchanged_by_module, unchanged_by_test  # noqa: F401
 
 from tasker import open_store
 from tasker.store.protocol import Store

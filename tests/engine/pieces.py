@@ -9,6 +9,7 @@ from tasker.engine.background import Background
 from tasker.engine.claimer import Claimer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
+from tasker.engine.figures import FigureCounter
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
@@ -57,7 +58,7 @@ async def assembled(
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)
     reporter = Reporter("pieces", observers, client.task_ends)
     lease = WorkerLease(store, "pieces", settings, bound)
-    await lease.announce()
+    await lease.open()
     settler = Settler(store, lease, slots, cache, reporter, background)
     services = HandlerServices(store, client)
     engine = EngineServices(store, client, services)
@@ -71,6 +72,8 @@ async def assembled(
         lease,
         reporter,
         scheduler,
+        FigureCounter(store),
+        client.bulk,
         lease_time=settings.lease,
         retention=settings.retention,
     )

@@ -37,7 +37,7 @@ async def test_a_handler_asks_and_continues() -> None:
     assert [1, 1, 1] == starts
 
 
-async def test_a_blocking_handler_asks_too() -> None:
+async def test_a_blocking_handler_asks_and_continues() -> None:
     def ask(ctx: SyncContext) -> Any:
         decision = ctx.wait_approval()
         assert decision is not None
@@ -89,12 +89,12 @@ async def test_an_approval_times_out() -> None:
         ((), {"form": {"type": "objekt"}}, "form is not a JSON Schema"),
         ((), {"timeout": "soon"}, "timeout"),
         ((), {"on_timeout": "skip"}, "on_timeout must be fail or continue, not 'skip'"),
-        ((), {"escalate_after": 5}, "escalate_after and escalate_to need each other"),
-        ((), {"escalate_to": ["user:x"]}, "escalate_after and escalate_to need each other"),
+        ((), {"escalate_after": 5}, "escalate_after and escalate_to must be given together"),
+        ((), {"escalate_to": ["user:x"]}, "escalate_after and escalate_to must be given together"),
         ((), {"escalate_to": ["x"], "escalate_after": 5}, "not 'x'"),
     ],
 )
-async def test_invalid_questions_fail_for_good(
+async def test_invalid_questions_fail_permanently(
     assignees: tuple[str, ...], options: dict[str, Any], message: str
 ) -> None:
     async def ask(ctx: AsyncContext) -> Any:
@@ -108,6 +108,6 @@ async def test_invalid_questions_fail_for_good(
     assert message in result.task.failure.message
 
 
-async def test_without_a_worker_the_call_ends_the_attempt() -> None:
+async def test_asking_outside_a_worker_ends_the_attempt() -> None:
     with pytest.raises(ParkedForArrival):
         await make_context().wait_approval()

@@ -29,7 +29,7 @@ async def test_the_end_of_spawned_work_is_signalled() -> None:
     assert background.failure is None
 
 
-async def test_the_first_failure_is_kept() -> None:
+async def test_the_first_failure_is_reported() -> None:
     background = Background("w")
 
     async def fail(number: int) -> None:

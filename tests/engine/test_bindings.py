@@ -108,7 +108,7 @@ async def test_handlers_without_namespace_or_template_are_refused(memory: Store)
         Worker(memory, [{"greet": lambda: "hello"}])
 
 
-async def test_a_handler_left_unbound_is_warned_of(
+async def test_an_unbound_handler_is_a_warning(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     handlers = {"greet": lambda: "hello", "idle": lambda: None}
@@ -119,7 +119,7 @@ async def test_a_handler_left_unbound_is_warned_of(
     assert "--namespace" in vars(warning)["hint"]
 
 
-async def test_a_second_name_of_a_bound_handler_is_not_warned_of(
+async def test_a_second_name_of_a_bound_handler_is_no_warning(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     def greet() -> str:

@@ -11,8 +11,8 @@ from tests.waiting import eventually
 
 from tasker import Context, Decision, PermanentError, Worker, Workflow
 from tasker.client import LocalClient
-from tasker.model import AttemptOutcome, StepStatus, TaskId, TaskStatus
-from tasker.store.protocol import Store
+from tasker.model import AttemptOutcome, PauseTarget, StepStatus, TaskId, TaskStatus
+from tasker.store.protocol import AuditNote, Store
 from tasker.template.load import parse_template
 from tasker.testing import WorkflowRun, run_workflow
 
@@ -88,7 +88,9 @@ async def test_a_decision_may_choose_nothing() -> None:
         ({"chosen": "manager"}, "must return Decision.choose(...)"),
     ],
 )
-async def test_an_invalid_choice_fails_the_decision_for_good(result: object, message: str) -> None:
+async def test_an_invalid_choice_fails_the_decision_permanently(
+    result: object, message: str
+) -> None:
     run = await refund(10, result)
 
     assert TaskStatus.ERROR is run.task.status
@@ -98,7 +100,7 @@ async def test_an_invalid_choice_fails_the_decision_for_good(result: object, mes
     assert 1 == run.steps["route"].attempts
 
 
-async def test_a_failure_that_is_allowed_counts_as_a_success() -> None:
+async def test_an_allowed_failure_counts_as_a_success() -> None:
     run = await refund(10, Decision.choose("manager"), enrich=PermanentError("no data"))
 
     assert "error" == statuses(run)["enrich"]
@@ -106,7 +108,7 @@ async def test_a_failure_that_is_allowed_counts_as_a_success() -> None:
     assert (TaskStatus.COMPLETE, None) == (run.task.status, run.task.failure)
 
 
-async def test_a_failure_frees_the_children_that_take_it_into_account() -> None:
+async def test_a_failure_frees_the_children_whose_rule_accepts_it() -> None:
     """The others stay pending, and the task fails by it."""
     run = await refund(9000, Decision.choose("manager", "finance"), manager=PermanentError("no"))
 
@@ -149,7 +151,7 @@ NO = PermanentError("no")
         ("always", NO, 1, "complete"),
     ],
 )
-async def test_each_rule_says_when_a_step_runs(
+async def test_each_trigger_rule_determines_when_a_step_runs(
     rule: str, a: object, b: object, status: str
 ) -> None:
     template = parse_template(RULES.replace("RULE", rule))
@@ -190,7 +192,7 @@ steps:
     assert (TaskStatus.COMPLETE, None) == (none.task.status, none.task.result)
 
 
-async def test_a_step_that_others_run_is_handed_back_to_its_queue(store: Store) -> None:
+async def test_a_step_that_another_worker_runs_is_released_to_its_queue(store: Store) -> None:
     """A worker of the namespace without its handler evaluates the condition."""
     template = parse_template("""
 name: two
@@ -211,7 +213,58 @@ steps:
     assert {AttemptOutcome.RELEASED} >= set(outcomes[:-1])
 
 
-async def test_a_server_runs_the_engine_where_no_worker_does(store: Store) -> None:
+async def test_a_pause_of_a_handlers_queue_holds_steps_that_the_engine_decides_about(
+    store: Store,
+) -> None:
+    """A step that its condition skips needs no handler, so it is skipped during the pause."""
+    template = parse_template("""
+name: held
+namespace: n
+steps:
+  - {name: first}
+  - name: each
+    map: {over: input.items, as: item}
+    steps:
+      - {name: held, when: item > 1}
+  - {name: apart, dependencies: [first], when: results.first > 1}
+  - {name: skipped, dependencies: [first], when: results.first > 2}
+""")
+    ran: list[str] = []
+    calls = {
+        "first": lambda: 2,
+        "held": lambda item: ran.append(f"held {item}"),
+        "apart": lambda first: ran.append("apart"),
+        "skipped": lambda first: ran.append("skipped"),
+    }
+    queues = [PauseTarget.of_queue("n", name) for name in ("held", "apart", "skipped")]
+    act = AuditNote(actor="alice", reason="because")
+
+    async def is_held(task_id: TaskId) -> bool:
+        steps = {step.name: step for step in await store.list_steps(task_id)}
+        return (
+            steps["skipped"].status is StepStatus.SKIPPED
+            and steps["apart"].status is StepStatus.ENQUEUED
+            and steps["apart"].pause is not None
+            and steps["each[0].held"].status is StepStatus.SKIPPED
+            and steps["each[1].held"].status is StepStatus.ENQUEUED
+        )
+
+    async with Worker(store, [calls], templates=[template]) as worker:
+        for queue in queues:
+            await store.pause(queue, act)
+        task = await worker.client.create_task("n.held", {"items": [1, 2]})
+        await eventually(lambda: is_held(task.id))
+        during = list(ran)
+        for queue in queues:
+            await store.resume(queue, act)
+        ended = await worker.client.wait(task.id, timeout=SOON)
+
+    assert [] == during
+    assert ["apart", "held 2"] == sorted(ran)
+    assert TaskStatus.COMPLETE is ended.status
+
+
+async def test_a_server_runs_engine_steps_where_no_worker_does(store: Store) -> None:
     """Its worker evaluates the condition; the step waits for a worker with its handler."""
     template = parse_template("""
 name: lone
@@ -222,7 +275,7 @@ steps:
 """)
     client = LocalClient(store)
     await client.register(template)
-    async with Worker(store, stands_in=True):
+    async with Worker(store, engine_only=True):
         skipped = await client.create_task("lone.lone", {"go": False})
         going = await client.create_task("lone.lone", {"go": True})
         await eventually(lambda: _has(store, skipped.id, "skipped", "enqueued"))
@@ -270,7 +323,7 @@ def end(auto: str | None, manual: str | None, score: int | None, context: Contex
     return [auto, manual, score, failure and failure.code, context.failure_of("auto")]
 
 
-async def test_python_declares_the_same(store: Store) -> None:
+async def test_a_python_workflow_declares_the_same_branches(store: Store) -> None:
     """Parents without success are None, and their error can be read."""
     run = await run_workflow(orders, {"cents": 900})
     dear = await run_workflow(orders, {"cents": 20_000})

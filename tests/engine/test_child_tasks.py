@@ -38,7 +38,7 @@ def template(name: str) -> Template:
 def url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return "sqlite::memory:"
-    return str(request.getfixturevalue("postgres_schema_url"))
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
 async def test_a_waiting_step_holds_no_slot(url: str) -> None:
@@ -84,7 +84,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     assert [children[0].id] == [event.awaits for event in events if isinstance(event, StepWaiting)]
 
 
-async def test_a_sync_handler_may_wait_as_well(url: str) -> None:
+async def test_a_sync_handler_can_wait_too(url: str) -> None:
     """
     In a thread the same call parks the step.
     """
@@ -113,9 +113,7 @@ async def test_a_sync_handler_may_wait_as_well(url: str) -> None:
 
 
 async def test_a_step_cannot_wait_for_its_own_task(url: str) -> None:
-    """
-    It would wait for ever; so it ends, and says why.
-    """
+    """The step fails instead of waiting for ever."""
 
     async def own(context: AsyncContext) -> None:
         await context.client.wait(context.task_id)
@@ -184,7 +182,7 @@ async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
     assert ["cancelled"] == seen
 
 
-async def test_a_parents_step_carries_the_cause_of_its_childs_failure(url: str) -> None:
+async def test_the_step_of_a_parent_has_the_cause_of_its_childs_failure(url: str) -> None:
     """
     Step, type, message and code, in its text and as details.
     """
@@ -251,8 +249,8 @@ async def run_parent(url: str, parent: object, child: object, **options: Any) ->
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_a_handler_gets_the_results_of_tasks_by_name(url: str, blocking: bool) -> None:
-    """Each is created once; later attempts do not read it again."""
+async def test_a_handler_receives_the_results_of_tasks_by_name(url: str, blocking: bool) -> None:
+    """Each task is created once, and later attempts do not read it again."""
     ran: list[int] = []
 
     async def parent(ctx: AsyncContext) -> object:
@@ -274,7 +272,7 @@ async def test_a_handler_gets_the_results_of_tasks_by_name(url: str, blocking: b
     assert [0, 1] == ran
 
 
-async def test_a_failed_child_fails_the_step_for_good(url: str) -> None:
+async def test_a_failed_child_fails_the_step_permanently(url: str) -> None:
     """Its cause reaches the parent."""
     attempts: list[int] = []
 
@@ -294,8 +292,8 @@ async def test_a_failed_child_fails_the_step_for_good(url: str) -> None:
     assert [1, 2] == attempts
 
 
-async def test_a_failed_child_is_retried_where_the_step_says_so(url: str) -> None:
-    """As often as the step may have attempts."""
+async def test_a_failed_child_is_retried_if_the_step_says_so(url: str) -> None:
+    """It is retried up to the attempts of the step."""
     failures = [True, True, False]
 
     async def parent(ctx: AsyncContext) -> object:

@@ -67,7 +67,7 @@ async def _held(store: Store, worker: Worker, count: int) -> bool:
     return count == len(await store.held(worker.id))
 
 
-async def test_they_run_one_after_the_other_as_slots_are_given_back(memory: Store) -> None:
+async def test_steps_claimed_ahead_run_as_slots_become_free(memory: Store) -> None:
     gate = Gate()
     async with three_tasks(memory, gate) as (worker, tasks):
         before = list(gate.ran)
@@ -80,7 +80,7 @@ async def test_they_run_one_after_the_other_as_slots_are_given_back(memory: Stor
     assert 1 == gate.most_at_once
 
 
-async def test_they_are_released_when_the_attempts_before_take_long(
+async def test_steps_claimed_ahead_are_released_when_running_attempts_take_long(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claimer, "_PATIENCE", 0.01)
@@ -98,7 +98,7 @@ async def test_they_are_released_when_the_attempts_before_take_long(
     assert {AttemptOutcome.RELEASED} == set(history)
 
 
-async def test_they_are_released_at_once_when_the_worker_stops(memory: Store) -> None:
+async def test_steps_claimed_ahead_are_released_when_the_worker_stops(memory: Store) -> None:
     gate = Gate()
     async with three_tasks(memory, gate) as (worker, tasks):
         worker.stop(SOON)
@@ -110,7 +110,7 @@ async def test_they_are_released_at_once_when_the_worker_stops(memory: Store) ->
     assert [tasks[0].id] == gate.ran
 
 
-async def test_one_that_is_cancelled_never_starts(memory: Store) -> None:
+async def test_a_cancelled_step_claimed_ahead_never_starts(memory: Store) -> None:
     gate = Gate()
     events: list[Notice] = []
     async with three_tasks(memory, gate, events) as (worker, tasks):
@@ -123,7 +123,7 @@ async def test_one_that_is_cancelled_never_starts(memory: Store) -> None:
     assert [tasks[0].id, tasks[2].id] == started
 
 
-async def test_they_are_forgotten_with_a_lost_lease(memory: Store) -> None:
+async def test_steps_claimed_ahead_are_dropped_with_a_lost_lease(memory: Store) -> None:
     """
     Their next attempts are claimed under the new lease.
     """

@@ -35,7 +35,7 @@ async def test_an_idle_worker_claims_at_its_poll_interval_after_a_retry(memory: 
     assert claims <= 3
 
 
-async def test_claims_under_way_at_the_stop_are_claimable_by_others_before_the_grace_ends(
+async def test_claims_that_arrive_during_the_stop_are_released_before_the_grace_ends(
     memory: Store,
 ) -> None:
     started, release = asyncio.Event(), asyncio.Event()
@@ -146,7 +146,7 @@ async def settled(pieces: Pieces) -> None:
     await eventually(lambda: not pieces.background.pending)
 
 
-async def test_claims_after_the_stop_are_released_though_all_they_need_is_cached(
+async def test_claims_after_the_stop_are_released_even_if_their_task_is_cached(
     memory: Store,
 ) -> None:
     async with assembled(memory, [{"only": lambda: 1}], [FLOW]) as pieces:
@@ -178,7 +178,9 @@ async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store)
         assert [AttemptOutcome.RELEASED] == [row.outcome for row in await memory.history(task.id)]
 
 
-async def test_after_a_crash_void_claims_stop_and_undone_steps_run_again(memory: Store) -> None:
+async def test_after_a_database_crash_void_claims_stop_and_undone_steps_run_again(
+    memory: Store,
+) -> None:
     """
     The store lists the step before: its settlement, which had freed the running one, is undone.
     """
@@ -223,7 +225,7 @@ async def test_claims_whose_task_is_read_while_claims_are_recovered_are_not_read
     assert 1 == store.calls.count("load_tasks")
 
 
-async def test_claims_are_verified_once_for_the_settlements_that_may_be_undone(
+async def test_claims_are_verified_once_after_relaxed_settlements(
     memory: Store,
 ) -> None:
     store = Unreliable(memory)
@@ -260,7 +262,7 @@ class Recording(Unreliable):
         return await self._store.settle(*args, **options)
 
 
-async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(
+async def test_a_slot_is_reserved_for_a_step_that_each_waiting_outcome_may_free(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise new work would take the slots of started tasks. Nothing is claimed ahead here."""
@@ -312,7 +314,7 @@ async def test_a_root_that_is_created_while_claims_are_recovered_runs_once(memor
     assert 2 == len(of_kind(StepStarted, events))
 
 
-async def test_a_reply_that_is_lost_while_claims_are_recovered_leads_to_another_look(
+async def test_a_reply_lost_while_claims_are_recovered_causes_another_recovery(
     memory: Store,
 ) -> None:
     store = SlowToList(memory)
@@ -334,7 +336,7 @@ async def test_a_reply_that_is_lost_while_claims_are_recovered_leads_to_another_
         await worker.client.wait(task.id, timeout=SOON)
 
 
-async def test_the_input_of_a_task_created_here_is_not_read_again(memory: Store) -> None:
+async def test_the_context_of_a_task_created_here_is_not_read_again(memory: Store) -> None:
     store = Unreliable(memory)
     async with Worker(store, [{"only": lambda: 1}], templates=[FLOW]) as worker:
         await eventually(lambda: "wait_for_work" in store.calls)  # it has slots to spare

@@ -27,7 +27,7 @@ async def run(store: Store, handler: object) -> tuple[Task, list[Task]]:
     return task, children
 
 
-async def test_what_a_handler_creates_carries_its_task_and_correlation(store: Store) -> None:
+async def test_a_task_created_by_a_handler_has_its_parent_and_correlation_id(store: Store) -> None:
     async def only(context: AsyncContext) -> None:
         await context.client.create_task("n.small", {"a": 1})
 
@@ -38,7 +38,7 @@ async def test_what_a_handler_creates_carries_its_task_and_correlation(store: St
     assert TaskStatus.PENDING == child.status
 
 
-async def test_a_sync_handler_has_a_client_that_blocks(store: Store) -> None:
+async def test_a_sync_handler_has_a_blocking_client(store: Store) -> None:
     def only(context: SyncContext) -> None:
         made = context.client.create_task("n.small", {"a": 1})
         assert made.id == context.client.get(made.id).id
@@ -49,8 +49,8 @@ async def test_a_sync_handler_has_a_client_that_blocks(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) -> None:
-    """In order of creation, for each template."""
+async def test_a_later_attempt_finds_the_same_tasks(store: Store, kind: str) -> None:
+    """Tasks are matched in order of creation for each template."""
     made: list[list[tuple[TaskId, bool]]] = [[], []]
 
     def only(context: SyncContext) -> None:
@@ -78,7 +78,7 @@ async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) 
     assert {False} == {created for _, created in second}
 
 
-async def test_tasks_created_side_by_side_are_the_same_ones_again(store: Store) -> None:
+async def test_tasks_created_concurrently_are_found_by_a_later_attempt(store: Store) -> None:
     async def only(context: AsyncContext) -> None:
         versions = ("n.small", "n.small@1.0.0", "n.small@^1", "small")
         for wave in range(3):
@@ -96,7 +96,7 @@ async def test_tasks_created_side_by_side_are_the_same_ones_again(store: Store) 
     assert 12 == len(children)
 
 
-async def test_keys_of_the_handlers_own_are_kept(store: Store) -> None:
+async def test_idempotency_keys_of_the_handler_are_kept(store: Store) -> None:
     async def only(context: AsyncContext) -> list[bool]:
         key = context.idempotency_key
         made = [await context.client.create_task("n.small", idempotency_key=key) for _ in range(2)]
@@ -107,7 +107,7 @@ async def test_keys_of_the_handlers_own_are_kept(store: Store) -> None:
     assert f"{task.id}:only" == child.idempotency_key
 
 
-async def test_what_is_given_explicitly_is_not_replaced(store: Store) -> None:
+async def test_explicit_arguments_are_not_replaced(store: Store) -> None:
     async def only(context: AsyncContext) -> None:
         await context.client.create_task("n.small", correlation_id="other", created_by="ann")
 
@@ -116,7 +116,7 @@ async def test_what_is_given_explicitly_is_not_replaced(store: Store) -> None:
     assert ("other", "ann") == (child.correlation_id, child.created_by)
 
 
-async def test_the_tasks_of_other_steps_and_tasks_are_others(store: Store) -> None:
+async def test_other_steps_and_tasks_create_other_tasks(store: Store) -> None:
     async def only(context: AsyncContext) -> None:
         await context.client.create_task("n.small")
 
@@ -147,7 +147,7 @@ async def test_a_wait_with_a_timeout_does_not_park(store: Store) -> None:
     assert "open at attempt 1" == step.result
 
 
-async def test_now_in_a_handler_is_the_time_of_this_machine(store: Store) -> None:
+async def test_now_in_a_handler_is_the_clock_of_the_machine(store: Store) -> None:
     seen: list[datetime] = []
 
     def only(context: Context) -> None:

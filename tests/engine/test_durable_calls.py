@@ -39,7 +39,7 @@ async def code_of(store: Store, handler: object) -> tuple[str | None, str]:
     return failed.code, failed.message
 
 
-async def test_what_an_attempt_did_is_not_done_again(store: Store) -> None:
+async def test_recorded_calls_are_not_repeated_by_the_next_attempt(store: Store) -> None:
     """In an async handler, with functions of both kinds, and in loops."""
     calls: Counter[str] = Counter()
 
@@ -110,7 +110,9 @@ async def test_a_failing_function_is_called_again(store: Store) -> None:
     assert ("done", [1, 2, 3]) == (task.result, attempts)
 
 
-async def test_two_calls_with_one_name_in_an_attempt_are_a_permanent_error(store: Store) -> None:
+async def test_two_calls_with_the_same_name_in_an_attempt_are_a_permanent_error(
+    store: Store,
+) -> None:
     async def only(ctx: AsyncContext) -> None:
         await ctx.once("charge", str)
         await ctx.once("charge", str)
@@ -121,7 +123,7 @@ async def test_two_calls_with_one_name_in_an_attempt_are_a_permanent_error(store
     assert "two durable calls with the name 'charge'" in message
 
 
-async def test_more_calls_than_are_kept_are_a_permanent_error(store: Store) -> None:
+async def test_calls_beyond_the_limit_are_a_permanent_error(store: Store) -> None:
     async def only(ctx: AsyncContext) -> None:
         await asyncio.gather(*(ctx.once(f"row-{n}", str) for n in range(DURABLE_CALLS)))
         await ctx.once("last", str)
@@ -133,7 +135,7 @@ async def test_more_calls_than_are_kept_are_a_permanent_error(store: Store) -> N
 
 
 async def test_values_beyond_the_limit_of_a_step_are_a_permanent_error(store: Store) -> None:
-    """Over all attempts together."""
+    """The limit counts all attempts together."""
 
     async def only(ctx: AsyncContext) -> None:
         if not ctx.is_retry:
@@ -144,7 +146,7 @@ async def test_values_beyond_the_limit_of_a_step_are_a_permanent_error(store: St
     code, message = await code_of(store, only)
 
     assert "too_large" == code
-    assert "the durable calls of step 'only' has" in message
+    assert "the data of the durable calls of step 'only' is" in message
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201, "nul\0"])
@@ -155,10 +157,10 @@ async def test_an_invalid_name_is_a_permanent_error(store: Store, name: str) -> 
     code, message = await code_of(store, only)
 
     assert "invalid_input" == code
-    assert "the name of a durable call must be a text" in message
+    assert "a durable call's name must be a string" in message
 
 
-async def test_a_fresh_retry_does_it_again(store: Store) -> None:
+async def test_a_fresh_retry_repeats_the_recorded_calls(store: Store) -> None:
     calls: list[int] = []
 
     async def only(ctx: AsyncContext) -> Any:
@@ -180,7 +182,7 @@ async def test_a_fresh_retry_does_it_again(store: Store) -> None:
 async def test_calls_that_complete_together_share_a_statement(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one attempt or of several."""
+    """The calls may belong to one attempt or several."""
     sizes: list[int] = []
     record = store.record_calls
 
@@ -231,14 +233,14 @@ async def test_a_handler_in_a_process_has_no_durable_calls(store: Store) -> None
 # -------------------------------------------------------------------- sleeps
 
 
-async def test_a_handler_sleeps_without_a_slot_and_goes_on(store: Store) -> None:
-    """Each sleep once, by a delay or until an instant; async and sync handlers alike."""
+async def test_a_sleeping_handler_holds_no_slot(store: Store) -> None:
+    """Each sleep happens once, in async and in sync handlers."""
     attempts: list[int] = []
 
     async def only(ctx: AsyncContext) -> int:
         attempts.append(ctx.attempt)
         await ctx.sleep(0.05)
-        await ctx.sleep(until=ctx.now() + timedelta(milliseconds=50))
+        await ctx.sleep(until=ctx.now() + timedelta(milliseconds=500))
         await ctx.sleep(0)
         return ctx.counted_attempts
 

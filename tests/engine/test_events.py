@@ -63,7 +63,7 @@ async def test_each_attempt_publishes_what_its_outcome_declares(memory: Store) -
     ] == await published(memory)
 
 
-async def test_an_event_carries_what_subscribers_need(memory: Store) -> None:
+async def test_an_event_contains_what_subscribers_need(memory: Store) -> None:
     spec = EventSpec("payment.charged", payload={"order": "input.order", "cents": "result.cents"})
 
     (event,) = await run(memory, publishing(spec), lambda: {"cents": 5}, {"order": 7})
@@ -82,7 +82,9 @@ async def test_an_event_carries_what_subscribers_need(memory: Store) -> None:
     assert 0 <= event.duration < SOON.total_seconds()
 
 
-async def test_an_event_that_breaks_its_schema_fails_the_step_for_good(memory: Store) -> None:
+async def test_an_event_that_does_not_match_its_schema_fails_the_step_permanently(
+    memory: Store,
+) -> None:
     """The failure has events of its own."""
     flow = publishing(
         EventSpec("payment.charged", schema={"type": "object", "required": ["cents"]}),

@@ -17,7 +17,7 @@ TREE = {"type": "object", "additionalProperties": {"$ref": "#"}}  #: recursive: 
 
 
 @pytest.mark.parametrize(("schema", "in_loop"), [({"type": "object"}, True), (TREE, False)])
-async def test_only_quick_checks_of_results_hold_the_event_loop(
+async def test_only_small_results_are_checked_in_the_event_loop(
     memory: Store, monkeypatch: pytest.MonkeyPatch, schema: Any, in_loop: bool
 ) -> None:
     threads: list[int] = []

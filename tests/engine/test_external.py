@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import pytest
 from tests.api.auth.scene import calling
+from tests.engine.factories import SOON
 from tests.http_service import Reply, serving
 
 from tasker import (
     AsyncContext,
     HttpCall,
+    LocalClient,
     Misuse,
     NamespacePolicy,
+    PermanentError,
     Retry,
     RetryableError,
     StepSpec,
@@ -30,6 +34,7 @@ from tasker import (
     open_store,
 )
 from tasker.completions import digest_of
+from tasker.errors import TaskFailed
 from tasker.model import External, TaskId, TimeoutAction
 from tasker.store.protocol import AuditNote, Store
 
@@ -45,8 +50,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 def template(external: External | None = None, **fields: Any) -> Template:
-    retry = Retry(max_attempts=2, initial_delay=0.01, max_delay=0.01)
-    step = StepSpec(name="label", external=external or External(), retry=retry, **fields)
+    fields.setdefault("retry", Retry(max_attempts=2, initial_delay=0.01, max_delay=0.01))
+    step = StepSpec(name="label", external=external or External(), **fields)
     return Template(namespace="shop", name="ship", version="1.0.0", steps=(step,))
 
 
@@ -73,15 +78,14 @@ async def complete(store: Store, url: str, body: Any) -> tuple[int, Any]:
 
 
 async def ended(worker: Worker, task: Task) -> Task:
-    while True:
-        done = await worker.client.get(task.id)
-        if done.status in (TaskStatus.COMPLETE, TaskStatus.ERROR):
-            return done
-        await worker.client.store.wait_for_revocation(0.02)
+    """Return a task once it has ended in any way."""
+    with suppress(TaskFailed):
+        await worker.client.wait(task.id, timeout=SOON)
+    return await worker.client.get(task.id)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-async def test_another_system_completes_the_step(store: Store, blocking: bool) -> None:
+async def test_another_system_completes_an_external_step(store: Store, blocking: bool) -> None:
     """What the handler returned is the checkpoint, and the handler does not run again."""
     urls: list[str] = []
 
@@ -119,7 +123,7 @@ async def test_another_system_completes_the_step(store: Store, blocking: bool) -
     ] == answers
 
 
-async def test_an_error_fails_the_step(store: Store) -> None:
+async def test_a_completion_with_an_error_fails_the_step(store: Store) -> None:
     urls: list[str] = []
 
     async def order(ctx: AsyncContext) -> None:
@@ -152,7 +156,65 @@ async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
     assert 1 == len(await store.history(task.id))
 
 
-async def test_the_step_fails_or_continues_after_its_timeout(store: Store) -> None:
+async def test_a_completion_before_the_settlement_of_the_last_failure_is_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accepted completion is the outcome of the step; the handler does not run again."""
+    tokens: list[str] = []
+    fail_external = store.fail_external
+
+    async def fail_late(*arguments: Any) -> Any:
+        assert await store.complete_external(digest_of(tokens[0]), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        return await fail_external(*arguments)
+
+    monkeypatch.setattr(store, "fail_external", fail_late)
+
+    async def order(ctx: AsyncContext) -> None:
+        tokens.append(ctx.completion_url.rpartition("/")[2])
+        raise PermanentError("no such address")
+
+    async with working(store, order) as worker:
+        task = await worker.client.create_task("shop.ship", {})
+        done = await ended(worker, task)
+
+    assert (5, 1) == (done.result, len(tokens))
+
+
+async def test_a_failed_external_step_fails_its_task(store: Store) -> None:
+    async def order(ctx: AsyncContext) -> None:
+        raise PermanentError("no such address", code="ADDRESS")
+
+    async with working(store, order) as worker:
+        task = await worker.client.create_task("shop.ship", {})
+        done = await ended(worker, task)
+
+    assert done.failure is not None
+    assert "ADDRESS" == done.failure.code
+
+
+@pytest.mark.parametrize("completed", [True, False])
+async def test_the_last_lost_attempt_fails_an_external_step_unless_it_was_completed(
+    store: Store, completed: bool
+) -> None:
+    made = template(retry=Retry(retryable=False))
+    client = LocalClient(store)
+    await client.register(made)
+    task = await client.create_task("shop.ship", {})
+    dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
+    await store.serve_queues(dying, [queue.base for queue in await store.queues()])
+    [claim] = (await store.claim(dying, 1)).claims
+    await store.open_completion(claim, digest_of("token"))
+    if completed:
+        assert await store.complete_external(digest_of("token"), json.dumps({"result": 5}))  # type: ignore[arg-type]
+    await store.retire_worker(dying)
+
+    async with working(store, lambda: None, made) as worker:
+        done = await ended(worker, task)
+
+    assert (TaskStatus.COMPLETE if completed else TaskStatus.ERROR) is done.status
+
+
+async def test_an_external_step_fails_or_continues_after_its_timeout(store: Store) -> None:
     async def order(ctx: AsyncContext) -> None:
         pass
 
@@ -175,7 +237,7 @@ async def test_the_step_fails_or_continues_after_its_timeout(store: Store) -> No
             assert "wait_timeout" == done.failure.code
 
 
-async def test_an_http_step_passes_its_address_on(store: Store) -> None:
+async def test_an_http_step_passes_its_completion_url_on(store: Store) -> None:
     with serving(lambda _: Reply(202)) as service:
         call = HttpCall(url=service.url, method="POST", body={"callback": "{completion_url}"})
         await store.put_policy(

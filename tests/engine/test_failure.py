@@ -37,7 +37,7 @@ def test_only_counted_attempts_are_bounded() -> None:
     assert OutcomeCode.ERROR == failure(attempt=5, counted=5)[0]
 
 
-def test_a_policy_makes_errors_final_or_retried() -> None:
+def test_a_retry_policy_makes_errors_final_or_retried() -> None:
     """The stored error says which."""
     retry = replace(DOUBLING, retry_on=("HTTP_404",), give_up_on=("ValueError", "timeout"))
     spec = StepSpec(name="only", retry=retry)
@@ -54,7 +54,7 @@ def test_a_policy_makes_errors_final_or_retried() -> None:
         assert (outcome is OutcomeCode.RETRY) == loads(settled.error)["retryable"]
 
 
-def test_attempts_stay_bounded_for_errors_that_are_retried_by_name() -> None:
+def test_attempts_are_bounded_for_errors_that_are_retried_by_name() -> None:
     retry = Retry(max_attempts=2, retry_on=("PermanentError",))
     spec, error = StepSpec(name="only", retry=retry), PermanentError("x")
     first = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))

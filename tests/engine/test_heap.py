@@ -8,10 +8,8 @@ from tasker.engine.heap import MOST_FREE, HeapTrimmer
 pytestmark = pytest.mark.skipif(heap.free_bytes() == 0, reason="needs glibc 2.33 or later")
 
 
-def test_free_pages_between_used_ones_are_returned() -> None:
-    """
-    After that nothing is due, although the C library still counts them as free.
-    """
+def test_free_pages_between_used_ones_are_returned_to_the_system() -> None:
+    """The C library still counts them as free."""
     trimmer = HeapTrimmer()
     trimmer.trim()
     blocks = [b"x" * size for size in range(1_900, 2_100) for _ in range(300)]

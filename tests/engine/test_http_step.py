@@ -77,7 +77,7 @@ def pay_attempts(result: WorkflowRun[Any]) -> list[Attempt]:
     return [attempt for attempt in result.attempts if attempt.step == "pay"]
 
 
-async def test_the_request_is_made_of_inputs_and_results() -> None:
+async def test_a_request_is_built_from_inputs_and_results() -> None:
     """Values in the URL are encoded, and a string that is only a placeholder keeps its type."""
     with serving(lambda _: Reply(201, b'{"id": 7}')) as service:
         call = HttpCall(
@@ -108,7 +108,7 @@ async def test_the_request_is_made_of_inputs_and_results() -> None:
     assert "application/json" == outcome["headers"]["content-type"]
 
 
-async def test_a_request_that_only_reads_has_no_idempotency_key() -> None:
+async def test_a_safe_request_has_no_idempotency_key() -> None:
     """A text is sent and read as it is."""
     plain = Reply(200, "grün".encode(), {"Content-Type": "text/plain; charset=utf-8"})
     with serving(lambda _: plain) as service:
@@ -127,7 +127,7 @@ async def test_a_request_that_only_reads_has_no_idempotency_key() -> None:
         *((status, 3) for status in (408, 425, 429, 500, 502, 503, 504, 599)),
     ],
 )
-async def test_statuses_are_permanent_or_retried(status: int, attempts: int) -> None:
+async def test_a_status_is_permanent_or_retried(status: int, attempts: int) -> None:
     with serving(lambda _: Reply(status, b'{"error": {"message": "no stock"}}')) as service:
         result = await run(HttpCall(url=service.url + "/x?token=secret"))
 
@@ -139,7 +139,7 @@ async def test_statuses_are_permanent_or_retried(status: int, attempts: int) -> 
     assert {"status": status, "body": '{"error": {"message": "no stock"}}'} == error["details"]
 
 
-async def test_classify_changes_what_a_status_means() -> None:
+async def test_classify_changes_the_meaning_of_a_status() -> None:
     classify = Classification(
         success=((409, 409),), retryable=((404, 404),), permanent=((503, 503),)
     )
@@ -165,7 +165,7 @@ async def test_retry_after_is_honoured() -> None:
     assert 7200 <= result.slept.total_seconds() < 7300
 
 
-async def test_redirects_stay_on_the_host() -> None:
+async def test_redirects_to_other_hosts_are_refused() -> None:
     with serving(lambda _: Reply()) as other:
 
         def answer(sent: Sent) -> Reply:
@@ -188,7 +188,7 @@ async def test_redirects_stay_on_the_host() -> None:
     assert [] == other.requests
 
 
-async def test_a_host_that_the_policy_does_not_list_is_refused(tmp_path: Path) -> None:
+async def test_a_host_that_is_not_in_the_policy_is_refused(tmp_path: Path) -> None:
     """A literal host at registration, a computed one when the step runs."""
     with serving(lambda _: Reply()) as service:
         literal = calling(HttpCall(url=service.url + "/x"))
@@ -216,7 +216,7 @@ async def test_a_host_that_the_policy_does_not_list_is_refused(tmp_path: Path) -
 
 
 async def test_values_cannot_move_a_request_to_another_host() -> None:
-    """They are encoded even where the host is written."""
+    """They are encoded even within the host."""
     with serving(lambda _: Reply()) as service:
         call = HttpCall(url="http://127.0.0.1{input.evil}/x")
         result = await run(call, {"evil": f"@127.0.0.1:{service.port}"})
@@ -270,12 +270,12 @@ async def test_private_addresses_are_refused_unless_allowed() -> None:
         ("::ffff:10.1.0.1", True),
     ],
 )
-async def test_addresses_that_may_be_reached(address: str, expected: bool) -> None:
+async def test_public_addresses_are_allowed(address: str, expected: bool) -> None:
     assert expected is is_allowed(ip_address(address), [ip_network("10.1.0.0/16")])
 
 
-async def test_size_and_time_are_bounded() -> None:
-    """What had its effect is not repeated, although its response is unusable."""
+async def test_size_and_time_of_responses_are_limited() -> None:
+    """A request that had its effect is not repeated because of an unusable response."""
     release = threading.Event()
 
     def answer(sent: Sent) -> Reply:
@@ -292,14 +292,14 @@ async def test_size_and_time_are_bounded() -> None:
         return Reply()
 
     with serving(answer) as service:
-        for path, code, attempts in (
-            ("/long", "HTTP_TOO_LARGE", 1),
-            ("/broken", "HTTP_UNUSABLE_BODY", 1),
-            ("/packed", "HTTP_UNUSABLE_BODY", 1),
-            ("/binary", "HTTP_UNUSABLE_BODY", 1),
-            ("/slow", "HTTP_TIMEOUT", 2),
+        for path, seconds, code, attempts in (
+            ("/long", 30, "HTTP_TOO_LARGE", 1),
+            ("/broken", 30, "HTTP_UNUSABLE_BODY", 1),
+            ("/packed", 30, "HTTP_UNUSABLE_BODY", 1),
+            ("/binary", 30, "HTTP_UNUSABLE_BODY", 1),
+            ("/slow", 0.2, "HTTP_TIMEOUT", 2),
         ):
-            call = HttpCall(url=service.url + path, timeout=timedelta(seconds=0.2))
+            call = HttpCall(url=service.url + path, timeout=timedelta(seconds=seconds))
             result = await run(call, attempts=2)
 
             assert (code, attempts) == (error_of(result)["code"], len(pay_attempts(result))), path
@@ -309,7 +309,7 @@ async def test_size_and_time_are_bounded() -> None:
     assert "HTTP_TOO_LARGE" == error_of(large)["code"]
 
 
-async def test_a_service_that_is_down_is_tried_again() -> None:
+async def test_an_unavailable_service_is_retried() -> None:
     with serving(lambda _: Reply()) as service:
         url = service.url
     result = await run(HttpCall(url=url))
@@ -318,7 +318,7 @@ async def test_a_service_that_is_down_is_tried_again() -> None:
     assert "HTTP_UNREACHABLE" == error_of(result)["code"]
 
 
-async def test_values_that_make_no_request_fail_for_good() -> None:
+async def test_values_that_make_an_invalid_request_fail_permanently() -> None:
     for call in (
         HttpCall(url="http://127.0.0.1/{input.missing}"),
         HttpCall(url="{input.text}"),
@@ -329,7 +329,7 @@ async def test_values_that_make_no_request_fail_for_good() -> None:
         assert ("HTTP_INVALID_REQUEST", 1) == (error_of(result)["code"], len(pay_attempts(result)))
 
 
-async def test_a_worker_without_the_option_leaves_http_steps_alone(tmp_path: Path) -> None:
+async def test_a_worker_without_the_option_does_not_run_http_steps(tmp_path: Path) -> None:
     """It refuses to start if it must run all steps, and the task names the option."""
     template = calling(HttpCall(url="https://api.example.com/"))
     async with open_store(f"sqlite:{tmp_path}/t.db") as store:
@@ -358,7 +358,7 @@ async def _until_pay_is_enqueued(worker: Worker, task_id: Any) -> StepStatus:
             return pay.status
 
 
-async def test_the_policy_is_read_anew_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_policy_is_reread_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that was removed is refused within seconds, without a new registration."""
     policies = [NamespacePolicy(namespace="shop", http_hosts=("a",)), None]
     reads: list[str] = []

@@ -23,7 +23,7 @@ from tasker import (
 )
 from tasker.errors import TaskFailed
 from tasker.handlers.instances import Cursor, Instances, Item
-from tasker.model import AttemptOutcome, JsonText, NewInstances, Step
+from tasker.model import AttemptOutcome, JsonText, NewInstances, Step, TaskFilter
 from tasker.store.protocol import Store
 from tasker.template.load import parse_template
 from tasker.testing.store_suite.factories import ManualWorker, create
@@ -37,7 +37,7 @@ SOON = timedelta(seconds=60)
 def url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return "sqlite::memory:"
-    return str(request.getfixturevalue("postgres_schema_url"))
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
 async def run(
@@ -108,7 +108,7 @@ async def test_a_map_runs_its_handler_for_each_element(url: str) -> None:
     assert "double" == steps["double[1]"].handler
 
 
-async def test_an_empty_list_converges_at_once(url: str) -> None:
+async def test_an_empty_list_converges_immediately(url: str) -> None:
     task, steps = await run(
         url,
         MAPPED,
@@ -119,7 +119,7 @@ async def test_an_empty_list_converges_at_once(url: str) -> None:
     assert 4 == len(steps)
 
 
-async def test_a_map_over_no_list_fails(url: str) -> None:
+async def test_a_map_over_another_type_than_a_list_fails(url: str) -> None:
     """The error names the expression and what it found."""
     task, steps = await run(
         url,
@@ -131,7 +131,7 @@ async def test_a_map_over_no_list_fails(url: str) -> None:
     error = steps["double.map"].error
     assert error is not None
     assert "NOT_A_LIST" == error["code"]
-    assert "results.numbers is an object" in str(error["message"])
+    assert "cannot map over results.numbers: it is an object" in str(error["message"])
 
 
 async def test_bodies_of_several_steps_may_be_nested(url: str) -> None:
@@ -179,7 +179,79 @@ steps:
     assert StepStatus.COMPLETE == steps["per_customer[1].bill"].status
 
 
-async def test_batches_get_cursors_that_cover_all_numbers(url: str) -> None:
+CHILD = """
+name: parcel
+namespace_name: shop
+steps:
+  - name: pack
+"""
+
+
+async def test_a_map_runs_a_task_for_each_element(url: str) -> None:
+    """The results of the tasks are those of the instances; a failed task fails its instance."""
+    template = parse_template(
+        """
+name: ship
+namespace_name: shop
+steps:
+  - name: parcels
+    map: {over: input.lines, as: line, task: {template: shop.parcel, context: {sku: "{line.sku}"}}}
+    on_failure: continue
+  - name: end
+    dependencies: [parcels]
+"""
+    )
+    child = parse_template(CHILD)
+
+    def pack(sku: str) -> str:
+        if sku == "broken":
+            raise PermanentError("no stock")
+        return f"parcel {sku}"
+
+    handlers = {"pack": pack, "end": lambda parcels: parcels}
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [handlers], templates=[template, child]) as worker,
+    ):
+        task = await worker.client.create_task(
+            "shop.ship", {"lines": [{"sku": "a"}, {"sku": "broken"}, {"sku": "c"}]}
+        )
+        task = await ended(worker, task)
+        children = await worker.client.tasks(TaskFilter(parent_id=task.id))
+
+    assert ["parcel a", None, "parcel c"] == task.result
+    assert {"a", "broken", "c"} == {each.context["sku"] for each in children}
+
+
+async def test_steps_of_an_instance_can_use_its_element(url: str) -> None:
+    """Waits and conditions of bodies read the element, and a wait with a map is one per element."""
+    text = """
+name: reminders
+steps:
+  - name: remind
+    map: {over: input.people, as: person}
+    wait: {until: person.at}
+  - name: ask
+    dependencies: [remind]
+    map: {over: input.people, as: person}
+    steps:
+      - {name: reply, wait: {signal: replied, key: person.name, timeout: 1h}}
+      - {name: note, dependencies: [reply], when: 'person.name == "b"'}
+"""
+    people = [{"name": name, "at": "2020-01-01T00:00:00Z"} for name in "ab"]
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [{"note": lambda reply: reply}], templates=[parse_template(text)]) as worker,
+    ):
+        task = await worker.client.create_task("default.reminders", {"people": people})
+        for name in "ab":
+            await worker.client.broadcast("replied", name, f"{name}!", namespace="default")
+        task = await ended(worker, task)
+
+    assert [None, "b!"] == task.result
+
+
+async def test_batches_receive_cursors_that_cover_the_whole_range(url: str) -> None:
     """`max_instances` is a total: the ranges grow to keep to it."""
     text = """
 name: batched
@@ -201,7 +273,7 @@ steps:
         assert [*range(rows)] == [n for part in task.result for n in part]
 
 
-async def test_a_batch_that_hands_its_step_back_goes_on_from_its_checkpoint(url: str) -> None:
+async def test_a_batch_that_yields_continues_from_its_checkpoint(url: str) -> None:
     """Its attempts do not count."""
     text = """
 name: batched
@@ -309,7 +381,7 @@ async def test_a_step_outside_a_map_cannot_add_instances(url: str) -> None:
 
 
 async def test_failures_are_tolerated_up_to_a_number(url: str) -> None:
-    """Of instances that failed the result is null."""
+    """The result of a failed instance is null."""
     text = """
 name: tolerant
 steps:
@@ -337,8 +409,8 @@ steps:
     assert "2 of 4 instances of 'work' failed; at most 1 may" == error["message"]
 
 
-async def test_a_failed_instance_can_be_retried_and_then_its_join(url: str) -> None:
-    """By name; the task goes on from there."""
+async def test_retrying_a_failed_instance_runs_its_join(url: str) -> None:
+    """The instance is retried by name, and the task continues."""
     fails = True
 
     def double(number: int) -> int:
@@ -384,8 +456,8 @@ async def test_many_results_are_read_in_pages(url: str) -> None:
     assert Counter({StepStatus.COMPLETE: 1204}) == Counter(step.status for step in steps.values())
 
 
-async def test_a_sync_handler_reads_instances_too(url: str) -> None:
-    """And a handler may reduce them to the result of their step."""
+async def test_a_sync_handler_can_read_instances(url: str) -> None:
+    """A handler may also reduce them to the result of their step."""
     text = MAPPED.replace("as: number}", "as: number}\n    collect: {reduce: add}")
 
     def add(double: Instances[int]) -> int:
@@ -406,7 +478,7 @@ async def test_a_sync_handler_reads_instances_too(url: str) -> None:
     assert {"count": 3, "succeeded": 3, "failed": 0} == steps["double.join"].result
 
 
-async def test_a_workflow_in_python_has_maps_batches_and_loops(url: str) -> None:
+async def test_a_python_workflow_has_maps_batches_and_loops(url: str) -> None:
     """With the same results as in YAML, and typed items."""
     flow = Workflow("n.flow")
 
@@ -438,7 +510,7 @@ async def test_a_workflow_in_python_has_maps_batches_and_loops(url: str) -> None
     assert [[2, None, 6], [4, 4, 2], 2] == task
 
 
-async def test_a_failure_may_cancel_the_instances_that_have_not_started(url: str) -> None:
+async def test_a_failure_can_cancel_instances_that_have_not_started(url: str) -> None:
     """A retry of the failed instance runs them too."""
     text = """
 name: fast
@@ -469,8 +541,8 @@ steps:
     assert 1000 == done
 
 
-async def test_the_attempts_of_a_lost_worker_are_retried_as_their_step_says(url: str) -> None:
-    """That of the node in the template, also for instances."""
+async def test_lost_attempts_of_instances_are_retried_by_the_policy_of_their_step(url: str) -> None:
+    """The policy is that of the node in the template."""
     text = """
 name: lost
 steps:
@@ -502,8 +574,8 @@ steps:
     assert [AttemptOutcome.ERROR] == [attempt.outcome for attempt in history]
 
 
-async def test_a_map_keeps_to_its_concurrency(url: str) -> None:
-    """And to the limits of its steps, in every instance."""
+async def test_a_map_respects_its_concurrency(url: str) -> None:
+    """The limits of its steps apply to every instance."""
     text = """
 name: bounded
 steps:

@@ -28,7 +28,7 @@ NEVER = Retry(retryable=False)
 @pytest.mark.parametrize(
     ("losses", "status"), [(MOST_LOST - 2, StepStatus.COMPLETE), (MOST_LOST - 1, StepStatus.ERROR)]
 )
-async def test_losses_have_a_bound_of_their_own(
+async def test_lost_attempts_have_a_separate_bound(
     store: Store, losses: int, status: StepStatus
 ) -> None:
     """
@@ -54,8 +54,8 @@ async def test_losses_have_a_bound_of_their_own(
     assert status == step_.status
 
 
-async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store) -> None:
-    """Neither as failures nor as losses."""
+async def test_released_attempts_do_not_count_towards_lost_attempts(store: Store) -> None:
+    """They count neither as failed nor as lost."""
     client = LocalClient(store)
     await client.register(template("flow", step("only", retry=AT_ONCE)))
     task = await client.create_task("n.flow")
@@ -87,7 +87,7 @@ async def lose(store: Store, most: int) -> None:
     await store.retire_worker(dying)
 
 
-async def test_a_lost_step_that_must_not_be_retried_fails(memory: Store) -> None:
+async def test_a_lost_step_that_is_not_retryable_fails(memory: Store) -> None:
     flow = template("flow", step("only", retry=NEVER))
     async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
@@ -99,7 +99,7 @@ async def test_a_lost_step_that_must_not_be_retried_fails(memory: Store) -> None
         assert (StepStatus.ERROR, "lease_lost") == (step_.status, (step_.error or {})["code"])
 
 
-async def test_the_delay_after_a_loss_grows_with_the_losses(memory: Store) -> None:
+async def test_the_delay_after_a_lost_attempt_grows_with_the_losses(memory: Store) -> None:
     steady = Retry(backoff="linear", initial_delay="10m", max_delay="1d", jitter=0)
     flow = template("flow", step("only", retry=steady))
     async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
@@ -125,7 +125,9 @@ class Unreadable(Unreliable):
         raise TaskerError("unknown key")
 
 
-async def test_a_lost_step_of_an_unreadable_template_is_left_to_others(memory: Store) -> None:
+async def test_a_lost_step_of_an_unreadable_template_is_left_to_other_workers(
+    memory: Store,
+) -> None:
     async with assembled(Unreadable(memory), [{"only": lambda: 1}], [FLOW]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
         await lose(memory, 1)
@@ -136,8 +138,8 @@ async def test_a_lost_step_of_an_unreadable_template_is_left_to_others(memory: S
         assert StepStatus.ENQUEUED == step_.status
 
 
-async def test_all_expired_attempts_are_settled_at_once(memory: Store) -> None:
-    """In one run of the duty, for any number."""
+async def test_all_expired_attempts_are_settled_in_one_call(memory: Store) -> None:
+    """One run of the duty settles any number."""
     store = Unreliable(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         requests = [TaskRequest(template="n.flow") for _ in range(2 * MOST + 1)]
@@ -150,7 +152,7 @@ async def test_all_expired_attempts_are_settled_at_once(memory: Store) -> None:
         assert 3 == store.calls.count("expired")
 
 
-async def test_all_tasks_past_their_deadline_end_at_once() -> None:
+async def test_all_tasks_past_their_deadline_end_in_one_call() -> None:
     clock = ManualClock()
     async with open_store("sqlite::memory:", clock=clock) as memory:
         store = Unreliable(memory)
@@ -167,9 +169,7 @@ async def test_all_tasks_past_their_deadline_end_at_once() -> None:
 
 
 async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None:
-    """
-    Without the template's name; it does not end the janitor.
-    """
+    """The name of the template is missing; the janitor continues."""
     clock = ManualClock()
     events: list[Notice] = []
     async with open_store("sqlite::memory:", clock=clock) as memory:
@@ -184,7 +184,7 @@ async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None
     assert (task.id, TaskStatus.ERROR, None) == (ended.task_id, ended.status, ended.template)
 
 
-async def test_all_steps_that_nobody_claims_in_time_fail_at_once(
+async def test_all_steps_past_their_queue_timeout_fail_in_one_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
@@ -211,7 +211,7 @@ async def test_all_steps_that_nobody_claims_in_time_fail_at_once(
     )
 
 
-async def test_a_worker_fails_steps_that_no_worker_can_run(store: Store) -> None:
+async def test_a_worker_fails_unclaimed_steps_at_their_queue_timeout(store: Store) -> None:
     """
     Whichever worker it is; the step's retry policy does not matter, no handler failed.
     """
@@ -229,7 +229,7 @@ async def test_a_worker_fails_steps_that_no_worker_can_run(store: Store) -> None
     assert (StepStatus.ERROR, 1, None) == (step_.status, step_.attempts, step_.worker)
 
 
-async def test_ended_tasks_are_deleted_when_their_retention_is_over(memory: Store) -> None:
+async def test_ended_tasks_are_deleted_after_their_retention(memory: Store) -> None:
     """In portions, until none is left; others are kept according to the setting."""
     store = Unreliable(memory)
     brief = replace(FLOW, name="brief", retention=timedelta(microseconds=1))
@@ -255,7 +255,7 @@ async def test_ended_tasks_are_deleted_when_their_retention_is_over(memory: Stor
             await eventually(is_gone)
 
 
-async def test_each_duty_of_a_worker_is_repeated(memory: Store) -> None:
+async def test_each_duty_of_the_janitor_is_repeated(memory: Store) -> None:
     """
     Whether or not it found something to do.
     """
@@ -267,12 +267,10 @@ async def test_each_duty_of_a_worker_is_repeated(memory: Store) -> None:
         assert "prune" in store.calls
 
 
-async def test_steps_that_no_worker_can_run_are_warned_of_in_its_namespaces(
+async def test_steps_that_no_worker_can_run_are_logged_as_warnings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """
-    With the reason; those of other namespaces are for the workers there.
-    """
+    """The record has the reason; other namespaces are left to their workers."""
     clock = ManualClock()
     async with open_store("sqlite::memory:", clock=clock) as memory:
         ours = template("flow", step("here"), step("render", requires={"gpu": "true"}))
@@ -300,7 +298,7 @@ async def test_steps_that_no_worker_can_run_are_warned_of_in_its_namespaces(
     ) == tuple(vars(warning)[name] for name in ("namespace", "handler", "due_s", "reason"))
 
 
-async def test_a_worker_for_a_namespace_warns_of_its_steps_even_if_it_can_run_none(
+async def test_steps_of_a_served_namespace_are_logged_even_without_handlers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = ManualClock()

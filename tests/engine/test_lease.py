@@ -93,10 +93,8 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
         assert before != lease.id
 
 
-async def test_the_store_knows_which_queues_a_worker_serves(memory: Store) -> None:
-    """
-    Also those of templates that come later.
-    """
+async def test_the_store_records_which_queues_a_worker_serves(memory: Store) -> None:
+    """This includes queues of templates that are registered later."""
 
     @handler("late", namespace="n")
     def late() -> None: ...
@@ -114,7 +112,7 @@ async def test_the_store_knows_which_queues_a_worker_serves(memory: Store) -> No
     assert [False, True, False] == [step.no_worker for step in (early, unserved, served)]
 
 
-async def test_each_renewal_lets_claims_be_verified(memory: Store) -> None:
+async def test_each_renewal_verifies_claims(memory: Store) -> None:
     """
     A renewal makes durable what was settled before it, unless a crash has undone that.
     """

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tasker import (
     InvalidInput,
     Limit,
     Retry,
+    TaskConcurrency,
     TaskRequest,
     TaskStatus,
     Worker,
@@ -19,7 +21,8 @@ from tasker import (
     open_store,
     parse_template,
 )
-from tasker.errors import RetryableError
+from tasker.engine import janitor
+from tasker.errors import RetryableError, TaskFailed
 from tasker.settings import WorkerSettings
 from tasker.testing.virtual_time import VirtualTimeStore
 
@@ -33,11 +36,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database that several store objects can open."""
     if request.param == "sqlite":
         return f"sqlite:{tmp_path / 'tasks.db'}"
-    return str(request.getfixturevalue("postgres_schema_url"))
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
 class Gauge:
-    """Counts calls under way by customer, and records the greatest numbers."""
+    """Counts calls in progress by customer, and records the greatest numbers."""
 
     def __init__(self) -> None:
         self.running: dict[str, int] = {}
@@ -51,7 +54,38 @@ class Gauge:
         self.running[customer] -= 1
 
 
-async def test_two_workers_together_keep_to_a_limit_by_customer(url: str) -> None:
+async def test_the_end_of_a_task_starts_the_next_that_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once: no janitor looks for it within this test. A failure counts as well."""
+    monkeypatch.setattr(janitor, "PERIOD", 3600.0)
+    flow = Workflow(
+        "n.imports",
+        version="1.0.0",
+        concurrency=TaskConcurrency("import:{input.customer}", tasks=1),
+    )
+
+    @flow.step(retry=Retry(max_attempts=1))
+    async def load(customer: str, fails: bool) -> None:
+        if fails:
+            raise ValueError("no")
+
+    settings = WorkerSettings(lease=timedelta(hours=1))
+    async with (
+        open_store("sqlite::memory:") as store,
+        Worker(store, [flow], settings=settings) as one,
+    ):
+        requests = [{"customer": "a", "fails": fails} for fails in (False, True, False, False)]
+        tasks = [await one.client.create_task(flow, request) for request in requests]
+        for task in tasks:
+            with suppress(TaskFailed):
+                await one.client.wait(task.id, timeout=SOON)
+        ends = [(await one.client.get(task.id)).status for task in tasks]
+
+    assert ["complete", "error", "complete", "complete"] == ends
+
+
+async def test_two_workers_together_respect_a_limit_by_customer(url: str) -> None:
     """Steps without the limit are not held up, and all tasks end."""
     gauge = Gauge()
     flow = Workflow("n.calls", version="1.0.0")
@@ -91,8 +125,8 @@ async def test_two_workers_together_keep_to_a_limit_by_customer(url: str) -> Non
     assert {"a": 2, "b": 2, "c": 2} == gauge.most
 
 
-async def test_a_step_starts_as_soon_as_its_limit_lets_it(url: str) -> None:
-    """Without waiting for the next poll, also when the room is made by another worker."""
+async def test_a_step_starts_as_soon_as_its_limit_has_room(url: str) -> None:
+    """It does not wait for the next poll, also if another worker makes room."""
     started: list[str] = []
     begun, let_go = asyncio.Event(), asyncio.Event()
 
@@ -159,7 +193,7 @@ async def test_a_task_is_refused_if_a_limit_has_no_key(url: str) -> None:
             assert "$.customer" == refused.value.path
 
 
-async def test_a_step_with_a_condition_keeps_to_its_limit(url: str) -> None:
+async def test_a_step_with_a_condition_respects_its_limit(url: str) -> None:
     """It begins in the queue of the engine, which decides whether it runs."""
     gauge = Gauge()
     template = parse_template("""
@@ -190,8 +224,8 @@ steps: [{name: call, when: input.runs, limits: [{key: one, concurrency: 1}]}]
     assert {"one": 1} == gauge.most
 
 
-async def test_the_instances_of_a_map_keep_to_its_limits(url: str) -> None:
-    """To the `max_concurrency` of the map, and to the limits of its steps."""
+async def test_the_instances_of_a_map_respect_its_limits(url: str) -> None:
+    """The `max_concurrency` of the map and the limits of its steps apply."""
     gauge = Gauge()
     template = parse_template("""
 name: mapped

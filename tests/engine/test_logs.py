@@ -49,7 +49,7 @@ def which(record: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-async def test_records_of_any_logger_tell_their_attempt(memory: Store) -> None:
+async def test_records_of_any_logger_contain_their_attempt(memory: Store) -> None:
     """Also records of libraries, and from tasks and threads that the handler starts."""
 
     async def helper() -> None:
@@ -66,7 +66,7 @@ async def test_records_of_any_logger_tell_their_attempt(memory: Store) -> None:
     assert {(task_id, "only", 1, "c-7", FLOW.key)} == {which(record) for record in records}
 
 
-async def test_records_of_sync_handlers_do_so_as_well(memory: Store) -> None:
+async def test_records_of_sync_handlers_contain_their_attempt(memory: Store) -> None:
     def only(context: Context) -> None:
         logging.getLogger("mine").warning("attempt")
         if not context.is_retry:
@@ -79,7 +79,7 @@ async def test_records_of_sync_handlers_do_so_as_well(memory: Store) -> None:
     ]
 
 
-async def test_records_of_no_attempt_are_left_alone(memory: Store) -> None:
+async def test_records_outside_attempts_are_unchanged(memory: Store) -> None:
     """
     A thread and a loop that ran attempts do not keep their names.
     """
@@ -99,7 +99,7 @@ async def test_records_of_no_attempt_are_left_alone(memory: Store) -> None:
     assert (None,) * 5 == which(record.__dict__)
 
 
-async def test_what_a_record_has_is_not_replaced(memory: Store) -> None:
+async def test_fields_of_a_log_record_are_not_replaced(memory: Store) -> None:
     async def only(context: Context) -> None:
         logging.getLogger("mine").warning("moved", extra={"step": "my own"})
 
@@ -108,7 +108,7 @@ async def test_what_a_record_has_is_not_replaced(memory: Store) -> None:
     assert "my own" == record["step"]
 
 
-async def test_attempts_do_not_run_in_the_context_of_who_made_their_task(memory: Store) -> None:
+async def test_attempts_do_not_inherit_the_context_of_the_creating_task(memory: Store) -> None:
     """Records of a child's attempt do not name the parent's."""
 
     async def child(context: Context) -> None:
@@ -132,7 +132,7 @@ async def test_attempts_do_not_run_in_the_context_of_who_made_their_task(memory:
     assert ["child"] == [record.__dict__["step"] for record in kept.records]
 
 
-async def test_the_contexts_own_logger_needs_no_filter(
+async def test_the_logger_of_the_step_context_needs_no_filter(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     def only(context: Context) -> None:
@@ -167,7 +167,7 @@ asyncio.run(main())
 """
 
 
-def test_warnings_of_a_program_without_logging_have_their_facts() -> None:
+def test_warnings_of_a_program_without_logging_have_their_fields() -> None:
     """
     Python's own fallback would print the event's name alone.
     """

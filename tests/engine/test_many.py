@@ -34,10 +34,8 @@ async def ended(store: Store, tasks: list[Task]) -> bool:
     return all([(await store.get_task(task.id)).ended for task in tasks])
 
 
-async def test_workers_share_the_work_and_never_a_step(url: str) -> None:
-    """
-    Each on its own connection, all after the same steps.
-    """
+async def test_workers_share_tasks_but_never_a_step(url: str) -> None:
+    """Each worker has its own connection, and all compete for the same steps."""
     events: list[Notice] = []
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(url, upgrade=True))
@@ -69,7 +67,7 @@ async def test_workers_share_the_work_and_never_a_step(url: str) -> None:
     assert [] == of_kind(SettleRefused, events)
 
 
-async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
+async def test_operators_may_act_on_running_tasks(store: Store) -> None:
     """
     They are refused only by status, and never see a deadlock. Each task ends according to the last
     action.

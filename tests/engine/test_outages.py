@@ -83,10 +83,8 @@ async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, 
         assert [] == await memory.held(worker.id)
 
 
-async def test_a_task_whose_creation_got_no_reply_runs_all_the_same(memory: Store) -> None:
-    """
-    Its root was claimed for this worker, which did not hear of it.
-    """
+async def test_a_task_whose_creation_got_no_reply_still_runs(memory: Store) -> None:
+    """Its root was claimed for this worker, which never received the reply."""
     store = Unreliable(memory)
     events: list[Notice] = []
     async with Worker(
@@ -103,7 +101,7 @@ async def test_a_task_whose_creation_got_no_reply_runs_all_the_same(memory: Stor
     assert not task.created
 
 
-async def test_a_caller_that_gives_up_a_creation_harms_nothing(memory: Store) -> None:
+async def test_a_cancelled_creation_harms_nothing(memory: Store) -> None:
     store = Unreliable(memory)
     events: list[Notice] = []
     async with Worker(
@@ -122,7 +120,7 @@ async def test_a_caller_that_gives_up_a_creation_harms_nothing(memory: Store) ->
         await assert_each_step_ran_once(memory, [held], events)
 
 
-async def test_adoption_leaves_alone_what_is_on_its_way(memory: Store) -> None:
+async def test_recovery_ignores_claims_that_are_in_transit(memory: Store) -> None:
     """
     Claims whose input is being read, and roots of tasks that are being made, are not
     taken for forgotten.
@@ -156,7 +154,7 @@ async def _count(answer: Any, least: int) -> bool:
 
 
 @pytest.mark.parametrize("how", ["lose", "refuse"])
-async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -> None:
+async def test_a_step_parks_once_despite_a_lost_reply(memory: Store, how: str) -> None:
     async def parent(context: AsyncContext) -> str:
         return str((await context.client.run("n.diamond")).status)
 
@@ -178,10 +176,8 @@ async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -
     assert {1} == set(attempts(events).values())
 
 
-async def test_results_outlive_an_outage_that_is_longer_than_the_lease(memory: Store) -> None:
-    """
-    What finished before is settled after, though the worker has another lease by then.
-    """
+async def test_results_survive_an_outage_that_is_longer_than_the_lease(memory: Store) -> None:
+    """Results are settled after the outage under another lease."""
     store = Unreliable(memory)
     events: list[Notice] = []
     settings = WorkerSettings(lease=timedelta(seconds=1))
@@ -221,7 +217,7 @@ class Picky(Unreliable):
         return await self._store.settle(worker, outcomes, **options)
 
 
-async def test_a_result_that_the_store_refuses_harms_no_other(memory: Store) -> None:
+async def test_a_result_that_the_store_refuses_does_not_affect_others(memory: Store) -> None:
     def only(context: Context, n: int) -> object:
         return "poison" if n == 7 else n
 
@@ -243,7 +239,7 @@ async def _ended(store: Store, tasks: list[Task]) -> list[Task]:
     return ended if all(task.ended for task in ended) else []
 
 
-async def test_large_results_are_settled_in_portions(memory: Store) -> None:
+async def test_large_results_are_settled_in_batches(memory: Store) -> None:
     """The size of one settlement is bounded."""
     sizes: list[int] = []
 
@@ -271,7 +267,7 @@ async def test_large_results_are_settled_in_portions(memory: Store) -> None:
 # ----------------------------------------------------------------------- PostgreSQL
 
 
-async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_url: str) -> None:
+async def test_broken_connections_lose_and_repeat_nothing(postgres_schema_url: str) -> None:
     """
     Every session of the worker is ended again and again while it works.
     """
@@ -308,7 +304,7 @@ async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_ur
     assert [] == of_kind(SettleRefused, events)
 
 
-async def test_a_busy_pool_does_not_cost_the_lease(
+async def test_a_busy_pool_does_not_delay_lease_renewals(
     postgres_schema_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Renewals do not wait for other statements."""

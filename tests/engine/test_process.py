@@ -45,7 +45,7 @@ def child(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             started.kill()
 
 
-def test_a_process_that_runs_is_not_gone() -> None:
+def test_a_running_process_is_not_reported_as_gone() -> None:
     own = this_process({})
 
     assert not is_gone(own.pid, own.pid_started)
@@ -53,16 +53,14 @@ def test_a_process_that_runs_is_not_gone() -> None:
     assert own.machine
 
 
-def test_a_later_process_with_the_same_id_is_not_the_same() -> None:
+def test_a_later_process_with_the_same_id_is_distinguished() -> None:
     own = this_process({})
 
     assert is_gone(own.pid, own.pid_started - 1)
 
 
-def test_a_killed_process_is_gone_before_its_parent_knows() -> None:
-    """
-    And after that.
-    """
+def test_a_killed_process_is_gone_before_its_parent_reaps_it() -> None:
+    """It stays gone afterwards."""
     with child("-c", "print('up', flush=True); import time; time.sleep(3600)") as started:
         assert started.stdout is not None
         started.stdout.readline()
@@ -79,7 +77,7 @@ def test_a_killed_process_is_gone_before_its_parent_knows() -> None:
         assert (False, True, True) == (running, zombie, is_gone(started.pid, begun))
 
 
-def test_a_process_that_cannot_be_looked_at_is_not_gone(
+def test_a_process_that_cannot_be_inspected_is_not_reported_as_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -96,7 +94,7 @@ def test_a_process_that_cannot_be_looked_at_is_not_gone(
 
 
 @pytest.mark.parametrize("absent", [True, False], ids=["absent", "of another namespace"])
-def test_without_the_right_proc_no_machine_has_a_name(
+def test_without_its_own_proc_a_machine_has_no_identity(
     absent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = tmp_path / "self"
@@ -117,10 +115,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of an empty store that processes can share, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:{tmp_path / 'tasker.db'}"
-    return str(request.getfixturevalue("postgres_schema_url"))
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
-async def test_the_steps_of_a_killed_worker_are_taken_over_at_once(
+async def test_the_steps_of_a_killed_worker_are_taken_over_immediately(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -143,6 +141,6 @@ async def test_the_steps_of_a_killed_worker_are_taken_over_at_once(
         history = await client.attempts(task.id)
 
     assert 2 == task.result
-    assert took < 10
+    assert took < 20
     assert [AttemptOutcome.LOST, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert "worker_gone" in caplog.messages

@@ -19,7 +19,7 @@ def broken() -> None:
 
 
 async def fail(store: Store, **options: Any) -> None:
-    """Run a task whose step fails for good."""
+    """Run a task whose step fails permanently."""
     async with Worker(
         store, [{"only": broken}], templates=[template("flow", "only")], **options
     ) as worker:
@@ -27,7 +27,7 @@ async def fail(store: Store, **options: Any) -> None:
             await worker.client.run("n.flow", timeout=SOON)
 
 
-async def test_final_failures_are_warnings_without_any_observer(
+async def test_final_failures_are_logged_without_observers(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fail(memory)
@@ -37,7 +37,7 @@ async def test_final_failures_are_warnings_without_any_observer(
     assert logging.WARNING == levels["task_failed"]
 
 
-async def test_an_observer_that_raises_harms_neither_work_nor_others(memory: Store) -> None:
+async def test_a_failing_observer_affects_neither_work_nor_other_observers(memory: Store) -> None:
     events: list[Notice] = []
 
     def raising(event: Notice) -> None:

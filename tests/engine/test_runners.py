@@ -62,7 +62,7 @@ def call_of(name: str, call: Callable[[], Any]) -> tuple[Running, Plan]:
     return cast(Running, SimpleNamespace(key=name, attempt=None)), cast(Plan, plan)
 
 
-async def test_a_call_that_returns_as_results_are_collected_is_collected_too() -> None:
+async def test_a_call_that_ends_during_a_garbage_collection_is_collected() -> None:
     ended: list[str] = []
     calls, release = Calls(), threading.Event()
     both = asyncio.Event()

@@ -119,7 +119,7 @@ async def test_each_tick_gets_a_task_with_its_context_and_key(bench: Bench) -> N
     ]
 
 
-async def test_skip_creates_no_task_while_the_last_is_open(bench: Bench) -> None:
+async def test_skip_creates_no_task_while_the_last_one_is_open(bench: Bench) -> None:
     await bench.client.schedules.create("n.flow", hourly())
     for _ in range(3):
         await bench.pass_time(HOUR)
@@ -130,7 +130,7 @@ async def test_skip_creates_no_task_while_the_last_is_open(bench: Bench) -> None
     assert [("28 02:00", "28 03:00", "skipped")] == await bench.records()
 
 
-async def test_buffer_one_starts_the_first_tick_that_waited(bench: Bench) -> None:
+async def test_buffer_one_starts_the_first_waiting_tick(bench: Bench) -> None:
     await bench.client.schedules.create("n.flow", hourly(overlap="buffer_one"))
     for _ in range(3):
         await bench.pass_time(HOUR)
@@ -190,7 +190,7 @@ async def test_many_missed_ticks_run_in_several_transactions(bench: Bench) -> No
     assert sorted(await bench.ticks()) == await bench.ticks()
 
 
-async def test_a_clock_that_jumps_back_repeats_no_tick(bench: Bench) -> None:
+async def test_a_clock_set_back_repeats_no_tick(bench: Bench) -> None:
     await bench.client.schedules.create("n.flow", hourly(overlap="allow"))
     await bench.pass_time(timedelta(hours=3))
     bench.clock.jump(timedelta(hours=-2))
@@ -241,7 +241,7 @@ async def test_a_tick_whose_task_cannot_be_created_is_recorded(bench: Bench) -> 
     assert "retired" in record.detail
 
 
-async def test_a_new_version_runs_from_its_first_tick_on(bench: Bench) -> None:
+async def test_a_new_version_runs_from_the_next_tick_on(bench: Bench) -> None:
     await bench.client.schedules.create("n.flow@^1", hourly(overlap="allow"))
     await bench.pass_time(HOUR)
     await bench.client.register(versioned("1.1.0"))
@@ -301,14 +301,14 @@ async def test_a_backfill_is_bounded(bench: Bench) -> None:
         await backfill("n.s", MIDNIGHT - timedelta(seconds=10_010), MIDNIGHT)
     with pytest.raises(InvalidInput, match="in the future"):
         await backfill("n.s", MIDNIGHT, MIDNIGHT + HOUR)
-    with pytest.raises(InvalidInput, match="has no tick"):
+    with pytest.raises(InvalidInput, match="range contains no ticks"):
         await backfill("n.s", MIDNIGHT, MIDNIGHT)
     with pytest.raises(InvalidInput, match="has no time zone"):
         await backfill("n.s", datetime(2026, 1, 1), MIDNIGHT)
     assert [] == await bench.tasks()
 
 
-async def test_the_next_ticks_are_known_before_a_schedule_is_saved(bench: Bench) -> None:
+async def test_the_next_ticks_are_previewed_before_a_schedule_is_saved(bench: Bench) -> None:
     ticks = await bench.client.schedules.preview(hourly())
 
     assert [MIDNIGHT + number * HOUR for number in range(1, 11)] == ticks

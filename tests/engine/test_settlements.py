@@ -47,7 +47,7 @@ async def test_a_retry_does_not_wait_for_the_poll(memory: Store) -> None:
         await worker.client.run("n.flow", timeout=SOON)
 
 
-async def test_a_result_that_cannot_be_stored_harms_no_other(memory: Store) -> None:
+async def test_a_result_that_cannot_be_stored_does_not_affect_others(memory: Store) -> None:
     """The other outcomes of the same settlement are stored."""
     gate = asyncio.Event()
     batches: list[int] = []
@@ -85,7 +85,7 @@ async def test_a_result_that_cannot_be_stored_harms_no_other(memory: Store) -> N
     assert 4 in batches
 
 
-async def test_a_step_under_way_to_park_is_not_run_again(memory: Store) -> None:
+async def test_a_step_that_is_being_parked_does_not_run_again(memory: Store) -> None:
     """When claims are recovered after a lost reply, the store still lists the step as held."""
     parking, gate = asyncio.Event(), asyncio.Event()
     attempts = 0

@@ -37,7 +37,7 @@ class Recording(Unreliable):
         return reply
 
 
-async def test_an_outcome_is_settled_under_the_former_lease(memory: Store) -> None:
+async def test_an_outcome_is_settled_under_a_previous_lease(memory: Store) -> None:
     """
     The store has not got it, and lists its claim under the id of the lease before.
     """
@@ -60,9 +60,7 @@ async def test_an_outcome_is_settled_under_the_former_lease(memory: Store) -> No
 
 
 async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -> None:
-    """
-    And counted when it is confirmed, so that a renewal lets the claims be verified.
-    """
+    """It is counted when confirmed, so that a renewal verifies the claims."""
     store = Recording(memory)
     relaxed = template("relaxed", "only", durability=Durability.RELAXED)
     async with assembled(store, [{"only": lambda: 1}], [FLOW, relaxed]) as pieces:
@@ -146,7 +144,9 @@ class Gated(Unreliable):
         return await self._store.settle(worker, outcomes, **options)
 
 
-async def test_draining_waits_for_what_ends_during_the_last_settlement(memory: Store) -> None:
+async def test_draining_waits_for_attempts_that_end_during_the_last_settlement(
+    memory: Store,
+) -> None:
     store = Gated(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         pieces.background.start("settle", pieces.settler.run())
@@ -168,7 +168,7 @@ async def test_draining_waits_for_what_ends_during_the_last_settlement(memory: S
         assert [] == await memory.held(pieces.lease.id)
 
 
-async def test_a_task_that_ended_is_dropped_from_the_cache(memory: Store) -> None:
+async def test_an_ended_task_is_removed_from_the_cache(memory: Store) -> None:
     """
     An operator may change it afterwards.
     """

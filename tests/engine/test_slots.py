@@ -41,7 +41,7 @@ def test_slots_are_free_again_when_a_call_fails() -> None:
     assert 3 == slots.free
 
 
-def test_with_a_backlog_every_eighth_freed_step_is_left_to_claims() -> None:
+def test_with_a_backlog_every_eighth_freed_step_is_left_to_claims_by_others() -> None:
     slots = Slots(100)
     slots.backlog = True
     reserved = []
@@ -59,7 +59,7 @@ def _end(slots: Slots, attempts: int) -> None:
         slots.give_back()
 
 
-def test_what_ended_within_the_last_20_ms_is_claimed_ahead(
+def test_as_many_steps_as_ended_within_20_ms_are_claimed_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
@@ -86,7 +86,7 @@ def test_no_more_than_500_are_claimed_ahead(monkeypatch: pytest.MonkeyPatch) -> 
     assert 505 == slots.capacity
 
 
-def test_claims_that_wait_for_a_slot_leave_less_to_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_that_wait_for_a_slot_reduce_the_next_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(slots_module, "monotonic", lambda: now)
     slots = Slots(2)
@@ -98,7 +98,7 @@ def test_claims_that_wait_for_a_slot_leave_less_to_claim(monkeypatch: pytest.Mon
     assert 2 == slots.free
 
 
-def test_a_closed_worker_has_no_free_slot() -> None:
+def test_a_closed_worker_has_no_free_slots() -> None:
     slots = Slots(3)
     slots.close()
 
@@ -107,7 +107,7 @@ def test_a_closed_worker_has_no_free_slot() -> None:
         assert 0 == reserved
 
 
-def test_a_slot_given_back_wakes_the_claimer() -> None:
+def test_a_freed_slot_wakes_the_claimer() -> None:
     async def give_back() -> None:
         slots = Slots(1)
         slots.take()
@@ -120,7 +120,7 @@ def test_a_slot_given_back_wakes_the_claimer() -> None:
     asyncio.run(give_back())
 
 
-def test_the_end_of_a_reservation_is_a_change() -> None:
+def test_the_end_of_a_reservation_wakes_the_claimer() -> None:
     """A claimer that found no free slot meanwhile looks again."""
     slots = Slots(1)
     with slots.reserve(1):

@@ -71,7 +71,7 @@ def worker(store: Store, *sources: object, **options: Any) -> Worker:
     return Worker(store, [HANDLERS, *sources], **options)
 
 
-async def test_a_subscriber_gets_the_events_that_it_names(memory: Store, inbox: Inbox) -> None:
+async def test_a_subscriber_receives_the_events_that_it_names(memory: Store, inbox: Inbox) -> None:
     """In the order of the task's steps."""
     audit = subscribing(inbox, "payment.*")
     async with worker(memory, audit, templates=[OTHERS]) as one:
@@ -99,7 +99,7 @@ async def test_an_async_subscriber_is_awaited(memory: Store, inbox: Inbox) -> No
         assert ["payment.charged"] == await inbox.wait(1)
 
 
-async def test_one_process_of_a_subscription_gets_each_event(memory: Store) -> None:
+async def test_each_event_goes_to_one_process_of_a_subscription(memory: Store) -> None:
     inboxes = [Inbox(), Inbox()]
     async with (
         worker(memory, subscribing(inboxes[0], "*"), name="w1") as one,
@@ -112,7 +112,7 @@ async def test_one_process_of_a_subscription_gets_each_event(memory: Store) -> N
     assert sorted(ids) == sorted(received)
 
 
-async def test_every_process_gets_every_event_if_asked_to(memory: Store) -> None:
+async def test_every_process_receives_every_event_on_request(memory: Store) -> None:
     inboxes = [Inbox(), Inbox()]
     options = {"every_process": True}
     async with (
@@ -126,7 +126,7 @@ async def test_every_process_gets_every_event_if_asked_to(memory: Store) -> None
     assert [] == await memory.subscriptions()
 
 
-async def test_a_failing_subscriber_is_called_again_and_harms_no_task(
+async def test_a_failing_subscriber_is_retried_and_does_not_affect_tasks(
     memory: Store, inbox: Inbox
 ) -> None:
     @on_event("*")
@@ -143,7 +143,7 @@ async def test_a_failing_subscriber_is_called_again_and_harms_no_task(
     assert inbox.events[0] == inbox.events[1]
 
 
-async def test_an_event_that_is_never_taken_becomes_a_dead_letter(
+async def test_an_event_that_no_attempt_delivers_becomes_a_dead_letter(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     @on_event("*")
@@ -161,7 +161,7 @@ async def test_an_event_that_is_never_taken_becomes_a_dead_letter(
     assert "delivery_given_up" in [record.getMessage() for record in caplog.records]
 
 
-async def test_a_subscriber_that_takes_too_long_has_failed(memory: Store) -> None:
+async def test_a_subscriber_that_exceeds_its_timeout_has_failed(memory: Store) -> None:
     release = threading.Event()
 
     @on_event("*")
@@ -181,7 +181,7 @@ async def test_a_subscriber_that_takes_too_long_has_failed(memory: Store) -> Non
     assert "the subscriber took longer than 0.01 s" == delivery.log[0].error
 
 
-async def test_what_a_stopped_worker_did_not_deliver_goes_to_the_next(
+async def test_events_that_a_stopped_worker_did_not_deliver_go_to_another(
     memory: Store, inbox: Inbox
 ) -> None:
     async with worker(memory, subscribing(Inbox(), "*")):
@@ -192,7 +192,7 @@ async def test_what_a_stopped_worker_did_not_deliver_goes_to_the_next(
         assert ["payment.charged"] == await inbox.wait(1)
 
 
-async def test_modules_bring_their_subscribers(memory: Store) -> None:
+async def test_subscribers_are_collected_from_modules(memory: Store) -> None:
     import tests.engine.subscribing as module
 
     handlers = Handlers.of(module)
@@ -203,7 +203,7 @@ async def test_modules_bring_their_subscribers(memory: Store) -> None:
     assert () == handlers.names()
 
 
-def test_two_subscribers_of_one_name_are_refused() -> None:
+def test_two_subscribers_with_the_same_name_are_refused() -> None:
     with pytest.raises(HandlerImportError, match="two subscribers are named 'audit'"):
         Handlers.of(subscribing(Inbox(), "a"), subscribing(Inbox(), "b"))
 

@@ -24,7 +24,7 @@ def task_input(template_id: TemplateId, number: int) -> TaskInput:
     return TaskInput(TaskId(f"{number:032x}"), template_id, context, "c", None, None)
 
 
-async def test_forgotten_tasks_give_their_memory_back(memory: Store) -> None:
+async def test_removed_tasks_free_their_memory(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.templates()
     cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
@@ -40,7 +40,7 @@ async def test_forgotten_tasks_give_their_memory_back(memory: Store) -> None:
     assert last == cached.input
 
 
-async def test_the_task_remembered_first_is_forgotten_first(memory: Store) -> None:
+async def test_the_oldest_task_is_removed_first(memory: Store) -> None:
     await LocalClient(memory).register(FLOW)
     [stored] = await memory.templates()
     cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
@@ -66,7 +66,7 @@ async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
     assert cache.task(Claim(second.task_id, 1, 1, 1)) is not None
 
 
-async def test_templates_are_kept_up_to_a_number_of_steps(
+async def test_templates_are_cached_up_to_a_number_of_steps(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -96,7 +96,7 @@ async def test_templates_are_kept_up_to_a_number_of_steps(
     assert 1 == await loads("large")
 
 
-async def test_compiled_calls_are_kept_up_to_a_number(
+async def test_compiled_calls_are_cached_up_to_a_number(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_cache, "MOST_PLANS", 2)
@@ -166,3 +166,16 @@ async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None
     assert cache.task(Claim(first.task_id, 1, 1, 1)) is not None
     assert running is not None
     assert "1" * 6_000 == running.results[1]
+
+
+async def test_an_instance_of_a_task_that_was_removed_is_read_again(memory: Store) -> None:
+    await LocalClient(memory).register(FLOW)
+    [stored] = await memory.templates()
+    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    task = task_input(stored.id, 1)
+    await cache.remember(task)
+    running = cache.task(Claim(task.task_id, 1, 1, 1))
+    cache.add_result(task.task_id, 1, JsonText("1" * 6_000))
+
+    assert running is not None  # which keeps the removed task in use
+    assert cache.task(Claim(task.task_id, len(FLOW.steps) + 1, 1, 1)) is None

@@ -41,7 +41,7 @@ async def test_a_task_waits_for_a_worker_that_has_its_version(store: Store) -> N
     assert "1.0.0" == step.result
 
 
-async def test_in_a_rolling_deploy_each_version_is_run_by_its_own_code(store: Store) -> None:
+async def test_each_version_is_run_by_its_own_code_during_a_rolling_deploy(store: Store) -> None:
     async with (
         Worker(store, [ship("1.0.0")]) as first,
         Worker(store, [ship("2.0.0")], namespaces=["n"]),

@@ -39,7 +39,7 @@ async def run_with(store: Store, handler: object, *signals: tuple[str, Any]) -> 
         return await worker.client.wait(task.id, timeout=SOON)
 
 
-async def test_a_handler_waits_for_a_signal_and_gets_its_payload(store: Store) -> None:
+async def test_a_handler_waits_for_a_signal_and_receives_its_payload(store: Store) -> None:
     """One after the other; attempts that end with a wait do not count."""
 
     async def only(ctx: AsyncContext) -> list[Any]:
@@ -52,7 +52,7 @@ async def test_a_handler_waits_for_a_signal_and_gets_its_payload(store: Store) -
     assert [1, 2, 1] == task.result
 
 
-async def test_a_sync_handler_waits_alike(store: Store) -> None:
+async def test_a_sync_handler_can_wait_for_a_signal(store: Store) -> None:
     def only(ctx: SyncContext) -> list[Any]:
         arrival = ctx.wait_any("a", "b")
         return [arrival.name, arrival.payload, ctx.wait_signal("c")]
@@ -62,7 +62,7 @@ async def test_a_sync_handler_waits_alike(store: Store) -> None:
     assert ["b", 1, 2] == task.result
 
 
-async def test_a_signal_that_came_before_is_received_without_a_pause(store: Store) -> None:
+async def test_an_earlier_signal_is_received_without_parking(store: Store) -> None:
     async def only(ctx: AsyncContext) -> list[Any]:
         return [await ctx.wait_signal("n"), ctx.attempt]
 
@@ -76,7 +76,7 @@ async def test_a_signal_that_came_before_is_received_without_a_pause(store: Stor
     assert [7, 1] == task.result
 
 
-async def test_what_was_received_is_there_after_a_failure(store: Store) -> None:
+async def test_a_received_signal_is_kept_after_a_failure(store: Store) -> None:
     """Nothing is sent again, and the wait does not repeat."""
 
     async def only(ctx: AsyncContext) -> Any:
@@ -91,7 +91,7 @@ async def test_what_was_received_is_there_after_a_failure(store: Store) -> None:
 
 
 async def test_a_wait_with_a_key_receives_broadcasts(store: Store) -> None:
-    """Each once, in order; and signals to its task."""
+    """Each is received once and in order, and so are signals to its task."""
 
     async def only(ctx: AsyncContext) -> list[Any]:
         return [await ctx.wait_signal("rate", key="eur") for _ in range(3)]
@@ -136,9 +136,9 @@ async def test_a_wait_ends_after_its_timeout(memory: Store, on_timeout: Any) -> 
     ("given", "problem"),
     [
         ({"signals": []}, "a wait needs 1 to 20 signals, not 0"),
-        ({"signals": [""]}, "name must be a text that is not empty"),
-        ({"signals": ["x" * 201]}, "the name has 201 bytes"),
-        ({"signals": [Signal("x", key="")]}, "key must be a text that is not empty"),
+        ({"signals": [""]}, "name must be a non-empty string"),
+        ({"signals": ["x" * 201]}, "the name is 201 bytes"),
+        ({"signals": [Signal("x", key="")]}, "key must be a non-empty string"),
         ({"signals": ["x"], "timeout": "5000d"}, "timeout must be within ten years"),
         ({"signals": ["x"], "on_timeout": "stop"}, "on_timeout must be fail or continue"),
     ],
@@ -156,7 +156,7 @@ async def test_an_invalid_wait_is_a_permanent_error(
     assert problem in failure.value.task.failure.message
 
 
-async def test_a_wait_whose_park_got_no_reply_is_not_lost(store: Store) -> None:
+async def test_a_wait_survives_a_lost_reply(store: Store) -> None:
     from tests.engine.factories import Unreliable
 
     async def only(ctx: AsyncContext) -> Any:

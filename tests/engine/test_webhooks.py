@@ -104,7 +104,7 @@ async def test_context_and_result_are_sent_if_included(memory: Store) -> None:
     assert ({"order": 7}, {"cents": 5}) == (body["context"], body["result"])
 
 
-async def test_a_body_that_is_too_large_has_neither_context_nor_result(event: Event) -> None:
+async def test_a_body_that_is_too_large_omits_context_and_result(event: Event) -> None:
     large = replace(event, context={"text": "x" * limits.WEBHOOK_BYTES})
 
     body = json.loads(event_body(large, ("context", "result")))
@@ -121,7 +121,7 @@ async def test_a_body_that_is_too_large_has_neither_context_nor_result(event: Ev
         (Reply(302, headers={"Location": "/elsewhere"}), "the response has the status 302"),
     ],
 )
-async def test_a_refused_event_becomes_a_dead_letter_in_the_end(
+async def test_an_event_that_is_always_refused_becomes_a_dead_letter(
     memory: Store, reply: Reply, error: str
 ) -> None:
     """Redirects are not followed."""
@@ -152,7 +152,7 @@ async def test_private_addresses_are_refused(memory: Store, url: str) -> None:
     assert "has no public address" in delivery.log[0].error
 
 
-async def test_an_event_that_was_given_up_can_be_sent_again(memory: Store) -> None:
+async def test_a_dead_letter_can_be_repeated(memory: Store) -> None:
     replies = [Reply(500), Reply(200)]
     with serving(lambda _: replies.pop(0)) as service:
         async with publishing(memory, service.url) as (worker, _):
@@ -165,7 +165,7 @@ async def test_an_event_that_was_given_up_can_be_sent_again(memory: Store) -> No
     assert 1 == len({sent.headers["webhook-id"] for sent in service.requests})
 
 
-async def test_a_worker_without_webhooks_leaves_them_to_others(memory: Store) -> None:
+async def test_a_worker_without_webhooks_leaves_them_to_other_workers(memory: Store) -> None:
     settings = WorkerSettings(webhooks=False)
     with serving(lambda _: Reply(200)) as service:
         async with publishing(memory, service.url, settings):
@@ -175,7 +175,7 @@ async def test_a_worker_without_webhooks_leaves_them_to_others(memory: Store) ->
             await delivered(memory)
 
 
-async def test_no_log_record_has_the_secret(
+async def test_no_log_record_contains_the_secret(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

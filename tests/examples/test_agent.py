@@ -50,7 +50,7 @@ class Tools:
         return run_workflow_sync(flow, {"question": "Where is my money?"}, signals=signals)
 
 
-def test_it_calls_tools_waits_for_a_person_and_answers() -> None:
+def test_an_agent_calls_tools_waits_for_a_person_and_answers() -> None:
     """No model call and no tool call is repeated, though the handler starts again."""
     model, tools = ScriptedModel(LOOK_UP, REFUND, ANSWER), Tools()
 
@@ -77,7 +77,7 @@ def test_without_an_approval_nothing_is_refunded(signals: tuple[tuple[str, Any],
     assert "a person refused this call" == model.seen[-1][-1]["content"]
 
 
-def test_a_model_that_fails_is_asked_again_and_tools_are_not_called_again() -> None:
+def test_a_failed_model_call_is_retried_without_repeating_tools() -> None:
     model, tools = ScriptedModel(LOOK_UP, ANSWER, failing=2), Tools()
 
     run = tools.run(model)

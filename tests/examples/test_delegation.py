@@ -55,7 +55,7 @@ async def test_the_other_teams_task_is_a_child_with_the_same_correlation_id(
     assert {ended.task.id, child.id} == {task.id for task in matches}
 
 
-async def test_without_one_the_correlation_id_is_the_creating_tasks_id(company: Company) -> None:
+async def test_the_default_correlation_id_is_the_id_of_the_creating_task(company: Company) -> None:
     """
     The link leads back to the task that began it.
     """
@@ -66,7 +66,7 @@ async def test_without_one_the_correlation_id_is_the_creating_tasks_id(company: 
     assert ended.task.id == ended.result(DELEGATES)["correlation_id"]
 
 
-async def test_the_request_is_said_in_the_other_teams_words(company: Company) -> None:
+async def test_the_request_uses_the_fields_of_the_other_team(company: Company) -> None:
     """A ticket becomes a payment, and reasons are mapped to those of payments."""
     ended = await company.run(REFUND, request())
 
@@ -85,7 +85,7 @@ async def test_the_request_is_said_in_the_other_teams_words(company: Company) ->
     } == child.context
 
 
-async def test_the_step_waits_and_brings_back_what_payments_did(company: Company) -> None:
+async def test_the_step_waits_and_returns_the_result_of_payments(company: Company) -> None:
     """
     It is parked meanwhile, which costs no attempt.
     """
@@ -118,7 +118,7 @@ class FailsAfterDelegating(ExecutePaymentRefundHandler):
         return done
 
 
-async def test_attempts_that_fail_after_delegating_make_one_task(troubled: Troubled) -> None:
+async def test_attempts_that_fail_after_delegating_create_one_task(troubled: Troubled) -> None:
     """Every attempt finds the task of the first."""
     handlers = [*OTHERS, {WAITING: FailsAfterDelegating}]
     async with company_of(troubled(), handlers, company_templates_of_refunds()) as company:
@@ -135,7 +135,7 @@ def company_templates_of_refunds() -> list[Template]:
     return [template for template in company_templates() if template.name == "process_refund"]
 
 
-async def test_when_payments_fails_the_step_is_tried_again_and_then_fails(
+async def test_a_failure_of_payments_is_retried_and_then_final(
     company_with: Opening,
 ) -> None:
     """
@@ -153,7 +153,7 @@ async def test_when_payments_fails_the_step_is_tried_again_and_then_fails(
     assert "pending" == ended.states["update_ticket_status"]
 
 
-async def test_once_payments_has_repaired_its_task_the_request_goes_on(
+async def test_the_request_continues_once_payments_has_resolved_its_task(
     company_with: Opening,
 ) -> None:
     """
@@ -172,7 +172,7 @@ async def test_once_payments_has_repaired_its_task_the_request_goes_on(
     assert 1 == company.gateways.effects()["refunds"]
 
 
-async def test_what_payments_refuses_is_final(company_with: Opening) -> None:
+async def test_a_refusal_of_payments_is_final(company_with: Opening) -> None:
     """
     A version that does not exist, or input that does not fit: no other attempt helps.
     """
@@ -223,7 +223,7 @@ def _pinned(template: Template, version: str) -> Template:
         ),
     ],
 )
-async def test_nothing_is_delegated_before_approval_and_payment_are_there(
+async def test_nothing_is_delegated_before_approval_and_payment(
     troubled: Troubled,
     approval: dict[str, Any] | None,
     validated: dict[str, Any],
@@ -257,10 +257,8 @@ async def test_nothing_is_delegated_before_approval_and_payment_are_there(
 # ---------------------------------------------------------------------- other contracts
 
 
-async def test_a_team_may_delegate_and_go_on(company_with: Opening) -> None:
-    """
-    As the third seed prints it: the task is created, and the rest is the other team's.
-    """
+async def test_a_team_may_delegate_without_waiting(company_with: Opening) -> None:
+    """The third document prints it: the step only creates the task."""
     templates = [
         seed("customer_success_process_refund_1.0.0"),
         seed("payments_process_refund_1.0.0"),
@@ -289,12 +287,10 @@ async def test_a_team_may_delegate_and_go_on(company_with: Opening) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "cs-of-the-caller"])
-async def test_a_team_may_make_correlation_ids_of_its_own(
+async def test_a_team_may_set_its_own_correlation_ids(
     company_with: Opening, given: str | None
 ) -> None:
-    """
-    As the first seed prints it: `cs-` and sixteen digits, unless the context has one.
-    """
+    """The first document prints it: `cs-` and sixteen digits, unless the context has one."""
     templates = [
         seed("customer_success_process_refund_1.3.3"),
         seed("payments_process_refund_2.1.3"),
@@ -320,7 +316,7 @@ async def test_a_team_may_make_correlation_ids_of_its_own(
         assert re.fullmatch(r"cs-[0-9a-f]{16}", str(carried))
 
 
-async def test_a_new_version_of_payments_does_not_disturb_who_pins_the_old_one(
+async def test_a_new_version_of_payments_does_not_affect_callers_of_the_old_one(
     company: Company,
 ) -> None:
     """Customer success pins 2.1.0, regardless of later releases."""

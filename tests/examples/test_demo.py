@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 TASKER = Path(sys.executable).with_name("tasker")
 ESCAPE = "\x1b"
-NAMESPACES = {"payments", "customer_success", "inventory", "microservices"}
+NAMESPACES = {"payments", "customer_success", "inventory", "microservices", "sales"}
 
 Run = subprocess.CompletedProcess[str]
 
@@ -50,7 +50,8 @@ def run_tasker(*arguments: str, cwd: Path, env: dict[str, str] | None = None) ->
     )
 
 
-async def test_the_demo_runs_again_and_again_on_both_stores(
+@pytest.mark.timeout(300)  # four demos
+async def test_the_demo_can_be_repeated_on_both_stores(
     tmp_path: Path, postgres_schema_url: str
 ) -> None:
     """A second run on the same store has the same results."""
@@ -78,7 +79,7 @@ async def test_the_demo_runs_again_and_again_on_both_stores(
             outcomes = {entry.outcome for entry in await client.attempts(killed.id)}
             (retried,) = await client.tasks(TaskFilter(name="user_registration"), limit=1)
             (act,) = {entry.action: entry for entry in await client.audit(retried.id)}.values()
-        assert 16 == len(tasks)
+        assert 24 == len(tasks)
         assert 2 == sum(task.status is TaskStatus.ERROR for task in tasks)
         assert NAMESPACES == {task.template.namespace for task in tasks}
         assert {AttemptOutcome.COMPLETE, AttemptOutcome.LOST} == outcomes
@@ -90,7 +91,7 @@ def _check_what_people_read(run: Run) -> None:
     assert (0, "") == (run.returncode, run.stderr)
     assert ESCAPE not in run.stdout
     for text in (
-        "1/5  Two versions of payments.process_refund, side by side",
+        "1/6  Two versions of payments.process_refund, side by side",
         "process_gateway_refund failed after",
         "Payment method 'gift_card' does not support automated refunds",
         "execute_refund_workflow waits for task",
@@ -99,6 +100,9 @@ def _check_what_people_read(run: Run) -> None:
         "goods receipts 1 (asked 2 times)",
         "▶ kill -9 ",
         "--as operator --reason 'billing is back'",
+        "--as kim --group sales-leads",
+        "the payment provider reports the payment",
+        "reservations 3 (asked 4 times)",
         "export TASKER_STORE=sqlite:.tasker/demo.db",
     ):
         assert text in run.stdout
@@ -117,11 +121,15 @@ def _check_what_programs_read(run: Run) -> None:
     assert parent["correlation_id"] == child["correlation_id"]
     assert parent["correlation_id"].startswith("cs-")
     assert 2 == document["asked"]["goods receipts"]
+    parcels = [task for task in document["tasks"] if task["parent_id"] == by_label["order"]["id"]]
+    assert ["Parcel DESK-1", "Parcel LAMP-2", "Parcel CHAIR-3"] == [
+        task["label"] for task in parcels
+    ]
     assert "complete" == by_label["no billing"]["status"]
     assert ("error", 1) == (by_label["gift card"]["status"], by_label["gift card"]["attempts"])
 
 
-def test_an_interrupted_demo_ends_quietly(tmp_path: Path) -> None:
+def test_an_interrupted_demo_ends_without_a_traceback(tmp_path: Path) -> None:
     """
     Ctrl-C in the middle of a scene: exit code 130, no stack trace, and no process left.
     """
@@ -180,7 +188,7 @@ def test_a_store_in_memory_is_refused(tmp_path: Path) -> None:
     assert "cannot be in memory" in run.stderr
 
 
-def test_the_picture_shows_the_demo_as_it_is() -> None:
+def test_the_picture_matches_the_output_of_the_demo() -> None:
     """
     `make picture` draws it again.
     """
@@ -193,7 +201,7 @@ def test_the_picture_shows_the_demo_as_it_is() -> None:
     assert "All as expected" in text
 
 
-async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> None:
+async def test_tasks_of_an_interrupted_demo_are_cancelled(tmp_path: Path) -> None:
     """Its open tasks and their child tasks are cancelled; other tasks stay."""
     async with open_store(f"sqlite:{tmp_path}/demo.db") as store:
         client = LocalClient(store)
@@ -216,7 +224,7 @@ async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> 
     assert "the demo was interrupted" == entry.reason
 
 
-def test_the_demo_leaves_a_store_that_is_in_earnest_alone(tmp_path: Path) -> None:
+def test_the_demo_ignores_the_store_of_the_environment(tmp_path: Path) -> None:
     """The demo ignores TASKER_STORE, since it replaces templates and creates tasks."""
     run = run_tasker(
         "demo", "--help", cwd=tmp_path, env={"TASKER_STORE": "sqlite:precious.db", "COLUMNS": "200"}
@@ -227,7 +235,7 @@ def test_the_demo_leaves_a_store_that_is_in_earnest_alone(tmp_path: Path) -> Non
     assert "precious" not in run.stdout
 
 
-def test_a_store_that_cannot_be_reached_is_reported_in_one_line(tmp_path: Path) -> None:
+def test_an_unreachable_store_is_reported_in_one_line(tmp_path: Path) -> None:
     """
     No stack trace, exit code 3, and no password.
     """
@@ -242,7 +250,7 @@ def test_a_store_that_cannot_be_reached_is_reported_in_one_line(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("namespace", ["payments", "microservices"])
-def test_one_task_of_the_example_runs_by_itself(tmp_path: Path, namespace: str) -> None:
+def test_one_task_of_the_example_can_be_run_alone(tmp_path: Path, namespace: str) -> None:
     """
     `tasker run` needs a template, the handlers, and a context; services start on first use.
     """
@@ -278,7 +286,7 @@ def test_one_task_of_the_example_runs_by_itself(tmp_path: Path, namespace: str) 
 # -------------------------------------------------------------------------- the example
 
 
-def test_templates_and_handlers_of_the_example_fit() -> None:
+def test_templates_and_handlers_of_the_example_match() -> None:
     """
     Every callable resolves, every parameter has a source, types and schemas agree.
     """
@@ -289,8 +297,8 @@ def test_templates_and_handlers_of_the_example_fit() -> None:
     ]
 
 
-def test_every_handler_has_a_use() -> None:
-    """In the example's templates or in those of the seeds."""
+def test_every_handler_is_used() -> None:
+    """The templates of the example or of the founding documents use it."""
     from tasker import load_templates
 
     printed = [
@@ -303,7 +311,7 @@ def test_every_handler_has_a_use() -> None:
     assert [] == unused_handlers(templates, Handlers.of(handlers))
 
 
-def test_the_demo_retries_without_delay_to_speak_of() -> None:
+def test_the_retries_of_the_demo_have_short_delays() -> None:
     """
     The templates are realistic; the environment `demo` makes their backoff short.
     """
@@ -325,7 +333,7 @@ def test_the_example_is_found_in_the_repository() -> None:
     assert ROOT / "examples" / "growthcorp" == example_folder()
 
 
-def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
+def test_an_installed_tasker_includes_the_example(tmp_path: Path) -> None:
     """
     The wheel holds it, and there `tasker demo` finds it.
     """
@@ -369,7 +377,7 @@ def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
         (None, "pytest", "tasker"),
     ],
 )
-def test_the_commands_to_look_closer_can_be_pasted(
+def test_the_commands_that_the_demo_suggests_can_be_pasted(
     monkeypatch: pytest.MonkeyPatch, path: str | None, called: str, command: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: path)

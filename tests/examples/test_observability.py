@@ -61,7 +61,7 @@ async def test_a_checkout_is_counted_with_its_revenue(memory: Store, figures: Fi
 
 
 async def test_a_failure_after_the_payment_is_reported(memory: Store, figures: Figures) -> None:
-    """With the value that was lost, and what leads to the task."""
+    """The report has the lost value and identifies the task."""
     events = await check_out(memory, order_value=800.0, stock=0)
 
     assert 1 == figures.counters["checkout_failures_total"]

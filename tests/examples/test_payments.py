@@ -17,7 +17,7 @@ def payment(**more: object) -> dict[str, Any]:
     return {"payment_id": "pay_xyz789", "refund_amount": 49.99, **more}
 
 
-async def test_a_refund_takes_all_steps_and_says_whose_it_is(company: Company) -> None:
+async def test_a_refund_runs_all_steps_and_names_its_payment(company: Company) -> None:
     """Version 2.1.0 checks for fraud before the refund, and notifies customer and teams."""
     ended = await company.run(
         REFUND,
@@ -41,7 +41,7 @@ async def test_a_refund_takes_all_steps_and_says_whose_it_is(company: Company) -
     assert ["customer@example.com", "finance", "customer_success"] == notified
 
 
-async def test_eligibility_reports_what_was_checked(company: Company) -> None:
+async def test_eligibility_reports_the_checks(company: Company) -> None:
     """
     The first step's result has the fields that the team's contract names.
     """
@@ -101,7 +101,7 @@ async def test_some_payment_methods_cannot_be_refunded(
         (payment(payment_id="order_7"), "payment gateway: no payment order_7", "REFUSED"),
     ],
 )
-async def test_what_is_wrong_with_a_payment_stays_wrong(
+async def test_an_invalid_payment_fails_permanently(
     company: Company, context: dict[str, Any], message: str, code: str
 ) -> None:
     """A refused payment takes one attempt, and no later step runs."""
@@ -128,7 +128,7 @@ async def test_a_missing_payment_id_is_refused_where_no_schema_does(company_with
     assert ["error"] == ended.outcomes(CHECKS)
 
 
-async def test_what_looks_like_fraud_is_not_refunded(company: Company) -> None:
+async def test_a_suspected_fraud_is_not_refunded(company: Company) -> None:
     """Version 2.1.0 stops before the refund; the error has the score."""
     ended = await company.run(REFUND, payment(payment_id="pay_stolen_1"))
 
@@ -139,7 +139,7 @@ async def test_what_looks_like_fraud_is_not_refunded(company: Company) -> None:
     assert 0 == company.gateways.effects()["refunds"]
 
 
-async def test_version_2_0_0_does_not_look_for_fraud(company: Company) -> None:
+async def test_version_2_0_0_does_not_check_for_fraud(company: Company) -> None:
     ended = await company.run(
         "payments.process_refund", payment(payment_id="pay_stolen_1"), version="2.0.0"
     )
@@ -151,7 +151,7 @@ async def test_version_2_0_0_does_not_look_for_fraud(company: Company) -> None:
 # ---------------------------------------------------------------- once, whatever happens
 
 
-async def test_a_lost_answer_does_not_refund_twice(company_with: Opening) -> None:
+async def test_a_lost_response_does_not_refund_twice(company_with: Opening) -> None:
     """The gateway refunded but its response was lost; the second attempt finds the same refund."""
     lost = Trouble(calls="POST /payments/pay_xyz789/refunds", status=504, answer_lost=True)
     async with company_with(lost) as company:
@@ -163,7 +163,7 @@ async def test_a_lost_answer_does_not_refund_twice(company_with: Opening) -> Non
     assert "re_00000001" == ended.result("process_gateway_refund")["refund_id"]
 
 
-async def test_a_refund_that_was_made_is_not_repeated_because_its_answer_is_odd(
+async def test_an_unexpected_response_does_not_repeat_a_refund(
     company_with: Opening,
 ) -> None:
     """Errors after the effect are permanent."""
@@ -177,9 +177,7 @@ async def test_a_refund_that_was_made_is_not_repeated_because_its_answer_is_odd(
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 418])
-async def test_answers_that_may_change_are_asked_for_again(
-    company_with: Opening, status: int
-) -> None:
+async def test_temporary_answers_are_retried(company_with: Opening, status: int) -> None:
     """Rate limits, server errors and unknown errors are retried."""
     async with company_with(Trouble(calls="POST /payments", status=status)) as company:
         ended = await company.run(REFUND, payment())
@@ -199,7 +197,7 @@ async def test_refusals_are_final(company_with: Opening, status: int) -> None:
     assert "REFUSED" == ended.error("check_fraud_indicators")["code"]
 
 
-async def test_the_gateway_says_when_to_come_back(company_with: Opening) -> None:
+async def test_the_gateway_sets_the_delay_of_a_retry(company_with: Opening) -> None:
     """
     Retry-After decides the delay, not the template's backoff.
     """
@@ -210,7 +208,7 @@ async def test_the_gateway_says_when_to_come_back(company_with: Opening) -> None
     assert {"check_fraud_indicators": [7.0]} == company.delays
 
 
-async def test_a_gateway_that_stays_away_ends_the_step(company_with: Opening) -> None:
+async def test_a_gateway_that_stays_unavailable_fails_the_step(company_with: Opening) -> None:
     """`max_attempts: 2` means two attempts in all; earlier steps stay complete."""
     async with company_with(Trouble(calls="POST /payments/pay_xyz789/refunds", times=9)) as company:
         ended = await company.run(REFUND, payment())
@@ -227,7 +225,7 @@ async def test_a_gateway_that_stays_away_ends_the_step(company_with: Opening) ->
     } == ended.error("process_gateway_refund")
 
 
-async def test_services_that_cannot_be_reached_are_tried_again(
+async def test_unreachable_services_are_retried(
     company_with: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with company_with() as company:
@@ -238,7 +236,7 @@ async def test_services_that_cannot_be_reached_are_tried_again(
     assert "UNREACHABLE" == ended.error(CHECKS)["code"]
 
 
-async def test_an_operator_can_bring_a_refund_back(company_with: Opening) -> None:
+async def test_an_operator_can_retry_a_refund(company_with: Opening) -> None:
     """Once the gateway is back, the retried step and its task complete."""
     async with company_with(Trouble(calls="POST /payments/pay_xyz789/refunds", times=2)) as company:
         failed = await company.run(REFUND, payment())

@@ -36,7 +36,7 @@ def user(**more: object) -> dict[str, Any]:
 # --------------------------------------------------------------------------- account
 
 
-async def test_an_account_is_created_from_what_the_user_says(company: Company) -> None:
+async def test_an_account_is_created_from_the_input(company: Company) -> None:
     """
     The address in lower case, an id, a token to verify the address with.
     """
@@ -55,7 +55,7 @@ async def test_an_account_is_created_from_what_the_user_says(company: Company) -
     } == account
 
 
-async def test_who_names_no_plan_gets_the_free_one(company: Company) -> None:
+async def test_the_default_plan_is_free(company: Company) -> None:
     """The free plan has no trial and sends no push notification."""
     ended = await company.run(REGISTRATION, user(plan=None))
 
@@ -92,7 +92,7 @@ async def test_who_names_no_plan_gets_the_free_one(company: Company) -> None:
         ),
     ],
 )
-async def test_a_bad_address_is_refused_at_once(
+async def test_an_invalid_address_is_refused_immediately(
     company: Company, context: dict[str, Any], message: str, code: str
 ) -> None:
     """An invalid address takes one attempt, and no later step runs."""
@@ -111,7 +111,7 @@ async def test_a_bad_address_is_refused_at_once(
     assert {} == company.gateways.effects()
 
 
-async def test_an_address_has_one_account(company: Company) -> None:
+async def test_a_second_account_for_an_address_is_refused(company: Company) -> None:
     """
     A registered user is refused; a lost answer does not count as "registered already".
     """
@@ -137,7 +137,7 @@ async def test_creating_an_account_twice_creates_one(company_with: Opening) -> N
 # --------------------------------------------------------------------------- diamond
 
 
-async def test_the_branches_run_at_the_same_time(troubled: Troubled) -> None:
+async def test_the_branches_run_concurrently(troubled: Troubled) -> None:
     """
     Each branch waits for the other to have begun: one after the other would never end.
     """
@@ -179,7 +179,7 @@ async def test_the_welcome_waits_for_the_slower_branch(company_with: Opening) ->
     assert [CREATES, PREFERS, BILLS, WELCOMES, OPENS] == order
 
 
-async def test_backoff_doubles_from_the_delay_that_the_template_names(
+async def test_backoff_doubles_from_the_delay_in_the_template(
     company_with: Opening,
 ) -> None:
     """
@@ -193,7 +193,7 @@ async def test_backoff_doubles_from_the_delay_that_the_template_names(
     assert 3.6 <= second <= 4.4
 
 
-async def test_a_branch_that_fails_for_good_does_not_stop_its_sibling(
+async def test_a_branch_that_fails_permanently_does_not_stop_its_sibling(
     company_with: Opening,
 ) -> None:
     """
@@ -215,7 +215,7 @@ async def test_a_branch_that_fails_for_good_does_not_stop_its_sibling(
     assert 0 == company.gateways.effects()["notifications"]
 
 
-async def test_each_service_has_its_own_patience(company_with: Opening) -> None:
+async def test_each_service_has_its_own_retry_policy(company_with: Opening) -> None:
     """Failures of billing do not affect preferences."""
     async with company_with(
         Trouble(calls="POST /billing", times=2), Trouble(calls="PUT /preferences", times=2)
@@ -227,7 +227,7 @@ async def test_each_service_has_its_own_patience(company_with: Opening) -> None:
     assert ["retry", "retry", "complete"] == ended.outcomes(PREFERS)
 
 
-async def test_once_billing_is_back_the_registration_goes_on(company_with: Opening) -> None:
+async def test_the_registration_continues_once_billing_is_available(company_with: Opening) -> None:
     """An operator retries the failed step; completed steps are not repeated."""
     async with company_with(Trouble(calls="POST /billing", times=3)) as company:
         failed = await company.run(REGISTRATION, user())
@@ -265,7 +265,7 @@ async def test_the_welcome_follows_plan_trial_and_preferences(
     } == welcome
 
 
-def test_messages_name_the_user_the_plan_and_the_trial() -> None:
+def test_messages_contain_the_user_the_plan_and_the_trial() -> None:
     """
     Data of three branches makes one sequence.
     """
@@ -311,7 +311,7 @@ async def test_a_branch_resolved_without_a_result_is_a_missing_dependency(
     } == ended.error(WELCOMES)
 
 
-async def test_a_branch_resolved_with_a_result_is_as_good_as_run(company_with: Opening) -> None:
+async def test_a_branch_resolved_with_a_result_counts_as_run(company_with: Opening) -> None:
     """
     With the result that the handler would have returned, the registration completes.
     """
@@ -326,7 +326,7 @@ async def test_a_branch_resolved_with_a_result_is_as_good_as_run(company_with: O
     assert 3 == ended.result(WELCOMES)["messages_sent"]
 
 
-async def test_in_the_end_the_user_is_active(company: Company) -> None:
+async def test_the_user_ends_as_active(company: Company) -> None:
     """
     The last step opens the account.
     """

@@ -18,7 +18,7 @@ ELIGIBLE = {"payment_id": "pay_1", "refund_amount": 10, "payment_method": "credi
 REFUND = {"refund_id": "re_1", "amount": 10, "processed_at": "2030-01-01T00:00:00Z"}
 
 
-def test_a_rule_is_tested_without_an_engine() -> None:
+def test_a_rule_can_be_tested_without_an_engine() -> None:
     run = run_step(
         payments.validate_payment_eligibility,
         input={"payment_id": "pay_1", "refund_amount": 1, "payment_method": "crypto"},
@@ -27,7 +27,7 @@ def test_a_rule_is_tested_without_an_engine() -> None:
     assert ("error", "METHOD_NOT_REFUNDABLE") == (run.outcome, getattr(run.error, "code", None))
 
 
-async def test_a_workflow_is_rehearsed_with_stubs_and_failures() -> None:
+async def test_a_workflow_can_be_tested_with_stubs_and_failures() -> None:
     """
     The ledger is down for two attempts: two delays are skipped, and the refund completes.
     """
@@ -50,7 +50,7 @@ async def test_a_workflow_is_rehearsed_with_stubs_and_failures() -> None:
     assert timedelta(seconds=2.7) <= run.slept <= timedelta(seconds=3.3)
 
 
-async def test_what_a_step_refuses_ends_the_rehearsal() -> None:
+async def test_a_permanent_error_ends_the_test_run() -> None:
     """No step after a permanent error runs."""
     run = await run_workflow(
         TEMPLATE,

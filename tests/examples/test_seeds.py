@@ -25,7 +25,7 @@ REFUND: dict[str, Any] = {
 # ------------------------------------------------------------------------ namespaces
 
 
-async def test_two_teams_have_a_workflow_of_one_name(company: Company) -> None:
+async def test_two_teams_have_workflows_with_the_same_name(company: Company) -> None:
     """With different steps and inputs, at the same time."""
     tasks = await company.client.create_tasks(
         [
@@ -51,10 +51,8 @@ async def test_two_teams_have_a_workflow_of_one_name(company: Company) -> None:
     assert not set(paid.steps) & set(served.steps)
 
 
-async def test_a_full_name_is_made_of_namespace_name_and_version(company: Company) -> None:
-    """
-    It is derived, so that it cannot contradict its parts.
-    """
+async def test_a_full_name_consists_of_namespace_name_and_version(company: Company) -> None:
+    """It is derived from its parts."""
     task = await company.client.create_task("payments.process_refund@2.0.0", REFUND)
 
     assert TemplateName("payments", "process_refund", "2.0.0") == task.template
@@ -62,7 +60,7 @@ async def test_a_full_name_is_made_of_namespace_name_and_version(company: Compan
     assert "pending" == task.status
 
 
-async def test_a_name_without_its_namespace_triggers_nobody_elses_workflow(
+async def test_a_name_without_its_namespace_never_starts_another_teams_workflow(
     company: Company,
 ) -> None:
     """The error names the namespaces that have it."""
@@ -75,9 +73,7 @@ async def test_a_name_without_its_namespace_triggers_nobody_elses_workflow(
 
 
 async def test_workflows_are_found_by_namespace(company: Company) -> None:
-    """
-    What there is can be listed, for one team or for all.
-    """
+    """Workflows can be listed for one team or all."""
     everything = await company.client.templates()
     of_payments = await company.client.templates("payments")
 
@@ -86,6 +82,8 @@ async def test_workflows_are_found_by_namespace(company: Company) -> None:
         "payments.process_refund@2.1.0",
         "customer_success.process_refund@1.3.0",
         "microservices.user_registration@1.0.0",
+        "sales.fulfil_order@1.0.0",
+        "sales.ship_line@1.0.0",
     } == {stored.template.full_name for stored in everything}
     assert {"2.0.0", "2.1.0"} == {stored.template.version for stored in of_payments}
     assert [4, 5] == sorted(len(stored.template.steps) for stored in of_payments)
@@ -100,7 +98,7 @@ def collision(team: str) -> str:
     return f"{printed}\nstep_templates:\n  - name: refund\n    handler_class: {team}\n"
 
 
-async def test_a_name_that_is_taken_is_refused_and_says_by_whom(company: Company) -> None:
+async def test_a_taken_name_is_refused_with_its_owner(company: Company) -> None:
     """The second registration fails, and the first workflow is unchanged."""
     first = parse_template(collision("payments"))
     second = parse_template(collision("customer_success"))
@@ -118,16 +116,16 @@ async def test_a_name_that_is_taken_is_refused_and_says_by_whom(company: Company
     assert "Process payment gateway refunds" == kept.description
 
 
-async def test_the_same_content_again_is_nothing_new(company: Company) -> None:
+async def test_registering_the_same_content_again_changes_nothing(company: Company) -> None:
     """
     Every process registers its templates when it starts; only the first time counts.
     """
     again = [await company.client.register(template) for template in company_templates()]
 
-    assert [False] * 4 == [registered.created for registered in again]
+    assert [False] * 6 == [registered.created for registered in again]
 
 
-async def test_a_collision_is_solved_by_a_namespace(company: Company) -> None:
+async def test_a_namespace_resolves_a_collision(company: Company) -> None:
     """
     The same two workflows, each in its team's namespace, get along.
     """
@@ -137,7 +135,7 @@ async def test_a_collision_is_solved_by_a_namespace(company: Company) -> None:
         assert registered.created
 
 
-async def test_one_teams_release_does_not_disturb_another(company: Company) -> None:
+async def test_a_release_of_one_team_does_not_affect_another(company: Company) -> None:
     """
     Payments registers a version; what customer success has is as it was.
     """
@@ -150,10 +148,8 @@ async def test_one_teams_release_does_not_disturb_another(company: Company) -> N
 # -------------------------------------------------------------------------- versions
 
 
-async def test_versions_live_side_by_side(company: Company) -> None:
-    """
-    Both at once, each with its own steps.
-    """
+async def test_versions_run_side_by_side(company: Company) -> None:
+    """Tasks of both versions run at the same time, each with its own steps."""
     old, new = await asyncio.gather(
         company.run("payments.process_refund", REFUND, version="2.0.0"),
         company.run("payments.process_refund", REFUND, version="2.1.0"),
@@ -194,7 +190,7 @@ async def test_version_10_is_later_than_version_9(company: Company) -> None:
     assert "10.0.0" == task.template.version
 
 
-async def test_a_version_that_does_not_exist_is_refused_with_those_that_do(
+async def test_an_unknown_version_is_refused_with_the_existing_ones(
     company: Company,
 ) -> None:
     """No other version is used instead."""
@@ -217,7 +213,7 @@ PAYMENTS_CONTEXTS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("context", PAYMENTS_CONTEXTS)
 @pytest.mark.parametrize("name", ["payments_process_refund_1.0.0", "payments_process_refund_2.1.3"])
-async def test_payments_templates_run_as_they_are_printed(
+async def test_payments_templates_run_as_printed(
     company_with: Opening, name: str, context: dict[str, Any]
 ) -> None:
     """
@@ -262,7 +258,7 @@ async def test_payments_templates_run_as_they_are_printed(
         ),
     ],
 )
-async def test_customer_success_templates_run_as_they_are_printed(
+async def test_customer_success_templates_run_as_printed(
     company_with: Opening, name: str, context: dict[str, Any]
 ) -> None:
     """In both dialects, delegating to the latest version of payments."""
@@ -276,7 +272,7 @@ async def test_customer_success_templates_run_as_they_are_printed(
     assert "2.1.0" == ended.result("execute_refund_workflow")["target_version"]
 
 
-async def test_user_registration_runs_as_it_is_printed(company_with: Opening) -> None:
+async def test_user_registration_runs_as_printed(company_with: Opening) -> None:
     """
     The diamond; the example's own copy differs by its environment only.
     """
@@ -300,7 +296,7 @@ async def test_user_registration_runs_as_it_is_printed(company_with: Opening) ->
 
 
 @pytest.mark.parametrize("amount", [0, 0.0])
-async def test_an_amount_may_fit_the_schema_and_still_be_refused(
+async def test_an_amount_that_matches_the_schema_may_still_be_refused(
     company_with: Opening, amount: float
 ) -> None:
     """

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 REFUND = ("POST", "/payments/pay_1/refunds", {"amount": 5})
 
 
-async def test_both_ways_of_asking_get_the_same_answer(troubled: Troubled) -> None:
+async def test_async_and_blocking_requests_get_the_same_answer(troubled: Troubled) -> None:
     """
     Blocking or not, a service is asked in one way.
     """
@@ -32,7 +32,7 @@ async def test_both_ways_of_asking_get_the_same_answer(troubled: Troubled) -> No
     assert [busy, busy, reply, reply] == answers
 
 
-async def test_what_users_give_stays_within_the_path(troubled: Troubled) -> None:
+async def test_ids_are_escaped_in_paths(troubled: Troubled) -> None:
     """Line ends and spaces in an id cannot change the request."""
     gateways = troubled()
     path = "/payments/pay_1\r\nIdempotency-Key: mine\r\n\r\nß"
@@ -43,7 +43,9 @@ async def test_what_users_give_stays_within_the_path(troubled: Troubled) -> None
     assert 2 == gateways.calls(f"GET {path}")
 
 
-async def test_no_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_that_does_not_answer_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     Both ways of asking say so, and another attempt may follow.
     """
@@ -56,7 +58,7 @@ async def test_no_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None
     assert issubclass(Unreachable, RetryableError)
 
 
-async def test_an_answer_that_takes_too_long_is_none(troubled: Troubled) -> None:
+async def test_a_slow_answer_is_a_timeout(troubled: Troubled) -> None:
     """
     The caller sets how long it waits.
     """
@@ -68,7 +70,7 @@ async def test_an_answer_that_takes_too_long_is_none(troubled: Troubled) -> None
         await ask_async("GET", "/payments/pay_1", timeout=0.05)
 
 
-def test_an_effect_has_a_key_and_happens_once(troubled: Troubled) -> None:
+def test_an_effect_with_a_key_happens_once(troubled: Troubled) -> None:
     """
     The same key gets the same refund; another key, another refund.
     """
@@ -91,7 +93,7 @@ def test_a_refusal_is_not_remembered_as_an_effect(troubled: Troubled) -> None:
     assert {"refunds": 1} == gateways.effects()
 
 
-def test_without_services_elsewhere_the_process_has_its_own(
+def test_by_default_the_process_has_its_own_services(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`tasker run` starts the simulated services at the first call."""
@@ -114,7 +116,7 @@ def test_refusals_are_permanent(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 418, 429, 500, 502, 503, 504])
-def test_everything_else_may_change(status: int) -> None:
+def test_other_errors_are_retryable(status: int) -> None:
     """
     Answers that another attempt may find changed, after the delay that was asked for.
     """

@@ -44,6 +44,19 @@ class FakeServices:
     def sync_client(self, attempt: LiveAttempt) -> Any:
         return "sync client", attempt.claim.task_id
 
+    def keep_log(
+        self,
+        attempt: LiveAttempt,
+        level: int,
+        source: str,
+        message: str,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Keep nothing."""
+
+    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+        """Keep nothing."""
+
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         saving: Future[None] = Future()
         if self.fails:

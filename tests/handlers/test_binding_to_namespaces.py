@@ -49,13 +49,13 @@ def test_a_handler_is_bound_to_the_namespaces_whose_templates_name_it() -> None:
     assert [None, None, "y"] == [result(bound, "y", namespace) for namespace in "abc"]
 
 
-def test_a_star_binds_the_rest_to_all_namespaces() -> None:
+def test_a_star_binds_other_handlers_to_all_namespaces() -> None:
     bound = Handlers.of({"x": lambda: "x", "y": lambda: "y"}).bind([template("a", "x")], "*")
     assert ["x", None] == [result(bound, "x", namespace) for namespace in "ab"]
     assert ["y", "y"] == [result(bound, "y", namespace) for namespace in "ab"]
 
 
-def test_a_handler_that_names_its_namespace_keeps_to_it() -> None:
+def test_a_handler_with_a_namespace_is_bound_to_it_alone() -> None:
     (own,) = versions_of("1.0.0", namespace="a")
     bound = Handlers.of(own).bind([template("b", "x")], "*")
     assert ["a1.0.0", None] == [result(bound, "x", namespace) for namespace in "ab"]
@@ -81,7 +81,7 @@ def test_undecorated_functions_are_bound_like_others(write: Write) -> None:
     assert [None, None] == [result(bound, name, "b") for name in ("pick", "team.pick")]
 
 
-def test_a_source_may_be_given_for_one_namespace(write: Write) -> None:
+def test_handlers_can_be_given_for_one_namespace(write: Write) -> None:
     file = write("pay.py", "def charge(): return 'charged'")
     handlers = Handlers.of(f"payments={file}", f"refunds={file}")
     assert "charged" == result(handlers, "charge", "payments")
@@ -89,13 +89,13 @@ def test_a_source_may_be_given_for_one_namespace(write: Write) -> None:
     assert result(handlers, "charge", "other") is None
 
 
-def test_other_versions_of_a_handler_are_bound_with_it() -> None:
+def test_all_versions_of_a_handler_are_bound_together() -> None:
     bound = Handlers.of(*versions_of("1.0.0", "2.0.0")).bind([template("a", "x")], [])
     assert ["1.0.0", "2.0.0"] == [result(bound, "x", "a", pin) for pin in ("1.0.0", "2.0.0")]
     assert result(bound, "x", "b", "1.0.0") is None
 
 
-def test_a_bare_name_is_looked_for_among_what_is_bound(write: Write) -> None:
+def test_a_bare_name_is_searched_among_bound_handlers(write: Write) -> None:
     """
     A function of that name in another namespace's module makes it no less clear.
     """
@@ -106,7 +106,7 @@ def test_a_bare_name_is_looked_for_among_what_is_bound(write: Write) -> None:
     assert ["a", "b"] == [result(handlers, "pick", name) for name in "ab"]
 
 
-def test_handlers_bound_to_nothing_are_listed() -> None:
+def test_unbound_handlers_are_listed() -> None:
     handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
     assert ["y"] == [each.name for each in handlers.bind([template("a", "x")], []).unbound()]
     assert [False, True] == [
@@ -114,7 +114,7 @@ def test_handlers_bound_to_nothing_are_listed() -> None:
     ]
 
 
-def test_binding_again_starts_afresh() -> None:
+def test_binding_again_replaces_the_bindings() -> None:
     bound = Handlers.of({"x": lambda: "x"}).bind([], ["a"])
     assert result(bound, "x", "b") is None
     assert "x" == result(bound.bind([], ["b"]), "x", "b")
@@ -127,7 +127,7 @@ def test_binding_again_starts_afresh() -> None:
         ("x", "a", "^2", "version ^2 of handler 'x' is required, but only 1.0.0 is available here"),
     ],
 )
-def test_an_error_says_why_a_handler_is_not_found(
+def test_an_error_explains_why_a_handler_is_not_found(
     name: str, namespace: str, version: str, message: str
 ) -> None:
     bound = Handlers.of(*versions_of("1.0.0")).bind([], ["a"])
@@ -149,27 +149,27 @@ def test_an_error_says_why_a_handler_is_not_found(
         ("2.5.0", None),
     ],
 )
-def test_the_exact_version_else_the_highest_in_a_range_is_chosen(
+def test_the_exact_version_or_the_highest_in_the_range_is_chosen(
     required: str, chosen: str | None
 ) -> None:
     handlers = Handlers.of(*versions_of("2.9.0", "10.0.0", "2.1.0", ""))
     assert chosen == result(handlers, "x", "a", required)
 
 
-def test_a_handler_of_the_namespace_goes_before_a_general_one() -> None:
+def test_a_handler_of_the_namespace_is_preferred_to_a_general_one() -> None:
     handlers = Handlers.of(*versions_of("2.0.0"), *versions_of("1.0.0", namespace="a"))
     assert "a1.0.0" == result(handlers, "x", "a")
     assert "2.0.0" == result(handlers, "x", "a", "^2")
     assert "2.0.0" == result(handlers, "x", "b")
 
 
-def test_one_name_version_and_namespace_has_one_handler() -> None:
+def test_a_name_version_and_namespace_has_one_handler() -> None:
     with pytest.raises(HandlerImportError, match="two handlers are named 'x' at version 1"):
         Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0"))
     assert 2 == len(Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0", namespace="a")))
 
 
-def test_a_version_that_is_none_is_refused() -> None:
+def test_an_invalid_version_is_refused() -> None:
     with pytest.raises(InvalidInput, match="'new' is not a version"):
         handler("x", version="new")
     with pytest.raises(InvalidInput, match="neither a version nor a range"):
@@ -190,14 +190,14 @@ def workflow(version: str, serves: str = "") -> Workflow:
     ("required", "runs"),
     [("2.3.0", "2.3.0"), ("2.1.0", "2.3.0"), ("2.4.0", None), ("1.9.0", None), ("2.0.0", "2.0.0")],
 )
-def test_a_workflow_serves_earlier_versions_in_its_range_but_for_those_that_are_here(
+def test_a_workflow_serves_earlier_versions_that_are_not_present_themselves(
     required: str, runs: str | None
 ) -> None:
     handlers = Handlers.of(workflow("2.3.0", serves="^2.0"), workflow("2.0.0"))
     assert runs == result(handlers, "a.w.only", "a", required)
 
 
-def test_steps_of_a_workflow_require_its_version_and_others_what_they_say() -> None:
+def test_steps_of_a_workflow_require_its_version() -> None:
     made = workflow("2.3.0")
     made.add("elsewhere")
     made.add("newer", version=">= 3")

@@ -72,7 +72,7 @@ def _reserve(): ...  # type: ignore[no-untyped-def]
 def _ship() -> None: ...
 
 
-def test_what_fits_is_not_told() -> None:
+def test_matching_handlers_are_not_reported() -> None:
     def charge(
         reserve: Hold,
         order_id: str,
@@ -99,7 +99,7 @@ def test_what_fits_is_not_told() -> None:
     )
 
 
-def test_a_step_without_a_handler_is_reported_with_a_guess() -> None:
+def test_a_step_without_a_handler_is_reported_with_a_suggestion() -> None:
     (problem,) = check(template(step("charg")), Handlers.of({"charge": _ship}))
     assert (
         "step 'charg': handler 'charg' (namespace payments) not found; did you mean 'charge'?"
@@ -107,7 +107,7 @@ def test_a_step_without_a_handler_is_reported_with_a_guess() -> None:
     ) == str(problem)
 
 
-def test_an_input_that_no_property_declares_is_reported() -> None:
+def test_an_undeclared_input_is_reported() -> None:
     def charge(order: str, cent: int) -> None: ...
 
     assert [
@@ -117,14 +117,14 @@ def test_an_input_that_no_property_declares_is_reported() -> None:
 
 
 @pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, {"properties": {}}])
-def test_without_declared_properties_every_input_may_be_there(schema: JsonObject | None) -> None:
+def test_without_declared_properties_every_input_is_accepted(schema: JsonObject | None) -> None:
     def charge(order: str) -> None: ...
 
     assert [] == problems_of(charge, schema=schema)
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA])
-def test_a_step_that_does_not_come_before_is_reported(schema: JsonObject | None) -> None:
+def test_a_step_that_is_no_ancestor_is_reported(schema: JsonObject | None) -> None:
     def named(ship: dict[str, Any]) -> None: ...
     def marked(it: Annotated[Any, Result("ship")]) -> None: ...
 
@@ -154,7 +154,7 @@ def test_types_that_contradict_the_schemas_are_reported() -> None:
     )
 
 
-def test_what_a_step_before_returns_must_fit_the_parameter() -> None:
+def test_the_result_of_a_parent_must_match_the_parameter() -> None:
     async def reserve() -> str:
         return "held"
 
@@ -166,7 +166,7 @@ def test_what_a_step_before_returns_must_fit_the_parameter() -> None:
     ] == problems_of(charge, reserve=reserve)
 
 
-def test_configuration_that_no_environment_has_is_reported() -> None:
+def test_configuration_missing_in_every_environment_is_reported() -> None:
     def charge(fee: Annotated[int, Config("fee")]) -> None: ...
 
     assert [
@@ -191,7 +191,7 @@ def test_signatures_and_methods_that_cannot_be_called_are_reported() -> None:
     assert "define it at the top of a module" in message
 
 
-def test_a_broken_step_before_is_reported_once_where_it_is() -> None:
+def test_a_broken_ancestor_is_reported_once_where_it_is() -> None:
     class Reserve:
         def other(self) -> str:
             return ""

@@ -36,7 +36,7 @@ async def async_context(live: LiveAttempt | None = None) -> AsyncContext:
 # ---------------------------------------------------------------------------- facts
 
 
-def test_a_context_tells_which_attempt_it_is() -> None:
+def test_a_step_context_identifies_its_attempt() -> None:
     ctx = context(attempt(number=4, counted_attempts=2), retry=Retry(max_attempts=3))
     assert (TASK, "charge", TEMPLATE, "payments") == (
         ctx.task_id,
@@ -79,7 +79,7 @@ def test_the_idempotency_key_is_the_same_in_every_attempt() -> None:
 # ---------------------------------------------------------------------- what is given
 
 
-def test_inputs_are_reported_as_the_seeds_tell_them() -> None:
+def test_inputs_are_read_as_in_the_founding_documents() -> None:
     ctx = context(attempt({"a": 0, "b": None}))
     assert (0, None, None) == (ctx.get_input("a"), ctx.get_input("b"), ctx.get_input("c"))
     assert (0, "default", {}) == (
@@ -90,13 +90,13 @@ def test_inputs_are_reported_as_the_seeds_tell_them() -> None:
     assert {"a": 0, "b": None} == ctx.input
 
 
-def test_configuration_is_reported_likewise() -> None:
+def test_configuration_is_read_as_in_the_founding_documents() -> None:
     ctx = context(config={"url": "http://x"})
     assert ("http://x", None) == (ctx.get_config("url"), ctx.get_config("port"))
     assert {"url": "http://x"} == ctx.config
 
 
-def test_what_one_attempt_does_to_its_input_no_other_sees() -> None:
+def test_an_attempt_that_changes_its_input_does_not_affect_others() -> None:
     compiled, live = plan(sync_handler, config={"list": [1]}), attempt({"list": [1]})
     spoiled = compiled.call(live)
     spoiled.input["list"].append(2)
@@ -105,7 +105,7 @@ def test_what_one_attempt_does_to_its_input_no_other_sees() -> None:
     assert ([1], [1]) == (clean.input["list"], clean.config["list"])
 
 
-def test_results_are_those_of_all_steps_before() -> None:
+def test_results_of_all_ancestors_can_be_read() -> None:
     ctx = context(
         attempt(results={1: {"id": {"x": 7}}, 3: None}), upstream=("reserve", "skipped", "nothing")
     )
@@ -119,7 +119,7 @@ def test_results_are_those_of_all_steps_before() -> None:
     assert {"id": {"x": 7}} == ctx.get_dependency_field("reserve")
 
 
-def test_a_step_that_does_not_come_before_is_a_permanent_error() -> None:
+def test_reading_a_step_that_is_no_ancestor_is_a_permanent_error() -> None:
     ctx = context(upstream=("reserve", "pick"))
     with pytest.raises(PermanentError) as caught:
         ctx.get_dependency_result("resrve")
@@ -132,7 +132,7 @@ def test_a_step_that_does_not_come_before_is_a_permanent_error() -> None:
         ctx.results["resrve"]
 
 
-def test_results_can_be_asked_for_without_an_error() -> None:
+def test_missing_results_can_be_read_without_an_error() -> None:
     ctx = context(upstream=("reserve",))
     assert "reserve" in ctx.results
     assert "resrve" not in ctx.results
@@ -143,7 +143,7 @@ def test_results_can_be_asked_for_without_an_error() -> None:
 
 
 @given(st.integers(1, 12).flatmap(lambda n: st.sets(st.tuples(*[st.integers(1, n)] * 2))))
-def test_upstream_holds_exactly_the_ancestors(edges: set[tuple[int, ...]]) -> None:
+def test_upstream_contains_exactly_the_ancestors(edges: set[tuple[int, ...]]) -> None:
     size = max((max(edge) for edge in edges), default=1)
     template = Template(
         namespace="n",
@@ -166,7 +166,7 @@ def test_upstream_holds_exactly_the_ancestors(edges: set[tuple[int, ...]]) -> No
         assert name not in upstream
 
 
-def test_upstream_can_be_made_of_numbers_with_gaps() -> None:
+def test_upstream_can_be_built_from_numbers_with_gaps() -> None:
     upstream = Upstream.with_numbers({"b": 5, "a": 2})
     assert {"a": 2, "b": 5} == dict(upstream)
     assert 0b100100 == upstream.mask
@@ -225,7 +225,7 @@ def test_a_checkpoint_that_fails_raises_in_a_thread() -> None:
         context(attempt(services=services)).checkpoint(1)
 
 
-def test_a_cancelled_attempt_and_a_value_without_json_form_save_nothing() -> None:
+def test_a_cancelled_attempt_and_a_value_that_is_not_json_save_nothing() -> None:
     services = FakeServices()
     live = attempt(services=services, checkpoint="before")
     with pytest.raises(InvalidInput, match=r"checkpoint is not JSON at \$\.lock"):
@@ -241,14 +241,14 @@ def test_a_cancelled_attempt_and_a_value_without_json_form_save_nothing() -> Non
 
 
 @pytest.mark.anyio
-async def test_the_client_blocks_for_sync_handlers_only() -> None:
+async def test_the_client_blocks_only_for_sync_handlers() -> None:
     ctx = context()
     assert ("sync client", TASK) == cast(object, ctx.client)
     assert ctx.client is ctx.client  # it counts what it creates
     assert ("client", TASK) == cast(object, (await async_context()).client)
 
 
-def test_a_handler_gets_the_context_of_its_kind_however_it_asks() -> None:
+def test_a_handler_receives_its_kind_of_context_by_annotation_or_name() -> None:
     def plain(ctx: Context) -> str:
         return type(ctx).__name__
 
@@ -276,14 +276,12 @@ async def wants_sync(ctx: SyncContext) -> None: ...
         (wants_sync, "is SyncContext, but an async handler gets AsyncContext"),
     ],
 )
-def test_a_handler_that_asks_for_the_context_of_the_other_kind_is_refused(
-    handler: Any, message: str
-) -> None:
+def test_a_handler_with_the_other_kind_of_context_is_refused(handler: Any, message: str) -> None:
     with pytest.raises(Misuse, match=f"the type of parameter 'ctx' {message}"):
         plan(handler)
 
 
-def test_log_records_carry_the_attempt_and_come_from_the_handlers_module(
+def test_log_records_contain_the_attempt_and_use_the_handlers_module(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ctx = context(attempt(number=2))

@@ -11,7 +11,7 @@ from tasker.handlers import Context, StepHandler, handler
 from tasker.handlers.decorators import mark_of, normalize_handler_name
 
 
-def test_a_marked_function_stays_the_same_function() -> None:
+def test_a_decorated_function_stays_the_same_function() -> None:
     def charge(cents: int) -> int:
         return cents + 1
 
@@ -19,7 +19,7 @@ def test_a_marked_function_stays_the_same_function() -> None:
     assert 6 == charge(5)
 
 
-def test_a_marked_async_function_stays_awaitable() -> None:
+def test_a_decorated_async_function_stays_awaitable() -> None:
     @handler("charge")
     async def charge(cents: int) -> int:
         return cents + 1
@@ -28,7 +28,7 @@ def test_a_marked_async_function_stays_awaitable() -> None:
     assert 6 == asyncio.run(charge(5))
 
 
-def test_the_name_is_the_functions_own_unless_another_is_given() -> None:
+def test_the_default_name_is_the_name_of_the_function() -> None:
     @handler
     def plain() -> None: ...
 
@@ -46,7 +46,7 @@ def test_the_name_is_the_functions_own_unless_another_is_given() -> None:
     ]
 
 
-def test_stacked_marks_give_several_names_each_once() -> None:
+def test_stacked_decorators_give_several_names() -> None:
     @handler("new")
     @handler("old")
     @handler("new")
@@ -57,7 +57,7 @@ def test_stacked_marks_give_several_names_each_once() -> None:
     assert 3 == len(_names(charge))
 
 
-def test_process_is_kept_by_marks_above_it() -> None:
+def test_process_is_kept_by_decorators_above_it() -> None:
     @handler("crunch")
     @handler(process=True)
     def compute() -> None: ...
@@ -67,7 +67,7 @@ def test_process_is_kept_by_marks_above_it() -> None:
     assert mark.process
 
 
-def test_a_class_is_called_by_its_handler_name_else_by_its_own() -> None:
+def test_the_name_of_a_class_is_its_handler_name_or_its_own() -> None:
     @handler
     class Named(StepHandler):
         handler_name = "A::B"
@@ -79,7 +79,7 @@ def test_a_class_is_called_by_its_handler_name_else_by_its_own() -> None:
     assert ("Unnamed",) == _names(Unnamed)
 
 
-def test_a_subclass_does_not_inherit_the_mark() -> None:
+def test_a_subclass_does_not_inherit_the_decorator() -> None:
     @handler("base")
     class Base(StepHandler):
         def call(self, context: Context) -> Any: ...
@@ -99,7 +99,7 @@ def test_a_subclass_does_not_inherit_the_mark() -> None:
         (lambda: handler(process=True)(_async), "is async"),
     ],
 )
-def test_misuse_of_the_mark_is_reported(misuse: Any, message: str) -> None:
+def test_misuse_of_the_decorator_is_reported(misuse: Any, message: str) -> None:
     with pytest.raises(Misuse, match=message):
         misuse()
 
@@ -108,7 +108,7 @@ async def _async() -> None: ...
 
 
 @given(st.lists(st.text("AbZ_9", min_size=1), min_size=1))
-def test_both_ways_to_write_a_path_are_one_name(parts: list[str]) -> None:
+def test_both_notations_of_a_path_are_the_same_name(parts: list[str]) -> None:
     dotted = ".".join(parts)
     assert dotted == normalize_handler_name("::".join(parts))
     assert dotted == normalize_handler_name("::" + "::".join(parts))

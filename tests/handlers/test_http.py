@@ -40,7 +40,7 @@ def test_a_permanent_status_raises_a_permanent_error(status: int) -> None:
 
     assert f"HTTP_{status}" == refusal.value.code
     assert {"status": status, "body": '{"detail": "no such card"}'} == refusal.value.details
-    start = f"POST https://api.example.com/pay was answered with {status}"
+    start = f"POST https://api.example.com/pay returned {status}"
     assert str(refusal.value).startswith(start)
     assert str(refusal.value).endswith(": no such card")
     assert "secret" not in str(refusal.value)
@@ -73,7 +73,7 @@ def test_a_retryable_status_raises_a_retryable_error(
         (409, (409,), Classification(permanent=((409, 409),)), None),
     ],
 )
-def test_statuses_can_be_classified_otherwise(
+def test_the_classification_of_statuses_can_be_changed(
     status: int,
     accept: Sequence[int],
     classify: Classification,
@@ -86,7 +86,7 @@ def test_statuses_can_be_classified_otherwise(
         check_response(response(status), accept=accept, classify=classify)
 
 
-def test_a_long_body_is_kept_in_part() -> None:
+def test_a_long_body_is_shortened() -> None:
     with pytest.raises(PermanentError) as refusal:
         check_response(response(400, text="x" * 10_000))
 
@@ -94,8 +94,8 @@ def test_a_long_body_is_kept_in_part() -> None:
     assert 2_000 == len(str(refusal.value.details["body"]))
 
 
-def test_a_response_without_a_request_is_checked_too() -> None:
-    with pytest.raises(PermanentError, match="the request was answered with 404"):
+def test_a_response_without_a_request_is_accepted() -> None:
+    with pytest.raises(PermanentError, match="the request returned 404"):
         check_response(httpx.Response(404))
 
 

@@ -13,7 +13,7 @@ from tasker.errors import HandlerImportError
 from tasker.handlers import Handlers
 
 
-def test_a_loose_file_can_import_what_stands_beside_it(write: Write) -> None:
+def test_a_single_file_can_import_its_siblings(write: Write) -> None:
     write("gateway.py", "fee = 3")
     handlers = Handlers.of(write("loose.py", "import gateway\ndef charge(): return gateway.fee"))
     match = handlers.find("loose.charge")
@@ -21,14 +21,14 @@ def test_a_loose_file_can_import_what_stands_beside_it(write: Write) -> None:
     assert 3 == call(match)
 
 
-def test_a_file_of_a_package_is_imported_as_such(write: Write) -> None:
+def test_a_file_in_a_package_is_imported_as_its_module(write: Write) -> None:
     write("shop/__init__.py")
     write("shop/pay/__init__.py", "fee = 3")
     file = write("shop/pay/steps.py", "from . import fee\nfrom .. import pay\ndef charge(): ...")
     assert Handlers.of(file).find("shop.pay.steps.charge") is not None
 
 
-def test_a_package_gives_all_its_modules_but_tests_and_private_ones(write: Write) -> None:
+def test_a_package_gives_all_modules_except_tests_and_private_ones(write: Write) -> None:
     folder = write("shop/__init__.py", "def top(): ...").parent
     write("shop/pay/__init__.py")
     write("shop/pay/steps.py", "def charge(): ...")
@@ -47,7 +47,7 @@ def test_a_directory_without_init_gives_its_files(write: Write) -> None:
     assert {True} == {handlers.find(name) is not None for name in ("a.one", "b.two")}
 
 
-def test_files_of_one_name_in_two_directories_stay_apart(write: Write) -> None:
+def test_files_with_the_same_name_in_two_directories_are_separate_modules(write: Write) -> None:
     one, two = write("one/steps.py", "def a(): ..."), write("two/steps.py", "def b(): ...")
     handlers = Handlers.of(one, two)
     first, second = handlers.find("a"), handlers.find("b")
@@ -63,7 +63,7 @@ def reloaded(one: Path, two: Path):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("name", ["calendar", "logging", "this"])
-def test_a_file_called_like_a_standard_module_does_not_replace_it(write: Write, name: str) -> None:
+def test_a_file_named_like_a_standard_module_does_not_replace_it(write: Write, name: str) -> None:
     before = sys.modules.get(name)
     match = Handlers.of(write(f"{name}.py", "def charge(): ...")).find("charge")
     assert match is not None
@@ -71,11 +71,11 @@ def test_a_file_called_like_a_standard_module_does_not_replace_it(write: Write, 
     assert before is sys.modules.get(name)
 
 
-def test_a_file_need_not_be_called_like_an_identifier(write: Write) -> None:
+def test_the_name_of_a_file_need_not_be_an_identifier(write: Write) -> None:
     assert Handlers.of(write("my-steps.v2.py", "def charge(): ...")).find("my_steps_v2.charge")
 
 
-def test_a_module_name_is_looked_for_in_the_current_directory_too(
+def test_modules_are_searched_in_the_current_directory_too(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(write("nearby.py", "def charge(): ...").parent)
@@ -98,7 +98,7 @@ def test_a_syntax_error_is_reported_with_file_line_and_column(write: Write) -> N
     )
 
 
-def test_an_error_at_import_is_reported_with_the_users_own_line(write: Write) -> None:
+def test_an_error_at_import_is_reported_with_the_line_in_the_users_code(write: Write) -> None:
     helper = write("settings.py", "import json\n\ndef read():\n    return json.loads('{')\n")
     file = write("broken.py", "import settings\n\nsettings.read()\n")
     message = error_of(file)
@@ -106,7 +106,7 @@ def test_an_error_at_import_is_reported_with_the_users_own_line(write: Write) ->
     assert message.endswith(f"(while importing handlers from {file})")
 
 
-def test_a_module_that_handlers_need_and_is_not_there_is_reported_where_it_is_wanted(
+def test_a_missing_module_is_reported_where_it_is_imported(
     write: Write,
 ) -> None:
     file = write("broken.py", "\nimport nowhere_at_all\n")
@@ -119,12 +119,12 @@ def test_an_error_in_a_submodule_stops_the_whole_package(write: Write) -> None:
     assert f"{file}:1: NameError: name 'undefined' is not defined" in error_of(folder)
 
 
-def test_a_module_that_ends_the_program_is_reported_so(write: Write) -> None:
+def test_a_module_that_exits_is_reported(write: Write) -> None:
     file = write("broken.py", "import sys\nsys.exit(3)")
     assert f"{file}:2: SystemExit: importing it exits the program" in error_of(file)
 
 
-def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
+def test_a_failed_module_is_removed_and_the_cause_is_kept(write: Write) -> None:
     with pytest.raises(HandlerImportError) as caught:
         Handlers.of(write("broken.py", "1 / 0"))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -145,11 +145,11 @@ def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
         ("", "'' is neither"),
     ],
 )
-def test_a_source_that_is_not_there_is_reported(source: str, message: str) -> None:
+def test_a_missing_source_is_reported(source: str, message: str) -> None:
     assert error_of(source).startswith(message)
 
 
-def test_files_that_are_no_python_and_empty_directories_are_reported(write: Write) -> None:
+def test_other_files_and_empty_directories_are_reported(write: Write) -> None:
     text = write("some/handlers.txt", "hello")
     assert f"{text} is not a Python file; its name must end in .py" == error_of(text)
     assert f"{text.parent} has no handlers: it contains no .py files" == error_of(text.parent)
@@ -177,14 +177,14 @@ def result(handlers: Handlers) -> object:
     return call(match)
 
 
-def test_without_reload_a_changed_file_stays_as_it_was(write: Write) -> None:
+def test_without_reload_a_changed_file_is_not_imported_again(write: Write) -> None:
     file = write("steps.py", "def charge(): return 1")
     assert 1 == result(Handlers.of(file))
     write("steps.py", "def charge(): return 2")
     assert 1 == result(Handlers.of(file))
 
 
-def test_reload_imports_changed_files_and_what_stands_beside_them(write: Write) -> None:
+def test_reload_imports_changed_files_and_their_siblings(write: Write) -> None:
     write("gateway.py", "fee = 1")
     file = write("steps.py", "from gateway import fee\ndef charge(): return fee")
     before = Handlers.of(file)
@@ -195,7 +195,7 @@ def test_reload_imports_changed_files_and_what_stands_beside_them(write: Write) 
 
 
 @pytest.mark.parametrize("source", ["shop", "shop.pay", "shop/pay.py", "shop"])
-def test_reload_knows_modules_of_packages_by_name_and_path(
+def test_reload_finds_modules_of_packages_by_name_and_path(
     write: Write, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     root = write("shop/__init__.py").parent.parent
@@ -208,14 +208,14 @@ def test_reload_knows_modules_of_packages_by_name_and_path(
     assert 2 == result(Handlers.of(source, reload=True))
 
 
-def test_reload_of_a_module_object_gives_the_new_module(write: Write) -> None:
+def test_reload_of_a_module_object_returns_the_new_module(write: Write) -> None:
     Handlers.of(write("steps.py", "def charge(): return 1"))
     old = sys.modules["steps"]
     write("steps.py", "def charge(): return 2")
     assert 2 == result(Handlers.of(old, reload=True))
 
 
-def test_a_reload_that_fails_leaves_what_was(write: Write) -> None:
+def test_a_failed_reload_keeps_the_old_modules(write: Write) -> None:
     file = write("steps.py", "def charge(): return 1")
     handlers = Handlers.of(file)
     module = sys.modules["steps"]
@@ -226,7 +226,7 @@ def test_a_reload_that_fails_leaves_what_was(write: Write) -> None:
     assert 1 == result(handlers)
 
 
-def test_a_program_that_runs_at_import_is_reported_to_guard_it(write: Write) -> None:
+def test_a_program_that_runs_at_import_is_reported_with_a_fix(write: Write) -> None:
     """
     A pattern of every first example; the coroutine it leaves causes no warning.
     """
@@ -239,21 +239,21 @@ def test_a_program_that_runs_at_import_is_reported_to_guard_it(write: Write) -> 
     asyncio.run(load())
 
 
-def test_a_missing_file_is_reported_with_the_one_of_a_similar_name(write: Write) -> None:
+def test_a_missing_file_is_reported_with_a_similar_name(write: Write) -> None:
     file = write("orders.py", "def charge(): ...")
 
     with pytest.raises(HandlerImportError, match=r"order.py does not exist; did you mean 'orders"):
         Handlers.of(file.with_name("order.py"))
 
 
-def test_a_template_among_handlers_is_recognised(write: Write) -> None:
+def test_a_template_given_as_handlers_is_reported(write: Write) -> None:
     file = write("sell.yaml", "name: sell")
 
     with pytest.raises(HandlerImportError, match=r"sell\.yaml is a template"):
         Handlers.of(file)
 
 
-def test_a_wrong_workflow_is_reported_with_its_place_once(write: Write) -> None:
+def test_an_invalid_workflow_is_reported_once_with_its_position(write: Write) -> None:
     text = """
         from tasker import Workflow
         sell = Workflow("shop.sell", version="1.0.0")

@@ -49,14 +49,14 @@ json_values: st.SearchStrategy[Any] = (
 # ------------------------------------------------------------------------ by name
 
 
-def test_a_parameter_gets_the_input_of_its_name() -> None:
+def test_a_parameter_receives_the_input_with_its_name() -> None:
     def charge(order_id: str, cents: int) -> tuple[str, int]:
         return order_id, cents
 
     assert ("o1", 5) == call(charge, {"order_id": "o1", "cents": 5, "more": None})
 
 
-def test_an_async_handler_gets_the_same() -> None:
+def test_an_async_handler_receives_the_same_arguments() -> None:
     async def charge(cents: int) -> int:
         return cents
 
@@ -64,7 +64,7 @@ def test_an_async_handler_gets_the_same() -> None:
     assert 5 == call(charge, {"cents": 5})
 
 
-def test_a_parameter_named_like_a_step_before_gets_its_result() -> None:
+def test_a_parameter_named_like_an_ancestor_receives_its_result() -> None:
     def charge(reserve: Hold, cents: int) -> tuple[Hold, int]:
         return reserve, cents
 
@@ -73,7 +73,7 @@ def test_a_parameter_named_like_a_step_before_gets_its_result() -> None:
     )
 
 
-def test_context_comes_by_annotation_or_by_name_without_one() -> None:
+def test_the_context_is_injected_by_annotation_or_by_name() -> None:
     def annotated(whatever: Context) -> Any:
         return whatever
 
@@ -106,7 +106,7 @@ def test_a_parameter_called_context_of_another_type_is_an_input() -> None:
     assert {"a": 1} == call(charge, {"context": {"a": 1}})
 
 
-def test_what_is_not_annotated_is_not_checked() -> None:
+def test_a_parameter_without_annotation_is_not_checked() -> None:
     def charge(a, b: Any, c: object, d: Json, e: JsonObject) -> Any:  # type: ignore[no-untyped-def]
         return a, b, c, d, e
 
@@ -115,7 +115,7 @@ def test_what_is_not_annotated_is_not_checked() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ünï", "class", "$.x"])
-def test_markers_reach_keys_that_are_no_identifiers(key: str) -> None:
+def test_markers_name_keys_that_are_not_identifiers(key: str) -> None:
     def charge(value: Annotated[int, Input(key)]) -> int:
         return value
 
@@ -125,7 +125,7 @@ def test_markers_reach_keys_that_are_no_identifiers(key: str) -> None:
 # ---------------------------------------------------------------------- by marker
 
 
-def test_markers_say_where_a_parameter_comes_from() -> None:
+def test_markers_determine_the_source_of_a_parameter() -> None:
     def charge(
         held: Annotated[Hold, Result("reserve")],
         reserve: Annotated[str, Input("reserve")],
@@ -140,7 +140,7 @@ def test_markers_say_where_a_parameter_comes_from() -> None:
     )
 
 
-def test_the_whole_input_becomes_a_model_with_its_defaults_and_aliases() -> None:
+def test_the_whole_context_can_become_a_model_with_defaults_and_aliases() -> None:
     class Order(BaseModel):
         number: int = Field(alias="orderNumber")
         cents: int = 100
@@ -151,7 +151,7 @@ def test_the_whole_input_becomes_a_model_with_its_defaults_and_aliases() -> None
     assert (7, 100) == call(charge, {"orderNumber": 7})
 
 
-def test_other_notes_in_annotated_stay_in_force() -> None:
+def test_other_metadata_in_annotated_is_kept() -> None:
     def charge(cents: Annotated[int, Input("amount"), Field(gt=0)]) -> int:
         return cents
 
@@ -160,7 +160,7 @@ def test_other_notes_in_annotated_stay_in_force() -> None:
         call(charge, {"amount": 0})
 
 
-def test_each_attempt_gets_values_of_its_own() -> None:
+def test_each_attempt_receives_its_own_copies_of_values() -> None:
     def spoil(items: list[int], rates: Annotated[list[int], Config("rates")]) -> Any:
         items.append(0)
         rates.append(0)
@@ -192,7 +192,9 @@ def test_each_attempt_gets_values_of_its_own() -> None:
         (int | None, None, None),
     ],
 )
-def test_json_becomes_the_annotated_type(annotation: Any, value: Any, expected: Any) -> None:
+def test_json_is_converted_to_the_annotated_type(
+    annotation: Any, value: Any, expected: Any
+) -> None:
     def charge(it):  # type: ignore[no-untyped-def]
         return it
 
@@ -202,7 +204,7 @@ def test_json_becomes_the_annotated_type(annotation: Any, value: Any, expected: 
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), json_values))
-def test_unchecked_values_arrive_as_they_were_given(given: dict[str, Any]) -> None:
+def test_unchecked_values_are_passed_unchanged(given: dict[str, Any]) -> None:
     def charge(a: Any = 1, b: Any = 2, c: Any = 3) -> dict[str, Any]:
         return {"a": a, "b": b, "c": c}
 
@@ -210,7 +212,7 @@ def test_unchecked_values_arrive_as_they_were_given(given: dict[str, Any]) -> No
     assert {"a": 1, "b": 2, "c": 3, **given} == call(charge, results=given)
 
 
-def test_a_default_stands_in_for_what_is_absent_and_is_not_checked() -> None:
+def test_a_default_replaces_an_absent_value_and_is_not_checked() -> None:
     sentinel: Any = object()
 
     def charge(
@@ -223,21 +225,21 @@ def test_a_default_stands_in_for_what_is_absent_and_is_not_checked() -> None:
     assert call(charge, upstream=("reserve",))
 
 
-def test_null_is_a_value_and_no_reason_for_a_default() -> None:
+def test_null_does_not_select_the_default() -> None:
     def charge(note: str | None = "default", reserve: str | None = "default") -> Any:
         return note, reserve
 
     assert (None, None) == call(charge, {"note": None}, results={"reserve": None})
 
 
-def test_a_skipped_step_gives_none_to_what_takes_none() -> None:
+def test_a_skipped_step_passes_none_to_optional_parameters() -> None:
     def charge(a: str | None, b: Any, c) -> Any:  # type: ignore[no-untyped-def]
         return a, b, c
 
     assert (None, None, None) == call(charge, upstream=("a", "b", "c"))
 
 
-def test_annotations_may_be_text_and_name_what_a_closure_holds() -> None:
+def test_annotations_may_be_strings_and_refer_to_closures() -> None:
     class Local(BaseModel):
         id: int
 
@@ -295,7 +297,7 @@ def test_an_invalid_input_is_reported_with_its_path_and_without_its_value() -> N
     assert error.__cause__ is None
 
 
-def test_many_problems_are_cut_short_in_the_message_only() -> None:
+def test_only_the_message_shortens_many_problems() -> None:
     def charge(numbers: list[int]) -> None: ...
 
     error = failure(charge, {"numbers": ["x"] * 8})
@@ -306,7 +308,7 @@ def test_many_problems_are_cut_short_in_the_message_only() -> None:
     assert 8 == len(problems)
 
 
-def test_an_invalid_result_names_the_step() -> None:
+def test_an_error_in_a_result_names_the_step() -> None:
     def charge(reserve: Hold) -> None: ...
 
     error = failure(charge, results={"reserve": {"cents": 1}})
@@ -314,7 +316,7 @@ def test_an_invalid_result_names_the_step() -> None:
     assert "does not accept the result of step 'reserve': $.id: Field required" in str(error)
 
 
-def test_a_result_that_is_not_there_is_reported_as_missing() -> None:
+def test_an_absent_result_is_reported_as_missing() -> None:
     def charge(reserve: Hold) -> None: ...
 
     error = failure(charge, upstream=("reserve",))
@@ -322,7 +324,7 @@ def test_a_result_that_is_not_there_is_reported_as_missing() -> None:
     assert "step 'reserve' has no result: it was skipped, or resolved without one" in str(error)
 
 
-def test_configuration_is_checked_likewise() -> None:
+def test_configuration_is_checked_like_inputs() -> None:
     def charge(fee: Annotated[int, Config("fee")]) -> None: ...
 
     assert "MISSING_CONFIG" == failure(charge, config={"free": 1}).code
@@ -331,7 +333,7 @@ def test_configuration_is_checked_likewise() -> None:
     assert "the step's configuration: $.fee: Input should be a valid integer" in str(error)
 
 
-def test_an_input_that_is_no_object_has_no_keys() -> None:
+def test_a_value_that_is_not_an_object_has_no_keys() -> None:
     def charge(cents: int) -> None: ...
 
     assert "MISSING_INPUT" == failure(charge, [1, 2]).code
@@ -352,7 +354,7 @@ def test_a_permanent_error_raised_while_a_model_is_made_passes_through() -> None
     assert "TOO_LITTLE" == failure(charge, {"cents": 1}).code
 
 
-def test_a_handlers_own_type_error_is_not_mistaken_for_a_bad_parameter() -> None:
+def test_a_type_error_of_the_handler_is_not_reported_as_a_bad_parameter() -> None:
     def charge(cents: int) -> None:
         raise TypeError("mine")
 
@@ -403,7 +405,7 @@ def _odd(odd: Odd) -> None: ...
         (_async_generator, "is a generator"),
     ],
 )
-def test_signatures_that_cannot_be_filled_are_refused_before_any_attempt(
+def test_signatures_that_cannot_be_bound_are_refused_before_any_attempt(
     target: Callable[..., Any], message: str
 ) -> None:
     with pytest.raises(Misuse, match=message) as caught:
@@ -412,7 +414,7 @@ def test_signatures_that_cannot_be_filled_are_refused_before_any_attempt(
     assert "test_injection.py:" in str(caught.value)
 
 
-def test_a_decorated_function_is_filled_by_the_signature_it_wraps() -> None:
+def test_a_wrapped_function_is_bound_by_the_signature_that_it_wraps() -> None:
     def traced(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -467,7 +469,7 @@ class Callable_:  # noqa: N801
         return cents
 
 
-def test_a_class_is_made_anew_for_every_attempt() -> None:
+def test_a_class_is_instantiated_for_every_attempt() -> None:
     before = Charge.made
     compiled = plan(Charge)
     assert ("charged", 5) == compiled.call(attempt({"cents": 5}))
@@ -526,7 +528,7 @@ def test_unusable_classes_and_methods_are_refused(target: Any, method: Any, mess
 # ---------------------------------------------------------------- what the engine must fetch
 
 
-def test_a_plan_needs_only_the_results_its_parameters_name() -> None:
+def test_a_plan_reads_only_the_results_of_its_parameters() -> None:
     def none(cents: int) -> None: ...
     def one(b: int) -> None: ...
     def marked(x: Annotated[int, Result("c")], a: int) -> None: ...
@@ -535,7 +537,7 @@ def test_a_plan_needs_only_the_results_its_parameters_name() -> None:
     assert [0, 0b100, 0b1010] == [plan(each, upstream=before).needs for each in (none, one, marked)]
 
 
-def test_a_plan_with_a_context_needs_the_results_of_all_steps_before() -> None:
+def test_a_plan_with_a_context_reads_the_results_of_all_ancestors() -> None:
     def charge(ctx: Context) -> None: ...
 
     assert 0b1110 == plan(charge, upstream=("a", "b", "c")).needs
@@ -543,7 +545,7 @@ def test_a_plan_with_a_context_needs_the_results_of_all_steps_before() -> None:
     assert 0 == plan(charge).needs
 
 
-def test_a_sound_handler_is_not_looked_up_in_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_of_a_valid_handler_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Reading source files takes milliseconds for each class; only an error needs the place.
     """

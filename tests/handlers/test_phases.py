@@ -136,7 +136,7 @@ async def test_errors_of_the_first_phase_are_permanent(make: Any) -> None:
 
 @BOTH
 @pytest.mark.anyio
-async def test_a_permanent_response_ends_the_step(make: Any) -> None:
+async def test_a_permanent_response_fails_the_step(make: Any) -> None:
     troubles = Troubles(check=[PermanentError("declined", code="DECLINED")])
     result = await run(make(troubles))
 
@@ -197,7 +197,7 @@ def declines() -> Any:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("process", [False, True])
-async def test_a_worker_takes_a_returned_error_as_raised(process: bool) -> None:
+async def test_a_worker_treats_a_returned_error_as_raised(process: bool) -> None:
     target: Any = declines if process else (lambda: PermanentError("declined", code="DECLINED"))
     result = await run_workflow(PAY, {}, handlers={"pay": target})
 

@@ -76,7 +76,7 @@ def found(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
 # ------------------------------------------------------------------------------- sources
 
 
-def test_functions_and_classes_are_sources() -> None:
+def test_functions_and_classes_provide_handlers() -> None:
     handlers = Handlers.of(charge, plain, Refund)
     assert ("Payments.Charge", "Payments.Refund", "plain") == handlers.names()
     assert charge is found(handlers, "Payments::Charge")
@@ -85,7 +85,7 @@ def test_functions_and_classes_are_sources() -> None:
     assert plain is found(handlers, "plain")
 
 
-def test_mappings_workflows_and_other_handlers_are_sources() -> None:
+def test_mappings_workflows_and_other_handlers_provide_handlers() -> None:
     class Workflow:
         def __init__(self) -> None:
             self.functions = {"A::B": plain}
@@ -99,7 +99,7 @@ def test_mappings_workflows_and_other_handlers_are_sources() -> None:
     assert ["object", "function"] == [handlers_kind(handlers, name) for name in ("one", "two")]
 
 
-def test_a_module_gives_its_workflows_with_their_templates(write: Write) -> None:
+def test_a_module_provides_its_workflows_with_their_templates(write: Write) -> None:
     flows = write("one/flows.py", FLOW)
     shop = write("two/shop.py", "from flows import flow\nagain = flow\n")
     handlers = Handlers.of(flows, shop)
@@ -115,7 +115,7 @@ def handlers_kind(handlers: Handlers, name: str) -> str:
     return it.kind
 
 
-def test_a_module_is_a_source_given_by_object_name_file_or_directory(write: Write) -> None:
+def test_a_module_can_be_given_as_object_name_file_or_directory(write: Write) -> None:
     file = write("team.py", TEAM)
     by_file = Handlers.of(file)
     module = __import__("team")
@@ -127,12 +127,12 @@ def test_a_module_is_a_source_given_by_object_name_file_or_directory(write: Writ
 
 
 @pytest.mark.parametrize("source", [7, None, b"bytes", ["a"]])
-def test_other_things_are_no_sources(source: object) -> None:
+def test_other_objects_are_refused(source: object) -> None:
     with pytest.raises(Misuse, match="contains no handlers"):
         Handlers.of(source)
 
 
-def test_what_has_no_name_or_cannot_be_called_is_refused() -> None:
+def test_objects_without_a_name_or_a_call_are_refused() -> None:
     with pytest.raises(Misuse, match="has no name;"):
         Handlers.of(lambda: None)
     with pytest.raises(Misuse, match="'a' cannot be a handler"):
@@ -179,24 +179,26 @@ def test_undecorated_functions_and_classes_are_found_by_path_and_by_bare_name(
         "StepHandler",
     ],
 )
-def test_a_name_reaches_nothing_but_what_the_sources_define(write: Write, name: str) -> None:
+def test_a_name_finds_only_handlers_that_were_given(write: Write, name: str) -> None:
     assert Handlers.of(write("team.py", TEAM)).find(name) is None
 
 
-def test_looking_for_a_name_imports_nothing(write: Write) -> None:
+def test_looking_up_a_name_imports_nothing(write: Write) -> None:
     handlers = Handlers.of(write("team.py", TEAM))
     write("other.py", "raise AssertionError('imported')")
     assert handlers.find("other.anything") is None
 
 
-def test_the_namespaces_own_handler_goes_first() -> None:
+def test_the_handler_of_the_namespace_is_preferred() -> None:
     handlers = Handlers.of({"validate": plain, "payments.validate": charge})
     assert charge is found(handlers, "validate", "payments")
     assert plain is found(handlers, "validate", "customer_success")
     assert plain is found(handlers, "validate")
 
 
-def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> None:
+def test_an_ambiguous_bare_name_finds_no_handler_and_the_error_lists_the_matches(
+    write: Write,
+) -> None:
     write("team/a.py", "def validate(): ...")
     write("team/b.py", "def validate(): ...")
     handlers = Handlers.of(write("team/__init__.py").parent)
@@ -209,7 +211,7 @@ def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> N
     assert handlers.find("team.b.validate") is not None
 
 
-def test_a_name_that_is_not_there_is_reported_with_a_guess() -> None:
+def test_an_unknown_name_is_reported_with_a_suggestion() -> None:
     handlers = Handlers.of(charge)
     assert (
         "handler 'Payments.Chrge' (namespace payments) not found; did you mean 'Payments.Charge'?"
@@ -222,7 +224,7 @@ def test_a_name_that_is_not_there_is_reported_with_a_guess() -> None:
     assert str(many.not_found_error("x")).endswith("; registered: a, b, c, d, e, ...")
 
 
-def test_one_name_for_two_handlers_is_refused_with_both_places() -> None:
+def test_a_name_for_two_handlers_is_refused_with_both_positions() -> None:
     def other() -> None: ...
 
     line = other.__code__.co_firstlineno
@@ -234,7 +236,7 @@ def test_one_name_for_two_handlers_is_refused_with_both_places() -> None:
     ) == str(caught.value)
 
 
-def test_the_same_handler_twice_is_no_conflict() -> None:
+def test_giving_the_same_handler_twice_is_no_conflict() -> None:
     assert 1 == len(Handlers.of(plain, plain, {"plain": plain}, Handlers.of(plain)))
 
 
@@ -270,7 +272,7 @@ def test_handlers_made_at_run_time_are_described_by_their_module() -> None:
 # --------------------------------------------------------------------------------- plans
 
 
-def test_a_step_of_a_template_is_planned_with_the_steps_before_it() -> None:
+def test_a_step_is_planned_with_its_ancestors() -> None:
     template = Template(
         namespace="payments",
         name="t",
@@ -293,7 +295,7 @@ def test_a_step_of_a_template_is_planned_with_the_steps_before_it() -> None:
     assert "<Plan payments.t@1.0.0 charge: Payments.Charge>" == repr(compiled)
 
 
-def test_modules_made_by_hand_are_sources() -> None:
+def test_modules_made_at_run_time_provide_handlers() -> None:
     module = types.ModuleType("by_hand")
     module.__dict__["charge"] = charge
     with pytest.raises(HandlerImportError, match="module 'by_hand' not found"):

@@ -59,7 +59,7 @@ def obj(**properties: Any) -> dict[str, Any]:
         ({"type": "string"}, complex),
     ],
 )
-def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
+def test_types_that_overlap_are_accepted(given: dict[str, Any], annotation: Any) -> None:
     assert find_disagreement(given, schema_of(annotation, "validation")) is None
 
 
@@ -82,21 +82,21 @@ def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
         ({**obj(number={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "string"}}}, Receipt, None),
     ],
 )
-def test_what_cannot_agree_is_reported_with_its_path(
+def test_types_without_overlap_are_reported_with_their_path(
     given: dict[str, Any], annotation: Any, message: str | None
 ) -> None:
     difference = find_disagreement(given, schema_of(annotation, "validation"))
     assert (message or "$ has no 'at', which is required") == difference
 
 
-def test_schemas_that_refer_to_themselves_come_to_an_end() -> None:
+def test_recursive_schemas_are_compared_in_finite_time() -> None:
     schema = schema_of(Order, "validation")
     assert find_disagreement(schema, schema) is None
     circle = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
     assert find_disagreement(circle, schema) is None
 
 
-def test_a_type_without_a_schema_agrees_with_everything() -> None:
+def test_a_type_without_a_schema_is_compatible_with_every_schema() -> None:
     class Odd: ...
 
     assert {} == schema_of(Odd, "serialization")
@@ -106,7 +106,7 @@ def test_a_type_without_a_schema_agrees_with_everything() -> None:
 @pytest.mark.parametrize(
     "annotation", [int, str | None, Order, Receipt, list[Item], dict[str, int]]
 )
-def test_what_a_type_becomes_fits_the_type(annotation: Any) -> None:
+def test_the_schema_of_a_type_accepts_its_values(annotation: Any) -> None:
     made, taken = schema_of(annotation, "serialization"), schema_of(annotation, "validation")
     assert find_disagreement(made, taken) is None
 
@@ -127,7 +127,7 @@ kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "arra
         max_leaves=4,
     )
 )
-def test_a_schema_never_contradicts_itself(schema: dict[str, Any]) -> None:
+def test_a_schema_is_compatible_with_itself(schema: dict[str, Any]) -> None:
     assert find_disagreement(schema, schema) is None
 
 

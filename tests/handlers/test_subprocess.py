@@ -92,7 +92,7 @@ def run(pool: ProcessPoolExecutor, plan: Plan, given: object = None, **how: Any)
     ).result()
 
 
-def test_a_handler_of_a_file_runs_in_a_process_that_never_saw_the_file(
+def test_a_handler_from_a_file_runs_in_a_process_that_did_not_import_it(
     pool: ProcessPoolExecutor, steps: Handlers
 ) -> None:
     crunch = compiled(
@@ -105,7 +105,7 @@ def test_a_handler_of_a_file_runs_in_a_process_that_never_saw_the_file(
     assert not there.startswith(f"[{here[0]},")
 
 
-def test_classes_and_functions_of_importable_modules_run_there_as_well(
+def test_classes_and_functions_of_importable_modules_run_in_a_process_too(
     pool: ProcessPoolExecutor, steps: Handlers
 ) -> None:
     assert '"01890a5d-ac96-774b-bcce-b302099a8057:charge"' == run(pool, compiled(steps, "Heavy"))
@@ -120,10 +120,10 @@ def test_classes_and_functions_of_importable_modules_run_there_as_well(
         ("later", RetryableError, "busy", "BUSY"),
         ("plain", ValueError, "plain", None),
         ("odd", InvalidInput, r"the result is not JSON at \$\.lock", "invalid_input"),
-        ("large", PermanentError, "the result has 1,002 bytes; the limit is 500", "too_large"),
+        ("large", PermanentError, "the result is 1,002 bytes; the limit is 500", "too_large"),
     ],
 )
-def test_errors_come_back_whatever_they_are_made_of(
+def test_errors_of_any_class_are_returned_from_a_process(
     pool: ProcessPoolExecutor,
     steps: Handlers,
     how: str,
@@ -136,7 +136,7 @@ def test_errors_come_back_whatever_they_are_made_of(
     assert code == getattr(caught.value, "code", None)
 
 
-def test_a_parameter_that_cannot_be_filled_is_reported_as_elsewhere(
+def test_a_parameter_that_cannot_be_bound_is_reported_as_in_a_thread(
     pool: ProcessPoolExecutor, steps: Handlers
 ) -> None:
     with pytest.raises(PermanentError, match="the task's input has no 'how'") as caught:
@@ -144,7 +144,7 @@ def test_a_parameter_that_cannot_be_filled_is_reported_as_elsewhere(
     assert "MISSING_INPUT" == caught.value.code
 
 
-def test_a_child_has_no_worker_at_hand(pool: ProcessPoolExecutor, steps: Handlers) -> None:
+def test_a_handler_in_a_process_has_no_worker(pool: ProcessPoolExecutor, steps: Handlers) -> None:
     with pytest.raises(Misuse, match="cannot checkpoint"):
         run(pool, compiled(steps, "save"))
 
@@ -161,7 +161,7 @@ def test_a_handler_that_another_process_cannot_find_is_refused() -> None:
             _ = plan(target).packed
 
 
-def test_an_async_handler_cannot_have_a_process() -> None:
+def test_an_async_handler_cannot_run_in_a_process() -> None:
     @handler(process=True)
     class Async(StepHandler):
         async def call(self, context: Context) -> None: ...
@@ -178,5 +178,5 @@ def test_a_packed_plan_holds_only_the_steps_it_needs() -> None:
     assert len(plan(match, upstream=many).packed) < 1000
 
 
-def test_json_text_is_what_a_child_tells(pool: ProcessPoolExecutor) -> None:
+def test_a_process_answers_with_json_text(pool: ProcessPoolExecutor) -> None:
     assert JsonText("6") == run(pool, plan(at_the_top), {"cents": "5"})

@@ -54,7 +54,7 @@ async def test_a_worker_is_ready_while_it_claims_steps(store: Store) -> None:
     assert {"/live": 200, "/ready": 200} == running
 
 
-async def test_a_worker_whose_loop_stands_still_for_a_lease_is_not_live(store: Store) -> None:
+async def test_a_worker_whose_loop_is_blocked_for_a_lease_is_not_live(store: Store) -> None:
     """
     Prometheus' thread would answer even then.
     """
@@ -72,7 +72,7 @@ async def test_a_worker_whose_loop_stands_still_for_a_lease_is_not_live(store: S
     assert (200, 503) == (before, blocked)
 
 
-def test_metrics_have_a_path_of_their_own() -> None:
+def test_metrics_have_a_separate_path() -> None:
     endpoint = Endpoint(Metrics())
     with endpoint.serving("127.0.0.1:0") as url:
         with urlopen(f"{url}/metrics", timeout=10) as response:
@@ -98,7 +98,7 @@ def test_an_address_in_use_is_refused() -> None:
         pass
 
 
-def test_silent_connections_give_way() -> None:
+def test_idle_connections_are_closed_for_new_ones() -> None:
     """
     The oldest first; the threads that served them end.
     """

@@ -22,7 +22,10 @@ PROGRAM = """
     tracing = Tracing()
     template = TemplateName("payments", "refund", "1.0.0")
     task, no_time = new_task_id(), timedelta(0)
-    attempt = AttemptSpan(task, template, "charge", 1, "correlation", None, no_time, no_time)
+    attempt = AttemptSpan(
+        task, template, "charge", 1, "correlation", None, no_time, no_time,
+        "charge", "shop.charge",
+    )
     with tracing.around(attempt):
         pass
     tracing.observe(
@@ -97,5 +100,8 @@ def test_attempts_are_sent_as_spans_and_metrics(collector: Collector) -> None:
         b"payments.refund/charge",
         b"tasker.correlation_id",
         b"tasker.status",
+        b"messaging.destination.name",
+        b"shop.charge",
+        b"service.instance.id",
     ):
         assert text in traces

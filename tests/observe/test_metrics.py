@@ -89,7 +89,7 @@ def endings() -> Workflow:
     return workflow
 
 
-async def test_no_attempt_stays_in_the_gauge_of_running_ones(store: Store) -> None:
+async def test_the_gauge_of_running_attempts_returns_to_zero(store: Store) -> None:
     """
     Whether it completed, was retried, parked, timed out, failed, or was interrupted at shutdown.
     """
@@ -136,10 +136,8 @@ async def test_tasks_are_counted_and_timed_by_namespace_and_template(store: Stor
     assert 0 < values["tasker_task_duration_seconds_sum", "n", "child"] < 60
 
 
-async def test_the_time_of_steps_is_counted_by_what_they_did(store: Store) -> None:
-    """
-    As their history has it; the time in a queue has a histogram as well.
-    """
+async def test_the_time_of_steps_is_counted_by_status(store: Store) -> None:
+    """The times are those of the history; time in a queue has its own histogram."""
     metrics, workflow = Metrics(), Workflow("n.times")
 
     @workflow.step(retry=Retry(max_attempts=2, backoff="fixed", initial_delay=0.1, jitter=0))
@@ -205,14 +203,14 @@ async def test_a_task_that_an_operator_ends_is_counted(store: Store) -> None:
     assert 1 == samples(metrics)["tasker_tasks_ended_total", "n", "cancelled", "child"]
 
 
-def test_no_series_holds_the_time_of_its_creation() -> None:
+def test_no_series_has_a_creation_time() -> None:
     metrics = Metrics()
     metrics.count_request("GET", "/v1/tasks", 200, 0.1)
 
     assert [] == [name for name, *_ in samples(metrics) if name.endswith("_created")]
 
 
-def test_the_backlog_is_replaced_each_time() -> None:
+def test_the_backlog_is_replaced_at_each_scrape() -> None:
     """
     A queue that is gone leaves no series behind.
     """
@@ -257,7 +255,7 @@ def test_deliveries_of_events_are_counted_with_the_age_of_the_oldest() -> None:
     } == {name: value for name, value in samples(metrics).items() if "deliver" in name[0]}
 
 
-def test_further_values_of_a_label_are_added_up_as_other() -> None:
+def test_labels_beyond_the_limit_are_counted_as_other() -> None:
     """
     Templates registered without end make no endless metrics, and no step is missing in the sum.
     """
@@ -270,7 +268,7 @@ def test_further_values_of_a_label_are_added_up_as_other() -> None:
 
 
 async def test_the_oldest_snapshot_has_one_series() -> None:
-    """That of the present holder; the age is absent where it is hidden."""
+    """It is that of the current holder; the age is absent if it is hidden."""
     metrics = Metrics()
     metrics.set_oldest_snapshot(snapshot("psql", 90.0))
     known = samples(metrics)

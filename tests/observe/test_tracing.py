@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 import httpx
 import pytest
@@ -13,6 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.semconv._incubating.attributes import code_attributes, messaging_attributes
+from opentelemetry.semconv.attributes import error_attributes
+from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import SpanKind, StatusCode
 from tests.waiting import eventually
 
@@ -27,9 +31,10 @@ from tasker import (
     open_store,
 )
 from tasker.api import create_app
-from tasker.codec import creation_time
-from tasker.model import StepSpec
-from tasker.observe.tracing import Tracing
+from tasker.codec import creation_time, new_task_id
+from tasker.model import StepSpec, TemplateName
+from tasker.notices import AttemptSpan
+from tasker.observe.tracing import SCHEMA, Tracing, attempt_attributes, error_type
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -121,7 +126,7 @@ def named(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
 
 
 @pytest.mark.parametrize("name", ["asynchronous", "threaded"])
-async def test_a_task_is_a_span_of_the_creators_trace_and_its_attempts_are_below_it(
+async def test_a_task_is_a_span_of_its_creators_trace_with_its_attempts_as_children(
     spans: InMemorySpanExporter, store: Store, name: str
 ) -> None:
     """
@@ -149,13 +154,20 @@ async def test_a_task_is_a_span_of_the_creators_trace_and_its_attempts_are_below
         "tasker.attempt": 1,
         "tasker.queued_seconds": pytest.approx(attempt.queued, abs=1e-4),
         "tasker.parked_seconds": 0.0,
+        "messaging.system": "tasker",
+        "messaging.operation.name": "run",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": f"n/{name}",
+        "messaging.message.id": f"{task.id}/{name}",
+        "messaging.message.conversation_id": task.correlation_id,
+        "code.function.name": f"{__name__}.{name}",
     } == dict(span.attributes or {})
     assert {**facts, "tasker.status": "complete"} == dict(whole.attributes or {})
     assert whole.start_time == round(creation_time(task.id).timestamp() * 1e9)
 
 
 @pytest.mark.parametrize("sent", [PARENT, None])
-async def test_several_workers_run_the_steps_of_one_trace(
+async def test_steps_of_several_workers_belong_to_one_trace(
     monkeypatch: pytest.MonkeyPatch, store: Store, sent: str | None
 ) -> None:
     """
@@ -195,7 +207,7 @@ async def test_several_workers_run_the_steps_of_one_trace(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-async def test_a_trace_without_a_creator_is_sampled_whole_or_not_at_all(
+async def test_a_trace_is_sampled_as_a_whole(
     monkeypatch: pytest.MonkeyPatch, store: Store, share: float
 ) -> None:
     """
@@ -231,7 +243,37 @@ async def test_a_task_that_a_request_ends_has_a_span(
     assert span_of(request) == parent_of(whole)
 
 
-async def test_a_failure_is_reported_in_its_span(spans: InMemorySpanExporter, store: Store) -> None:
+def test_attributes_are_those_of_the_semantic_conventions() -> None:
+    """Those that do not begin with `tasker.` are names of the conventions' package."""
+    no_time, template = timedelta(0), TemplateName("n", "t", "1.0.0")
+    span = AttemptSpan(
+        new_task_id(), template, "s", 1, "c", None, no_time, no_time, "handler", "module.function"
+    )
+    known = {
+        value
+        for module in (code_attributes, error_attributes, messaging_attributes)
+        for value in vars(module).values()
+        if isinstance(value, str)
+    }
+
+    names = {name for name in attempt_attributes(span) if not name.startswith("tasker.")}
+    assert names | {"error.type"} <= known
+    assert SCHEMA in {one.value for one in Schemas}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermanentError("no", code="DECLINED"), "DECLINED"),
+        (PermanentError("no"), "tasker.errors.PermanentError"),
+        (ValueError("no"), "ValueError"),
+    ],
+)
+def test_the_type_of_an_error_is_its_code_or_its_class(error: Exception, expected: str) -> None:
+    assert expected == error_type(error)
+
+
+async def test_a_span_records_the_failure(spans: InMemorySpanExporter, store: Store) -> None:
     client = LocalClient(store)
     async with worker(store, Tracing()):
         task = await client.create_task("n.failing")
@@ -242,10 +284,19 @@ async def test_a_failure_is_reported_in_its_span(spans: InMemorySpanExporter, st
     assert StatusCode.ERROR is span.status.status_code
     assert StatusCode.ERROR is named(spans, "n.failing")[0].status.status_code
     assert ["exception"] == [event.name for event in span.events]
+    assert "tasker.errors.PermanentError" == (span.attributes or {})["error.type"]
+    assert "_OTHER" == (named(spans, "n.failing")[0].attributes or {})["error.type"]
+    scope = span.instrumentation_scope
+    assert scope is not None
+    assert ("tasker", version("tasker-workflows"), SCHEMA) == (
+        scope.name,
+        scope.version,
+        scope.schema_url,
+    )
 
 
 @pytest.mark.parametrize("name", ["parent", "blocking_parent"])
-async def test_a_task_that_a_step_makes_is_below_the_attempt_that_made_it(
+async def test_a_child_task_is_a_child_of_the_attempt_that_created_it(
     spans: InMemorySpanExporter, store: Store, name: str
 ) -> None:
     """
@@ -298,7 +349,7 @@ async def test_a_request_is_a_span_between_its_caller_and_its_tasks(
     }.items() <= dict(request.attributes or {}).items()
 
 
-async def test_without_an_sdk_nothing_is_made_and_traces_pass_through(store: Store) -> None:
+async def test_without_an_sdk_no_spans_are_made_and_trace_ids_are_passed_on(store: Store) -> None:
     """The caller's trace context is stored with the task."""
     transport = httpx.ASGITransport(create_app(store))
     async with httpx.AsyncClient(transport=transport, base_url="http://t") as http:
@@ -312,7 +363,9 @@ async def test_without_an_sdk_nothing_is_made_and_traces_pass_through(store: Sto
     assert ["0" * 32] == [step.result for step in await LocalClient(store).steps(task.id)]
 
 
-async def test_attempts_are_measured(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_attempts_are_measured_with_histograms(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider(metric_readers=[reader])
     monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
@@ -329,9 +382,9 @@ async def test_attempts_are_measured(store: Store, monkeypatch: pytest.MonkeyPat
     }
     assert {"tasker.attempts", "tasker.attempt.duration", "tasker.step.time"} == set(attributes)
     assert {
-        "namespace": "n",
-        "template": "asynchronous",
-        "step": "asynchronous",
-        "outcome": "complete",
+        "tasker.namespace": "n",
+        "tasker.template": "asynchronous",
+        "tasker.step": "asynchronous",
+        "tasker.outcome": "complete",
     } == attributes["tasker.attempts"]
     provider.shutdown()

@@ -8,16 +8,19 @@ chose, and says whether it might.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.property.shapes import LoadedTemplate, Node
+from tests.property.shapes import HANDLERS, LIMITS, LoadedTemplate, Node
 
 from tasker.model import (
     ENGINE,
     AttemptOutcome,
+    LimitKey,
     Outcome,
+    Place,
     StepStatus,
     TaskId,
     TaskStatus,
     Trigger,
+    WhenFull,
     WorkerId,
 )
 from tasker.store.protocol import StepAction
@@ -42,6 +45,10 @@ class Forbidden(Exception):
 
 class Taken(Exception):
     """Another open task has the key: what a store refuses with TaskExists."""
+
+
+class Full(Exception):
+    """As many tasks of a key are open as may be: what a store refuses with TooManyOpenTasks."""
 
 
 @dataclass
@@ -69,6 +76,7 @@ class ModelStep:
     awaits: str | None = None  #: name of the signal that it waits for
     wait_ends: float | None = None
     checkpoint: object = None
+    passed: bool = False  #: whether its attempt was claimed through the gate of its limit
 
     @property
     def done(self) -> bool:
@@ -100,6 +108,13 @@ class ModelTask:
     history: list[tuple[int, int, AttemptOutcome]] = field(default_factory=list)
     acts: int = 0
     signals: list[str] = field(default_factory=list)  #: names of those that no step has taken
+    paused: bool = False
+    published: list[tuple[int, int]] = field(default_factory=list)  #: attempts with an event
+    ends: list[TaskStatus] = field(default_factory=list)  #: how it ended, each time
+    place: Place | None = None  #: the bound on open tasks that it is under
+    waits_for_place: bool = False
+    spawned: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """The first instance of each spawner, and the number of its instances."""
 
     def unhandled(self, no: int) -> bool:
         """Return whether a step failed, and its failure does not reach all of its children."""
@@ -125,7 +140,7 @@ class ModelTask:
 
     @property
     def stuck(self) -> bool:
-        """Whether a step failed for good and nothing can run any more."""
+        """Whether a step failed permanently and nothing can run any more."""
         return self.failing and not any(step.state in RUNNABLE for step in self.steps.values())
 
     @property
@@ -151,6 +166,7 @@ class Model:
         self.tasks: dict[TaskId, ModelTask] = {}
         self.keys: dict[str, ModelKey] = {}
         self.alive: set[WorkerId] = set()
+        self.paused: set[str] = set()  #: handlers whose queue is paused
 
     # ------------------------------------------------------------------- creating
 
@@ -170,22 +186,70 @@ class Model:
         deadline: float | None,
         *,
         while_open: bool = False,
+        place: Place | None = None,
     ) -> ModelTask:
-        """Create a task, in place of the one that has its key."""
+        """Create a task, in place of the one that has its key, or of the oldest under its bound.
+
+        Raises:
+            Full: As many tasks are open as may be, and no other is to be created.
+        """
         holder = self.holder_of(key)
         if holder is not None and holder.state is OPEN:
-            self.cancel(holder.id)
+            self._cancel(holder.id)
+        waits = place is not None and self._make_room(place)
         steps = {}
         for no, node in enumerate(shape, start=1):
             children = [child for child, other in enumerate(shape, start=1) if no in other.parents]
             state = StepStatus.PENDING if node.parents else StepStatus.ENQUEUED
-            queue = ENGINE if node.trigger is Trigger.ONE_FAILED else node.handler
+            queue = ENGINE if node.trigger is Trigger.ONE_FAILED else node.queue
             steps[no] = ModelStep(node, children, len(node.parents), state, queue, due=self.now)
         task = self.tasks[task_id] = ModelTask(task_id, shape, steps)
         task.deadline = None if deadline is None else self.now + deadline
+        task.place, task.waits_for_place, task.paused = place, waits, waits
         if key is not None:
             task.key, self.keys[key] = key, ModelKey(task_id, while_open)
         return task
+
+    def _make_room(self, place: Place) -> bool:
+        """Let a new task have a place; return whether it waits for one."""
+        opened = self._under(place.key)
+        running = [task for task in opened if not task.waits_for_place]
+        too_many = len(running) - place.tasks + 1
+        if place.when_full is WhenFull.WAIT:
+            return len(opened) >= place.tasks
+        if too_many > 0 and place.when_full is WhenFull.REJECT:
+            raise Full
+        for task in running[: max(too_many, 0)]:
+            self._cancel(task.id)
+        return False
+
+    def _under(self, key: LimitKey) -> list[ModelTask]:
+        """Return the open tasks of a key, oldest first."""
+        return [
+            task
+            for task in self.tasks.values()
+            if task.place is not None and task.place.key == key and task.state is OPEN
+        ]
+
+    def admit(self) -> int:
+        """Let tasks start that wait for places, as far as there are any; return how many."""
+        keys = {task.place.key for task in self.tasks.values() if task.place is not None}
+        return sum(map(self._admit_for, keys))
+
+    def _admit_for(self, key: LimitKey) -> int:
+        """Let those tasks start, the oldest first, for which a key has places."""
+        admitted = 0
+        opened = self._under(key)
+        running = sum(not task.waits_for_place for task in opened)
+        for task in opened:
+            if not task.waits_for_place or task.place is None:
+                continue
+            if running >= task.place.tasks:
+                break
+            task.waits_for_place = task.paused = False
+            running += 1
+            admitted += 1
+        return admitted
 
     # ------------------------------------------------------------------- claiming
 
@@ -195,8 +259,26 @@ class Model:
             (task.id, no)
             for task in self.tasks.values()
             for no, step in task.steps.items()
-            if step.state is StepStatus.ENQUEUED and step.due <= self.now and step.queue in handlers
+            if self._waits_in(task, step, handlers) and step.due <= self.now
         ]
+
+    def _waits_in(self, task: ModelTask, step: ModelStep, handlers: Collection[str]) -> bool:
+        """Return whether workers with these handlers may claim a step, once it is due."""
+        return (
+            step.state is StepStatus.ENQUEUED
+            and step.queue in handlers
+            and not task.paused
+            and step.queue.partition(",")[0] not in self.paused
+        )
+
+    def room(self, key: str) -> int:
+        """Return how many steps under a limit may be claimed."""
+        running = sum(
+            step.state is StepStatus.IN_PROGRESS and step.passed and step.node.key == key
+            for task in self.tasks.values()
+            for step in task.steps.values()
+        )
+        return LIMITS[key] - running
 
     def next_due(self, handlers: Collection[str]) -> float | None:
         """Return after how many seconds the next step is due that is not yet."""
@@ -204,12 +286,15 @@ class Model:
             step.due - self.now
             for task in self.tasks.values()
             for step in task.steps.values()
-            if step.state is StepStatus.ENQUEUED and step.due > self.now and step.queue in handlers
+            if self._waits_in(task, step, handlers) and step.due > self.now
         ]
         return min(later, default=None)
 
-    def claim(self, worker: WorkerId, task_id: TaskId, no: int) -> ModelStep:
+    def claim(
+        self, worker: WorkerId, task_id: TaskId, no: int, *, passed: bool = False
+    ) -> ModelStep:
         step = self.tasks[task_id].steps[no]
+        step.passed = passed
         step.state, step.worker, step.attempt = StepStatus.IN_PROGRESS, worker, step.attempt + 1
         return step
 
@@ -253,6 +338,8 @@ class Model:
         }
         for outcome in accepted.values():
             self._record(outcome)
+        for (task_id, no, _), outcome in accepted.items():
+            self._miss(task_id, no, outcome.choice)
         freed = {
             (task_id, child)
             for (task_id, no, _), outcome in accepted.items()
@@ -276,28 +363,50 @@ class Model:
                 task.failing = task.failing or task.unhandled(outcome.no)
             case _:
                 if outcome.to_handler:
-                    step.queue = step.node.handler
+                    step.queue = step.node.queue
                 step.state, step.due = StepStatus.ENQUEUED, self.now + outcome.delay
                 step.uncounted_attempts += kind in (AttemptOutcome.RELEASED, AttemptOutcome.LOST)
 
-    def _free(self, task_id: TaskId, no: int, choice: Collection[int] | None = None) -> list[int]:
-        """Return the children that wait for nothing more, now that step `no` has ended."""
-        task = self.tasks[task_id]
+    def _reached(self, task: ModelTask, no: int) -> list[int]:
+        """Return the pending children at which the end of step `no` arrives."""
         parent = task.steps[no]
         failure = parent.state is StepStatus.ERROR
         if not (parent.done or failure):
             return []
+        return [
+            child
+            for child in parent.children
+            if task.steps[child].state is StepStatus.PENDING
+            and not (failure and not task.heeds(no, child))
+        ]
+
+    def _miss(self, task_id: TaskId, no: int, choice: Collection[int] | None) -> None:
+        """Let the engine decide on the children that step `no` reaches without success.
+
+        What is settled at once arrives at once: whether a success frees the child makes no
+        difference to it.
+        """
+        task = self.tasks[task_id]
+        for child in self._reached(task, no):
+            failure = task.steps[no].state is StepStatus.ERROR
+            if failure or self._skips(task, no, child, choice):
+                task.steps[child].queue = ENGINE
+
+    def _skips(self, task: ModelTask, no: int, child: int, choice: Collection[int] | None) -> bool:
+        """Return whether step `no` was skipped, or succeeded without choosing a child."""
+        state = task.steps[no].state
+        return state is StepStatus.SKIPPED or (
+            state is not StepStatus.ERROR and choice is not None and child not in choice
+        )
+
+    def _free(self, task_id: TaskId, no: int, choice: Collection[int] | None = None) -> list[int]:
+        """Return the children that wait for nothing more, now that step `no` has ended."""
+        task = self.tasks[task_id]
         freed = []
-        for child in parent.children:
+        for child in self._reached(task, no):
             step = task.steps[child]
-            if step.state is not StepStatus.PENDING or (failure and not task.heeds(no, child)):
-                continue
-            skipped = parent.state is StepStatus.SKIPPED or (
-                not failure and choice is not None and child not in choice
-            )
-            step.pending_parents -= 1 if skipped else self._weight(task, no, child)
-            if skipped or failure:
-                step.queue = ENGINE
+            skips = self._skips(task, no, child, choice)
+            step.pending_parents -= 1 if skips else self._weight(task, no, child)
             if step.pending_parents <= 0:
                 step.state, step.due = StepStatus.ENQUEUED, self.now
                 freed.append(child)
@@ -350,10 +459,47 @@ class Model:
 
     def _end(self, task: ModelTask, state: TaskStatus) -> None:
         task.state = state
+        task.ends.append(state)
         for other in self.tasks.values():
             for step in other.steps.values():
                 if step.state is StepStatus.WAITING and step.waits_for == task.id:
                     step.state, step.due = StepStatus.ENQUEUED, self.now
+
+    def spawn(self, key: Key, total: int, begin: int, end: int) -> tuple[int, int] | None:
+        """Make some of a spawner's instances; return the first number and how many are to be made.
+
+        The first call decides how many.
+        """
+        if self.holder(key) is None:
+            return None
+        task_id, no, _ = key
+        task = self.tasks[task_id]
+        if no not in task.spawned:
+            bodies = sum(node.spawns for node in task.shape)
+            last = max((first + many for first, many in task.spawned.values()), default=0) - 1
+            task.spawned[no] = max(last, len(task.shape) + bodies) + 1, total
+        first, total = task.spawned[no]
+        join = no + 1
+        for number in range(first + begin, first + min(end, total)):
+            if number not in task.steps:
+                node = Node((), HANDLERS[0])
+                task.steps[number] = ModelStep(
+                    node, [join], 0, StepStatus.ENQUEUED, node.queue, due=self.now
+                )
+                task.steps[join].pending_parents += 1
+        return first, total
+
+    def pause(self, task_id: TaskId) -> None:
+        task = self._open_to(task_id, OPEN)
+        task.acts += not task.paused
+        task.paused = True
+
+    def resume(self, task_id: TaskId) -> bool:
+        task = self.tasks[task_id]
+        paused, task.paused = task.paused, False
+        task.waits_for_place = False
+        task.acts += paused
+        return paused
 
     def park(self, key: Key, waits_for: TaskId) -> bool:
         if self.holder(key) is None:
@@ -392,7 +538,7 @@ class Model:
         """Send a signal; return the step that receives it."""
         task = self._open_to(task_id, OPEN)
         task.acts += 1
-        for no, step in task.steps.items():
+        for no, step in sorted(task.steps.items()):
             if step.state is StepStatus.WAITING and step.awaits == name:
                 self._wake(step)
                 return no
@@ -444,6 +590,13 @@ class Model:
     # ------------------------------------------------------------------ operators
 
     def cancel(self, task_id: TaskId) -> None:
+        """Cancel a task, and let those start that waited for its place."""
+        self._cancel(task_id)
+        place = self.tasks[task_id].place
+        if place is not None:
+            self._admit_for(place.key)
+
+    def _cancel(self, task_id: TaskId) -> None:
         task = self._open_to(task_id, OPEN)
         self._stop(task, StepStatus.CANCELLED)
         self._end(task, TaskStatus.CANCELLED)

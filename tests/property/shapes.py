@@ -1,14 +1,16 @@
 """Random graphs of steps, and the templates that they make."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
 from tasker import Template
-from tasker.model import StepSpec, Trigger
+from tasker.model import ENGINE, Limit, Map, StepSpec, TaskEvent, Trigger
 
 HANDLERS = ("red", "blue")
+LIMITS = {"one": 1, "two": 2}  #: concurrency by limit key
 TRIGGERS = (
     *[Trigger.ALL_SUCCESS] * 5,
     *(Trigger.ALL_DONE, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE),
@@ -22,24 +24,64 @@ class Node(NamedTuple):
     handler: str
     trigger: Trigger = Trigger.ALL_SUCCESS
     allow_failure: bool = False
+    key: str | None = None  #: the limit that it is under
+    spawns: bool = False  #: a spawner; the next step is its join
+    joins: bool = False
+
+    @property
+    def queue(self) -> str:
+        """The queue in which it waits for its handler; those of limited steps are others."""
+        return limited(self.handler) if self.key else self.handler
+
+
+def limited(handler: str) -> str:
+    """Return the queue of a handler's steps that are under limits."""
+    return f"{handler}, limited"
 
 
 LoadedTemplate = tuple[Node, ...]
 """The steps, by number from 1."""
 
 
+_ONE_IN_8 = st.integers(0, 7)
+_ONE_IN_6 = st.integers(0, 5)
+_TRIGGERS = st.sampled_from(TRIGGERS)
+_KEYS = st.sampled_from([None, None, None, *LIMITS])
+_HANDLERS = st.sampled_from(HANDLERS)
+
+
+@cache
+def _sizes(most: int) -> st.SearchStrategy[int]:
+    return st.integers(1, 4) | st.integers(1, most)
+
+
+@cache
+def _parents(known: tuple[int, ...]) -> st.SearchStrategy[set[int]]:
+    return st.sets(st.sampled_from(known), max_size=4) if known else st.just(set[int]())
+
+
 @st.composite
 def shapes(draw: st.DrawFn, most: int = 12) -> LoadedTemplate:
     """Make a graph of 1 to `most` steps; half of them small."""
-    size = draw(st.integers(1, 4) | st.integers(1, most))
-    steps = []
-    for no in range(1, size + 1):
-        before = st.sets(st.integers(1, no - 1), max_size=4) if no > 1 else st.just(set[int]())
-        parents = tuple(sorted(draw(before)))
-        trigger = draw(st.sampled_from(TRIGGERS)) if parents else Trigger.ALL_SUCCESS
-        allowed = draw(st.integers(0, 5)) == 5
-        steps.append(Node(parents, draw(st.sampled_from(HANDLERS)), trigger, allowed))
+    size = draw(_sizes(most))
+    steps: list[Node] = []
+    while len(steps) < size:
+        known = tuple(no for no, node in enumerate(steps, start=1) if not node.spawns)
+        parents = tuple(sorted(draw(_parents(known))))
+        if draw(_ONE_IN_8) == 7:
+            steps.append(Node(parents, ENGINE, spawns=True))
+            steps.append(Node((len(steps),), ENGINE, joins=True))
+            continue
+        trigger = draw(_TRIGGERS) if parents else Trigger.ALL_SUCCESS
+        allowed = draw(_ONE_IN_6) == 5
+        key = draw(_KEYS)
+        steps.append(Node(parents, draw(_HANDLERS), trigger, allowed, key))
     return tuple(steps)
+
+
+def publishes_ends(shape: LoadedTemplate) -> bool:
+    """Return whether the tasks of a shape publish their ends: those of half of the shapes."""
+    return len(shape) % 2 == 0
 
 
 def template_of(shape: LoadedTemplate, namespace: str, name: str) -> Template:
@@ -49,15 +91,27 @@ def template_of(shape: LoadedTemplate, namespace: str, name: str) -> Template:
         name=name,
         version="1.0.0",
         steps=tuple(
-            StepSpec(
-                name=f"s{no}",
-                callable=node.handler,
-                dependencies=names(node.parents),
-                trigger=node.trigger,
-                allow_failure=node.allow_failure,
-            )
-            for no, node in enumerate(shape, start=1)
+            _step(shape, no, node) for no, node in enumerate(shape, start=1) if not node.joins
         ),
+        events=tuple(TaskEvent) if publishes_ends(shape) else (),
+    )
+
+
+def _step(shape: LoadedTemplate, no: int, node: Node) -> StepSpec:
+    if node.spawns:
+        return StepSpec(
+            name=f"s{no + 1}",
+            callable=HANDLERS[0],
+            dependencies=names(node.parents),
+            spawning=Map(over="input.items"),
+        )
+    return StepSpec(
+        name=f"s{no}",
+        callable=node.handler,
+        dependencies=names(node.parents),
+        trigger=node.trigger,
+        allow_failure=node.allow_failure,
+        limits=(Limit("declared", concurrency=9),) if node.key else None,
     )
 
 

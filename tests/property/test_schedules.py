@@ -84,7 +84,7 @@ SCHEDULES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(schedule=SCHEDULES, actions=st.lists(ACTIONS, min_size=12, max_size=40))
 def test_each_tick_is_handled_once(schedule: Schedule, actions: list[tuple[str, int, int]]) -> None:
     """Each gets one task, or waits for one, or is recorded; none is lost, and none is in two."""
@@ -106,10 +106,10 @@ def test_each_tick_is_handled_once(schedule: Schedule, actions: list[tuple[str, 
     asyncio.run(play())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(actions=st.lists(ACTIONS, min_size=12, max_size=40))
 def test_created_ticks_are_the_expected_ticks(actions: list[tuple[str, int, int]]) -> None:
-    """With `allow` and a long window, those up to the latest time at which a process acted."""
+    """With `allow` and a long window, all ticks up to the latest observed time have tasks."""
     schedule = Schedule(name="s", cron="*/20 * * * *", overlap="allow", catch_up="30d")
 
     async def play() -> None:
@@ -119,15 +119,15 @@ def test_created_ticks_are_the_expected_ticks(actions: list[tuple[str, int, int]
             await processes.client.register(template("flow", "only"))
             await processes.client.schedules.create("n.flow", schedule)
             looked: list[datetime] = []
-            latest = START
             for action, number, minutes in actions:
                 if action in ("pause", "resume"):
                     continue
                 await processes.do(action, number, minutes)
                 if action == "act":
                     looked += [due.now for due in processes.seen[number]]
-            await processes.scheduler.start_due()
             latest = max([*looked, clock.now()])
+            clock.jump(latest - clock.now())  # what was seen by then may have been refused as stale
+            await processes.scheduler.start_due()
             ticks = await created(store)
             assert list(ticks_between(schedule, START + MICRO, latest + MICRO)) == ticks
 
@@ -158,7 +158,7 @@ async def check(store: Store, schedule: Schedule) -> None:
 
 
 @pytest.mark.anyio
-async def test_any_number_of_processes_make_one_task_of_a_tick(tmp_path: Any) -> None:
+async def test_any_number_of_processes_create_one_task_for_a_tick(tmp_path: Any) -> None:
     """Stores of their own on one database, which look and act at the same time."""
     url = f"sqlite:{tmp_path / 'tasker.db'}"
     clock = JumpingClock(START)

@@ -52,10 +52,8 @@ async def create(store: Store, count: int) -> list[TaskId]:
     return ids
 
 
-def test_a_period_begins_where_its_rows_do() -> None:
-    """
-    With the window where all of its rows were looked at, later where some were left out.
-    """
+def test_a_period_starts_with_its_first_rows() -> None:
+    """It starts with the window if all rows were read, and later if some were left out."""
     period = Period(Window(hours=2), NOW, None)
     oldest = codec.first_task_id(NOW - timedelta(minutes=5))
 
@@ -64,7 +62,7 @@ def test_a_period_begins_where_its_rows_do() -> None:
     assert NOW - timedelta(hours=2) == period.covered_start(None, counted=0, most=10)
 
 
-def test_an_id_tells_when_it_was_made() -> None:
+def test_an_id_contains_its_creation_time() -> None:
     """It lies between the first id of its time and those of later times."""
     before = datetime.now(UTC).replace(microsecond=0)
     task_id = codec.new_task_id()
@@ -75,7 +73,7 @@ def test_an_id_tells_when_it_was_made() -> None:
     assert NOW == codec.creation_time(codec.first_task_id(NOW))
 
 
-async def test_of_too_many_tasks_the_newest_are_looked_at(
+async def test_figures_of_too_many_tasks_use_the_newest(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rates stay correct, since the covered period begins later."""
@@ -91,7 +89,7 @@ async def test_of_too_many_tasks_the_newest_are_looked_at(
     assert round(50 / max(hours, 1 / 3600), 2) == performance.tasks_per_hour
 
 
-async def test_an_analysis_that_takes_too_long_is_stopped(
+async def test_an_analysis_that_exceeds_its_timeout_is_stopped(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -110,7 +108,7 @@ async def test_an_analysis_that_takes_too_long_is_stopped(
     assert 3000 == (await store.performance(Window())).total_tasks
 
 
-async def test_an_analysis_reads_beside_a_writer(tmp_path: Path) -> None:
+async def test_an_analysis_reads_while_others_write(tmp_path: Path) -> None:
     """On a file, readers and writers do not wait for each other."""
     path = tmp_path / "store.db"
     async with open_store(f"sqlite:{path}", upgrade=True) as store:

@@ -70,7 +70,7 @@ async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, Place]) 
     return int(node["Shared Hit Blocks"] + node["Shared Read Blocks"])
 
 
-async def test_what_was_claimed_is_not_walked_again_while_a_snapshot_is_open(
+async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
     postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -153,7 +153,7 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
     assert [(first.task_id, 2)] == [(claim.task_id, claim.no) for claim in late.claims]
 
 
-def test_returns_cost_a_twentieth_of_the_time_and_come_every_ten_seconds_at_least() -> None:
+def test_a_cursor_returns_at_the_documented_intervals() -> None:
     """
     However long the walk over dead rows takes.
     """
@@ -166,7 +166,7 @@ def test_returns_cost_a_twentieth_of_the_time_and_come_every_ten_seconds_at_leas
     assert [0.2, 2.0, 10.0] == [round(pause, 1) for pause in pauses]
 
 
-def test_a_cursor_moves_back_and_never_forward_for_what_was_enqueued() -> None:
+def test_a_cursor_moves_only_back_for_enqueued_steps() -> None:
     """
     A queue that nothing was claimed from has no cursor, so nothing is behind it.
     """
@@ -187,9 +187,7 @@ def test_a_cursor_moves_back_and_never_forward_for_what_was_enqueued() -> None:
 async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
     postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    In the process of the operator's action; in others within the bound.
-    """
+    """This holds in the operator's process; in others it is claimed within the bound."""
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
@@ -207,7 +205,7 @@ async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
     assert [(first, 2)] == [(claim.task_id, claim.no) for claim in freed]
 
 
-async def test_a_claim_among_many_steps_reads_only_what_it_takes(
+async def test_a_claim_among_many_steps_reads_only_the_steps_that_it_claims(
     connection: Any, store: Store
 ) -> None:
     """

@@ -1,4 +1,4 @@
-"""Creations that arrive while another is under way are stored together."""
+"""Creations that arrive while another is in progress are stored together."""
 
 import asyncio
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def creation(*tasks: NewTask, claim_up_to: int = 0) -> Creation:
 async def under_way(
     creations: Creations, store: Recording, *waiting: Creation
 ) -> list["asyncio.Task[Created]"]:
-    """Let one creation be under way while others arrive."""
+    """Let one creation be in progress while others arrive."""
     calls = [asyncio.create_task(creations.add(creation(new_task(TEMPLATE))))]
     await eventually(lambda: store.calls)
     calls += [asyncio.create_task(creations.add(one)) for one in waiting]
@@ -58,7 +58,7 @@ def ids(parts: Sequence[Creation]) -> list[TaskId]:
     return [task.id for part in parts for task in part.tasks]
 
 
-async def test_no_more_creations_are_under_way_than_allowed() -> None:
+async def test_concurrent_creations_are_limited() -> None:
     store = Recording()
     creations = Creations(store, at_once=2)
     tasks = [new_task(TEMPLATE) for _ in range(4)]
@@ -86,7 +86,7 @@ async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
     assert 1 == len(created.tasks)
 
 
-async def test_what_arrives_while_one_is_under_way_is_stored_together() -> None:
+async def test_creations_that_arrive_during_another_are_stored_together() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE), new_task(TEMPLATE)), creation(new_task(TEMPLATE))]
     calls = await under_way(Creations(store), store, *waiting)
@@ -99,7 +99,7 @@ async def test_what_arrives_while_one_is_under_way_is_stored_together() -> None:
     ]
 
 
-async def test_each_caller_gets_the_claims_of_its_own_tasks() -> None:
+async def test_each_caller_receives_the_claims_of_its_own_tasks() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE), claim_up_to=1) for _ in range(3)]
     calls = await under_way(Creations(store), store, *waiting)
@@ -111,7 +111,7 @@ async def test_each_caller_gets_the_claims_of_its_own_tasks() -> None:
     ]
 
 
-async def test_each_refused_creation_gets_its_own_refusal() -> None:
+async def test_each_refused_creation_receives_its_own_error() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE)) for _ in range(4)]
     first, second = ids(waiting)[1:3]
@@ -123,7 +123,7 @@ async def test_each_refused_creation_gets_its_own_refusal() -> None:
     assert [Created, IdempotencyConflict, NotFound, Created] == [type(reply) for reply in replies]
 
 
-async def test_a_lost_reply_reaches_all_and_nothing_is_stored_again() -> None:
+async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> None:
     """
     Whether the tasks exist is not known; callers that try again use the same ids.
     """
@@ -138,7 +138,7 @@ async def test_a_lost_reply_reaches_all_and_nothing_is_stored_again() -> None:
     assert [1, 2] == [len(call) for call in store.calls]
 
 
-async def test_a_caller_that_is_cancelled_does_not_disturb_the_others() -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE)) for _ in range(3)]
     calls = await under_way(Creations(store), store, *waiting)
@@ -152,7 +152,7 @@ async def test_a_caller_that_is_cancelled_does_not_disturb_the_others() -> None:
     assert [True, False, True, False] == [call.cancelled() for call in calls]
 
 
-async def test_creations_that_would_wait_for_others_are_stored_apart() -> None:
+async def test_creations_that_would_wait_for_others_are_stored_separately() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
     store.refused = {ids(waiting)[0]: Busy("the key is taken by another transaction")}
@@ -165,7 +165,7 @@ async def test_creations_that_would_wait_for_others_are_stored_apart() -> None:
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "with_others"])
-async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
+async def test_a_locked_key_does_not_delay_other_creations(
     postgres_schema_url: str, alone: bool
 ) -> None:
     """Whether the creation that waits for it was stored alone, or together with others."""
@@ -195,7 +195,7 @@ async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
     assert (holder.id, False) == holder_of_key
 
 
-async def test_tasks_that_are_created_at_once_all_exist_and_run(store_url: str) -> None:
+async def test_tasks_that_are_created_concurrently_all_run(store_url: str) -> None:
     async with make_store(store_url) as store:
         await store.upgrade()
         template = await put(store, one())

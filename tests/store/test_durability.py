@@ -36,7 +36,7 @@ async def commit_of(
 
 
 @pytest.mark.parametrize("statement", ["settle", "settle_one", *ALL_RELAXED])
-async def test_a_settlement_that_ends_a_task_waits_for_the_disk(
+async def test_a_settlement_that_ends_a_task_is_flushed_to_disk(
     store: Store, connection: Any, statement: str
 ) -> None:
     """The one before it, which only frees a step, waits unless it is relaxed."""
@@ -52,7 +52,7 @@ async def test_a_settlement_that_ends_a_task_waits_for_the_disk(
     assert "on" == await connection.fetchval("show synchronous_commit")
 
 
-async def test_a_relaxed_settlement_of_many_outcomes_waits_if_one_ends_a_task(
+async def test_a_relaxed_settlement_of_many_outcomes_is_flushed_if_one_ends_a_task(
     store: Store, connection: Any
 ) -> None:
     for _ in range(3):

@@ -111,7 +111,9 @@ async def write_first_successes(store: Store) -> int:
     return len(rows)
 
 
-async def test_readers_answer_alike_whether_first_successes_have_a_row(store: Store) -> None:
+async def test_readers_return_the_same_with_and_without_rows_of_first_successes(
+    store: Store,
+) -> None:
     """History, steps, tasks, audit, analytics and pruning, for attempts of every outcome."""
     await attempts_of_all_kinds(store)
     outcomes = {
@@ -149,7 +151,7 @@ async def test_only_first_successes_have_no_row(
     assert [(2, 1, 1), (2, 2, 0), (3, 1, 2)] == [tuple(row) for row in rows]
 
 
-async def test_a_step_that_is_overwritten_keeps_its_first_success(
+async def test_an_overwritten_step_keeps_its_first_success(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -170,7 +172,7 @@ async def test_a_step_that_is_overwritten_keeps_its_first_success(
     assert (2, AttemptOutcome.RESOLVED_MANUALLY) == (after.attempt, after.outcome)
 
 
-def test_only_the_view_reads_the_table_of_attempts() -> None:
+def test_only_the_view_reads_the_attempt_table() -> None:
     """All other statements that need them read `attempt_history`; pruning deletes them."""
     reading = re.compile(r"(?<!delete )\b(?:from|join|using)\s+attempt\b", re.IGNORECASE)
     readers = [
@@ -224,11 +226,12 @@ async def filled(postgres_schema_url: str) -> AsyncIterator[Any]:
         ("step_figures", 3000),
     ],
 )
-async def test_history_is_read_by_the_primary_keys(filled: Any, name: str, pages: int) -> None:
+async def test_history_is_read_by_primary_keys(filled: Any, name: str, pages: int) -> None:
     """Of one task, and of the newest 100 of 5,000, as an analysis of so many reads it."""
     values = {
         "task_id": "'00000000-0000-0000-0000-000000000007'",
-        "no": "null",
+        "first": "0",
+        "last": "10000",
         "limit": "1000",
         "templates": "null",
         "since": "'00000000-0000-0000-0000-000000000000'",

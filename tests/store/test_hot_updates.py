@@ -19,7 +19,7 @@ UPDATES = """
 
 @pytest.mark.parametrize("scalar", [False, True], ids=["batches", "scalar"])
 @pytest.mark.parametrize("freed_for_caller", [0, 10])
-async def test_a_step_that_succeeds_at_once_is_updated_twice_without_touching_an_index(
+async def test_a_step_that_succeeds_is_updated_twice_without_touching_an_index(
     connection: Any,
     postgres_schema_url: str,
     monkeypatch: pytest.MonkeyPatch,

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
         ("sqlite:///:memory:", None, "full"),
     ],
 )
-def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) -> None:
+def test_a_sqlite_url_names_the_file(url: str, path: Path | None, synchronous: str) -> None:
     """
     A file, the default one, or memory; and how durable.
     """
@@ -58,8 +58,8 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
         ("postgresql://u:p#secret@h/d", "percent-encoded"),
     ],
 )
-def test_a_wrong_url_is_explained(url: str, part: str) -> None:
-    """With the problem and the known schemes, without the password."""
+def test_an_invalid_url_is_explained(url: str, part: str) -> None:
+    """The message has the problem and the known schemes, but no password."""
     with pytest.raises(InvalidSettings) as refusal:
         make_store(url)
 
@@ -68,7 +68,7 @@ def test_a_wrong_url_is_explained(url: str, part: str) -> None:
     assert "sec" not in str(refusal.value).replace("special", "")
 
 
-def test_a_postgres_url_says_where() -> None:
+def test_a_postgres_url_names_the_server_and_database() -> None:
     """Server, database and schema; the displayed form has no password."""
     address = PostgresAddress.parse(
         "postgres://us%40er:s%23c%2Fret@db.example:5433/orders?schema=flows&sslmode=require"
@@ -82,16 +82,13 @@ def test_a_postgres_url_says_where() -> None:
     assert "tasker" == PostgresAddress.parse("postgresql:///d").schema
 
 
-def test_the_scheme_decides() -> None:
-    """
-    Over which of the two stores it is.
-    """
+def test_the_scheme_selects_the_store() -> None:
     assert isinstance(make_store("sqlite:x.db"), SqliteStore)
     assert isinstance(make_store("postgres://h/d"), PostgresStore)
     assert "postgresql://u@h/d" == make_store("postgresql://u:secret@h/d").url
 
 
-async def test_the_default_store_is_made_where_one_stands(
+async def test_the_default_store_is_in_the_current_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -105,7 +102,7 @@ async def test_the_default_store_is_made_where_one_stands(
     assert (tmp_path / ".tasker" / "tasker.db").is_file()
 
 
-async def test_an_old_schema_is_upgraded_only_where_nobody_else_works(
+async def test_an_old_schema_is_upgraded_automatically_only_on_sqlite(
     tmp_path: Path, postgres_schema_url: str
 ) -> None:
     """SQLite automatically, PostgreSQL only on request."""
@@ -121,7 +118,7 @@ async def test_an_old_schema_is_upgraded_only_where_nobody_else_works(
         assert (await store.schema_status()).is_ready
 
 
-async def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
+async def test_an_unreachable_store_is_reported(tmp_path: Path) -> None:
     """The error has the URL, and no task is left running."""
     (tmp_path / "directory.db").mkdir()
     with pytest.raises(StoreUnavailable, match=r"directory\.db"):
@@ -134,7 +131,7 @@ async def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
     assert [] == [each.name for each in threading.enumerate() if "directory" in each.name]
 
 
-async def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     """The file is not changed."""
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but much longer than its header would be" * 100)

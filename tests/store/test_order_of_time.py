@@ -20,9 +20,7 @@ NOTE = AuditNote(actor="me")
 async def test_a_step_is_claimed_after_its_parent_was_settled(
     store: Store, connection: Any
 ) -> None:
-    """
-    Even by a transaction that began before that settlement.
-    """
+    """The claiming transaction may have started before that settlement."""
     task_id = await begin(store, chain())
     worker = await ManualWorker.hire(store)
     claim = await worker.claim_one()
@@ -73,7 +71,7 @@ async def test_each_action_of_an_operator_moves_updated_at_forward(
     assert before < await connection.fetchval(updated, task_id)
 
 
-async def test_a_clock_that_is_set_back_does_not_take_updated_at_along() -> None:
+async def test_updated_at_does_not_go_back_with_the_clock() -> None:
     """
     On SQLite, whose clock is the process's.
     """

@@ -49,13 +49,13 @@ async def tables(store: Store) -> set[str]:
     return {row[0] for row in await query(store, catalogue)}
 
 
-async def test_every_table_has_who_deletes_its_rows(store: Store) -> None:
+async def test_every_table_has_an_owner_that_deletes_its_rows(store: Store) -> None:
     of_open_tasks = set(OF_OPEN_TASKS) if isinstance(store, PostgresStore) else set()
 
     assert await tables(store) == {*OF_TASK, *KEPT, *of_open_tasks}
 
 
-async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> None:
+async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> None:
     """For every outcome: completed, failed, retried, parked, cancelled, resolved."""
     single, child = await put(store, one()), await put(store, graph("child", x=""))
     tasks = [

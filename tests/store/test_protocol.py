@@ -7,7 +7,7 @@ from tasker.store.protocol import LONGEST_REASON, AuditNote
 
 
 @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
-def test_an_act_holds_nothing_that_no_database_keeps(text: str) -> None:
+def test_an_action_refuses_values_that_cannot_be_stored(text: str) -> None:
     """The error names the invalid part."""
     with pytest.raises(InvalidInput) as actor:
         AuditNote(actor=text)
@@ -17,7 +17,7 @@ def test_an_act_holds_nothing_that_no_database_keeps(text: str) -> None:
     assert ("$.actor", "$.reason") == (actor.value.path, reason.value.path)
 
 
-def test_a_reason_has_its_limit() -> None:
+def test_the_length_of_a_reason_is_limited() -> None:
     """
     It is refused, never cut.
     """

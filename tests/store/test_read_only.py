@@ -27,7 +27,7 @@ async def database(postgres_url: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-async def test_a_database_that_is_writable_again_is_written_to(database: str) -> None:
+async def test_a_database_that_becomes_writable_again_is_used(database: str) -> None:
     """On all connections of a store: pool, hot path and leases."""
     async with open_store(database, upgrade=True) as store:
         template = await put(store, chain())

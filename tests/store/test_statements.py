@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +12,28 @@ from typing import Any
 import pytest
 
 import tasker.store
-from tasker.model import JsonText, StepSpec, Template, WorkerId, completed, failed
+from tasker.engine.compensating import plan as plan_of
+from tasker.graph import Graph
+from tasker.model import (
+    ENGINE,
+    JsonText,
+    Outcome,
+    StepSpec,
+    Template,
+    TemplateId,
+    WorkerId,
+    completed,
+    failed,
+)
 from tasker.store import statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address as PostgresAddress
 from tasker.store.postgres.session import settlement_parameters
+from tasker.store.protocol import Store
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
+from tasker.testing.postgres import temporary_schema
+from tasker.testing.store_suite.compensating import insert_plan, trip
 from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
@@ -29,6 +44,7 @@ from tasker.testing.store_suite.factories import (
     one,
     put,
 )
+from tasker.testing.store_suite.limits import at_most, create_under, limited
 from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +65,7 @@ PARTS = {
         "served_gated_queues",
         "spend_tokens",
     },
+    "merge_figures": {"delete_merged_figures"},
     "create_tasks": {
         "create_attributes",
         "create_body_gates",
@@ -73,9 +90,18 @@ PARTS = {
         "prune_pause",
         "prune_spawn",
         "prune_step",
+        "prune_step_log",
         "prune_task",
+        "prune_task_place",
         "prune_task_attribute",
         "prune_task_key",
+    },
+    "end_failed": {
+        "add_planner",
+        "any_compensation",
+        "begin_compensation",
+        "drop_unstarted",
+        "drop_waits",
     },
     "record_calls": {"recorded_calls"},
     "settle": {
@@ -100,15 +126,16 @@ SPAWNING = {
     "spawning_attempt",
 }  #: parts of a function that has no statement of its name on SQLite
 FUNCTIONS = {
-    *("end_failed", "lock_mailboxes", "wait_cycle", "wake_parents"),
+    *("lock_mailboxes", "wait_cycle", "wake_parents"),
 }  #: called by name on PostgreSQL
 OF_POSTGRES = {
     *("create_one", "settle_one", "settle_relaxed", "settle_one_relaxed", "oldest_snapshot"),
-    *("settle_gated", "settle_with_events", "spawn", "wake"),
+    *("settle_gated", "settle_group", "settle_with_events", "spawn", "wake"),
 }
 AS_LISTS = {
     "claim",
     "claim_gated",
+    "claim_group",
     "create_tasks",
     "load_instances",
     "load_results",
@@ -120,8 +147,8 @@ AS_LISTS = {
 
 def test_both_stores_have_the_same_statements() -> None:
     """
-    But for the parts of what SQLite has no function for, for functions called by name, and
-    for what only PostgreSQL has.
+    Exceptions are parts of functions, functions called by name, and statements for PostgreSQL
+    alone.
     """
     parts = set().union(SPAWNING, *PARTS.values())
 
@@ -129,16 +156,20 @@ def test_both_stores_have_the_same_statements() -> None:
     assert set(SQLITE) - parts == set(POSTGRES) - OF_POSTGRES | FUNCTIONS
 
 
-@pytest.mark.parametrize("name", sorted(set(SQLITE) & set(POSTGRES) - AS_LISTS))
-def test_both_stores_give_a_statement_the_same(name: str) -> None:
+def test_both_stores_pass_the_same_parameters_to_a_statement() -> None:
     """
-    The same parameters but for the time, which PostgreSQL knows.
+    The parameters are the same except for the time, which PostgreSQL provides.
     """
-    assert set(SQLITE[name].names) - {"now"} == set(POSTGRES[name].names)
+    names = set(SQLITE) & set(POSTGRES) - AS_LISTS
+    parameters = {name: set(SQLITE[name].names) - {"now"} for name in names}
+
+    assert parameters == {name: set(POSTGRES[name].names) for name in names}
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
-def test_every_file_begins_with_what_it_does(dialect: str) -> None:
+@pytest.mark.parametrize(("dialect", "loaded"), [("sqlite", SQLITE), ("postgres", POSTGRES)])
+def test_every_file_starts_with_a_comment(
+    dialect: str, loaded: dict[str, statements.Statement]
+) -> None:
     """
     A sentence, and all parameters by name.
     """
@@ -149,14 +180,14 @@ def test_every_file_begins_with_what_it_does(dialect: str) -> None:
         assert text.startswith("-- "), file.name
         if "See functions/" in head or "see create_tasks.sql" in head:
             continue
-        names = statements.load(f"tasker.store.{dialect}", "sql")[file.stem].names
+        names = loaded[file.stem].names
         assert not [name for name in names if f":{name}" not in head], file.name
 
 
 @pytest.mark.parametrize(
     "file",
     [
-        "sqlite/sql/claim.sql",
+        "sqlite/fragments/due_steps.sql",
         "sqlite/sql/claim_heads.sql",
         "sqlite/sql/claim_roots.sql",
         "sqlite/sql/settle_free.sql",
@@ -166,7 +197,7 @@ def test_every_file_begins_with_what_it_does(dialect: str) -> None:
         "postgres/functions/settle.sql",
     ],
 )
-def test_every_statement_that_claims_asks_the_same(file: str) -> None:
+def test_every_statement_that_claims_has_the_same_predicate(file: str) -> None:
     """The predicate is one fragment per dialect."""
     text = (Path(tasker.store.__path__[0]) / file).read_text()
 
@@ -186,9 +217,9 @@ def test_no_placeholder_is_left_in_a_statement(loaded: dict[str, statements.Stat
 # --------------------------------------------------------------------- SQLite
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def migrated() -> Iterator[sqlite3.Connection]:
-    """A connection like a store's, in memory."""
+    """A connection like a store's, in memory, for plans alone."""
     connection = sqlite.connect(Address(None), sqlite.memory_name())
     connection.execute("begin")
     sqlite.upgrade(connection, "sqlite")
@@ -203,39 +234,137 @@ def plan(on: sqlite3.Connection, name: str) -> list[str]:
     return [row[3] for row in rows]
 
 
-@pytest.mark.parametrize("name", SQLITE)
-def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection, name: str) -> None:
+GROWING = {
+    *("approval", "attempt", "audit", "broadcast", "completion", "delivery", "due"),
+    *("durable_call", "figure", "gate", "gate_claim", "body_gate", "outbox", "schedule_tick"),
+    *(
+        "signal",
+        "spawn",
+        "step",
+        "step_log",
+        "task",
+        "task_attribute",
+        "task_key",
+        "task_place",
+        "team_event",
+    ),
+    *("wait", "worker_queue"),
+}
+"""Tables that grow with tasks, events, keys and actions; others hold declarations."""
+
+FEW = {
+    *("due_latest_claim", "outbox_fresh", "pause_queue", "step_held", "step_queue_timeout"),
+    *("task_attached", "task_has_failed_step", "task_place_waiting", "wait_approval"),
+}
+"""Partial indexes that hold only what is not done yet."""
+
+PAGES = {
+    "count_tasks": "up to a bound, newest first",
+    "count_templates": "up to a bound, newest first",
+    "decided_approvals": "a page, newest first",
+    "list_events": "a page, newest first",
+    "list_tasks": "a page, newest first",
+    "prune_deliveries": "as many as may be deleted, oldest first",
+    "prune_outbox": "as many as may be deleted, oldest first",
+    "recent_events": "a page, newest first",
+    "task_figures": "the newest of a window",
+    "team_audit": "a page, newest first",
+}
+"""Statements that read a growing table in the order of an index, and stop."""
+
+WHOLE = {
+    "prune_gate_claim": "the gates that tasks of the last days used, once an hour",
+    "prune_gates": "the gates that tasks of the last days used, once an hour",
+}
+"""Statements that read a whole growing table."""
+
+
+def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection) -> None:
     """
     It compiles against the schema that all migrations make.
     """
-    assert plan(migrated, name) is not None
+    problems: dict[str, str] = {}
+    for name in SQLITE:
+        try:
+            plan(migrated, name)
+        except sqlite3.Error as error:
+            problems[name] = str(error)
+
+    assert {} == problems
 
 
-HOT = (
-    *(name for name in SQLITE if name.startswith("settle")),
-    *("claim", "claim_heads", "next_due", "claim_roots"),
-    *("create_attributes", "create_keys", "create_steps", "create_tasks", "taken_keys"),
-    *("load_tasks", "load_results", "checkpoint", "held", "expired", "failed_tasks", "overdue"),
-    *("unclaimed", "load_instances", "spawns", *sorted(SPAWNING)),
-    *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
-    *("history", "attempt_figures", "error_patterns", "retry_figures", "step_figures"),
+WAITING = (
+    *("first_signal", "known_signal", "untaken_signals", "take_signal", "return_signals"),
+    *("waiters_of_signal", "waiters_of_broadcast", "first_broadcast", "kept_broadcasts"),
+    *("known_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
+    *("signalled_task", "hold_step", "load_calls", "external_call", "completed_step"),
+    *("escalate_approvals", "park_history", "attached_tasks", "orphans"),
+    *("take_back_failure", "claim_deliveries", "settle_delivery", "events_to_deliver"),
+    *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
+    *("due_schedules", "move_schedule", "waiting_ticks", "list_ticks", "remove_ticks"),
+    *("extend_tick", "lock_due_schedule", "mark_scheduled"),
+    *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
+    "awaited_places",
+)
+"""Statements of waits, deliveries, schedules and pages of steps, on both stores."""
+
+GATED = (
+    "gate_states",
+    "claim_gated",
+    "clean_gate",
+    "due_of_gate",
+    "gate_room",
+    "next_gate",
+    "pass_gates",
 )
 
 
-@pytest.mark.parametrize("name", HOT)
-def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection, name: str) -> None:
-    """
-    Finished tasks do not slow it down. It may scan steps in progress and failing tasks, which are
-    few.
-    """
-    scans = [
-        line
-        for line in plan(migrated, name)
-        if re.match(r"SCAN (step|task|attempt|s|t|a)\b", line)
-        and not re.search("INDEX (step_held|task_has_failed_step)", line)
+COMPENSATING = (
+    *("add_compensating_steps", "add_planner", "compensation_numbers", "drop_planner"),
+    *("lock_planner", "mark_ending", "mark_numbers", "reserve_compensation", "unmark_ending"),
+)
+"""Statements of compensation that read some steps of a task."""
+
+PLACES = (
+    *("add_place", "admit_place", "end_places", "lock_place", "places", "reopen_place"),
+    *("template_of_task", "waiting_places"),
+)
+
+
+def test_no_statement_scans_a_table_that_grows(migrated: sqlite3.Connection) -> None:
+    """Exceptions are pages and rows that are not done yet."""
+    scans = {name: scanned(plan(migrated, name), SQLITE[name].text) for name in SQLITE}
+
+    assert {} == {
+        name: lines for name, lines in scans.items() if lines and name not in {*PAGES, *WHOLE}
+    }
+
+
+def scanned(plan: Sequence[str], text: str) -> list[str]:
+    """List the lines of a plan that scan all rows of a table that grows."""
+    tables: dict[str, set[str]] = {}
+    sources = re.findall(
+        r"\b(?:from|join|update|,)\s+(\w+)(?:\s+(?:as\s+)?(\w+))?", re.sub("--[^\n]*", "", text)
+    )
+    for table, alias in sources:
+        tables.setdefault(alias, set()).add(table)
+    scans = (re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?$", line) for line in plan)
+    return [
+        scan[0]
+        for scan in scans
+        if scan and scan[2] not in FEW and GROWING & {scan[1], *tables.get(scan[1], ())}
     ]
 
-    assert [] == scans
+
+def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connection) -> None:
+    """It reads only the steps that it needs of a task with 100,000 steps."""
+    whole = re.compile(r"SEARCH (s|c|o|step) USING PRIMARY KEY \(task_id=\?\)")
+    names = {*WAITING, *GATED, *COMPENSATING, *PLACES}
+    names -= {"drop_planner", "signalled_task", "take_back_failure"}  # once; few; children
+
+    assert [] == [
+        (name, line) for name in names for line in plan(migrated, name) if whole.match(line)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -254,14 +383,27 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("prune", "task_template"),
         ("prunable", "task_template"),
         ("wake_parents", "step_waiting"),
+        ("late_waits", "wait_late"),
+        ("waiters_of_broadcast", "wait_broadcast"),
+        ("first_signal", "signal_name"),
+        ("untaken_signals", "signal_untaken"),
+        ("first_broadcast", "broadcast_key"),
+        ("undelivered", "broadcast_undelivered"),
+        ("escalate_approvals", "approval_escalation"),
+        ("attached_tasks", "task_attached"),
+        ("orphans", "task_attached"),
+        ("find_gates", "sqlite_autoindex_gate_1 (namespace=? AND key=?)"),
+        ("next_gate", "step_gate"),
+        ("due_of_gate", "step_gate"),
+        ("claim_deliveries", "delivery_due"),
+        ("claim_deliveries", "delivery_of_task"),
+        ("fresh_events", "outbox_fresh"),
     ],
 )
 def test_a_hot_statement_uses_its_partial_index(
     migrated: sqlite3.Connection, name: str, index: str
 ) -> None:
-    """
-    Which holds only the rows that it may want.
-    """
+    """The index contains only rows that the statement may need."""
     assert any(f"INDEX {index}" in line for line in plan(migrated, name))
 
 
@@ -269,6 +411,12 @@ SEARCHES = {
     "step_failed": {"failed_step"},
     "step_error_code": {"error_code"},
     "task_attribute_pkey": {"attribute_name", "attribute_value"},
+}
+SEARCHES_ON_POSTGRES = {
+    **SEARCHES,
+    "task_tags": {"tag"},
+    "task_creator": {"created_by"},
+    "task_pkey": {"created_after", "first_id"},
 }
 """The index that a list of tasks uses -> the parameters that it is given."""
 
@@ -292,6 +440,15 @@ def test_a_search_for_tasks_uses_its_index(
     else:
         assert any(re.match(rf"SEARCH s USING (COVERING )?INDEX {index} ", x) for x in lines)
     assert [] == [line for line in lines if re.match(r"SCAN (task|s|a)\b", line)]
+
+
+def test_compensated_tasks_are_found_by_their_index(migrated: sqlite3.Connection) -> None:
+    """Which has no other tasks."""
+    statement = SQLITE["list_tasks"].without_unused_filters({"compensation"})
+    explain = f"explain query plan {statement.text}"
+    lines = [row[3] for row in migrated.execute(explain, dict.fromkeys(statement.names))]
+
+    assert [line for line in lines if re.match("(SCAN|SEARCH) task USING INDEX task_ending", line)]
 
 
 def test_the_tasks_of_a_schedule_are_found_by_their_index(migrated: sqlite3.Connection) -> None:
@@ -319,10 +476,31 @@ async def connection(postgres_schema_url: str) -> AsyncIterator[Any]:
     await connection.close()
 
 
-async def test_every_statement_is_valid_on_postgres(connection: Any) -> None:
+@pytest.fixture(scope="module")
+def planning_url(postgres_url: str) -> Iterator[str]:
+    """The URL of a schema for plans alone."""
+    with temporary_schema(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def _tables_to_plan(planning_url: str) -> None:
+    async with make_store(planning_url) as store:
+        await store.upgrade()
+
+
+@pytest.fixture
+async def planning(planning_url: str, _tables_to_plan: None) -> AsyncIterator[Any]:
+    """A connection to tables without rows, which other tests may have let PostgreSQL analyze."""
+    connection = await PostgresAddress.parse(planning_url).connect()
+    yield connection
+    await connection.close()
+
+
+async def test_every_statement_is_valid_on_postgres(planning: Any) -> None:
     """It can be prepared, and its parameters are those named in its file."""
     for name, statement in POSTGRES.items():
-        prepared = await connection.prepare(statement.numbered().text)
+        prepared = await planning.prepare(statement.numbered().text)
         assert len(statement.names) == len(prepared.get_parameters()), name
 
 
@@ -359,23 +537,28 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
     assert grown["index task_pkey"] + grown["index task_status"] > 0
 
 
-async def test_every_statement_is_valid_without_its_optional_conditions(connection: Any) -> None:
-    """And with each of the filters alone."""
+async def test_every_statement_is_valid_without_its_optional_conditions(planning: Any) -> None:
+    """It is also valid with each filter alone."""
     for name, statement in POSTGRES.items():
         for given in [set[str](), *({parameter} for parameter in statement.names)]:
             narrowed = statement.without_unused_filters(given).numbered()
-            prepared = await connection.prepare(narrowed.text)
+            prepared = await planning.prepare(narrowed.text)
             assert len(narrowed.names) == len(prepared.get_parameters()), (name, given)
 
 
-@pytest.mark.parametrize("index", SEARCHES)
-@pytest.mark.parametrize("more", [set(), {"templates", "created_after"}])
-async def test_a_search_for_tasks_uses_its_index_on_postgres(
-    connection: Any, index: str, more: set[str]
-) -> None:
-    """
-    Among 20,000 tasks that do not match, it reads a few dozen pages, including the catalogue's.
-    """
+@pytest.fixture(scope="module")
+def searched_url(postgres_url: str) -> Iterator[str]:
+    """The URL of a schema for searches."""
+    with temporary_schema(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def searched(searched_url: str) -> AsyncIterator[Any]:
+    """A connection to 20,000 tasks that no search matches."""
+    async with make_store(searched_url) as store:
+        await store.upgrade()
+    connection = await PostgresAddress.parse(searched_url).connect()
     await connection.execute(
         "insert into template (namespace, name, version, digest, document, sinks, status,"
         " registered_by) values ('n', 't', '1.0.0', '', '{}', 1, 'approved', '')"
@@ -391,7 +574,20 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
     )
     await connection.execute("insert into task_attribute select 'n', 'a', id::text, id from task")
     await connection.execute("analyze")
-    statement = POSTGRES["list_tasks"].without_unused_filters(SEARCHES[index] | more).numbered()
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize("index", SEARCHES_ON_POSTGRES)
+@pytest.mark.parametrize("more", [set(), {"templates", "created_after"}])
+async def test_a_search_for_tasks_uses_its_index_on_postgres(
+    searched: Any, index: str, more: set[str]
+) -> None:
+    """
+    Among 20,000 tasks that do not match, it reads a few dozen pages, including the catalogue's.
+    """
+    statement = POSTGRES["list_tasks"]
+    statement = statement.without_unused_filters(SEARCHES_ON_POSTGRES[index] | more).numbered()
     values = {
         "failed_step": "'b'",
         "error_code": "'B'",
@@ -399,43 +595,137 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
         "attribute_value": "'b'",
         "templates": "'{1}'",
         "created_after": "'2026-01-01'",
+        "first_id": "'01900000-0000-7000-8000-000000000000'",
+        "tag": "'b'",
+        "created_by": "'b'",
         "limit": "26",
+        "counted": "1000",
     }
 
-    await connection.execute(f"prepare asked as {statement.text}")
+    await searched.execute(f"prepare asked as {statement.text}")
     call = f"execute asked ({', '.join(values[name] for name in statement.names)})"
-    rows = await connection.fetch(f"explain (analyze, buffers) {call}")
+    rows = await searched.fetch(f"explain (analyze, buffers) {call}")
+    await searched.execute("deallocate asked")
     lines = [row[0] for row in rows]
 
-    assert any(re.search(rf"Index.* Scan.* using {index}", line) for line in lines)
+    assert any(re.search(rf"Index.* Scan.* (using|on) {index}", line) for line in lines)
     assert [] == [line for line in lines if re.search(r"Seq Scan on (task|step)\b", line)]
     buffers = next(line for line in lines if "Buffers" in line)
     assert sum(int(count) for count in re.findall(r"(?:hit|read)=(\d+)", buffers)) < 60
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["expired", "failed_tasks", "overdue", "unclaimed", "held", "get_task", "load_tasks"],
-)
-async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
-    connection: Any, name: str
-) -> None:
-    """
-    For the tables that grow; the planner takes it when they have.
-    """
-    await connection.execute("set enable_seqscan = off")
+async def test_compensated_tasks_are_found_by_their_index_on_postgres(planning: Any) -> None:
+    """Which has no other tasks."""
+    await planning.execute("set enable_seqscan = off")
+    statement = POSTGRES["list_tasks"].without_unused_filters({"compensation"}).numbered()
+    values = {"compensation": "'incomplete'", "limit": "26", "counted": "1000"}
+
+    await planning.execute(f"prepare asked as {statement.text}")
+    call = f"execute asked ({', '.join(values[name] for name in statement.names)})"
+    lines = [row[0] for row in await planning.fetch(f"explain {call}")]
+
+    assert [line for line in lines if re.search("Index.* Scan.* task_ending", line)]
+
+
+INDEXES = {
+    "late_waits": {"wait_late"},
+    "waiters_of_signal": {"wait_pkey"},
+    "waiters_of_broadcast": {"wait_broadcast", "step_pkey"},
+    "first_signal": {"signal_pkey"},
+    "known_signal": {"signal_id"},
+    "untaken_signals": {"signal_untaken"},
+    "first_broadcast": {"broadcast_pkey"},
+    "known_broadcast": {"broadcast_id"},
+    "undelivered": {"broadcast_undelivered"},
+    "completed_step": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
+    "external_call": {"durable_call_pkey"},
+    "escalate_approvals": {"approval_escalation"},
+    "attached_tasks": {"task_attached"},
+    "orphans": {"task_attached"},
+    "claim_deliveries": {"delivery_due", "delivery_of_task"},
+    "fresh_events": {"outbox_fresh"},
+    "steps_to_stop": {"step_pkey"},
+    "stop_steps": {"step_pkey", "due_pkey"},
+    "awaited_places": {"task_place_waiting", "task_place_pkey"},
+    "end_waits_of_steps": {"wait_pkey"},
+    "end_places": {"task_place_open"},
+    "places": {"task_place_open"},
+    "waiting_places": {"task_place_waiting"},
+    "admit_place": {"task_place_pkey"},
+    "reopen_place": {"task_place_pkey"},
+    "completed_steps": {"step_pkey"},
+    "compensable": {"step_pkey"},
+    "lock_planner": {"step_pkey"},
+    "expired": {"claim_batch_pkey"},
+    "overdue": {"task_overdue"},
+    "failed_tasks": {"task_has_failed_step"},
+}
+"""Statements and indexes that each of them uses on PostgreSQL."""
+
+
+OUTER = {
+    "limits": "the keys of a namespace, and their waiting steps",
+    "prunable": "counts for an operator; joins from the other side once there are tasks",
+    "restart_queue_timeouts": "joins from the other side once there are steps",
+    "unclaimed": "joins from the other side once there are steps; see below",
+}
+"""Statements that read a growing table first while it is empty."""
+
+
+async def test_no_statement_scans_a_table_that_grows_on_postgres(connection: Any) -> None:
+    """The planner takes the index that each has for what it wants when the tables have grown."""
+    for way in ("seqscan", "hashjoin", "mergejoin"):
+        await connection.execute(f"set enable_{way} = off")
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    for name in sorted({*POSTGRES} - {"lock_queues"}):  # which has no plan
+        nodes = [*nodes_of(await generic_plan(connection, name))]
+        whole = {
+            node["Relation Name"]
+            for node in nodes
+            if node["Node Type"] in ("Seq Scan", "Index Scan", "Index Only Scan")
+            and "Index Cond" not in node
+            and node.get("Index Name") not in FEW
+        }
+        assert not whole & GROWING or name in {*PAGES, *WHOLE, *OUTER}, name
+        used = {node.get("Index Name") for node in nodes}
+        assert INDEXES.get(name, set()) <= used, name
+
+
+async def generic_plan(connection: Any, name: str) -> dict[str, Any]:
+    """Return the plan of a statement whatever its parameters are."""
     statement = POSTGRES[name].numbered()
     prepared = await connection.prepare(statement.text)
-    types = [parameter.name for parameter in prepared.get_parameters()]
-    nulls = ", ".join(f"null::{kind}" for kind in types)
-
+    nulls = ", ".join(f"null::{kind.name}" for kind in prepared.get_parameters())
     await connection.execute(f"prepare asked as {statement.text}")
     call = f"execute asked ({nulls})" if nulls else "execute asked"
-    lines = [row[0] for row in await connection.fetch(f"explain {call}")]
+    rows = await connection.fetch(f"explain (format json) {call}")
+    await connection.execute("deallocate asked")
+    plan: dict[str, Any] = json.loads(rows[0][0])[0]["Plan"]
+    return plan
 
-    assert [] == [
-        line for line in lines if re.search(r"Seq Scan on (step|due|task|attempt)\b", line)
-    ]
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes_of(part)
+
+
+async def test_a_claim_of_limited_steps_reads_only_what_it_claims_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """The key has 2,000 due steps, and plans were made while the tables were empty."""
+    async with make_store(postgres_schema_url) as store:
+        template_id = await put(store, limited(one()))
+        await connection.execute("analyze")
+        hand = await ManualWorker.hire(store)
+        values: dict[str, object] = {"worker": hand.id, "limit": 5, "after_outer": 0, "after": 0}
+        counts = []
+        for count in (10, 2_000):
+            await create_under(store, template_id, ("a", at_most(5)), count=count)
+            counts.append(await buffers(connection, "claim_gated", values))
+
+    assert counts[0] > 10
+    assert counts[1] < 250
 
 
 @pytest.mark.parametrize(
@@ -447,18 +737,18 @@ async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
     ],
 )
 async def test_schedules_and_their_tasks_are_found_by_their_indexes_on_postgres(
-    connection: Any, name: str, filters: set[str], index: str
+    planning: Any, name: str, filters: set[str], index: str
 ) -> None:
-    await connection.execute("set enable_seqscan = off")
+    await planning.execute("set enable_seqscan = off")
     statement = POSTGRES[name].without_unused_filters(filters).numbered()
-    prepared = await connection.prepare(statement.text)
+    prepared = await planning.prepare(statement.text)
     types = [parameter.name for parameter in prepared.get_parameters()]
     nulls = ", ".join(f"null::{kind}" for kind in types)
-    await connection.execute("set plan_cache_mode = force_generic_plan")
-    await connection.execute(f"prepare asked as {statement.text}")
+    await planning.execute("set plan_cache_mode = force_generic_plan")
+    await planning.execute(f"prepare asked as {statement.text}")
     call = f"execute asked ({nulls})" if nulls else "execute asked"
 
-    lines = [row[0] for row in await connection.fetch(f"explain {call}")]
+    lines = [row[0] for row in await planning.fetch(f"explain {call}")]
 
     assert any(re.search(rf" {index}\b", line) for line in lines), lines
 
@@ -483,7 +773,7 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
             await store.create_tasks([new_task(template_id) for _ in range(number)])
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
-    text = POSTGRES["unclaimed"].text.replace(":limit", "100")
+    text = POSTGRES["unclaimed"].text.replace(":limit", "100").replace(":external", "'none'")
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
@@ -498,7 +788,7 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
 async def test_a_queue_is_counted_by_its_index_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
-    """In all five priorities; of many steps no more than the bound are read."""
+    """All five priorities are counted; no more steps are read than the bound."""
     async with make_store(postgres_schema_url) as store:
         template_id = await put(store, one())
         await store.create_tasks([new_task(template_id) for _ in range(2000)])
@@ -522,7 +812,7 @@ async def test_a_queue_is_counted_by_its_index_on_postgres(
 async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
-    """Of 300 ended tasks, those with a longer retention are not read."""
+    """Those of 300 ended tasks with a longer retention are not read."""
     async with make_store(postgres_schema_url) as store:
         for name, retention, number in (("long", 3600, 300), ("short", 1e-6, 2)):
             template = replace(one(name), retention=timedelta(seconds=retention))
@@ -544,7 +834,7 @@ async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
 
 
 @pytest.mark.parametrize("name", ["held", "expired"])
-async def test_what_a_worker_holds_is_found_by_its_claims_on_postgres(
+async def test_the_steps_of_a_worker_are_found_by_its_claims_on_postgres(
     connection: Any, postgres_schema_url: str, name: str
 ) -> None:
     """Among 200 claims of other workers, and steps that are enqueued or ended."""
@@ -689,7 +979,7 @@ async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
     assert many < per_step * most
 
 
-async def test_what_is_handed_out_reads_one_of_ten_thousand_queues_on_postgres(
+async def test_a_claim_reads_one_of_ten_thousand_queues_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
     """By settlements and creations, with plans made while the tables were empty."""
@@ -709,6 +999,56 @@ async def test_what_is_handed_out_reads_one_of_ten_thousand_queues_on_postgres(
             counts.append(read)
 
     assert counts[1] < counts[0] + 20
+
+
+async def test_compensating_reads_the_same_among_ten_thousand_queues_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """And among a thousand tasks, with plans made while the tables were empty."""
+    counts = []
+    async with make_store(postgres_schema_url) as store:
+        template_id, other_id = await put(store, trip()), await put(store, one())
+        await connection.execute("analyze")
+        handlers = [ENGINE, "undo", *(step.name for step in trip().steps)]
+        hand = await ManualWorker.hire(store, handlers=handlers)
+        other = await ManualWorker.hire(store, handlers=["only"])
+        for queues in (1, 10_000):
+            await store.create_tasks([new_task(other_id) for _ in range(queues // 10)])
+            await spread(connection, other.id, queues)
+            counts.append(await pages_of_compensation(store, connection, hand, template_id))
+
+    assert counts[0] > 100
+    assert counts[1] < counts[0] + 6 * 20  # of each statement: larger indexes
+
+
+async def pages_of_compensation(
+    store: Store, connection: Any, hand: ManualWorker, template_id: TemplateId
+) -> int:
+    """Count the pages that are read from the failure of a task until it is compensated."""
+
+    async def read(outcome: Outcome) -> int:
+        values = settlement_parameters(hand.id, [outcome], claim_up_to=2)
+        await buffers(connection, "settle", values)  # makes the plans
+        count = await buffers(connection, "settle", values)
+        await hand.settle(outcome)
+        return count
+
+    task_id = await create(store, template_id)
+    for _ in range(2):
+        await hand.complete(await hand.claim_one())
+    pages = await read(failed(await hand.claim_one(), JsonText('{"message":"x"}')))
+    planner = await hand.claim_one()
+    nodes = [*Graph(trip()).layout.undone.values()]
+    steps = plan_of(Graph(trip()), await store.completed_steps(task_id, nodes))
+    values = {"task_id": task_id, "first_no": 100, "keep_going": True, "steps": json.dumps(steps)}
+    pages += await buffers(connection, "add_compensating_steps", values)
+    await insert_plan(store, planner, trip())
+    pages += await read(completed(planner, JsonText("1")))
+    while claims := await hand.claim():
+        for claim in claims:
+            pages += await read(completed(claim, JsonText("1")))
+    assert (await store.get_task(task_id)).ended
+    return pages
 
 
 async def test_spawning_scans_no_table_that_grows(

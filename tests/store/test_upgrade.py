@@ -35,9 +35,7 @@ async def assert_rejected(url: str, match: str) -> None:
 
 
 async def test_a_database_without_digests_is_rejected(store_url: str) -> None:
-    """
-    As commits before the single schema made them: numbers of migrations only.
-    """
+    """Earlier commits stored only the numbers of migrations."""
     if store_url.startswith("sqlite:"):
         await execute(store_url, "create table task (id text)", "pragma user_version = 2")
     else:
@@ -75,7 +73,7 @@ async def test_a_newer_database_is_rejected(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
-def test_the_digest_of_a_migration_is_that_of_its_statements(
+def test_the_digest_of_a_migration_depends_only_on_its_statements(
     dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -91,7 +89,7 @@ def test_the_digest_of_a_migration_is_that_of_its_statements(
     assert before.digests != Migrations(f"tasker.store.{dialect}").digests
 
 
-async def test_a_function_of_another_release_with_another_result_is_replaced(
+async def test_a_function_with_a_different_result_type_is_replaced(
     postgres_schema_url: str,
 ) -> None:
     """

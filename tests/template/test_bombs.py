@@ -44,7 +44,7 @@ def test_environments_cannot_multiply_steps() -> None:
     ]
 
 
-def test_long_texts_are_cut_in_messages() -> None:
+def test_long_texts_are_shortened_in_messages() -> None:
     """A message is for people."""
     [problem] = problems(f"name: {'a.' * 100_000}\nsteps: [{{name: b}}]")
 

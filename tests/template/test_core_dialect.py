@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tasker import InvalidTemplate, Limit
-from tasker.model import Backoff, Requirement, Retry, StepSpec
+from tasker.model import Backoff, Map, Requirement, Retry, StepSpec
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
 
@@ -46,7 +46,7 @@ steps:
 """
 
 
-def test_every_key_reaches_the_model() -> None:
+def test_every_key_is_read() -> None:
     """Aliases included."""
     template = parse_template(EVERYTHING)
 
@@ -87,7 +87,7 @@ def test_every_key_reaches_the_model() -> None:
     )
 
 
-def test_all_but_name_and_steps_has_a_default() -> None:
+def test_everything_except_name_and_steps_has_a_default() -> None:
     """A step needs its name alone; its handler is then named like it."""
     template = parse_template("name: tiny\nsteps: [{name: only}]")
 
@@ -113,7 +113,7 @@ def test_a_key_without_value_counts_as_absent() -> None:
     assert template.steps == (StepSpec(name="b"),)
 
 
-def test_json_is_read_as_well() -> None:
+def test_json_is_read_too() -> None:
     """JSON writes characters beyond 16 bits as two escapes, and slashes escaped."""
     template = parse_template(
         '{"name": "a",\n\t"description": "\\ud83d\\ude00 \\/ \\\\ud83d",\n"steps": [{"name": "b"}]}'
@@ -132,14 +132,14 @@ def test_json_is_read_as_well() -> None:
         ("validate", "validate"),
     ],
 )
-def test_handlers_have_one_name_with_colons_and_dots(written: str, normal: str) -> None:
+def test_colons_and_dots_in_the_names_of_handlers_are_equivalent(written: str, normal: str) -> None:
     """`A::B` and `A.B` are the same handler."""
     template = parse_template(f"name: a\nsteps: [{{name: b, handler: {{callable: '{written}'}}}}]")
 
     assert template.steps[0].callable == normal
 
 
-def test_the_delay_that_is_not_written_follows_the_one_that_is() -> None:
+def test_a_missing_delay_is_derived_from_the_given_one() -> None:
     """A first delay beyond the default cap lifts it; a cap below the default first lowers it."""
     template = parse_template(
         "name: a\nsteps:\n- {name: b, retry: {initial_delay: 120}}\n"
@@ -190,7 +190,7 @@ steps:
     )
 
 
-def test_words_mean_what_yaml_1_2_says() -> None:
+def test_words_have_the_meaning_of_yaml_1_2() -> None:
     """Times, dates and versions of three parts are text; numbers are numbers."""
     template = parse_template(
         """
@@ -213,7 +213,7 @@ steps: [{name: b}]
 
 
 def test_ten_thousand_steps_load() -> None:
-    """As many as are allowed."""
+    """That is the maximum."""
     steps = "\n".join(
         f"- {{name: s{no}, dependencies: [{f's{no - 1}' if no else ''}]}}" for no in range(10_000)
     )
@@ -243,7 +243,7 @@ steps:
 """
 
 
-def test_templates_of_core_applications_load_and_keep_what_nothing_here_uses() -> None:
+def test_templates_of_tasker_core_load_with_unused_keys() -> None:
     """Empty event lists are ignored; limits of the staleness detection go to the metadata."""
     template = parse_template(CORE_APPLICATION)
 
@@ -256,6 +256,29 @@ def test_templates_of_core_applications_load_and_keep_what_nothing_here_uses() -
         "lifecycle": {"max_waiting_for_retry_minutes": 30, "staleness_action": "error"},
     }
     assert from_document(to_document(template)) == template
+
+
+def test_a_batch_worker_is_a_map_over_the_batches_of_the_step_before_it() -> None:
+    template = parse_template(
+        "name: a\nsteps:\n- {name: split, type: batchable, handler: s}\n"
+        "- name: work\n  type: batch_worker\n  dependencies: [split]\n"
+        "  handler: {callable: w, initialization: {x: 1}, resolver: explicit_mapping}\n"
+        "  batch_config: {batch_size: 9, parallelism: 4, cursor_field: row}\n"
+        "- {name: sum, type: deferred_convergence, dependencies: [work]}\n"
+    )
+
+    split, work, total = template.steps
+    assert split.spawning is None
+    assert work.spawning == Map(
+        over='results["split"].batch_processing_outcome.cursor_configs',
+        item="batch",
+        max_concurrency=4,
+    )
+    assert work.config == {
+        "x": 1,
+        "batch_metadata": {"cursor_field": "row", "failure_strategy": "continue_on_failure"},
+    }
+    assert total.trigger == "none_failed_min_one_success"
 
 
 def test_a_step_requires_a_version_of_the_handler_and_labels_of_the_worker() -> None:
@@ -282,11 +305,11 @@ steps:
 
 
 @pytest.mark.parametrize("text", ["", "2.1.0", "^2,<2.5", "gpu=true", "=2.0.0 a=1 b=2"])
-def test_a_requirement_reads_back_from_its_text(text: str) -> None:
+def test_a_requirement_is_read_from_its_text(text: str) -> None:
     assert text == str(Requirement.parse(text))
 
 
-def test_titles_attributes_priority_and_retention_belong_to_a_template() -> None:
+def test_a_template_may_have_a_title_attributes_a_priority_and_a_retention() -> None:
     template = parse_template(
         """
 name: a
@@ -326,7 +349,7 @@ steps:
     assert timedelta(minutes=5) == second.retry.max_delay
 
 
-def test_limits_belong_to_a_template_or_a_step() -> None:
+def test_a_template_or_a_step_may_have_limits() -> None:
     """Those of a step replace those of its template."""
     template = parse_template(
         """

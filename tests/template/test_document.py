@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from tests.template.templates import templates
 
 from tasker.errors import InvalidTemplate
@@ -18,22 +18,16 @@ from tasker.template.stored import from_stored
 SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec(name="b"),))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(templates())
-def test_a_document_is_the_template(template: Template) -> None:
-    """Through JSON text as well, as stores keep it."""
+def test_a_template_can_be_restored_from_its_document_and_its_yaml(template: Template) -> None:
+    """Through JSON text as well, as stores keep it; YAML quotes words with a meaning of its own."""
     document = to_document(template)
 
     assert from_document(document) == template
     assert from_document(orjson.loads(orjson.dumps(document))) == template
     assert to_document(from_document(document)) == document
     assert from_stored(orjson.loads(orjson.dumps(document))) == template
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(templates())
-def test_yaml_reads_back_as_the_same_template(template: Template) -> None:
-    """Words that YAML takes for something else are quoted."""
     assert parse_template(dump_yaml(template)) == template
 
 
@@ -46,8 +40,8 @@ def test_defaults_are_left_out() -> None:
     }
 
 
-def test_everything_else_is_written_in_one_order() -> None:
-    """So that two documents can be compared by eye."""
+def test_keys_are_written_in_canonical_order() -> None:
+    """Two documents can then be compared by eye."""
     step = StepSpec(
         name="b",
         description="The step",
@@ -117,8 +111,8 @@ metadata:
     assert parse_template(dump_yaml(template)) == template
 
 
-def test_digests_follow_the_content() -> None:
-    """Not spelling, dialect, comments and the order of free keys; the order of steps counts."""
+def test_digests_depend_on_the_content() -> None:
+    """Spelling, dialect, comments and the order of keys do not matter; the order of steps does."""
     newer = """
 name: a
 version: 1.0.0   # the first
@@ -151,7 +145,7 @@ def test_a_digest_is_the_same_on_every_machine() -> None:
 
 
 def test_documents_of_the_older_dialect_are_read() -> None:
-    """As callers of an API may send them."""
+    """Callers of the API may send them."""
     document: Json = {"name": "a", "step_templates": [{"name": "b"}]}
     assert isinstance(document, dict)
 
@@ -198,7 +192,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ([], "must be a template, a mapping with 'name' and 'steps', found a list"),
     ],
 )
-def test_documents_are_checked_like_texts(document: Json, problem: str) -> None:
+def test_documents_are_checked_like_yaml(document: Json, problem: str) -> None:
     with pytest.raises(InvalidTemplate) as raised:
         from_document(document)  # type: ignore[arg-type]  # others may send anything
 

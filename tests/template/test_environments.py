@@ -33,7 +33,7 @@ environments:
 """
 
 
-def test_an_entry_for_all_comes_first_and_an_entry_for_one_step_wins() -> None:
+def test_an_override_of_one_step_wins_over_one_of_all_steps() -> None:
     """Regardless of their order in the text."""
     template = parse_template(TEXT)
 
@@ -60,7 +60,7 @@ def test_an_entry_for_all_comes_first_and_an_entry_for_one_step_wins() -> None:
     }
 
 
-def test_a_task_runs_with_what_its_environment_changes() -> None:
+def test_a_task_runs_with_the_overrides_of_its_environment() -> None:
     """Keys that an override does not write keep the step's own values."""
     template = parse_template(TEXT)
     step = template.for_environment("test").step("b")
@@ -73,7 +73,7 @@ def test_a_task_runs_with_what_its_environment_changes() -> None:
     assert template.for_environment(None) == template
 
 
-def test_the_older_dialect_overrides_in_its_own_keys() -> None:
+def test_the_rails_dialect_has_its_own_keys_for_overrides() -> None:
     """Its retry settings stand with the handler's settings."""
     template = parse_template(
         """
@@ -108,7 +108,7 @@ environments:
     ("override", "first", "most"),
     [("initial_delay: 50", 50, 50), ("max_delay: 10", 10, 10), ("max_delay: 30", 20, 30)],
 )
-def test_the_first_delay_stays_within_the_cap(override: str, first: int, most: int) -> None:
+def test_the_first_delay_is_at_most_the_maximum_delay(override: str, first: int, most: int) -> None:
     """If only one of the two is given, the other follows."""
     template = parse_template(
         "name: a\nsteps: [{name: b, retry: {initial_delay: 20, max_delay: 40}}]\n"

@@ -91,7 +91,7 @@ def test_an_expression_has_a_value(text: str, value: Json) -> None:
         ("and", "unexpected 'and' at character 1, expected a value"),
     ],
 )
-def test_a_text_that_is_no_expression_is_refused_at_its_place(text: str, message: str) -> None:
+def test_invalid_expressions_are_refused_with_their_position(text: str, message: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         compile_expression(text)
     assert raised.value.message == message
@@ -121,9 +121,7 @@ def test_a_text_that_is_no_expression_is_refused_at_its_place(text: str, message
         ("item.id == 3", "unknown name 'item'; allowed: input, results", "$.item.id"),
     ],
 )
-def test_values_that_an_operator_does_not_take_are_refused_with_their_path(
-    text: str, message: str, path: str
-) -> None:
+def test_invalid_operands_are_refused_with_their_path(text: str, message: str, path: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         compile_expression(text).evaluate(NAMES)
     assert (raised.value.message, raised.value.path) == (message, path)
@@ -160,12 +158,12 @@ def test_any_text_compiles_or_is_refused(text: str) -> None:
     assert compile_expression(str(expression.node)).node == expression.node
 
 
-def test_an_expression_lists_its_paths() -> None:
+def test_the_paths_of_an_expression_are_listed() -> None:
     expression = compile_expression("input.a > 1 and ('x' in results.b[0] or not [item.c] == [])")
     assert list(map(str, expression.paths)) == ["input.a", "results.b[0]", "item.c"]
 
 
-def test_a_text_has_placeholders() -> None:
+def test_a_text_may_contain_placeholders() -> None:
     text = compile_text("{{{input.region}}}:{ input.amount } {input.tags}{input.coupon}")
     assert text.render(NAMES) == '{EU}:5000 ["new","big"]'
     assert list(map(str, text.paths)) == [
@@ -176,7 +174,7 @@ def test_a_text_has_placeholders() -> None:
     ]
 
 
-def test_a_key_needs_values() -> None:
+def test_a_key_with_a_missing_value_is_refused() -> None:
     assert compile_text("customer:{input.region}").render_key(NAMES) == "customer:EU"
     with pytest.raises(InvalidExpression, match=r"input\.coupon is null, not a string"):
         compile_text("customer:{input.coupon}").render_key(NAMES)
@@ -187,15 +185,15 @@ def test_a_key_needs_values() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a {b", "'{' at character 3 has no counterpart; write '{{' for a brace"),
-        ("a } b", "'}' at character 3 has no counterpart; write '}}' for a brace"),
+        ("a {b", "'{' at character 3 is unmatched; write '{{' for a brace"),
+        ("a } b", "'}' at character 3 is unmatched; write '}}' for a brace"),
         ("{}", "the placeholder {}: it ends too early, expected a value"),
-        ("{a > 1}", "the placeholder {a > 1}: it is not a path, such as input.order_id"),
+        ("{a > 1}", "the placeholder {a > 1}: it must be a path, such as input.order_id"),
         ("{a}" * 21, "it has 21 placeholders; the limit is 20"),
         ("a" * 1001, "it has 1,001 characters; the limit is 1,000"),
     ],
 )
-def test_a_text_with_other_braces_is_refused(text: str, message: str) -> None:
+def test_unbalanced_braces_are_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         compile_text(text)
     assert raised.value.message == message
@@ -232,7 +230,7 @@ SCHEMAS: Mapping[str, Any] = {
         "input.region in ['EU']",
     ],
 )
-def test_an_expression_that_fits_the_schemas_has_no_type_errors(text: str) -> None:
+def test_an_expression_that_matches_the_schemas_has_no_type_errors(text: str) -> None:
     assert check_condition(compile_expression(text), SCHEMAS) == []
 
 
@@ -270,7 +268,7 @@ def test_an_expression_that_contradicts_the_schemas_is_reported(text: str, probl
     assert check_condition(compile_expression(text), SCHEMAS) == [problem]
 
 
-def test_a_place_names_the_kinds_that_it_takes() -> None:
+def test_a_type_error_names_the_expected_types() -> None:
     expression = compile_expression("input.amount")
     assert check_types(expression, SCHEMAS, frozenset({"array"}), "a list") == [
         "it is a number, not a list"
@@ -280,9 +278,9 @@ def test_a_place_names_the_kinds_that_it_takes() -> None:
     )
 
 
-def test_a_path_is_an_expression_of_names_only() -> None:
+def test_a_path_consists_only_of_names() -> None:
     assert compile_path("input.a.b").keys == ("input", "a", "b")
-    with pytest.raises(InvalidExpression, match="it is not a path"):
+    with pytest.raises(InvalidExpression, match="it must be a path"):
         compile_path("not input.a")
 
 
@@ -310,14 +308,14 @@ def test_an_expression_can_be_built_in_python(built: object, text: str) -> None:
     compile_expression(text)
 
 
-def test_a_built_expression_has_no_value_yet() -> None:
+def test_a_built_expression_has_no_truth_value() -> None:
     with pytest.raises(InvalidInput, match=r"join expressions with &, \| and ~"):
         bool(FLOW.input.a)
-    with pytest.raises(InvalidInput, match="is no path"):
+    with pytest.raises(InvalidInput, match="is not a path"):
         (FLOW.input.a > 1)["b"]
 
 
-def test_a_condition_is_never_a_function() -> None:
+def test_a_function_is_refused_as_a_condition() -> None:
     with pytest.raises(InvalidInput, match="when takes an expression"):
         FLOW.step(when=lambda order: True)  # type: ignore[call-overload]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.template.templates import words
 
@@ -19,7 +19,7 @@ SEEDS = [
     path.read_text(encoding="utf-8")
     for path in sorted((Path(__file__).parent.parent / "seeds").glob("*.yaml"))
 ]
-ORDINARY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ORDINARY = settings(max_examples=300)
 TABLES = [
     table
     for dialect in (core, rails)
@@ -64,21 +64,21 @@ def well_told(problem: Problem) -> bool:
 @example("<<: [[{}]]")
 @example("*a : b")
 @example("!<!> a")
-def test_any_text(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     """Most are not YAML."""
     check(text)
 
 
 @ORDINARY
 @given(st.binary())
-def test_any_bytes(data: bytes) -> None:
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Most are not text."""
     check(data)
 
 
 @ORDINARY
 @given(st.text(alphabet="ab:-?[]{},&*!|>'\"%@`# \n\t<~0.1"))
-def test_any_text_of_the_signs_of_yaml(text: str) -> None:
+def test_any_yaml_syntax_is_read_or_refused(text: str) -> None:
     """Some are YAML."""
     check(text)
 
@@ -88,7 +88,9 @@ def test_any_text_of_the_signs_of_yaml(text: str) -> None:
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), words), min_size=1, max_size=5),
 )
-def test_seeds_with_parts_replaced(text: str, changes: list[tuple[float, int, str]]) -> None:
+def test_mutated_templates_are_read_or_refused(
+    text: str, changes: list[tuple[float, int, str]]
+) -> None:
     """Most are nearly templates."""
     for where, length, new in changes:
         start = int(where * len(text))
@@ -98,7 +100,7 @@ def test_seeds_with_parts_replaced(text: str, changes: list[tuple[float, int, st
 
 @ORDINARY
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=5))
-def test_seeds_with_lines_exchanged(text: str, swaps: list[tuple[float, float]]) -> None:
+def test_swapped_lines_never_crash_the_reader(text: str, swaps: list[tuple[float, float]]) -> None:
     """Exchanged lines put keys in wrong places."""
     lines = text.split("\n")
     for one, other in swaps:
@@ -109,16 +111,18 @@ def test_seeds_with_lines_exchanged(text: str, swaps: list[tuple[float, float]])
 
 @ORDINARY
 @given(st.dictionaries(keys, documents, max_size=8), st.lists(documents, max_size=4))
-def test_any_document_of_known_keys(top: dict[str, Json], steps: list[Json]) -> None:
-    """With values of every kind in every place."""
+def test_any_document_with_known_keys_is_read_or_refused(
+    top: dict[str, Json], steps: list[Json]
+) -> None:
+    """Values of every kind occur in every place."""
     document = {"name": "a", **top, "steps": [{"name": "b"}, *steps]}
     check(yaml.safe_dump(document, allow_unicode=True))
 
 
 @ORDINARY
 @given(documents)
-def test_any_document_that_is_no_text(document: Json) -> None:
-    """As callers of an API may send it."""
+def test_any_python_object_is_read_or_refused(document: Json) -> None:
+    """Callers of the API may send it."""
     try:
         from_document(document)  # type: ignore[arg-type]  # others may send anything
     except InvalidTemplate as error:

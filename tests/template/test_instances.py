@@ -19,6 +19,7 @@ from tasker.model import (
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
 from tasker.template.stored import from_stored
+from tasker.workflow import Workflow
 
 WHOLE = """
 name: report
@@ -77,7 +78,7 @@ def test_steps_with_instances_are_read() -> None:
     assert ("state",) == tuple(step.name for step in poll.steps)
 
 
-def test_a_document_reads_back_as_the_same_template() -> None:
+def test_a_template_with_instances_can_be_restored_from_its_document() -> None:
     """Both when it is checked and when it comes from a store."""
     template = parse_template(WHOLE)
 
@@ -85,7 +86,20 @@ def test_a_document_reads_back_as_the_same_template() -> None:
     assert template == from_stored(to_document(template))
 
 
-def test_nodes_are_numbered_body_by_body() -> None:
+def test_a_map_may_run_a_task_for_each_element() -> None:
+    """Written in the map or beside it; the task reads the element."""
+    task = "{template: shop.parcel, context: {sku: '{line.sku}'}}"
+    within = parse_template(steps(f"map: {{over: results.list, as: line, task: {task}}}"))
+    beside = parse_template(steps("map: {over: results.list, as: line}", f"task: {task}"))
+    flow = Workflow("default.t")
+    flow.add("list")
+    flow.map_task("work", "shop.parcel", {"sku": "{line.sku}"}, over="results.list", item="line")
+
+    assert within == beside == flow.template == from_stored(to_document(within))
+    assert ["list", "work.map", "work", "work[]"] == [spec.name for spec in Graph(within).specs]
+
+
+def test_nodes_are_numbered_by_body() -> None:
     """The spawner and the join stand where the step stands; labels name the instances."""
     graph = Graph(parse_template(WHOLE))
     labels = [graph.layout.label(no) for no in range(1, len(graph.specs) + 1)]
@@ -99,8 +113,8 @@ def test_nodes_are_numbered_body_by_body() -> None:
     ] == labels
 
 
-def test_an_environment_overrides_the_steps_of_bodies() -> None:
-    """By their names, and a step whose own handler is the body by its own."""
+def test_an_environment_may_override_steps_of_bodies() -> None:
+    """Steps of a body are overridden by name."""
     text = f"""{WHOLE}
 environments:
   test:
@@ -153,7 +167,7 @@ environments:
         (
             ["repeat: {until: input.x, max: 3}", "collect: none"],
             "steps[1].collect",
-            "that of its last iteration",
+            "the result of its last iteration",
         ),
         (
             ["map: {over: input.x}", "on_failure: {max_failures: 3}"],
@@ -167,10 +181,32 @@ environments:
         ),
         (["map: {over: input.x}", "on_failure: stop"], "steps[1].on_failure", "unknown value"),
         (["map: {over: input.x}", "collect: sum"], "steps[1].collect", "unknown value 'sum'"),
+        (
+            ["map: {over: input.x, task: {template: a.b}}", "handler: c"],
+            "steps[1].map.task",
+            "either a 'task' in its 'map' or 'handler'",
+        ),
+        (
+            ["map: {over: input.x, max_concurrency: 2, task: {template: a.b}}"],
+            "steps[1].map",
+            "'max_concurrency' does not apply to a task",
+        ),
+        (
+            ["map: {over: input.x}", "wait: {for: 1h}", "steps: [{name: a}]"],
+            "steps[1].wait",
+            "belongs to a step of 'steps'",
+        ),
+        (
+            ["map: {over: input.x, task: {template: a.b, context: {x: '{itm}'}}}"],
+            "steps[1].map.task.context.x",
+            "unknown name 'itm'",
+        ),
     ],
 )
-def test_a_mistake_is_reported_at_its_place(lines: list[str], path: str, message: str) -> None:
-    """With what would be allowed."""
+def test_an_error_in_a_body_is_reported_with_its_position(
+    lines: list[str], path: str, message: str
+) -> None:
+    """The message has the allowed values."""
     with pytest.raises(InvalidTemplate) as error:
         parse_template(steps(*lines))
 

@@ -17,7 +17,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_directories_are_read_to_their_depth(tmp_path: Path) -> None:
+def test_directories_are_read_recursively(tmp_path: Path) -> None:
     """In the order of paths; other files are ignored, and each file is read once."""
     write(tmp_path / "b.yml", TEXT.format("b"))
     first = write(tmp_path / "a" / "a.yaml", TEXT.format("a"))
@@ -28,7 +28,7 @@ def test_directories_are_read_to_their_depth(tmp_path: Path) -> None:
     assert [template.name for template in templates] == ["a", "b"]
 
 
-def test_a_file_given_by_name_is_read_whatever_its_suffix(tmp_path: Path) -> None:
+def test_a_file_given_by_name_is_read_with_any_suffix(tmp_path: Path) -> None:
     """JSON, for one."""
     path = write(tmp_path / "a.json", '{"name": "a", "steps": [{"name": "b"}]}')
 
@@ -46,7 +46,7 @@ def test_a_file_may_hold_several_documents(tmp_path: Path) -> None:
     assert str(raised.value) == f"{path}:5:1: one template was expected, found 2"
 
 
-def test_all_files_are_reported_about(tmp_path: Path) -> None:
+def test_the_problems_of_all_files_are_reported(tmp_path: Path) -> None:
     """One run is enough to correct a directory."""
     wrong = write(tmp_path / "a.yaml", "name: a\n")
     write(tmp_path / "b.yaml", TEXT.format("b"))
@@ -61,7 +61,7 @@ def test_all_files_are_reported_about(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
+def test_an_unreadable_template_file_is_reported(tmp_path: Path) -> None:
     """Directories and names that cannot exist included."""
     with pytest.raises(InvalidTemplate) as raised:
         load_template(tmp_path)
@@ -70,11 +70,11 @@ def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
         load_template("a\0b")
 
 
-def test_large_files_are_refused_unread(tmp_path: Path) -> None:
+def test_large_files_are_refused_without_being_read(tmp_path: Path) -> None:
     """The limit can be raised where a template is that large."""
     path = write(tmp_path / "a.yaml", TEXT.format("a") + "#" * 2_000_000)
 
-    with pytest.raises(TooLarge, match=r"a\.yaml has 2,000,027 bytes; the limit is 1,048,576"):
+    with pytest.raises(TooLarge, match=r"a\.yaml is 2,000,027 bytes; the limit is 1,048,576"):
         load_template(path)
     with pytest.raises(TooLarge):
         load_templates([path])
@@ -101,19 +101,21 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_characters_that_cannot_be_read(text: str | bytes, problem: str) -> None:
+def test_invalid_characters_are_reported_with_their_position(
+    text: str | bytes, problem: str
+) -> None:
     """Each is reported with its place."""
     assert problems(text) == [problem]
 
 
-def test_a_byte_order_mark_is_no_character() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     """Windows writes one."""
     assert parse_template(b"\xef\xbb\xbf" + TEXT.format("a").encode()).name == "a"
     assert parse_template("\ufeff" + TEXT.format("a")).name == "a"
 
 
-def test_columns_count_characters() -> None:
-    """Not bytes."""
+def test_columns_are_counted_in_characters() -> None:
+    """Multi-byte characters count once."""
     assert problems("name: a\nsteps: [{name: b, description: 'ééé', retry: 5}]") == [
         "2:46 must be a mapping with the keys of a retry, found the number 5"
     ]

@@ -4,7 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from tasker.model import Backoff, JsonObject, Retry, StepSpec
+from tasker.model import (
+    Backoff,
+    CompensateSpec,
+    JsonObject,
+    Limit,
+    Retry,
+    StepSpec,
+    TaskConcurrency,
+    Trigger,
+)
 from tasker.template.load import parse_template
 
 
@@ -13,7 +22,7 @@ def only_step(keys: str) -> StepSpec:
     return parse_template(text).steps[1]
 
 
-def test_every_key_reaches_the_model() -> None:
+def test_every_key_is_read() -> None:
     """Keys without a field are kept in the metadata."""
     template = parse_template(
         """
@@ -28,6 +37,8 @@ default_dependent_system: ledger
 named_steps: [first, second]
 schema: {type: object}
 handler_config: {verbose: true}
+configuration: {region: eu}
+concurrency: {key: "{input.id}", tasks: 1}
 metadata: {author: somebody}
 deadline_seconds: 90
 step_templates:
@@ -36,10 +47,15 @@ step_templates:
     handler_class: Tests::First
     default_retryable: false
     default_retry_limit: 7
-    skippable: false
+    skippable: true
     dependent_system: other
+    compensate: Tests::Undo
   - name: second
     depends_on_step: first
+    when: results.first.go
+    trigger: none_failed
+    allow_failure: true
+    limits: [{key: ledger, concurrency: 2}]
 """
     )
 
@@ -51,6 +67,7 @@ step_templates:
         "task_handler_class": "Tests::Everything",
         "module_namespace": "Tests",
         "handler_config": {"verbose": True},
+        "configuration": {"region": "eu"},
         "concurrent": True,
     }
     assert template.steps == (
@@ -60,9 +77,19 @@ step_templates:
             callable="Tests.First",
             retry=Retry(retryable=False, max_attempts=7),
             dependent_system="other",
+            compensate=CompensateSpec(callable="Tests.Undo"),
         ),
-        StepSpec(name="second", dependencies=("first",), dependent_system="ledger"),
+        StepSpec(
+            name="second",
+            dependencies=("first",),
+            dependent_system="ledger",
+            when="results.first.go",
+            trigger=Trigger.NONE_FAILED,
+            allow_failure=True,
+            limits=(Limit("ledger", concurrency=2),),
+        ),
     )
+    assert template.concurrency == TaskConcurrency("{input.id}", tasks=1)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +108,7 @@ def test_retries_are_configured_with_the_handler(config: str, retry: Retry) -> N
     assert only_step(f"  handler_config: {config}").retry == retry
 
 
-def test_the_handler_gets_all_of_its_config() -> None:
+def test_the_handler_receives_its_whole_configuration() -> None:
     """Including keys that the engine reads."""
     config: JsonObject = {"timeout_seconds": 5, "url": "http://x", "retry_delay": 2.0, "free": [1]}
     step = only_step(
@@ -92,7 +119,7 @@ def test_the_handler_gets_all_of_its_config() -> None:
     assert step.timeout == timedelta(seconds=5)
 
 
-def test_one_and_several_dependencies_add_up() -> None:
+def test_single_and_multiple_dependencies_are_combined() -> None:
     """A step named in both keys is awaited once."""
     template = parse_template(
         "name: a\nstep_templates:\n- name: x\n- name: y\n"
@@ -102,6 +129,6 @@ def test_one_and_several_dependencies_add_up() -> None:
     assert template.steps[2].dependencies == ("x", "y")
 
 
-def test_the_first_attempt_always_runs() -> None:
+def test_zero_attempts_mean_one() -> None:
     """A retry limit of 0 means one attempt."""
     assert only_step("  default_retry_limit: 0").retry.max_attempts == 1

@@ -22,12 +22,12 @@ def cases() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("text", "expected"), list(cases()))
-def test_mistakes_are_reported_where_they_are(text: str, expected: str) -> None:
+def test_errors_are_reported_with_their_position(text: str, expected: str) -> None:
     """Exactly these problems, and at these places."""
     assert problems(text) == [line.removeprefix("!! ") for line in expected.splitlines()]
 
 
-def test_a_long_cycle_is_reported_in_part() -> None:
+def test_a_long_cycle_is_shortened() -> None:
     """Ten steps from both of its ends."""
     steps = "".join(f"- {{name: s{no}, dependencies: [s{(no + 1) % 60}]}}\n" for no in range(60))
 
@@ -38,7 +38,7 @@ def test_a_long_cycle_is_reported_in_part() -> None:
     ]
 
 
-def test_everything_wrong_is_reported_at_once_in_the_order_of_the_file() -> None:
+def test_all_errors_are_reported_in_the_order_of_the_file() -> None:
     """One run is enough to correct a file."""
     text = """name: a
 version: 1.0
@@ -55,15 +55,16 @@ input_schema: {type: strin, title: no}
     assert places == ["2:10", "5:25", "6:9", "7:18", "8:1", "9:22", "9:36"]
 
 
-def test_paths_tell_where_in_the_document() -> None:
+def test_an_error_has_a_path_in_the_document() -> None:
     text = "name: a\nsteps: [{name: b, retry: {jitter: 2}}]\nx y: 1"
 
     assert [str(problem) for problem in found(text)] == [
         "t.yaml:2:35: must be from 0 to 1, found 2 (at steps[0].retry.jitter)",
         "t.yaml:3:1: unknown key 'x y' in a template; allowed: name, namespace_name, version,"
-        " description, title, attributes, retention, priority, durability, limits, schedules,"
-        " deadline_seconds, input_schema, steps, environments, metadata, lifecycle,"
-        " system_dependencies, domain_events, task_handler, identity_strategy (at ['x y'])",
+        " description, title, attributes, sensitive, retention, priority, durability, limits,"
+        " concurrency, compensation, events, schedules, deadline_seconds, input_schema, steps,"
+        " environments, metadata, lifecycle, system_dependencies, domain_events, task_handler,"
+        " identity_strategy (at ['x y'])",
     ]
 
 
@@ -77,7 +78,6 @@ def test_problems_beyond_a_hundred_are_counted() -> None:
 
 
 def test_more_than_ten_thousand_steps_are_refused() -> None:
-    """Where a workflow is that wide, one step should do many things."""
     steps = "".join(f"- {{name: s{no}}}\n" for no in range(10_001))
 
     assert problems(f"name: a\nsteps:\n{steps}") == [
@@ -85,7 +85,7 @@ def test_more_than_ten_thousand_steps_are_refused() -> None:
     ]
 
 
-def test_an_empty_text_is_no_template() -> None:
-    """Nor is one of comments."""
+def test_an_empty_text_is_refused() -> None:
+    """A text with only comments is refused too."""
     assert problems("") == ["the file is empty: it must contain a template"]
     assert problems("# soon\n") == ["the file is empty: it must contain a template"]

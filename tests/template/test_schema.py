@@ -69,7 +69,7 @@ def refusal(context: Json, schema: JsonObject = ORDER) -> InvalidInput:
     return raised.value
 
 
-def test_defaults_fill_what_is_missing() -> None:
+def test_defaults_fill_missing_properties() -> None:
     """In objects that are there, in lists of them, and in objects that are defaults."""
     context: JsonObject = {
         "customer": {"id": "c"},
@@ -86,7 +86,7 @@ def test_defaults_fill_what_is_missing() -> None:
     assert context == before
 
 
-def test_a_default_never_makes_an_object_that_was_left_out() -> None:
+def test_defaults_do_not_create_missing_objects() -> None:
     """`delivery` has defaults inside, but none itself."""
     context: JsonObject = {"customer": {"id": "c"}, "lines": [{"cents": 5}]}
 
@@ -103,15 +103,15 @@ def test_defaults_are_copied() -> None:
     assert prepared(template(schema), {}) == {"tags": ["new"]}
 
 
-def test_a_default_is_no_excuse() -> None:
+def test_a_default_must_match_the_schema() -> None:
     """It must fit the schema like any other value."""
     assert str(refusal({}, {"properties": {"a": {"type": "string", "default": 5}}})) == (
         '$.a: 5 is not of type "string"'
     )
 
 
-def test_without_a_schema_any_object_is_right() -> None:
-    """And only an object is."""
+def test_without_a_schema_any_object_is_valid() -> None:
+    """Other values are refused."""
     assert prepared(template(None), {"any": ["thing"]}) == {"any": ["thing"]}
     others: list[tuple[Json, str]] = [
         (None, "null"),
@@ -148,10 +148,10 @@ def test_without_a_schema_any_object_is_right() -> None:
         ),
     ],
 )
-def test_violations_tell_their_place_and_what_is_allowed(
+def test_violations_have_a_path_and_the_allowed_values(
     changed: dict[str, Json], path: str, message: str
 ) -> None:
-    """As a JSON path."""
+    """The path is a JSON path."""
     error = refusal({"customer": {"id": "c"}, "lines": [{"cents": 5}], **changed})
 
     assert error.path == path
@@ -168,21 +168,21 @@ def test_all_violations_are_reported_up_to_ten() -> None:
     assert str(many).count("is required") == 10
 
 
-def test_keys_that_are_no_words_are_quoted_in_paths() -> None:
-    """So that a path has one meaning."""
+def test_keys_that_are_not_identifiers_are_quoted_in_paths() -> None:
+    """Paths are then unambiguous."""
     schema: JsonObject = {"properties": {"a b": {"properties": {"c.d": {"type": "string"}}}}}
 
     assert refusal({"a b": {"c.d": 5}}, schema).path == "$['a b']['c.d']"
 
 
-def test_long_values_are_cut_in_messages() -> None:
+def test_long_values_are_shortened_in_messages() -> None:
     """An error is for people, and may be logged."""
     error = refusal({"a": "x" * 100_000}, {"properties": {"a": {"type": "integer"}}})
 
     assert len(str(error)) < 400
 
 
-def test_an_examination_leaves_the_verdict_to_the_caller() -> None:
+def test_a_check_returns_violations_without_raising() -> None:
     """A setting may say that violations are only warned of."""
     schema: JsonObject = {"required": ["b"], "properties": {"a": {"default": 1}}}
     filled, violations = asyncio.run(examine_input(template(schema), {}))
@@ -191,7 +191,7 @@ def test_an_examination_leaves_the_verdict_to_the_caller() -> None:
     assert violations == [Violation("$.b", "is required")]
 
 
-def test_results_are_reported_what_they_do_not_fulfil() -> None:
+def test_violations_of_results_are_returned() -> None:
     """Results may be of any type."""
     step = StepSpec(name="b", result_schema={"type": "array", "items": {"type": "integer"}})
 
@@ -209,7 +209,7 @@ class Line:
     on: date
 
 
-def test_a_context_is_checked_as_it_will_be_stored() -> None:
+def test_a_context_is_checked_in_its_stored_form() -> None:
     """What Python writes as JSON is JSON."""
     schema: JsonObject = {
         "properties": {"line": {"properties": {"on": {"type": "string"}, "n": {"default": 1}}}}
@@ -223,8 +223,8 @@ def test_a_context_is_checked_as_it_will_be_stored() -> None:
     ("value", "path"),
     [(object(), "$.a"), (float("nan"), "$.a"), ("a\0b", "$.a"), ([1, {"b": object()}], "$.a[1].b")],
 )
-def test_what_is_not_json_is_reported_with_its_path(value: Any, path: str) -> None:
-    """As an error of the input."""
+def test_a_value_that_is_not_json_is_reported_with_its_path(value: Any, path: str) -> None:
+    """It is reported as an error of the input."""
     with pytest.raises(InvalidInput) as raised:
         prepared(template({}), {"a": value})
 
@@ -239,8 +239,8 @@ def test_values_nested_too_deeply_are_refused() -> None:
     assert "nested too deeply" in str(refusal(deep, {"properties": {"a": {"$ref": "#"}}}))
 
 
-def test_formats_are_notes() -> None:
-    """As JSON Schema says, unless the schema's draft says otherwise."""
+def test_formats_are_not_checked() -> None:
+    """JSON Schema defines it so, unless the draft of the schema differs."""
     schema: JsonObject = {"properties": {"at": {"type": "string", "format": "date-time"}}}
 
     assert prepared(template(schema), {"at": "soon"}) == {"at": "soon"}
@@ -263,7 +263,7 @@ def test_formats_are_notes() -> None:
         {"allOf": [{"$ref": "#"}], "properties": {"a": {"default": 1}}},
     ],
 )
-def test_schemas_that_refer_to_themselves_come_to_an_end(schema: JsonObject) -> None:
+def test_recursive_schemas_are_checked_in_finite_time(schema: JsonObject) -> None:
     """A default is not filled in circles."""
     prepared(template(schema), {})
 

@@ -108,7 +108,7 @@ def test_references_that_multiply_are_refused_at_registration(keyword: str) -> N
     )
 
 
-def test_a_refusal_names_the_place_of_the_schema() -> None:
+def test_a_refusal_names_the_path_of_the_schema() -> None:
     [problem] = problems(
         "name: a\n"
         "steps: [{name: s}]\n"
@@ -140,7 +140,7 @@ def test_identifiers_below_the_top_are_refused() -> None:
     )
 
 
-def test_patterns_are_bounded_in_number() -> None:
+def test_the_number_of_patterns_is_bounded() -> None:
     many: dict[str, Any] = {f"p{no}": {"pattern": f"a{no}"} for no in range(1_001)}
 
     assert refusal({"properties": many}).endswith("it has more than 1,000 patterns")
@@ -155,8 +155,8 @@ def test_ordinary_recursion_and_shared_definitions_are_accepted() -> None:
     from_document({"name": "t", "steps": [{"name": "s"}], "input_schema": tree})
 
 
-def test_a_large_schema_is_known_to_be_heavy_without_reading_all_of_it() -> None:
-    """So that the event loop may ask."""
+def test_a_large_schema_is_recognized_as_heavy_without_reading_all_of_it() -> None:
+    """The check is cheap enough for the event loop."""
     read = 0
 
     class Counted(dict[str, Any]):
@@ -234,12 +234,12 @@ async def test_the_next_check_works_after_one_that_was_stopped() -> None:
     assert {"x": 1} == await prepare_input(template(RECURSIVE), {"x": 1})
 
 
-def test_patterns_that_backtrack_end_soon() -> None:
+def test_backtracking_patterns_are_stopped() -> None:
     """Each string is given up after 10,000 steps."""
     schema: JsonObject = {"items": {"pattern": r"(a*)*\1(a*)*\1(a*)*\1c"}}
     spec = StepSpec(name="only", result_schema=schema)
 
-    began = time.perf_counter()
+    began = time.process_time()
     problems = check_result("tests.bomb@1.0.0", spec, dumps(["a" * 60 + "b"] * 20))
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     assert problems

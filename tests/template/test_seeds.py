@@ -22,7 +22,7 @@ def seconds(template: Template) -> list[float | None]:
     return [step.timeout.total_seconds() if step.timeout else None for step in template.steps]
 
 
-def test_the_older_payments_refund_says_what_was_printed() -> None:
+def test_the_older_payments_refund_has_the_printed_fields() -> None:
     """All keys of the rails dialect reach the model."""
     template = seed("payments_process_refund_2.1.3")
 
@@ -48,7 +48,7 @@ def test_the_older_payments_refund_says_what_was_printed() -> None:
     assert template.metadata == {"task_handler_class": "Payments::ProcessRefundHandler"}
 
 
-def test_the_older_customer_refund_keeps_connection_settings_for_its_handler() -> None:
+def test_the_older_customer_refund_keeps_the_connection_settings_of_its_handler() -> None:
     """Keys of `handler_config` that the engine reads stay there for the handler."""
     template = seed("customer_success_process_refund_1.3.3")
     delegating = template.step("execute_refund_workflow")
@@ -132,7 +132,7 @@ def test_the_registration_is_a_diamond() -> None:
 
 
 @pytest.mark.parametrize("name", ["payments_collision", "customer_success_collision"])
-def test_the_colliding_blocks_are_only_heads(name: str) -> None:
+def test_the_colliding_blocks_have_no_steps(name: str) -> None:
     """The stories print the heads of two templates to show their names; no steps, no template."""
     with pytest.raises(InvalidTemplate) as raised:
         seed(name)
@@ -142,7 +142,7 @@ def test_the_colliding_blocks_are_only_heads(name: str) -> None:
     ]
 
 
-def test_the_block_on_configuration_is_a_fragment() -> None:
+def test_the_block_on_configuration_is_an_incomplete_template() -> None:
     """It shows where settings go, and has no name; its step is read all the same."""
     path = SEEDS / "fragment_execute_refund_workflow.yaml"
     with pytest.raises(InvalidTemplate) as raised:

@@ -75,7 +75,7 @@ async def test_a_rejection_fails_the_step(amount: int) -> None:
         ("continue", StepStatus.COMPLETE, StepStatus.COMPLETE),
     ],
 )
-async def test_a_timeout_fails_skips_or_continues(
+async def test_a_timeout_fails_skips_or_continues_the_step(
     action: str, approve: StepStatus, pay: StepStatus
 ) -> None:
     text = REFUND.replace("timeout: 3d", f"timeout: 3d\n      on_timeout: {action}")

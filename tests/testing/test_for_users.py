@@ -8,7 +8,7 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
-def test_the_examples_pass_as_a_users_tests(tmp_path: Path) -> None:
+def test_the_examples_pass_as_tests_of_a_user(tmp_path: Path) -> None:
     """All in one file, run by plain pytest, with a part of the store suite."""
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (tmp_path / "test_mine.py").write_text("\n\n".join(blocks))

@@ -23,7 +23,7 @@ PATIENT = Template(
 )
 
 
-async def test_the_store_is_open_and_empty(tasker_store: Store) -> None:
+async def test_the_fixture_is_an_open_and_empty_store(tasker_store: Store) -> None:
     """
     In memory, with its schema.
     """
@@ -56,7 +56,7 @@ async def test_a_worker_runs_what_its_client_creates(
     assert began.tzinfo is UTC
 
 
-async def test_an_operator_can_act_in_between(tasker_worker: StartWorker) -> None:
+async def test_an_operator_can_act_during_a_test(tasker_worker: StartWorker) -> None:
     """
     Fail, look, retry: the whole client is there.
     """

@@ -73,7 +73,7 @@ def open_directory() -> Iterator[Path]:
         yield Path(directory)
 
 
-async def test_the_server_is_durable_unless_told_otherwise(server: str) -> None:
+async def test_the_server_is_durable_by_default(server: str) -> None:
     assert "on" == await ask(server, "show fsync")
     assert "on" == await ask(server, "show synchronous_commit")
     assert "on" == await ask(server, "show full_page_writes")
@@ -86,12 +86,12 @@ async def test_the_server_speaks_utf8_in_utc(server: str) -> None:
     assert "UTC" == await ask(server, "show timezone")
 
 
-async def test_nobody_else_reaches_the_server(server: str) -> None:
+async def test_only_its_user_can_connect_to_the_server(server: str) -> None:
     assert "" == await ask(server, "show listen_addresses")
     assert 0o700 == home_of(server).stat().st_mode & 0o777
 
 
-def test_the_server_and_its_data_go_with_the_block() -> None:
+def test_the_server_and_its_data_are_removed_after_the_block() -> None:
     with temporary_postgres(settings=QUICK) as url:
         pid = server_pid(url)
         assert is_running(pid)
@@ -100,7 +100,7 @@ def test_the_server_and_its_data_go_with_the_block() -> None:
     assert not home_of(url).exists()
 
 
-def test_the_server_goes_when_the_block_fails() -> None:
+def test_the_server_is_removed_when_the_block_fails() -> None:
     with pytest.raises(ZeroDivisionError), temporary_postgres(settings=QUICK) as url:
         pid = server_pid(url)
         raise ZeroDivisionError
@@ -109,7 +109,7 @@ def test_the_server_goes_when_the_block_fails() -> None:
     assert not home_of(url).exists()
 
 
-def test_the_server_goes_when_its_process_is_killed() -> None:
+def test_the_server_is_removed_when_its_process_is_killed() -> None:
     """
     The guard has the killed process's output, so the output ends when all is gone.
     """
@@ -132,7 +132,9 @@ def test_the_server_goes_when_its_process_is_killed() -> None:
     assert not home_of(url).exists()
 
 
-def test_a_wrong_setting_is_reported_with_the_log_and_leaves_nothing(open_directory: Path) -> None:
+def test_an_invalid_setting_is_reported_with_the_log_and_leaves_nothing(
+    open_directory: Path,
+) -> None:
     with (
         pytest.raises(RuntimeError, match="unrecognized configuration parameter"),
         temporary_postgres(settings={"no_such_setting": "1"}, directory=open_directory),
@@ -166,14 +168,14 @@ def test_a_temporary_directory_too_deep_for_a_socket_is_not_used(
         assert deep not in home_of(url).parents
 
 
-def test_binaries_are_found() -> None:
+def test_binaries_are_found_in_known_places() -> None:
     bindir = find_postgres()
 
     assert (bindir / "initdb").exists()
     assert (bindir / "postgres").exists()
 
 
-def test_binaries_that_are_nowhere_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_binaries_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_candidate_bindirs", lambda: iter([Path("/nowhere")]))
 
     with pytest.raises(FileNotFoundError, match="install PostgreSQL"):
@@ -203,7 +205,7 @@ async def test_binaries_that_the_servers_user_may_not_reach_are_copied(tmp_path:
         assert (os.geteuid() == 0) == (home_of(url) / "copy").exists()
 
 
-async def test_a_schema_is_empty_and_goes_with_the_block(server: str) -> None:
+async def test_a_schema_is_empty_and_removed_after_the_block(server: str) -> None:
     tables = "select count(*) from information_schema.tables where table_schema = current_schema()"
 
     def own() -> str:
@@ -226,7 +228,7 @@ def test_a_schema_replaces_the_one_in_the_url(server: str) -> None:
     assert [str(home_of(server))] == query["host"]
 
 
-async def test_tests_have_schemas_of_their_own(postgres_schema_url: str) -> None:
+async def test_each_test_has_its_own_schema(postgres_schema_url: str) -> None:
     schema = parse_qs(urlsplit(postgres_schema_url).query)["schema"][0]
 
     assert schema == await ask(postgres_schema_url, "select current_schema()")

@@ -25,7 +25,7 @@ def reports() -> Workflow:
     return workflow
 
 
-def test_a_week_of_ticks_runs_at_once() -> None:
+def test_a_week_of_ticks_runs_in_virtual_time() -> None:
     clock = ManualClock(datetime(2026, 3, 27, tzinfo=UTC))
 
     run = run_schedules_sync(reports(), lasting="4d", clock=clock)
@@ -38,7 +38,7 @@ def test_a_week_of_ticks_runs_at_once() -> None:
     assert {"reports.daily.nightly": []} == run.records
 
 
-def test_a_task_alone_starts_no_schedule() -> None:
+def test_running_one_task_starts_no_schedule() -> None:
     run = run_workflow_sync(reports(), {"day": "2026-01-01"})
 
     assert "report of 2026-01-01" == run.result

@@ -40,7 +40,7 @@ class Receipt:
     at: timedelta
 
 
-def test_parameters_are_filled_as_in_a_worker() -> None:
+def test_parameters_are_bound_as_in_a_worker() -> None:
     """
     From the input, results and configuration, converted to their types.
     """
@@ -66,7 +66,7 @@ def test_parameters_are_filled_as_in_a_worker() -> None:
     assert run.ok
 
 
-def test_the_value_is_what_the_next_step_gets() -> None:
+def test_the_value_is_the_result_that_the_next_step_receives() -> None:
     """Models, dataclasses and tuples are converted to JSON and back."""
 
     def handler() -> object:
@@ -96,7 +96,7 @@ def test_async_handlers_classes_and_objects_run_alike() -> None:
 
 
 @pytest.mark.anyio
-async def test_it_works_inside_a_running_loop() -> None:
+async def test_a_step_can_be_run_inside_a_running_loop() -> None:
     """
     There the handler runs in a thread, as sync handlers always do in a worker.
     """
@@ -116,7 +116,7 @@ async def test_it_works_inside_a_running_loop() -> None:
     assert threads[0] is not threading.main_thread()
 
 
-def test_errors_are_sorted_as_in_a_worker() -> None:
+def test_errors_are_classified_as_in_a_worker() -> None:
     """
     Permanent, retryable with the delay asked for, anything else, and the last attempt.
     """
@@ -141,10 +141,8 @@ def test_errors_are_sorted_as_in_a_worker() -> None:
     assert not other.ok
 
 
-def test_what_cannot_be_filled_fails_the_step() -> None:
-    """
-    For good, with the code that operators see.
-    """
+def test_a_parameter_without_a_value_fails_the_step() -> None:
+    """It fails permanently, with the code that operators see."""
 
     def handler(order_id: int) -> int:
         return order_id
@@ -157,10 +155,8 @@ def test_what_cannot_be_filled_fails_the_step() -> None:
     assert ("MISSING_INPUT", "INVALID_INPUT") == (missing.error.code, wrong.error.code)
 
 
-def test_a_result_that_is_no_json_fails_the_step() -> None:
-    """
-    For good, and the error says which part of it.
-    """
+def test_a_result_that_is_not_json_fails_the_step() -> None:
+    """It fails permanently, and the error names the part."""
     run = run_step(lambda: {"lock": threading.Lock()})
 
     assert AttemptOutcome.ERROR == run.outcome
@@ -168,7 +164,7 @@ def test_a_result_that_is_no_json_fails_the_step() -> None:
     assert "$.lock" == run.error.path
 
 
-def test_a_result_that_does_not_fit_its_schema_is_reported() -> None:
+def test_a_result_that_does_not_match_its_schema_is_reported() -> None:
     """
     A worker would warn of it.
     """
@@ -199,7 +195,7 @@ def test_the_spec_of_a_template_can_be_given() -> None:
     assert ["x", None, "charge", 1, ["reserve"]] == run_step(Gateway, spec=spec).value
 
 
-def test_a_handler_that_no_step_can_call_is_an_error_of_the_test() -> None:
+def test_a_handler_that_no_step_can_call_is_refused() -> None:
     """It raises instead of returning an outcome."""
 
     def handler(other: Annotated[int, Result("other")]) -> int:
@@ -209,7 +205,7 @@ def test_a_handler_that_no_step_can_call_is_an_error_of_the_test() -> None:
         run_step(handler)
 
 
-def test_checkpoints_are_remembered() -> None:
+def test_checkpoints_are_recorded() -> None:
     """Saved ones are recorded, and the previous attempt's can be given."""
 
     def plain(rows: list[int], ctx: SyncContext) -> int:
@@ -227,7 +223,7 @@ def test_checkpoints_are_remembered() -> None:
     assert ({"a": 1},) == run_step(asynchronous).checkpoints
 
 
-def test_what_a_handler_would_create_is_reported() -> None:
+def test_tasks_that_a_handler_creates_are_recorded() -> None:
     """
     Without a store: template, context and options; the handler gets a pending task.
     """
@@ -274,7 +270,7 @@ def test_a_wait_for_a_task_parks_the_step() -> None:
     assert [1, 1] == [len(run.created) for run in runs]
 
 
-def test_a_client_of_ones_own_is_used_as_it_is() -> None:
+def test_a_given_client_is_used() -> None:
     class Fake:
         async def run(self, template: str, context: object) -> str:
             return f"{template} ran"
@@ -304,10 +300,8 @@ def test_the_context_knows_its_attempt() -> None:
     assert [5, 3, True, True, "correlation"] == last.value
 
 
-def test_a_context_can_be_made_alone() -> None:
-    """
-    To call a handler's own code with.
-    """
+def test_a_context_can_be_made_without_a_step() -> None:
+    """It can be passed to a handler's code."""
     context = make_context(
         input={"n": 1},
         results={"reserve": {"id": "h"}},
@@ -326,7 +320,7 @@ def test_a_context_can_be_made_alone() -> None:
     assert 5 == context.last_checkpoint
 
 
-def test_a_step_sees_the_time_of_the_clock_that_is_given() -> None:
+def test_a_step_uses_the_given_clock() -> None:
     clock = ManualClock(datetime(2040, 2, 29, tzinfo=UTC))
 
     def only(ctx: Context) -> str:

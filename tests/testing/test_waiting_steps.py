@@ -38,8 +38,8 @@ def test_a_step_waits_for_a_time() -> None:
     assert timedelta(days=1) == run.slept
 
 
-def test_a_step_waits_for_a_signal_and_has_its_payload() -> None:
-    """Before and after other steps, and for several waits in a row."""
+def test_a_step_waits_for_a_signal_and_returns_its_payload() -> None:
+    """Steps may wait before and after other steps, several times in a row."""
     flow = parse(
         "{name: payment, wait: {signal: payment_received, key: input.order_id, timeout: 3d}}",
         "{name: ship, dependencies: [payment]}",
@@ -56,7 +56,7 @@ def test_a_step_waits_for_a_signal_and_has_its_payload() -> None:
     assert {"payment": {"cents": 500}, "ship": 500, "receipt": "at the door"} == run.results
 
 
-def test_the_first_of_several_signals_says_which_it_was() -> None:
+def test_the_first_of_several_signals_is_named() -> None:
     flow = parse("{name: decision, wait: {any: [{signal: paid}, {signal: cancelled}, {for: 2d}]}}")
 
     run = run_workflow_sync(flow, signals=[("cancelled", "by phone")])
@@ -66,7 +66,7 @@ def test_the_first_of_several_signals_says_which_it_was() -> None:
 
 
 @pytest.mark.parametrize("action", list(TimeoutAction))
-def test_a_wait_that_times_out_fails_skips_or_continues(action: TimeoutAction) -> None:
+def test_a_wait_that_times_out_fails_skips_or_continues_the_step(action: TimeoutAction) -> None:
     flow = parse(
         f"{{name: payment, wait: {{signal: paid, timeout: 3d, on_timeout: {action}}}}}",
         "{name: ship, dependencies: [payment]}",
@@ -93,7 +93,7 @@ def test_a_wait_that_times_out_fails_skips_or_continues(action: TimeoutAction) -
         ("{until: input.at}", {"at": "2030-01-01T00:00:00"}, "invalid_instant"),
     ],
 )
-def test_a_value_that_does_not_fit_is_a_permanent_error(
+def test_an_invalid_value_is_a_permanent_error(
     wait: str, context: dict[str, Any], code: str
 ) -> None:
     run = run_workflow_sync(parse(f"{{name: payment, wait: {wait}}}"), context)
@@ -103,8 +103,8 @@ def test_a_value_that_does_not_fit_is_a_permanent_error(
     assert (code, 1) == (error["code"], run.steps["payment"].attempts)
 
 
-def test_a_step_runs_a_task_and_has_its_result() -> None:
-    """Its context is filled in."""
+def test_a_step_runs_a_task_and_returns_its_result() -> None:
+    """Its context is computed."""
     child = Workflow("payments.refund", version="1.2.0")
 
     @child.step
@@ -153,7 +153,7 @@ def test_a_failed_task_fails_its_step_or_is_retried() -> None:
     assert ("paid", 3) == (run.result, len(tries))
 
 
-def test_python_declares_the_same_steps() -> None:
+def test_waiting_steps_can_be_declared_in_python() -> None:
     flow = Workflow("shop.order", version="1.0.0")
     flow.wait("cool_down", delay="2h")
     flow.wait("valid", until="input.at", after="cool_down")

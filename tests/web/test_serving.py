@@ -34,7 +34,7 @@ async def browser(**settings: object) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("base", ["", "/tools/tasker"])
-async def test_every_address_of_the_ui_is_its_page(base: str) -> None:
+async def test_every_path_of_the_ui_serves_its_page(base: str) -> None:
     """Deep links too; what the page loads is below the same path."""
     async with browser(base_path=base) as client:
         for path in ("/ui/", "/ui/tasks?status=error", "/ui/tasks/01a2-b3"):
@@ -59,15 +59,15 @@ async def test_every_address_of_the_ui_is_its_page(base: str) -> None:
         ("/admin/workflows?namespace=payments", "/ui/workflows?namespace=payments"),
     ],
 )
-async def test_other_addresses_lead_to_the_ui(base: str, path: str, leads_to: str) -> None:
-    """As the founding documents print them."""
+async def test_the_root_redirects_to_the_ui(base: str, path: str, leads_to: str) -> None:
+    """The founding documents print the paths."""
     async with browser(base_path=base) as client:
         answer = await client.get(base + path)
 
         assert (307, base + leads_to) == (answer.status_code, answer.headers["location"])
 
 
-async def test_assets_are_kept_for_ever_and_compressed() -> None:
+async def test_assets_are_immutable_and_compressed() -> None:
     """Their names change with their content."""
     name = next(file.name for file in (STATIC / "assets").iterdir() if file.suffix == ".js")
     async with browser() as client:
@@ -85,7 +85,7 @@ async def test_assets_are_kept_for_ever_and_compressed() -> None:
 @pytest.mark.parametrize(
     "name", ["none.js", "..%2Findex.html", "%2e%2e/index.html", "x", "", "a/b.js", "main.js.map"]
 )
-async def test_a_missing_asset_is_no_page(name: str) -> None:
+async def test_a_missing_asset_is_not_found(name: str) -> None:
     """A browser that took the page for a script would show nothing at all."""
     async with browser() as client:
         answer = await client.get(f"/ui/assets/{name}")
@@ -94,8 +94,8 @@ async def test_a_missing_asset_is_no_page(name: str) -> None:
         assert answer.headers["content-type"].startswith("text/plain")
 
 
-async def test_the_page_may_load_nothing_from_elsewhere() -> None:
-    """Nor run text as a script, nor be shown inside another page."""
+async def test_the_page_loads_nothing_from_other_origins() -> None:
+    """It runs no text as a script, and no other page can embed it."""
     async with browser() as client:
         page = await client.get("/ui/")
 
@@ -107,7 +107,7 @@ async def test_the_page_may_load_nothing_from_elsewhere() -> None:
     assert not re.search(r"<script(?![^>]*src=)|\sstyle=|\son\w+=", page.text)
 
 
-async def test_the_ui_can_be_switched_off() -> None:
+async def test_the_ui_can_be_disabled() -> None:
     """The API stays."""
     async with browser(ui=False) as client:
         assert 404 == (await client.get("/ui/")).status_code
@@ -122,8 +122,8 @@ async def test_the_api_is_served_below_the_base_path_and_without_it() -> None:
         assert 404 == (await client.get("/toolsx/v1/session")).status_code
 
 
-def test_the_committed_build_is_made_of_the_committed_sources() -> None:
-    """By their digest; where Node is there, `make check` also compares a fresh build."""
+def test_the_committed_build_matches_the_committed_sources() -> None:
+    """The digests are compared; with Node, `make check` also compares a fresh build."""
     sources = ROOT / "ui"
     names = ["build.mjs", "package.json", "package-lock.json", "tsconfig.json"]
     names += [

@@ -17,14 +17,14 @@ def keys_of(table: str) -> set[str]:
 
 
 def test_every_status_and_outcome_has_a_label() -> None:
-    """And the pages know no others."""
+    """The pages contain no others."""
     assert {status.value for status in StepStatus} == keys_of("STEP_LOOKS")
     assert {status.value for status in TaskStatus} == keys_of("TASK_LOOKS")
     assert {outcome.value for outcome in AttemptOutcome} == keys_of("OUTCOME_LABELS")
 
 
-def test_every_field_that_the_pages_read_is_in_the_description_of_the_api() -> None:
-    """Of the models that have the same name there."""
+def test_every_field_that_the_pages_read_is_in_the_openapi_description() -> None:
+    """Models are matched by name."""
     schemas = _openapi_document(secured=True, metrics_public=False)["components"]["schemas"]
     text = (SOURCES / "api" / "types.ts").read_text()
     interfaces = re.findall(r"export interface (\w+) \{\n(.*?)\n\}", text, re.DOTALL)

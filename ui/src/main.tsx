@@ -1,33 +1,60 @@
-import { render } from "preact"
+import { h, render, type JSX } from "preact"
 import { useEffect, useState } from "preact/hooks"
 import { may, Problem, readSession, session } from "./api/client.ts"
-import { Failed } from "./parts/bits.tsx"
+import { Failed, Loading } from "./parts/bits.tsx"
 import { Shell } from "./parts/shell.tsx"
 import { match, route, startRouter } from "./router.ts"
 import { startKeys } from "./state/keys.ts"
-import { Failures } from "./views/failures.tsx"
+import { loadLater, missing, useLater, type LaterPart } from "./state/later.ts"
 import { Home } from "./views/home.tsx"
 import { Login } from "./views/login.tsx"
-import { NamespacePage, Namespaces } from "./views/namespaces.tsx"
 import { TaskPage } from "./views/task.tsx"
 import { NotFound } from "./views/not_found.tsx"
 import { Tasks } from "./views/tasks.tsx"
-import { Workers } from "./views/workers.tsx"
-import { Workflow } from "./views/workflow.tsx"
-import { Workflows } from "./views/workflows.tsx"
+
+/** A page of those that are loaded when the first of them is opened. */
+function Later(props: { page: (pages: LaterPart) => JSX.Element }) {
+  const pages = useLater()
+  if (pages) return props.page(pages)
+  if (missing.value) return <Failed problem={new Problem(0, "unreachable", "A part of the page could not be loaded.")} what="the page" reload={loadLater} />
+  return <Loading what="the page" />
+}
+
+function laterPage(path: string): ((pages: LaterPart) => JSX.Element) | null {
+  const plain = PLAIN[path as keyof typeof PLAIN]
+  if (plain) return (pages) => h(pages[plain], {})
+  const workflow = match("/workflows/:namespace/:name", path)
+  if (workflow) return (pages) => <pages.Workflow key={path} namespace={workflow["namespace"]!} name={workflow["name"]!} />
+  const schedule = match("/schedules/:namespace/:name", path)
+  if (schedule) return (pages) => <pages.SchedulePage key={path} namespace={schedule["namespace"]!} name={schedule["name"]!} />
+  const webhook = match("/events/:namespace/:name", path)
+  if (webhook) return (pages) => <pages.WebhookPage key={path} namespace={webhook["namespace"]!} name={webhook["name"]!} />
+  const worker = match("/workers/:id", path)
+  if (worker) return (pages) => <pages.WorkerPage key={path} id={worker["id"]!} />
+  const space = match("/namespaces/:name", path)
+  if (space) return (pages) => <pages.NamespacePage key={path} name={space["name"]!} />
+  return null
+}
+
+const PLAIN = {
+  "/approvals": "Approvals",
+  "/audit": "Audit",
+  "/events": "Events",
+  "/failures": "Failures",
+  "/limits": "Limits",
+  "/namespaces": "Namespaces",
+  "/schedules": "Schedules",
+  "/settings": "Settings",
+  "/workers": "Workers",
+  "/workflows": "Workflows",
+} as const
 
 function Page() {
   const { path } = route.value
   if (match("/", path)) return may("system:analytics_read") ? <Home /> : <Tasks />
   if (match("/tasks", path)) return <Tasks />
-  if (match("/failures", path)) return <Failures />
-  if (match("/workflows", path)) return <Workflows />
-  if (match("/workers", path)) return <Workers />
-  if (match("/namespaces", path)) return <Namespaces />
-  const space = match("/namespaces/:name", path)
-  if (space) return <NamespacePage key={space["name"]!} name={space["name"]!} />
-  const workflow = match("/workflows/:namespace/:name", path)
-  if (workflow) return <Workflow key={path} namespace={workflow["namespace"]!} name={workflow["name"]!} />
+  const later = laterPage(path.replace(/(.)\/$/, "$1"))
+  if (later) return <Later page={later} />
   const task = match("/tasks/:id", path)
   if (task) return <TaskPage key={task["id"]!} id={task["id"]!} />
   return <NotFound />

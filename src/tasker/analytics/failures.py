@@ -7,10 +7,11 @@ code of the error, and with messages that differ only in numbers, ids and quoted
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tasker.model import JsonObject, TaskId
+from tasker.versions import sort_key
 
 BINS = 16  #: parts of the window in a cause's trend
 _LONGEST = 300  #: characters of a message
@@ -22,7 +23,7 @@ _VARYING = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedStep:
-    """A step that failed for good."""
+    """A permanently failed step."""
 
     task_id: TaskId
     namespace: str
@@ -33,6 +34,51 @@ class FailedStep:
     attempts: int
     error: JsonObject
     settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCare:
+    """Who looks after a cause of failures, and until when it is muted."""
+
+    fingerprint: str
+    namespace: str
+    assignee: str = ""
+    """A person or a team; "" for none."""
+
+    note: str = ""
+    muted_until: datetime | None = None
+    """Left out of what needs attention until then."""
+
+    muted_below: str | None = None
+    """Left out while it only happens in versions of the workflow below this one."""
+
+    updated_by: str = ""
+    updated_at: datetime | None = None
+
+    def mutes(self, versions: Iterable[str], now: datetime) -> bool:
+        """Return whether failures in these versions are muted."""
+        if self.muted_until is not None and now < self.muted_until:
+            return True
+        below = self.muted_below
+        return below is not None and all(sort_key(one) < sort_key(below) for one in versions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureMute:
+    """When a muted cause counts again; a cause with neither is not muted."""
+
+    until: datetime | None = None
+    below: str | None = None
+    """Muted while it only happens in versions of the workflow below this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCareChange:
+    """A change of who looks after a cause of failures; None keeps what it has."""
+
+    assignee: str | None = None
+    note: str | None = None
+    mute: FailureMute | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +116,15 @@ class FailureCause:
     sample: TaskId
     """The newest of these tasks."""
 
+    versions: Sequence[str]
+    """Versions of the workflow in which it happened, the lowest first."""
+
+    care: FailureCare | None = None
+    """Who looks after it; null: nobody has said anything."""
+
+    muted: bool = False
+    """Whether it is left out of what needs attention."""
+
 
 def group_failures(
     failed: Iterable[FailedStep], since: datetime, now: datetime
@@ -86,6 +141,20 @@ def group_failures(
         causes.setdefault(fingerprint_of(step), []).append(step)
     grouped = [_cause(key, steps, since, now) for key, steps in causes.items()]
     return sorted(grouped, key=lambda cause: (-cause.tasks, -cause.last_at.timestamp()))
+
+
+def with_care(
+    causes: Iterable[FailureCause], cared: Iterable[FailureCare], now: datetime
+) -> list[FailureCause]:
+    """Return causes with who looks after them; those that are muted come last."""
+    of = {(care.namespace, care.fingerprint): care for care in cared}
+    known = [
+        cause
+        if (care := of.get((cause.namespace, cause.fingerprint))) is None
+        else replace(cause, care=care, muted=care.mutes(cause.versions, now))
+        for cause in causes
+    ]
+    return sorted(known, key=lambda cause: cause.muted)
 
 
 def fingerprint_of(step: FailedStep) -> str:
@@ -125,4 +194,5 @@ def _cause(
         last_at=newest.settled_at,
         trend=trend,
         sample=newest.task_id,
+        versions=sorted({step.version for step in steps}, key=sort_key),
     )

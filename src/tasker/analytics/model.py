@@ -5,7 +5,8 @@ counted, and the result reports the start of the period covered. So the statisti
 correct, and a query takes a few seconds at most.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -46,6 +47,51 @@ class Window:
         """Whether the window covers all templates."""
         named = (self.namespace, self.name, self.version, self.visible)
         return all(part is None for part in named)
+
+
+USUAL_TASKS = 50  #: complete tasks from which the usual durations of a version are taken
+USUAL_SEEN = 500  #: tasks among which these are looked for, the newest
+USUAL_STEPS = 5_000  #: steps that are read for it, of all of these tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsualDuration:
+    """How long something usually takes, in seconds."""
+
+    runs: int
+    """How many were measured."""
+
+    median: float
+    p95: float
+    """19 of 20 took at most this long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsualDurations:
+    """How long a template version and its steps usually take."""
+
+    task: UsualDuration | None
+    """From its creation to its end; null: none of its newest 500 tasks is complete."""
+
+    steps: Mapping[str, UsualDuration]
+    """By name: the last attempt of each complete step, from its claim to its end."""
+
+
+def usual_durations(rows: Iterable[tuple[int, float]], names: Sequence[str]) -> UsualDurations:
+    """Return the usual durations from measured ones: of step numbers, and 0 for the task."""
+    measured: dict[int, list[float]] = {}
+    for node, seconds in rows:
+        measured.setdefault(node, []).append(max(seconds, 0.0))
+    usual = {node: _usual(sorted(seconds)) for node, seconds in measured.items()}
+    steps = {name: usual[no] for no, name in enumerate(names, start=1) if no in usual}
+    return UsualDurations(task=usual.get(0), steps=steps)
+
+
+def _usual(seconds: Sequence[float]) -> UsualDuration:
+    last = len(seconds) - 1
+    return UsualDuration(
+        runs=len(seconds), median=seconds[last // 2], p95=seconds[math.ceil(last * 0.95)]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +269,30 @@ class OldestSnapshot:
     `pg_read_all_stats` do not see the age and the state of sessions of other roles."""
 
     transactions: int  #: transactions with an id that were begun since it was taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemStatus:
+    """The store and the work in it."""
+
+    store: str
+    """`postgresql` or `sqlite`."""
+
+    schema_version: int
+    oldest_snapshot: OldestSnapshot | None
+    """The oldest open snapshot, which keeps PostgreSQL from removing old rows."""
+
+    workers: int
+    """Live workers."""
+
+    slots: int
+    """Steps that they can run at once."""
+
+    running: int | None
+    """Steps that they hold; null: the caller does not see all namespaces."""
+
+    utilization: Utilization | None
+    """Null: the caller does not see all namespaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,9 +33,11 @@ from tasker.api.routes import (
     completions,
     hooks,
     limits,
+    logs,
     namespaces,
     queues,
     schedules,
+    search,
     sessions,
     signals,
     snapshots,
@@ -45,12 +47,16 @@ from tasker.api.routes import (
     templates,
     waiting,
     webhooks,
+    workers,
 )
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
+from tasker.client.masking import SensitiveData
 from tasker.engine import Worker
+from tasker.engine.reporting import Reporter
 from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
+from tasker.remote.service import RemoteWorkers
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -66,9 +72,11 @@ ROUTES = (
     tasks.routes,
     bulk.routes,
     waiting.routes,
+    waiting.shared,
     signals.signals,
     signals.broadcasts,
     snapshots.routes,
+    logs.routes,
     approvals.routes,
     completions.routes,
     hooks.routes,
@@ -85,7 +93,11 @@ ROUTES = (
     namespaces.routes,
     queues.namespaces,
     namespaces.audit,
+    namespaces.keys,
     namespaces.workers,
+    workers.routes,
+    search.routes,
+    search.system,
     system.analytics,
     system.failures,
     system.health,
@@ -155,8 +167,9 @@ def create_app(
     )
     if not isinstance(store, str):
         app.state.tasker = _make_api(store, settings, rules, metrics, tracing, worker)
-    own = [route for group in ROUTES for route in group.router.routes]
-    app.router.routes[:0] = own  # the first are found soonest
+    served = [group for group in ROUTES if group is not workers.routes]
+    own = [route for group in served for route in group.router.routes]
+    app.router.routes[:0] = [workers.WorkerRoute(), *own]  # the first are found soonest
     _add_error_handlers(app)
     _add_middleware(app, settings, metrics, local_only=local_only)
     _set_up_openapi(app, rules.settings)
@@ -187,6 +200,7 @@ def _make_api(
         settings=settings,
         client=client,
         templates=client.template_cache,
+        sensitive=SensitiveData(store, client.template_cache),
         watcher=watcher,
         authorizer=Authorizer(store, rules),
         rate_limits=RateLimits(settings.rate, settings.burst),
@@ -195,6 +209,15 @@ def _make_api(
         metrics_text=MetricsText(store, metrics),
         readiness=Readiness(store),
         roots_without_worker=TTLCache(store.roots_without_worker, seconds=1),
+        remote_workers=RemoteWorkers(
+            store,
+            client,
+            worker.reporter if worker else Reporter("server", [metrics.observe], client.task_ends),
+            results=settings.results,
+            public_url=settings.public_url or "",
+            lease=settings.worker_lease,
+            closing=closing,
+        ),
         closing=closing,
     )
 

@@ -7,7 +7,7 @@ anything.
 """
 
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -17,10 +17,13 @@ from tasker.api.auth.principal import Principal
 from tasker.api.dependencies import api_of
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem
-from tasker.model import TemplateName
-from tasker.teams.permissions import PERMISSIONS, Permission
+from tasker.api.viewing import RequestViewer
+from tasker.masking import Owner
+from tasker.model import TemplateName, Via
+from tasker.teams.permissions import PAYLOADS_READ, PERMISSIONS, Permission
 
 ACTING_AS = "x-acting-as"
+CLIENT = "x-tasker-client"
 _OPERATOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+ -]{0,98}[A-Za-z0-9])?", re.ASCII)
 
 
@@ -54,12 +57,20 @@ async def authorize(
     target = Resource(namespace, name, version)
     authorizer = api_of(request).authorizer
     await authorizer.authorize(request.scope, principal, permission, target, not_found_message)
+    viewer_of(request).owner = Owner(namespace, name, version)
     return principal
 
 
 async def is_allowed(request: Request, permission: Permission, template: TemplateName) -> bool:
     """Return whether the caller may use `permission` on tasks of a template."""
-    target = Resource(template.namespace, template.name, template.version)
+    return await is_allowed_in(request, permission, *template)
+
+
+async def is_allowed_in(
+    request: Request, permission: Permission, namespace: str, name: str, version: str | None = None
+) -> bool:
+    """Return whether the caller may use `permission` on tasks of a template or its versions."""
+    target = Resource(namespace, name, version)
     return await api_of(request).authorizer.allows(principal_of(request), permission, target)
 
 
@@ -72,14 +83,14 @@ async def reauthorize(
         Problem: Access was revoked. If the check itself fails, the wait continues.
     """
     try:
-        request.state.principal = await api_of(request).authorizer.authenticate(
-            request.scope, [permission]
-        )
+        principal = await api_of(request).authorizer.authenticate(request.scope, [permission])
     except Problem as problem:
         if problem.status_code < 500:
             raise
         return
-    namespace, name, version = template
+    viewer = viewer_of(request)
+    request.state.principal = viewer.principal = principal
+    owner, (namespace, name, version) = viewer.owner, template
     await authorize(
         request,
         permission,
@@ -88,11 +99,28 @@ async def reauthorize(
         version=version,
         not_found_message=not_found_message,
     )
+    viewer.owner = owner
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Return the namespaces in which the caller may use `permission`, or None for all."""
     return await api_of(request).authorizer.visible_namespaces(principal_of(request), permission)
+
+
+async def listable_namespaces(
+    request: Request, permission: Permission, attributes: Mapping[str, str]
+) -> frozenset[str] | None:
+    """Return the namespaces whose tasks the caller may list, or None for all.
+
+    Attributes are data of tasks: to filter by them, it must be allowed to read payloads.
+    """
+    visible = await visible_namespaces(request, permission)
+    if not attributes:
+        return visible
+    readable = await visible_namespaces(request, PAYLOADS_READ)
+    if visible is None or readable is None:
+        return readable if visible is None else visible
+    return visible & readable
 
 
 def principal_of(request: Request) -> Principal:
@@ -101,8 +129,14 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
+def viewer_of(request: Request) -> RequestViewer:
+    """Return the viewer of a request whose route declared a permission."""
+    viewer: RequestViewer = request.state.viewer
+    return viewer
+
+
 def actor_of(request: Request) -> str:
-    """Return the name of the caller for the audit of actions on tasks.
+    """Return the name of the caller for the audit log of actions on tasks.
 
     A caller may name the person for whom it acts (`X-Acting-As`): `deploy key (as ann)`. This does
     not change its permissions.
@@ -117,6 +151,22 @@ def actor_of(request: Request) -> str:
         message = "must be 1 to 100 ASCII characters: letters, digits, spaces and . _ @ + -"
         raise Problem("invalid_request", f"header.X-Acting-As {message}.")
     return f"{name} (as {operator})"
+
+
+def via_of(request: Request) -> Via:
+    """Return how the caller reached the server, for the audit log.
+
+    A session is one of the web UI. Without authentication a browser says so itself, in a header
+    that scripts cannot set. Other callers may name the command line or an assistant.
+    """
+    scope = request.scope
+    if principal_of(request).via_session:
+        return Via.UI
+    known = api_of(request).authorizer.enabled
+    if not known and first_header(scope, "sec-fetch-site") == "same-origin":
+        return Via.UI
+    name = first_header(scope, CLIENT)
+    return Via(name) if name in (Via.CLI, Via.MCP) else Via.API
 
 
 def requires(
@@ -134,9 +184,10 @@ def requires(
         try:
             principal = await api.authorizer.authenticate(request.scope, permissions, every=every)
         except Problem:
-            api.rate_limits.take_token(f"address {address}")
+            api.rate_limits.admit(f"address {address}")
             raise
-        api.rate_limits.take_token(principal.name if principal.known else f"address {address}")
+        api.rate_limits.admit(principal.name if principal.known else f"address {address}")
         request.state.principal = principal
+        request.state.viewer = RequestViewer(principal, api.authorizer, api.sensitive)
 
     return authenticate

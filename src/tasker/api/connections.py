@@ -5,6 +5,7 @@ request's head must arrive, nor the size of the head, nor the number of connecti
 reach these limits without credentials, so they are enforced before authentication.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -31,6 +32,45 @@ _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 _INVALID = b"400 Bad Request"
 
 
+class JoiningTransport:
+    """A transport that sends the head of a response together with the first part of its body.
+
+    uvicorn writes them one after the other. Each write costs a system call and wakes the client.
+    A head that no body follows at once is sent in the next iteration of the event loop.
+    """
+
+    def __init__(self, transport: Any) -> None:  # of asyncio or uvloop
+        self._transport = transport
+        self._write = transport.write
+        self._head = b""
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._write(head + data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._write(data)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._write(head)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._head) + int(self._transport.get_write_buffer_size())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Connection(HttpToolsProtocol):
     """One connection to a server."""
 
@@ -45,7 +85,8 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
 
     def connection_made(self, transport: Any) -> None:  # of asyncio or uvloop
-        super().connection_made(transport)
+        joining: Any = JoiningTransport(transport)
+        super().connection_made(joining)
         self.address = self.client[0] if self.client else ""
         if not self.server_state.admit(self):
             self._refuse(_OVERLOADED)

@@ -13,9 +13,11 @@ from tasker.api.metrics import MetricsText
 from tasker.api.rate_limits import RateLimits
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
+from tasker.client.masking import SensitiveData
 from tasker.client.templates import TemplateCache
 from tasker.model import TemplateName
 from tasker.observe.metrics import Metrics
+from tasker.remote.service import RemoteWorkers
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 from tasker.ttl_cache import TTLCache
@@ -29,6 +31,7 @@ class Api:
     settings: ServerSettings
     client: LocalClient
     templates: TemplateCache
+    sensitive: SensitiveData
     watcher: Watcher
     authorizer: Authorizer
     rate_limits: RateLimits
@@ -39,6 +42,7 @@ class Api:
     readiness: Readiness
     roots_without_worker: TTLCache[TemplateName, int]
     """By template, how many of its roots no live worker can run; a second old at most."""
+    remote_workers: RemoteWorkers
     closing: asyncio.Event
     """Set when the server begins to shut down: long polls and streams then end."""
 

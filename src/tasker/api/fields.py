@@ -67,7 +67,7 @@ StepPath: TypeAlias = Annotated[
     Path(
         min_length=1,
         max_length=128,
-        pattern=r"^[A-Za-z0-9_-]+$",
+        pattern=r"^[A-Za-z0-9_.\[\]-]+$",
         description="The step's name or number.",
     ),
 ]

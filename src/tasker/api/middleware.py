@@ -21,7 +21,8 @@ access_log = logging.getLogger("tasker.access")
 
 _WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|stream)")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_BULK = "/v1/tasks/bulk"
+_WORKER_WAITS = re.compile(r"/v1/workers/\d+/(claim|renew)")
+_LARGE = re.compile(r"/v1/(tasks|templates)/bulk|/v1/workers/\d+/(settle|spawn)")
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
 _DOCS = "/docs"
 _CORRELATION = CORRELATION.encode()
@@ -146,30 +147,30 @@ class LimitsMiddleware:
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
         self.app = app
         self.settings = settings
-        self.under_way = {"concurrency": 0, "streams": 0}
+        self.under_way = {"concurrency": 0, "streams": 0, "workers": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
-        kind = "streams" if _WAITS.fullmatch(scope["path"]) else "concurrency"
-        most: int = getattr(self.settings, kind)
-        if self.under_way[kind] >= most:
+        setting = _limit_setting_of(scope["path"])
+        most: int = getattr(self.settings, setting) * (2 if setting == "workers" else 1)
+        if self.under_way[setting] >= most:
             problem = Problem(
                 "overloaded", f"More than {most} requests of this kind are in progress."
             )
             await problem.reply(scope)(scope, receive, send)
             return
-        self.under_way[kind] += 1
+        self.under_way[setting] += 1
         try:
-            await self._call_within_limits(scope, receive, send, waits=kind == "streams")
+            await self._call_within_limits(scope, receive, send, waits=setting != "concurrency")
         finally:
-            self.under_way[kind] -= 1
+            self.under_way[setting] -= 1
 
     async def _call_within_limits(
         self, scope: Scope, receive: Receive, send: Send, *, waits: bool
     ) -> None:
-        bulk = scope["path"] == _BULK
+        bulk = _LARGE.fullmatch(scope["path"]) is not None
         body = _LimitedBody(
             receive, self.settings.bulk_body_bytes if bulk else self.settings.body_bytes
         )
@@ -200,6 +201,13 @@ class LimitsMiddleware:
         return Problem("request_timeout", f"The request took longer than {limit}.")
 
 
+def _limit_setting_of(path: str) -> str:
+    """Return the name of the setting that limits the number of such requests."""
+    if path.startswith("/v1/workers/") and _WORKER_WAITS.fullmatch(path):
+        return "workers"
+    return "streams" if _WAITS.fullmatch(path) else "concurrency"
+
+
 class _LimitedBody:
     """Counts a request's body up to its limit."""
 
@@ -225,7 +233,7 @@ class _LimitedBody:
         return message
 
     def _too_large(self, size: int) -> Problem:
-        message = f"The body has {size:,} bytes or more; the limit is {self._limit:,}."
+        message = f"The body is {size:,} bytes or more; the limit is {self._limit:,}."
         return Problem(
             "too_large", message, size=size, limit=self._limit, headers={"Connection": "close"}
         )

@@ -42,24 +42,34 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "invalid_policy": (400, "Invalid policy"),
     "unauthenticated": (401, "Authentication required"),
     "forbidden": (403, "Permission denied"),
-    "csrf_refused": (403, "Not from a page of this server"),
+    "protocol_unsupported": (400, "The server does not speak this version of the protocol"),
+    "invalid_ticket": (403, "The ticket is not valid for this worker"),
+    "csrf_refused": (403, "The request came from another site"),
     "not_an_approver": (403, "Not an approver"),
     "not_an_assignee": (403, "Not an assignee of the approval"),
     "http_host_not_allowed": (403, "The namespace's policy does not allow the host"),
     "not_found": (404, "Not found"),
+    "unknown_worker": (404, "The worker is not registered"),
     "no_such_route": (404, "No such route"),
     "method_not_allowed": (405, "Method not allowed"),
     "request_incomplete": (408, "The body did not arrive in time"),
-    "template_conflict": (409, "The version is registered with other content"),
+    "template_conflict": (409, "The version is registered with different content"),
     "template_not_approved": (409, "The template version takes no new tasks"),
-    "idempotency_conflict": (409, "The idempotency key was used with other content"),
+    "idempotency_conflict": (409, "The idempotency key was used with different content"),
     "task_exists": (409, "Another task has the idempotency key"),
     "schedule_exists": (409, "The namespace has a schedule of that name"),
     "webhook_exists": (409, "The namespace has a webhook or a subscriber of that name"),
     "wrong_status": (409, "Not allowed in this status"),
+    "too_many_open_tasks": (409, "The maximum number of tasks with this key is open"),
+    "compensating": (409, "The task is being compensated"),
     "too_many_signals": (409, "The task has too many signals that no step has taken"),
     "too_many_broadcasts": (409, "Too many broadcasts with this name and key"),
-    "refused": (409, "Refused by the stored state"),
+    "lease_lost": (409, "The worker's lease has expired"),
+    "claim_under_way": (409, "Another claim of the worker is in progress"),
+    "attempt_cancelled": (409, "The attempt is over"),
+    "durable_call_conflict": (409, "The name belongs to another durable call"),
+    "too_many_durable_calls": (409, "The step has too many durable calls"),
+    "refused": (409, "Not allowed in the stored state"),
     "task_changed": (412, "The task changed since it was read"),
     "schedule_changed": (412, "The schedule changed since it was read"),
     "too_large": (413, "Too large"),
@@ -68,6 +78,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "internal_error": (500, "Internal error"),
     "store_error": (500, "Store error"),
     "overloaded": (503, "The server is overloaded"),
+    "draining": (503, "The server is shutting down"),
     "store_unavailable": (503, "The store is unavailable"),
     "auth_unavailable": (503, "Authentication is temporarily unavailable"),
     "schema_mismatch": (503, "The database schema belongs to another release"),
@@ -80,6 +91,7 @@ _RETRY_AFTER = {
     "store_unavailable": 2,
     "auth_unavailable": 5,
     "overloaded": 1,
+    "draining": 1,
     "schema_mismatch": 30,
     "not_ready": 2,
 }
@@ -212,7 +224,7 @@ class Problem(HTTPException):
     def reply(self, scope: Mapping[str, Any]) -> JsonResponse:
         """Return the response to a request."""
         body = self.body(scope["path"], correlation_id_of(scope))
-        reply = JsonResponse(body, self.status_code, self.headers)
+        reply = JsonResponse(body, self.status_code, self.headers, revealed=True)
         reply.headers["Content-Type"] = MEDIA_TYPE
         return reply
 

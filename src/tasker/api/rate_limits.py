@@ -22,8 +22,8 @@ class RateLimits:
         self._burst = burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
 
-    def take_token(self, caller: str) -> None:
-        """Count a request of a caller.
+    def admit(self, caller: str) -> None:
+        """Take a token for a request of a caller.
 
         Raises:
             Problem: `rate_limited`; the caller's bucket is empty.

@@ -2,31 +2,70 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
+
+LARGE = 200  #: parts, such as steps, from which a response is built off the event loop
+LARGE_BODY = 50_000  #: bytes from which a response is masked off the event loop
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
+class Viewer(Protocol):
+    """The caller of a request, who may be shown only a part of a response."""
+
+    async def masked(self, content: Any, *, large: bool = False) -> Any:
+        """Return a response as the caller may see it; the same object if it may see all of it.
+
+        A `large` one is walked off the event loop.
+        """
+        ...
+
+
 class JsonResponse(Response):
-    """A value as JSON, including dataclasses; times are in UTC, written with `Z`."""
+    """A value as JSON, including dataclasses; times are in UTC, written with `Z`.
+
+    What the caller may not read is masked when the response is sent, so that no route can forget
+    it.
+
+    Args:
+        content: The value.
+        status: The response's HTTP status.
+        headers: The response's headers.
+        revealed: Whether it is sent unmasked.
+    """
 
     media_type = "application/json"
 
     def __init__(
-        self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+        self,
+        content: Any,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        *,
+        revealed: bool = False,
     ) -> None:
         super().__init__(content, status, headers)
+        self._content = None if revealed else content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        viewer: Viewer | None = scope["state"].get("viewer") if "state" in scope else None
+        if viewer is not None and self._content is not None:
+            large = len(self.body) >= LARGE_BODY
+            content = await viewer.masked(self._content, large=large)
+            if content is not self._content:
+                self.body = await in_thread(large, partial(self.render, content))
+                self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=_OPTIONS)
-
-
-LARGE = 200  #: parts, such as steps, from which a response is built off the event loop
 
 
 async def build_response(
@@ -48,4 +87,9 @@ async def build_response(
 
 async def in_thread_if_large(parts: int, build: Callable[[], T]) -> T:
     """Return what `build` makes of so many parts, off the event loop if they are many."""
-    return build() if parts <= LARGE else await asyncio.to_thread(build)
+    return await in_thread(parts > LARGE, build)
+
+
+async def in_thread(large: bool, build: Callable[[], T]) -> T:
+    """Return what `build` makes, off the event loop if it is large."""
+    return await asyncio.to_thread(build) if large else build()

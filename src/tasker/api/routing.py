@@ -157,9 +157,9 @@ class Routes:
 class DirectRoute(APIRoute):
     """A route that calls its dependencies itself if they only need the request.
 
-    FastAPI's solver takes longer than the rest of a short request. What it would do is the same: to
-    call each dependency with the request, in order, and the endpoint with their results. Routes
-    with parameters in path, query or headers are left to it.
+    FastAPI's solver takes longer than the rest of a short request. FastAPI would do the same: call
+    each dependency with the request, in order, and the endpoint with their results. Routes with
+    parameters in path, query or headers are left to it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:  # FastAPI's

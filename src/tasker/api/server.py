@@ -16,6 +16,7 @@ from tasker.api.connections import ACCEPTED_AT_ONCE, Connection, Connections
 from tasker.errors import InvalidSettings
 from tasker.settings import ServerSettings
 
+_DEVELOPMENT_PORT = 3000  #: where it is free
 _BACKLOG = 2048  #: connections that the kernel queues until they are accepted
 
 
@@ -130,6 +131,16 @@ def free_port(settings: ServerSettings) -> int:
     with _listen(settings.host, settings.port) as listening:
         port: int = listening.getsockname()[1]
         return port
+
+
+def development_port() -> int:
+    """Return port 3000 if it is free on this machine, otherwise 0 for any free port."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", _DEVELOPMENT_PORT))
+            return _DEVELOPMENT_PORT
+    return 0
 
 
 def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:

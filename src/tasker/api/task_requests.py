@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from tasker import versions
 from tasker.api.auth.principal import Principal
-from tasker.api.authorization import authorize
+from tasker.api.authorization import authorize, principal_of
 from tasker.api.dependencies import Api
 from tasker.api.fields import (
     Delay,
@@ -27,12 +27,15 @@ from tasker.api.fields import (
 from tasker.api.headers import first_header, sent_correlation_id, traceparent_of
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body
-from tasker.client import TaskRequest
+from tasker.client import LocalClient, Origin, TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
 from tasker.model import PRIORITIES, IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
+
+TICKET = "tasker-ticket"
+"""Header with the ticket of the attempt that creates tasks."""
 
 Reference = tuple[str, str, str | None]
 """Namespace, name and version of the template that a request names."""
@@ -187,7 +190,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
     await _check_replacement(request, fields, template)
     task = task_request_of(fields, request, template, who, key=key)
     try:
-        tasks = await api.client.create_tasks([task])
+        tasks = await (await _creating_client(api, request, [task])).create_tasks([task])
     except InvalidInput as error:
         raise invalid_context(error) from None
     api.metrics.count_created_tasks(tasks)
@@ -211,11 +214,29 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         except InvalidInput as error:
             raise _problem_at(f"$.tasks[{index}]", error) from None
     try:
-        tasks = await api.client.create_tasks(requests)
+        tasks = await (await _creating_client(api, request, requests)).create_tasks(requests)
     except InvalidInput as error:
         raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.count_created_tasks(tasks)
     return [await _with_unserved_roots(api, *each) for each in zip(requests, tasks, strict=True)]
+
+
+async def _creating_client(api: Api, request: Request, tasks: Sequence[TaskRequest]) -> LocalClient:
+    """Return the client that creates tasks: of a handler in a remote worker, on its behalf.
+
+    Raises:
+        Problem: A task of a handler has no idempotency key, which each attempt would create again.
+    """
+    ticket = first_header(request.scope, TICKET)
+    if ticket is None:
+        return api.client
+    if not all(task.idempotency_key for task in tasks):
+        raise Problem("invalid_request", "Tasks created with a ticket need an idempotency_key.")
+    caller = principal_of(request)
+    step = await api.remote_workers.attempt_of(ticket, caller.name, caller.credential)
+    given, claim = step.task.input, step.claim
+    origin = Origin(claim.task_id, claim.no, given.correlation_id, given.trace, given.priority)
+    return api.client.on_behalf_of(origin)
 
 
 async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Task:

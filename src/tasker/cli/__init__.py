@@ -35,30 +35,55 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "run": CommandEntry("run", "Run a task until it ends, with a worker in this process."),
     "worker": CommandEntry("worker", "Run a worker until SIGTERM or SIGINT."),
     "server": CommandEntry("server", "Serve the API until SIGTERM or SIGINT."),
-    "dev": CommandEntry("dev", "Run a worker that reloads changed handlers and templates."),
+    "dev": CommandEntry(
+        "dev",
+        "Run a worker that reloads changed handlers and templates, and serve the web UI.",
+    ),
     "check": CommandEntry("check", "Check templates and handlers, and whether they match."),
     "task": CommandEntry(
         "task", "List, show, create, cancel, retry, resolve, pause and signal tasks."
     ),
+    "bulk": CommandEntry("bulk", "List, watch and stop operations on many tasks."),
     "approval": CommandEntry("approval", "List and decide approvals that steps wait for."),
     "broadcast": CommandEntry(
         "broadcast", "Send a broadcast to all steps of a namespace that wait for its name and key."
     ),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
+    "generate": CommandEntry(
+        "generate", "Generate types and handlers from a template, in several languages."
+    ),
     "limit": CommandEntry("limit", "List and set limits on the steps that share a key."),
     "queue": CommandEntry(
         "queue", "List, pause and resume the queues of handlers, and set their weights."
     ),
     "schedule": CommandEntry(
-        "schedule", "Create, list, show, pause, resume, delete and backfill schedules."
+        "schedule", "Create, list, show, pause, resume, trigger, delete and backfill schedules."
     ),
     "event": CommandEntry("event", "List the events that steps have published."),
+    "hook": CommandEntry(
+        "hook",
+        "Declare, list and delete provider hooks, which turn signed requests into broadcasts.",
+    ),
     "webhook": CommandEntry(
         "webhook",
         "Create, list and change webhooks, which receive events, and inspect deliveries.",
     ),
     "analytics": CommandEntry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
+    ),
+    "series": CommandEntry(
+        "series",
+        "Show figures over time: created, ended and failed tasks, steps, retries, durations.",
+    ),
+    "failure": CommandEntry(
+        "failure", "List causes of failures, assign them, add notes and mute them."
+    ),
+    "search": CommandEntry(
+        "search",
+        "Search tasks by id or correlation id, and workflows, namespaces and workers by name.",
+    ),
+    "system": CommandEntry(
+        "system", "Show the state of the store, its workers and the steps in it."
     ),
     "namespace": CommandEntry(
         "namespace", "List, show and pause namespaces, and set their owners and review policies."
@@ -68,8 +93,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "config": CommandEntry("config", "Show the settings of servers and workers."),
     "demo": CommandEntry(
         "demo",
-        "Run example workflows of four teams, with a worker crash and a retry by an operator.",
+        "Run example workflows of five teams, with a worker crash and a retry by an operator.",
     ),
+    "mcp": CommandEntry("mcp", "Serve the Model Context Protocol on stdin, for assistants."),
     "version": CommandEntry("version", "Print the versions of Tasker and its dependencies."),
 }
 
@@ -80,6 +106,7 @@ _EXTRAS: Mapping[str, str] = {
     "jwt": "server",
     "asyncpg": "postgres",
     "httpx": "client",
+    "mcp": "mcp",
     "prometheus_client": "server",
 }
 """By package: the extra that installs it."""

@@ -1,7 +1,7 @@
 """The options, output and exit codes that all commands share.
 
-A command is a function whose first parameter is a `Session`; `command` adds the options from which
-the session is created. A command may be async, and may return its exit code.
+A command is a function whose first parameter is an `Invocation`; `command` adds the options from
+which that is created. A command may be async, and may return its exit code.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from rich.console import Console
@@ -24,7 +24,9 @@ from tasker.cli.exits import StoreMissing, report_errors
 from tasker.cli.render.json import write_document
 from tasker.cli.render.style import console_for
 from tasker.client import Client, LocalClient, connect
+from tasker.client.masking import MaskedClient, SensitiveData
 from tasker.errors import InvalidSettings
+from tasker.model import Via
 from tasker.settings import configured_store
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -67,7 +69,7 @@ Actor = Annotated[
         "--as",
         metavar="NAME",
         show_default="TASKER_ACTOR, else the current user of this machine",
-        help="Name to record as the actor in the audit and in approvals. A server records the name"
+        help="Actor to record in the audit log and in approvals. A server records the name"
         " of the key or token, and adds this name.",
         rich_help_panel=_PANEL,
     ),
@@ -101,14 +103,14 @@ LogFormat = Annotated[
 ]
 
 
-class Session:
+class Invocation:
     """One run of a command.
 
     Args:
         store_url: Address of the store or the server.
         as_json: Whether stdout receives a single JSON document.
         no_color: Whether colours are disabled even if the terminal supports them.
-        actor: Name for the audit; None means TASKER_ACTOR, or else the current user.
+        actor: Name for the audit log; None means TASKER_ACTOR, or else the current user.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Session:
         self.as_json = as_json
         self._no_color = no_color
         self._actor = actor
+        self.via = Via.CLI
 
     @cached_property
     def out(self) -> Console:
@@ -148,8 +151,8 @@ class Session:
         """Open the store.
 
         Args:
-            create: Whether a missing SQLite file is created. Otherwise it is an error, since nobody
-                means to read from an empty store.
+            create: Whether a missing SQLite file is created. Otherwise it is an error, because
+                reading from an empty store is never intended.
 
         Raises:
             InvalidSettings: The address is a server's.
@@ -164,7 +167,7 @@ class Session:
 
     @property
     def actor(self) -> str | None:
-        """Name for the audit: `--as`, or TASKER_ACTOR, or None for the current user."""
+        """Name for the audit log: `--as` or TASKER_ACTOR; None means the current user."""
         return self._actor or os.environ.get("TASKER_ACTOR")
 
     @property
@@ -190,7 +193,8 @@ class Session:
         """
         if not self.is_remote:
             async with self.local_client(create=create) as local:
-                yield local
+                sensitive = SensitiveData(local.store, local.template_cache)
+                yield cast(Client, MaskedClient(local, sensitive))
             return
         if self._actor is not None and not operates:
             raise InvalidSettings(
@@ -201,7 +205,7 @@ class Session:
             raise InvalidSettings(f"--as {acting_as!r}: a server accepts only ASCII names")
         key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
         async with connect(
-            self.store_url, api_key=key, token=token, acting_as=acting_as, retries=2
+            self.store_url, api_key=key, token=token, acting_as=acting_as, via=self.via, retries=2
         ) as client:
             yield client
 
@@ -209,7 +213,7 @@ class Session:
     async def local_client(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
         """Open a client of the store; see `client`."""
         async with self.store(create=create) as store:
-            yield LocalClient(store, actor=self.actor)
+            yield LocalClient(store, actor=self.actor, via=self.via)
 
 
 def group(description: str) -> typer.Typer:
@@ -229,6 +233,7 @@ def command(
     level: int = logging.WARNING,
     fast: bool = False,
     hidden: Collection[str] = (),
+    is_group: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as a command of `app`.
 
@@ -242,6 +247,7 @@ def command(
         fast: Whether the command runs on uvloop, if installed.
         hidden: Log events that the command displays in another form; the console omits them without
             `-v`.
+        is_group: Whether the other commands of `app` are below this one.
     """
     common: dict[str, tuple[Any, Any]] = {
         **({"store_url": (StoreUrl, None)} if store else {}),
@@ -256,18 +262,20 @@ def command(
         def run(**given: Any) -> None:
             verbose, log_format = given.pop("verbose"), given.pop("log_format")
             chosen = {key: given.pop(key) for key in common if key in given}
-            session = Session(**{key: value for key, value in chosen.items() if value is not None})
-            colours = session.err.is_terminal and not session.err.no_color
+            invocation = Invocation(
+                **{key: value for key, value in chosen.items() if value is not None}
+            )
+            colours = invocation.err.is_terminal and not invocation.err.no_color
             log_level = max(level - 10 * verbose, logging.DEBUG)
             as_json = log_format is LogStyle.JSON
             shown = as_json or verbose
             logs.set_up_logging(
                 log_level, as_json=as_json, colours=colours, hidden=() if shown else hidden
             )
-            with report_errors(session.err):
+            with report_errors(invocation.err):
                 if store is not None and chosen.get("store_url") is None:
-                    session.store_url = configured_store() or store
-                result = function(session, **given)
+                    invocation.store_url = configured_store() or store
+                result = function(invocation, **given)
                 code = _run_coroutine(result, fast=fast) if inspect.iscoroutine(result) else result
                 if code:
                     raise typer.Exit(code)
@@ -275,7 +283,7 @@ def command(
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(function, eval_str=True).parameters.values()
-            if parameter.name != "session"
+            if parameter.name != "invocation"
         ]
         added = [
             inspect.Parameter(
@@ -286,7 +294,7 @@ def command(
         run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
         run.__name__, run.__doc__ = function.__name__, _join_paragraphs(function.__doc__)
-        app.command(name)(run)
+        (app.callback(invoke_without_command=True) if is_group else app.command(name))(run)
         return function
 
     return decorate

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import typer
 
-from tasker.cli.app import Session
+from tasker.cli.app import Invocation
 from tasker.client import Client
 from tasker.model import TaskStatus
 
@@ -55,7 +55,7 @@ def _matching_offers(
 
     async def ask() -> Offers:
 
-        async with asyncio.timeout(_PATIENCE), Session(store_url=url).client() as client:
+        async with asyncio.timeout(_PATIENCE), Invocation(store_url=url).client() as client:
             return await offers(client)
 
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli import logs
-from tasker.cli.app import Session
+from tasker.cli.app import Invocation
 from tasker.settings import Settings, load_settings
 
 ConfigFile = Annotated[
@@ -50,12 +50,12 @@ def _given_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value != {}}
 
 
-def set_up_logs(session: Session, context: typer.Context, settings: Settings) -> None:
+def set_up_logs(invocation: Invocation, context: typer.Context, settings: Settings) -> None:
     """Configure logging according to the settings; the command line takes precedence."""
     source = context.get_parameter_source("log_format")
     given = source is not None and source.name != "DEFAULT"
     log_format = context.params["log_format"] if given else settings.log_format
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     level = max(level - 10 * int(context.params.get("verbose") or 0), logging.DEBUG)
-    colours = session.err.is_terminal and not session.err.no_color
+    colours = invocation.err.is_terminal and not invocation.err.no_color
     logs.set_up_logging(level, as_json=log_format == "json", colours=colours)

@@ -140,7 +140,7 @@ def print_problems(
     kind: str = "error",
     style: str = "bold red",
 ) -> None:
-    """Print problems of templates and handlers, with the lines they are about.
+    """Print problems of templates and handlers, with the lines concerned.
 
     Args:
         console: The console to print on.

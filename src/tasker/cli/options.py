@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from tasker import codec
+from tasker.analytics.model import Window
+from tasker.cli.completion import complete_template
 from tasker.durations import parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import TaskStatus
@@ -190,7 +192,7 @@ Context = Annotated[
     ),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason to record in the audit.")
+    str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason to record in the audit log.")
 ]
 Namespace = Annotated[
     str | None,
@@ -201,3 +203,34 @@ Namespace = Annotated[
         help="Namespace of templates that are named without one.",
     ),
 ]
+Last = Annotated[
+    Any,
+    typer.Option(
+        "--last",
+        parser=parse_duration_option,
+        metavar="TIME",
+        help="Include tasks created within this time, such as 24h.",
+    ),
+]
+WindowTemplate = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        "-t",
+        metavar="NAME",
+        help="Template: [NAMESPACE.]NAME[@VERSION].",
+        autocompletion=complete_template,
+    ),
+]
+WindowNamespace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
+
+
+def window_of(last: timedelta, template: str | None = None, namespace: str | None = None) -> Window:
+    """Return the window that the options of a command name."""
+    space, name, version = parse_template_reference(template)
+    return Window(
+        hours=last / timedelta(hours=1),
+        namespace=namespace or space,
+        name=name,
+        version=version,
+    )

@@ -2,31 +2,31 @@
 
 from datetime import UTC, datetime
 
-from tasker.cli.app import Session
+from tasker.cli.app import Invocation
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, time_ago
 from tasker.client import Client
 from tasker.model import Pause, PauseKind, PauseTarget
 
 
-async def pause(session: Session, client: Client, target: PauseTarget, reason: str) -> None:
+async def pause(invocation: Invocation, client: Client, target: PauseTarget, reason: str) -> None:
     """Pause a target and print its pause."""
     paused = await client.pause(target, reason=reason)
-    if session.as_json:
-        session.print_document(to_plain(paused))
+    if invocation.as_json:
+        invocation.print_document(to_plain(paused))
     else:
-        session.out.print(f"paused: {describe(paused)}", soft_wrap=True, highlight=False)
+        invocation.out.print(f"paused: {describe(paused)}", soft_wrap=True, highlight=False)
 
 
-async def resume(session: Session, client: Client, target: PauseTarget, reason: str) -> None:
+async def resume(invocation: Invocation, client: Client, target: PauseTarget, reason: str) -> None:
     """Resume a target and print whether it was paused."""
     resumed = await client.resume(target, reason=reason)
-    if session.as_json:
-        session.print_document({"resumed": resumed})
+    if invocation.as_json:
+        invocation.print_document({"resumed": resumed})
     else:
         word = "resumed" if resumed else "not paused"
         text = f"{word}: {name_of(target.kind, target.namespace, target.name)}"
-        session.out.print(text, soft_wrap=True, highlight=False)
+        invocation.out.print(text, soft_wrap=True, highlight=False)
 
 
 def describe(paused: Pause) -> str:

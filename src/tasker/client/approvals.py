@@ -59,7 +59,7 @@ class ApprovalClient(Protocol):
         Args:
             approval_id: The approval.
             form: The filled-in form, an object of at most 64 KiB. Defaults are added.
-            reason: For the audit.
+            reason: For the audit log.
             groups: The actor's groups, for assignees of the form `role:NAME`. A server takes those
                 of the credential.
 

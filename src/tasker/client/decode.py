@@ -7,9 +7,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tasker.analytics.model import Bottlenecks, Performance
+from tasker.analytics.failures import FailureCare, FailureCause
+from tasker.analytics.figures import Chart
+from tasker.analytics.model import Bottlenecks, Performance, SystemStatus, UsualDurations
 from tasker.approvals import Approval, NotAnAssignee
+from tasker.client.search import SearchMatch
 from tasker.errors import (
+    Compensating,
     Forbidden,
     HttpHostNotAllowed,
     IdempotencyConflict,
@@ -32,6 +36,7 @@ from tasker.errors import (
     TaskExists,
     TaskRegistrationError,
     TooLarge,
+    TooManyOpenTasks,
     Unauthenticated,
     Violation,
     WebhookExists,
@@ -41,18 +46,20 @@ from tasker.events import Event
 from tasker.model import (
     Attempt,
     AuditEntry,
-    BulkOutcome,
     LimitInfo,
     LimitSetting,
     LimitValues,
     Pause,
     Rate,
+    Revealed,
     Step,
     StoredTemplate,
     Task,
+    TaskCounts,
     TemplateVersion,
     Times,
 )
+from tasker.step_logs import LogPage
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template.load import from_document
 from tasker.times import Timeline
@@ -68,7 +75,9 @@ events = TypeAdapter(list[Event]).validate_python
 version = TypeAdapter(TemplateVersion).validate_python
 versions = TypeAdapter(list[TemplateVersion]).validate_python
 attempts = TypeAdapter(list[Attempt]).validate_python
+revealed = TypeAdapter(Revealed).validate_python
 reasons = TypeAdapter(list[Reason]).validate_python
+log_page = TypeAdapter(LogPage).validate_python
 audit = TypeAdapter(list[AuditEntry]).validate_python
 namespaces = TypeAdapter(list[NamespaceInfo]).validate_python
 namespace = TypeAdapter(NamespaceInfo).validate_python
@@ -77,12 +86,18 @@ pause = TypeAdapter(Pause).validate_python
 pauses = TypeAdapter(list[Pause]).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
 performance = TypeAdapter(Performance).validate_python
+usual_durations = TypeAdapter(UsualDurations).validate_python
 approval = TypeAdapter(Approval).validate_python
 approvals = TypeAdapter(list[Approval]).validate_python
 signal_sent = TypeAdapter(SignalSent).validate_python
 broadcast_sent = TypeAdapter(BroadcastSent).validate_python
-bulk_outcome = TypeAdapter(BulkOutcome).validate_python
 bottlenecks = TypeAdapter(Bottlenecks).validate_python
+chart = TypeAdapter(Chart).validate_python
+system_status = TypeAdapter(SystemStatus).validate_python
+failure_causes = TypeAdapter(list[FailureCause]).validate_python
+failure_care = TypeAdapter(FailureCare).validate_python
+task_counts = TypeAdapter(TaskCounts).validate_python
+search_matches = TypeAdapter(list[SearchMatch]).validate_python
 
 
 def timeline(view: JsonObject) -> Timeline:
@@ -147,6 +162,7 @@ _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
     *(ScheduleExists, ScheduleChanged, WebhookExists),
     *(IdempotencyConflict, TaskExists, TaskChanged, TooManySignals, TooManyBroadcasts),
+    *(Compensating, TooManyOpenTasks),
     *(WrongStatus, NotApproved, NotAnApprover, NotAnAssignee, Unauthenticated, Forbidden, Refused),
     *(StoreUnavailable, SchemaMismatch),
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 from tasker.codec import UNSTORABLE
 from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
-from tasker.model import PRIORITIES, IfExists, UniqueWhile
+from tasker.model import PRIORITIES, IfExists, TaskFilter, UniqueWhile
 
 LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...; the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
@@ -108,3 +108,32 @@ def parse_task_id(name: str, value: Any) -> str:
 
 def _invalid_field(name: str, message: str) -> InvalidInput:
     return InvalidInput(f"{name} {message}", path=f"$.{name}")
+
+
+def filter_query(filter: TaskFilter) -> dict[str, Any]:
+    """Return a filter as the query of a list."""
+    return {
+        "namespace": filter.namespace,
+        "name": filter.name,
+        "version": filter.version,
+        "status": filter.status and filter.status.value,
+        "correlation_id": filter.correlation_id,
+        "parent_id": filter.parent_id,
+        "schedule_id": filter.schedule_id,
+        "tag": filter.tag,
+        "created_by": filter.created_by,
+        "idempotency_key": filter.idempotency_key,
+        "failed_step": filter.failed_step,
+        "error_code": filter.error_code,
+        "compensation": filter.compensation and filter.compensation.value,
+        "attribute": [f"{name}={value}" for name, value in filter.attributes.items()] or None,
+        "created_after": filter.created_after and filter.created_after.isoformat(),
+        "created_before": filter.created_before and filter.created_before.isoformat(),
+    }
+
+
+def filter_body(filter: TaskFilter) -> dict[str, Any]:
+    """Return a filter as the body of a request has it."""
+    given = {**filter_query(filter), "attributes": dict(filter.attributes) or None}
+    del given["attribute"]
+    return {name: value for name, value in given.items() if value is not None}

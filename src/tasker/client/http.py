@@ -1,8 +1,9 @@
 """The client of a server, based on its API."""
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,35 +13,42 @@ import httpx
 import orjson
 
 from tasker import codec
-from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.analytics.model import UsualDurations
 from tasker.client import decode
-from tasker.client.fields import parse_duration_field
+from tasker.client.fields import filter_query, parse_duration_field
+from tasker.client.http_analytics import HttpAnalytics, HttpFailures
 from tasker.client.http_approvals import HttpApprovals
+from tasker.client.http_bulk import HttpBulk
+from tasker.client.http_hooks import HttpHooks
 from tasker.client.http_schedules import HttpSchedules
 from tasker.client.http_teams import HttpTeams
 from tasker.client.http_webhooks import HttpWebhooks
 from tasker.client.protocol import Client, TaskRequest, with_attributes
 from tasker.client.requests import Deadline, Requests
+from tasker.client.search import SearchMatch
 from tasker.client.templates import split_reference
 from tasker.client.trace import current_trace
-from tasker.client.waiting import require_success, wait_timeout_error
+from tasker.client.waiting import require_success, step_parked_error, wait_timeout_error
 from tasker.durations import Duration
 from tasker.errors import InvalidInput
 from tasker.events import Event
+from tasker.limits import STEPS_PAGE
 from tasker.model import (
     Attempt,
     AuditEntry,
-    BulkAction,
-    BulkActionName,
-    BulkOutcome,
     IfExists,
     Json,
+    Revealed,
     Step,
     StoredTemplate,
     Task,
+    TaskCounts,
     TaskFilter,
+    TaskId,
     Template,
+    Via,
 )
+from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.template.document import to_document
 from tasker.times import Timeline
@@ -51,7 +59,7 @@ _PAGE = 100
 _LONG_POLL = 25.0  #: seconds; less than the idle timeout of common proxies
 
 
-class HttpClient(HttpTeams, HttpApprovals, Client):
+class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     """The client of a server.
 
     Creating a task always sends an idempotency key, generated if the caller gives none, so that
@@ -63,6 +71,7 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         token: Sent as a bearer token.
         acting_as: The person on whose behalf the owner of the key or token acts, recorded in the
             audit of actions on tasks; None if the owner acts for themselves.
+        via: `Via.CLI` or `Via.MCP`, for the audit log; None means `Via.API`.
         timeout: Time limit of a request; does not apply to waits.
         retries: Maximum number of repetitions of a request if the server is unreachable or busy.
         transport: The transport that sends requests; for tests and proxies.
@@ -75,6 +84,7 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         api_key: str | None = None,
         token: str | None = None,
         acting_as: str | None = None,
+        via: Via | None = None,
         timeout: timedelta = timedelta(seconds=30),
         retries: int = 5,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -86,6 +96,8 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
             headers["Authorization"] = f"Bearer {token}"
         if acting_as is not None:
             headers["X-Acting-As"] = acting_as
+        if via is not None:
+            headers["X-Tasker-Client"] = via.value
         self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -94,6 +106,32 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
             transport=transport,
         )
         self._requests = Requests(self._http, retries=retries)
+        self._ticket, self._key, self._namespace = "", "", ""
+        self._created: dict[str, int] = {}  #: tasks of each template, made with the ticket
+
+    def with_ticket(self, ticket: str, key: str, namespace: str) -> "HttpClient":
+        """Return a client for the handler of one attempt in a remote worker.
+
+        Tasks that it creates without an idempotency key get the same one in each attempt.
+
+        Args:
+            ticket: The attempt's ticket.
+            key: The idempotency key of its step.
+            namespace: The namespace of its task, in which it broadcasts.
+        """
+        client = copy.copy(self)
+        client._ticket, client._key, client._created = ticket, key, {}
+        client._namespace = namespace
+        return client
+
+    def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
+        """Return the request with an idempotency key that is the same in later attempts."""
+        if not self._ticket or request.idempotency_key:
+            return request
+        namespace, name, _ = split_reference(request.template, request.namespace, request.version)
+        full = f"{namespace}.{name}"
+        self._created[full] = self._created.get(full, 0) + 1
+        return replace(request, idempotency_key=f"{self._key}:{full}:{self._created[full]}")
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,6 +148,21 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
     def schedules(self) -> HttpSchedules:
         """The methods for schedules."""
         return HttpSchedules(self._requests)
+
+    @property
+    def failures(self) -> HttpFailures:
+        """The methods for causes of failures."""
+        return HttpFailures(self._requests)
+
+    @property
+    def hooks(self) -> HttpHooks:
+        """The methods for provider hooks."""
+        return HttpHooks(self._requests)
+
+    @property
+    def bulk(self) -> HttpBulk:
+        """The methods for operations on many tasks."""
+        return HttpBulk(self._requests)
 
     @property
     def webhooks(self) -> HttpWebhooks:
@@ -144,11 +197,14 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
             return []
+        requests = [self._with_key_of_attempt(request) for request in requests]
         news = [_new_task_body(request) for request in requests]
         one = len(news) == 1
         path, body = ("/v1/tasks", news[0]) if one else ("/v1/tasks/bulk", {"tasks": news})
         traces = {request.trace for request in requests if request.trace}
-        headers = _trace_header(traces.pop() if len(traces) == 1 else None)
+        headers = _trace_header(traces.pop() if len(traces) == 1 else None) or {}
+        if self._ticket:
+            headers["Tasker-Ticket"] = self._ticket
         read = await self._requests.send(
             "POST", path, body=body, headers=headers, repeatable=_is_repeatable(requests)
         )
@@ -159,6 +215,11 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         limit = parse_duration_field("timeout", timeout)
+        if self._ticket and limit is None:  # in an attempt, whose step waits without a worker
+            task = await self.get(task_id)
+            if not task.ended:
+                raise step_parked_error(task, TaskId(self._key.partition(":")[0]))
+            return require_success(task)
         deadline = Deadline(limit)
         while True:
             seconds = deadline.remaining(_LONG_POLL)
@@ -184,7 +245,7 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         after: str | None = None,
         limit: int = 25,
     ) -> list[Task]:
-        query = _filter_query(with_attributes(filter, attributes))
+        query = filter_query(with_attributes(filter, attributes))
         tasks: list[Task] = []
         while len(tasks) < limit:
             page = min(limit - len(tasks), _PAGE)
@@ -195,8 +256,26 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
                 break
         return tasks
 
-    async def steps(self, task_id: str) -> list[Step]:
-        return decode.steps(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/steps"))
+    async def count_tasks(
+        self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
+    ) -> TaskCounts:
+        query = filter_query(with_attributes(filter, attributes)) | {"status": None}
+        return decode.task_counts(await self._requests.get("/v1/tasks/counts", **query))
+
+    async def search(self, text: str) -> list[SearchMatch]:
+        return decode.search_matches((await self._requests.get("/v1/search", q=text))["matches"])
+
+    async def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
+        path = f"/v1/tasks/{_path_segment(task_id)}/steps"
+        steps: list[Step] = []
+        while limit is None or len(steps) < limit:
+            most = STEPS_PAGE if limit is None else min(STEPS_PAGE, limit - len(steps))
+            cursor = steps[-1].no if steps else after
+            page = decode.steps(await self._requests.get(path, cursor=cursor, limit=most))
+            steps += page
+            if len(page) < most:
+                break
+        return steps
 
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         within = "" if step is None else f"/steps/{_path_segment(step)}"
@@ -210,6 +289,33 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         path = f"/v1/tasks/{_path_segment(task_id)}/why"
         read = await self._requests.send("GET", path, query={"step": step} if step else {})
         return decode.reasons(read)
+
+    async def logs(
+        self,
+        task_id: str,
+        *,
+        step: str | None = None,
+        attempt: int | None = None,
+        level: str | None = None,
+        text: str | None = None,
+        since: datetime | None = None,
+        newest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> LogPage:
+        query = {
+            "step": step,
+            "attempt": attempt,
+            "level": level,
+            "text": text,
+            "since": None if since is None else since.isoformat(),
+            "order": "newest" if newest_first else "oldest",
+            "cursor": cursor,
+            "limit": limit,
+        }
+        path = f"/v1/tasks/{_path_segment(task_id)}/logs"
+        given = {name: value for name, value in query.items() if value is not None}
+        return decode.log_page(await self._requests.send("GET", path, query=given))
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/audit")
@@ -268,6 +374,11 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
     ) -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)
 
+    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+        path = f"/v1/tasks/{_path_segment(task_id)}/reveal"
+        body = {"reason": reason, "step": step}
+        return decode.revealed(await self._requests.send("POST", path, body=body))
+
     async def signal(
         self,
         task_id: str,
@@ -298,41 +409,17 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         namespace: str | None = None,
     ) -> BroadcastSent:
         check_arrival_names(name=name, key=key, id=id, namespace=namespace)
+        space = namespace or self._namespace
         body = {
             "name": name,
             "key": key,
             "payload": orjson.Fragment(payload_text(payload)),
             "id": id or f"once-{uuid4()}",
-            **({"namespace": namespace} if namespace else {}),
+            **({"namespace": space} if space else {}),
         }
         read = await self._requests.send("POST", "/v1/broadcasts", body=body)
         sent = decode.broadcast_sent(read)
         return sent if id else replace(sent, id=None, created=True)
-
-    async def act_in_bulk(
-        self,
-        action: BulkAction | BulkActionName,
-        filter: TaskFilter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        reset_attempts: bool = False,
-        reason: str = "",
-        dry_run: bool = False,
-    ) -> BulkOutcome:
-        body: dict[str, Any] = {
-            "action": action,
-            "reset_attempts": reset_attempts,
-            "reason": reason,
-            "dry_run": dry_run,
-        }
-        if filter is not None:
-            given = {**_filter_query(filter), "attributes": filter.attributes or None}
-            del given["attribute"]
-            body["filter"] = {name: value for name, value in given.items() if value is not None}
-        if ids is not None:
-            body["ids"] = [*ids]
-        read = await self._requests.send("POST", "/v1/bulk", body=body, repeatable=False)
-        return decode.bulk_outcome(read)
 
     async def _act_on_task(
         self, task_id: str, action: str, body: Mapping[str, Any], if_match: str | None
@@ -351,24 +438,6 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         headers = None if if_match is None else {"If-Match": f'"{if_match}"'}
         return await self._requests.send("POST", path, body=body, headers=headers, repeatable=False)
 
-    # ---------------------------------------------------------------- analytics
-
-    async def performance(self, window: Window) -> Performance:
-        return decode.performance(
-            await self._requests.get("/v1/analytics/performance", **_window_query(window))
-        )
-
-    async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
-    ) -> Bottlenecks:
-        read = await self._requests.get(
-            "/v1/analytics/bottlenecks",
-            **_window_query(window),
-            limit=limit,
-            min_executions=min_executions,
-        )
-        return decode.bottlenecks(read)
-
     # ---------------------------------------------------------------- templates
 
     async def templates(
@@ -384,6 +453,11 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
         path = "/".join(_path_segment(part) for part in (namespace, name, version or "latest"))
         return decode.template(await self._requests.get(f"/v1/templates/{path}", usable=True))
 
+    async def usual_durations(self, template: str) -> UsualDurations:
+        namespace, name, version = split_reference(template, None, None)
+        path = "/".join(_path_segment(part) for part in (namespace, name, version or "latest"))
+        return decode.usual_durations(await self._requests.get(f"/v1/templates/{path}/durations"))
+
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         read = await self._requests.send(
             "POST",
@@ -392,6 +466,19 @@ class HttpClient(HttpTeams, HttpApprovals, Client):
             query={"replace": True} if replace else None,
         )
         return Registered(decode.template(read), read["created"])
+
+    async def register_all(
+        self, templates: Sequence[Template], *, replace: bool = False
+    ) -> list[Registered]:
+        if not templates:
+            return []
+        read = await self._requests.send(
+            "POST",
+            "/v1/templates/bulk",
+            body={"templates": [to_document(template) for template in templates]},
+            query={"replace": True} if replace else None,
+        )
+        return [Registered(decode.template(one), one["created"]) for one in read["templates"]]
 
 
 def _new_task_body(request: TaskRequest) -> dict[str, Any]:
@@ -451,32 +538,3 @@ def _json_fragment(value: Json) -> orjson.Fragment:
 
 def _path_segment(text: str) -> str:
     return quote(text, safe="")
-
-
-def _window_query(window: Window) -> dict[str, Any]:
-    return {
-        "hours": window.hours,
-        "namespace": window.namespace,
-        "name": window.name,
-        "version": window.version,
-    }
-
-
-def _filter_query(filter: TaskFilter) -> dict[str, Any]:
-    return {
-        "namespace": filter.namespace,
-        "name": filter.name,
-        "version": filter.version,
-        "status": filter.status and filter.status.value,
-        "correlation_id": filter.correlation_id,
-        "parent_id": filter.parent_id,
-        "schedule_id": filter.schedule_id,
-        "tag": filter.tag,
-        "created_by": filter.created_by,
-        "idempotency_key": filter.idempotency_key,
-        "failed_step": filter.failed_step,
-        "error_code": filter.error_code,
-        "attribute": [f"{name}={value}" for name, value in filter.attributes.items()] or None,
-        "created_after": filter.created_after and filter.created_after.isoformat(),
-        "created_before": filter.created_before and filter.created_before.isoformat(),
-    }

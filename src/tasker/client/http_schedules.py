@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from tasker.client.requests import Requests
 from tasker.client.schedules import PREVIEW, ScheduleClient, split_schedule_name
 from tasker.client.templates import split_reference
-from tasker.model import Schedule
+from tasker.model import Schedule, TaskId
 from tasker.schedules.document import to_document
 from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
 
@@ -110,6 +110,11 @@ class HttpSchedules(ScheduleClient):
     ) -> Backfill:
         body = {"start": start, "end": end, "dry_run": dry_run}
         return _backfill(await self._requests.send("POST", f"{_path(name)}/backfill", body=body))
+
+    async def trigger(self, name: str) -> TaskId:
+        path = f"{_path(name)}/trigger"
+        read = await self._requests.send("POST", path, body={}, repeatable=False)
+        return TaskId(read["task_id"])
 
     async def list(
         self, namespace: str | None = None, *, template: str | None = None

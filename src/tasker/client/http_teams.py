@@ -87,6 +87,9 @@ class HttpTeams(TeamClient):
         read = await self._requests.get("/v1/pauses", namespace=namespace)
         return decode.pauses(read["pauses"])
 
+    async def drain_worker(self, worker: int, *, reason: str = "") -> None:
+        await self._requests.send("POST", f"/v1/workers/{worker}/drain", body={"reason": reason})
+
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""
     ) -> None:

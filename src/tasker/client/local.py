@@ -4,16 +4,18 @@ import asyncio
 import getpass
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Unpack, overload
 
 from tasker import codec, versions
-from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.analytics.model import UsualDurations
+from tasker.client.analytics import LocalAnalytics, LocalFailures
 from tasker.client.approvals import LocalApprovals
+from tasker.client.bulk import LocalBulk
 from tasker.client.fields import parse_duration_field
+from tasker.client.hooks import LocalHooks
 from tasker.client.protocol import (
     Client,
     TaskOptions,
@@ -23,6 +25,7 @@ from tasker.client.protocol import (
 )
 from tasker.client.refusals import brief_refusals
 from tasker.client.schedules import LocalSchedules
+from tasker.client.search import SearchMatch, search_store
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import (
     DEFAULT_NAMESPACE,
@@ -46,20 +49,14 @@ from tasker.errors import (
     InvalidInput,
     NotApproved,
     NotFound,
-    Refused,
     StoreUnavailable,
     Violation,
 )
 from tasker.events import Event, EventFilter, EventNo
 from tasker.model import (
-    BULK_STATUSES,
-    MAX_BULK,
+    MOST_COUNTED,
     Attempt,
     AuditEntry,
-    BulkAction,
-    BulkActionName,
-    BulkOutcome,
-    BulkRefusal,
     Created,
     IfExists,
     Json,
@@ -67,23 +64,28 @@ from tasker.model import (
     LimitKey,
     LimitValues,
     NewTask,
+    Revealed,
+    RevealedStep,
     Step,
     StoredTemplate,
     Task,
+    TaskCounts,
     TaskFilter,
     TaskId,
     Template,
     TemplateStatus,
     UniqueWhile,
+    Via,
 )
 from tasker.notices import Observer, TaskEnded
 from tasker.settings import SchemaMode
+from tasker.step_logs import LogFilter, LogPage, LogPlace, level_number
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template.attributes import attributes_of, title_of
 from tasker.template.load import check_template
 from tasker.template.schema import examine_input, prepare_input
-from tasker.template.step_limits import limits_of_steps
+from tasker.template.step_limits import limits_of_steps, place_of_task
 from tasker.times import Timeline, timeline
 from tasker.typed_template import In, TypedTemplate
 from tasker.waits import (
@@ -104,6 +106,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.client")
 
 _PREPARED_AT_ONCE = 50  #: tasks whose contexts are checked in one turn of the event loop
+_EXPLAINED = 1_000  #: maximum number of unfinished steps that explain a task
+MOST_REVEALED = 1_000  #: steps of a task that are revealed at once
 _MOST_ATTEMPTS = 10_000  #: maximum number of attempts of a task whose times are added up
 
 
@@ -125,12 +129,12 @@ class LocalWorker(Protocol):
         ...
 
 
-class LocalClient(LocalTeams, LocalApprovals, Client):
+class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     """The client of a store.
 
     Args:
         store: An open store.
-        actor: Name for the audit and `created_by`; None means the user of this process.
+        actor: Name for the audit log and `created_by`; None means the user of this process.
         inputs: Whether a context that violates its schema is rejected, logged or accepted.
         context_limit: Maximum size of a context in bytes.
         claimant: The worker in this process, if any.
@@ -146,6 +150,7 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         store: Store,
         *,
         actor: str | None = None,
+        via: Via | None = None,
         inputs: SchemaMode = SchemaMode.ENFORCE,
         context_limit: int = codec.DEFAULT_LIMIT,
         claimant: LocalWorker | None = None,
@@ -154,6 +159,7 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
     ) -> None:
         self.store = store
         self.actor = actor or _os_user()
+        self.via = via
         self._inputs = inputs
         self._context_limit = context_limit
         self._claimant = claimant
@@ -167,6 +173,21 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
     def schedules(self) -> LocalSchedules:
         """The methods for schedules."""
         return LocalSchedules(self)
+
+    @property
+    def failures(self) -> LocalFailures:
+        """The methods for causes of failures."""
+        return LocalFailures(self)
+
+    @property
+    def hooks(self) -> LocalHooks:
+        """The methods for provider hooks."""
+        return LocalHooks(self)
+
+    @property
+    def bulk(self) -> LocalBulk:
+        """The methods for operations on many tasks."""
+        return LocalBulk(self)
 
     @property
     def webhooks(self) -> LocalWebhooks:
@@ -198,16 +219,17 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
         """Return a client for the handler of one attempt."""
-        return self._copy(self.actor, origin)
+        return self._copy(self.actor, self.via, origin)
 
-    def acting_as(self, actor: str) -> "LocalClient":
+    def acting_as(self, actor: str, via: Via | None = None) -> "LocalClient":
         """Return a client that acts as `actor`, for example the caller of a server."""
-        return self._copy(actor, self._origin)
+        return self._copy(actor, via, self._origin)
 
-    def _copy(self, actor: str, origin: Origin | None) -> "LocalClient":
+    def _copy(self, actor: str, via: Via | None, origin: Origin | None) -> "LocalClient":
         client = LocalClient(
             self.store,
             actor=actor,
+            via=via,
             inputs=self._inputs,
             context_limit=self._context_limit,
             claimant=self._claimant,
@@ -350,6 +372,9 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = {}
         if loaded.limits:
             limits = limits_of_steps(loaded.limits, template.namespace, codec.loads(text), task_id)
+        place = None
+        if template.concurrency is not None:
+            place = place_of_task(template, codec.loads(text))
         origin = self._origin
         parent_id = origin.task_id if origin else None
         if request.parent_id:
@@ -374,6 +399,7 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
             deadline=parse_duration_field("deadline", request.deadline) or template.deadline,
             priority=await self._priority_of(request, template),
             limits=limits,
+            place=place,
         )
 
     async def _priority_of(self, request: TaskRequest, template: Template) -> int:
@@ -494,8 +520,24 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         return await self.store.list_tasks(filter, after=cursor, limit=limit)
 
     @brief_refusals
-    async def steps(self, task_id: str) -> list[Step]:
-        return (await self._read_with_times(TaskId(task_id)))[0]
+    async def count_tasks(
+        self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
+    ) -> TaskCounts:
+        counted = await self.store.count_tasks(
+            with_attributes(filter, attributes), most=MOST_COUNTED + 1
+        )
+        return TaskCounts(
+            by_status={one.value: min(number, MOST_COUNTED) for one, number in counted.items()},
+            exact=all(number <= MOST_COUNTED for number in counted.values()),
+            as_of=self.store.clock.now(),
+        )
+
+    async def search(self, text: str) -> list[SearchMatch]:
+        return await search_store(self.store, text)
+
+    @brief_refusals
+    async def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
+        return (await self._read_with_times(TaskId(task_id), after, limit))[0]
 
     @brief_refusals
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
@@ -506,10 +548,13 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
     async def timeline(self, task_id: str) -> Timeline:
         return (await self._read_with_times(TaskId(task_id)))[1]
 
-    async def _read_with_times(self, task_id: TaskId) -> tuple[list[Step], Timeline]:
+    async def _read_with_times(
+        self, task_id: TaskId, after: int = 0, limit: int | None = None
+    ) -> tuple[list[Step], Timeline]:
         """Return a task's steps, described, and the times of the task and its steps."""
         task = await self.store.get_task(task_id)
-        loaded, steps = await self._template_of_task(task.id), await self.store.list_steps(task.id)
+        loaded = await self._template_of_task(task.id)
+        steps = await self.store.list_steps(task.id, after=after, limit=limit)
         history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
         now = self.store.clock.now()
         times = timeline(task, steps, history, now)
@@ -520,11 +565,42 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         task = await self.store.get_task(TaskId(task_id))
         loaded, now = await self._template_of_task(task.id), self.store.clock.now()
         if step is None:
-            steps = loaded.described(await self.store.list_steps(task.id), now)
+            stored = await self.store.list_steps(task.id, limit=_EXPLAINED, unfinished=True)
+            steps = loaded.described(stored, now)
             return task_reasons(task, steps, now)
         no = await loaded.number_in_task(self.store, task.id, step)
         one = await self.store.list_steps(task.id, after=no - 1, limit=1)
         return [reason for each in loaded.described(one, now) for reason in step_reasons(each, now)]
+
+    @brief_refusals
+    async def logs(
+        self,
+        task_id: str,
+        *,
+        step: str | None = None,
+        attempt: int | None = None,
+        level: str | None = None,
+        text: str | None = None,
+        since: datetime | None = None,
+        newest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> LogPage:
+        records = await self.store.logs(
+            TaskId(task_id),
+            LogFilter(
+                no=None if step is None else await self._step_number(TaskId(task_id), step),
+                attempt=attempt,
+                level=None if level is None else level_number(level),
+                text=text,
+                since=since,
+            ),
+            after=None if cursor is None else LogPlace.of_cursor(cursor),
+            newest_first=newest_first,
+            limit=limit,
+        )
+        following = records[-1].place.cursor if len(records) == limit else None
+        return LogPage(tuple(records), following)
 
     @brief_refusals
     async def audit(self, task_id: str) -> list[AuditEntry]:
@@ -550,13 +626,9 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
-        loaded = await self._template_of_task(TaskId(task_id))
-        nos = (
-            None
-            if steps is None
-            else [await loaded.number_in_task(self.store, TaskId(task_id), step) for step in steps]
+        nos, counted_attempts = await self.retried_steps(
+            TaskId(task_id), steps, reset_attempts=reset_attempts
         )
-        counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
         return await self.store.retry_steps(
             TaskId(task_id),
             self._audit_note(reason),
@@ -565,6 +637,18 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
             fresh=fresh,
             if_match=if_match,
         )
+
+    async def retried_steps(
+        self, task_id: TaskId, steps: Collection[str] | None, *, reset_attempts: bool
+    ) -> tuple[list[int] | None, Mapping[int, int]]:
+        """Return the numbers of the steps to retry, and the attempts that count as used."""
+        loaded = await self._template_of_task(task_id)
+        nos = (
+            None
+            if steps is None
+            else [await loaded.number_in_task(self.store, task_id, step) for step in steps]
+        )
+        return nos, {} if reset_attempts else loaded.all_but_one_attempt()
 
     @brief_refusals
     async def resolve(
@@ -612,6 +696,33 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
             task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
         )
 
+    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+        if not reason.strip():
+            raise InvalidInput("a reason is required, for the audit log", path="$.reason")
+        id_ = TaskId(task_id)
+        no = None if step is None else await self._step_number(id_, step)
+        await self.store.record_reveal(id_, self._audit_note(reason), no=no)
+        task = await self.store.get_task(id_)
+        after, most = (0, MOST_REVEALED) if no is None else (no - 1, 1)
+        steps = await self.store.list_steps(id_, after=after, limit=most)
+        return Revealed(
+            task_id=task.id,
+            context=task.context,
+            result=task.result,
+            error=task.error,
+            steps=[
+                RevealedStep(
+                    no=one.no,
+                    name=one.name,
+                    result=one.result,
+                    checkpoint=one.checkpoint,
+                    error=one.error,
+                )
+                for one in steps
+                if one.no == no or (one.result, one.checkpoint, one.error) != (None, None, None)
+            ],
+        )
+
     async def _step_number(self, task_id: TaskId, step: str) -> int:
         loaded = await self._template_of_task(task_id)
         return await loaded.number_in_task(self.store, task_id, step)
@@ -639,6 +750,11 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
             for observe in self._observers:
                 observe(notice)
         return task
+
+    async def report_end_of(self, task_id: TaskId) -> None:
+        """Report a task to the observers, if it has ended."""
+        if self._observers:
+            await self._report_ended(await self.store.get_task(task_id))
 
     @brief_refusals
     async def signal(
@@ -670,98 +786,6 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         broadcast = NewBroadcast(namespace, name, key, payload_text(payload), id)
         return await self.store.broadcast(broadcast, self.actor)
 
-    @brief_refusals
-    async def act_in_bulk(
-        self,
-        action: BulkAction | BulkActionName,
-        filter: TaskFilter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        reset_attempts: bool = False,
-        reason: str = "",
-        dry_run: bool = False,
-    ) -> BulkOutcome:
-        action = BulkAction(action)
-        if (filter is None) == (ids is None):
-            raise InvalidInput("a bulk action needs either a filter or ids")
-        if ids is None:
-            tasks = await self.find_bulk_tasks(action, filter or TaskFilter())
-        elif len(ids) > MAX_BULK:
-            message = f"must be at most {MAX_BULK:,}, not {len(ids):,}"
-            raise InvalidInput(f"ids {message}", path="$.ids")
-        else:
-            tasks = [await self.store.get_task(TaskId(one)) for one in dict.fromkeys(ids)]
-        return await self.act_on_tasks(
-            action, tasks, reset_attempts=reset_attempts, reason=reason, dry_run=dry_run
-        )
-
-    async def act_on_tasks(
-        self,
-        action: BulkAction,
-        tasks: Sequence[Task],
-        *,
-        reset_attempts: bool = False,
-        reason: str = "",
-        dry_run: bool = False,
-    ) -> BulkOutcome:
-        """Cancel, retry or resolve tasks, or count them in a dry run; see `act_in_bulk`."""
-        changed: list[str] = []
-        refused: list[BulkRefusal] = []
-        for task in () if dry_run else tasks:
-            try:
-                await self._act_on_task(
-                    action, task.id, reset_attempts=reset_attempts, reason=reason
-                )
-            except Refused as error:
-                refused.append(BulkRefusal(id=task.id, code=error.code, message=str(error)))
-            else:
-                changed.append(task.id)
-        return BulkOutcome(
-            matches=len(tasks),
-            by_status=Counter(task.status.value for task in tasks),
-            dry_run=dry_run,
-            changed=changed,
-            refused=refused,
-        )
-
-    async def find_bulk_tasks(self, action: BulkAction, filter: TaskFilter) -> list[Task]:
-        """Return the tasks that match the filter of a bulk action.
-
-        Raises:
-            InvalidInput: The filter is empty, or matches more than 1,000 tasks.
-        """
-        if filter == TaskFilter():
-            raise InvalidInput("the filter must have at least one field", path="$.filter")
-        statuses = BULK_STATUSES[action]
-        tasks: list[Task] = []
-        for status in statuses if filter.status is None else {*statuses} & {filter.status}:
-            matching = replace(filter, status=status)
-            tasks += await self.store.list_tasks(matching, limit=MAX_BULK + 1)
-        if len(tasks) > MAX_BULK:
-            message = f"the filter matches more than {MAX_BULK:,} tasks; narrow it"
-            raise InvalidInput(message, path="$.filter")
-        return tasks
-
-    async def _act_on_task(
-        self, action: BulkAction, task_id: TaskId, *, reset_attempts: bool, reason: str
-    ) -> None:
-        if action is BulkAction.CANCEL:
-            await self.cancel(task_id, reason=reason)
-        elif action is BulkAction.RETRY:
-            await self.retry(task_id, reset_attempts=reset_attempts, reason=reason)
-        else:
-            await self.resolve(task_id, reason=reason)
-
-    # ---------------------------------------------------------------- analytics
-
-    async def performance(self, window: Window) -> Performance:
-        return await self.store.performance(window)
-
-    async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
-    ) -> Bottlenecks:
-        return await self.store.bottlenecks(window, limit=limit, min_executions=min_executions)
-
     # ---------------------------------------------------------------- templates
 
     async def templates(
@@ -773,22 +797,24 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
         return (await self._templates.find(name, None, version)).stored
 
+    async def usual_durations(self, template: str) -> UsualDurations:
+        return await self.store.usual_durations(await self.template(template))
+
     @brief_refusals
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         (registered,) = await self.register_all([template], replace=replace)
         return registered
 
+    @brief_refusals
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
     ) -> list[Registered]:
-        """Register templates in one transaction, all or none: see `Client.register`."""
-
         def check() -> list[Template]:
             return [check_template(template) for template in templates]
 
         checked = await asyncio.to_thread(check)
         registered = await self.store.register_templates(
-            checked, registered_by=self.actor, replace=replace
+            checked, registered_by=self.actor, replace=replace, via=self.via
         )
         self._templates.forget_names()
         return registered
@@ -802,7 +828,7 @@ class LocalClient(LocalTeams, LocalApprovals, Client):
         return (await self._template_of_task(self._origin.task_id)).stored.template.namespace
 
     def _audit_note(self, reason: str) -> AuditNote:
-        return AuditNote(actor=self.actor, reason=reason)
+        return AuditNote(actor=self.actor, reason=reason, via=self.via)
 
     async def _template_of_task(self, task_id: TaskId) -> LoadedTemplate:
         """Return a task's template. Raises NotFound."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
-from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.analytics.model import UsualDurations
+from tasker.client.analytics import AnalyticsClient
 from tasker.client.approvals import ApprovalClient
+from tasker.client.bulk import BulkClient
 from tasker.client.fields import (
     check_key_rules,
     check_names,
@@ -16,7 +18,9 @@ from tasker.client.fields import (
     check_times,
     parse_task_id,
 )
+from tasker.client.hooks import HookClient
 from tasker.client.schedules import ScheduleClient
+from tasker.client.search import SearchMatch
 from tasker.client.teams import TeamClient
 from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
@@ -24,20 +28,20 @@ from tasker.events import Event
 from tasker.model import (
     Attempt,
     AuditEntry,
-    BulkAction,
-    BulkActionName,
-    BulkOutcome,
     IfExists,
     IfExistsName,
     Json,
+    Revealed,
     Step,
     StoredTemplate,
     Task,
+    TaskCounts,
     TaskFilter,
     Template,
     UniqueWhile,
     UniqueWhileName,
 )
+from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.times import Timeline
 from tasker.typed_template import In, Out, TypedTemplate
@@ -161,7 +165,7 @@ def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | N
     return filter if attributes is None else replace(filter, attributes=attributes)
 
 
-class Client(TeamClient, ApprovalClient, Protocol):
+class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
     """Creates tasks, reads them and acts on them, through a store or a server.
 
     Actions accept `if_match`, the `etag` of a task that was read earlier: they raise TaskChanged if
@@ -171,6 +175,16 @@ class Client(TeamClient, ApprovalClient, Protocol):
     @property
     def schedules(self) -> ScheduleClient:
         """The methods for schedules: `client.schedules.create(...)`."""
+        ...
+
+    @property
+    def hooks(self) -> HookClient:
+        """The methods for provider hooks: `client.hooks.declare(...)`."""
+        ...
+
+    @property
+    def bulk(self) -> BulkClient:
+        """The methods for operations on many tasks: `client.bulk.start(...)`."""
         ...
 
     @property
@@ -337,8 +351,38 @@ class Client(TeamClient, ApprovalClient, Protocol):
         """
         ...
 
-    async def steps(self, task_id: str) -> list[Step]:
-        """List a task's steps in the template's order. Raises NotFound."""
+    async def count_tasks(
+        self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
+    ) -> TaskCounts:
+        """Count tasks by status, up to 10,000 of each.
+
+        Args:
+            filter: Filter of the tasks, whose own `status` is ignored; None means all tasks.
+            attributes: Attributes that the tasks must have; replaces those of the filter.
+        """
+        ...
+
+    async def search(self, text: str) -> list[SearchMatch]:
+        """Search tasks by a prefix of their id (6 digits or more) or by their correlation id, and
+        workflows, namespaces and live workers by a part of their name.
+
+        Returns:
+            At most 8 matches of each kind: tasks, workflows, namespaces, workers. Kinds that the
+            caller may not list are omitted.
+
+        Raises:
+            InvalidInput: The text does not have 1 to 200 characters.
+        """
+        ...
+
+    async def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
+        """List a task's steps in the template's order, then its instances. Raises NotFound.
+
+        Args:
+            task_id: The task.
+            after: The number (`Step.no`) of the last step that was read; 0: begin with the first.
+            limit: Maximum number of steps; None: all.
+        """
         ...
 
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
@@ -353,6 +397,38 @@ class Client(TeamClient, ApprovalClient, Protocol):
         """Explain why a task, or one of its steps, does not run; the first reason matters most.
 
         Raises NotFound.
+        """
+        ...
+
+    async def logs(
+        self,
+        task_id: str,
+        *,
+        step: str | None = None,
+        attempt: int | None = None,
+        level: str | None = None,
+        text: str | None = None,
+        since: datetime | None = None,
+        newest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> LogPage:
+        """Return a page of what a task's handlers logged and printed.
+
+        Args:
+            task_id: The task.
+            step: Only of this step.
+            attempt: Only of attempts with this number.
+            level: The lowest level: `debug`, `info`, `warning`, `error` or `critical`.
+            text: Part of the message; ASCII letters match in either case.
+            since: Logged then or later, by the clock of the worker.
+            newest_first: Whether the newest records come first; else the oldest.
+            cursor: The `next_cursor` of the previous page.
+            limit: Maximum number of records, 1 to 1,000.
+
+        Raises:
+            NotFound: The task or the step does not exist.
+            InvalidInput: The level or the cursor is malformed.
         """
         ...
 
@@ -381,7 +457,7 @@ class Client(TeamClient, ApprovalClient, Protocol):
             steps: Names of the steps; None means all failed steps.
             reset_attempts: Whether the steps get all of their attempts again instead of one more.
             fresh: Whether the steps forget their durable calls and make them again.
-            reason: For the audit.
+            reason: For the audit log.
 
         Raises:
             NotFound: The task or a step does not exist.
@@ -425,6 +501,15 @@ class Client(TeamClient, ApprovalClient, Protocol):
         """
         ...
 
+    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+        """Return the data of a task, or of one step, unmasked; the audit log records it.
+
+        Raises:
+            NotFound: The task or the step does not exist.
+            InvalidInput: The reason is empty.
+        """
+        ...
+
     async def signal(
         self,
         task_id: str,
@@ -442,7 +527,7 @@ class Client(TeamClient, ApprovalClient, Protocol):
             name: The signal's name: 1 to 200 characters.
             payload: Any value with a JSON form of at most 64 KiB.
             id: Sending a signal with the same name and id to a task again changes nothing.
-            reason: For the audit.
+            reason: For the audit log.
 
         Raises:
             NotFound: The task does not exist.
@@ -481,54 +566,16 @@ class Client(TeamClient, ApprovalClient, Protocol):
         """
         ...
 
-    async def act_in_bulk(
-        self,
-        action: BulkAction | BulkActionName,
-        filter: TaskFilter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        reset_attempts: bool = False,
-        reason: str = "",
-        dry_run: bool = False,
-    ) -> BulkOutcome:
-        """Cancel, retry or resolve up to 1,000 tasks, or count them.
+    async def usual_durations(self, template: str) -> UsualDurations:
+        """Return how long a template version and its steps usually take, in seconds.
 
-        Each task is changed in its own transaction.
+        Measured by the newest complete tasks of the version, at most 50.
 
         Args:
-            action: "cancel" for open tasks, "retry" or "resolve" for failed ones.
-            filter: Filter of these tasks; instead of `ids`.
-            ids: The ids of the tasks; instead of `filter`.
-            reset_attempts: Whether retried steps get all of their attempts again instead of one
-                more.
-            reason: For the audit.
-            dry_run: Whether to count the tasks without changing them.
+            template: `namespace.name` or `namespace.name@version`; without a version, the latest.
 
         Raises:
-            InvalidInput: Neither a filter nor ids are given, or both are; the filter is empty; or
-                more than 1,000 tasks match. No task was changed.
-            NotFound: One of `ids` does not exist. No task was changed.
-        """
-        ...
-
-    async def performance(self, window: Window) -> Performance:
-        """Return durations, rates and outcomes of the tasks of a window. Raises StoreUnavailable if
-        the time limit is exceeded.
-        """
-        ...
-
-    async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
-    ) -> Bottlenecks:
-        """Return slow and failing steps, errors, and steps that block others.
-
-        Args:
-            window: The tasks to analyse.
-            limit: Maximum number of entries per list.
-            min_executions: Steps and templates with fewer executions are omitted.
-
-        Raises:
-            StoreUnavailable: The time limit was exceeded.
+            NotFound: The template does not exist.
         """
         ...
 
@@ -547,5 +594,13 @@ class Client(TeamClient, ApprovalClient, Protocol):
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         """Register a template version, which is pending review if its namespace requires approval.
         Raises TaskRegistrationError.
+        """
+        ...
+
+    async def register_all(
+        self, templates: Sequence[Template], *, replace: bool = False
+    ) -> list[Registered]:
+        """Register template versions in one transaction, all or none: see `register`. A server
+        takes at most 1,000 at once. Raises InvalidInput, TaskRegistrationError.
         """
         ...

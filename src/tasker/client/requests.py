@@ -95,10 +95,10 @@ def _read_json(response: httpx.Response) -> Any:
         return orjson.loads(response.content)
     if kind == "application/problem+json":
         raise decode.error_of(orjson.loads(response.content))
-    message = f"{response.request.url.copy_with(query=None)} answered {response.status_code}"
+    message = f"{response.request.url.copy_with(query=None)} returned status {response.status_code}"
     if response.status_code in _RETRIED:
         raise StoreUnavailable(message)
-    raise StoreError(f"{message} with {kind or 'nothing'}, which is not Tasker's API")
+    raise StoreError(f"{message} with {kind or 'no content type'}: is this a Tasker server?")
 
 
 def _retry_pause(tried: int) -> float:

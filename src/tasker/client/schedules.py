@@ -7,7 +7,7 @@ from tasker import limits, versions
 from tasker.client.fields import EARLIEST, LATEST
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.errors import InvalidInput, Violation
-from tasker.model import NewTask, Schedule
+from tasker.model import NewTask, Schedule, TaskId
 from tasker.schedules.model import (
     Backfill,
     NewSchedule,
@@ -53,7 +53,7 @@ class ScheduleClient(Protocol):
             template: `namespace.name`, optionally with `@` and a version or a range; by default,
                 each tick's task runs the latest version of that time.
             schedule: When tasks are created, and how.
-            reason: For the audit.
+            reason: For the audit log.
 
         Raises:
             InvalidInput: A field is invalid, or the template does not accept the context.
@@ -101,7 +101,7 @@ class ScheduleClient(Protocol):
     async def pause(
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        """Pause a schedule: its ticks get no tasks. Raises NotFound, ScheduleChanged."""
+        """Pause a schedule: its ticks create no tasks. Raises NotFound, ScheduleChanged."""
         ...
 
     async def resume(
@@ -134,6 +134,19 @@ class ScheduleClient(Protocol):
         Raises:
             NotFound: The schedule does not exist.
             InvalidInput: The range is empty, in the future, or has more than 1,000 ticks.
+        """
+        ...
+
+    async def trigger(self, name: str) -> TaskId:
+        """Create a task of a schedule now, in addition to the tasks of its ticks; return its id.
+
+        `{tick.start}` in its context is the current second. The schedule's overlap rule and its
+        pause do not apply.
+
+        Raises:
+            NotFound: The schedule or its template does not exist.
+            NotApproved: No version of the template takes tasks.
+            InvalidInput: The template does not accept the context.
         """
         ...
 
@@ -184,7 +197,9 @@ class LocalSchedules(ScheduleClient):
         )
         tick = next_tick(schedule, self._store.clock.now())
         if tick == NEVER:
-            raise InvalidInput(f"{schedule.cron!r} has no tick in 50 years", path="$.cron")
+            raise InvalidInput(
+                f"{schedule.cron!r} has no ticks in the next 50 years", path="$.cron"
+            )
         try:
             await task_of_tick(self._client, new, tick)
         except InvalidInput as error:
@@ -199,14 +214,14 @@ class LocalSchedules(ScheduleClient):
             raise InvalidInput(f"must be from 1 to {limits.TICKS_PREVIEWED}", path="$.count")
         after = after or self._store.clock.now()
         if after.tzinfo is None or not EARLIEST <= after <= LATEST:
-            raise InvalidInput(f"must be a time with its time zone, not {after}", path="$.after")
+            raise InvalidInput(f"must be a time with a time zone, not {after}", path="$.after")
         return next_ticks(schedule, after, count)
 
     async def get(self, name: str) -> StoredSchedule:
         return await self._store.schedule(*split_schedule_name(name))
 
     def _note(self, reason: str) -> AuditNote:
-        return AuditNote(actor=self._client.actor, reason=reason)
+        return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
     async def _page(
         self, namespace: str | None, template: str | None, after: int | None
@@ -265,6 +280,13 @@ class LocalSchedules(ScheduleClient):
             new = sum(is_new for _, is_new in advanced.created)
             created, existing = created + new, existing + len(tasks) - new
         return Backfill(ticks=ticks, created=created, existing=existing)
+
+    async def trigger(self, name: str) -> TaskId:
+        stored = await self.get(name)
+        tick = self._store.clock.now().replace(microsecond=0)
+        task = await task_of_tick(self._client, stored, tick, created_by=self._client.actor)
+        await self._store.create_scheduled(stored, [ScheduledTask(tick, task)])
+        return task.id
 
     async def list(
         self, namespace: str | None = None, *, template: str | None = None
@@ -356,7 +378,9 @@ def _ticks_of_backfill(
         if not EARLIEST <= value <= LATEST:
             raise InvalidInput(f"{field} is out of range: {value}", path=f"$.{field}")
     if end > now + timedelta(minutes=1):
-        raise InvalidInput("the end is in the future: a backfill is of past ticks", path="$.end")
+        raise InvalidInput(
+            "the end is in the future, but a backfill covers only past ticks", path="$.end"
+        )
     ticks = []
     for tick in ticks_between(schedule, start, end):
         ticks.append(tick)
@@ -367,5 +391,5 @@ def _ticks_of_backfill(
                 path="$.end",
             )
     if not ticks:
-        raise InvalidInput("the range has no tick", path="$.end")
+        raise InvalidInput("the range contains no ticks", path="$.end")
     return ticks

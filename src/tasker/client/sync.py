@@ -5,36 +5,58 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, Unpack, cast, overload
 
-from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
+from tasker.analytics.failures import FailureCare, FailureCause
+from tasker.analytics.figures import Chart, Grouping, Metric
+from tasker.analytics.model import (
+    Backlog,
+    Bottlenecks,
+    Performance,
+    SystemStatus,
+    UsualDurations,
+    Window,
+)
 from tasker.approvals import Approval
+from tasker.bulk import (
+    DEFAULT_RATE,
+    BulkAction,
+    BulkActionName,
+    BulkOperation,
+    BulkPreview,
+)
+from tasker.client.analytics import FailureClient
+from tasker.client.bulk import BulkClient
+from tasker.client.hooks import HookClient
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.client.schedules import PREVIEW, ScheduleClient
+from tasker.client.search import SearchMatch
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
 from tasker.errors import Misuse, Refused
 from tasker.events import Delivery, DeliveryStatus, Event, Patterns, Webhook
+from tasker.hooks import DEFAULT_HEADER, Hook, HookScheme, HookTarget
 from tasker.model import (
     Attempt,
     AuditEntry,
-    BulkAction,
-    BulkActionName,
-    BulkOutcome,
     Json,
     LimitInfo,
     LimitSetting,
     Pause,
     PauseTarget,
     Rate,
+    Revealed,
     Schedule,
     Step,
     StoredTemplate,
     Task,
+    TaskCounts,
     TaskFilter,
+    TaskId,
     Template,
     TemplateVersion,
 )
 from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
+from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.times import Timeline
@@ -61,6 +83,21 @@ class SyncClient:
     def schedules(self) -> "SyncSchedules":
         """The methods for schedules."""
         return SyncSchedules(self._client.schedules, self._wait_for)
+
+    @property
+    def failures(self) -> "SyncFailures":
+        """The methods for causes of failures."""
+        return SyncFailures(self._client.failures, self._wait_for)
+
+    @property
+    def hooks(self) -> "SyncHooks":
+        """The methods for provider hooks."""
+        return SyncHooks(self._client.hooks, self._wait_for)
+
+    @property
+    def bulk(self) -> "SyncBulk":
+        """The methods for operations on many tasks."""
+        return SyncBulk(self._client.bulk, self._wait_for)
 
     @property
     def webhooks(self) -> "SyncWebhooks":
@@ -172,9 +209,19 @@ class SyncClient:
         tasks = self._client.tasks(filter, attributes=attributes, after=after, limit=limit)
         return self._wait_for(tasks)
 
-    def steps(self, task_id: str) -> list[Step]:
-        """List a task's steps in the template's order. Raises NotFound."""
-        return self._wait_for(self._client.steps(task_id))
+    def count_tasks(
+        self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
+    ) -> TaskCounts:
+        """Count tasks by status, up to 10,000 of each: see `Client.count_tasks`."""
+        return self._wait_for(self._client.count_tasks(filter, attributes=attributes))
+
+    def search(self, text: str) -> list[SearchMatch]:
+        """Search tasks by id, and workflows and others by name: see `Client.search`."""
+        return self._wait_for(self._client.search(text))
+
+    def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
+        """List a task's steps in the template's order: see `Client.steps`."""
+        return self._wait_for(self._client.steps(task_id, after=after, limit=limit))
 
     def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
         """Explain why a task, or one of its steps, does not run; the first reason matters most.
@@ -190,6 +237,34 @@ class SyncClient:
     def timeline(self, task_id: str) -> Timeline:
         """Return the time of a task and its steps by phase. Raises NotFound."""
         return self._wait_for(self._client.timeline(task_id))
+
+    def logs(
+        self,
+        task_id: str,
+        *,
+        step: str | None = None,
+        attempt: int | None = None,
+        level: str | None = None,
+        text: str | None = None,
+        since: datetime | None = None,
+        newest_first: bool = False,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> LogPage:
+        """Return a page of what a task's handlers logged and printed: see `Client.logs`."""
+        return self._wait_for(
+            self._client.logs(
+                task_id,
+                step=step,
+                attempt=attempt,
+                level=level,
+                text=text,
+                since=since,
+                newest_first=newest_first,
+                cursor=cursor,
+                limit=limit,
+            )
+        )
 
     def audit(self, task_id: str) -> list[AuditEntry]:
         """List operator actions on a task, oldest first. Raises NotFound."""
@@ -255,6 +330,10 @@ class SyncClient:
         """Settle an unneeded step: see `Client.skip`."""
         return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
 
+    def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+        """Return the data of a task or a step, unmasked: see `Client.reveal`."""
+        return self._wait_for(self._client.reveal(task_id, reason=reason, step=step))
+
     def signal(
         self,
         task_id: str,
@@ -315,28 +394,6 @@ class SyncClient:
         """Decide an approval: see `Client.decide`."""
         return self._wait_for(self._client.decide(approval_id, form, reason=reason, groups=groups))
 
-    def act_in_bulk(
-        self,
-        action: BulkAction | BulkActionName,
-        filter: TaskFilter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        reset_attempts: bool = False,
-        reason: str = "",
-        dry_run: bool = False,
-    ) -> BulkOutcome:
-        """Cancel, retry or resolve at most 1,000 tasks: see `Client.act_in_bulk`."""
-        return self._wait_for(
-            self._client.act_in_bulk(
-                action,
-                filter,
-                ids=ids,
-                reset_attempts=reset_attempts,
-                reason=reason,
-                dry_run=dry_run,
-            )
-        )
-
     def templates(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
@@ -350,6 +407,18 @@ class SyncClient:
     def register(self, template: Template, *, replace: bool = False) -> Registered:
         """Register a template version: see `Client.register`."""
         return self._wait_for(self._client.register(template, replace=replace))
+
+    def register_all(
+        self, templates: Sequence[Template], *, replace: bool = False
+    ) -> list[Registered]:
+        """Register template versions in one transaction: see `Client.register_all`."""
+        return self._wait_for(self._client.register_all(templates, replace=replace))
+
+    def usual_durations(self, template: str) -> UsualDurations:
+        """Return how long a template version and its steps usually take: see
+        `Client.usual_durations`.
+        """
+        return self._wait_for(self._client.usual_durations(template))
 
     def performance(self, window: Window) -> Performance:
         """Return durations, rates and outcomes of the tasks of a window: see
@@ -366,6 +435,21 @@ class SyncClient:
         return self._wait_for(
             self._client.bottlenecks(window, limit=limit, min_executions=min_executions)
         )
+
+    def series(
+        self,
+        metric: Metric | str = Metric.ENDED,
+        window: Window | None = None,
+        *,
+        by: Grouping | str = Grouping.NONE,
+        step_seconds: int | None = None,
+    ) -> Chart:
+        """Return figures per minute, or per `step_seconds`: see `Client.series`."""
+        return self._wait_for(self._client.series(metric, window, by=by, step_seconds=step_seconds))
+
+    def system(self) -> SystemStatus:
+        """Return the state of the store, its workers and the steps in it."""
+        return self._wait_for(self._client.system())
 
     def namespaces(self) -> list[NamespaceInfo]:
         """List namespaces that have a policy or a template, and `default`, by name."""
@@ -394,6 +478,10 @@ class SyncClient:
     def pauses(self, namespace: str | None = None) -> list[Pause]:
         """List the current pauses, newest first."""
         return self._wait_for(self._client.pauses(namespace))
+
+    def drain_worker(self, worker: int, *, reason: str = "") -> None:
+        """Stop a worker from claiming more steps: see `Client.drain_worker`."""
+        self._wait_for(self._client.drain_worker(worker, reason=reason))
 
     def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""
@@ -426,7 +514,7 @@ class SyncClient:
     def unset_limit(
         self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> None:
-        """Remove what was set for a key or a pattern: see `Client.unset_limit`."""
+        """Remove the limit that was set for a key or a pattern: see `Client.unset_limit`."""
         self._wait_for(self._client.unset_limit(key, namespace=namespace, reason=reason))
 
     def limits(
@@ -511,7 +599,7 @@ class SyncSchedules:
         return cast(list[TickRecord], self._wait_for(self._schedules.ticks(name, limit=limit)))
 
     def pause(self, name: str, *, reason: str = "", if_match: str | None = None) -> StoredSchedule:
-        """Pause a schedule: its ticks get no tasks. Raises NotFound, ScheduleChanged."""
+        """Pause a schedule: its ticks create no tasks. Raises NotFound, ScheduleChanged."""
         paused = self._schedules.pause(name, reason=reason, if_match=if_match)
         return cast(StoredSchedule, self._wait_for(paused))
 
@@ -531,12 +619,114 @@ class SyncSchedules:
         filled = self._schedules.backfill(name, start, end, dry_run=dry_run)
         return cast(Backfill, self._wait_for(filled))
 
+    def trigger(self, name: str) -> TaskId:
+        """Create a task of a schedule now: see `ScheduleClient.trigger`."""
+        return cast(TaskId, self._wait_for(self._schedules.trigger(name)))
+
     def list(
         self, namespace: str | None = None, *, template: str | None = None
     ) -> list[StoredSchedule]:
         """List schedules, oldest first: see `ScheduleClient.list`."""
         listed = self._schedules.list(namespace, template=template)
         return cast(list[StoredSchedule], self._wait_for(listed))
+
+
+class SyncFailures:
+    """A blocking version of `FailureClient`."""
+
+    def __init__(self, failures: FailureClient, wait_for: Callable[..., Any]) -> None:
+        self._failures = failures
+        self._wait_for = wait_for
+
+    def list(self, window: Window | None = None) -> list[FailureCause]:
+        """List causes of failures that stopped tasks: see `FailureClient.list`."""
+        return cast("list[FailureCause]", self._wait_for(self._failures.list(window)))
+
+    def assign(
+        self,
+        fingerprint: str,
+        assignee: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        reason: str = "",
+    ) -> FailureCare:
+        """Set who looks after a cause: see `FailureClient.assign`."""
+        assigned = self._failures.assign(fingerprint, assignee, namespace=namespace, reason=reason)
+        return cast(FailureCare, self._wait_for(assigned))
+
+    def note(
+        self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> FailureCare:
+        """Replace the note about a cause: see `FailureClient.note`."""
+        noted = self._failures.note(fingerprint, note, namespace=namespace, reason=reason)
+        return cast(FailureCare, self._wait_for(noted))
+
+    def mute(
+        self,
+        fingerprint: str,
+        *,
+        until: datetime | None = None,
+        below: str | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        reason: str = "",
+    ) -> FailureCare:
+        """Mute a cause: see `FailureClient.mute`."""
+        muted = self._failures.mute(
+            fingerprint, until=until, below=below, namespace=namespace, reason=reason
+        )
+        return cast(FailureCare, self._wait_for(muted))
+
+    def unmute(
+        self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> FailureCare:
+        """Unmute a cause: see `FailureClient.unmute`."""
+        unmuted = self._failures.unmute(fingerprint, namespace=namespace, reason=reason)
+        return cast(FailureCare, self._wait_for(unmuted))
+
+
+class SyncHooks:
+    """A blocking version of `HookClient`."""
+
+    def __init__(self, hooks: HookClient, wait_for: Callable[..., Any]) -> None:
+        self._hooks = hooks
+        self._wait_for = wait_for
+
+    def declare(
+        self,
+        name: str,
+        *,
+        scheme: HookScheme | str,
+        secret: str,
+        sends: str,
+        key: str,
+        target: HookTarget | str = HookTarget.BROADCAST,
+        id: str | None = None,
+        when: str | None = None,
+        header: str = DEFAULT_HEADER,
+        reason: str = "",
+    ) -> Hook:
+        """Declare a hook: see `HookClient.declare`."""
+        declared = self._hooks.declare(
+            name,
+            scheme=scheme,
+            secret=secret,
+            sends=sends,
+            key=key,
+            target=target,
+            id=id,
+            when=when,
+            header=header,
+            reason=reason,
+        )
+        return cast(Hook, self._wait_for(declared))
+
+    def list(self, namespace: str | None = None) -> list[Hook]:
+        """List hooks: see `HookClient.list`."""
+        return cast("list[Hook]", self._wait_for(self._hooks.list(namespace)))
+
+    def delete(self, name: str, *, reason: str = "") -> None:
+        """Delete a hook. Raises NotFound."""
+        self._wait_for(self._hooks.delete(name, reason=reason))
 
 
 class SyncWebhooks:
@@ -600,9 +790,78 @@ class SyncWebhooks:
         return cast(list[Delivery], self._wait_for(listed))
 
     def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
-        """Send an event again, whatever became of its delivery. Raises NotFound."""
+        """Send an event again, even if it was delivered or given up. Raises NotFound."""
         self._wait_for(self._webhooks.send_again(name, delivery, reason=reason))
 
     def list(self, namespace: str | None = None) -> list[Webhook]:
         """List the webhooks of a namespace by name; None: of all namespaces."""
         return cast("list[Webhook]", self._wait_for(self._webhooks.list(namespace)))
+
+
+class SyncBulk:
+    """A blocking version of `BulkClient`."""
+
+    def __init__(self, bulk: BulkClient, wait_for: Callable[..., Any]) -> None:
+        self._bulk = bulk
+        self._wait_for = wait_for
+
+    def preview(
+        self,
+        action: BulkAction | BulkActionName,
+        filter: TaskFilter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        steps: Sequence[str] | None = None,
+        reset_attempts: bool = False,
+        fresh: bool = False,
+    ) -> BulkPreview:
+        """Return what an operation would change: see `BulkClient.preview`."""
+        preview = self._bulk.preview(
+            action, filter, ids=ids, steps=steps, reset_attempts=reset_attempts, fresh=fresh
+        )
+        return cast(BulkPreview, self._wait_for(preview))
+
+    def start(
+        self,
+        action: BulkAction | BulkActionName,
+        filter: TaskFilter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        steps: Sequence[str] | None = None,
+        reset_attempts: bool = False,
+        fresh: bool = False,
+        per_second: float = DEFAULT_RATE,
+        reason: str = "",
+        token: str | None = None,
+    ) -> BulkOperation:
+        """Start an operation: see `BulkClient.start`."""
+        started = self._bulk.start(
+            action,
+            filter,
+            ids=ids,
+            steps=steps,
+            reset_attempts=reset_attempts,
+            fresh=fresh,
+            per_second=per_second,
+            reason=reason,
+            token=token,
+        )
+        return cast(BulkOperation, self._wait_for(started))
+
+    def get(self, bulk_id: str) -> BulkOperation:
+        """Return an operation with its progress. Raises NotFound."""
+        return cast(BulkOperation, self._wait_for(self._bulk.get(bulk_id)))
+
+    def list(self, *, after: str | None = None, limit: int = 25) -> list[BulkOperation]:
+        """List operations, newest first: see `BulkClient.list`."""
+        return cast(
+            "list[BulkOperation]", self._wait_for(self._bulk.list(after=after, limit=limit))
+        )
+
+    def stop(self, bulk_id: str, *, reason: str = "") -> BulkOperation:
+        """Stop an operation. Raises NotFound, WrongStatus."""
+        return cast(BulkOperation, self._wait_for(self._bulk.stop(bulk_id, reason=reason)))
+
+    def wait(self, bulk_id: str, timeout: Duration | None = None) -> BulkOperation:
+        """Wait until an operation has ended: see `BulkClient.wait`."""
+        return cast(BulkOperation, self._wait_for(self._bulk.wait(bulk_id, timeout)))

@@ -13,6 +13,7 @@ from tasker.model import (
     Rate,
     TemplateName,
     TemplateVersion,
+    WorkerId,
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
@@ -39,12 +40,12 @@ class TeamClient(Protocol):
     ) -> Pause:
         """Pause a task, a template, a handler's queue or a namespace.
 
-        No further step of it starts, and running attempts end normally. Nothing changes if it is
+        No further step of it starts, and running attempts continue. Nothing changes if it is
         paused already.
 
         Args:
             target: The id of a task, or a `PauseTarget`.
-            reason: For the audit, and shown with the pause.
+            reason: For the audit log, and shown with the pause.
             if_match: The ETag that a task must have.
 
         Returns:
@@ -62,6 +63,10 @@ class TeamClient(Protocol):
 
     async def pauses(self, namespace: str | None = None) -> list[Pause]:
         """List the current pauses of a namespace, newest first; None: of all namespaces."""
+        ...
+
+    async def drain_worker(self, worker: int, *, reason: str = "") -> None:
+        """Stop a worker from claiming more steps; it finishes the running ones. Raises NotFound."""
         ...
 
     async def set_queue_weight(
@@ -84,7 +89,7 @@ class TeamClient(Protocol):
     ) -> None:
         """Set the limit of the steps that share a key, or of all keys that match a pattern.
 
-        What is set goes before what templates declare; bounds that are None stay as declared. The
+        The setting overrides the bounds declared by templates, except for bounds that are None. The
         setting of a key goes before those of patterns, and of these the longest applies.
 
         Args:
@@ -94,7 +99,7 @@ class TeamClient(Protocol):
             concurrency: Maximum number of steps in progress, up to 1,000,000; 0: none starts.
             rate: Maximum number of steps that start per unit of time, on average: "100/s".
             burst: Maximum number of steps that start at once after a pause.
-            reason: For the audit.
+            reason: For the audit log.
 
         Raises:
             InvalidInput: A value is invalid, or no bound is given.
@@ -104,7 +109,10 @@ class TeamClient(Protocol):
     async def unset_limit(
         self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> None:
-        """Remove what was set for a key or a pattern; templates decide again. Raises NotFound."""
+        """Remove the limit that was set for a key or a pattern, so that templates decide again.
+
+        Raises NotFound.
+        """
         ...
 
     async def limits(
@@ -136,7 +144,7 @@ class TeamClient(Protocol):
         Args:
             template: `namespace.name@version`, with an exact version.
             approve: Whether to approve the version; False rejects it, and requires a reason.
-            reason: For the audit.
+            reason: For the audit log.
 
         Raises: NotFound, WrongStatus (it is not pending), NotAnApprover, InvalidInput.
         """
@@ -195,6 +203,9 @@ class LocalTeams(TeamClient):
 
     async def pauses(self, namespace: str | None = None) -> list[Pause]:
         return await self.store.pauses(namespace=namespace)
+
+    async def drain_worker(self, worker: int, *, reason: str = "") -> None:
+        await self.store.drain_worker(WorkerId(worker), self._audit_note(reason))
 
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""

@@ -9,8 +9,9 @@ from tasker import codec, versions
 from tasker.bounded_cache import BoundedCache
 from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
-from tasker.layout import place_of
+from tasker.layout import COMPENSATION, place_of
 from tasker.model import (
+    MOST_SPAWNED,
     NewTask,
     Step,
     StepCounts,
@@ -53,7 +54,8 @@ class LoadedTemplate:
         self.limits = declared_limits(stored.template, self.graph)
         """Limits by step number; of steps that are made at run time, by their node."""
 
-        made = len(self.graph.specs) - len(self.graph.layout.scopes)
+        layout = self.graph.layout
+        made = sum(not layout.scope(no) for no in self.graph.nodes)
         self._counts = StepCounts(enqueued=roots, pending=made - roots)
 
     def step_number(self, step: str) -> int:
@@ -61,7 +63,7 @@ class LoadedTemplate:
         no = self.graph.numbers.get(step)
         layout = self.graph.layout
         if no is None:
-            known = ", ".join(self.graph.names[:20])
+            known = ", ".join(self.graph.names[: min(20, len(self.graph.nodes))])
             raise NotFound(f"{self.stored.template.full_name} has no step {step!r}; it has {known}")
         if layout.scope(no):
             example = layout.label(no).replace("[]", "[0]")
@@ -73,6 +75,8 @@ class LoadedTemplate:
 
         Raises: NotFound.
         """
+        if step.endswith(COMPENSATION):
+            return await self._compensating_step(store, task_id, step)
         if "[" not in step:
             return self.step_number(step)
         place = place_of(self.graph.layout, step)
@@ -87,6 +91,20 @@ class LoadedTemplate:
         if place is None or offset is None:
             raise NotFound(f"task {task_id} has no step {step!r}")
         return place.node + offset
+
+    async def _compensating_step(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
+        """Return the number of the step that undoes another one. Raises NotFound."""
+        compensating = self.graph.layout.compensating
+        if compensating is not None:
+            undone = await self.number_in_task(store, task_id, step.removesuffix(COMPENSATION))
+            for spawn in await store.spawns(task_id, compensating.planner):
+                end = spawn.first_no + spawn.instances
+                for begin in range(spawn.first_no, end, MOST_SPAWNED):
+                    numbers = range(begin, min(begin + MOST_SPAWNED, end))
+                    for row in await store.load_instances({task_id: numbers}):
+                        if row.undoes == undone and row.no in numbers:
+                            return row.no
+        raise NotFound(f"task {task_id} has no step {step!r}")
 
     def all_but_one_attempt(self) -> dict[int, int]:
         """Return the attempts to count as used by each node, so that one is left."""

@@ -46,7 +46,7 @@ class WebhookClient(Protocol):
             url: Where events are sent.
             events: Names of events, or prefixes such as `payment.*`; `*` is all.
             include: Which of "context" and "result" the requests contain.
-            reason: For the audit.
+            reason: For the audit log.
 
         Returns:
             The webhook with its `secret`, which is never shown again.
@@ -106,7 +106,7 @@ class WebhookClient(Protocol):
         ...
 
     async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
-        """Send an event again, whatever became of its delivery. Raises NotFound."""
+        """Send an event again, even if it was delivered or given up. Raises NotFound."""
         ...
 
     async def list(self, namespace: str | None = None) -> list[Webhook]:
@@ -187,4 +187,4 @@ class LocalWebhooks(WebhookClient):
         return await self._store.webhooks(namespace=namespace)
 
     def _note(self, reason: str) -> AuditNote:
-        return AuditNote(actor=self._client.actor, reason=reason)
+        return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)

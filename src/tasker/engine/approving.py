@@ -20,7 +20,7 @@ async def approve(attempt: EngineAttempt) -> Outcome:
     """Complete a step when its approval is decided: the handler of `approval`."""
     spec, approval = attempt.spec, attempt.spec.approval
     if approval is None:
-        raise Misuse(f"step {spec.name!r} asks for no approval")
+        raise Misuse(f"step {spec.name!r} does not ask for an approval")
     template = attempt.cached.compiled.template
     calls = DurableCalls(attempt, spec.name, template.namespace, spec.retry.attempt_limit)
     question = Question(
@@ -80,7 +80,7 @@ def _assignees(attempt: EngineAttempt, assignees: Iterable[str]) -> list[str]:
     names = _names(attempt, approval)
     filled = [compile_text(assignee).render_key(names) for assignee in assignees]
     if any(len(assignee) > 300 for assignee in filled):
-        raise InvalidInput("an assignee has more than 300 characters")
+        raise InvalidInput("an assignee is longer than 300 characters")
     return filled
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tasker.engine import approving, spawning, waiting
+from tasker.engine import approving, compensating, spawning, waiting
 from tasker.engine.engine_steps import BuiltIn, EnginePlan
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
@@ -12,11 +12,13 @@ from tasker.template.waits import expressions_of
 
 BUILT_IN: Mapping[str, BuiltIn] = {
     EngineCall.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
-    EngineCall.CHECK: BuiltIn(spawning.check, spawning.expressions),
+    EngineCall.CHECK: BuiltIn(spawning.end_iteration, spawning.expressions),
     EngineCall.JOIN: BuiltIn(spawning.join),
     EngineCall.WAIT: BuiltIn(waiting.wait, expressions_of),
     EngineCall.RUN_TASK: BuiltIn(waiting.run_task, expressions_of),
     EngineCall.APPROVE: BuiltIn(approving.approve, approving.expressions),
+    EngineCall.COMPENSATE: BuiltIn(compensating.compensate),
+    EngineCall.GATHER: BuiltIn(compensating.gather),
 }
 """By the step's `method`, an `EngineCall`."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import NamedTuple
 
 from tasker.engine.background import Background
 from tasker.engine.executor import Executor
@@ -27,6 +28,7 @@ from tasker.model import (
     Created,
     NewTask,
     Outcome,
+    PauseTarget,
     TaskId,
     TaskInput,
     WorkerId,
@@ -43,6 +45,13 @@ _NEW_QUEUES_BUSY = 5.0  #: the same when there is enough to do
 _FEW = 0.02  #: seconds that a few free slots wait for more, when more work is known to wait
 _PATIENCE = 0.2  #: seconds that a claim may wait here for a slot
 _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read here is tried again
+
+
+class Fetched(NamedTuple):
+    """What an attempt starts with."""
+
+    task: CachedTask
+    queue_paused: bool  #: see `Executor.start`
 
 
 class Claimer:
@@ -95,7 +104,7 @@ class Claimer:
         self._slots.changed.set()
         self._woken.set()
 
-    def claim_again_in(self, seconds: float) -> None:
+    def claim_within(self, seconds: float) -> None:
         """Claim again then: a step that failed here will be due."""
         self._retry_due = min(self._retry_due, time.monotonic() + seconds)
         if self._retry_due < self._wake_at:
@@ -231,7 +240,7 @@ class Claimer:
     async def create(self, new: NewTask, roots: int) -> Created:
         """Create a task, and claim as many of its `roots` as slots are free.
 
-        A caller may stop waiting; returned claims run all the same.
+        A caller may stop waiting; returned claims still run.
         """
         return await asyncio.shield(asyncio.ensure_future(self._create(new, roots)))
 
@@ -298,7 +307,9 @@ class Claimer:
         unknown: list[Claim] = []
         for claim in claims:
             task = self._cache.task(claim)
-            if task is None:
+            if task is None or (
+                (queues := task.compiled.handler_queues) is not None and claim.no in queues
+            ):
                 unknown.append(claim)
             else:
                 self._executor.start(claim, task)
@@ -332,21 +343,22 @@ class Claimer:
             await self._release(claims)
             return
         for claim in claims:
-            task = tasks.get(claim.key)
-            if task is not None and claim.key in valid:  # None: pruned meanwhile
-                self._executor.start(claim, task)
+            fetched = tasks.get(claim.key)
+            if fetched is not None and claim.key in valid:  # None: pruned meanwhile
+                self._executor.start(claim, fetched.task, queue_paused=fetched.queue_paused)
         self._watch_waiting()
 
-    async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[AttemptKey, CachedTask]:
+    async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[AttemptKey, Fetched]:
         while True:
             try:
                 tasks = await self._cache.fetch(claims)
                 instances = await self._cache.fetch_instances(claims, tasks)
-                return {
+                known = {
                     claim.key: instances.get(claim.key, tasks[claim.task_id])
                     for claim in claims
                     if claim.task_id in tasks
                 }
+                return await self._with_pauses(known)
             except StoreUnavailable:
                 await self.recover()
             except TaskerError as error:
@@ -356,6 +368,15 @@ class Claimer:
                 half = len(claims) // 2
                 first = await self._fetch_known(claims[:half])
                 return {**first, **await self._fetch_known(claims[half:])}
+
+    async def _with_pauses(
+        self, tasks: Mapping[AttemptKey, CachedTask]
+    ) -> dict[AttemptKey, Fetched]:
+        """Find out which steps that the engine decides about have a handler with a paused queue."""
+        queues = {key: _handler_queue(key, task) for key, task in tasks.items()}
+        known = {queue for queue in queues.values() if queue is not None}
+        paused = await self._store.paused_queues(known) if known else frozenset()
+        return {key: Fetched(task, queues[key] in paused) for key, task in tasks.items()}
 
     async def _postpone_unreadable_task(self, claim: Claim, error: TaskerError) -> None:
         """Leave a task that cannot be read here to others, or to a later release."""
@@ -376,6 +397,13 @@ class Claimer:
         except StoreUnavailable as error:
             facts = {"attempts": len(outcomes), "error": str(error)}
             log.warning("claims_not_released", extra=facts)
+
+
+def _handler_queue(key: AttemptKey, task: CachedTask) -> PauseTarget | None:
+    """Return the queue of a step's handler, if the engine decides about the step first."""
+    if (queues := task.compiled.handler_queues) is None:
+        return None
+    return queues.get(key[1] if task.instance is None else task.instance.node)
 
 
 def _task_input_of(new: NewTask) -> TaskInput:

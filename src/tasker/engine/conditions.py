@@ -134,5 +134,10 @@ def _has_eager_child(graph: Graph, no: int) -> bool:
 
 def _chosen_in(result: Any) -> list[Any] | None:
     """Return what the result of a decision has chosen; None: it makes no choice."""
-    chosen = result.get("chosen") if isinstance(result, dict) else None
+    if not isinstance(result, dict):
+        return None
+    chosen = result.get("chosen")
+    outcome = result.get("decision_point_outcome")  # of handlers for Tasker Core
+    if chosen is None and isinstance(outcome, dict):
+        chosen = [] if outcome.get("type") == "no_branches" else outcome.get("step_names")
     return chosen if isinstance(chosen, list) else None

@@ -127,7 +127,7 @@ class Deliverer:
         if self._local and not self._newest:
             newest = await self._store.list_events(EventFilter(), limit=1)
             self._newest = newest[0].no if newest else EventNo(0)
-            self._seen = {event.no: None for event in await self._recent()}
+            self._seen = {event.no: None for event in await self._read_recent_events()}
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -271,7 +271,7 @@ class Deliverer:
 
     # -- every process
 
-    async def _recent(self) -> Sequence[Event]:
+    async def _read_recent_events(self) -> Sequence[Event]:
         since = self._store.clock.now() - WINDOW
         return await self._store.recent_events(self._newest, since, 1000)
 
@@ -279,7 +279,7 @@ class Deliverer:
         """Call the subscribers that get every event in each process."""
         if not self._local:
             return
-        events = await self._recent()
+        events = await self._read_recent_events()
         for event in events:
             if event.no not in self._seen:
                 self._newest = max(self._newest, event.no)

@@ -29,7 +29,7 @@ class ParentState(NamedTuple):
 
 
 class EngineServices(NamedTuple):
-    """What the handlers of engine steps act through."""
+    """The services of the handlers of engine steps."""
 
     store: Store
     client: LocalClient

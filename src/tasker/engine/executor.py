@@ -79,7 +79,7 @@ class Executor:
     ) -> None:
         self._engine = engine
         self.running: dict[AttemptKey, Running] = {}
-        self._waiting: deque[tuple[Claim, CachedTask]] = deque()
+        self._waiting: deque[tuple[Claim, CachedTask, bool]] = deque()
         self._starting = False
         self._settings = settings
         self._services = services
@@ -94,12 +94,19 @@ class Executor:
 
     # -------------------------------------------------------------------- starts
 
-    def start(self, claim: Claim, task: CachedTask) -> None:
-        """Start an attempt whose task and needed results are known, once a slot is free."""
+    def start(self, claim: Claim, task: CachedTask, *, queue_paused: bool = False) -> None:
+        """Start an attempt whose task and needed results are known, once a slot is free.
+
+        Args:
+            claim: The claim.
+            task: Its task.
+            queue_paused: Whether the step may only be decided about here, as the queue of its
+                handler is paused.
+        """
         if self._slots.taken < self._slots.total:
-            self._start_attempt(claim, task)
+            self._start_attempt(claim, task, queue_paused)
         else:
-            self._waiting.append((claim, task))
+            self._waiting.append((claim, task, queue_paused))
             self._slots.waiting += 1
 
     def _start_waiting(self) -> None:
@@ -129,9 +136,9 @@ class Executor:
 
     def keys(self) -> set[AttemptKey]:
         """Return the attempts that run or wait for a slot here."""
-        return {*self.running, *(claim.key for claim, _ in self._waiting)}
+        return {*self.running, *(claim.key for claim, *_ in self._waiting)}
 
-    def _start_attempt(self, claim: Claim, task: CachedTask) -> None:
+    def _start_attempt(self, claim: Claim, task: CachedTask, queue_paused: bool) -> None:
         node = claim.no if task.instance is None else task.instance.node
         spec = task.compiled.spec(node)
         plan = task.compiled.plan(node)
@@ -142,11 +149,11 @@ class Executor:
         attempt.instance = task.instance
         if task.missed:
             attempt.failures = task.failures()
-        running = Running(claim, task, spec, attempt)
+        running = Running(claim, node, task, spec, attempt)
         self.running[running.key] = running
         self._slots.take()
         self._reporter.started(running)
-        if task.compiled.conditions is not None and self._decide(running, plan):
+        if task.compiled.conditions is not None and self._decide(running, plan, queue_paused):
             return
         if isinstance(plan, Misuse):
             self._end_attempt(running, None, plan)
@@ -164,7 +171,9 @@ class Executor:
         else:
             self._runner_for(plan).start(running, plan, seconds)
 
-    def _decide(self, running: Running, plan: Plan | EnginePlan | Misuse) -> bool:
+    def _decide(
+        self, running: Running, plan: Plan | EnginePlan | Misuse, queue_paused: bool
+    ) -> bool:
         """End the attempt of a step that does not run, or not here; return whether it did."""
         condition = (running.task.compiled.conditions or {}).get(running.node)
         if condition is None:
@@ -174,7 +183,7 @@ class Executor:
         except (Misuse, StepError) as error:
             outcome = self._outcome_of(running, error)
         limited = not running.claim.gated and running.node in running.task.compiled.gated
-        if outcome is None and (limited or isinstance(plan, HandlerNotFound)):
+        if outcome is None and (limited or queue_paused or isinstance(plan, HandlerNotFound)):
             outcome = handed_back(running.claim)
         if outcome is None:
             return False
@@ -299,6 +308,8 @@ class Executor:
             and running.task.compiled.fails_fast
         ):
             self._settler.add_failure_of_instance(finished, instance)
+        elif outcome.outcome is OutcomeCode.ERROR and running.may_be_completed:
+            self._settler.settle_final_failure_of_external(finished)
         else:
             self._settler.add(finished)
 
@@ -316,7 +327,7 @@ class Executor:
     def _schedule_heartbeat_check(
         self, running: Running, pause: float, *, put_off: bool = False
     ) -> None:
-        """Look after `pause` seconds whether the attempt gave a heartbeat."""
+        """Check after `pause` seconds whether the attempt sent a heartbeat."""
         when = self._loop.time() + pause
         look = self._check_heartbeat
         running.watch = self._loop.call_at(when, look, running, when, put_off)
@@ -392,7 +403,7 @@ class Executor:
     def held(self) -> list[Claim]:
         """List the claims that are still to be settled."""
         running = [running.claim for running in self.running.values() if not running.over]
-        return [*running, *(claim for claim, _ in self._waiting)]
+        return [*running, *(claim for claim, *_ in self._waiting)]
 
     def current_attempt(self) -> Running | None:
         """Return the attempt whose code holds the event loop; callable from other threads."""

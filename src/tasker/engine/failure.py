@@ -1,6 +1,7 @@
 """Turns an exception into a stored error and an outcome."""
 
 import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from itertools import dropwhile
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import tasker
 from tasker import codec, retry
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
-from tasker.model import Claim, JsonText, Outcome, StepSpec, failed, retried
+from tasker.model import Claim, JsonText, Outcome, Retry, StepSpec, failed, retried
 
 _MESSAGE = 4_000  #: maximum characters of a stored message
+_TYPE = 255  #: maximum characters of the name of an error's class
 _TRACE = 8_000  #: maximum characters of a stack trace
 _PACKAGE = str(Path(tasker.__file__).parent)
 
@@ -36,12 +38,43 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
     form, a handler that cannot be called. Other errors are retried as long as the step's policy
     allows. The policy may name errors for which the opposite holds.
     """
-    final = retry.is_final(error, spec.retry, by_default=isinstance(error, PermanentError | Misuse))
-    if final or not retry.allows_another(spec.retry, claim.counted_attempts):
-        return failed(claim, error_text(error, retryable=not final))
-    requested = _requested_delay(error)
-    delay = retry.delay_after(max(claim.counted_attempts, 1), spec.retry, rng, requested=requested)
-    return retried(claim, error_text(error, retryable=True), delay)
+    return outcome_of_failure(
+        claim,
+        spec.retry,
+        rng,
+        names=retry.names_of(error),
+        permanent=isinstance(error, PermanentError | Misuse),
+        requested=_requested_delay(error),
+        text=lambda retryable: error_text(error, retryable=retryable),
+    )
+
+
+def outcome_of_failure(
+    claim: Claim,
+    policy: Retry,
+    rng: Random,
+    *,
+    names: Iterable[Collection[str]],
+    permanent: bool,
+    requested: timedelta | None,
+    text: Callable[[bool], JsonText],
+) -> Outcome:
+    """Return the outcome of an attempt that failed here or in a remote worker.
+
+    Args:
+        claim: The attempt.
+        policy: The step's retry policy.
+        rng: Source of the delay's jitter.
+        names: The names of the error: see `retry.is_final`.
+        permanent: Whether the error is final unless the policy mentions it.
+        requested: The delay that the handler asked for.
+        text: Returns the stored error, given whether it could be retried.
+    """
+    final = retry.is_final(names, policy, by_default=permanent)
+    if final or not retry.allows_another(policy, claim.counted_attempts):
+        return failed(claim, text(not final))
+    delay = retry.delay_after(max(claim.counted_attempts, 1), policy, rng, requested=requested)
+    return retried(claim, text(True), delay)
 
 
 def error_text(error: BaseException, *, retryable: bool) -> JsonText:
@@ -55,24 +88,70 @@ def error_text(error: BaseException, *, retryable: bool) -> JsonText:
 
 
 def _error_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "type": type(error).__name__,
-        "message": _storable_text(str(error), _MESSAGE),
-        "retryable": retryable,
-    }
-    if code := getattr(error, "code", None):
-        facts["code"] = _storable_text(str(code), 200)
-    if requested := _requested_delay(error):
-        facts["retry_after_s"] = requested.total_seconds()
+    code, trace = getattr(error, "code", None), None
     if not isinstance(error, StepError | Misuse):
         trace = "".join(_stack_trace(error).format())
-        facts["trace"] = _storable_text(trace[-_TRACE:], _TRACE)
-    if details := getattr(error, "details", None):
+    return _stored_fields(
+        {"type": type(error).__name__, "message": str(error)},
+        retryable=retryable,
+        code=str(code) if code else None,
+        requested=_requested_delay(error),
+        trace=trace,
+        details=getattr(error, "details", None),
+    )
+
+
+def stored_error(
+    facts: Mapping[str, str],
+    *,
+    retryable: bool,
+    code: str | None = None,
+    requested: timedelta | None = None,
+    trace: str | None = None,
+    details: Any = None,
+) -> JsonText:
+    """Return an error as stores keep it, with texts of bounded length.
+
+    Args:
+        facts: Its `type` and `message`.
+        retryable: Whether it could be retried.
+        code: Its code for programs.
+        requested: The delay that the handler asked for.
+        trace: Its stack trace.
+        details: Any value; what has no JSON form is replaced by the reason.
+    """
+    stored = _stored_fields(
+        facts, retryable=retryable, code=code, requested=requested, trace=trace, details=details
+    )
+    return codec.dumps(stored, what="error")
+
+
+def _stored_fields(
+    facts: Mapping[str, str],
+    *,
+    retryable: bool,
+    code: str | None,
+    requested: timedelta | None,
+    trace: str | None,
+    details: Any,
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "type": _storable_text(facts["type"], _TYPE),
+        "message": _storable_text(facts["message"], _MESSAGE),
+        "retryable": retryable,
+    }
+    if code:
+        fields["code"] = _storable_text(code, 200)
+    if requested:
+        fields["retry_after_s"] = requested.total_seconds()
+    if trace is not None:
+        fields["trace"] = _storable_text(trace[-_TRACE:], _TRACE)
+    if details:
         try:
-            facts["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
+            fields["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
         except Misuse as refusal:
-            facts["details"] = {"refused": str(refusal)}
-    return facts
+            fields["details"] = {"refused": str(refusal)}
+    return fields
 
 
 def _stack_trace(error: BaseException) -> traceback.TracebackException:

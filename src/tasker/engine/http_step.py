@@ -62,7 +62,7 @@ class HttpStep:
         response = check_response(answer.response, classify=call.classify)
         if answer.is_cut:
             raise PermanentError(
-                f"the response has more than {MOST_BYTES:,} bytes", code="HTTP_TOO_LARGE"
+                f"the response is larger than {MOST_BYTES:,} bytes", code="HTTP_TOO_LARGE"
             )
         return {
             "status": response.status_code,
@@ -83,6 +83,7 @@ class HttpStep:
             "input": ctx.input,
             "results": ctx.results,
             "completion_url": ctx.completion_url,
+            **ctx.items,
         }
         try:
             url = render_url(call.url, names)
@@ -173,7 +174,7 @@ async def _read_answer(streamed: httpx.Response) -> _Answer:
     encoding = streamed.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":  # none was accepted, and small bodies can decode to huge ones
         raise PermanentError(
-            f"the response has the content encoding {encoding!r}, although none was accepted",
+            f"the response has the content encoding {encoding!r}, which the request did not accept",
             code="HTTP_UNUSABLE_BODY",
         )
     content = b""
@@ -206,7 +207,7 @@ def _encode_body(body: Json) -> tuple[bytes | None, str]:
     else:
         content, kind = codec.dumps(body, what="the body").encode(), "application/json"
     if len(content) > MOST_BYTES:
-        raise PermanentError(f"the body has more than {MOST_BYTES:,} bytes", code="HTTP_TOO_LARGE")
+        raise PermanentError(f"the body is larger than {MOST_BYTES:,} bytes", code="HTTP_TOO_LARGE")
     return content, kind
 
 

@@ -2,7 +2,8 @@
 
 Attempts of lost workers are settled as lost, steps that no worker claimed in time fail, and tasks
 end if they are past their deadline, or have failed and have no step left that can run. Ended tasks
-are deleted after their retention period. Schedules create the tasks of their ticks.
+are deleted after their retention period. Schedules create the tasks of their ticks. Operations on
+many tasks are carried on.
 """
 
 import asyncio
@@ -14,8 +15,10 @@ from random import Random
 from typing import NamedTuple
 
 from tasker import retry
+from tasker.client.bulk import LocalBulk
 from tasker.engine import process
 from tasker.engine.failure import lost_attempt_error
+from tasker.engine.figures import FigureCounter
 from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
 from tasker.engine.publishing import events_of_failure
@@ -51,8 +54,13 @@ ESCALATING = 10.0  #: seconds between searches for approvals to escalate
 ORPHANS = 30.0  #: seconds between searches for open tasks whose parent has ended
 BROADCASTING = 10.0  #: seconds between searches for broadcasts to deliver, or to delete
 PRUNING = 60.0  #: seconds between searches for tasks to delete
+FIGURING = 5.0  #: seconds between two writings of what this worker has counted
+TENDING = 15.0  #: seconds between countings of created tasks
 TRIMMING = 15.0  #: seconds between checks of the free heap
 DEAD_KEPT = timedelta(days=30)  #: retention of deliveries that were given up
+BULK_PERIOD = 1.0  #: most seconds between looks at a running operation on many tasks
+BULKS_KEPT = timedelta(days=30)  #: retention of operations on many tasks
+LOGS_PRUNED = 1_000  #: log records deleted per transaction
 PRUNED = 100  #: tasks deleted per transaction
 SWEPT = 100  #: a sweep that ended this many tasks may have left others
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template is unreadable here
@@ -75,9 +83,12 @@ class Janitor:
         lease: The lease of this worker.
         reporter: Reports ended tasks.
         scheduler: Creates the tasks of schedules.
+        figures: What this worker has counted.
+        bulk: Carries operations on many tasks on.
         lease_time: The duration of this worker's lease.
         retention: Retention of tasks whose template has none; None means unlimited.
         event_retention: Retention of events and their deliveries.
+        step_log_retention: Retention of what handlers log and print.
     """
 
     def __init__(
@@ -87,10 +98,13 @@ class Janitor:
         lease: WorkerLease,
         reporter: Reporter,
         scheduler: Scheduler,
+        figures: FigureCounter,
+        bulk: LocalBulk,
         *,
         lease_time: timedelta,
         retention: timedelta | None = None,
         event_retention: timedelta = timedelta(days=7),
+        step_log_retention: timedelta = timedelta(days=7),
     ) -> None:
         self._store = store
         self._cache = cache
@@ -98,20 +112,28 @@ class Janitor:
         self._reporter = reporter
         self._retention = retention
         self._event_retention = event_retention
+        self._step_log_retention = step_log_retention
         self._rng = Random()
         self._heap = HeapTrimmer()
+        self._bulk = bulk
         period = min(PERIOD, lease_time.total_seconds())
         self.duties = [
             Duty("expire", period, self.expire),
             Duty("fail_unclaimed", period, self.fail_unclaimed),
             Duty("sweep", period, self.sweep),
+            Duty("admit_waiting", period, self.admit_waiting),
             Duty("start_scheduled", period, scheduler.start_due),
+            Duty("carry_on_bulk", period, self.carry_on_bulk),
             Duty("end_late_waits", period, self.end_late_waits),
             Duty("escalate", ESCALATING, self.escalate),
             Duty("cancel_orphans", ORPHANS, self.cancel_orphans),
             Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),
             Duty("prune_events", PRUNING, self.prune_events),
+            Duty("prune_step_logs", PRUNING, self.prune_step_logs),
+            Duty("prune_bulks", PRUNING, self.prune_bulks),
+            Duty("write_figures", FIGURING, figures.write),
+            Duty("tend_figures", TENDING, store.tend_figures),
             Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
             Duty("trim_heap", TRIMMING, self.trim_heap),
         ]
@@ -145,6 +167,30 @@ class Janitor:
             for task_id, step in failed.steps:
                 log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
             await self._report_ended(failed.ended)
+
+    async def admit_waiting(self) -> None:
+        """Start tasks that waited for the end of others."""
+        await self._store.admit_waiting(MOST)
+
+    async def admit_after_ends(self) -> None:
+        """Start tasks as soon as others end in this process that they wait for, until cancelled.
+
+        `admit_waiting` starts those that wait for tasks which end in other ways.
+        """
+        freed = self._reporter.freed = asyncio.Queue()
+        while True:
+            ended = [await freed.get()]
+            while not freed.empty():
+                ended.append(freed.get_nowait())
+            try:
+                await self._store.admit_after(ended)
+            except StoreUnavailable as error:
+                log.warning("duty_failed", extra={"duty": "admit_after_ends", "error": str(error)})
+
+    async def carry_on_bulk(self) -> None:
+        """Handle the tasks of operations on many tasks, while any runs."""
+        while (delay := await self._bulk.carry_on()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
+            await asyncio.sleep(min(delay, BULK_PERIOD))
 
     async def escalate(self) -> None:
         """Let others decide approvals that were not decided in time."""
@@ -181,6 +227,7 @@ class Janitor:
                 templates = [await self._template_of(attempt) for attempt in expired]
                 outcomes = [*map(self._outcome_of_lost, expired, templates)]
                 await self._cancel_beside_failures(outcomes, templates)
+                await self._fail_external(expired, outcomes, templates)
                 events = await self._events_of_lost(expired, outcomes, templates)
                 settled = await self._store.settle(self._lease.id, outcomes, events=events)
                 for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True)):
@@ -236,6 +283,19 @@ class Janitor:
             many = await self._store.prune_events(kept, dead_before=min(kept, now - DEAD_KEPT))
             await asyncio.sleep(time.monotonic() - began)
 
+    async def prune_step_logs(self) -> None:
+        """Delete what handlers logged and printed after its retention period."""
+        before = datetime.now(UTC) - self._step_log_retention
+        many = LOGS_PRUNED
+        while many >= LOGS_PRUNED:
+            began = time.monotonic()
+            many = await self._store.prune_logs(before, limit=LOGS_PRUNED)
+            await asyncio.sleep(time.monotonic() - began)
+
+    async def prune_bulks(self) -> None:
+        """Delete operations on many tasks after their retention period."""
+        await self._store.prune_bulks(datetime.now(UTC) - BULKS_KEPT)
+
     async def _report_ended(self, ended: Sequence[TaskEnd]) -> None:
         if ended:
             tasks: Mapping[TaskId, CachedTask] = {}
@@ -250,7 +310,7 @@ class Janitor:
     async def _cancel_beside_failures(
         self, outcomes: Sequence[Outcome], templates: Sequence[CompiledTemplate | None]
     ) -> None:
-        """Cancel instances beside those that fail for good, where their step says so."""
+        """Cancel the instances beside permanently failed ones, if their step says so."""
         for outcome, compiled in zip(outcomes, templates, strict=True):
             if (
                 outcome.outcome is OutcomeCode.ERROR
@@ -264,6 +324,32 @@ class Janitor:
                 for view in views.values():
                     if view.instance is not None:
                         await cancel_beside(self._store, view.compiled, claim, view.instance)
+
+    async def _fail_external(
+        self,
+        expired: Sequence[ExpiredAttempt],
+        outcomes: list[Outcome],
+        templates: Sequence[CompiledTemplate | None],
+    ) -> None:
+        """Settle the failures of external steps; completed ones get another attempt instead.
+
+        But not if an attempt with the completion was lost as well.
+        """
+        for index, (attempt, compiled) in enumerate(zip(expired, templates, strict=True)):
+            outcome = outcomes[index]
+            if outcome.outcome is not OutcomeCode.ERROR or compiled is None:
+                continue
+            spec = compiled.spec(attempt.node)
+            if spec.external is None or attempt.lost_attempts >= MOST_LOST:
+                continue
+            events = await self._events_of_lost([attempt], [outcome], [compiled])
+            settled = await self._store.fail_external(outcome, events)
+            if settled is None:
+                text = lost_attempt_error(attempt.worker)
+                outcomes[index] = lost(attempt.claim, text, timedelta(0))
+            elif not settled.refused:  # the settlement of the others will refuse it
+                self._reporter.lost(outcome, compiled.template, spec.name)
+                await self._report_ended(settled.ended)
 
     def _outcome_of_lost(
         self, expired: ExpiredAttempt, compiled: CompiledTemplate | None

@@ -16,7 +16,7 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
-_STAND_IN = 2.0  #: seconds between looks at which queues of the engine others serve
+_ENGINE_QUEUES_INTERVAL = 2.0  #: seconds between looks at which queues of the engine others serve
 RENEWALS = 3  #: renewals per lease duration
 
 
@@ -62,7 +62,7 @@ class WorkerLease:
         settings: The worker's settings.
         handlers: The worker's handlers.
         namespaces: Namespaces whose engine steps it runs, besides those of its handlers.
-        stands_in: Whether it runs the engine's steps wherever no other worker does, and no others.
+        engine_only: Whether it runs only the engine's steps, wherever no other worker does.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class WorkerLease:
         handlers: Handlers,
         namespaces: Collection[str] = (),
         *,
-        stands_in: bool = False,
+        engine_only: bool = False,
     ) -> None:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
@@ -86,25 +86,26 @@ class WorkerLease:
         self._settings = settings
         self._handlers = handlers
         self._namespaces = frozenset(namespaces)
-        self._stands_in = stands_in
-        self._stood_in = -_STAND_IN  #: monotonic time of the last look at what others serve
+        self._engine_only = engine_only
+        #: monotonic time of the last look at what others serve
+        self._engine_queues_at = -_ENGINE_QUEUES_INTERVAL
         self._labels = set(settings.labels.items())
         self._newest = NO_QUEUE  #: of all queues, served or not
         self._until = 0.0
 
-    async def announce(self) -> None:
+    async def open(self) -> None:
         """Open a lease, and determine the queues that this worker serves."""
         began = time.monotonic()
         self.id = await self._store.register_worker(
             self._name,
             lease=self._settings.lease,
             slots=self._settings.slots,
-            handlers=[ENGINE] if self._stands_in else self._handlers.names(),
+            handlers=[ENGINE] if self._engine_only else self._handlers.names(),
             process=this_process(self._settings.labels),
         )
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()
-        self.served, self._newest, self._stood_in = [], NO_QUEUE, -_STAND_IN
+        self.served, self._newest, self._engine_queues_at = [], NO_QUEUE, -_ENGINE_QUEUES_INTERVAL
         self.serves_gated = False
         await self.find_queues()
         self.holds = True
@@ -117,10 +118,10 @@ class WorkerLease:
     async def find_queues(self) -> bool:
         """Serve new queues, and return whether there were any."""
         self.looked_at = time.monotonic()
-        if self._stands_in:
-            if self.looked_at - self._stood_in >= _STAND_IN:
-                self._stood_in = self.looked_at
-                await self._store.stand_in(self.id)
+        if self._engine_only:
+            if self.looked_at - self._engine_queues_at >= _ENGINE_QUEUES_INTERVAL:
+                self._engine_queues_at = self.looked_at
+                await self._store.serve_unserved_engine_queues(self.id)
             return False
         new = await self._store.queues(after=self._newest)
         served = [queue for queue in new if self._serves(queue)]
@@ -183,7 +184,7 @@ class WorkerLease:
     async def _announce_again(self) -> None:
         while True:
             try:
-                await self.announce()
+                await self.open()
                 return
             except StoreUnavailable as error:
                 facts = {"worker": self._name, "error": str(error)}

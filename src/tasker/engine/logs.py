@@ -41,8 +41,13 @@ class AttemptFilter(logging.Filter):
 
 def extra_fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return the `extra` fields of a record, without secrets."""
+    return without_secrets(vars(record))
+
+
+def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of log records, but Python's own, without secrets."""
     fields: dict[str, Any] = {}
-    for name, value in vars(record).items():  # runs for every record; most values pass unchanged
+    for name, value in values.items():  # runs for every record; most values pass unchanged
         if name in _STANDARD:
             continue
         if _is_secret(name):
@@ -54,6 +59,11 @@ def extra_fields_of(record: logging.LogRecord) -> dict[str, Any]:
         else:
             fields[name] = _hide_secrets(name, value)
     return fields
+
+
+def hide_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a log record that came as JSON, without secrets."""
+    return {name: _hide_secrets(name, value) for name, value in fields.items()}
 
 
 @lru_cache(maxsize=1024)
@@ -69,6 +79,8 @@ def _hide_secrets(name: str, value: Any) -> Any:
         return redact(_summarize_error(value) if name == "error" else value)
     if isinstance(value, Mapping):
         return {key: _hide_secrets(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_hide_secrets(name, inner) for inner in value]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return str(value)
     return value

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tasker.engine.failure import error_text
 from tasker.engine.running import Finished, Running
-from tasker.model import JsonText, Outcome, OutcomeCode, StepSpec, failed
+from tasker.model import Claim, JsonText, Outcome, OutcomeCode, StepSpec, failed
 from tasker.template.published_events import PublishedEvent, published_events
 
 log = logging.getLogger("tasker.worker")
@@ -14,18 +14,30 @@ log = logging.getLogger("tasker.worker")
 def with_events(running: Running, outcome: Outcome, ran_for: float) -> Finished:
     """Return an ended attempt with the events that its step publishes.
 
-    An invalid event fails the step for good, which may publish other events.
+    An invalid event fails the step permanently, which may publish other events.
     """
-    spec = running.spec
-    if not spec.events:
+    if not running.spec.events:
         return Finished(running, outcome, ran_for)
-    events, invalid = published_events(spec, outcome, running.task.input.context)
-    if invalid is not None and outcome.outcome is not OutcomeCode.ERROR:
-        outcome = failed(running.claim, error_text(invalid, retryable=False))
-        return with_events(running, outcome, ran_for)
-    if invalid is not None:
-        log.error("event_invalid", extra={**running.log_fields(), "error": str(invalid)})
+    context = running.task.input.context
+    outcome, events = outcome_with_events(running.claim, running.spec, outcome, context)
     return Finished(running, outcome, ran_for, events)
+
+
+def outcome_with_events(
+    claim: Claim, spec: StepSpec, outcome: Outcome, context: JsonText
+) -> tuple[Outcome, Sequence[PublishedEvent]]:
+    """Return the outcome of an attempt and the events of its step.
+
+    An invalid event fails the step permanently, which may publish other events.
+    """
+    events, invalid = published_events(spec, outcome, context)
+    if invalid is not None and outcome.outcome is not OutcomeCode.ERROR:
+        outcome = failed(claim, error_text(invalid, retryable=False))
+        return outcome_with_events(claim, spec, outcome, context)
+    if invalid is not None:
+        facts = {"task_id": claim.task_id, "step": spec.name, "error": str(invalid)}
+        log.error("event_invalid", extra=facts)
+    return outcome, events
 
 
 def events_of_failure(

@@ -1,17 +1,21 @@
 """Reports a worker's actions to the observers of this process and to the log."""
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from tasker.client.waiting import TaskEnds
+from tasker.engine.figures import FigureCounter
 from tasker.engine.running import Finished, Running
+from tasker.engine.step_logs import StepLogs
 from tasker.engine.task_cache import CachedTask
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
     Outcome,
+    OutcomeCode,
     TaskEnd,
     TaskId,
     TaskStatus,
@@ -40,12 +44,25 @@ class Reporter:
         worker: The worker's name, for the log.
         observers: Called with every notice.
         task_ends: Where callers in this process wait for tasks.
+        figures: Counts outcomes and ended tasks; None counts nothing.
+        logs: Keeps what attempts log, depending on their outcome; None: nothing is kept.
     """
 
-    def __init__(self, worker: str, observers: Iterable[Observer], task_ends: TaskEnds) -> None:
+    def __init__(
+        self,
+        worker: str,
+        observers: Iterable[Observer],
+        task_ends: TaskEnds,
+        figures: FigureCounter | None = None,
+        logs: StepLogs | None = None,
+    ) -> None:
         self._worker = worker
         self._task_ends = task_ends
+        self._figures = figures
+        self._logs = logs
         self.observers: list[Observer] = list(observers)
+        self.freed: asyncio.Queue[TaskId] | None = None
+        """Ended tasks that others may wait for, if the janitor of this process admits those."""
 
     def started(self, running: Running) -> None:
         """Report the start of an attempt."""
@@ -55,6 +72,10 @@ class Reporter:
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
         """Report a settlement; `refused` contains the indexes of late outcomes."""
+        if self._figures is not None:
+            self._figures.settled(batch, refused)
+        if self._logs is not None and self._logs.held:
+            self._logs.settled(batch, refused)
         if not (self.observers or refused or log.isEnabledFor(logging.WARNING)):
             return
         for index, finished in enumerate(batch):
@@ -88,6 +109,11 @@ class Reporter:
                 )
             )
 
+    def count(self, template: int, outcome: OutcomeCode) -> None:
+        """Count an outcome of a remote worker."""
+        if self._figures is not None:
+            self._figures.count(template, outcome)
+
     def refused(self, running: Running) -> None:
         """Report an attempt whose settlement was refused."""
         self._log(logging.WARNING, "settle_refused", **running.log_fields())
@@ -95,6 +121,8 @@ class Reporter:
 
     def stopped(self, running: Running, ran_for: timedelta) -> None:
         """Report an attempt that ended without an outcome from this worker."""
+        if self._logs is not None and self._logs.held:
+            self._logs.ended(running.attempt, failed=True)
         if self.observers:
             self.emit(AttemptStopped(**running.log_fields(), ran_for=ran_for))
 
@@ -120,12 +148,16 @@ class Reporter:
                 )
             )
 
-    def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+    def ended(self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
         """Report ended tasks, with their template and input if known."""
+        if self._figures is not None:
+            self._figures.ended(ended, tasks)
         for task_id, status in ended:
             self._task_ends.report(task_id)
             task = tasks.get(task_id)
             template = None if task is None else task.compiled.template.key
+            if self.freed is not None and task is not None and task.compiled.bounds_open_tasks:
+                self.freed.put_nowait(task_id)
             if status is TaskStatus.ERROR:
                 self._log(logging.WARNING, "task_failed", task_id=task_id, template=template)
             if self.observers:

@@ -9,22 +9,27 @@ from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from tasker.codec import loads
 from tasker.engine.engine_steps import EnginePlan
 from tasker.engine.logs import current_attempt
 from tasker.engine.running import Running
 from tasker.errors import InvalidSettings, RetryableError
 from tasker.handlers import Plan
-from tasker.handlers.subprocess import run_in_subprocess, share_heartbeats
-from tasker.model import JsonText
+from tasker.handlers.subprocess import begin_process, run_in_subprocess
+from tasker.model import ENGINE, JsonText
 from tasker.notices import Around, AttemptSpan
-from tasker.settings import WorkerSettings
+from tasker.settings import StepLogMode, WorkerSettings
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
+
+_LATE_LOGS = 2.0  #: seconds in which log records of a handler in a process may arrive after its end
 
 Ended: TypeAlias = Callable[[Running, Any, BaseException | None], None]
 """Called in the loop, once for each attempt that was started: with its value or its error."""
@@ -64,7 +69,7 @@ class LoopRunner:
             if self._around is None:
                 value = await plan.call(running.attempt)
             else:
-                with self._around(_span_of(running)):
+                with self._around(_span_of(running, plan)):
                     value = await plan.call(running.attempt)
         except asyncio.CancelledError as cancelled:
             error = _self_cancelled(cancelled)
@@ -165,7 +170,7 @@ class ThreadRunner:
         try:
             if self._around is None:
                 return plan.call(running.attempt)
-            with self._around(_span_of(running)):
+            with self._around(_span_of(running, plan)):
                 return plan.call(running.attempt)
         finally:
             current_attempt.reset(token)
@@ -186,6 +191,8 @@ class ProcessRunner:
         self._loop = asyncio.get_running_loop()
         self._pool: ProcessPool | None = None
         self._futures: dict[Running, Future[JsonText]] = {}
+        self._running_of: dict[tuple[Any, ...], Running] = {}  #: by its key
+        self._log_writer: Connection | None = None  #: kept open for processes to come
         self._heartbeats: MutableSequence[float] = []  #: shared with the processes
         self._heartbeat_slots: dict[Running, int] = {}  #: indexes into `_heartbeats`
         self._free_heartbeat_slots = list(range(settings.slots))
@@ -200,7 +207,7 @@ class ProcessRunner:
                 run_in_subprocess,
                 args=[
                     *(plan.packed, running.claim, running.task.input, needed, limit, slot),
-                    *(running.task.instance, running.attempt.failures),
+                    *(running.task.instance, dict(running.attempt.failures)),
                 ],
                 timeout=timeout + 1 if timeout else None,
             )
@@ -209,6 +216,7 @@ class ProcessRunner:
             self._ended(running, None, error)
             return
         self._futures[running] = future
+        self._running_of[running.key] = running
         future.add_done_callback(
             lambda done: self._loop.call_soon_threadsafe(self._on_done, running, done)
         )
@@ -223,12 +231,29 @@ class ProcessRunner:
             ) from None
         context = multiprocessing.get_context("spawn")
         self._heartbeats = context.RawArray("d", self._settings.slots)
+        writer = None
+        if self._settings.step_logs is not StepLogMode.OFF:
+            reader, writer = context.Pipe(duplex=False)
+            self._log_writer = writer
+            read = partial(self._read_logs, reader)
+            threading.Thread(target=read, name="tasker-process-logs", daemon=True).start()
         return ProcessPool(
             max_workers=self._settings.processes or multiprocessing.cpu_count(),
             context=context,
-            initializer=share_heartbeats,
-            initargs=[self._heartbeats],
+            initializer=begin_process,
+            initargs=[self._heartbeats, writer],
         )
+
+    def _read_logs(self, pipe: Connection) -> None:
+        """Keep the log records of handlers in processes until the last process has ended."""
+        with pipe, open(pipe.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                *key, level, source, message, fields = loads(line.decode())
+                running = self._running_of.get(tuple(key))
+                if running is not None:
+                    kept = loads(fields) if fields else {}
+                    services = running.attempt.services
+                    services.keep_log(running.attempt, level, source, message, kept)
 
     def last_heartbeat(self, running: Running) -> float | None:
         """Return the monotonic time of the last heartbeat, or None before the handler starts."""
@@ -249,6 +274,7 @@ class ProcessRunner:
 
     def _on_done(self, running: Running, future: "Future[JsonText]") -> None:
         del self._futures[running]
+        self._loop.call_later(_LATE_LOGS, self._running_of.pop, running.key, None)
         self._release_heartbeat_slot(running)
         value, error = None, None
         try:
@@ -268,10 +294,16 @@ class ProcessRunner:
         if self._pool is not None:
             self._pool.stop()  # type: ignore[no-untyped-call]
             self._pool.join()
+        if self._log_writer is not None:
+            self._log_writer.close()
 
 
-def _span_of(running: Running) -> AttemptSpan:
+def _span_of(running: Running, plan: Plan | EnginePlan) -> AttemptSpan:
     task, claim = running.task.input, running.claim
+    handler, function = ENGINE, None
+    if isinstance(plan, Plan):
+        spec = plan.facts.spec
+        handler, function = spec.handler, plan.handler.qualified_name(spec.method)
     return AttemptSpan(
         claim.task_id,
         running.task.compiled.template.key,
@@ -280,6 +312,8 @@ def _span_of(running: Running) -> AttemptSpan:
         task.correlation_id,
         task.trace,
         *running.claim.waited,
+        handler=handler,
+        function=function,
     )
 
 

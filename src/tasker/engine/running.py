@@ -30,6 +30,7 @@ class Running:
         "began",
         "claim",
         "key",
+        "node",
         "over",
         "plan",
         "spec",
@@ -39,9 +40,10 @@ class Running:
     )
 
     def __init__(
-        self, claim: Claim, task: CachedTask, spec: StepSpec, attempt: LiveAttempt
+        self, claim: Claim, node: int, task: CachedTask, spec: StepSpec, attempt: LiveAttempt
     ) -> None:
         self.claim = claim
+        self.node = node  #: the template's node that its step is
         self.key: AttemptKey = claim.key
         self.task = task
         self.spec = spec
@@ -59,15 +61,9 @@ class Running:
         return self.spec.name if instance is None else instance.name
 
     @property
-    def fan_out(self) -> int:
-        """Number of steps that wait for its step."""
-        return self.task.compiled.fan_out[self.node]
-
-    @property
-    def node(self) -> int:
-        """The template's node that its step is."""
-        instance = self.task.instance
-        return self.claim.no if instance is None else instance.node
+    def may_be_completed(self) -> bool:
+        """Whether another system may complete the step although the attempt failed."""
+        return self.spec.external is not None and not self.attempt.completed
 
     def log_fields(self) -> dict[str, Any]:
         """Return the fields that identify the attempt in events and log records."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ from tasker.client import Client, LocalClient, Origin, SyncClient
 from tasker.completions import COMPLETE, digest_of
 from tasker.durable import DurableCall, NewCall
 from tasker.engine.call_recorder import CallRecorder
+from tasker.engine.step_logs import StepLogs
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.model import JsonText, NewInstances, Spawn, Spawned, StepResult
@@ -26,9 +27,17 @@ class HandlerServices:
         store: The store for checkpoints and durable calls.
         client: The client, which is bound to each attempt that uses it.
         public_url: The address of the server for other systems.
+        logs: Keeps what handlers log and print; None: nothing is kept.
     """
 
-    def __init__(self, store: Store, client: LocalClient, public_url: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        client: LocalClient,
+        public_url: str = "",
+        logs: StepLogs | None = None,
+    ) -> None:
+        self._logs = logs
         self._store = store
         self._public_url = public_url.rstrip("/")
         self.clock = store.clock
@@ -44,6 +53,21 @@ class HandlerServices:
 
     def sync_client(self, attempt: LiveAttempt) -> SyncClient:
         return SyncClient(self.client(attempt), self._loop)
+
+    def keep_log(
+        self,
+        attempt: LiveAttempt,
+        level: int,
+        source: str,
+        message: str,
+        fields: Mapping[str, Any],
+    ) -> None:
+        if self._logs is not None:
+            self._logs.add(attempt, level, source, message, fields)
+
+    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+        if self._logs is not None:
+            self._logs.add_printed(attempt, stream, text)
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         return asyncio.run_coroutine_threadsafe(self._save_checkpoint(attempt, value), self._loop)

@@ -31,6 +31,7 @@ from tasker.model import (
     OutcomeCode,
     Settled,
     failed,
+    released,
 )
 from tasker.store.protocol import WorkerStore
 from tasker.waits import ParkedForArrival
@@ -46,7 +47,7 @@ class FreedStepConsumer(Protocol):
         """Run claims."""
         ...
 
-    def claim_again_in(self, seconds: float) -> None:
+    def claim_within(self, seconds: float) -> None:
         """Claim again then: a step that failed or sleeps will be due."""
         ...
 
@@ -184,7 +185,7 @@ class Settler:
             if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
                 self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome in (OutcomeCode.RETRY, OutcomeCode.PARKED):
-                self._claimer.claim_again_in(outcome.delay)
+                self._claimer.claim_within(outcome.delay)
         self._reporter.settled(batch, refused)
         if settled.ended:
             tasks = {finished.outcome.task_id: finished.running.task for finished in batch}
@@ -192,7 +193,6 @@ class Settler:
                 self._cache.forget(task_id)
             self._reporter.ended(settled.ended, tasks)
         self._claimer.accept(settled.claims)
-        self._slots.changed.set()
 
     async def _find_unconfirmed(self, batch: list[Finished]) -> list[Finished]:
         """After a lost reply: return the outcomes that the store has not got.
@@ -250,6 +250,34 @@ class Settler:
         finally:
             self._parking.discard(running.key)
 
+    def settle_final_failure_of_external(self, finished: Finished) -> None:
+        """Settle the final failure of an external step, unless a completion came first."""
+        self._parking.add(finished.running.key)
+        self._background.spawn(self._fail_external(finished))
+
+    async def _fail_external(self, finished: Finished) -> None:
+        running = finished.running
+        try:
+            while True:
+                try:
+                    events = _events_of([finished])
+                    settled = await self._store.fail_external(finished.outcome, events)
+                    break
+                except StoreUnavailable:
+                    await self._claimer.recover()
+                    if not await self._find_unconfirmed([finished]):
+                        return
+            if settled is None:  # the next attempt uses the completion
+                self.add(Finished(running, released(running.claim), finished.ran_for))
+                return
+            if events:
+                self.published.set()
+            self._after_settlement([finished], settled)
+            if running.claim.gated:
+                self._claimer.wake()
+        finally:
+            self._parking.discard(running.key)
+
     def park(self, running: Running, parked: StepParked) -> None:
         """Let an attempt's step wait."""
         self._parking.add(running.key)
@@ -275,17 +303,24 @@ class Settler:
         uncertain = False
         while True:
             try:
-                if isinstance(parked, ParkedForArrival):
-                    held = await self._store.park_for_arrival(claim, parked.wait)
-                elif isinstance(parked, ParkedForTask):
-                    held = await self._store.park(claim, parked.task_id)
-                else:
-                    raise TypeError(f"unknown wait: {parked!r}")
+                held = await park_in_store(self._store, claim, parked)
             except StoreUnavailable:
                 await self._claimer.recover()
                 uncertain = True
             else:
                 return held or uncertain
+
+
+async def park_in_store(store: WorkerStore, claim: Claim, parked: StepParked) -> bool:
+    """Let a step wait for a task, or for what arrives; return False if the attempt is over.
+
+    Raises: WaitCycle, StoreUnavailable.
+    """
+    if isinstance(parked, ParkedForTask):
+        return await store.park(claim, parked.task_id)
+    if isinstance(parked, ParkedForArrival):
+        return await store.park_for_arrival(claim, parked.wait)
+    raise TypeError(f"unknown wait: {parked!r}")
 
 
 def _batch_size(waiting: Sequence[Finished], most: int) -> int:
@@ -298,7 +333,8 @@ def _batch_size(waiting: Sequence[Finished], most: int) -> int:
     size = 0
     for count, finished in enumerate(waiting[:most]):
         size += len(finished.outcome.result or "")
-        size += sum(len(event.payload) for event in finished.events)
+        if finished.events:
+            size += sum(len(event.payload) for event in finished.events)
         if size > BYTES and count:
             return count
     return min(len(waiting), most)
@@ -323,7 +359,7 @@ def _events_of(batch: Sequence[Finished]) -> list[NewEvent]:
 def _steps_to_free(batch: Sequence[Finished]) -> int:
     """Return how many steps a settlement may free."""
     return sum(
-        finished.running.fan_out
+        finished.running.task.compiled.fan_out[finished.running.node]
         for finished in batch
         if finished.outcome.outcome == OutcomeCode.COMPLETE
     )

@@ -52,7 +52,7 @@ async def spawn(attempt: EngineAttempt) -> Outcome:
     return completed(attempt.claim, dumps({"instances": count}))
 
 
-async def check(attempt: EngineAttempt) -> Outcome:
+async def end_iteration(attempt: EngineAttempt) -> Outcome:
     """End an iteration of a loop, and begin the next unless the loop's condition holds."""
     graph, instance = attempt.cached.compiled.graph, attempt.instance
     body = graph.layout.bodies[graph.layout.scope(graph.numbers[attempt.spec.name])]
@@ -64,7 +64,7 @@ async def check(attempt: EngineAttempt) -> Outcome:
         iteration = int(loads(instance.items["iteration"])) + 1
         if iteration >= loop.max:
             raise PermanentError(
-                f"{loop.until!r} did not hold after {loop.max:,} iterations of {name!r}",
+                f"{loop.until!r} was still false after {loop.max:,} iterations of {name!r}",
                 code="REPEAT_EXHAUSTED",
             )
         join_no = instance.number(body.join, graph.layout.scope(body.join))
@@ -163,7 +163,7 @@ def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
         case Map(over=over):
             if not isinstance(given, list | tuple):
                 raise PermanentError(
-                    f"step {name!r} has no list to map over: {over} is {_kind(given)}",
+                    f"step {name!r} cannot map over {over}: it is {_kind(given)}, not a list",
                     code="NOT_A_LIST",
                 )
             _require_count(name, len(given))
@@ -173,8 +173,8 @@ def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
                 given = int(given)
             if isinstance(given, bool) or not isinstance(given, int) or given < 0:
                 raise PermanentError(
-                    f"step {name!r} has no number to divide: {total} is {_kind(given)}, not an"
-                    " integer from 0",
+                    f"step {name!r} cannot divide {total} into batches: it is {_kind(given)}, not"
+                    " an integer of 0 or more",
                     code="NOT_A_NUMBER",
                 )
             size = max(spawning.size, -(-given // (spawning.max_instances or limits.INSTANCES)))

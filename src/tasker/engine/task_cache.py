@@ -28,6 +28,7 @@ from tasker.model import (
     FailurePolicy,
     Instance,
     JsonText,
+    PauseTarget,
     StepResult,
     StepSpec,
     StepStatus,
@@ -63,6 +64,13 @@ class CompiledTemplate:
         self.gated = {
             no for no in self.conditions or () if own_queue(template, self.graph, no).gated
         }
+        #: the handlers' queues of the others; None: it has none
+        self.handler_queues = {
+            no: PauseTarget.of_queue(template.namespace, handler)
+            for no in self.conditions or ()
+            if (handler := self.spec(no).handler) != ENGINE and no not in self.gated
+        } or None
+        self.bounds_open_tasks = template.concurrency is not None
         #: decisions, and steps with an eager child; None: it has none
         self.choices = choices_of(self.graph) if self.conditions else None
         self.fails_fast = any(
@@ -79,6 +87,7 @@ class CompiledTemplate:
         self._handlers = handlers
         self._labels = labels
         self._plans: dict[int, Plan | EnginePlan | Misuse] = {}
+        self._needs: dict[int, int] = {}  #: of the steps in `_plans`
 
     def spec(self, no: int) -> StepSpec:
         return self.graph.specs[no - 1]
@@ -92,16 +101,26 @@ class CompiledTemplate:
         plan = self._plans.get(no)
         if plan is None:
             if len(self._plans) >= MOST_PLANS:
-                del self._plans[next(iter(self._plans))]
+                oldest = next(iter(self._plans))
+                del self._plans[oldest]
+                self._needs.pop(oldest, None)
             plan = self._plans[no] = self._compile(self.spec(no))
         return plan
 
-    def needs(self, no: int) -> int:
-        """Return the mask of the steps whose results are read before step `no` runs."""
-        plan = self.plan(no)
-        needs = 0 if isinstance(plan, Misuse) else plan.needs
-        if self.conditions is not None and (condition := self.conditions.get(no)):
-            needs |= condition.needs
+    def needs(self, no: int) -> int | None:
+        """Return the mask of the steps whose results are read before step `no` runs.
+
+        None: the step was made at run time.
+        """
+        needs = self._needs.get(no)
+        if needs is None:
+            if self.is_instance(no):
+                return None
+            plan = self.plan(no)
+            needs = 0 if isinstance(plan, Misuse) else plan.needs
+            if self.conditions is not None and (condition := self.conditions.get(no)):
+                needs |= condition.needs
+            self._needs[no] = needs
         return needs
 
     def _compile(self, spec: StepSpec) -> Plan | EnginePlan | Misuse:
@@ -233,23 +252,17 @@ class TaskCache:
 
     def task(self, claim: Claim) -> CachedTask | None:
         """Return a claim's task, or None unless everything that its handler needs is cached."""
-        task = self._tasks.get(claim.task_id)
+        task = self._tasks.get(claim.task_id) or self._removed.get(claim.task_id)
         if task is None:
-            task = self._keep_part(claim)
-            if task is None:
-                return None
-        if task.compiled.is_instance(claim.no):
             return None
-        if task.compiled.needs(claim.no) & ~task.known:
+        needs = task.compiled.needs(claim.no)
+        if needs is None or needs & ~task.known:
             return None
-        return task
+        return task if claim.task_id in self._tasks else self._keep_part(task, needs)
 
-    def _keep_part(self, claim: Claim) -> CachedTask | None:
-        """Cache what a claim needs of a task that was removed and is still referred to."""
-        removed = self._removed.get(claim.task_id)
-        if removed is None:
-            return None
-        task = removed.with_results(removed.compiled.needs(claim.no))
+    def _keep_part(self, removed: CachedTask, needs: int) -> CachedTask:
+        """Cache the results that are needed of a task that was removed and is still referred to."""
+        task = removed.with_results(needs)
         self._add(task)
         self._shrink()
         return task
@@ -263,9 +276,8 @@ class TaskCache:
         missing: dict[TaskId, int] = {}
         for claim in claims:
             task = tasks.get(claim.task_id)
-            if task is not None and not task.compiled.is_instance(claim.no):
-                mask = task.compiled.needs(claim.no) & ~task.known
-                missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
+            if task is not None and (needs := task.compiled.needs(claim.no)) is not None:
+                missing[claim.task_id] = missing.get(claim.task_id, 0) | needs & ~task.known
         wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
@@ -351,9 +363,12 @@ class TaskCache:
         if compiled is None:
             stored = await self._store.template_by_id(template_id)
             template = stored.template.for_environment(self._environment)
-            compiled = CompiledTemplate(template, self._handlers, self._labels)
+            compiled = self._compile(template)
             self._templates.put(template_id, compiled, len(compiled.graph.specs))
         return compiled
+
+    def _compile(self, template: Template) -> CompiledTemplate:
+        return CompiledTemplate(template, self._handlers, self._labels)
 
     async def remember(self, task: TaskInput) -> None:
         """Store the input of a task that was created in this process."""
@@ -433,17 +448,22 @@ def _instance_input(
     here: Instance | None = own
     while here is not None:
         scope = layout.scope(here.template_node)
+        if not scope or here.spawned_by is None or here.instance is None:  # it undoes a single step
+            break
         for name in item_names(layout.bodies[scope].spawning):
             items.setdefault(name, here.item or JsonText("null"))
-        offsets[scope] = here.no - here.template_node
+        node, no = here.template_node, here.no
+        if here.undoes is not None:
+            node, no = layout.undone[node], here.undoes
+        offsets[scope] = no - node
         numbers.insert(0, here.instance)
         here = rows.get((claim.task_id, here.spawned_by))
     return InstanceInput(
         fill_label(layout.label(own.template_node), numbers),
         own.template_node,
         own.no,
-        own.spawned_by,
-        own.instance,
+        own.spawned_by or 0,
+        own.instance or 0,
         items,
         offsets,
     )
@@ -460,5 +480,5 @@ def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
 
 def _needed(compiled: CompiledTemplate, instance: InstanceInput) -> Iterator[tuple[int, int]]:
     """Yield the nodes whose results are read for an instance, and the numbers of their steps."""
-    for node in step_numbers(compiled.needs(instance.node)):
+    for node in step_numbers(compiled.needs(instance.node) or 0):
         yield node, instance.number(node, compiled.graph.layout.scope(node))

@@ -27,7 +27,7 @@ async def wait(attempt: EngineAttempt) -> Outcome:
     """Complete a step when its wait has ended: the handler of `wait`."""
     awaited, calls = attempt.spec.wait, _calls(attempt)
     if awaited is None:
-        raise Misuse(f"step {attempt.spec.name!r} waits for nothing")
+        raise Misuse(f"step {attempt.spec.name!r} does not wait for anything")
     if not awaited.signals:
         until = None if awaited.until is None else _instant(attempt, awaited.until)
         await calls.sleep(awaited.delay, until, None)
@@ -49,7 +49,7 @@ async def run_task(attempt: EngineAttempt) -> Outcome:
     """Complete a step with the result of the task that it runs: the handler of `task`."""
     child = attempt.spec.task
     if child is None:
-        raise Misuse(f"step {attempt.spec.name!r} runs no task")
+        raise Misuse(f"step {attempt.spec.name!r} does not run a task")
     context = render_body(child.context, _names(attempt))
     result = await _calls(attempt).run_task(
         child.template,

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 import httpx
+import orjson
 
 import tasker
-from tasker import codec, limits
+from tasker import limits
 from tasker.engine.checked_transport import CheckedTransport, Network
 from tasker.errors import PermanentError
 from tasker.events import WEBHOOK_TIMEOUT, DeliveryResponse, Endpoint, Event, secret_key
@@ -41,8 +42,8 @@ class WebhookSender:
 
     async def send(self, endpoint: Endpoint, event: Event) -> DeliveryResponse:
         """Send one event. Redirects are not followed, and the response's body is not read."""
-        body = event_body(event, endpoint.include)
         try:
+            body = event_body(event, endpoint.include)
             async with asyncio.timeout(WEBHOOK_TIMEOUT):
                 request = self._client.build_request(
                     "POST",
@@ -54,7 +55,13 @@ class WebhookSender:
                 await response.aclose()
         except TimeoutError:
             return DeliveryResponse(None, f"there was no response within {WEBHOOK_TIMEOUT:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, PermanentError, ValueError) as error:
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            PermanentError,
+            TypeError,
+            ValueError,
+        ) as error:
             return DeliveryResponse(None, str(error) or type(error).__name__)
         if response.is_success:
             return DeliveryResponse(response.status_code, "")
@@ -75,9 +82,9 @@ def event_body(event: Event, include: Iterable[str] = _OPTIONAL) -> bytes:
     Those two are left out if the body would be too large with them.
     """
     left_out = _OPTIONAL - set(include)
-    body = codec.dumps(_document(event, left_out), what="the event", limit=1 << 30).encode()
+    body = orjson.dumps(_document(event, left_out))
     if len(body) > limits.WEBHOOK_BYTES:
-        body = codec.dumps(_document(event, _OPTIONAL), what="the event").encode()
+        body = orjson.dumps(_document(event, _OPTIONAL))
     return body
 
 

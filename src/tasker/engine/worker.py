@@ -5,7 +5,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from tasker.engine.claimer import Claimer
 from tasker.engine.deliverer import Deliverer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
+from tasker.engine.figures import FigureCounter
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
 from tasker.engine.loop_monitor import LoopMonitor
@@ -24,8 +26,15 @@ from tasker.engine.scheduler import Scheduler
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
+from tasker.engine.step_logs import StepLogs
 from tasker.engine.task_cache import TaskCache
-from tasker.errors import HandlerNotFound, HttpHostNotAllowed, Misuse, TaskRegistrationError
+from tasker.errors import (
+    HandlerNotFound,
+    HttpHostNotAllowed,
+    Misuse,
+    StoreUnavailable,
+    TaskRegistrationError,
+)
 from tasker.graph import Graph
 from tasker.handlers import Handlers
 from tasker.handlers.check import undeclared_inputs
@@ -81,7 +90,7 @@ class Worker:
         partial: Whether steps without a handler here are left to other workers or to operators,
             with a warning, instead of raising HandlerNotFound.
 
-        stands_in: Whether it only runs the engine's own steps, in all namespaces in which no other
+        engine_only: Whether it runs only the engine's own steps, in all namespaces where no other
             worker does; for servers.
 
     Raises:
@@ -102,13 +111,17 @@ class Worker:
         replace: bool = False,
         partial: bool = False,
         around: Around | None = None,
-        stands_in: bool = False,
+        engine_only: bool = False,
     ) -> None:
         self.store = store
         self.settings = settings or WorkerSettings()
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.client = LocalClient(store, claimant=self)
-        self._reporter = Reporter(self.name, observers, self.client.task_ends)
+        self._figures = FigureCounter(store)
+        self._logs = StepLogs(store, self.settings.step_logs)
+        self.reporter = self._reporter = Reporter(
+            self.name, observers, self.client.task_ends, self._figures, self._logs
+        )
         self.observers = self._reporter.observers
         given, namespaces = Handlers.of(*handlers), frozenset(namespaces)
         self._templates = (*templates, *given.templates())
@@ -127,16 +140,10 @@ class Worker:
         self._around = around
         self._background = Background(self.name)
         self._slots = Slots(self.settings.slots)
-        self._cache = TaskCache(
-            store,
-            self.handlers,
-            environment=self.settings.environment,
-            limit=self.settings.memory,
-            labels=self.settings.labels,
-        )
+        self._cache = self._make_cache()
         named = {*namespaces, *(template.namespace for template in self._templates)}
         self._lease = WorkerLease(
-            store, self.name, self.settings, self.handlers, named, stands_in=stands_in
+            store, self.name, self.settings, self.handlers, named, engine_only=engine_only
         )
         self._settler = Settler(
             store, self._lease, self._slots, self._cache, self._reporter, self._background
@@ -155,9 +162,12 @@ class Worker:
             self._lease,
             self._reporter,
             Scheduler(store, self.client, self._reporter),
+            self._figures,
+            self.client.bulk,
             lease_time=self.settings.lease,
             retention=self.settings.retention,
             event_retention=self.settings.event_retention,
+            step_log_retention=self.settings.step_log_retention,
         )
         self._claimer: Claimer | None = None  #: set while the worker runs
         self._monitor: LoopMonitor | None = None
@@ -167,6 +177,31 @@ class Worker:
         self._grace = self.settings.grace
         self._running: asyncio.Task[None] | None = None
         self._body: asyncio.Task[Any] | None = None  #: the asyncio task inside `async with`
+
+    def _make_cache(self) -> TaskCache:
+        return TaskCache(
+            self.store,
+            self.handlers,
+            environment=self.settings.environment,
+            limit=self.settings.memory,
+            labels=self.settings.labels,
+        )
+
+    def _make_services(self) -> HandlerServices:
+        url = self.settings.public_url or ""
+        return HandlerServices(self.store, self.client, url, self._logs)
+
+    def _loops(self, executor: Executor, claimer: Claimer) -> dict[str, Coroutine[Any, Any, None]]:
+        """Return what runs until the worker stops."""
+        return {
+            "settle": self._settler.run(),
+            "lease": self._lease.maintain(executor, claimer),
+            **{duty.name: self._janitor.repeat(duty) for duty in self._janitor.duties},
+            "admit_after_ends": self._janitor.admit_after_ends(),
+            "claim": claimer.run(),
+            "deliver": self._deliverer.run(),
+            "logs": self._logs.run(),
+        }
 
     def _open_http_step(self) -> "HttpStep":
         from tasker.engine.http_step import HttpStep
@@ -260,11 +295,11 @@ class Worker:
             await self._register()
         except (Misuse, TaskRegistrationError, HttpHostNotAllowed) as error:
             raise error.with_traceback(None) from None  # the caller's mistake, not the store's
-        await self._lease.announce()
-        await self._deliverer.subscribe()
+        await self._lease.open()
+        await self._subscribe()
         self._warn_of_unbound()
         await self._warn_of_other_versions()
-        services = HandlerServices(self.store, self.client, self.settings.public_url or "")
+        services = self._make_services()
         executor = Executor(
             self.settings,
             services,
@@ -285,16 +320,11 @@ class Worker:
             self._background,
         )
         self._settler.freed_to(claimer)
+        self._logs.start()
         self._monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
-        for name, loop in (
-            ("settle", self._settler.run()),
-            ("lease", self._lease.maintain(executor, claimer)),
-            *((duty.name, self._janitor.repeat(duty)) for duty in self._janitor.duties),
-            ("claim", claimer.run()),
-            ("deliver", self._deliverer.run()),
-            ("failure", self._stop_on_failure()),
-        ):
+        for name, loop in self._loops(executor, claimer).items():
             self._background.start(name, loop)
+        self._background.start("failure", self._stop_on_failure())
         self._started.set()
         facts = {"worker": self.name, "slots": self.settings.slots}
         log.info("worker_started", extra={**facts, "queues": len(self._lease.served)})
@@ -303,6 +333,7 @@ class Worker:
             await self._await_running_attempts()
         finally:
             await self._shut_down(executor, claimer)
+            self._logs.stop()
             self._monitor.stop()
         if self._background.failure is not None:
             raise self._background.failure
@@ -356,14 +387,32 @@ class Worker:
         drained = asyncio.create_task(self._settler.drain())
         await asyncio.wait({drained, loops["settle"]}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
-        loops["deliver"].cancel()
-        await self._deliverer.close()
+        await self._stop_delivering()
         loops["lease"].cancel()
         await asyncio.wait({loops["lease"]})  # a pending renewal would revive the lease
         await self._lease.retire()
 
+    async def _subscribe(self) -> None:
+        await self._deliverer.subscribe()
+
+    async def _stop_delivering(self) -> None:
+        """Stop deliveries, and write what was counted."""
+        self._background["deliver"].cancel()
+        await self._deliverer.close()
+        with suppress(StoreUnavailable):
+            await self._figures.write()
+            await self._logs.write()
+
     async def _register(self) -> None:
         """Register the templates, and check that their steps match the handlers."""
+        self._check_handlers()
+        client = self.client.acting_as(self.name)
+        registered = await client.register_all(self._templates, replace=self._replace)
+        for template, (stored, _) in zip(self._templates, registered, strict=True):
+            self._warn_unless_approved(template, stored.status)
+
+    def _check_handlers(self) -> None:
+        """Raise Misuse or HandlerNotFound unless the templates' steps match the handlers."""
         for template in self._templates:
             graph = Graph(template)
             for spec in steps_with_handlers(template.steps):
@@ -372,15 +421,13 @@ class Worker:
             if problems := undeclared_inputs(template, self.handlers):
                 lines = "\n".join(str(problem) for problem in problems)
                 raise Misuse(f"the handlers do not match {template.full_name}:\n{lines}")
-        client = self.client.acting_as(self.name)
-        registered = await client.register_all(self._templates, replace=self._replace)
-        for template, (stored, _) in zip(self._templates, registered, strict=True):
-            status = stored.status
-            if status is not TemplateStatus.APPROVED:
-                log.warning(
-                    "template_takes_no_tasks",
-                    extra={"template": template.full_name, "status": status.value},
-                )
+
+    def _warn_unless_approved(self, template: Template, status: TemplateStatus) -> None:
+        if status is not TemplateStatus.APPROVED:
+            log.warning(
+                "template_takes_no_tasks",
+                extra={"template": template.full_name, "status": status.value},
+            )
 
     def _report_missing_handler(self, template: Template, spec: StepSpec) -> None:
         """Raise for a step without a handler here, or log a warning if `partial` is set."""

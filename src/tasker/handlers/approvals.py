@@ -18,7 +18,7 @@ from tasker.waits import TIMED_OUT, Awaited, NewWait, ParkedForArrival
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What `ctx.wait_approval` asks, and whom."""
+    """The question of `ctx.wait_approval`, and its assignees."""
 
     assignees: Sequence[str]
     form: JsonObject | None
@@ -65,7 +65,7 @@ def _new_approval(question: Question) -> NewApproval:
     check_assignees(question.assignees, "$.assignees")
     check_assignees(question.escalate_to, "$.escalate_to")
     if (question.escalate_after is None) != (not question.escalate_to):
-        raise InvalidInput("escalate_after and escalate_to need each other")
+        raise InvalidInput("escalate_after and escalate_to must be given together")
     schema = DEFAULT_FORM if question.form is None else question.form
     if (fault := check_schema(schema)) is not None:
         raise InvalidInput(f"form is not a JSON Schema: {fault.message}", path="$.form")

@@ -8,12 +8,14 @@
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from tasker.clock import Clock
 from tasker.durable import DurableCall, NewCall
 from tasker.graph import Graph, step_numbers
 from tasker.handlers.instances import NO_SURROUNDINGS, InstanceInput, Surroundings
+from tasker.limits import LOG_CHARACTERS
 from tasker.model import (
     Claim,
     JsonText,
@@ -25,12 +27,15 @@ from tasker.model import (
     TaskInput,
     TemplateName,
 )
+from tasker.step_logs import NewLogRecord
 from tasker.waits import NewWait
 
 if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
 
 T = TypeVar("T")
+
+NO_FAILURES: Mapping[int, JsonText] = MappingProxyType({})
 
 
 class Services(Protocol):
@@ -47,6 +52,29 @@ class Services(Protocol):
 
     def sync_client(self, attempt: "LiveAttempt") -> "SyncClient":
         """Return the same client for handlers in threads: its methods block."""
+        ...
+
+    def keep_log(
+        self,
+        attempt: "LiveAttempt",
+        level: int,
+        source: str,
+        message: str,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Keep a log record with the attempt, as far as bounds and settings allow.
+
+        Args:
+            attempt: The attempt.
+            level: As in Python's `logging`.
+            source: Name of the logger.
+            message: The text.
+            fields: What else the record names; fields that indicate secrets are masked.
+        """
+        ...
+
+    def keep_printed(self, attempt: "LiveAttempt", stream: str, text: str) -> None:
+        """Keep what the attempt wrote to `stdout` or `stderr`."""
         ...
 
     def save_checkpoint(self, attempt: "LiveAttempt", value: JsonText) -> "Future[None]":
@@ -99,6 +127,48 @@ class Services(Protocol):
         ...
 
 
+PROGRESS = "progress"  #: source of the log records that report progress
+
+
+class AttemptLog:
+    """What an attempt has logged and printed."""
+
+    __slots__ = (
+        *("_lines", "characters", "emitting", "held", "is_full", "is_released"),
+        *("progress", "records"),
+    )
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.characters = 0
+        self.is_full = False  #: no more is kept
+        self.is_released = False  #: it has failed, so nothing is held back
+        self.emitting = False  #: its logger writes, perhaps to the standard streams
+        self.held: list[NewLogRecord] = []
+        self.progress: tuple[str, float, str | None] | None = None
+        """The last report that is still to be kept: message, time, fields as JSON."""
+        self._lines: dict[str, str] = {}
+
+    def lines(self, stream: str, text: str) -> list[str]:
+        """Return the lines that end with a text printed now."""
+        *ended, rest = (self._lines.pop(stream, "") + text).split("\n")
+        if len(rest) > LOG_CHARACTERS:
+            ended, rest = [*ended, rest], ""
+        if rest:
+            self._lines[stream] = rest
+        return [line for line in ended if line.strip()]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a printed line has not ended."""
+        return bool(self._lines)
+
+    def rest(self) -> list[tuple[str, str]]:
+        """Return the streams with lines that have not ended, and end them."""
+        lines, self._lines = self._lines, {}
+        return [(stream, line) for stream, line in lines.items() if line.strip()]
+
+
 class LiveAttempt:
     """An attempt while it runs.
 
@@ -113,16 +183,19 @@ class LiveAttempt:
     __slots__ = (
         "cancelled",
         "claim",
+        "completed",
         "completion_url",
         "failures",
         "instance",
         "last_heartbeat",
+        "log",
         "results",
         "services",
         "task",
     )
 
     last_heartbeat: float  #: monotonic time; unset until the first heartbeat
+    log: AttemptLog  #: unset until the handler logs or prints
 
     def __init__(
         self,
@@ -135,10 +208,13 @@ class LiveAttempt:
         self.completion_url = ""
         """Where another system completes the step; "" unless the step is external."""
 
+        self.completed = False
+        """Whether it uses the completion of another system."""
+
         self.task = task
         self.results = results
         self.services = services
-        self.failures: Mapping[int, JsonText] = {}
+        self.failures = NO_FAILURES
         """Errors of the ancestors that failed, by number."""
 
         self.instance: InstanceInput | None = None
@@ -146,6 +222,14 @@ class LiveAttempt:
 
         self.cancelled = ""
         """Reason why the attempt must stop, set by the engine; "" while it may continue."""
+
+    def own_log(self) -> AttemptLog:
+        """Return what it has logged and printed so far."""
+        try:
+            return self.log
+        except AttributeError:
+            self.log = AttemptLog()
+            return self.log
 
     def heartbeat(self) -> None:
         """Record that the handler is alive."""
@@ -174,8 +258,16 @@ class Upstream(Mapping[str, int]):
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "Upstream":
-        """Return the ancestors of step `no` of `graph`."""
-        return cls(graph.numbers, graph.names, graph.ancestors, no)
+        """Return the ancestors of step `no` of `graph`.
+
+        One that undoes an instance reads its result under the name of the step with instances.
+        """
+        undone = graph.layout.undone.get(no)
+        if undone is None or not graph.names[undone - 1].endswith("[]"):
+            return cls(graph.numbers, graph.names, graph.ancestors, no)
+        name = graph.names[undone - 1].removesuffix("[]")
+        names = (*graph.names[: undone - 1], name, *graph.names[undone:])
+        return cls({**graph.numbers, name: undone}, names, graph.ancestors, no)
 
     @classmethod
     def with_numbers(cls, numbers: Mapping[str, int]) -> "Upstream":

@@ -202,8 +202,8 @@ def _bind_instances(parameter: Parameter, handler: Handler, around: Surroundings
     joined = around.joined.get(name)
     if joined is None:
         raise Misuse(
-            f"{handler}: parameter {parameter.name!r} asks for the instances of {name!r}, which is"
-            f" no step with instances before this one{did_you_mean(name, around.joined)}"
+            f"{handler}: parameter {parameter.name!r} asks for the instances of {name!r}, but no"
+            f" earlier step of that name has instances{did_you_mean(name, around.joined)}"
         )
     return Argument(parameter, "instances", joined, name)
 

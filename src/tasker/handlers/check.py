@@ -12,7 +12,7 @@ from tasker.handlers.instances import Surroundings
 from tasker.handlers.registry import Handlers
 from tasker.handlers.schemas import Schema, find_disagreement, schema_of
 from tasker.handlers.target import Handler
-from tasker.layout import steps_with_handlers
+from tasker.layout import COMPENSATION, steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import closest, did_you_mean
 from tasker.template.condition_checks import may_lack
@@ -266,6 +266,8 @@ def _places(steps: Sequence[StepSpec], path: str) -> Iterator[tuple[str, str]]:
     for no, spec in enumerate(steps):
         yield spec.name, f"{path}[{no}]"
         yield f"{spec.name}[]", f"{path}[{no}]"
+        for undone in (spec.name, f"{spec.name}[]"):
+            yield f"{undone}{COMPENSATION}", f"{path}[{no}].compensate"
         yield from _places(spec.steps, f"{path}[{no}].steps")
 
 

@@ -17,22 +17,21 @@ from tasker.approvals import Decision
 from tasker.codec import dumps, loads
 from tasker.durable import CallKind, DurableCall
 from tasker.durations import Duration
-from tasker.errors import AttemptCancelled, HandedBack, InvalidInput, Misuse, PermanentError
+from tasker.errors import AttemptCancelled, HandedBack, Misuse, PermanentError
 from tasker.handlers.approvals import Question, ask
-from tasker.handlers.attempt import LiveAttempt, StepFacts
+from tasker.handlers.attempt import PROGRESS, LiveAttempt, StepFacts
 from tasker.handlers.durable import DurableCalls, OnTimeout, RetryOfChild, Signal, value_of
-from tasker.handlers.instances import Cursor
+from tasker.handlers.instances import Cursor, new_instances
 from tasker.model import (
-    MOST_SPAWNED,
     Failure,
     JsonObject,
     JsonText,
-    Map,
     NewInstances,
     Spawned,
     TaskId,
     TemplateName,
 )
+from tasker.step_logs import message_of
 from tasker.typed_template import TypedTemplate
 from tasker.waits import Arrival
 
@@ -196,6 +195,13 @@ class Context:
             raise Misuse(f"step {self.step!r} has no cursor: it is not part of a batch")
         return Cursor(value["start"], value["end"])
 
+    @property
+    def items(self) -> Mapping[str, Any]:
+        """What the instances that it is part of are given, by name: elements of maps, ranges of
+        batches, numbers of iterations.
+        """
+        return {name: self._item(name) for name in self._facts.around.items}
+
     def _item(self, name: str) -> Any:
         instance = self._attempt.instance
         text = None if instance is None else instance.items.get(name)
@@ -260,7 +266,10 @@ class Context:
 
     @property
     def logger(self) -> "StepLogger":
-        """The logger of the handler's module; its records carry task, step and attempt."""
+        """The logger of the handler's module; its records carry task, step and attempt.
+
+        Records from level INFO are kept with the attempt, however logging is configured.
+        """
         try:
             return self._logger
         except AttributeError:
@@ -270,7 +279,8 @@ class Context:
                 "attempt": self.attempt,
                 "correlation_id": self.correlation_id,
             }
-            self._logger = StepLogger(logging.getLogger(self._facts.logger), facts)
+            logger = logging.getLogger(self._facts.logger)
+            self._logger = StepLogger(logger, facts, self._attempt)
             return self._logger
 
     def now(self) -> datetime:
@@ -300,6 +310,25 @@ class Context:
         if self._attempt.cancelled:
             raise AttemptCancelled(f"{self!r} must stop: {self._attempt.cancelled}")
 
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Report how much of its work the attempt has done; counts as a heartbeat.
+
+        The report is kept with the attempt's log records. Call it as often as you like: it does
+        no I/O, and of the reports of about half a second only the last is kept.
+
+        Args:
+            fraction: From 0 to 1; a value outside counts as the nearest of them.
+            message: What is done or under way, such as "page 12".
+
+        Raises:
+            AttemptCancelled: As `heartbeat`.
+        """
+        self.heartbeat()
+        fraction = min(max(float(fraction), 0.0), 1.0)
+        self._attempt.services.keep_log(
+            self._attempt, logging.INFO, PROGRESS, message, {"fraction": fraction}
+        )
+
     @property
     def last_checkpoint(self) -> Any:
         """The value of the last `checkpoint` of this or an earlier attempt, initially None."""
@@ -326,27 +355,7 @@ class Context:
             TooLarge: An item is too large.
         """
         key = self._durable_calls.begin(CallKind.SPAWN, name)
-        instance, body = self._attempt.instance, self._facts.around.bodies.get(step)
-        if instance is None or body is None or not isinstance(body.spawning, Map):
-            raise Misuse(
-                f"step {self.step!r} cannot add instances to {step!r}: it is not part of a map with"
-                " that name"
-            )
-        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Sequence):
-            raise InvalidInput(f"the items for {step!r} must be a list", path="$.items")
-        scope = self._facts.around.scopes[body.spawner]
-        for begin in range(0, len(items), max(MOST_SPAWNED // body.size, 1)):
-            part = items[begin : begin + max(MOST_SPAWNED // body.size, 1)]
-            texts = [dumps(item, what=f"item {begin + n}") for n, item in enumerate(part)]
-            yield NewInstances(
-                key,
-                instance.number(body.join, scope),
-                instance.number(body.spawner, scope),
-                body.spawner,
-                len(items),
-                begin,
-                texts,
-            )
+        yield from new_instances(self._attempt.instance, self._facts.around, step, items, key)
 
     def _save_checkpoint(self, value: Any) -> "Future[None]":
         """Start storing a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
@@ -477,9 +486,9 @@ class AsyncContext(Context):
         until: datetime | None = None,
         call_name: str | None = None,
     ) -> None:
-        """Wait for a time, without a worker.
+        """Wait for a time without occupying a worker.
 
-        The attempt ends, and the handler runs again from its beginning when the time has passed;
+        The attempt ends, and the handler runs again from the top when the time has passed;
         this call then returns at once. Attempts that end with a sleep do not count.
 
         Args:
@@ -502,9 +511,9 @@ class AsyncContext(Context):
         on_timeout: OnTimeout = "fail",
         call_name: str | None = None,
     ) -> Any:
-        """Wait for a signal to this task, without a worker, and return its payload.
+        """Wait for a signal to this task without occupying a worker, and return its payload.
 
-        The attempt ends unless a signal is there already; the handler runs again from its beginning
+        The attempt ends unless a signal is there already; the handler runs again from the top
         when one arrives, and this call then returns at once. Attempts that end with a wait do not
         count. Each signal goes to one wait; the oldest is first.
 
@@ -565,13 +574,13 @@ class AsyncContext(Context):
         escalate_to: Sequence[str] = (),
         call_name: str | None = None,
     ) -> Decision | None:
-        """Wait for the decision of a person, without a worker.
+        """Wait for the decision of a person without occupying a worker.
 
-        The attempt ends, and the handler runs again from its beginning when the approval is
+        The attempt ends, and the handler runs again from the top when the approval is
         decided; this call then returns at once. Attempts that end with a wait do not count.
 
         Args:
-            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everybody who may decide
+            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everyone who may decide
                 approvals.
             form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
             timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
@@ -610,17 +619,17 @@ class AsyncContext(Context):
         retry: RetryOfChild = "never",
         **options: Unpack["TaskOptions"],
     ) -> Any:
-        """Run a task and return its result, without a worker while it runs.
+        """Run a task and return its result, occupying no worker while it runs.
 
         The task is created once over all attempts. It gets this task's correlation id, priority
         and trace, and is cancelled when this task is cancelled or misses its deadline. If it fails,
-        this step fails for good, with its error.
+        this step fails permanently, with its error.
 
         Args:
             template: The name of a template, such as `"payments.refund@^2"`, or a workflow.
             context: The task's inputs; None means no inputs.
             call_name: The name of the durable call; by default its number: `run_task-1`.
-            detached: Whether the task goes on when this task is cancelled.
+            detached: Whether the task continues when this task is cancelled.
             retry: "child" retries the failed steps of the task, until it has failed as often as
                 this step may have attempts; "never" does not.
             options: The other fields of `TaskRequest`.
@@ -731,9 +740,9 @@ class SyncContext(Context):
         until: datetime | None = None,
         call_name: str | None = None,
     ) -> None:
-        """Wait for a time, without a worker.
+        """Wait for a time without occupying a worker.
 
-        The attempt ends, and the handler runs again from its beginning when the time has passed;
+        The attempt ends, and the handler runs again from the top when the time has passed;
         this call then returns at once. Attempts that end with a sleep do not count.
 
         Args:
@@ -756,9 +765,9 @@ class SyncContext(Context):
         on_timeout: OnTimeout = "fail",
         call_name: str | None = None,
     ) -> Any:
-        """Wait for a signal to this task, without a worker, and return its payload.
+        """Wait for a signal to this task without occupying a worker, and return its payload.
 
-        The attempt ends unless a signal is there already; the handler runs again from its beginning
+        The attempt ends unless a signal is there already; the handler runs again from the top
         when one arrives, and this call then returns at once. Attempts that end with a wait do not
         count. Each signal goes to one wait; the oldest is first.
 
@@ -819,13 +828,13 @@ class SyncContext(Context):
         escalate_to: Sequence[str] = (),
         call_name: str | None = None,
     ) -> Decision | None:
-        """Wait for the decision of a person, without a worker.
+        """Wait for the decision of a person without occupying a worker.
 
-        The attempt ends, and the handler runs again from its beginning when the approval is
+        The attempt ends, and the handler runs again from the top when the approval is
         decided; this call then returns at once. Attempts that end with a wait do not count.
 
         Args:
-            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everybody who may decide
+            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everyone who may decide
                 approvals.
             form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
             timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
@@ -864,17 +873,17 @@ class SyncContext(Context):
         retry: RetryOfChild = "never",
         **options: Unpack["TaskOptions"],
     ) -> Any:
-        """Run a task and return its result, without a worker while it runs.
+        """Run a task and return its result, occupying no worker while it runs.
 
         The task is created once over all attempts. It gets this task's correlation id, priority
         and trace, and is cancelled when this task is cancelled or misses its deadline. If it fails,
-        this step fails for good, with its error.
+        this step fails permanently, with its error.
 
         Args:
             template: The name of a template, such as `"payments.refund@^2"`, or a workflow.
             context: The task's inputs; None means no inputs.
             call_name: The name of the durable call; by default its number: `run_task-1`.
-            detached: Whether the task goes on when this task is cancelled.
+            detached: Whether the task continues when this task is cancelled.
             retry: "child" retries the failed steps of the task, until it has failed as often as
                 this step may have attempts; "never" does not.
             options: The other fields of `TaskRequest`.
@@ -947,7 +956,36 @@ def _not_upstream_error(facts: StepFacts, step: str) -> PermanentError:
 
 
 class StepLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds the fields of an attempt to each log record."""
+    """Adds the fields of an attempt to each log record, and keeps records with the attempt.
+
+    Args:
+        logger: The logger that the records go to.
+        facts: Fields of the attempt.
+        attempt: The attempt.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, facts: Mapping[str, object], attempt: LiveAttempt
+    ) -> None:
+        super().__init__(logger, facts)
+        self._attempt = attempt
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a record: see `logging.Logger.log`."""
+        enabled = self.isEnabledFor(level)
+        if not enabled and level < logging.INFO:
+            return
+        attempt, message = self._attempt, message_of(msg, args, kwargs.get("exc_info"))
+        fields = kwargs.get("extra") or {}
+        attempt.services.keep_log(attempt, level, self.logger.name, message, fields)
+        if enabled:
+            own = attempt.own_log()
+            own.emitting = True
+            try:
+                stacklevel = kwargs.pop("stacklevel", 1) + 1
+                super().log(level, msg, *args, stacklevel=stacklevel, **kwargs)
+            finally:
+                own.emitting = False
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}

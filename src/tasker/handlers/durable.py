@@ -25,7 +25,7 @@ from tasker.errors import (
 )
 from tasker.handlers.attempt import LiveAttempt
 from tasker.limits import AWAITED, DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS, WAIT
-from tasker.model import JsonText, Task, TaskStatus, WaitKind, parse_duration_argument
+from tasker.model import Claim, JsonText, Task, TaskStatus, WaitKind, parse_duration_argument
 from tasker.typed_template import TypedTemplate
 from tasker.waits import (
     TIMED_OUT,
@@ -97,7 +97,7 @@ class DurableCalls:
             name = f"{kind}-{self._counts[kind]}"
         if not 0 < len(name) <= DURABLE_CALL_NAME or UNSTORABLE.search(name):
             raise InvalidInput(
-                f"the name of a durable call must be a text of 1 to {DURABLE_CALL_NAME} characters,"
+                f"a durable call's name must be a string of 1 to {DURABLE_CALL_NAME} characters,"
                 f" not {name[:50]!r}"
             )
         if (before := self._kinds.get(name)) is not None:
@@ -161,7 +161,9 @@ class DurableCalls:
         text = dumps(value, what=f"the result of the durable call {name!r}")
         self.require_space()
         if (size := self._size + len(text.encode())) > DURABLE_CALL_BYTES:
-            raise TooLarge(f"the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES)
+            raise TooLarge(
+                f"the data of the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES
+            )
         return text
 
     async def record(
@@ -242,7 +244,7 @@ class DurableCalls:
         if record is None:
             self.require_space()
             claim, client = self._attempt.claim, self._attempt.services.client(self._attempt)
-            key = f"{claim.task_id}:{claim.no}:{name}"
+            key = key_of_child(claim, name)
             given: TaskOptions = {"idempotency_key": key, "attached": not detached, **options}
             task = await client.create_task(template, context, **given)
             if not task.ended:
@@ -336,3 +338,8 @@ def require_short(seconds: float, name: str) -> None:
 def value_of(record: DurableCall) -> Any:
     """Return the value of a record."""
     return None if record.value is None else loads(record.value)
+
+
+def key_of_child(claim: Claim, call: str) -> str:
+    """Return the idempotency key of the task that a durable call of a step creates."""
+    return f"{claim.task_id}:{claim.no}:{call}"

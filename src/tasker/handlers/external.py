@@ -39,7 +39,7 @@ def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
 async def _call_async(call: Call, external: External, attempt: LiveAttempt) -> Any:
     services = attempt.services
     if (completion := await services.open_completion(attempt)) is not None:
-        return _outcome(completion, external)
+        return _outcome(completion, external, attempt)
     try:
         value = call(attempt)
         if inspect.isawaitable(value):
@@ -49,16 +49,16 @@ async def _call_async(call: Call, external: External, attempt: LiveAttempt) -> A
     except Exception:
         if (completion := await _find(attempt)) is None:
             raise
-        return _outcome(completion, external)
+        return _outcome(completion, external, attempt)
     text = dumps(value, what="the result")
     await asyncio.wrap_future(services.save_checkpoint(attempt, text))
-    raise _wait(external)
+    raise ParkedForArrival(completion_wait(external))
 
 
 def _call_blocking(call: Call, external: External, attempt: LiveAttempt) -> Any:
     services = attempt.services
     if (completion := services.wait_for(services.open_completion(attempt))) is not None:
-        return _outcome(completion, external)
+        return _outcome(completion, external, attempt)
     try:
         value = call(attempt)
     except AttemptCancelled:
@@ -66,9 +66,9 @@ def _call_blocking(call: Call, external: External, attempt: LiveAttempt) -> Any:
     except Exception:
         if (completion := services.wait_for(_find(attempt))) is None:
             raise
-        return _outcome(completion, external)
+        return _outcome(completion, external, attempt)
     services.save_checkpoint(attempt, dumps(value, what="the result")).result()
-    raise _wait(external)
+    raise ParkedForArrival(completion_wait(external))
 
 
 async def _find(attempt: LiveAttempt) -> DurableCall | None:
@@ -76,14 +76,21 @@ async def _find(attempt: LiveAttempt) -> DurableCall | None:
     return next((call for call in calls if call.kind is CallKind.EXTERNAL), None)
 
 
-def _wait(external: External) -> ParkedForArrival:
+def completion_wait(external: External) -> NewWait:
+    """Return the wait for the completion of a step whose handler has returned."""
     timeout = None if external.timeout is None else external.timeout.total_seconds()
     awaited = Awaited(WaitKind.EXTERNAL, CALL)
-    return ParkedForArrival(NewWait(CALL, CallKind.EXTERNAL, (awaited,), timeout))
+    return NewWait(CALL, CallKind.EXTERNAL, (awaited,), timeout)
 
 
-def _outcome(completion: DurableCall, external: External) -> Any:
+def _outcome(completion: DurableCall, external: External, attempt: LiveAttempt) -> Any:
     """Return the result in a completion, or raise its error."""
+    attempt.completed = True
+    return result_of_completion(completion, external)
+
+
+def result_of_completion(completion: DurableCall, external: External) -> Any:
+    """Return the result in a completion. Raises PermanentError: It is an error, or too late."""
     try:
         return read_completion(completion.value)
     except TimeoutError as late:

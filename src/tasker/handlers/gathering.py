@@ -16,7 +16,7 @@ from tasker.handlers.decorators import (
     mark_of,
     normalize_handler_name,
 )
-from tasker.handlers.importing import Origin, import_all, locate_modules, origin_of, root_of
+from tasker.handlers.importing import ModuleOrigin, import_all, locate_modules, origin_of, root_of
 from tasker.handlers.subscribers import Subscriber, subscriber_of
 from tasker.handlers.target import Handler
 from tasker.model import Template
@@ -134,7 +134,7 @@ class Gathering:
             code = Registration(name, workflow.version, self._namespace, workflow.serves)
             self.register(Handler(code, target))
 
-    def _add_modules(self, origin: Origin, source: object) -> None:
+    def _add_modules(self, origin: ModuleOrigin, source: object) -> None:
         for module in import_all(origin, source=source):
             self._add_members(module)
             self.roots |= root_of(module)

@@ -64,9 +64,8 @@ def _contains(ranges: Iterable[StatusRange], status: int) -> bool:
 def _raise_for(response: httpx.Response, *, retryable: bool) -> NoReturn:
     status = response.status_code
     reason = _reason(response)
-    message = (
-        f"{_request_line(response)} was answered with {status} {response.reason_phrase}".rstrip()
-        + (f": {reason}" if reason else "")
+    message = f"{_request_line(response)} returned {status} {response.reason_phrase}".rstrip() + (
+        f": {reason}" if reason else ""
     )
     code = f"HTTP_{status}"
     details: JsonObject = {"status": status, "body": _text_of(response)[:_EXCERPT]}
@@ -131,7 +130,7 @@ def idempotency_headers(
 
 
 class _ApiSettings(StepHandler):
-    """What both base classes declare."""
+    """Declarations of both base classes."""
 
     base_url: ClassVar[str] = ""
     """Prefix of all paths, such as `https://api.example.com/v1`."""

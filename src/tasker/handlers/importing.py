@@ -21,7 +21,7 @@ _SKIPPED = ("test", "tests", "conftest")  #: submodules that contain no handlers
 _TEMPLATES = (".yaml", ".yml", ".json")
 
 
-class Origin(NamedTuple):
+class ModuleOrigin(NamedTuple):
     """The origin of a module, sufficient for another process to import it."""
 
     name: str  #: its name in `sys.modules`
@@ -36,7 +36,7 @@ class Origin(NamedTuple):
         return importlib.import_module(self.name) if self.file is None else _import_file(self)
 
 
-def _import_file(origin: Origin) -> ModuleType:
+def _import_file(origin: ModuleOrigin) -> ModuleType:
     module = sys.modules.get(origin.name)
     if module is not None:
         return module
@@ -53,16 +53,16 @@ def _import_file(origin: Origin) -> ModuleType:
     return module
 
 
-def origin_of(module: ModuleType) -> Origin:
+def origin_of(module: ModuleType) -> ModuleOrigin:
     """Return the origin from which another process can import `module`."""
     name, file = module.__name__, getattr(module, "__file__", None)
     if file is None or name == "__main__":
-        return Origin(name)
+        return ModuleOrigin(name)
     path = Path(file)
     levels = name.count(".") + (path.name == "__init__.py")
     root = path.parents[levels]
     by_name = root.joinpath(*name.split(".")).with_suffix(".py") == path or levels
-    return Origin(name, None if by_name else file, str(root))
+    return ModuleOrigin(name, None if by_name else file, str(root))
 
 
 # ------------------------------------------------------------------ locating sources
@@ -78,7 +78,7 @@ def is_path(source: str) -> bool:
     )
 
 
-def locate_modules(source: str | Path) -> list[Origin]:
+def locate_modules(source: str | Path) -> list[ModuleOrigin]:
     """Return the modules of a source.
 
     Args:
@@ -112,15 +112,15 @@ def locate_modules(source: str | Path) -> list[Origin]:
     ]
 
 
-def _origin_of_name(name: str) -> Origin:
+def _origin_of_name(name: str) -> ModuleOrigin:
     if not all(part.isidentifier() for part in name.split(".")):
         raise HandlerImportError(f"{name!r} is neither the name of a module nor a path that exists")
     top = name.partition(".")[0]
     known = top in sys.modules or importlib.util.find_spec(top) is not None
-    return Origin(name, root=None if known else str(Path.cwd()))
+    return ModuleOrigin(name, root=None if known else str(Path.cwd()))
 
 
-def _package_origin(file: Path) -> Origin:
+def _package_origin(file: Path) -> ModuleOrigin:
     """Return the origin of a package's module, named from the topmost directory with an
     `__init__.py`.
     """
@@ -129,17 +129,17 @@ def _package_origin(file: Path) -> Origin:
     while (folder / "__init__.py").exists():
         names.insert(0, folder.name)
         folder = folder.parent
-    return Origin(".".join(names), root=str(folder))
+    return ModuleOrigin(".".join(names), root=str(folder))
 
 
-def _single_file_origin(file: Path) -> Origin:
+def _single_file_origin(file: Path) -> ModuleOrigin:
     """Return the origin of a file outside packages, named by its stem if that name is free."""
     name, root = file.stem.replace("-", "_").replace(".", "_"), str(file.parent)
     taken = sys.modules.get(name)
     same = taken is not None and _file_of(taken) == file
     if not same and (taken is not None or name in sys.stdlib_module_names):
         name = f"{name}_{zlib.crc32(str(file).encode()):08x}"
-    return Origin(name, str(file), root)
+    return ModuleOrigin(name, str(file), root)
 
 
 def _file_of(module: ModuleType) -> Path | None:
@@ -154,7 +154,7 @@ def _is_skipped(name: str) -> bool:
 # ----------------------------------------------------------------------- importing
 
 
-def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
+def import_all(origin: ModuleOrigin, *, source: object) -> list[ModuleType]:
     """Import a module; if it is a package, import all of its modules except tests and private ones.
 
     Args:
@@ -171,12 +171,12 @@ def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
 def _submodules(package: ModuleType, source: object) -> Iterator[ModuleType]:
     for entry in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
         if not _is_skipped(entry.name.rpartition(".")[2]):
-            module = _import_origin(Origin(entry.name), source)
+            module = _import_origin(ModuleOrigin(entry.name), source)
             yield module
             yield from _submodules(module, source)
 
 
-def _import_origin(origin: Origin, source: object) -> ModuleType:
+def _import_origin(origin: ModuleOrigin, source: object) -> ModuleType:
     try:
         module = origin.load()
     except (Exception, SystemExit) as error:  # a module's code may raise anything
@@ -192,7 +192,7 @@ def _import_origin(origin: Origin, source: object) -> ModuleType:
     return module
 
 
-def _expected_files(origin: Origin) -> set[Path] | None:
+def _expected_files(origin: ModuleOrigin) -> set[Path] | None:
     """Return the files from which a module below a root may be imported, or None for any."""
     if origin.root is None or origin.file is not None:
         return None
@@ -202,7 +202,7 @@ def _expected_files(origin: Origin) -> set[Path] | None:
     return {path.with_suffix(".py"), path / "__init__.py"}
 
 
-def _import_error_reason(origin: Origin, source: object, error: BaseException) -> str:
+def _import_error_reason(origin: ModuleOrigin, source: object, error: BaseException) -> str:
     """Return the error on one line, with its place in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
@@ -240,7 +240,7 @@ def _close_coroutines(error: BaseException) -> None:
                 value.close()
 
 
-def _last_user_line(error: BaseException, origin: Origin) -> str:
+def _last_user_line(error: BaseException, origin: ModuleOrigin) -> str:
     """Return the last line of user code in the traceback."""
     frames = [
         frame

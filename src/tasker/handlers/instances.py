@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
 
-from tasker.codec import loads
+from tasker.codec import dumps, loads
+from tasker.errors import InvalidInput, Misuse
 from tasker.graph import Graph
 from tasker.layout import Body, item_names
-from tasker.model import JsonText, Spawn, StepResult
+from tasker.model import MOST_SPAWNED, JsonText, Map, NewInstances, Spawn, StepResult
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Cursor(NamedTuple):
 
 
 class InstanceInput(NamedTuple):
-    """What an instance of a step is given."""
+    """The inputs of an instance."""
 
     name: str  #: `convert[17]`, `customer[3].bill`
     node: int  #: its number in the template
@@ -109,6 +110,42 @@ def joined_of(graph: Graph, body: Body) -> Joined:
             (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check]
         )
     return Joined(body.join, graph.layout.scope(body.join), sinks)
+
+
+def new_instances(
+    instance: InstanceInput | None, around: Surroundings, step: str, items: Any, key: str
+) -> Iterator[NewInstances]:
+    """Yield what a handler adds to a map that its step is part of, part by part.
+
+    Args:
+        instance: The handler's instance.
+        around: The bodies that its step is part of.
+        step: The step that has the map.
+        items: An element for each new instance.
+        key: Name of the durable call.
+
+    Raises:
+        Misuse: The step is not part of a map with that name.
+        InvalidInput: The items are not a list, or one has no JSON form.
+        TooLarge: An item is too large.
+    """
+    body = around.bodies.get(step)
+    if instance is None or body is None or not isinstance(body.spawning, Map):
+        raise Misuse(f"the step cannot add instances to {step!r}: it is not part of that map")
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Sequence):
+        raise InvalidInput(f"the items for {step!r} must be a list", path="$.items")
+    scope, most = around.scopes[body.spawner], max(MOST_SPAWNED // body.size, 1)
+    for begin in range(0, len(items), most):
+        part = items[begin : begin + most]
+        yield NewInstances(
+            key,
+            instance.number(body.join, scope),
+            instance.number(body.spawner, scope),
+            body.spawner,
+            len(items),
+            begin,
+            [dumps(item, what=f"item {begin + n}") for n, item in enumerate(part)],
+        )
 
 
 class InstanceReader:

@@ -68,7 +68,7 @@ class SyncFourPhaseHandler(StepHandler, ABC):
         """Cause the external effect, and return the response."""
 
     def check(self, context: SyncContext, response: Any) -> Any:
-        """Return what the response says; see `FourPhaseHandler.check`."""
+        """Return the result of the response; see `FourPhaseHandler.check`."""
         return response
 
     def record(self, context: SyncContext, outcome: Any) -> Any:

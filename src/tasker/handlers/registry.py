@@ -318,6 +318,14 @@ class Handlers:
         """Return the registered names, sorted."""
         return tuple(sorted(self._registered))
 
+    def named(self) -> Iterator[tuple[str, Handler]]:
+        """Yield all handlers with each name by which templates find them."""
+        for group in (self._registered, self._others, self._bare):
+            for name, handlers in group.items():
+                if group is not self._bare or len({each.name for each in handlers}) == 1:
+                    for handler in handlers:
+                        yield name, handler
+
     def describe(self) -> tuple[Handler, ...]:
         """Return the registered handlers by name; a handler with two names appears twice."""
         return tuple(handler for name in self.names() for handler in self._registered[name])

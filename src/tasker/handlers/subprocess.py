@@ -7,21 +7,27 @@ the worker: they have no checkpoints and no client, and are stopped by killing t
 Heartbeats go through shared memory.
 """
 
+import logging
+import os
 import pickle
 import time
 from collections.abc import Coroutine, Mapping, MutableSequence, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import lru_cache
+from multiprocessing.connection import Connection
+from select import PIPE_BUF
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker.clock import SystemClock
-from tasker.codec import DEFAULT_LIMIT
+from tasker.codec import DEFAULT_LIMIT, dumps
 from tasker.durable import DurableCall, NewCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
 from tasker.handlers.instances import InstanceInput
+from tasker.handlers.output import share_output
 from tasker.handlers.results import result_text
 from tasker.handlers.target import Handler
 from tasker.model import (
@@ -34,6 +40,7 @@ from tasker.model import (
     StepSpec,
     TaskInput,
 )
+from tasker.step_logs import fields_text
 from tasker.waits import NewWait
 
 if TYPE_CHECKING:
@@ -48,9 +55,26 @@ _shared: list[MutableSequence[float]] = []
 """Memory shared with the parent: the last heartbeat of each attempt that must give some."""
 
 
-def share_heartbeats(heartbeats: MutableSequence[float]) -> None:
-    """Store the shared memory for heartbeats; called when the child process starts."""
+_attempts: list[LiveAttempt] = []  #: the one that runs in this process
+_logs: list[Connection] = []  #: the pipe to the parent, for log records
+
+
+def begin_process(heartbeats: MutableSequence[float], logs: Connection | None) -> None:
+    """Store what is shared with the parent; called when the child process starts.
+
+    Args:
+        heartbeats: The shared memory for heartbeats.
+        logs: The pipe for log records; None: none are kept.
+    """
     _shared[:] = [heartbeats]
+    if logs is not None:
+        _logs[:] = [logs]
+        share_output(_printed)
+
+
+def _printed(stream: str, text: str) -> None:
+    for attempt in _attempts:
+        attempt.services.keep_printed(attempt, stream, text)
 
 
 class ChildAttempt(LiveAttempt):
@@ -83,6 +107,24 @@ class NoServices:
     """Services of an attempt in a separate process; each raises Misuse."""
 
     clock = SystemClock()
+
+    def keep_log(
+        self,
+        attempt: LiveAttempt,
+        level: int,
+        source: str,
+        message: str,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Send a record to the parent. It is written at once, so that a kill loses none."""
+        for pipe in _logs:
+            with suppress(OSError):  # the parent is gone
+                os.write(pipe.fileno(), _line(attempt, level, source, message, fields))
+
+    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+        if not attempt.own_log().emitting:
+            for line in attempt.own_log().lines(stream, text):
+                self.keep_log(attempt, logging.INFO, stream, line, {})
 
     def client(self, attempt: LiveAttempt) -> "Client":
         raise Misuse("a handler in a separate process has no client; use process=False")
@@ -119,6 +161,19 @@ class NoServices:
         raise Misuse(_NO_DURABLE_CALLS)
 
 
+def _line(
+    attempt: LiveAttempt, level: int, source: str, message: str, fields: Mapping[str, Any]
+) -> bytes:
+    """Return a record as JSON, short enough that the lines of several processes do not mix."""
+    kept = fields_text(fields)
+    while True:
+        record = [*attempt.claim.key, level, source, message, kept]
+        line = dumps(record).encode() + b"\n"
+        if len(line) <= PIPE_BUF:
+            return line
+        kept, message = None, message[: len(message) // 2]
+
+
 def run_in_subprocess(
     packed: bytes,
     claim: Claim,
@@ -139,7 +194,7 @@ def run_in_subprocess(
         limit: Maximum size of the result in bytes.
         heartbeat_slot: Index of its heartbeat in the shared memory, or None if heartbeats
             are not observed.
-        instance: What an instance of a step is given.
+        instance: The inputs of an instance.
         failures: Errors of the ancestors that failed, by number.
 
     Raises:
@@ -154,6 +209,7 @@ def run_in_subprocess(
             attempt = ChildAttempt(claim, task, results, NoServices(), heartbeat_slot)
             attempt.heartbeat()
         attempt.instance, attempt.failures = instance, failures
+        _attempts[:] = [attempt]
         plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)
@@ -163,6 +219,11 @@ def run_in_subprocess(
         if portable is error:
             raise
         raise portable from error
+    finally:
+        for attempt in _attempts:
+            for stream, line in attempt.own_log().rest():
+                attempt.services.keep_log(attempt, logging.INFO, stream, line, {})
+        _attempts.clear()
 
 
 @lru_cache(maxsize=1024)

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from tasker.errors import Misuse
 from tasker.handlers.context import AsyncContext, SyncContext
 from tasker.handlers.decorators import Registration, StepHandler, mark_of
-from tasker.handlers.importing import Origin, display_path, origin_of
+from tasker.handlers.importing import ModuleOrigin, display_path, origin_of
 from tasker.handlers.signature import Parameter, read_parameters, return_annotation
 
 
 class Reference(NamedTuple):
     """A reference by which another process finds a handler."""
 
-    origin: Origin
+    origin: ModuleOrigin
     qualname: str
 
     def load(self) -> Any:
@@ -75,6 +75,12 @@ class Handler:
         """Name of the module that defines it."""
         module = getattr(self.target, "__module__", None)
         return str(module or type(self.target).__module__)
+
+    def qualified_name(self, method: str | None = None) -> str:
+        """Return the dotted name of its function, or of its class and the method that is called."""
+        source = _source_of(self.target)
+        name = f"{source.__module__}.{source.__qualname__}"
+        return name if self.kind == "function" else f"{name}.{method or 'call'}"
 
     @property
     def file(self) -> Path | None:

@@ -8,7 +8,7 @@ import os
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,22 +36,26 @@ from tasker.notices import (
     TaskEnded,
     TickHandled,
 )
-from tasker.times import durations_of
+from tasker.times import Phase, durations_of
 
 if TYPE_CHECKING:
     from tasker.analytics.model import Backlog, OldestSnapshot
     from tasker.events import Subscription
     from tasker.model import WorkerInfo
 
+M = TypeVar("M", Counter, Histogram)
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  #: variable that names the directory of merged metrics
 MOST_VALUES = 2_000  #: maximum number of values of one label
+_MOST_SERIES = 10 * MOST_VALUES  #: that are found without their labels
 _OTHER = "other"
 _UNKNOWN = "unknown"
 _TASK = ("namespace", "template")
 _STEP = (*_TASK, "step")
+_PHASES = {phase: phase.name.lower() for phase in Phase}
 _SCHEDULE = ("namespace", "schedule")
 _SNAPSHOT = ("kind", "name", "user")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
@@ -108,7 +112,7 @@ class Metrics:
         self._values: dict[str, set[str]] = {}
         # The series of frequent labels: looking them up takes longer than counting.
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._created: dict[TemplateName, Counter] = {}
+        self._series: dict[tuple[Any, ...], Any] = {}  # by metric, template, step and last label
         on = self.registry
         self.created = Counter(
             "tasker_tasks_created_total",
@@ -131,7 +135,8 @@ class Metrics:
         )
         self.attempts = Counter(
             "tasker_attempts_total",
-            "Attempts that ended in this process, or that it settled after their worker was lost.",
+            "Attempts that ended in this process, or that it settled: those of remote workers, and"
+            " those whose worker was lost.",
             (*_STEP, "outcome"),
             registry=on,
         )
@@ -168,7 +173,7 @@ class Metrics:
         )
         self.blocked = Counter(
             "tasker_loop_blocked_seconds_total",
-            "Time for which handlers blocked the notice loop.",
+            "Time for which handlers blocked the event loop.",
             registry=on,
         )
         self.ticks = Counter(
@@ -243,33 +248,33 @@ class Metrics:
     def observe(self, notice: Notice) -> None:
         """Count a notice; for `Worker(observers=...)`."""
         for kind, template, seconds in durations_of(notice):
-            labels = (*self._task_labels(template), kind.name.lower())
-            self.step_seconds.labels(*labels).inc(max(seconds, 0.0))
+            series = self._series_of(self.step_seconds, template, last=_PHASES[kind])
+            series.inc(max(seconds, 0.0))
         if isinstance(notice, StepStarted):
-            self.running.inc()
+            self.running.inc(not notice.is_remote)
             queued = notice.queued_for.total_seconds()
-            self.queued_seconds.labels(*self._task_labels(notice.template)).observe(queued)
+            self._series_of(self.queued_seconds, notice.template).observe(queued)
         elif isinstance(notice, StepSettled):
-            labels = self._step_labels(notice.template, notice.step)
-            self.running.dec()
-            self.attempts.labels(*labels, notice.outcome.value).inc()
-            self.attempt_seconds.labels(*labels).observe(notice.ran_for.total_seconds())
+            at = notice.template, notice.step
+            self.running.dec(not notice.is_remote)
+            self._series_of(self.attempts, *at, notice.outcome.value).inc()
+            self._series_of(self.attempt_seconds, *at).observe(notice.ran_for.total_seconds())
         elif isinstance(notice, StepWaiting):
-            self.running.dec()
-            self.attempts.labels(*self._step_labels(notice.template, notice.step), "parked").inc()
+            self.running.dec(not notice.is_remote)
+            self._series_of(self.attempts, notice.template, notice.step, "parked").inc()
         elif isinstance(notice, AttemptStopped):
             self.running.dec()
         elif isinstance(notice, AttemptLost):
-            labels = self._step_labels(notice.template, notice.step)
-            self.attempts.labels(*labels, AttemptOutcome.LOST.value).inc()
+            lost = AttemptOutcome.LOST.value
+            self._series_of(self.attempts, notice.template, notice.step, lost).inc()
         elif isinstance(notice, SettleRefused):
             self.running.dec()
             self.refused.inc()
         elif isinstance(notice, TaskEnded):
-            task = self._task_labels(notice.template)
-            self.ended.labels(*task, notice.status.value).inc()
+            self._series_of(self.ended, notice.template, last=notice.status.value).inc()
             if notice.took is not None:
-                self.task_seconds.labels(*task).observe(notice.took.total_seconds())
+                took = notice.took.total_seconds()
+                self._series_of(self.task_seconds, notice.template).observe(took)
         elif isinstance(notice, LoopBlocked):
             self.blocked.inc(notice.blocked_for.total_seconds())
         elif isinstance(notice, TickHandled):
@@ -286,14 +291,21 @@ class Metrics:
         """Count the new ones among tasks."""
         for task in tasks:
             if task.created:
-                self._created_of(task.template).inc()
+                self._series_of(self.created, task.template).inc()
 
-    def _created_of(self, template: TemplateName) -> Counter:
-        series = self._created.get(template)
+    def _series_of(
+        self, metric: M, template: TemplateName | None, step: str | None = None, last: str = ""
+    ) -> M:
+        """Return a metric's series of a template or step; `last`: the value of its last label."""
+        key = (metric, template, step, last)
+        series: M | None = self._series.get(key)
         if series is None:
-            series = self.created.labels(*self._task_labels(template))
-            if len(self._created) < MOST_VALUES:
-                self._created[template] = series
+            labels: tuple[str, ...] = self._task_labels(template)
+            if step is not None:
+                labels += (self._bound_label_value("step", step),)
+            series = metric.labels(*labels, last) if last else metric.labels(*labels)
+            if len(self._series) < _MOST_SERIES:
+                self._series[key] = series
         return series
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -370,9 +382,6 @@ class Metrics:
         merged = CollectorRegistry()
         MultiProcessCollector(merged, directory)  # type: ignore[no-untyped-call]
         return merged
-
-    def _step_labels(self, template: TemplateName, step: str) -> tuple[str, str, str]:
-        return (*self._task_labels(template), self._bound_label_value("step", step))
 
     def _task_labels(self, template: TemplateName | None) -> tuple[str, str]:
         if template is None:

@@ -3,26 +3,36 @@
 The parent of a task's span is the span of its creator: a request, or an attempt of another task.
 Request spans are created by FastAPI.
 
+Attributes follow OpenTelemetry's semantic conventions where those exist (`messaging.*`, `code.*`,
+`error.type`); the others begin with `tasker.`. The names are written out, since the package of the
+conventions comes with the SDK.
+
 Only the OpenTelemetry API is used; without an SDK, spans are dropped. `set_up_export` sets up the
 SDK of the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
 """
 
+import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tasker.errors import InvalidSettings
+from tasker.errors import InvalidSettings, StepError
 from tasker.model import TaskId, TaskStatus, TemplateName
 from tasker.notices import AttemptSpan, Notice, StepSettled, TaskEnded
 from tasker.times import durations_of
 
 if TYPE_CHECKING:
     from tasker.observe.task_spans import TaskSpans
+
+_OTHER = "_OTHER"  #: the conventions' value for an error of unknown type
+SCHEMA = "https://opentelemetry.io/schemas/1.43.0"
+"""The version of the semantic conventions that the attributes follow."""
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -35,9 +45,10 @@ class Tracing:
     """
 
     def __init__(self) -> None:
-        self._tracer = trace.get_tracer("tasker")
+        version = importlib.metadata.version("tasker-workflows")
+        self._tracer = trace.get_tracer("tasker", version, schema_url=SCHEMA)
         self._tasks = _task_spans(self._tracer)
-        meter = metrics.get_meter("tasker")
+        meter = metrics.get_meter("tasker", version, schema_url=SCHEMA)
         self._attempts = meter.create_counter("tasker.attempts", unit="{attempt}")
         self._seconds = meter.create_histogram("tasker.attempt.duration", unit="s")
         self._times = meter.create_counter("tasker.step.time", unit="s")
@@ -50,29 +61,26 @@ class Tracing:
             f"{attempt.template.namespace}.{attempt.template.name}/{attempt.step}",
             context=self._tasks.context(attempt.task_id, creator) if self._tasks else creator,
             kind=SpanKind.CONSUMER,
-            attributes={
-                **_span_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
-                "tasker.step": attempt.step,
-                "tasker.attempt": attempt.attempt,
-                "tasker.queued_seconds": attempt.queued_for.total_seconds(),
-                "tasker.parked_seconds": attempt.parked_for.total_seconds(),
-            },
-        ):
-            yield
+            attributes=attempt_attributes(attempt),
+        ) as span:
+            try:
+                yield
+            except Exception as error:
+                span.set_attribute("error.type", error_type(error))
+                raise
 
     def observe(self, notice: Notice) -> None:
         """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
         if isinstance(notice, TaskEnded):
             self._end_task_span(notice)
         for kind, template, seconds in durations_of(notice):
-            labels = {"namespace": template.namespace, "template": template.name}
-            self._times.add(seconds, {**labels, "kind": kind.name.lower()})
+            labels = _template_labels(template)
+            self._times.add(seconds, {**labels, "tasker.time.kind": kind.name.lower()})
         if isinstance(notice, StepSettled):
             labels = {
-                "namespace": notice.template.namespace,
-                "template": notice.template.name,
-                "step": notice.step,
-                "outcome": notice.outcome.value,
+                **_template_labels(notice.template),
+                "tasker.step": notice.step,
+                "tasker.outcome": notice.outcome.value,
             }
             self._attempts.add(1, labels)
             self._seconds.record(notice.ran_for.total_seconds(), labels)
@@ -89,6 +97,7 @@ class Tracing:
         )
         if notice.status is TaskStatus.ERROR:
             span.set_status(StatusCode.ERROR)
+            span.set_attribute("error.type", _OTHER)
         span.end()
 
 
@@ -112,6 +121,37 @@ def _span_attributes(
         "tasker.template": str(template),
         "tasker.correlation_id": correlation_id,
     }
+
+
+def attempt_attributes(attempt: AttemptSpan) -> dict[str, str | int | float]:
+    """Return the attributes of an attempt's span."""
+    code = {} if attempt.function is None else {"code.function.name": attempt.function}
+    return {
+        **_span_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
+        "tasker.step": attempt.step,
+        "tasker.attempt": attempt.attempt,
+        "tasker.queued_seconds": attempt.queued_for.total_seconds(),
+        "tasker.parked_seconds": attempt.parked_for.total_seconds(),
+        "messaging.system": "tasker",
+        "messaging.operation.name": "run",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": f"{attempt.template.namespace}/{attempt.handler}",
+        "messaging.message.id": f"{attempt.task_id}/{attempt.step}",
+        "messaging.message.conversation_id": attempt.correlation_id,
+        **code,
+    }
+
+
+def _template_labels(template: TemplateName) -> dict[str, str]:
+    return {"tasker.namespace": template.namespace, "tasker.template": template.name}
+
+
+def error_type(error: Exception) -> str:
+    """Return the code that the handler gave its error, or the qualified name of its class."""
+    code = getattr(error, "code", None) if isinstance(error, StepError) else None
+    kind = type(error)
+    name = kind.__qualname__
+    return code or (name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}")
 
 
 def _parent_context(traceparent: str | None) -> Context:
@@ -138,7 +178,7 @@ def set_up_export(service: str = "tasker") -> None:
         raise InvalidSettings(
             "exporting traces needs an extra: pip install 'tasker-workflows[tracing]'"
         ) from None
-    resource = Resource.create({"service.name": service})
+    resource = Resource.create({"service.instance.id": str(uuid4()), "service.name": service})
     spans = TracerProvider(resource=resource)
     spans.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(spans)

@@ -115,7 +115,7 @@ class ScheduledTask(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """What happens to a schedule that is due."""
+    """The effect of handling a due schedule."""
 
     tasks: Sequence[ScheduledTask]  #: to create, oldest first
     cancel: bool  #: whether the task of the last tick is cancelled before

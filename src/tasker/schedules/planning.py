@@ -19,7 +19,7 @@ _CAPACITY = {Overlap.BUFFER_ONE: 1, Overlap.BUFFER_ALL: limits.TICKS_BUFFERED}
 
 
 class Plan(NamedTuple):
-    """What to do with a schedule that is due."""
+    """The plan for a due schedule."""
 
     starts: Sequence[datetime]  #: ticks whose tasks are created, oldest first
     cancel: bool  #: whether the task of the last tick is cancelled

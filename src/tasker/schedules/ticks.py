@@ -36,7 +36,7 @@ def find_problems_of_times(schedule: Schedule) -> Iterator[tuple[str, str]]:
         elif schedule.every % _SECOND:
             yield "every", "must be whole seconds"
     if schedule.anchor.tzinfo is None or schedule.anchor.microsecond:
-        yield "anchor", "must be a time of whole seconds with its time zone"
+        yield "anchor", "must be a time in whole seconds with a time zone"
     if not _is_zone(schedule.timezone):
         yield (
             "timezone",

@@ -1,4 +1,4 @@
-"""Creations that arrive while others are under way, stored together in the next."""
+"""Creations that arrive while others are in progress, stored together in the next."""
 
 import asyncio
 from collections import deque
@@ -13,7 +13,7 @@ LARGE = 50  #: tasks of one request from which on it is stored alone
 
 
 class Creation(NamedTuple):
-    """What one call of `Store.create_tasks` asks for."""
+    """The request of one call of `Store.create_tasks`."""
 
     tasks: Sequence[NewTask]
     worker: WorkerId | None
@@ -32,16 +32,16 @@ class Busy(TaskerError):
 
 
 class Creations:
-    """Stores tasks, few creations at a time; what arrives meanwhile goes into the next.
+    """Stores tasks in few transactions at a time; creations that arrive meanwhile share the next.
 
     A creation of many costs little more than one of one task. Where it is refused, or would
     wait for another transaction, its parts are stored apart: each gets its own refusal, and
     waits by itself. A caller that is cancelled does not disturb the others; its tasks exist
-    if they were under way.
+    if they were in progress.
 
     Args:
         create: Stores tasks in one transaction.
-        at_once: Transactions under way at a time. With two, callers prepare their next creations
+        at_once: Transactions in progress at a time. With two, callers prepare their next creations
             during one while the other is stored; with one, all of them wait for it together.
     """
 
@@ -81,7 +81,7 @@ class Creations:
         return parts
 
     async def _store(self, parts: Sequence[Part], *, impatient: bool) -> None:
-        """Store creations together, but for those given up."""
+        """Store creations together, except cancelled ones."""
         parts = [part for part in parts if not part[1].done()]
         if not parts:
             return

@@ -1,13 +1,15 @@
-"""How a claim divides its steps among queues.
+"""How a claim divides its steps among queues, and among workers.
 
 See docs/decisions/0015-queues-share-claims-by-weight.md.
 """
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
+
+from tasker.model import WorkerId
 
 MOST = 5  #: queues that have a share of one claim
 
@@ -42,3 +44,9 @@ def shares(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
     for base in drawn:
         for queue in queues[base]:
             yield queue.id, limit
+
+
+def turns_of(rooms: Mapping[WorkerId, int]) -> list[WorkerId]:
+    """Return the worker of each step of a claim: one in turn, up to its number in `rooms`."""
+    turns = [(turn, worker) for worker, room in rooms.items() for turn in range(room)]
+    return [worker for _, worker in sorted(turns, key=lambda each: each[0])]

@@ -73,8 +73,8 @@ def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatu
     return state
 
 
-def require_revived(task_id: TaskId, state: TaskStatus, revived: int) -> None:
-    """Raise unless a retry of all failed steps revived any."""
+def require_revived(task_id: TaskId, state: TaskStatus, *, revived: bool) -> None:
+    """Raise unless a retry of all failed steps revives any."""
     if not revived:
         raise WrongStatus(f"task {task_id}", state, "retry", FAILED_TASK)
 

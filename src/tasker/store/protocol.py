@@ -13,16 +13,19 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tasker.analytics.failures import FailedStep
+from tasker.analytics.failures import FailedStep, FailureCare, FailureCareChange
+from tasker.analytics.figures import FigureRow, Figures
 from tasker.analytics.model import (
     Backlog,
     Bottlenecks,
     OldestSnapshot,
     Performance,
+    UsualDurations,
     Utilization,
     Window,
 )
 from tasker.approvals import Approval
+from tasker.bulk import BulkOperation, BulkRefusal, NewBulk, StoredBulk
 from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
 from tasker.durable import DurableCall, NewCall
@@ -51,10 +54,14 @@ from tasker.model import (
     AuditEntry,
     Claim,
     Claimed,
+    CompensatingStep,
+    CompletedStep,
     Created,
     CurrentStep,
     ExpiredAttempt,
+    GroupClaimed,
     Instance,
+    JsonObject,
     JsonText,
     LimitInfo,
     LimitKey,
@@ -69,8 +76,12 @@ from tasker.model import (
     PauseTarget,
     Queue,
     QueueId,
+    RemoteWorker,
+    RunningStep,
     SchemaStatus,
+    ServedQueue,
     Settled,
+    Settlement,
     Spawn,
     Spawned,
     Step,
@@ -81,12 +92,14 @@ from tasker.model import (
     TaskFilter,
     TaskId,
     TaskInput,
+    TaskStatus,
     Template,
     TemplateId,
     TemplateName,
     TemplateVersion,
     Unclaimed,
     UnservedQueue,
+    Via,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -100,6 +113,7 @@ from tasker.schedules.model import (
     StoredSchedule,
     TickRecord,
 )
+from tasker.step_logs import EVERY_RECORD, LogFilter, LogPlace, LogRecord, NewLogRecord
 from tasker.teams.model import (
     ApiKey,
     ApiKeyDigest,
@@ -112,6 +126,7 @@ from tasker.teams.model import (
 from tasker.waits import BroadcastSent, NewBroadcast, NewSignal, NewWait, SignalSent
 
 UNKNOWN_PROCESS = WorkerProcess()
+COMPLETED_STEPS = 1_000  #: most steps that one call of `completed_steps` returns
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
 
 
@@ -123,7 +138,7 @@ class Registered(NamedTuple):
 
 
 class StepAction(StrEnum):
-    """An operator's way of settling a step. The value is the action in the audit."""
+    """An operator's way of settling a step. The value is the action in the audit log."""
 
     RESOLVE = "resolve_step"  #: done by other means
     COMPLETE = "complete_step"  #: as if its handler had returned the result
@@ -132,7 +147,7 @@ class StepAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditNote:
-    """The actor and the reason of a change, for the audit.
+    """The actor and the reason of a change, for the audit log.
 
     Raises:
         InvalidInput: One contains a NUL character or an unpaired surrogate.
@@ -141,6 +156,11 @@ class AuditNote:
 
     actor: str = "unknown"
     reason: str = ""
+    via: Via | None = None
+    """How the actor reached the store; None: as a part of a program."""
+
+    bulk_id: str | None = None
+    """The bulk operation that the change is a part of."""
 
     def __post_init__(self) -> None:
         for name, text in (("actor", self.actor), ("reason", self.reason)):
@@ -168,6 +188,10 @@ class WorkerStore(Protocol):
         """
         ...
 
+    async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
+        """Return those of handlers' queues that are paused, or whose namespace is."""
+        ...
+
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         """Return the inputs of tasks for workers, in no particular order."""
         ...
@@ -191,10 +215,18 @@ class WorkerStore(Protocol):
         """
         ...
 
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+        """Lease due steps to several workers that serve the same queues, in one transaction.
+
+        As `claim` for all of them together. Each in turn gets one step, up to its number in
+        `rooms`, so that no worker has two while another with room has none.
+        """
+        ...
+
     async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
         """Lease up to `limit` due steps that are under limits to a worker.
 
-        As `claim`, but for the queues of limited steps, which `claim` leaves out. The claims of a
+        Like `claim`, for the queues of limited steps, which `claim` leaves out. The claims of a
         worker go round the limit keys; each key lets through as many steps as it has room for,
         those due longest. At no time are more steps of a key in progress than its `concurrency`,
         unless that was lowered, and in no period of `t` seconds more are claimed than its `burst`
@@ -233,6 +265,18 @@ class WorkerStore(Protocol):
 
         Raises:
             StoreUnavailable: It is unknown whether it took effect; call `held`.
+        """
+        ...
+
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Record outcomes of several workers in one transaction, completely or not at all.
+
+        As `settle` for each of them, in any order; a freed step is claimed for a worker whose
+        outcome freed it.
+
+        Raises:
+            StoreUnavailable: It is unknown whether it took effect; call `held`.
+            StoreError: One of the outcomes cannot be stored, so none was.
         """
         ...
 
@@ -286,12 +330,53 @@ class WorkerStore(Protocol):
         """
         ...
 
+    async def admit_waiting(self, limit: int) -> int:
+        """Let tasks start that waited until fewer tasks of their key are open; return how many.
+
+        Args:
+            limit: Keys to look at.
+        """
+        ...
+
+    async def admit_after(self, ended: Collection[TaskId]) -> int:
+        """Let tasks start that waited for the end of some tasks; return how many."""
+        ...
+
+    async def completed_steps(
+        self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
+    ) -> list[CompletedStep]:
+        """Return the completed steps that were made from one of these nodes, by number.
+
+        Args:
+            task_id: The task.
+            nodes: Numbers of steps in its template.
+            after: Steps with greater numbers only; `COMPLETED_STEPS` of them at most.
+        """
+        ...
+
+    async def add_compensating_steps(
+        self, claim: Claim, steps: Sequence[CompensatingStep], total: int, *, keep_going: bool
+    ) -> bool:
+        """Insert steps that undo others; return False if the claim is lost.
+
+        The first call reserves the numbers of all of them. Steps that were inserted before are
+        left as they are, so a call may be repeated, also by a later attempt.
+
+        Args:
+            claim: The attempt of the step that plans them.
+            steps: Up to `MOST_SPAWNED` steps. Those that wait for one of them are among them or
+                were inserted before.
+            total: The number of all of them.
+            keep_going: Whether a step that fails permanently frees those that wait for it.
+        """
+        ...
+
     async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
         """List the spawns for a join, by first instance."""
         ...
 
     async def failed_instances(self, spawn: Spawn) -> int:
-        """Count the instances of a spawn with a step that failed for good."""
+        """Count the instances of a spawn with a step that failed permanently."""
         ...
 
     async def cancel_instances(self, spawn: Spawn) -> None:
@@ -326,6 +411,16 @@ class WorkerStore(Protocol):
 
     async def end_late_waits(self, limit: int) -> int:
         """End up to `limit` waits that have timed out; return how many were found."""
+        ...
+
+    async def fail_external(
+        self, outcome: Outcome, events: Sequence[NewEvent] = ()
+    ) -> Settled | None:
+        """Settle the last failed attempt of an external step, unless the step was completed.
+
+        Returns:
+            None if a completion was kept: the step is to have another attempt, which uses it.
+        """
         ...
 
     async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
@@ -364,15 +459,46 @@ class WorkerStore(Protocol):
         slots: int,
         handlers: Sequence[str],
         process: WorkerProcess = UNKNOWN_PROCESS,
+        registration: JsonText | None = None,
+        act: AuditNote | None = None,
     ) -> WorkerId:
-        """Announce a worker and open its lease."""
+        """Announce a worker and open its lease.
+
+        Args:
+            name: The worker's name, as shown to operators.
+            lease: Time until the lease expires unless it is renewed.
+            slots: Maximum number of attempts that run at once.
+            handlers: Names of its handlers.
+            process: Properties of its process.
+            registration: Of a remote worker, what it registered; for `remote_worker`.
+            act: Of a remote worker, the caller, for the audit.
+        """
+        ...
+
+    async def remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
+        """Return a worker that was announced with a registration, or None."""
+        ...
+
+    async def drain_worker(self, worker: WorkerId, act: AuditNote) -> None:
+        """Stop a worker from claiming more steps; it finishes the running ones.
+
+        Raises:
+            NotFound: There is no worker with the id, or its lease has expired.
+        """
+        ...
+
+    async def signing_keys(self) -> list[str]:
+        """Return the secrets that sign tickets: the newest, and perhaps the one before.
+
+        The first call creates it.
+        """
         ...
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         """Let a worker claim from queues, given by `Queue.base`, in addition to those before."""
         ...
 
-    async def stand_in(self, worker: WorkerId) -> None:
+    async def serve_unserved_engine_queues(self, worker: WorkerId) -> None:
         """Let a worker whose only handler is the engine claim from those queues of the engine that
         no other live worker serves, and from no others.
         """
@@ -400,8 +526,13 @@ class WorkerStore(Protocol):
         """List the claims that a worker holds, for comparison after a lost reply."""
         ...
 
-    async def retire_worker(self, worker: WorkerId) -> None:
-        """End a worker's lease. Its claims are lost."""
+    async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:
+        """End a worker's lease. Its claims are lost.
+
+        Args:
+            worker: The worker.
+            act: Of a remote worker, the caller, for the audit.
+        """
         ...
 
     async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
@@ -444,7 +575,8 @@ class WorkerStore(Protocol):
     async def sweep(self) -> list[TaskEnd]:
         """End tasks past their deadline, and failed tasks without a step that can run.
 
-        At most 100 of the former; the next sweep continues.
+        At most 100 of the former; the next sweep continues. Also ends the steps that are left in
+        tasks which were ended early.
         """
         ...
 
@@ -453,7 +585,12 @@ class TaskStore(Protocol):
     """Registers and reads templates; creates and reads tasks."""
 
     async def register_template(
-        self, template: Template, *, registered_by: str, replace: bool = False
+        self,
+        template: Template,
+        *,
+        registered_by: str,
+        replace: bool = False,
+        via: Via | None = None,
     ) -> Registered:
         """Keep a valid template under its namespace, name and version.
 
@@ -472,7 +609,12 @@ class TaskStore(Protocol):
         ...
 
     async def register_templates(
-        self, templates: Sequence[Template], *, registered_by: str, replace: bool = False
+        self,
+        templates: Sequence[Template],
+        *,
+        registered_by: str,
+        replace: bool = False,
+        via: Via | None = None,
     ) -> list[Registered]:
         """Register templates in one transaction, all or none: see `register_template`."""
         ...
@@ -519,13 +661,16 @@ class TaskStore(Protocol):
             Misuse: `if_exists` is replace, and two of the tasks have one key, or there is a
                 `connection`.
             NotFound: A template id or a parent is unknown.
-            NotApproved: A template takes no new tasks. The holder of a key is returned all
-                the same.
+            NotApproved: A template takes no new tasks. The holder of a key
+                is still returned.
         """
         ...
 
     async def get_task(self, task_id: TaskId) -> Task:
-        """Read a task. Raises NotFound."""
+        """Read a task. Raises NotFound.
+
+        Its result, its failure and its counts are those of its first `limits.STEPS_PAGE` steps.
+        """
         ...
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
@@ -545,20 +690,42 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
+        """Count the tasks of each status that match a filter, up to `most` of each.
+
+        The filter's own status is ignored. Raises: NotFound (the filter's parent is not an id).
+        """
+        ...
+
+    async def attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
+        """List open tasks that are cancelled with their parent."""
+        ...
+
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
         """Return of each task the step that says most about it; ended ones may have none."""
         ...
 
     async def list_steps(
-        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
+        self,
+        task_id: TaskId,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        unfinished: bool = False,
     ) -> list[Step]:
-        """List steps by number, beyond `after`. Raises NotFound for an unknown task."""
+        """List steps by number, beyond `after`. Raises NotFound for an unknown task.
+
+        With `unfinished`, those that have not ended, and those that failed.
+        """
         ...
 
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
-        """List the attempts that ended, oldest first. Raises NotFound."""
+        """List the attempts that ended, oldest first. Raises NotFound.
+
+        Without `no`, those of the first `limits.STEPS_PAGE` steps.
+        """
         ...
 
 
@@ -574,10 +741,22 @@ class OperatorStore(Protocol):
     ) -> Task:
         """End an open task as cancelled. Its running attempts can no longer settle.
 
+        Of a task with more than 1,000 open steps, the others end in further transactions, which
+        `sweep` continues if the caller dies. Until then some of them may be claimed.
+
         Its attached children are cancelled with it, up to 100 in each task; the others follow by
-        `cancel_orphans`.
+        `cancel_orphans`. Tasks that waited for its place among the open ones may start.
 
         Raises: NotFound, WrongStatus (it ended already).
+        """
+        ...
+
+    async def record_reveal(
+        self, task_id: TaskId, act: AuditNote, *, no: int | None = None
+    ) -> None:
+        """Record in the audit log that the masked data of a task, or of one step, was revealed.
+
+        Raises: NotFound.
         """
         ...
 
@@ -648,6 +827,14 @@ class OperatorStore(Protocol):
         """List operator actions on a task, oldest first. Raises NotFound."""
         ...
 
+    async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:
+        """List the steps that a worker runs, those that it claimed last first."""
+        ...
+
+    async def worker_queues(self, worker: WorkerId) -> list[ServedQueue]:
+        """List the queues that a worker serves, by namespace and handler."""
+        ...
+
     async def list_workers(self) -> list[WorkerInfo]:
         """List workers whose lease holds, or expired less than a day ago; newest first."""
         ...
@@ -664,6 +851,89 @@ class OperatorStore(Protocol):
 
     async def prunable(self, *, ended_before: datetime | None = None) -> int:
         """Count the tasks that `prune` would delete."""
+        ...
+
+
+class BulkStore(Protocol):
+    """Operations on many tasks at once."""
+
+    async def add_bulk(self, new: NewBulk, act: AuditNote) -> BulkOperation:
+        """Store an operation, or return the one that is stored with its id."""
+        ...
+
+    async def bulk(self, bulk_id: str) -> StoredBulk:
+        """Read an operation. Raises NotFound."""
+        ...
+
+    async def bulks(self, *, after: str | None = None, limit: int = 100) -> list[StoredBulk]:
+        """List operations older than `after`, newest first."""
+        ...
+
+    async def stop_bulk(self, bulk_id: str, act: AuditNote) -> BulkOperation:
+        """Stop an operation: it changes no further task, once this returns.
+
+        Raises: NotFound, WrongStatus (it has ended).
+        """
+        ...
+
+    async def take_bulk(self) -> StoredBulk | None:
+        """Take the operation that waits longest for its next batch of tasks, or return None.
+
+        Others may take it if it makes no progress for `tasker.store.operations.bulk.LEASE`
+        seconds.
+        """
+        ...
+
+    async def next_bulk(self) -> float | None:
+        """Return the seconds until an operation may be taken, or None if none runs."""
+        ...
+
+    async def act_in_bulk(
+        self,
+        stored: StoredBulk,
+        task_id: TaskId,
+        *,
+        steps: Collection[int] | None = None,
+        counted_attempts: Mapping[int, int] | None = None,
+    ) -> StoredBulk | None:
+        """Apply the action of an operation to its next task, and store that it came so far.
+
+        Args:
+            stored: The operation, with the task that it handled last.
+            task_id: The next task.
+            steps: See `OperatorStore.retry_steps`.
+            counted_attempts: See `OperatorStore.retry_steps`.
+
+        Returns:
+            The operation after this task, or None if it was stopped, or others carry it on.
+
+        Raises:
+            Refused: The task cannot be changed; nothing is stored.
+        """
+        ...
+
+    async def pass_in_bulk(
+        self, stored: StoredBulk, task_id: TaskId, refusal: BulkRefusal | None
+    ) -> StoredBulk | None:
+        """Store that an operation came to a task without changing it; as `act_in_bulk`.
+
+        Without a `refusal`, the task is not one that it may change, and is not counted.
+        """
+        ...
+
+    async def pace_bulk(self, stored: StoredBulk, delay: float, *, ended: bool = False) -> None:
+        """Let the next batch begin in `delay` seconds, or end the operation.
+
+        This changes nothing if it was stopped, or others carry it on.
+        """
+        ...
+
+    async def prune_bulks(self, before: datetime) -> None:
+        """Delete operations that ended before an instant."""
+        ...
+
+    async def count_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
+        """Count the newest tasks that match, `most` together, by `namespace.name`."""
         ...
 
 
@@ -744,7 +1014,7 @@ class ApprovalStore(Protocol):
             approval_id: The approval.
             form: The form as it was filled in.
             groups: The groups of the actor, for assignees of the form `role:NAME`.
-            act: The actor, who must be an assignee, and the reason, for the audit.
+            act: The actor, who must be an assignee, and the reason, for the audit log.
 
         Raises:
             NotFound: The approval does not exist.
@@ -791,7 +1061,7 @@ class HookStore(Protocol):
 class QueueStore(Protocol):
     """Pauses of tasks, templates, queues and namespaces, and the weights of queues.
 
-    While something is paused, none of its steps is claimed. Running attempts end normally and
+    While something is paused, none of its steps is claimed. Running attempts continue and
     settle; steps that they free wait. Deadlines run on; a `queue_timeout` starts over at the
     end of the pause.
     """
@@ -964,7 +1234,7 @@ class ScheduleStore(Protocol):
 
 
 class TeamStore(Protocol):
-    """Namespaces and their policies, decisions about template versions, API keys, their audit."""
+    """Namespaces and their policies, decisions about template versions, API keys, audit log."""
 
     async def namespaces(self) -> list[NamespaceInfo]:
         """List namespaces that have a policy or a template, and `default`, by name."""
@@ -1063,7 +1333,7 @@ class TeamStore(Protocol):
         ...
 
     async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
-        """Revoke a key for good. Raises: NotFound, WrongStatus (it is revoked)."""
+        """Revoke a key permanently. Raises: NotFound, WrongStatus (it is revoked)."""
         ...
 
     async def touch_api_key(self, prefix: str) -> None:
@@ -1071,13 +1341,19 @@ class TeamStore(Protocol):
         ...
 
     async def add_session(
-        self, digest: str, key_prefix: str, *, lifetime: timedelta
+        self,
+        digest: str,
+        key_prefix: str | None = None,
+        *,
+        claims: JsonObject | None = None,
+        lifetime: timedelta,
     ) -> UserSession:
         """Store a person's login in a browser, and delete the logins that have expired.
 
         Args:
             digest: The SHA-256 of the session's secret, which a store never receives.
             key_prefix: The prefix of the API key that the person logged in with.
+            claims: The claims of their identity provider, instead of a key.
             lifetime: The time after which the session ends, whether or not it is used.
         """
         ...
@@ -1099,13 +1375,31 @@ class AnalyticsStore(Protocol):
     """Statistics on recent work."""
 
     async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
-        """List steps that failed for good, in tasks of the window that nobody has continued.
+        """List steps that failed permanently, in tasks of the window that nobody has continued.
 
         At most the newest `limit` failed and the newest `limit` open tasks are read.
 
         Returns:
             The newest failure first.
         """
+        ...
+
+    async def usual_durations(self, stored: StoredTemplate) -> UsualDurations:
+        """Return how long a template version and its steps usually take.
+
+        Measured by its newest complete tasks, at most 50 and 5,000 steps: no matter how many tasks
+        there are, this reads no more.
+        """
+        ...
+
+    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
+        """Return who looks after causes of failures, as far as somebody does."""
+        ...
+
+    async def change_failure_care(
+        self, namespace: str, fingerprint: str, change: FailureCareChange, act: AuditNote
+    ) -> FailureCare:
+        """Assign, note or mute a cause of failures; recorded in the audit log of its namespace."""
         ...
 
     async def performance(self, window: Window) -> Performance:
@@ -1138,6 +1432,22 @@ class AnalyticsStore(Protocol):
 
     async def queue_backlog(self) -> Sequence[Backlog]:
         """Count the steps of each namespace and handler that are due, due later, and running."""
+        ...
+
+    async def add_figures(self, figures: Sequence[Figures]) -> None:
+        """Append what a worker has counted."""
+        ...
+
+    async def tend_figures(self) -> None:
+        """Count the tasks created in the minutes that have passed, merge rows, delete old ones.
+
+        Each minute is counted once, regardless of the caller. Of an outage of all workers, the last
+        hour is counted.
+        """
+        ...
+
+    async def figures(self, window: Window, *, step_seconds: int) -> list[FigureRow]:
+        """Return the figures of a window, added up over points of `step_seconds`."""
         ...
 
     async def oldest_snapshot(self) -> OldestSnapshot | None:
@@ -1271,6 +1581,39 @@ class EventStore(Protocol):
         """
 
 
+class LogStore(Protocol):
+    """The log and output of handlers."""
+
+    async def append_logs(self, records: Sequence[NewLogRecord]) -> None:
+        """Store log records of attempts.
+
+        A record is identified by (task, step, attempt, number), so repeating a call is harmless.
+        Long messages are cut off, and records beyond the bound of an attempt left out (see
+        `tasker.step_logs.storable`). Whether the attempts exist is the caller's business.
+        """
+        ...
+
+    async def logs(
+        self,
+        task_id: TaskId,
+        filter: LogFilter = EVERY_RECORD,
+        *,
+        after: LogPlace | None = None,
+        newest_first: bool = False,
+        limit: int = 1000,
+    ) -> list[LogRecord]:
+        """List the log records of a task by time, those after `after` in this order.
+
+        Raises:
+            NotFound: The task does not exist.
+        """
+        ...
+
+    async def prune_logs(self, before: datetime, *, limit: int = 1000) -> int:
+        """Delete up to `limit` records from before an instant; return how many were deleted."""
+        ...
+
+
 class LimitStore(Protocol):
     """Limits on the steps that share a key.
 
@@ -1285,7 +1628,7 @@ class LimitStore(Protocol):
         ...
 
     async def unset_limit(self, key: LimitKey, act: AuditNote) -> None:
-        """Remove what was set for a key or a pattern. Raises NotFound."""
+        """Remove the limit that was set for a key or a pattern. Raises NotFound."""
         ...
 
     async def limit_settings(self, namespace: str) -> list[LimitSetting]:
@@ -1301,6 +1644,7 @@ class Store(
     WorkerStore,
     TaskStore,
     OperatorStore,
+    BulkStore,
     SignalStore,
     ApprovalStore,
     CompletionStore,
@@ -1310,6 +1654,7 @@ class Store(
     LimitStore,
     TeamStore,
     EventStore,
+    LogStore,
     AnalyticsStore,
     Protocol,
 ):

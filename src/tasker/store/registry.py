@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import orjson
+
 from tasker import codec
 from tasker.arrival import (
     ENGINE_QUEUE,
+    FirstQueue,
     conditional_steps,
     edges_of,
     first_queue,
@@ -16,11 +19,20 @@ from tasker.arrival import (
 )
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
-from tasker.model import TASK_NODE, JsonText, Template, TemplateId, TemplateName
+from tasker.model import TASK_NODE, Code, JsonText, TaskEvent, Template, TemplateId, TemplateName
 from tasker.template.document import digest, to_document
 from tasker.template.http import Host, literal_hosts
 
+_APART = -1  #: scope of the steps that undo others
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
+
+
+_STATES = {
+    TaskEvent.COMPLETED: Code.COMPLETE,
+    TaskEvent.FAILED: Code.ERROR,
+    TaskEvent.CANCELLED: Code.CANCELLED,
+    TaskEvent.RESOLVED: Code.RESOLVED_MANUALLY,
+}
 
 
 class GraphRow(NamedTuple):
@@ -39,6 +51,7 @@ class GraphRow(NamedTuple):
     on_error: tuple[int, ...] | None
     scope: int
     queue_timeout: float | None  #: seconds
+    compensated_by: int | None  #: the node that undoes it
 
 
 class TemplateRow(NamedTuple):
@@ -49,17 +62,26 @@ class TemplateRow(NamedTuple):
     document: JsonText
     sinks: int
     retention: float | None  #: seconds
-    queues: JsonText  #: a list of `FirstQueue`
-    steps: JsonText  #: a list of `GraphRow`
+    queues: Sequence[FirstQueue]
+    steps: orjson.Fragment  #: a list of `GraphRow`
     http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
     has_schedules: bool
+    compensation_node: int | None  #: of the step that plans how others are undone
+    compensates_on: list[int]  #: states in which tasks end that are compensated
+    compensation_hold: float  #: seconds
+    end_events: int | None  #: bits by the states whose tasks publish an event at their end
 
     @classmethod
     def of_template(cls, template: Template) -> "TemplateRow":
         """Make the rows of a valid template."""
         document = to_document(template)
         graph = Graph(template)
-        rows = [_graph_row(template, graph, no) for no in range(1, len(graph.parents))]
+        undone_by = {undone: no for no, undone in graph.layout.undone.items()}
+        rows = [
+            _graph_row(template, graph, no, undone_by.get(no))
+            for no in range(1, len(graph.parents))
+        ]
+        compensating, compensation = graph.layout.compensating, template.compensation
         queues = {own_queue(template, graph, no) for no in range(1, len(graph.parents))}
         if conditional_steps(graph):
             queues.add(ENGINE_QUEUE)
@@ -69,14 +91,18 @@ class TemplateRow(NamedTuple):
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             sum(TASK_NODE in row.children and not row.scope for row in rows),
             template.retention.total_seconds() if template.retention else None,
-            codec.orjson_text([queue._asdict() for queue in sorted(queues)]),
-            codec.orjson_text([row._asdict() for row in rows]),
+            sorted(queues),
+            orjson.Fragment(codec.orjson_text([row._asdict() for row in rows])),
             literal_hosts(template.steps),
             bool(template.schedules),
+            compensating and compensating.planner,
+            [int(Code[ending.upper()]) for ending in compensation.on] if compensating else [],
+            compensation.hold.total_seconds(),
+            sum(1 << _STATES[event] for event in template.events) or None,
         )
 
 
-def _graph_row(template: Template, graph: Graph, no: int) -> GraphRow:
+def _graph_row(template: Template, graph: Graph, no: int, compensated_by: int | None) -> GraphRow:
     spec = graph.specs[no - 1]
     first, own = first_queue(template, graph, no), own_queue(template, graph, no)
     edges = edges_of(graph, no)
@@ -93,8 +119,9 @@ def _graph_row(template: Template, graph: Graph, no: int) -> GraphRow:
         pending_parents=pending_parents(graph, no),
         children=edges.children,
         on_error=edges.on_error or None,
-        scope=graph.layout.scope(no),
+        scope=_APART if no in graph.layout.compensating_nodes else graph.layout.scope(no),
         queue_timeout=spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
+        compensated_by=compensated_by,
     )
 
 

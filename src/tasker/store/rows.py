@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 from tasker import codec
-from tasker.analytics.failures import FailedStep
+from tasker.analytics.failures import FailedStep, FailureCare
 from tasker.approvals import Approval, ApprovalStatus
 from tasker.layout import fill_label
 from tasker.model import (
@@ -16,6 +16,7 @@ from tasker.model import (
     Attempt,
     AuditEntry,
     Code,
+    CompensationStatus,
     CurrentStep,
     Failure,
     Pause,
@@ -32,6 +33,7 @@ from tasker.model import (
     TemplateName,
     TemplateStatus,
     TemplateVersion,
+    Via,
     WaitKind,
     WorkerId,
     WorkerInfo,
@@ -100,7 +102,11 @@ class Reader(NamedTuple):
                 cancelled=row["cancelled_steps"],
                 skipped=row["skipped_steps"],
                 resolved_manually=row["resolved_steps"],
+                uncounted=row["uncounted_steps"],
             ),
+            compensation=None
+            if row["compensation"] is None
+            else CompensationStatus(row["compensation"]),
             pauses=tuple(_pause(pause) for pause in _loads_or_none(row["pauses"]) or ()),
             title=row["title"],
             priority=row["priority"],
@@ -131,6 +137,7 @@ class Reader(NamedTuple):
             template_node=row["template_node"] or row["no"],
             spawned_by=row["spawned_by"],
             instance=row["instance"],
+            undoes=row["undoes"],
             status=STEP_STATUSES[row["state"]],
             attempts=row["attempt"],
             run_at=self._instant_or_none(row["run_at"]),
@@ -169,6 +176,18 @@ class Reader(NamedTuple):
             error=_loads_or_none(row["error"]),
         )
 
+    def failure_care(self, row: Row) -> FailureCare:
+        return FailureCare(
+            fingerprint=row["fingerprint"],
+            namespace=row["namespace"],
+            assignee=row["assignee"],
+            note=row["note"],
+            muted_until=self._instant_or_none(row["muted_until"]),
+            muted_below=row["muted_below"],
+            updated_by=row["updated_by"],
+            updated_at=self.instant(row["updated_at"]),
+        )
+
     def audit(self, row: Row) -> AuditEntry:
         return AuditEntry(
             task_id=row["task_id"],
@@ -179,6 +198,8 @@ class Reader(NamedTuple):
             reason=row["reason"],
             before=row["before"],
             after=row["after"],
+            via=_via(row),
+            bulk_id=row["bulk_id"],
         )
 
     def pause(self, row: Row) -> Pause:
@@ -299,6 +320,7 @@ class Reader(NamedTuple):
             reason=row["reason"],
             before=_loads_or_none(row["before"]),
             after=_loads_or_none(row["after"]),
+            via=_via(row),
         )
 
     def api_key(self, row: Row) -> ApiKey:
@@ -310,6 +332,7 @@ class Reader(NamedTuple):
             namespaces=self.strings(row["namespaces"]),
             roles=self.strings(row["roles"]),
             groups=self.strings(row["groups"]),
+            handlers=self.strings(row["handlers"]),
             created_by=row["created_by"],
             created_at=self.instant(row["created_at"]),
             expires_at=self._instant_or_none(row["expires_at"]),
@@ -347,6 +370,7 @@ class Reader(NamedTuple):
     def session(self, row: Row) -> UserSession:
         return UserSession(
             key_prefix=row["key_prefix"],
+            claims=_loads_or_none(row["claims"]),
             created_at=self.instant(row["created_at"]),
             expires_at=self.instant(row["expires_at"]),
         )
@@ -405,6 +429,8 @@ def _etag(row: Row) -> str:
 
 
 _COUNTS = (
+    "uncounted_steps",
+    "parents_to_come",
     "attempts",
     "due_steps",
     "pending_steps",
@@ -436,3 +462,7 @@ def _skip_reason(row: Row) -> str | None:
 
 def _loads_or_none(text: str | None) -> Any:
     return None if text is None else codec.loads(text)
+
+
+def _via(row: Row) -> Via | None:
+    return None if row["via"] is None else Via(row["via"])

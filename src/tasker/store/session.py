@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput
-from tasker.model import Created, NewEvent, NewTask, Outcome, Settled
+from tasker.model import Created, NewEvent, NewTask, Outcome, Settled, TaskEnd, TaskId
 from tasker.store.rows import Reader, Row
 
 T = TypeVar("T")
@@ -54,6 +54,13 @@ class Session(Protocol):
         """
         ...
 
+    async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
+        """End those of failed and cancelled tasks in which nothing can run, or begin to undo them.
+
+        The steps that wait for those that have ended are enqueued.
+        """
+        ...
+
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         """Record outcomes of attempts that no worker holds, and their consequences."""
         ...
@@ -71,7 +78,7 @@ def require_storable(values: Mapping[str, object]) -> None:
 Transaction = Callable[[Session], Coroutine[Any, Any, T]]
 
 
-class Sessions(ABC):
+class TransactionalStore(ABC):
     """A store, as the transactions see it."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The values for teams: namespaces and their policies, the audit, API keys.
+"""The values for teams: namespaces and their policies, the audit log, API keys.
 
 Standard library only; frozen, as those of `tasker.model`.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, NewType
 
-from tasker.model import Json
+from tasker.model import Json, JsonObject, Via
 
 ApiKeyId = NewType("ApiKeyId", int)
 
@@ -67,7 +67,7 @@ class NamespaceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamEvent:
-    """One entry of the audit of namespaces, template versions and API keys."""
+    """One entry of the audit log of namespaces, template versions and API keys."""
 
     id: int  #: grows with time
     at: datetime
@@ -78,6 +78,7 @@ class TeamEvent:
     reason: str
     before: Json  #: a status, a policy, or None
     after: Json
+    via: Via | None = None  #: how the actor reached the store; None: as a part of a program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,9 @@ class ApiKey:
     namespaces: tuple[str, ...] = ()  #: namespaces it is valid in; none: nowhere, `*`: everywhere
     roles: tuple[str, ...] = ()  #: names of bundles of permissions
     groups: tuple[str, ...] = ()  #: matched by assignees of the form `role:NAME`
+    handlers: tuple[str, ...] = ()
+    """Names of the handlers that its workers may serve, such as `payments.*`; none: all."""
+
     created_by: str
     created_at: datetime
     expires_at: datetime | None = None  #: None: never
@@ -117,6 +121,7 @@ class NewApiKey:
     namespaces: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    handlers: tuple[str, ...] = ()
     expires_at: datetime | None = None
 
 
@@ -124,7 +129,8 @@ class NewApiKey:
 class UserSession:
     """A person's login in a browser, without the secret of its cookie."""
 
-    key_prefix: str  #: of the API key that the person logged in with
+    key_prefix: str | None  #: of the API key that the person logged in with
+    claims: JsonObject | None = None  #: of their identity provider, without a key
     created_at: datetime
     expires_at: datetime
 

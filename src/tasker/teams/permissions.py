@@ -30,6 +30,8 @@ TASKS_CANCEL = Permission("tasks", "cancel")
 TASKS_RETRY = Permission("tasks", "retry")
 TASKS_RESOLVE = Permission("tasks", "resolve")
 TASKS_PAUSE = Permission("tasks", "pause")
+PAYLOADS_READ = Permission("payloads", "read")
+PAYLOADS_REVEAL = Permission("payloads", "reveal")
 SIGNALS_SEND = Permission("signals", "send")
 STEPS_READ = Permission("steps", "read")
 STEPS_RETRY = Permission("steps", "retry")
@@ -59,7 +61,10 @@ NAMESPACES_UPDATE = Permission("namespaces", "update")
 NAMESPACES_PAUSE = Permission("namespaces", "pause")
 APPROVALS_READ = Permission("approvals", "read")
 APPROVALS_DECIDE = Permission("approvals", "decide")
+KEYS_READ = Permission("keys", "read")
 WORKERS_READ = Permission("workers", "read")
+WORKERS_RUN = Permission("workers", "run")
+WORKERS_DRAIN = Permission("workers", "drain")
 ANALYTICS_READ = Permission("system", "analytics_read")
 METRICS_READ = Permission("system", "metrics_read")
 
@@ -86,6 +91,7 @@ _VIEWER = frozenset(
     }
 )
 _OPERATOR = _VIEWER | {
+    PAYLOADS_READ,
     TASKS_CREATE,
     TASKS_CANCEL,
     TASKS_RETRY,
@@ -101,6 +107,7 @@ _OPERATOR = _VIEWER | {
     SCHEDULES_PAUSE,
     SCHEDULES_BACKFILL,
     NAMESPACES_PAUSE,
+    WORKERS_DRAIN,
     APPROVALS_DECIDE,
 }
 
@@ -117,7 +124,8 @@ ROLES: Mapping[str, frozenset[Permission]] = {
         SCHEDULES_DELETE,
         WEBHOOKS_UPDATE,
     },
-    "approver": _VIEWER | {TEMPLATES_APPROVE, APPROVALS_DECIDE},
+    "approver": _VIEWER | {PAYLOADS_READ, TEMPLATES_APPROVE, APPROVALS_DECIDE},
+    "worker": frozenset({WORKERS_RUN, TASKS_CREATE, TASKS_READ}),
     ADMIN: PERMISSIONS,
 }
 """The roles that are always there."""

@@ -142,6 +142,6 @@ def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
 
 
 def _read_texts(fields: Fields, key: str, what: str) -> list[tuple[Value, str]]:
-    """Return the strings of a list, each with its place."""
+    """Return the strings of a list, each with its position."""
     items = fields.items(key, what)
     return [(item, text) for item in items if (text := read_text(item)) is not None]

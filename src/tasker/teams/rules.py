@@ -101,7 +101,7 @@ def check_http_hosts(
 
 
 class Decision(NamedTuple):
-    """What approving or rejecting a template version changes."""
+    """The changes of a review of a template version."""
 
     version: TemplateVersion
     status: TemplateStatus
@@ -175,7 +175,7 @@ def same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
 
 
 def policy_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
-    """Write a policy as the audit keeps it."""
+    """Write a policy as the audit log keeps it."""
     if policy is None:
         return None
     columns = policy_columns(policy)
@@ -184,13 +184,14 @@ def policy_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
 
 
 def key_document(key: ApiKey) -> dict[str, Any]:
-    """Write an API key as the audit keeps it."""
+    """Return an API key in the form that the audit log stores."""
     return {
         "name": key.name,
         "scopes": list(key.scopes),
         "namespaces": list(key.namespaces),
         "roles": list(key.roles),
         "groups": list(key.groups),
+        "handlers": list(key.handlers),
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
     }
 
@@ -205,6 +206,7 @@ def check_api_key(key: NewApiKey) -> None:
         ("namespaces", key.namespaces),
         ("roles", key.roles),
         ("groups", key.groups),
+        ("handlers", key.handlers),
     ):
         for text in texts:
             if not text or len(text) > 200 or not text.isprintable():

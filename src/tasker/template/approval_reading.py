@@ -76,7 +76,7 @@ def _read_assignees(fields: Fields, key: str, names: Collection[str]) -> tuple[s
         if assignee is None:
             continue
         if not assignee.startswith(("user:", "role:")) or assignee in ("user:", "role:"):
-            item.refuse(f"an assignee is user:NAME or role:NAME, not {assignee[:60]!r}")
+            item.refuse(f"an assignee must be user:NAME or role:NAME, not {assignee[:60]!r}")
         elif assignee in assignees:
             item.refuse(f"{assignee!r} is listed twice")
         else:

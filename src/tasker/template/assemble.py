@@ -1,8 +1,18 @@
 """Builds a `Template` from the nodes of one document: the part that both dialects share."""
 
-from tasker.model import DEFAULT_PRIORITY, PRIORITIES, Durability, Map, Template, all_steps
+from tasker.model import (
+    DEFAULT_PRIORITY,
+    PRIORITIES,
+    Compensation,
+    Durability,
+    Map,
+    Template,
+    all_steps,
+)
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
+from tasker.template.compensation import read_compensation
+from tasker.template.declared_events import read_task_events
 from tasker.template.dialects import core, rails
 from tasker.template.environments import read_environments
 from tasker.template.parts import Dialect, ReadStep
@@ -17,8 +27,9 @@ from tasker.template.reading import (
     read_text,
 )
 from tasker.template.schedules import read_schedules
+from tasker.template.sensitive import check_sensitive, read_sensitive
 from tasker.template.source import Items, Node, Problems, Table
-from tasker.template.step_limits import read_limits
+from tasker.template.step_limits import read_concurrency, read_limits
 
 
 def assemble_template(root: Node, problems: Problems) -> Template | None:
@@ -43,15 +54,23 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         deadline=dialect.deadline(top),
         title=top.read("title", parts.read_title) or "",
         attributes=top.read("attributes", parts.read_attributes) or {},
+        sensitive=top.read("sensitive", read_sensitive) or (),
         retention=top.read("retention", read_duration, YEARS_10),
         priority=_priority(top),
         durability=_durability(top),
         schedules=top.read("schedules", read_schedules) or (),
         limits=top.read("limits", read_limits) or (),
+        concurrency=top.read("concurrency", read_concurrency),
+        events=top.read("events", read_task_events) or (),
+        compensation=top.read("compensation", read_compensation) or Compensation(),
         environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )
     _check_limits(top, template)
+    if named := top.get("sensitive"):
+        check_sensitive(named, template)
+    if (written := top.get("compensation")) and not any(spec.compensate for spec in specs.values()):
+        written.refuse("no step has 'compensate', so nothing would be undone; remove it")
     return template
 
 

@@ -32,10 +32,10 @@ def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> Non
                 f" {limits.EAGER_PARENTS} steps, found {len(spec.dependencies)}"
             )
         if spec.when is not None:
-            _check_results(read, spec.when, steps, before)
+            _refuse_results_of_non_ancestors(read, spec.when, steps, before)
 
 
-def _check_results(
+def _refuse_results_of_non_ancestors(
     read: ReadStep, when: str, steps: Mapping[str, ReadStep], before: frozenset[str]
 ) -> None:
     """Report the results in a condition that are not those of an ancestor."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from tasker import limits
-from tasker.model import EventCondition, EventSpec
+from tasker.model import EventCondition, EventSpec, TaskEvent
 from tasker.template import parts
 from tasker.template.reading import Keys, Value, read_choice, read_name, read_text
 from tasker.template.schema_bounds import is_light
@@ -17,9 +17,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _NAME_RULE = "letters, digits, _, - and single dots, a letter or _ first"
 _EVENT = Keys(
     what="an event",
-    allowed=("name", "on", "payload", "schema", "description", "delivery_mode"),
+    allowed=("name", "on", "payload", "schema", "description", "delivery_mode", "publisher"),
     aliases={"condition": "on"},
-    refused={"publisher": "write what the event contains as an expression in 'payload'"},
 )
 _DELIVERY_MODES = ("durable", "fast", "broadcast")  #: of Tasker Core; here all are durable
 
@@ -53,6 +52,7 @@ def _read_event(value: Value) -> EventSpec | None:
     payload = None if written is None else _read_payload(written)
     schema = fields.read("schema", parts.read_schema)
     fields.read("delivery_mode", read_choice, _DELIVERY_MODES)
+    fields.read("publisher", read_text)  # of Tasker Core; the payload is an expression here
     if schema is not None and not is_light(schema):
         value.refuse("the schema of an event is too complex; make it smaller")
     if name is None:
@@ -89,3 +89,10 @@ def _read_payload(value: Value) -> str | Mapping[str, str] | None:
         for key, part in value.table("a mapping of expressions").items()
     }
     return {key: text for key, text in written.items() if text is not None}
+
+
+def read_task_events(value: Value) -> tuple[TaskEvent, ...]:
+    """Read the events that tasks publish at their end."""
+    names = tuple(map(str, TaskEvent))
+    read = [read_choice(item, names) for item in value.items("a list of events of tasks")]
+    return tuple(event for event in TaskEvent if event in read)

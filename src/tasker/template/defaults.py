@@ -47,7 +47,7 @@ class _FillPath:
         return _FillPath(inserted=True, seen=self.seen)
 
     def into_part(self) -> "_FillPath":
-        """Return the way to a part; within a default, references are not followed in circles."""
+        """Return the path to a part; within a default, references are not followed in circles."""
         return self if self.inserted else _FillPath(inserted=False, seen=frozenset())
 
 
@@ -59,7 +59,7 @@ class _Filler:
         self._visits = 0
         self._added = 0
 
-    def fill(self, value: Any, schema: Any, way: _FillPath) -> None:
+    def fill(self, value: Any, schema: Any, path: _FillPath) -> None:
         if not isinstance(schema, dict) or not isinstance(value, dict | list):
             return
         self._visits += 1
@@ -68,26 +68,26 @@ class _Filler:
                 "filling in the schema's defaults takes too much work; simplify the schema"
             )
         target = schema.get("$ref")
-        if isinstance(target, str) and target not in way.seen:
-            self.fill(value, self._follow_reference(target), way.follow(target))
+        if isinstance(target, str) and target not in path.seen:
+            self.fill(value, self._follow_reference(target), path.follow(target))
         for part in _as_list(schema.get("allOf")):
-            self.fill(value, part, way)
+            self.fill(value, part, path)
         if isinstance(value, dict):
-            self._fill_object(value, schema, way)
+            self._fill_object(value, schema, path)
         elif isinstance(schema.get("items"), dict):
             for item in value:
-                self.fill(item, schema["items"], way.into_part())
+                self.fill(item, schema["items"], path.into_part())
 
-    def _fill_object(self, value: dict[str, Any], schema: dict[str, Any], way: _FillPath) -> None:
+    def _fill_object(self, value: dict[str, Any], schema: dict[str, Any], path: _FillPath) -> None:
         properties = schema.get("properties")
         if not isinstance(properties, dict):
             return
         for key, part in properties.items():
             if key in value:
-                self.fill(value[key], part, way.into_part())
+                self.fill(value[key], part, path.into_part())
             elif isinstance(part, dict) and "default" in part:
                 value[key] = self._copy_default(part["default"])
-                self.fill(value[key], part, way.into_default())
+                self.fill(value[key], part, path.into_default())
 
     def _copy_default(self, default: Json) -> Any:
         """Copy a default, and count it."""

@@ -86,10 +86,10 @@ def _steps_by_name(steps: Json) -> Iterator[tuple[str, dict[str, Json]]]:
             yield str(step["name"]), {key: part for key, part in step.items() if key != "name"}
 
 
-def _find_changes(way: tuple[str, ...], before: Json, after: Json) -> Iterator[Change]:
+def _find_changes(path: tuple[str, ...], before: Json, after: Json) -> Iterator[Change]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
-            here = (*way, key)
+            here = (*path, key)
             if key not in after:
                 yield Change(json_path(here), ChangeKind.REMOVED, before[key], None)
             elif key not in before:
@@ -97,4 +97,4 @@ def _find_changes(way: tuple[str, ...], before: Json, after: Json) -> Iterator[C
             else:
                 yield from _find_changes(here, before[key], after[key])
     elif before != after:
-        yield Change(json_path(way), ChangeKind.CHANGED, before, after)
+        yield Change(json_path(path), ChangeKind.CHANGED, before, after)

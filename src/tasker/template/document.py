@@ -9,6 +9,8 @@ from tasker.model import (
     DEFAULT_PRIORITY,
     Batch,
     Collect,
+    CompensateSpec,
+    Compensation,
     Durability,
     EventCondition,
     EventSpec,
@@ -24,9 +26,11 @@ from tasker.model import (
     StepOverride,
     StepSpec,
     StepType,
+    TaskConcurrency,
     Template,
     TimeoutAction,
     Trigger,
+    WhenFull,
     all_steps,
 )
 from tasker.schedules.document import to_document as schedule_document
@@ -49,6 +53,7 @@ def to_document(template: Template) -> JsonObject:
         description=template.description or None,
         title=template.title or None,
         attributes=template.attributes or None,
+        sensitive=list(template.sensitive) or None,
         retention=_seconds(template.retention),
         priority=None if template.priority == DEFAULT_PRIORITY else template.priority,
         durability=None if template.durability is Durability.FULL else template.durability.value,
@@ -56,6 +61,11 @@ def to_document(template: Template) -> JsonObject:
         input_schema=template.input_schema,
         schedules=[schedule_document(schedule) for schedule in template.schedules] or None,
         limits=_limits_document(template.limits) or None,
+        concurrency=None
+        if template.concurrency is None
+        else _concurrency_document(template.concurrency),
+        events=list(template.events) or None,
+        compensation=compensation_document(template.compensation) or None,
         steps=steps,
         environments={
             name: {
@@ -106,6 +116,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         approval=None if spec.approval is None else approval_document(spec.approval),
         task=None if spec.task is None else task_document(spec.task),
         **_spawning_document(spec),
+        compensate=None if spec.compensate is None else _undo_document(spec.compensate),
         limits=None if spec.limits is None else _limits_document(spec.limits),
     )
 
@@ -169,6 +180,35 @@ def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:
 
 def _limits_document(limits: tuple[Limit, ...]) -> list[Json]:
     return [{"key": limit.key, **limit.document()} for limit in limits]
+
+
+def _concurrency_document(concurrency: TaskConcurrency) -> JsonObject:
+    when_full = concurrency.when_full
+    return _without_none(
+        key=concurrency.key,
+        tasks=concurrency.tasks,
+        when_full=None if when_full is WhenFull.WAIT else when_full.value,
+    )
+
+
+def compensation_document(compensation: Compensation) -> JsonObject:
+    """Write what of a template's compensation differs from the defaults."""
+    default = Compensation()
+    return _without_none(
+        on=None if compensation.on == default.on else list(compensation.on),
+        keep_going=None if compensation.keep_going else False,
+        hold=_seconds(compensation.hold) or None,
+    )
+
+
+def _undo_document(undo: CompensateSpec) -> JsonObject:
+    return _without_none(
+        callable=undo.callable,
+        method=undo.method,
+        version=undo.version or None,
+        retry=_retry_document(undo.retry, Retry()) or None,
+        timeout_seconds=_seconds(undo.timeout),
+    )
 
 
 def _external_document(external: External) -> JsonObject:

@@ -46,7 +46,7 @@ class BuiltExpression:
 
     def __getitem__(self, key: str | int) -> "BuiltExpression":
         if not self._is_path:
-            raise InvalidInput(f"{self._text} is no path: it has no {key!r}")
+            raise InvalidInput(f"{self._text} is not a path: it has no {key!r}")
         if isinstance(key, str) and key.isidentifier():
             return BuiltExpression(f"{self._text}.{key}", is_path=True)
         return BuiltExpression(f"{self._text}[{_literal(key)}]", is_path=True)
@@ -96,7 +96,7 @@ class BuiltExpression:
         return BuiltExpression(f"{self._inside(_BOUND)} {operator} {_operand(other)}", _COMPARED)
 
     def _inside(self, strength: int) -> str:
-        """Return the text, in parentheses where it holds together less than its place."""
+        """Return the text, in parentheses if its precedence is lower than that of its context."""
         return self._text if self._strength <= strength else f"({self._text})"
 
 

@@ -59,6 +59,29 @@ def check_text(text: TextTemplate, schemas: Schemas) -> list[str]:
     return problems
 
 
+def element_schema(expression: Expression, schemas: Schemas) -> Any:
+    """Return the JSON Schema of the elements of a list; True: any value."""
+    if not isinstance(expression.node, Path):
+        return True
+    keys = expression.node.keys
+    here = [(schemas.get(str(keys[0]), True), schemas.get(str(keys[0]), True))]
+    for key in keys[1:]:
+        here, _ = _descend(here, key)
+    parts = []
+    for schema, root in _descend(here, 0)[0]:
+        defined = root if isinstance(root, Mapping) else {}
+        kept = {key: defined[key] for key in ("$defs", "definitions") if key in defined}
+        parts.append({**kept, **schema} if isinstance(schema, Mapping) else schema)
+    return parts[0] if len(parts) == 1 else True
+
+
+def property_kinds(schema: Mapping[str, Any], key: str) -> frozenset[str]:
+    """Return the kinds of values that an object's schema accepts for a property."""
+    below, _ = _descend([(schema, schema)], key)
+    kinds = (_kinds_of(part) for part, _ in _alternatives(below))
+    return frozenset[str]().union(*kinds) or KINDS
+
+
 def _infer(node: Node, schemas: Schemas, problems: list[str]) -> frozenset[str]:
     """Return the kinds of a node's values; append what is wrong in it to `problems`."""
     match node:

@@ -231,7 +231,7 @@ class TextTemplate:
         return tuple(part for part in self.parts if isinstance(part, Path))
 
     def render(self, names: Names) -> str:
-        """Return the text for people: null becomes "", objects and lists become JSON."""
+        """Return the text for display: null becomes "", objects and lists become JSON."""
         return "".join(
             part if isinstance(part, str) else to_text(part.evaluate(names)) for part in self.parts
         )
@@ -268,7 +268,7 @@ def compile_path(text: str) -> Path:
     """Compile an expression that is only a path: `input.order_id`. Raises InvalidExpression."""
     node = compile_expression(text).node
     if not isinstance(node, Path):
-        raise InvalidExpression(text, "it is not a path, such as input.order_id")
+        raise InvalidExpression(text, "it must be a path, such as input.order_id")
     return node
 
 
@@ -277,7 +277,7 @@ def compile_text(text: str) -> TextTemplate:
     """Compile a text with placeholders in braces; `{{` and `}}` stand for braces.
 
     Raises:
-        InvalidExpression: A brace has no counterpart, a placeholder is not a path, or there are too
+        InvalidExpression: A brace is unmatched, a placeholder is not a path, or there are too
             many.
     """
     if len(text) > limits.TEXT_CHARACTERS:
@@ -292,7 +292,7 @@ def compile_text(text: str) -> TextTemplate:
         elif part in "{}":
             raise InvalidExpression(
                 text,
-                f"{part!r} at character {match.start() + 1} has no counterpart;"
+                f"{part!r} at character {match.start() + 1} is unmatched;"
                 f" write {part * 2!r} for a brace",
             )
         else:
@@ -476,13 +476,13 @@ class _Parser:
         operands = [operand()]
         while self._take(word):
             operands.append(operand())
-        return operands[0] if len(operands) == 1 else self._made(Logic(word, tuple(operands)))
+        return operands[0] if len(operands) == 1 else self._counted(Logic(word, tuple(operands)))
 
     def _negation(self) -> Node:
         if not self._take("not"):
             return self._comparison()
         self._enter()
-        node = self._made(Not(self._negation()))
+        node = self._counted(Not(self._negation()))
         self._depth -= 1
         return node
 
@@ -490,7 +490,7 @@ class _Parser:
         left = self._operand()
         if (operator := self._operator()) is None:
             return left
-        node = self._made(Comparison(left, operator, self._operand()))
+        node = self._counted(Comparison(left, operator, self._operand()))
         at = self._token.start
         if self._operator():
             self._fail(
@@ -508,17 +508,17 @@ class _Parser:
         token = self._token
         if token.kind in ("number", "string"):
             self._next += 1
-            return self._made(Literal(self._literal(token)))
+            return self._counted(Literal(self._literal(token)))
         if token.kind == "name" and token.text not in _WORDS:
             return self._path()
         if word := self._take(*_CONSTANTS):
-            return self._made(Literal(_CONSTANTS[word]))
+            return self._counted(Literal(_CONSTANTS[word]))
         self._enter()
         if self._take("("):
             node = self._any()
             self._expect(")")
         elif self._take("["):
-            node = self._made(ListOf(tuple(self._items())))
+            node = self._counted(ListOf(tuple(self._items())))
         else:
             self._refuse_token(", expected a value")
         self._depth -= 1
@@ -551,7 +551,7 @@ class _Parser:
             self._next += 1
             if symbol == "[":
                 self._expect("]")
-        return self._made(Path(tuple(keys)))
+        return self._counted(Path(tuple(keys)))
 
     def _literal(self, token: _Token) -> str | int | float:
         if token.kind == "string":
@@ -562,7 +562,7 @@ class _Parser:
             self._fail(f"{token.text[:60]} at character {token.start + 1} is not a number")
         return int(value) if isinstance(value, int) else float(value)
 
-    def _made(self, node: Node) -> Node:
+    def _counted(self, node: Node) -> Node:
         self._nodes += 1
         if self._nodes > limits.EXPRESSION_NODES:
             self._fail(f"it has more than {limits.EXPRESSION_NODES} operators, paths and literals")

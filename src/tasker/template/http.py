@@ -16,9 +16,8 @@ from tasker.model import (
     StepSpec,
     all_steps,
 )
-from tasker.template.expressions import Names, Path, compile_text, to_text
+from tasker.template.expressions import Names, Path, TextTemplate, compile_text, to_text
 
-NAMES = ("input", "results", "completion_url")  #: that placeholders may begin with
 KINDS = ("success", "retryable", "permanent")  #: of `Classification`
 DEFAULT = HttpCall(url="")
 
@@ -115,13 +114,19 @@ def literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, Host]]:
 # -------------------------------------------------------------------- placeholders
 
 
-def result_names(call: HttpCall) -> Iterator[str]:
-    """Yield the names of the steps whose results a call uses."""
+def texts_of_call(call: HttpCall) -> Iterator[TextTemplate]:
+    """Yield the texts with placeholders of a call."""
     for text in (call.url, *call.headers.values(), *_strings_in(call.body)):
         if has_braces(text):
-            for path in compile_text(text).paths:
-                if path.keys[0] == "results" and len(path.keys) > 1:
-                    yield str(path.keys[1])
+            yield compile_text(text)
+
+
+def result_names(call: HttpCall) -> Iterator[str]:
+    """Yield the names of the steps whose results a call uses."""
+    for text in texts_of_call(call):
+        for path in text.paths:
+            if path.keys[0] == "results" and len(path.keys) > 1:
+                yield str(path.keys[1])
 
 
 def render_url(url: str, names: Names) -> str:

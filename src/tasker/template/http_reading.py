@@ -1,13 +1,13 @@
 """Reads the HTTP calls of steps."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
 from tasker.errors import InvalidExpression
 from tasker.model import Classification, HttpCall, Json, StatusRange
 from tasker.template.expressions import Path, TextTemplate, check_names, compile_text
-from tasker.template.http import DEFAULT, KINDS, NAMES, has_braces, is_header_value, literal_host
+from tasker.template.http import DEFAULT, KINDS, has_braces, is_header_value, literal_host
 from tasker.template.reading import (
     Fields,
     Keys,
@@ -40,17 +40,18 @@ _CALL = Keys(
 _CLASSIFY = Keys(what="'classify'", allowed=KINDS)
 
 
-def read_http(value: Value) -> HttpCall | None:
-    """Read the `http` of a step."""
+def read_http(value: Value, names: Collection[str]) -> HttpCall | None:
+    """Read the `http` of a step, whose placeholders may use `names` and `completion_url`."""
+    names = (*names, "completion_url")
     fields = value.fields(_CALL)
     url = fields.required("url")
     body = fields.get("body")
     default = "GET" if body is None else "POST"
     call = HttpCall(
-        url=(url and _read_url(url)) or "",
+        url=(url and _read_url(url, names)) or "",
         method=fields.read("method", read_choice, METHODS) or default,
-        headers=fields.read("headers", _read_headers) or {},
-        body=None if body is None else _read_body(body),
+        headers=fields.read("headers", _read_headers, names) or {},
+        body=None if body is None else _read_body(body, names),
         timeout=fields.read("timeout", read_duration, _LONGEST) or DEFAULT.timeout,
         classify=fields.read("classify", _read_classification) or Classification(),
     )
@@ -59,8 +60,8 @@ def read_http(value: Value) -> HttpCall | None:
     return call if call.url else None
 
 
-def _read_url(value: Value) -> str | None:
-    text = _read_template(value)
+def _read_url(value: Value, names: Collection[str]) -> str | None:
+    text = _read_template(value, names)
     if text is None:
         return None
     url = text.text
@@ -82,24 +83,24 @@ def _read_url(value: Value) -> str | None:
     return url
 
 
-def _read_template(value: Value) -> TextTemplate | None:
+def _read_template(value: Value, names: Collection[str]) -> TextTemplate | None:
     """Read a string with placeholders."""
     written = read_text(value)
     if written is None:
         return None
     try:
         text = compile_text(written)
-        check_names(written, text.paths, NAMES)
+        check_names(written, text.paths, names)
     except InvalidExpression as error:
         value.refuse(str(error))
         return None
     return text
 
 
-def _read_headers(value: Value) -> Mapping[str, str]:
+def _read_headers(value: Value, names: Collection[str]) -> Mapping[str, str]:
     headers: dict[str, str] = {}
     for name, part in value.table("a mapping of headers").items():
-        text = _read_template(part)
+        text = _read_template(part, names)
         if not _HEADER.fullmatch(name):
             part.refuse(f"{name[:60]!r} is not the name of a header")
         elif name.lower() in _RESERVED:
@@ -115,9 +116,9 @@ def _read_headers(value: Value) -> Mapping[str, str]:
     return headers
 
 
-def _read_body(value: Value) -> Json:
+def _read_body(value: Value, names: Collection[str]) -> Json:
     for part in _texts_in(value):
-        _read_template(part)
+        _read_template(part, names)
     return to_json(value.node)
 
 

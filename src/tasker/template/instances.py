@@ -6,7 +6,16 @@ from datetime import timedelta
 
 from tasker import limits
 from tasker.errors import InvalidExpression
-from tasker.model import Batch, Collect, FailurePolicy, Map, OnFailure, Repeat, Spawning
+from tasker.model import (
+    Batch,
+    Collect,
+    FailurePolicy,
+    Map,
+    OnFailure,
+    Repeat,
+    Spawning,
+    StepSpec,
+)
 from tasker.suggest import suggest_allowed
 from tasker.template import parts
 from tasker.template.expressions import compile_expression
@@ -28,11 +37,12 @@ KINDS = ("map", "batch", "repeat")
 OF_INSTANCES = ("steps", "collect", "on_failure")  #: keys that need one of `KINDS`
 OF_HANDLERS = (
     *("handler", "retry", "timeout_seconds", "queue_timeout", "heartbeat_timeout", "requires"),
-    *("result_schema", "limits"),
+    *("result_schema", "limits", "events", "http", "wait", "approval", "external", "task"),
+    "compensate",
 )
 """Keys that belong to the steps of a body, if there is one."""
 
-_MAP = Keys(what="a map", allowed=("over", "as", "max_concurrency"))
+_MAP = Keys(what="a map", allowed=("over", "as", "max_concurrency", "task"))
 _BATCH = Keys(what="a batch", allowed=("total", "size", "max_instances"))
 _REPEAT = Keys(what="a repeat", allowed=("until", "every", "max"))
 _COLLECT = Keys(what="a collect", allowed=("reduce",))
@@ -76,6 +86,15 @@ def _read_map(value: Value, names: Collection[str]) -> Map | None:
     return None if text is None else Map(over=text, item=item or "item", max_concurrency=most)
 
 
+def task_of_map(fields: Fields) -> Value | None:
+    """Return the task that each instance of a step's map runs, if it is given in the map."""
+    value = fields.get("map")
+    if value is None or not isinstance(value.node, Table):
+        return None
+    task = value.table().get("task")
+    return None if task is None or task.is_missing else task
+
+
 def _read_item_name(value: Value, names: Collection[str]) -> str | None:
     name = read_name(value, _ITEM, _ITEM_RULE)
     if name in names or name in ("context", "ctx"):
@@ -101,7 +120,7 @@ def _read_batch(value: Value, names: Collection[str]) -> Batch | None:
 def _read_repeat(value: Value, names: Collection[str]) -> Repeat | None:
     fields = value.fields(_REPEAT)
     until = fields.required("until", ": a condition, such as results.status.done")
-    most = fields.required("max", ": the most iterations")
+    most = fields.required("max", ": the maximum number of iterations")
     text = None if until is None else parts.read_expression(until, (*names, "iteration"))
     count = None if most is None else read_integer(most, 1, limits.ITERATIONS)
     every = fields.read("every", read_duration, DAYS_30, zero=True)
@@ -118,7 +137,9 @@ def read_collect(fields: Fields, spawning: Spawning) -> tuple[Collect, str | Non
     if value is None:
         return Collect.LIST, None
     if isinstance(spawning, Repeat):
-        value.refuse("the result of a 'repeat' is that of its last iteration; remove 'collect'")
+        value.refuse(
+            "the result of a 'repeat' is the result of its last iteration; remove 'collect'"
+        )
         return Collect.LIST, None
     if isinstance(value.node, Table):
         handler = value.fields(_COLLECT).required("reduce", ": the name of a handler")
@@ -155,7 +176,7 @@ def _read_max_failures(value: Value, policy: FailurePolicy) -> OnFailure:
         match = _PERCENT.fullmatch(written)
         if match and float(match[1]) <= 100:
             return OnFailure(policy=policy, max_failed_percent=float(match[1]))
-        value.refuse(f"{written!r} is no share of instances: write a percentage such as '5%'")
+        value.refuse(f"{written!r} is not a share of instances: write a percentage such as '5%'")
         return OnFailure(policy=policy)
     return OnFailure(policy=policy, max_failures=read_integer(value, 0, limits.INSTANCES))
 
@@ -166,9 +187,22 @@ def check_step_keys(fields: Fields) -> None:
         value.refuse("a step with 'map', 'batch' or 'repeat' has no type; remove it")
     if "steps" not in fields:
         return
+    if (task := task_of_map(fields)) is not None:
+        task.refuse("the 'steps' are the body; make the task one of them")
     for key in OF_HANDLERS:
         if (value := fields.get(key)) is not None:
             value.refuse(f"{key!r} belongs to a step of 'steps', which are the body; move it there")
+
+
+def check_concurrency(fields: Fields, spec: StepSpec) -> None:
+    """Report a `max_concurrency` of instances that only wait: it bounds steps in progress."""
+    kind = next((key for key in ("task", "wait", "approval") if getattr(spec, key)), None)
+    value = fields.get("map")
+    if kind and isinstance(spec.spawning, Map) and spec.spawning.max_concurrency and value:
+        value.refuse(
+            f"'max_concurrency' does not apply to a {kind}: it limits steps in progress, not those"
+            " that wait; remove it"
+        )
 
 
 def check_expressions(steps: list[ReadStep]) -> None:
@@ -179,11 +213,13 @@ def check_expressions(steps: list[ReadStep]) -> None:
 def _check_scope(steps: list[ReadStep], outer: Mapping[str, None]) -> None:
     known = {read.spec.name: read for read in steps}
     for read in steps:
+        if not read.expressions and not read.body:
+            continue
         before = {**outer, **dict.fromkeys(_ancestors(read, known))}
         for text, value in read.expressions:
             ends_loop = value.path.endswith("repeat.until")
             body = (step.spec.name for step in read.body or (read,)) if ends_loop else ()
-            _check_results(text, value, {**before, **dict.fromkeys(body)})
+            _refuse_results_of_non_ancestors(text, value, {**before, **dict.fromkeys(body)})
         if read.body:
             _check_scope(list(read.body), before)
 
@@ -198,7 +234,7 @@ def _ancestors(read: ReadStep, known: Mapping[str, ReadStep]) -> Iterator[str]:
             stack += known[name].spec.dependencies
 
 
-def _check_results(text: str, value: Value, before: Mapping[str, None]) -> None:
+def _refuse_results_of_non_ancestors(text: str, value: Value, before: Mapping[str, None]) -> None:
     try:
         paths = compile_expression(text).paths
     except InvalidExpression:
@@ -207,6 +243,6 @@ def _check_results(text: str, value: Value, before: Mapping[str, None]) -> None:
         if path.keys[0] == "results" and len(path.keys) > 1 and path.keys[1] not in before:
             name = str(path.keys[1])
             value.refuse(
-                f"{path} asks for the result of {name!r}, which is not a step before this one"
+                f"{path} reads the result of {name!r}, which is not a step before this one"
                 f"{suggest_allowed(name, before)}"
             )

@@ -356,7 +356,7 @@ def read_schema(value: Value) -> JsonObject | None:
     document = read_json_object(value)
     wrong = None if document is None else check_schema(document)
     if wrong is not None:
-        descend(value, iter(wrong.way)).refuse(f"not a JSON Schema: {wrong.message}")
+        descend(value, iter(wrong.path)).refuse(f"not a JSON Schema: {wrong.message}")
         return None
     return document
 

@@ -262,9 +262,9 @@ def path_below(path: str, key: str) -> str:
     return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
 
 
-def descend(value: Value, way: Iterator[str | int]) -> Value:
+def descend(value: Value, path: Iterator[str | int]) -> Value:
     """Follow a path of keys and indexes, as far as it exists."""
-    for step in way:
+    for step in path:
         if isinstance(step, int):
             items = value.items()
             if step >= len(items):

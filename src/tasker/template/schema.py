@@ -29,7 +29,7 @@ _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1
 class Fault(NamedTuple):
     """A problem of a schema, and the path to it."""
 
-    way: Sequence[str | int]
+    path: Sequence[str | int]
     message: str
 
 
@@ -174,14 +174,14 @@ def _compile_fault(schema: JsonObject) -> Fault | None:
     try:
         _validator(schema)
     except jsonschema_rs.ValidationError as error:
-        way = list(error.instance_path)
+        path = list(error.instance_path)
         if isinstance(error.kind, _Kind.Referencing):
             return _broken_reference(schema, error.message)
-        if way and way[-1] == "type" and isinstance(error.instance, str):
+        if path and path[-1] == "type" and isinstance(error.instance, str):
             return Fault(
-                way, f"unknown type {error.instance!r}{suggest_allowed(error.instance, _TYPES)}"
+                path, f"unknown type {error.instance!r}{suggest_allowed(error.instance, _TYPES)}"
             )
-        return Fault(way, _shorten(error.message))
+        return Fault(path, _shorten(error.message))
     except ValueError as error:
         return Fault((), _shorten(str(error)))
     return None
@@ -193,26 +193,26 @@ def _validator(schema: JsonObject) -> Any:  # the library names no common base
 
 def _broken_reference(schema: JsonObject, message: str) -> Fault:
     """Return the reference that `message` is about, or else the schema as a whole."""
-    for way, target in _references(schema, ()):
+    for path, target in _references(schema, ()):
         if target.removeprefix("#") in message:
             outside = "" if target.startswith("#") else "; references must stay in the schema"
-            return Fault((*way, "$ref"), f"the reference {target!r} does not resolve{outside}")
+            return Fault((*path, "$ref"), f"the reference {target!r} does not resolve{outside}")
     return Fault((), _shorten(message))
 
 
 def _references(
-    node: Json, way: tuple[str | int, ...]
+    node: Json, path: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield all references in a schema, each with its path."""
     if isinstance(node, dict):
         target = node.get("$ref")
         if isinstance(target, str):
-            yield way, target
+            yield path, target
         for key, part in node.items():
-            yield from _references(part, (*way, key))
+            yield from _references(part, (*path, key))
     elif isinstance(node, list):
         for index, part in enumerate(node):
-            yield from _references(part, (*way, index))
+            yield from _references(part, (*path, index))
 
 
 class Schema:
@@ -237,13 +237,13 @@ class Schema:
 
     def _violation(self, error: jsonschema_rs.ValidationError) -> Violation:
         """Describe an error; replace library messages that omit the allowed values."""
-        way, kind, message = list(error.instance_path), error.kind, error.message
+        path, kind, message = list(error.instance_path), error.kind, error.message
         if isinstance(kind, _Kind.Required):
             instance = error.instance if isinstance(error.instance, dict) else {}
             undeclared = [
                 key for key in instance if key not in self._declared_properties(error.schema_path)
             ]
-            way, message = [*way, kind.property], "is required"
+            path, message = [*path, kind.property], "is required"
             if match := closest(kind.property, undeclared):
                 message = f"is required; {match!r} may be a misspelling of it"
         elif isinstance(kind, _Kind.AdditionalProperties):
@@ -251,26 +251,26 @@ class Schema:
         elif isinstance(kind, _Kind.AnyOf | _Kind.OneOfNotValid):
             reasons = [branch[0].message for branch in kind.context if branch]
             message = f"fits none of the alternatives: {'; '.join(reasons)}"
-        return Violation(json_path(way), _shorten(message))
+        return Violation(json_path(path), _shorten(message))
 
-    def _describe_unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
+    def _describe_unexpected(self, keys: Sequence[str], path: Sequence[str | int]) -> str:
         """Describe unexpected keys and list the allowed ones."""
-        allowed = self._declared_properties(way)
+        allowed = self._declared_properties(path)
         hint = suggest_allowed(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
         return f"{', '.join(map(repr, keys))} is not allowed{hint}"
 
-    def _declared_properties(self, way: Sequence[str | int]) -> list[str]:
-        """List the properties declared beside the keyword at `way`."""
+    def _declared_properties(self, path: Sequence[str | int]) -> list[str]:
+        """List the properties declared beside the keyword at `path`."""
         holder: Any = self._schema
-        for step in way[:-1]:
+        for step in path[:-1]:
             known = isinstance(holder, dict) and step in holder
             holder = holder[step] if known or isinstance(holder, list) else None
         return list(holder.get("properties", ())) if isinstance(holder, dict) else []
 
 
-def json_path(way: Sequence[str | int]) -> str:
-    """Write a way of keys and indexes as a JSON path: `$.lines[2].price`."""
-    return "$" + "".join(map(_format_path_part, way))
+def json_path(path: Sequence[str | int]) -> str:
+    """Write a path of keys and indexes as a JSON path: `$.lines[2].price`."""
+    return "$" + "".join(map(_format_path_part, path))
 
 
 def _format_path_part(step: str | int) -> str:

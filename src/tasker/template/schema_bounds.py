@@ -32,13 +32,13 @@ _PART = (
 _PART_TABLES = ("properties", "patternProperties")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
-Way = tuple[str | int, ...]
+SchemaPath = tuple[str | int, ...]
 
 
 class Excess(NamedTuple):
     """An exceeded bound of a schema, and the path to it."""
 
-    way: Way
+    path: SchemaPath
     message: str
 
 
@@ -56,9 +56,9 @@ class _Edge(NamedTuple):
 
 
 class _Unbounded(Exception):
-    def __init__(self, way: Way, message: str) -> None:
+    def __init__(self, path: SchemaPath, message: str) -> None:
         super().__init__(message)
-        self.excess = Excess(way, message)
+        self.excess = Excess(path, message)
 
 
 def is_light(schema: JsonObject) -> bool:
@@ -95,9 +95,9 @@ class _Weighing:
         self._nodes = 0
         self._base = _as_text(root.get("$id"))
         self._document = urldefrag(self._base)[0]
-        self._ways: dict[int, Way] = {id(root): ()}
+        self._paths: dict[int, SchemaPath] = {id(root): ()}
         self._edges: dict[int, list[_Edge]] = {}
-        self._anchors: dict[str, list[tuple[JsonObject, Way]]] = {}
+        self._anchors: dict[str, list[tuple[JsonObject, SchemaPath]]] = {}
         self._patterns = 0
         self._extra: dict[int, int] = {}  #: size of meta-schemas that a schema refers to
 
@@ -113,7 +113,7 @@ class _Weighing:
             and self._nodes <= LIGHT_NODES
         )
 
-    def _find_anchors(self, node: Json, way: Way) -> None:
+    def _find_anchors(self, node: Json, path: SchemaPath) -> None:
         self._nodes += 1
         if self._nodes > self._most_nodes:
             raise _Unbounded((), f"it has more than {self._most_nodes:,} objects, lists and values")
@@ -125,56 +125,56 @@ class _Weighing:
                 identity[1:] if identity.startswith("#") else "",  # drafts 6 and 7
             ):
                 if name:
-                    self._anchors.setdefault(name, []).append((node, way))
+                    self._anchors.setdefault(name, []).append((node, path))
             for key, part in node.items():
-                self._find_anchors(part, (*way, key))
+                self._find_anchors(part, (*path, key))
         elif isinstance(node, list):
             for index, part in enumerate(node):
-                self._find_anchors(part, (*way, index))
+                self._find_anchors(part, (*path, index))
 
     def _collect(self) -> None:
         """Visit every schema that is reached from the root."""
         waiting: list[JsonObject] = [self._root]
         while waiting:
             schema = waiting.pop()
-            way = self._ways[id(schema)]
+            path = self._paths[id(schema)]
             edges = self._edges[id(schema)] = []
             self._patterns += "pattern" in schema
             identity = _as_text(schema.get("$id"))
-            if way and identity and not identity.startswith("#"):
-                raise _Unbounded((*way, "$id"), "'$id' is allowed only at the top level")
-            for target, at, same_value, reference in self._targets(schema, way):
+            if path and identity and not identity.startswith("#"):
+                raise _Unbounded((*path, "$id"), "'$id' is allowed only at the top level")
+            for target, at, same_value, reference in self._targets(schema, path):
                 edges.append(_Edge(id(target), same_value, reference))
-                if id(target) not in self._ways:
-                    self._ways[id(target)] = at
+                if id(target) not in self._paths:
+                    self._paths[id(target)] = at
                     waiting.append(target)
-            if len(self._ways) > self._most:
+            if len(self._paths) > self._most:
                 raise _Unbounded((), f"it has more than {self._most:,} subschemas")
             if self._patterns > MAX_PATTERNS:
                 raise _Unbounded((), f"it has more than {MAX_PATTERNS:,} patterns")
 
     def _targets(
-        self, schema: JsonObject, way: Way
-    ) -> Iterator[tuple[JsonObject, Way, bool, bool]]:
-        """Yield the schemas that one applies: schema, way, same value, by a reference."""
+        self, schema: JsonObject, path: SchemaPath
+    ) -> Iterator[tuple[JsonObject, SchemaPath, bool, bool]]:
+        """Yield the schemas that one applies: schema, path, same value, by a reference."""
         for keys, tables, same_value in (
             (_SAME_VALUE, _SAME_VALUE_TABLES, True),
             (_PART, _PART_TABLES, False),
         ):
             for key in keys:
-                yield from _subschemas(schema.get(key), (*way, key), same_value)
+                yield from _subschemas(schema.get(key), (*path, key), same_value)
             for key in tables:
                 table = schema.get(key)
                 if isinstance(table, dict):
                     self._patterns += len(table) if key == "patternProperties" else 0
                     for name, part in table.items():
-                        yield from _subschemas(part, (*way, key, name), same_value, lists=False)
+                        yield from _subschemas(part, (*path, key, name), same_value, lists=False)
         for key in _REFERENCES:
             if isinstance(reference := schema.get(key), str):
                 for target, at in self._resolve(reference, id(schema)):
                     yield target, at, True, True
 
-    def _resolve(self, reference: str, source: int) -> list[tuple[JsonObject, Way]]:
+    def _resolve(self, reference: str, source: int) -> list[tuple[JsonObject, SchemaPath]]:
         url, fragment = self._document, reference[1:]
         if not reference.startswith("#"):
             url, fragment = urldefrag(urljoin(self._base, reference))
@@ -184,18 +184,18 @@ class _Weighing:
         if fragment and not fragment.startswith("/"):
             return self._anchors.get(unquote(fragment), [])
         node: Json = self._root
-        way: list[str | int] = []
+        path: list[str | int] = []
         for part in unquote(fragment).split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
             if isinstance(node, dict) and key in node:
-                way.append(key)
+                path.append(key)
                 node = node[key]
             elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-                way.append(int(key))
+                path.append(int(key))
                 node = node[int(key)]
             else:
                 return []
-        return [(node, tuple(way))] if isinstance(node, dict) else []
+        return [(node, tuple(path))] if isinstance(node, dict) else []
 
     def _bound_one_value(self) -> None:
         """Bound the schemas that apply to one value, and the references among them."""
@@ -203,23 +203,23 @@ class _Weighing:
         depths: dict[int, int] = {}
 
         def weigh(node: int, edges: list[_Edge]) -> None:
-            way = self._ways[node]
+            path = self._paths[node]
             size = 1 + self._extra.get(node, 0) + sum(sizes[edge.target] for edge in edges)
             if size > MAX_AT_ONE_VALUE:
                 raise _Unbounded(
-                    way,
+                    path,
                     f"more than {MAX_AT_ONE_VALUE:,} schemas would apply to one value"
                     " when references are followed",
                 )
             depth = max((depths[edge.target] + edge.reference for edge in edges), default=0)
             if depth > MAX_REFERENCES:
-                raise _Unbounded(way, f"more than {MAX_REFERENCES} references form a chain")
+                raise _Unbounded(path, f"more than {MAX_REFERENCES} references form a chain")
             sizes[node], depths[node] = size, depth
 
         back = self._visit_targets_first(lambda edge: edge.same_value, weigh)
         if back is not None:
             raise _Unbounded(
-                self._ways[back],
+                self._paths[back],
                 "its $refs lead back to the same schema without descending into the value",
             )
 
@@ -264,14 +264,14 @@ class _Weighing:
 
 
 def _subschemas(
-    part: Json, way: Way, same_value: bool, *, lists: bool = True
-) -> Iterator[tuple[JsonObject, Way, bool, bool]]:
+    part: Json, path: SchemaPath, same_value: bool, *, lists: bool = True
+) -> Iterator[tuple[JsonObject, SchemaPath, bool, bool]]:
     if isinstance(part, dict):
-        yield part, way, same_value, False
+        yield part, path, same_value, False
     elif isinstance(part, list) and lists:
         for index, item in enumerate(part):
             if isinstance(item, dict):
-                yield item, (*way, index), same_value, False
+                yield item, (*path, index), same_value, False
 
 
 def _as_text(value: object) -> str:

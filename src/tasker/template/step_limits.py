@@ -8,14 +8,27 @@ from tasker.arrival import max_concurrency, own_queue
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidExpression, InvalidInput, TooLarge
 from tasker.graph import Graph
-from tasker.model import Json, Limit, LimitKey, LimitValues, Rate, TaskId, Template
+from tasker.model import (
+    Json,
+    Limit,
+    LimitKey,
+    LimitValues,
+    Place,
+    Rate,
+    TaskConcurrency,
+    TaskId,
+    Template,
+    WhenFull,
+    all_steps,
+)
 from tasker.template.expressions import compile_text
 from tasker.template.parts import read_text_template
-from tasker.template.reading import Keys, Value, read_integer, read_text
+from tasker.template.reading import Keys, Value, read_choice, read_integer, read_text
 
 SHARED = "shared:"  #: beginning of keys that all namespaces share
 
 _LIMIT = Keys(what="a limit", allowed=("key", "concurrency", "rate", "burst"))
+_CONCURRENCY = Keys(what="a concurrency", allowed=("key", "tasks", "when_full"))
 _MOST = 2  #: limits of one step
 
 
@@ -29,6 +42,28 @@ def read_limits(value: Value) -> tuple[Limit, ...]:
     if len({limit.key for limit in read}) < len(read):
         value.refuse(f"both limits have the key {read[0].key!r}; keep one")
     return tuple(read)
+
+
+def read_concurrency(value: Value) -> TaskConcurrency | None:
+    """Read the bound on the open tasks of a template."""
+    fields = value.fields(_CONCURRENCY)
+    named = fields.required("key", ": the tasks that share it are counted together")
+    key = None if named is None else read_text_template(named, ("input",))
+    most = fields.required("tasks", ": the maximum number of open tasks")
+    tasks = None if most is None else read_integer(most, 1, limits.LIMIT_CONCURRENCY)
+    when_full = fields.read("when_full", read_choice, tuple(map(str, WhenFull)))
+    if not key or tasks is None:
+        return None
+    return TaskConcurrency(key, tasks=tasks, when_full=WhenFull(when_full or WhenFull.WAIT))
+
+
+def place_of_task(template: Template, context: Json) -> Place | None:
+    """Return the bound that a new task is under. Raises InvalidInput, TooLarge."""
+    bound = template.concurrency
+    if bound is None:
+        return None
+    key = _render_key("concurrency", bound.key, template.namespace, context)
+    return Place(key, bound.tasks, bound.when_full)
 
 
 def _read_limit(value: Value) -> Limit | None:
@@ -73,12 +108,30 @@ def keys_of(
 
 
 def _key_of(limit: Limit, namespace: str, context: Json) -> LimitKey:
+    return _render_key("limit", limit.key, namespace, context)
+
+
+def _render_key(what: str, declared: str, namespace: str, context: Json) -> LimitKey:
     try:
-        key = compile_text(limit.key).render_key({"input": context})
+        key = compile_text(declared).render_key({"input": context})
     except InvalidExpression as error:
         path = (error.path or "$").replace("$.input", "$", 1)
-        raise InvalidInput(f"the limit {limit.key!r}: {error}", path=path) from None
+        raise InvalidInput(f"the {what} {declared!r}: {error}", path=path) from None
+    if key.startswith(SHARED) and not declared.startswith(SHARED):
+        raise InvalidInput(
+            f"the {what} {declared!r}: an input must not produce a key that begins with {SHARED!r}"
+        )
     return limit_key(key, namespace)
+
+
+def shared_bounds(template: Template) -> list[str]:
+    """Return the keys of all namespaces for which a template declares a bound."""
+    of_steps = (each for step in all_steps(template.steps) for each in step.limits or ())
+    declared = [*template.limits, *of_steps]
+    keys = [each.key for each in declared if each.concurrency is not None or each.rate is not None]
+    if template.concurrency is not None:
+        keys.append(template.concurrency.key)
+    return [key for key in keys if key.startswith(SHARED)]
 
 
 def limit_key(key: str, namespace: str) -> LimitKey:

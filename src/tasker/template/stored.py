@@ -13,7 +13,10 @@ from tasker.model import (
     Backoff,
     Batch,
     Collect,
+    CompensateSpec,
+    Compensation,
     Durability,
+    Ending,
     EventCondition,
     EventSpec,
     External,
@@ -27,6 +30,8 @@ from tasker.model import (
     StepOverride,
     StepSpec,
     StepType,
+    TaskConcurrency,
+    TaskEvent,
     Template,
     TimeoutAction,
     Trigger,
@@ -53,11 +58,17 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         deadline=_timedelta(document.get("deadline_seconds")),
         title=document.get("title", ""),
         attributes=document.get("attributes", {}),
+        sensitive=tuple(document.get("sensitive", ())),
         retention=_timedelta(document.get("retention")),
         priority=document.get("priority", DEFAULT_PRIORITY),
         schedules=tuple(map(read_schedule, document.get("schedules", ()))),
         durability=Durability(document.get("durability", Durability.FULL)),
         limits=_read_limits(document.get("limits")) or (),
+        concurrency=TaskConcurrency(**document["concurrency"])
+        if "concurrency" in document
+        else None,
+        events=tuple(map(TaskEvent, document.get("events", ()))),
+        compensation=_read_compensation(document.get("compensation", {})),
         environments=_environments(document.get("environments"), steps),
         metadata=document.get("metadata", {}),
     )
@@ -91,6 +102,7 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         wait=wait_from_document(step["wait"]) if "wait" in step else None,
         task=task_from_document(step["task"]) if "task" in step else None,
         **_read_instances(step),
+        compensate=_read_undo(step["compensate"]) if "compensate" in step else None,
         limits=_read_limits(step.get("limits")),
     )
 
@@ -155,6 +167,26 @@ def _read_event(event: Mapping[str, Any]) -> EventSpec:
         event.get("payload", ""),
         schema=event.get("schema"),
         description=event.get("description", ""),
+    )
+
+
+def _read_compensation(written: Mapping[str, Any]) -> Compensation:
+    default = Compensation()
+    return Compensation(
+        on=tuple(map(Ending, written.get("on", default.on))),
+        keep_going=written.get("keep_going", True),
+        hold=timedelta(seconds=written.get("hold", 0)),
+    )
+
+
+def _read_undo(written: Mapping[str, Any]) -> CompensateSpec:
+    retry = written.get("retry")
+    return CompensateSpec(
+        callable=written["callable"],
+        method=written.get("method"),
+        version=written.get("version", ""),
+        retry=_DEFAULTS if retry is None else _read_retry(retry, _DEFAULTS),
+        timeout=_timedelta(written.get("timeout_seconds")),
     )
 
 

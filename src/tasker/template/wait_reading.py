@@ -78,7 +78,7 @@ def _read_signal(
     if named is None or name is None:
         return ()
     if not 0 < len(name) <= ARRIVAL_NAME:
-        named.refuse(f"the name of a signal has 1 to {ARRIVAL_NAME} characters")
+        named.refuse(f"the name of a signal must have 1 to {ARRIVAL_NAME} characters")
         return ()
     return (AwaitedSignal(name, None if key is None else parts.read_expression(key, names)),)
 

@@ -200,6 +200,19 @@ class _Services:
             BlockingRecordingClient(self.recording_client) if self._client is None else self._client
         )
 
+    def keep_log(
+        self,
+        attempt: LiveAttempt,
+        level: int,
+        source: str,
+        message: str,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Keep nothing: tests read the log itself."""
+
+    def keep_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+        """Keep nothing: tests read the output itself."""
+
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         self.saved.append(value)
         saving: Future[None] = Future()

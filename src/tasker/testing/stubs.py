@@ -42,7 +42,7 @@ class StubbedHandlers(Handlers):
         self._key = template.key
         self._stubs = {name: _make_stub(name, given) for name, given in stubs.items()}
         self._failures = {name: tuple(errors) for name, errors in failures.items()}
-        self._stand_ins = {
+        self._stubs_by_handler = {
             (template.namespace, spec.handler): self._stubs[spec.name]
             for spec in steps_with_handlers(template.steps)
             if spec.name in stubs
@@ -51,7 +51,7 @@ class StubbedHandlers(Handlers):
     def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
         """Find a handler, or else the stub of the step."""
         handler = super().find(name, namespace, version)
-        return handler or self._stand_ins.get((namespace or "", name))
+        return handler or self._stubs_by_handler.get((namespace or "", name))
 
     def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
         """Compile how one step is run: with its stub, and its failures."""

@@ -1,6 +1,7 @@
 """A store in memory whose clock skips the time in which nothing would happen."""
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,19 @@ from tasker.approvals import EVERY_GROUP
 from tasker.client.approvals import fill_form
 from tasker.clock import ManualClock
 from tasker.codec import dumps
-from tasker.model import Claimed, Json, NewEvent, Outcome, Settled, TaskId, WorkerId
+from tasker.durable import DurableCall
+from tasker.errors import InvalidInput
+from tasker.model import (
+    Claim,
+    Claimed,
+    Json,
+    JsonText,
+    NewEvent,
+    Outcome,
+    Settled,
+    TaskId,
+    WorkerId,
+)
 from tasker.schedules.model import DueSchedule
 from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
@@ -22,12 +35,16 @@ _AHEAD = """
     select exists (select 1 from step where state = 2),
            (select min(run_at) from step
             where state = 1 and queue_id / 5 * 5 in (select queue_id from worker_queue)),
+           (select min(run_at) from step
+            where state = 1 and queue_id / 5 * -5 in (select queue_id from worker_queue)),
            (select min(deadline) from task where state = 0),
            (select min(wake_at) from wait),
-           (select min(look_at) from schedule where paused = 0)
+           (select min(look_at) from schedule where paused = 0),
+           total_changes()
 """
 _AWAITED = "select task_id, name from wait where kind = 'signal' order by task_id, no, name"
 
+_EXTERNAL = "select task_id, no from wait where kind = 'external' order by task_id, no"
 
 _TEST = AuditNote(actor="test")
 
@@ -44,6 +61,11 @@ class VirtualTimeStore(SqliteStore):
             due and a step waits for a signal with its name.
         decisions: Filled-in forms. Each decides the oldest open approval, in this order, when no
             step is due.
+        completions: What other systems send, `{"result": ...}` or `{"error": ...}`. Each completes
+            one waiting external step, in this order, when no step is due.
+
+    Raises:
+        InvalidInput: A completion has neither a result nor an error.
     """
 
     def __init__(
@@ -52,12 +74,17 @@ class VirtualTimeStore(SqliteStore):
         *,
         signals: Iterable[tuple[str, Json]] = (),
         decisions: Iterable[Json] = (),
+        completions: Iterable[Json] = (),
     ) -> None:
         self._decisions = list(decisions)
+        self._completions = [_completion_text(body) for body in completions]
+        self._tokens: dict[tuple[TaskId, int], str] = {}  #: digests by external step
         self._signals = [(name, payload_text(payload)) for name, payload in signals]
         self._manual_clock = clock or ManualClock()
         super().__init__("sqlite::memory:", clock=self._manual_clock)
         self._room_at: datetime | None = None  #: when limits let more steps through
+        self._seen_changes: int | None = None
+        """The number of changes at the last claim under limits, if it claimed nothing."""
         self.skipped = timedelta(0)  #: total time skipped
         self.still = asyncio.Event()
         """Set when the worker waits and no timer is pending."""
@@ -93,10 +120,13 @@ class VirtualTimeStore(SqliteStore):
         return settled
 
     async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+        changes = await self._thread.run(lambda on: on.total_changes, writes=False)
         claimed = await super().claim_gated(worker, limit)
+        self._seen_changes = None if claimed.claims else changes
         self._room_at = None
         if claimed.next_due is not None:
-            self._room_at = self.clock.now() + timedelta(seconds=claimed.next_due)
+            microseconds = math.ceil(claimed.next_due * 1e6)  # rounded down, it would stay ahead
+            self._room_at = self.clock.now() + timedelta(microseconds=microseconds)
         return claimed
 
     async def due_schedules(self, limit: int) -> list[DueSchedule]:
@@ -117,12 +147,21 @@ class VirtualTimeStore(SqliteStore):
         ahead = await self._thread.run(look, writes=False)
         if ahead.running:
             return
-        is_due = ahead.due is not None and ahead.due <= self.clock.now().timestamp()
-        if not is_due and (await self._send_signal() or await self._decide_approval()):
+        now = self.clock.now().timestamp()
+        due = ahead.due
+        is_held_up = self._room_at is not None or ahead.changes == self._seen_changes
+        if ahead.gated is not None and not (ahead.gated <= now and is_held_up):
+            due = ahead.gated if due is None else min(due, ahead.gated)
+        is_due = due is not None and due <= now
+        if not is_due and (
+            await self._send_signal()
+            or await self._decide_approval()
+            or await self._complete_external_step()
+        ):
             return
         room = None if self._room_at is None else self._room_at.timestamp()
         tick = self._tick_before_end(ahead.tick)
-        times = (ahead.due, ahead.deadline, ahead.timeout, room, tick)
+        times = (due, ahead.deadline, ahead.timeout, room, tick)
         instants = [instant for instant in times if instant is not None]
         if not instants:
             self.still.set()
@@ -154,6 +193,22 @@ class VirtualTimeStore(SqliteStore):
             return True
         return False
 
+    async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
+        self._tokens[claim.task_id, claim.no] = digest
+        return await super().open_completion(claim, digest)
+
+    async def _complete_external_step(self) -> bool:
+        """Complete the first waiting external step, if there is one and a completion is left."""
+        if not self._completions:
+            return False
+        rows = await self._thread.run(lambda on: on.execute(_EXTERNAL).fetchall(), writes=False)
+        for task_id, no in rows:
+            await self.complete_external(
+                self._tokens[TaskId(task_id), no], self._completions.pop(0)
+            )
+            return True
+        return False
+
     async def _send_signal(self) -> bool:
         """Send the first of the signals for which a step waits, if there is one."""
         if not self._signals:
@@ -168,6 +223,15 @@ class VirtualTimeStore(SqliteStore):
         return False
 
 
+def _completion_text(body: Json) -> JsonText:
+    if not isinstance(body, dict) or len(body.keys() & {"result", "error"}) != 1:
+        raise InvalidInput(
+            f"a completion must have a 'result' or an 'error', not {dumps(body)[:100]}",
+            path="$.completions",
+        )
+    return dumps(body)
+
+
 def _round_up_to_microsecond(seconds: float) -> datetime:
     """Return the first instant of whole microseconds that is not before `seconds` since 1970."""
     at = datetime.fromtimestamp(seconds, UTC)
@@ -179,6 +243,8 @@ class _NextTimes(NamedTuple):
 
     running: int
     due: float | None
+    gated: float | None  #: when a step under limits is due
     deadline: float | None
     timeout: float | None  #: of a wait
     tick: float | None  #: of a schedule
+    changes: int  #: how many rows the store has changed so far

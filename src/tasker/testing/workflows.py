@@ -110,6 +110,7 @@ class RunOptions(TaskOptions, total=False):
     templates: Iterable[Source]
     signals: Iterable[tuple[str, Json]]
     decisions: Iterable[Json]
+    completions: Iterable[Json]
     settings: WorkerSettings | None
     clock: ManualClock | None
     timeout: Duration
@@ -147,6 +148,7 @@ async def run_workflow(
     templates: Iterable[Source] = (),
     signals: Iterable[tuple[str, Json]] = (),
     decisions: Iterable[Json] = (),
+    completions: Iterable[Json] = (),
     settings: WorkerSettings | None = None,
     clock: ManualClock | None = None,
     timeout: Duration = 10.0,
@@ -170,6 +172,8 @@ async def run_workflow(
             due and a step waits for a signal with its name, also together with a key.
         decisions: Filled-in forms of approvals. Each decides the oldest open approval, in this
             order, when no step is due.
+        completions: What other systems send to complete external steps, `{"result": ...}` or
+            `{"error": ...}`. Each completes one waiting step, in this order, when no step is due.
         settings: Settings of the worker; its lease never expires.
         clock: The clock; by default it starts in 2030.
         timeout: Time limit in real time, as seconds, a timedelta or `"5m"`.
@@ -191,7 +195,9 @@ async def run_workflow(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
     notices: list[Notice] = []
-    async with VirtualTimeStore(clock, signals=signals, decisions=decisions) as store:
+    async with VirtualTimeStore(
+        clock, signals=signals, decisions=decisions, completions=completions
+    ) as store:
         await store.upgrade()
         for namespace in {made.namespace for made in (template, *others)}:
             anywhere = NamespacePolicy(namespace=namespace, http_hosts=("*",))

@@ -86,6 +86,7 @@ async def key(
     name: str = "a key",
     namespaces: Iterable[str] = ("payments",),
     permissions: Iterable[str] = (),
+    handlers: Iterable[str] = (),
     expires_at: datetime | None = None,
 ) -> str:
     """Create an API key; return its text."""
@@ -98,6 +99,7 @@ async def key(
             scopes=tuple(permissions),
             namespaces=tuple(namespaces),
             roles=roles,
+            handlers=tuple(handlers),
             expires_at=expires_at,
         ),
         ACT,

@@ -20,7 +20,7 @@ TEMPLATE = {
 }
 
 
-async def test_the_audit_names_both(store: Store) -> None:
+async def test_the_audit_names_both_the_principal_and_the_actor(store: Store) -> None:
     task = await begin(store, "payments")
     app = create_app(store, auth=AuthSettings(enabled=True))
     text = await key(store, "operator", name="deploy key")
@@ -33,10 +33,8 @@ async def test_the_audit_names_both(store: Store) -> None:
     assert ("deploy key (as ann)", "ordered twice") == (entry.actor, entry.reason)
 
 
-async def test_it_changes_no_rights(store: Store) -> None:
-    """
-    Nor who created a task, or registered or reviews a template.
-    """
+async def test_acting_as_another_does_not_change_permissions(store: Store) -> None:
+    """The creator of a task and the author of a version are those of the principal."""
     await store.put_policy(
         NamespacePolicy(
             namespace="payments", requires_approval=True, approvers=("ann@growthcorp.com",)
@@ -63,7 +61,7 @@ async def test_it_changes_no_rights(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x)", "a\tb", "x" * 101, "\xe9", " ann"])
-async def test_another_name_is_refused(store: Store, name: str) -> None:
+async def test_an_actor_without_permission_is_refused(store: Store, name: str) -> None:
     task = await begin(store, "payments")
     async with calling(store, await key(store, "operator")) as caller:
         headers = [(b"x-acting-as", name.encode("latin-1"))]

@@ -74,7 +74,7 @@ async def test_a_key_acts_under_its_name(store: Store) -> None:
     assert ["ci of payments"] == [entry["actor"] for entry in audit]
 
 
-async def test_a_name_that_means_nobody_is_a_name(store: Store) -> None:
+async def test_a_key_named_anonymous_is_an_ordinary_key(store: Store) -> None:
     """A key named `anonymous` cannot claim another name, unlike unauthenticated callers."""
     text = await key(store, "operator", name="anonymous")
     async with calling(store, text) as caller:
@@ -101,7 +101,7 @@ async def test_a_name_that_means_nobody_is_a_name(store: Store) -> None:
     ],
 )
 @pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
-async def test_what_is_no_key_opens_nothing(
+async def test_an_invalid_key_is_refused(
     store: Store, spoil: Callable[[str], str], reason: str, header: str
 ) -> None:
     """The response is the same for a wrong secret, a foreign prefix and malformed text."""
@@ -119,7 +119,7 @@ async def test_what_is_no_key_opens_nothing(
 
 
 @pytest.mark.parametrize("value", ["Basic amFrZTpzZWNyZXQ=", "Bearer", "Token abc", "tsk_1"])
-async def test_only_bearer_is_a_way_to_write_it(store: Store, value: str) -> None:
+async def test_only_the_scheme_bearer_is_accepted(store: Store, value: str) -> None:
     """A header of another kind is malformed, and `X-API-Key` is not used as a fallback."""
     text = await key(store, "viewer")
     async with calling(store) as caller:
@@ -128,7 +128,7 @@ async def test_only_bearer_is_a_way_to_write_it(store: Store, value: str) -> Non
     assert (401, "malformed") == (answer.status_code, answer.json()["reason"])
 
 
-async def test_a_header_that_is_there_twice_is_refused(store: Store) -> None:
+async def test_a_duplicate_header_is_refused(store: Store) -> None:
     """
     A proxy might have looked at the other one.
     """
@@ -140,10 +140,8 @@ async def test_a_header_that_is_there_twice_is_refused(store: Store) -> None:
             assert (401, "malformed") == (answer.status_code, answer.json()["reason"])
 
 
-async def test_a_key_ends_when_it_expires(store: Store) -> None:
-    """
-    Only the holder of its secret learns so.
-    """
+async def test_an_expired_key_is_refused(store: Store) -> None:
+    """Only the holder of its secret learns that it expired."""
     past = datetime.now(UTC) - timedelta(seconds=1)
     text = await key(store, "viewer", expires_at=past)
     async with calling(store, text) as caller:
@@ -167,12 +165,10 @@ async def test_a_revoked_key_is_refused(store: Store) -> None:
     assert "revoked" == after.json()["reason"]
 
 
-async def test_a_revocation_takes_effect_within_the_time_that_a_key_is_believed(
+async def test_a_revocation_takes_effect_once_the_cached_key_expires(
     store: Store,
 ) -> None:
-    """
-    Not later, and until then the store is not asked.
-    """
+    """Until then the store is not queried."""
     clock, text = Seconds(), await key(store, "viewer")
     ring = KeyRing(store, ROLES, seconds=5, clock=clock)
     assert "a key" == (await ring.principal_of_key(text)).name
@@ -187,10 +183,8 @@ async def test_a_revocation_takes_effect_within_the_time_that_a_key_is_believed(
     assert "revoked" == refusal.value.reason
 
 
-async def test_who_ask_at_once_share_one_look(store: Store) -> None:
-    """
-    And the note of a key's use is written once.
-    """
+async def test_concurrent_requests_share_one_lookup(store: Store) -> None:
+    """The use of the key is recorded once."""
     import asyncio
 
     text, calls = await key(store, "viewer"), []
@@ -211,7 +205,7 @@ async def test_who_ask_at_once_share_one_look(store: Store) -> None:
     assert (await store.list_api_keys())[0].last_used_at is not None
 
 
-async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
+async def test_unknown_keys_do_not_accumulate_in_the_cache(store: Store) -> None:
     """Unknown keys are cached in bounded memory."""
     ring = KeyRing(store, ROLES, seconds=5)
     for _ in range(1500):
@@ -228,7 +222,7 @@ class Down:
         raise StoreUnavailable("the database at 10.0.0.1 is down")
 
 
-async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> None:
+async def test_a_store_outage_is_not_cached_as_a_refusal(store: Store) -> None:
     """
     The failure is reported, not cached.
     """
@@ -241,7 +235,7 @@ async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> Non
     assert {} == ring._known._entries
 
 
-async def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(store: Store) -> None:
+async def test_a_key_is_accepted_if_its_use_cannot_be_recorded(store: Store) -> None:
     """
     A note is a courtesy.
     """
@@ -280,9 +274,7 @@ async def test_secrets_are_compared_in_constant_time(
 
 
 async def test_keys_can_be_switched_off(store: Store) -> None:
-    """
-    Where tokens are the only credentials.
-    """
+    """Tokens are then the only credentials."""
     from tests.api.auth.scene import token, with_tokens
 
     auth = with_tokens(api_keys=False)
@@ -291,7 +283,7 @@ async def test_keys_can_be_switched_off(store: Store) -> None:
             assert status == (await caller.get("/v1/tasks")).status_code
 
 
-async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> None:
+async def test_unknown_scopes_and_roles_grant_nothing(store: Store) -> None:
     """Unknown scopes and roles grant nothing and remove nothing."""
     text = await key(store, "viewer")
 
@@ -309,7 +301,7 @@ async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> 
     assert ROLES["viewer"] == principal.permissions
 
 
-async def test_a_key_of_no_namespace_sees_nothing(store: Store) -> None:
+async def test_a_key_without_namespaces_sees_nothing(store: Store) -> None:
     """
     Though it has a role.
     """

@@ -18,10 +18,8 @@ pytestmark = pytest.mark.anyio
 SARAH: dict[str, Any] = {"sub": "auth0|42", "email": "sarah@growthcorp.com", "email_verified": True}
 
 
-async def test_an_approver_is_known_by_the_verified_address(store: Store) -> None:
-    """
-    Beside the permission it takes that: the policy of the namespace names who decides.
-    """
+async def test_an_approver_is_identified_by_a_verified_address(store: Store) -> None:
+    """An approver needs both the permission and an entry in the namespace's policy."""
     auth = with_tokens()
     namespaces = ["payments"]
 

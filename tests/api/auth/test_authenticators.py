@@ -89,9 +89,7 @@ def by(authenticator: str, **changed: Any) -> AuthSettings:
 async def test_a_principal_has_its_roles_in_its_namespaces(
     store: Store, authenticator: str
 ) -> None:
-    """
-    And nowhere else, exactly as the owner of a key.
-    """
+    """It has no roles in other namespaces."""
     foreign = await begin(store, "orders")
     async with calling(store, auth=by(authenticator)) as caller:
         caller.headers["X-User"] = "ann@growthcorp.com"
@@ -110,7 +108,7 @@ async def test_a_principal_has_its_roles_in_its_namespaces(
     assert "ann@growthcorp.com" == made.json()["created_by"]
 
 
-async def test_only_the_role_admin_everywhere_makes_an_admin(store: Store) -> None:
+async def test_only_the_role_admin_in_all_namespaces_makes_an_administrator(store: Store) -> None:
     await begin(store, "orders")
     async with calling(store, auth=by("Headers")) as caller:
         caller.headers["X-User"] = "ann"
@@ -127,7 +125,7 @@ async def test_only_the_role_admin_everywhere_makes_an_admin(store: Store) -> No
     assert 403 == self_made.status_code
 
 
-async def test_keys_and_tokens_stay_what_they_are(store: Store) -> None:
+async def test_keys_and_tokens_are_accepted_beside_an_authenticator(store: Store) -> None:
     """Custom authenticators are not called for keys and tokens; an invalid one is refused."""
     settings = with_tokens(authenticator=f"{HERE}:Headers")
     text = await key(store, "viewer", name="a program")
@@ -151,7 +149,7 @@ async def test_keys_and_tokens_stay_what_they_are(store: Store) -> None:
     assert [403, 403, 403, 401, 401, 200, 200, 200] == statuses
 
 
-async def test_none_is_not_authenticated(store: Store) -> None:
+async def test_an_authenticator_that_returns_none_refuses_the_request(store: Store) -> None:
     async with calling(store, auth=by("Headers")) as caller:
         missing = await caller.get("/v1/tasks")
         invalid = await caller.get("/v1/tasks", headers={"Authorization": "Basic YTpi"})
@@ -163,7 +161,7 @@ async def test_none_is_not_authenticated(store: Store) -> None:
 @pytest.mark.parametrize(
     "authenticator", ["Raising", "Hanging", "Text", "OneNamespaceAsText", "Nameless", "Anonymous"]
 )
-async def test_a_class_that_fails_lets_nobody_in(
+async def test_a_failing_authenticator_refuses_every_request(
     store: Store,
     authenticator: str,
     caplog: pytest.LogCaptureFixture,
@@ -185,7 +183,7 @@ async def test_a_class_that_fails_lets_nobody_in(
     assert 200 == works.status_code
 
 
-async def test_a_header_that_was_sent_twice_is_both(store: Store) -> None:
+async def test_a_repeated_header_has_all_its_values(store: Store) -> None:
     """Otherwise the second value could replace the first."""
     scope = {
         "method": "GET",
@@ -207,9 +205,7 @@ async def test_a_header_that_was_sent_twice_is_both(store: Store) -> None:
         (f"{HERE}:NoAuthenticator", "not a subclass of tasker.api.auth.Authenticator"),
     ],
 )
-def test_a_class_that_cannot_be_loaded_keeps_the_server_from_starting(
-    path: str, message: str
-) -> None:
+def test_an_authenticator_that_cannot_be_loaded_prevents_the_start(path: str, message: str) -> None:
     with pytest.raises(InvalidSettings, match=message) as refusal:
         create_app("sqlite::memory:", auth=AuthSettings(enabled=True, authenticator=path))
 

@@ -36,7 +36,7 @@ def test_permissions_are_listed_or_separated_by_spaces() -> None:
     assert {"steps:read", "steps:retry", "steps:resolve"} == permissions({"scope": "steps:*"})
 
 
-def test_what_is_no_permission_gives_none() -> None:
+def test_unknown_permissions_are_ignored() -> None:
     """
     Words of other programs, of other spelling, half a wildcard.
     """
@@ -45,7 +45,7 @@ def test_what_is_no_permission_gives_none() -> None:
     assert set() == permissions({"scope": words, "roles": ["Admin", "owner"]})
 
 
-def test_to_say_nothing_is_not_to_say_none() -> None:
+def test_absent_permissions_differ_from_an_empty_list() -> None:
     """The team coordinator ignores missing permissions, but not an empty list."""
     assert None is permissions({})
     assert set() == permissions({"permissions": []})
@@ -53,7 +53,7 @@ def test_to_say_nothing_is_not_to_say_none() -> None:
     assert set() == permissions({"roles": []})
 
 
-def test_namespaces_are_none_unless_they_are_said() -> None:
+def test_a_token_without_namespaces_has_none() -> None:
     """`*` means all, and so does an admin token without a namespaces claim."""
     assert frozenset() == principal({"roles": ["operator"]}).namespaces
     assert (
@@ -67,14 +67,14 @@ def test_namespaces_are_none_unless_they_are_said() -> None:
     )
 
 
-def test_admins_are_admins_everywhere() -> None:
+def test_administrators_have_all_namespaces() -> None:
     """An admin of one namespace has all its permissions, and no others."""
     assert principal({"roles": ["admin"]}).admin
     assert not principal({"roles": ["admin"], "namespaces": ["payments"]}).admin
     assert not principal({"permissions": ["*"], "namespaces": ["*"]}).admin
 
 
-def test_tokens_that_say_nothing_may_get_defaults() -> None:
+def test_defaults_apply_to_tokens_without_claims() -> None:
     """Defaults do not apply to tokens with such claims."""
     defaults = {"default_roles": ("viewer",), "default_namespaces": ("payments",)}
     caller = principal({}, **defaults)
@@ -84,7 +84,7 @@ def test_tokens_that_say_nothing_may_get_defaults() -> None:
     assert frozenset({"orders"}) == principal({"namespaces": ["orders"]}, **defaults).namespaces
 
 
-def test_claims_may_be_called_otherwise() -> None:
+def test_the_names_of_claims_can_be_configured() -> None:
     """By a name that contains dots, such as a URL, or by a path into nested claims."""
     names = ClaimNames(
         subject="client_id",
@@ -125,7 +125,7 @@ def test_claims_may_be_called_otherwise() -> None:
         ({}, True, "jake"),
     ],
 )
-def test_an_address_is_a_name_once_it_was_verified(
+def test_only_a_verified_address_becomes_the_name(
     payload: dict[str, Any], trusted: bool, name: str
 ) -> None:
     """Otherwise anyone who can choose an address could impersonate its owner."""

@@ -24,17 +24,15 @@ def client(
     return HttpClient("http://server", api_key=api_key, token=token, retries=0, transport=transport)
 
 
-async def test_a_client_brings_a_key_or_a_token(store: Store) -> None:
-    """
-    And acts under its name.
-    """
+async def test_a_client_sends_a_key_or_a_token(store: Store) -> None:
+    """The actor is the name of the key or token."""
     async with client(store, api_key=await key(store, "operator", name="billing")) as billing:
         assert "billing" == (await billing.create_task("payments.refund")).created_by
     async with client(store, token=token()) as jake:
         assert "jake" == (await jake.create_task("payments.refund")).created_by
 
 
-async def test_refusals_are_errors_of_their_own(store: Store) -> None:
+async def test_refusals_raise_specific_errors(store: Store) -> None:
     """For unauthenticated callers, missing permissions and invisible objects."""
     hidden = await begin(store, "orders")
     async with client(store) as nobody:
@@ -47,10 +45,8 @@ async def test_refusals_are_errors_of_their_own(store: Store) -> None:
             await jake.get(hidden)
 
 
-async def test_a_provider_that_is_down_is_worth_another_try(store: Store) -> None:
-    """
-    As a store is that cannot be reached.
-    """
+async def test_a_request_is_retried_while_the_provider_is_down(store: Store) -> None:
+    """The client treats it like an unreachable store."""
     auth = with_tokens(jwt_public_key=None, jwks_url="http://127.0.0.1:9/jwks.json")
     async with client(store, auth=auth, token=token(headers={"kid": "a"})) as jake:
         with pytest.raises(StoreUnavailable, match="keys that verify tokens"):

@@ -25,7 +25,7 @@ SETTINGS = f"""
 """
 
 
-def test_a_team_is_given_its_namespace_and_nothing_else(tasker: Here) -> None:
+def test_a_team_has_access_to_its_namespace_only(tasker: Here) -> None:
     """With a key created, used and revoked on the command line."""
     project = tasker.project
     project.write("tasker.toml", SETTINGS)

@@ -17,6 +17,7 @@ from tasker.api.auth import (
 )
 from tasker.api.auth.authorizer import Authorizer, AuthRules
 from tasker.api.auth.loading import load_class
+from tasker.client import LocalClient
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -97,7 +98,7 @@ def member(team: str) -> str:
 
 
 @pytest.mark.parametrize("coordinator", ["GrowthCorpCoordinator", "Patient"])
-async def test_rules_of_ones_own_decide(store: Store, coordinator: str) -> None:
+async def test_custom_rules_decide(store: Store, coordinator: str) -> None:
     """A custom coordinator overrides permissions, also for each namespace of a list."""
     for namespace in ("payments", "orders", "shared"):
         await begin(store, namespace)
@@ -119,7 +120,7 @@ async def test_rules_of_ones_own_decide(store: Store, coordinator: str) -> None:
 
 
 @pytest.mark.parametrize("coordinator", ["Raising", "Truthy", "AsyncTruthy", "Coordinator"])
-async def test_only_true_is_a_yes(
+async def test_only_true_grants_access(
     store: Store, coordinator: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A coordinator that raises or returns another value denies access; the log reports it."""
@@ -136,7 +137,7 @@ async def test_only_true_is_a_yes(
     assert ("Coordinator" != coordinator) == bool(caplog.records)
 
 
-async def test_rules_know_what_is_touched(store: Store) -> None:
+async def test_rules_receive_the_resource(store: Store) -> None:
     """The coordinator gets namespace, name and version from any part of the request."""
     from tests.api.auth.scene import register, template
 
@@ -171,10 +172,8 @@ async def test_rules_know_what_is_touched(store: Store) -> None:
     assert 201 == allowed.status_code
 
 
-async def test_actions_in_bulk_leave_out_what_the_rules_deny(store: Store) -> None:
-    """
-    Also where a filter finds it.
-    """
+async def test_bulk_actions_leave_out_tasks_that_the_rules_deny(store: Store) -> None:
+    """A filter may select such a task."""
     await register(store, "payments", name="secret")
     secret = await begin(store, "payments", "secret")
     usual = await begin(store, "payments")
@@ -183,9 +182,11 @@ async def test_actions_in_bulk_leave_out_what_the_rules_deny(store: Store) -> No
     async with calling(store, text, auth=by("Picky")) as caller:
         counted = await caller.post("/v1/bulk", json={**body, "dry_run": True})
         acted = await caller.post("/v1/bulk", json=body)
+        await LocalClient(store).bulk.carry_on()
         listed = await caller.post("/v1/bulk", json={"action": "cancel", "ids": [secret]})
 
-    assert (1, [usual]) == (counted.json()["matches"], acted.json()["changed"])
+    assert (1, 202) == (counted.json()["matches"], acted.status_code)
+    assert "cancelled" == (await store.get_task(usual)).status.value
     assert 404 == listed.status_code
     assert "pending" == (await store.get_task(secret)).status.value
 
@@ -202,9 +203,7 @@ async def test_actions_in_bulk_leave_out_what_the_rules_deny(store: Store) -> No
         (f"{HERE}:NeedsArguments", "called without arguments, failed: .*rules"),
     ],
 )
-def test_a_coordinator_that_cannot_be_had_keeps_the_server_from_starting(
-    path: str, message: str
-) -> None:
+def test_a_coordinator_that_cannot_be_made_prevents_the_start(path: str, message: str) -> None:
     """The error names the class and the reason."""
     with pytest.raises(InvalidSettings, match=message) as refusal:
         create_app("sqlite::memory:", auth=AuthSettings(enabled=True, coordinator=path))
@@ -212,7 +211,7 @@ def test_a_coordinator_that_cannot_be_had_keeps_the_server_from_starting(
     assert f"auth.coordinator = {path!r}" in str(refusal.value)
 
 
-def test_a_module_that_raises_is_reported_as_its_error(
+def test_an_error_in_the_module_of_a_coordinator_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -253,13 +252,13 @@ def of_team(team: str | None, **facts: Any) -> Principal:
         ("Customer_Success", "CustomeR_success"),
     ],
 )
-def test_a_teams_namespace_has_its_name(team: str, namespace: str) -> None:
+def test_the_namespace_of_a_team_has_its_name(team: str, namespace: str) -> None:
     """Case, spaces and hyphens do not matter."""
     assert may(of_team(team), "tasks", "create", namespace)
     assert not may(of_team(team), "tasks", "create", namespace + "_")
 
 
-def test_a_team_manages_its_own_and_views_what_is_shared() -> None:
+def test_a_team_manages_its_namespace_and_views_the_shared_one() -> None:
     team = of_team("payments")
     manage = [("tasks", "create"), ("tasks", "cancel"), ("tasks", "retry"), ("steps", "resolve")]
     view = [("tasks", "read"), ("tasks", "list"), ("steps", "read"), ("templates", "read")]
@@ -270,13 +269,13 @@ def test_a_team_manages_its_own_and_views_what_is_shared() -> None:
         assert may(team, resource, action, "shared") == ((resource, action) in view)
 
 
-def test_who_is_in_no_team_may_nothing() -> None:
-    """Not even read shared templates."""
+def test_a_principal_without_a_team_has_no_permissions() -> None:
+    """It cannot even read shared templates."""
     for namespace in ("payments", "shared", ""):
         assert not may(of_team(None), "tasks", "read", namespace)
 
 
-def test_admins_may_everything() -> None:
+def test_administrators_may_do_everything() -> None:
     admin = of_team("platform", admin=True)
 
     assert may(admin, "tasks", "create", "payments")
@@ -284,10 +283,8 @@ def test_admins_may_everything() -> None:
     assert not may(of_team("payments"), "system", "metrics_read", None)
 
 
-def test_permissions_bound_what_a_team_may() -> None:
-    """
-    Where something was said about them.
-    """
+def test_permissions_restrict_a_team() -> None:
+    """This holds only if permissions are given."""
     viewer = of_team("payments", permissions=ROLES["viewer"])
 
     assert may(viewer, "tasks", "read", "payments")
@@ -295,7 +292,7 @@ def test_permissions_bound_what_a_team_may() -> None:
     assert not may(of_team("payments", permissions=frozenset()), "tasks", "read", "payments")
 
 
-def test_a_key_belongs_to_the_namespaces_that_it_was_given() -> None:
+def test_a_key_is_restricted_to_its_namespaces() -> None:
     """Keys have no team."""
     key = of_team(None, permissions=ROLES["operator"], namespaces=frozenset({"payments"}))
 
@@ -305,7 +302,7 @@ def test_a_key_belongs_to_the_namespaces_that_it_was_given() -> None:
     assert not may(key, "tasks", "read", "orders")
 
 
-async def test_a_key_with_the_role_admin_is_bound_to_its_namespaces(store: Store) -> None:
+async def test_a_key_with_the_role_admin_is_restricted_to_its_namespaces(store: Store) -> None:
     """
     An admin of one namespace is no admin of the others.
     """
@@ -327,26 +324,28 @@ async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -
     assert frozenset() == await authorizer.visible_namespaces(nobody, TASKS_LIST)
 
 
-async def test_a_bulk_action_reaches_what_the_caller_may_both_list_and_change(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+async def test_a_bulk_action_affects_only_tasks_that_the_caller_may_list_and_change(
+    store: Store,
 ) -> None:
-    """
-    What may be listed only, or cancelled only, is not changed, and does not count as a match.
-    """
-    monkeypatch.setattr("tasker.client.local.MAX_BULK", 1)
+    """Tasks that may only be listed, or only be cancelled, do not match."""
     tasks = {}
     for namespace in ("payments", "orders", "shared"):
         await register(store, namespace)
         tasks[namespace] = await begin(store, namespace)
     body = {"action": "cancel", "filter": {"name": "refund"}}
     async with calling(store, await key(store, permissions=["tasks:cancel"])) as caller:
-        unlisted = await caller.post("/v1/bulk", json=body)
+        unlisted = await caller.post("/v1/bulk", json={**body, "dry_run": True})
     teams = with_tokens(coordinator=TEAMS.coordinator)
     async with calling(store, member("Payments"), auth=teams) as caller:
         both = await caller.post("/v1/bulk", json=body)
+    await LocalClient(store).bulk.carry_on()
 
     assert (200, 0) == (unlisted.status_code, unlisted.json()["matches"])
-    assert [tasks["payments"]] == both.json()["changed"]
+    assert (202, 1) == (both.status_code, both.json()["matches"])
+    assert {"payments": "cancelled", "orders": "pending", "shared": "pending"} == {
+        namespace: (await store.get_task(task_id)).status.value
+        for namespace, task_id in tasks.items()
+    }
 
 
 async def test_each_action_on_a_list_of_tasks_needs_its_permission(store: Store) -> None:

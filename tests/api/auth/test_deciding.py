@@ -16,8 +16,8 @@ pytestmark = pytest.mark.anyio
 FORM = {"form": {"approved": True}}
 
 
-async def test_only_assignees_with_the_permission_decide(store: Store) -> None:
-    """By a token's claim `groups`, or by the groups of a key."""
+async def test_only_assignees_with_the_permission_can_decide(store: Store) -> None:
+    """Groups come from the token's claim `groups` or from the key."""
     approvals = {
         "ana": (await ask(store, "user:ana", "role:support"))[1],
         "group": (await ask(store, "role:support"))[1],

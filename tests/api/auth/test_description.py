@@ -6,7 +6,7 @@ from tasker.api import create_app
 from tasker.settings import AuthSettings
 
 
-def test_the_description_tells_who_must_say_who_they_are() -> None:
+def test_the_description_states_where_authentication_is_required() -> None:
     """Every route with a permission lists both schemes; without authentication no route does."""
     secured = create_app("sqlite::memory:", auth=AuthSettings(enabled=True)).openapi()
     public = AuthSettings(enabled=True, metrics_public=True)

@@ -14,7 +14,7 @@ SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.mark.parametrize("text", SETTINGS)
-def test_its_settings_are_settings(
+def test_the_settings_on_the_page_exist(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TASKER_CONFIG", raising=False)
@@ -26,7 +26,7 @@ def test_its_settings_are_settings(
     assert set(ROLES) <= set(permissions_by_role(auth))
 
 
-def test_its_table_tells_what_roles_may_do() -> None:
+def test_the_table_of_roles_in_the_docs_is_complete() -> None:
     """
     Every permission, and every role that is built in.
     """

@@ -150,12 +150,10 @@ async def test_tokens_are_verified_with_the_key_that_they_name(
     assert 1 == provider.asked
 
 
-async def test_a_new_key_is_met_with_a_new_fetch(
+async def test_an_unknown_key_id_triggers_a_fetch(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
-    """
-    And a key that was taken away is gone with the next one.
-    """
+    """A removed key is dropped by the next fetch."""
     assert await keys.key("a", "RS256") is not None
     clock.now += REFETCH
     provider.publish(jwk("b", 1))
@@ -165,7 +163,7 @@ async def test_a_new_key_is_met_with_a_new_fetch(
     assert 2 == provider.asked
 
 
-async def test_unknown_keys_do_not_make_the_provider_busy(
+async def test_unknown_key_ids_cause_few_fetches(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
     """Tokens with unknown keys cause one request in ten seconds at most."""
@@ -180,10 +178,10 @@ async def test_unknown_keys_do_not_make_the_provider_busy(
     assert 2 == provider.asked
 
 
-async def test_who_gives_up_does_not_end_the_fetch(provider: Provider, keys: PublishedKeys) -> None:
-    """
-    That others wait for.
-    """
+async def test_a_cancelled_request_does_not_cancel_the_fetch(
+    provider: Provider, keys: PublishedKeys
+) -> None:
+    """Other requests wait for the same fetch."""
     provider.answering.clear()
     first = asyncio.create_task(keys.key("a", "RS256"))
     await eventually(lambda: provider.asked)
@@ -195,7 +193,7 @@ async def test_who_gives_up_does_not_end_the_fetch(provider: Provider, keys: Pub
     assert 1 == provider.asked
 
 
-async def test_old_keys_are_fetched_again_while_they_serve(
+async def test_stale_keys_are_refreshed_in_the_background(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
     """Requests do not wait for that."""
@@ -211,10 +209,10 @@ async def test_old_keys_are_fetched_again_while_they_serve(
 
 
 @pytest.mark.parametrize("outage", ["500 Internal Server Error", "503 Service Unavailable"])
-async def test_keys_serve_on_while_the_provider_is_down(
+async def test_cached_keys_are_used_while_the_provider_is_down(
     provider: Provider, keys: PublishedKeys, clock: Seconds, outage: str
 ) -> None:
-    """For one hour more at most."""
+    """They are used for at most one hour."""
     await keys.key("a", "RS256")
     provider.status = outage
     clock.now += 600 + 3600
@@ -229,7 +227,7 @@ async def test_keys_serve_on_while_the_provider_is_down(
     assert await keys.key("a", "RS256") is not None
 
 
-async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) -> None:
+async def test_a_server_without_keys_responds_that_it_cannot_verify(store: Store) -> None:
     """503 with `Retry-After`; API keys still work."""
     from tests.api.auth.scene import key
 
@@ -255,13 +253,13 @@ async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) 
         ("200 OK", [], b"[]", "the key set must have a list `keys`"),
         ("200 OK", [], b'{"keys": {}}', "the key set must have a list `keys`"),
         ("200 OK", [], b'{"keys": [' + b"1," * 100 + b"1]}", "at most 100"),
-        ("200 OK", [], b" " * (300 << 10), "the response has more than 262,144 bytes"),
+        ("200 OK", [], b" " * (300 << 10), "the response is larger than 262,144 bytes"),
         ("200 OK", [], b"[" * 100_000, "the key set is not JSON"),
         ("404 Not Found", [], b'{"keys": []}', "the response has status 404"),
         ("200 OK", ["Content-Encoding: gzip"], b"\x1f\x8b\x08\x00", "the key set is not JSON"),
     ],
 )
-async def test_what_is_no_key_set_is_not_taken(
+async def test_an_invalid_key_set_is_not_used(
     provider: Provider,
     keys: PublishedKeys,
     status: str,
@@ -280,7 +278,7 @@ async def test_what_is_no_key_set_is_not_taken(
     assert why in vars(record)["why"]
 
 
-async def test_a_provider_that_does_not_answer_is_not_waited_for(provider: Provider) -> None:
+async def test_the_fetch_of_keys_has_a_timeout(provider: Provider) -> None:
     """
     Longer than was set.
     """
@@ -291,15 +289,13 @@ async def test_a_provider_that_does_not_answer_is_not_waited_for(provider: Provi
         await PublishedKeys(settings).key("a", "RS256")
 
 
-async def test_a_machine_that_cannot_trust_anybody_says_so(
+async def test_a_machine_without_trusted_certificates_reports_it(
     provider: Provider,
     keys: PublishedKeys,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """
-    As where the certificates that it is to trust are missing.
-    """
+    """The file of trusted certificates may be missing."""
     monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
     with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
         await keys.key("a", "RS256")
@@ -307,7 +303,7 @@ async def test_a_machine_that_cannot_trust_anybody_says_so(
     assert "FileNotFoundError" in vars(caplog.records[0])["why"]
 
 
-def test_keys_that_verify_nothing_of_ours_are_passed_over() -> None:
+def test_keys_for_other_algorithms_are_ignored() -> None:
     """
     Those for encryption, secrets, private ones, those without a name, broken ones.
     """
@@ -338,9 +334,7 @@ def test_keys_that_verify_nothing_of_ours_are_passed_over() -> None:
     assert {"right"} == set(results)
 
 
-async def test_a_key_that_is_too_short_fits_nothing(
-    provider: Provider, keys: PublishedKeys
-) -> None:
+async def test_a_key_that_is_too_short_is_ignored(provider: Provider, keys: PublishedKeys) -> None:
     """
     RSA keys of less than 2048 bits can be broken.
     """
@@ -351,7 +345,7 @@ async def test_a_key_that_is_too_short_fits_nothing(
     assert None is await keys.key("a", "RS256")
 
 
-async def test_an_empty_key_set_takes_all_keys_away(
+async def test_an_empty_key_set_removes_all_keys(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
     """Providers publish one after their keys were stolen."""
@@ -383,7 +377,7 @@ async def test_keys_are_found_through_the_issuer(
         {"jwks_uri": "file:///etc/passwd"},
     ],
 )
-async def test_a_discovery_document_that_is_not_the_issuers_is_refused(
+async def test_a_discovery_document_of_another_issuer_is_refused(
     provider: Provider, clock: Seconds, document: dict[str, Any]
 ) -> None:
     """A foreign issuer, or a key URL without HTTPS."""

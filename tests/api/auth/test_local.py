@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "", "192.0.2.1", "tasker.example.com"])
-async def test_a_server_that_asks_nobody_does_not_listen_to_everybody(address: str) -> None:
+async def test_a_server_without_authentication_listens_only_on_loopback(address: str) -> None:
     """Unless allowed explicitly; the error says how."""
     settings = Settings(server=ServerSettings(host=address))
 
@@ -33,9 +33,7 @@ async def test_a_server_that_asks_nobody_does_not_listen_to_everybody(address: s
         {"Host": "127.0.0.1:8080", "Origin": "https://board.example.com"},
     ],
 )
-async def test_this_machines_programs_and_pages_are_served(
-    store: Store, headers: dict[str, str]
-) -> None:
+async def test_local_programs_and_pages_are_served(store: Store, headers: dict[str, str]) -> None:
     """By any local host name; pages of allowed origins too."""
     assert 200 == (await _asked(store, headers)).status_code
 
@@ -55,7 +53,9 @@ async def test_this_machines_programs_and_pages_are_served(
         {"Host": "127.0.0.1:8080", "Origin": "https://board.example.com.evil.example.com"},
     ],
 )
-async def test_browsers_are_no_way_in(store: Store, headers: dict[str, str]) -> None:
+async def test_pages_of_other_sites_cannot_reach_a_local_server(
+    store: Store, headers: dict[str, str]
+) -> None:
     """Neither by DNS rebinding nor from a page of another site."""
     answer = await _asked(store, headers)
 

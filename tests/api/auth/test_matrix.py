@@ -4,8 +4,10 @@ A route that is added declares its permission, and is tried here without further
 reads a body, or has parts in its path that are new, needs a sample in `SAMPLES`.
 """
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import httpx
@@ -13,6 +15,7 @@ import pytest
 from fastapi.routing import APIRoute
 from tests.api.auth.scene import (
     ACT,
+    NOBODY,
     begin,
     calling,
     key,
@@ -25,10 +28,13 @@ from tests.api.auth.scene import (
 
 from tasker import Schedule, ScheduleExists, WebhookExists, open_store
 from tasker.api import create_app
+from tasker.bulk import BulkAction
+from tasker.client import LocalClient
 from tasker.codec import dumps
 from tasker.events import new_webhook
 from tasker.hooks import Hook, HookScheme, HookTarget
-from tasker.model import LimitKey, LimitValues, NewEvent, TaskId, completed
+from tasker.model import LimitKey, LimitValues, NewEvent, TaskFilter, TaskId, WorkerId, completed
+from tasker.remote.registration import PROTOCOL, Registration
 from tasker.schedules.model import NewSchedule
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -47,15 +53,23 @@ OPEN = {
 }
 """Routes that ask nobody who they are. Whoever adds one says why: these tell of no one's work."""
 
-OF_THE_CALLER = {("GET", "/v1/session"), ("POST", "/v1/session"), ("DELETE", "/v1/session")}
+OF_THE_CALLER = {
+    ("GET", "/v1/session"),
+    ("POST", "/v1/session"),
+    ("DELETE", "/v1/session"),
+    ("GET", "/v1/session/oidc/start"),
+    ("GET", "/v1/session/oidc/callback"),
+}
 """Routes on the caller alone: what logs in cannot have logged in before."""
 
 BY_TOKEN = {("POST", "/v1/complete/{token}"), ("POST", "/v1/hooks/{namespace}/{name}")}
 """Routes whose requests have a token or a signature instead of a credential."""
 
 OWN, OTHER, SHARED = "payments", "orders", "shared"
-CREATES = frozenset({"tasks:create", "templates:register", "namespaces:update"})
-OF_THE_SERVER = frozenset({"workers:read", "system:metrics_read"})
+REFUSED = frozenset({"tasks:create", "templates:register", "namespaces:update", "workers:drain"})
+"""Permissions of routes that answer 403 outside the caller's namespaces, since what they are about
+is named by the caller, or is listed for everybody."""
+OF_THE_SERVER = frozenset({"keys:read", "workers:read", "system:metrics_read"})
 OF_THE_BODY = ("POST", "/v1/schedules/preview")
 """Computes its response from the request alone, whatever the namespace."""
 DELETED = "short_lived"
@@ -65,10 +79,12 @@ NEEDS_TOO = {
     "PATCH /v1/webhooks/{namespace}/{name} webhooks:update": "events:read",
     "POST /v1/schedules schedules:create": "tasks:create",
     "PUT /v1/schedules/{namespace}/{name} schedules:update": "tasks:create",
+    "PATCH /v1/schedules/{namespace}/{name} schedules:update": "tasks:create",
     "POST /v1/schedules/{namespace}/{name}/backfill schedules:backfill": "tasks:create",
+    "POST /v1/schedules/{namespace}/{name}/trigger schedules:backfill": "tasks:create",
 }
 """Second permissions of routes that need two."""
-SEEN = (200, 201, 202, 409)
+SEEN = (200, 201, 202, 204, 409)
 """Let in: it was done, or the state of what was found does not allow it."""
 
 
@@ -107,6 +123,13 @@ def _task(form: str = "flat") -> Any:
 
 _CORE_STEP = "/compat/core/v1/tasks/{task_id}/workflow_steps/{step_uuid}"
 
+_TEMPLATE = {
+    "name": "refund",
+    "namespace": "{namespace}",
+    "version": "3.0.0",
+    "steps": [{"name": "check", "handler": {"callable": "check"}}],
+}
+
 SAMPLES = {
     "POST /v1/tasks tasks:create": Sample(_task()),
     "POST /v1/tasks/bulk tasks:create": Sample(_task("bulk")),
@@ -114,14 +137,8 @@ SAMPLES = {
     "POST /workflows/execute tasks:create": Sample(_task()),
     "GET /v1/tasks/{task_id}/wait tasks:read": Sample(query="?timeout=0"),
     "GET /v1/templates/{namespace}/{name}/diff templates:read": Sample(query="?from=1.0.0"),
-    "POST /v1/templates templates:register": Sample(
-        {
-            "name": "refund",
-            "namespace": "{namespace}",
-            "version": "3.0.0",
-            "steps": [{"name": "check", "handler": {"callable": "check"}}],
-        }
-    ),
+    "POST /v1/templates templates:register": Sample(_TEMPLATE),
+    "POST /v1/templates/bulk templates:register": Sample({"templates": [_TEMPLATE]}),
     "POST /v1/template_versions/{namespace}/{name}/{version}/review templates:approve": Sample(
         {"approve": False, "reason": "too slow"}
     ),
@@ -142,16 +159,25 @@ SAMPLES = {
         {"namespace": "{namespace}", "key": "bank", "concurrency": 2}
     ),
     "POST /v1/limits/unset limits:update": Sample({"namespace": "{namespace}", "key": DELETED}),
+    "POST /v1/workers/{worker}/drain workers:drain": Sample({"reason": "deploy"}),
+    "PATCH /v1/failures/{fingerprint} tasks:retry": Sample(
+        {"namespace": "{namespace}", "assignee": "ann"}
+    ),
+    "POST /v1/tasks/{task_id}/preview tasks:read": Sample({"action": "cancel"}),
+    "POST /v1/tasks/{task_id}/reveal payloads:reveal": Sample({"reason": "a complaint"}),
+    "GET /v1/search tasks:list": Sample(query="?q=refund"),
     "POST /v1/schedules schedules:create": Sample(
         {"namespace": "{namespace}", "name": "hourly", "template": "refund", "every": "1h"}
     ),
     "POST /v1/schedules/preview schedules:read": Sample({"every": "1h"}),
+    "PATCH /v1/schedules/{namespace}/{name} schedules:update": Sample({"jitter": 5}),
     "PUT /v1/schedules/{namespace}/{name} schedules:update": Sample(
         {"template": "refund", "every": "1h"}
     ),
     "POST /v1/schedules/{namespace}/{name}/backfill schedules:backfill": Sample(
         {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T01:00:00Z"}
     ),
+    "POST /v1/schedules/{namespace}/{name}/trigger schedules:backfill": Sample({}),
     "POST /v1/webhooks webhooks:update": Sample(
         {"namespace": "{namespace}", "name": "crm", "url": "https://crm.example"}
     ),
@@ -197,6 +223,9 @@ class World(NamedTuple):
     tasks: dict[str, TaskId]  #: by namespace; cancelled, so that nothing else becomes of it
     approvals: dict[str, str]  #: ids of approvals that their steps waited for
     deliveries: dict[str, str]  #: ids of deliveries to their webhooks
+    workers: dict[str, WorkerId]  #: remote workers that serve one namespace
+    operations: Mapping[tuple[str, str], str]
+    """Ids of operations on many tasks, by namespace and the permission that they need."""
 
     async def ask(self, caller: httpx.AsyncClient, route: Route, namespace: str) -> httpx.Response:
         """Call a route about something in a namespace."""
@@ -209,12 +238,15 @@ class World(NamedTuple):
             "task_id": self.tasks[namespace],
             "approval_id": self.approvals[namespace],
             "delivery": self.deliveries[namespace],
+            "worker": str(self.workers[namespace]),
+            "fingerprint": "0123456789abcdef",
             "namespace": namespace,
             "name": name,
             "version": "1.0.0",
             "step": "check",
             "step_uuid": "check",
             "handler": "check",
+            "bulk_id": self.operations[namespace, route.permission],
         }
         return await caller.request(
             route.method,
@@ -254,6 +286,30 @@ async def put_operated(store: Store, namespace: str, name: str) -> None:
     await store.set_limit(LimitKey(namespace, name), LimitValues(concurrency=1), ACT)
 
 
+async def enlist(store: Store, namespace: str) -> WorkerId:
+    """Register a remote worker that serves a namespace."""
+    body = {
+        "protocol": PROTOCOL,
+        "name": "remote",
+        "slots": 1,
+        "handlers": [{"name": "check"}],
+        "namespaces": [namespace],
+    }
+    return await store.register_worker(
+        "remote",
+        lease=timedelta(hours=1),
+        slots=1,
+        handlers=["check"],
+        registration=Registration.read(body).dump(),
+    )
+
+
+async def operate(store: Store, action: BulkAction, namespace: str) -> str:
+    """Start an operation on no task of a namespace."""
+    nothing = TaskFilter(namespace=namespace, tag="none")
+    return (await LocalClient(store).bulk.start(action, nothing)).id
+
+
 async def deliver(store: Store, namespace: str) -> str:
     """Publish an event in a namespace; return the id of its delivery to the webhook `refund`."""
     task_id = await begin(store, namespace)
@@ -274,7 +330,8 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
     async with open_store("sqlite::memory:") as store:
         await register(store, OWN, OTHER, SHARED)
         await register(store, OWN, OTHER, SHARED, name="check_retirement")
-        tasks, approvals, deliveries = {}, {}, {}
+        tasks, approvals, deliveries, workers = {}, {}, {}, {}
+        operations: defaultdict[tuple[str, str], str] = defaultdict(lambda: NOBODY)
         for namespace in (OWN, OTHER, SHARED):
             tasks[namespace] = await begin(store, namespace)
             (claim, *_) = await (await ManualWorker.hire(store)).claim()
@@ -284,7 +341,11 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
             await store.cancel_task(tasks[namespace], ACT)
             await put_operated(store, namespace, "refund")
             deliveries[namespace] = await deliver(store, namespace)
-        yield World(store, tasks, approvals, deliveries)
+            workers[namespace] = await enlist(store, namespace)
+            for action in BulkAction:
+                operations[namespace, f"tasks:{action}"] = await operate(store, action, namespace)
+            operations[namespace, "tasks:list"] = operations[namespace, "tasks:cancel"]
+        yield World(store, tasks, approvals, deliveries, workers, operations)
 
 
 # ------------------------------------------------------------------------- the table
@@ -302,15 +363,18 @@ def test_every_route_declares_its_permission() -> None:
     assert OPEN | OF_THE_CALLER | BY_TOKEN == undeclared
 
 
-def test_every_permission_is_one_that_a_route_asks_for() -> None:
-    assert {str(permission) for permission in PERMISSIONS} == {route.permission for route in ROUTES}
+def test_every_permission_is_required_by_a_route() -> None:
+    """Those for remote workers are tried in tests/remote/test_authorization.py, and what is read
+    with `payloads:read` in test_masking.py."""
+    asked = {route.permission for route in ROUTES} | {"workers:run", "payloads:read"}
+    assert {str(permission) for permission in PERMISSIONS} == asked
 
 
 # -------------------------------------------------------------------- who is nobody
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-async def test_nobody_gets_in(world: World, route: Route) -> None:
+async def test_requests_without_credentials_are_refused(world: World, route: Route) -> None:
     """Requests are refused before path and body are read."""
     async with calling(world.store) as caller:
         right = await world.ask(caller, route, OWN)
@@ -323,10 +387,8 @@ async def test_nobody_gets_in(world: World, route: Route) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(path for _, path in OPEN))
-async def test_health_is_open(world: World, path: str) -> None:
-    """
-    To probes, which have no credentials.
-    """
+async def test_health_requires_no_credentials(world: World, path: str) -> None:
+    """Probes have no credentials."""
     async with calling(world.store) as caller:
         assert 200 == (await caller.get(path)).status_code
 
@@ -336,7 +398,7 @@ Found = tuple[int, str | None]
 
 
 def _found(answer: httpx.Response) -> Found:
-    refused = answer.headers["Content-Type"] == "application/problem+json"
+    refused = answer.headers.get("Content-Type") == "application/problem+json"
     return answer.status_code, answer.json().get("permission") if refused else None
 
 
@@ -353,11 +415,13 @@ def expected_of_key(route: Route, role: str, namespace: str) -> set[Found]:
         return {(403, missing[0])}
     if route.permission in OF_THE_SERVER or route[:2] == OF_THE_BODY or namespace == OWN:
         return {(status, None) for status in SEEN}
-    return {(403, route.permission)} if route.permission in CREATES else {(404, None)}
+    return {(403, route.permission)} if route.permission in REFUSED else {(404, None)}
 
 
 @pytest.mark.parametrize("route", TOUCHING, ids=str)
-async def test_a_key_does_what_its_role_may_where_it_may(world: World, route: Route) -> None:
+async def test_a_key_has_the_permissions_of_its_role_in_its_namespaces(
+    world: World, route: Route
+) -> None:
     """
     A missing permission is named; invisible objects are not found.
     """
@@ -375,10 +439,8 @@ async def test_a_key_does_what_its_role_may_where_it_may(world: World, route: Ro
 
 
 @pytest.mark.parametrize("route", LISTS, ids=str)
-async def test_a_list_shows_a_key_its_namespaces(world: World, route: Route) -> None:
-    """
-    And no word of others; where the role may not list, it says so.
-    """
+async def test_a_list_contains_only_the_namespaces_of_the_key(world: World, route: Route) -> None:
+    """Other namespaces are not mentioned; a role that may not list is refused."""
     wrong = []
     for role in ("none", *ROLES):
         text = await key(world.store, *([] if role == "none" else [role]), namespaces=[OWN])
@@ -394,10 +456,10 @@ async def test_a_list_shows_a_key_its_namespaces(world: World, route: Route) -> 
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-async def test_an_admin_may_do_everything_everywhere(world: World, route: Route) -> None:
-    """
-    As a key or a token, and with the permission `*`.
-    """
+async def test_an_administrator_may_do_everything_in_every_namespace(
+    world: World, route: Route
+) -> None:
+    """An administrator has a key, a token or the permission `*`."""
     credentials = [
         await key(world.store, "admin", namespaces=["*"]),
         await key(world.store, permissions=["*"], namespaces=["*"]),
@@ -410,7 +472,7 @@ async def test_an_admin_may_do_everything_everywhere(world: World, route: Route)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-async def test_one_permission_opens_just_its_routes(world: World, route: Route) -> None:
+async def test_one_permission_grants_only_its_routes(world: World, route: Route) -> None:
     """Each permission alone, and the wildcard of its resource; two if a route needs two."""
     for scope in (route.permission, route.permission.partition(":")[0] + ":*"):
         text = await key(world.store, permissions=[scope, *route.needs[1:]], namespaces=["*"])
@@ -436,13 +498,15 @@ def expected_of_team(route: Route, namespace: str) -> set[Found]:
     allowed: set[Found] = {(status, None) for status in SEEN}
     if namespace == OWN or (namespace == SHARED and views) or route[:2] == OF_THE_BODY:
         return allowed
-    if namespace == SHARED or route.permission in CREATES:
+    if route.permission in OF_THE_SERVER:
+        return allowed
+    if namespace == SHARED or route.permission in REFUSED:
         return {(403, route.permission)}
     return {(404, None)}
 
 
 @pytest.mark.parametrize("route", TOUCHING, ids=str)
-async def test_a_team_manages_its_namespace_and_sees_what_is_shared(
+async def test_a_team_manages_its_namespace_and_sees_the_shared_one(
     world: World, route: Route
 ) -> None:
     """
@@ -463,7 +527,9 @@ async def test_a_team_manages_its_namespace_and_sees_what_is_shared(
 
 
 @pytest.mark.parametrize("route", LISTS, ids=str)
-async def test_a_list_shows_a_team_its_own_and_what_is_shared(world: World, route: Route) -> None:
+async def test_a_list_shows_a_team_its_own_and_the_shared_namespace(
+    world: World, route: Route
+) -> None:
     """An admin sees everything."""
     auth = with_tokens(coordinator=BY_TEAM)
     member = token(team="payments", roles=None, namespaces=None)
@@ -485,7 +551,7 @@ def _mentions(answer: httpx.Response, *words: str) -> bool:
     return any(f'"{word}' in answer.text for word in words)
 
 
-async def test_metrics_may_be_open_to_everybody(world: World) -> None:
+async def test_metrics_may_be_public(world: World) -> None:
     """Other routes stay protected."""
     auth = AuthSettings(enabled=True, metrics_public=True)
     async with calling(world.store, auth=auth) as caller:

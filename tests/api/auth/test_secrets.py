@@ -50,7 +50,7 @@ async def credentials(store: Store) -> dict[str, str]:
     }
 
 
-async def test_no_credential_is_written_down(
+async def test_no_credential_is_logged_or_stored(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither in logs of any level nor in responses, for any outcome."""
@@ -74,7 +74,7 @@ async def test_no_credential_is_written_down(
             assert not [line for line in (*written, *responses) if part in line], name
 
 
-async def test_no_server_writes_them_down_either(
+async def test_no_server_process_logs_credentials(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = ServerSettings(port=0, access_log=AccessLog.ALL)
@@ -94,7 +94,7 @@ async def test_no_server_writes_them_down_either(
             assert not [record for record in records if part in str(vars(record))]
 
 
-async def test_the_log_tells_who_it_was_and_why_not(
+async def test_the_log_names_the_principal_and_the_reason_of_a_refusal(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
@@ -136,10 +136,10 @@ def _prefix(text: str) -> str:
     return parts_of_key.prefix
 
 
-async def test_a_refusal_is_logged_with_what_was_missing(
+async def test_a_refusal_is_logged_with_the_missing_permission(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the missing permission and the caller."""
+    """The record has the missing permission and the caller."""
     with caplog.at_level(logging.INFO, "tasker.auth"):
         async with calling(store, await key(store, "viewer", "operator")) as caller:
             await caller.post("/v1/tasks", json={"name": "orders.refund"})
@@ -153,19 +153,15 @@ async def test_a_refusal_is_logged_with_what_was_missing(
     )
 
 
-def test_a_credential_does_not_show_itself() -> None:
-    """
-    In a traceback's locals, a debugger, a careless log record.
-    """
+def test_the_repr_of_a_credential_hides_it() -> None:
+    """It may appear in a traceback, a debugger or a log record."""
     scope = {"headers": [(b"authorization", b"Bearer tsk_0123_secret")]}
 
     assert "secret" not in f"{credential_of(scope)!r} {credential_of(scope)}"
 
 
-def test_a_principal_does_not_show_its_claims() -> None:
-    """
-    Which may be anything that a provider knows of a person.
-    """
+def test_the_repr_of_a_principal_hides_its_claims() -> None:
+    """Claims may contain personal data."""
     from tasker.api.auth.claims import principal_of_claims
 
     claims_sent = {"sub": "jake", "iss": ISSUER, "phone": "555-0100"}
@@ -173,7 +169,7 @@ def test_a_principal_does_not_show_its_claims() -> None:
     assert "555-0100" not in repr(principal_of_claims(claims_sent, with_tokens(), {}))
 
 
-def test_problems_are_json() -> None:
+def test_problems_are_returned_as_json() -> None:
     """
     Names of callers are escaped in responses.
     """

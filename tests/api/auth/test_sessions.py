@@ -31,8 +31,8 @@ async def log_in(caller: httpx.AsyncClient, text: str) -> dict[str, Any]:
     return view
 
 
-async def test_a_session_stands_for_its_key(store: Store) -> None:
-    """With the same permissions in the same namespaces; nothing more is sent than the cookie."""
+async def test_a_session_has_the_permissions_of_its_key(store: Store) -> None:
+    """The browser sends only the cookie."""
     await register(store, "payments", "inventory")
     task, hidden = await begin(store, "payments"), await begin(store, "inventory")
     async with browser(store) as caller:
@@ -45,8 +45,8 @@ async def test_a_session_stands_for_its_key(store: Store) -> None:
         assert 404 == (await caller.get(f"/v1/tasks/{hidden}")).status_code
 
 
-async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(store: Store) -> None:
-    """And is sent over HTTPS only, except on this machine."""
+async def test_the_cookie_is_http_only_and_same_site(store: Store) -> None:
+    """It is sent only over HTTPS, except on the local machine."""
     text = await key(store, "viewer")
     for url, base, starts, secure in (
         ("http://127.0.0.1:8080", "", "tasker_session=", False),
@@ -72,7 +72,9 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(store: Stor
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-async def test_another_sites_page_changes_nothing(store: Store, headers: dict[str, str]) -> None:
+async def test_a_request_from_another_site_changes_nothing(
+    store: Store, headers: dict[str, str]
+) -> None:
     """A browser sends the cookie without being asked; the token only this server's pages know."""
     await register(store, "payments")
     task = await begin(store, "payments")
@@ -87,7 +89,7 @@ async def test_another_sites_page_changes_nothing(store: Store, headers: dict[st
         assert 200 == (await caller.post(f"/v1/tasks/{task}/cancel", headers=own)).status_code
 
 
-async def test_a_header_needs_no_token(store: Store) -> None:
+async def test_a_request_with_a_key_header_needs_no_csrf_token(store: Store) -> None:
     """No browser sends it by itself."""
     await register(store, "payments")
     task = await begin(store, "payments")
@@ -99,7 +101,7 @@ async def test_a_header_needs_no_token(store: Store) -> None:
         assert 200 == answer.status_code
 
 
-async def test_a_session_ends_with_its_key(store: Store) -> None:
+async def test_revoking_a_key_ends_its_sessions(store: Store) -> None:
     """A revoked key ends the sessions that began with it."""
     text = await key(store, "viewer")
     async with browser(store) as caller:
@@ -127,7 +129,7 @@ async def test_logging_out_ends_the_session(store: Store) -> None:
         assert (401, "expired") == (again.status_code, again.json()["reason"])
 
 
-async def test_a_wrong_key_begins_no_session(store: Store) -> None:
+async def test_a_wrong_key_starts_no_session(store: Store) -> None:
     """The answer is that of any request with it."""
     async with browser(store) as caller:
         answer = await caller.post("/v1/session", json={"api_key": "tsk_wrong"})
@@ -136,7 +138,7 @@ async def test_a_wrong_key_begins_no_session(store: Store) -> None:
         assert "set-cookie" not in answer.headers
 
 
-async def test_a_page_may_ask_who_it_is_without_a_session(store: Store) -> None:
+async def test_the_session_can_be_queried_without_logging_in(store: Store) -> None:
     """The answer is no error: browsers report those."""
     async with browser(store) as caller:
         view = (await caller.get("/v1/session")).json()

@@ -25,17 +25,15 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_nobody_is_asked_unless_that_was_set() -> None:
-    """
-    Nor may anything else be set then: who sets the issuer of tokens means them to be checked.
-    """
+def test_authentication_is_off_by_default() -> None:
+    """Settings of tokens are refused then, because their author expects tokens to be checked."""
     assert not AuthSettings().enabled
     with pytest.raises(ValidationError, match="enabled must be set"):
         AuthSettings(jwks_url=JWKS, issuer=ISSUER, audience=AUDIENCE)
     assert not AuthSettings(enabled=False, jwks_url=JWKS, issuer=ISSUER, audience=AUDIENCE).enabled
 
 
-def test_the_file_and_the_environment_set_it(
+def test_authentication_is_set_by_file_and_environment(
     no_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The environment overrides the file."""
@@ -101,7 +99,7 @@ def test_the_file_and_the_environment_set_it(
         ({"jwt_public_key": "-----BEGIN PRIVATE KEY-----"}, "this is a private key"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], message: str) -> None:
+def test_contradicting_settings_are_refused(fields: dict[str, Any], message: str) -> None:
     """The error does not contain the values."""
     with pytest.raises(ValidationError, match=message):
         AuthSettings(**{**TOKENS, **fields})
@@ -137,7 +135,7 @@ def test_keys_may_be_fetched_by_https_or_from_this_machine(url: str) -> None:
         ({"default_roles": ["viewr"]}, "auth.default_roles: .*did you mean 'viewer'"),
     ],
 )
-def test_what_cannot_be_used_keeps_the_server_from_starting(
+def test_unusable_settings_prevent_the_start(
     no_settings: Path, fields: dict[str, Any], message: str
 ) -> None:
     """
@@ -151,8 +149,8 @@ def test_what_cannot_be_used_keeps_the_server_from_starting(
     assert "BEGIN" not in str(refusal.value).replace("-----BEGIN PUBLIC KEY-----", "")
 
 
-def test_a_key_may_be_in_a_file(no_settings: Path) -> None:
-    """In the format of `openssl`."""
+def test_an_api_key_may_be_read_from_a_file(no_settings: Path) -> None:
+    """The file has the format that `openssl rand` writes."""
     file = no_settings / "key.pem"
     file.write_text(public_pem(ec_key()))
 

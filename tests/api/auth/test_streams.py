@@ -70,7 +70,7 @@ async def events_until(
 ENDED = ["task", "step", "step", "the end", "problem"]
 
 
-async def test_a_stream_ends_with_its_callers_key(
+async def test_revoking_a_key_ends_its_streams(
     either: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -87,7 +87,7 @@ async def test_a_stream_ends_with_its_callers_key(
     assert [*ENDED, 'data: {"code":"unauthenticated"}'] == events
 
 
-async def test_a_stream_ends_with_the_right_to_see_it(
+async def test_revoking_the_permission_to_view_ends_a_stream(
     either: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -102,7 +102,7 @@ async def test_a_stream_ends_with_the_right_to_see_it(
     assert [*ENDED, 'data: {"code":"not_found"}'] == events
 
 
-async def test_a_wait_ends_with_its_callers_key(
+async def test_revoking_a_key_ends_its_waits(
     either: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -130,7 +130,7 @@ async def test_the_default_settings_end_waits_within_5_s() -> None:
     assert AuthSettings().cache.total_seconds() + waiting._SLICE <= 5
 
 
-async def test_a_wait_needs_the_right_to_see_the_task(either: Store) -> None:
+async def test_a_wait_needs_the_permission_to_view_the_task(either: Store) -> None:
     own, hidden = await begin(either, "payments"), await begin(either, "orders")
     await either.cancel_task(own, ACT)
     async with calling(either, await key(either, "viewer")) as caller:

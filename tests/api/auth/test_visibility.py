@@ -17,6 +17,7 @@ from tests.api.auth.scene import (
 from tasker.model import TaskFilter, TaskId
 from tasker.store.operator_rules import unknown_task_error
 from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ def without_ids(answer: httpx.Response) -> dict[str, Any]:
 # -------------------------------------------------------------------------------- lists
 
 
-async def test_pages_are_full_of_what_may_be_seen(either: Store) -> None:
+async def test_pages_are_filled_with_visible_items(either: Store) -> None:
     """Even with ten times as many invisible tasks in between; without repetition or gaps."""
     own: list[TaskId] = []
     templates = {
@@ -59,9 +60,7 @@ async def test_pages_are_full_of_what_may_be_seen(either: Store) -> None:
 
 
 async def test_filters_find_nothing_in_other_namespaces(either: Store) -> None:
-    """
-    Not by parent, correlation id, name, tag or creator.
-    """
+    """This holds for parent, correlation id, name, tag and creator."""
     task = await either.get_task(await begin(either, "orders"))
     filters = {
         "namespace": "orders",
@@ -75,7 +74,7 @@ async def test_filters_find_nothing_in_other_namespaces(either: Store) -> None:
             assert [] == (await caller.get(f"/v1/tasks?{name}={value}")).json()["tasks"]
 
 
-async def test_figures_count_only_what_may_be_seen(either: Store) -> None:
+async def test_figures_count_only_visible_tasks(either: Store) -> None:
     await begin(either, "payments")
     for _ in range(3):
         await begin(either, "orders")
@@ -94,7 +93,7 @@ async def test_figures_count_only_what_may_be_seen(either: Store) -> None:
     assert 404 == hidden.status_code
 
 
-async def test_the_audit_shows_what_belongs_to_ones_namespaces(either: Store) -> None:
+async def test_the_audit_shows_only_visible_namespaces(either: Store) -> None:
     """In full pages, without entries of keys."""
     for version in range(1, 13):
         for namespace in ("orders", "payments"):
@@ -112,7 +111,7 @@ async def test_the_audit_shows_what_belongs_to_ones_namespaces(either: Store) ->
     assert 404 == hidden.status_code
 
 
-async def test_workers_tell_the_handlers_that_ones_templates_ask_for(either: Store) -> None:
+async def test_workers_show_only_handlers_of_visible_templates(either: Store) -> None:
     """Handlers that only foreign templates name are hidden."""
     from tasker import Worker
 
@@ -134,7 +133,7 @@ async def test_workers_tell_the_handlers_that_ones_templates_ask_for(either: Sto
 # --------------------------------------------------------------------------- existence
 
 
-async def test_what_may_not_be_seen_answers_as_what_is_not_there(either: Store) -> None:
+async def test_an_invisible_object_is_reported_as_not_found(either: Store) -> None:
     """The responses are identical on every route."""
     hidden = await begin(either, "orders")
     requests = [
@@ -178,10 +177,8 @@ async def test_the_parent_of_a_new_task_must_be_visible(either: Store) -> None:
     assert 3 == len(await either.list_tasks(TaskFilter(namespace="payments")))
 
 
-async def test_templates_of_others_are_not_there(either: Store) -> None:
-    """
-    By their right names they answer as by wrong ones.
-    """
+async def test_templates_of_other_namespaces_are_not_found(either: Store) -> None:
+    """The response is the same for existing and missing names."""
     requests = [
         ("GET", "/v1/templates/{}/refund", None),
         ("GET", "/v1/templates/{}/refund/1.0.0", None),
@@ -207,10 +204,8 @@ async def test_templates_of_others_are_not_there(either: Store) -> None:
             assert answers[0] == (answers[1][0], answers[1][1].replace("nowhere", "orders"))
 
 
-async def test_a_guess_at_what_was_meant_tells_nothing_of_others(either: Store) -> None:
-    """
-    It is made in the namespace that was asked for only.
-    """
+async def test_suggestions_reveal_no_names_of_other_namespaces(either: Store) -> None:
+    """Only names of the requested namespace are suggested."""
     await register(either, "orders", name="fraud_review")
     async with calling(either, await key(either, "operator")) as caller:
         near = await caller.post("/v1/tasks", json={"name": "payments.refnud"})
@@ -223,7 +218,7 @@ async def test_a_guess_at_what_was_meant_tells_nothing_of_others(either: Store) 
 # ------------------------------------------------------------------------------ creating
 
 
-async def test_tasks_are_created_all_or_none(either: Store) -> None:
+async def test_creating_tasks_is_atomic(either: Store) -> None:
     """
     One that is not allowed keeps all of them from being created, and is named.
     """
@@ -259,3 +254,19 @@ async def test_a_key_of_one_namespace_does_not_find_tasks_of_another(either: Sto
 
     assert (201, 201) == (first.status_code, second.status_code)
     assert first.json()["id"] != second.json()["id"]
+
+
+async def test_a_worker_shows_only_the_steps_of_tasks_that_the_caller_may_list(
+    either: Store,
+) -> None:
+    """And the queues of the caller's namespaces."""
+    own, _ = await begin(either, "payments"), await begin(either, "orders")
+    worker = await ManualWorker.hire(either)
+    assert 2 == len(await worker.claim())
+    async with calling(either, await key(either, "operator", namespaces=["payments"])) as caller:
+        shown = (await caller.get(f"/v1/workers/{worker.id}")).json()
+        missing = await caller.get("/v1/workers/4711")
+
+    assert [own] == [step["task_id"] for step in shown["steps"]]
+    assert {"payments"} == {queue["namespace"] for queue in shown["queues"]}
+    assert 404 == missing.status_code

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.anyio
 NEW = {"namespace": "payments", "name": "crm", "url": "https://crm.example"}
 
 
-async def test_webhooks_of_other_namespaces_can_neither_be_made_nor_seen(store: Store) -> None:
-    """Nor changed, deleted, or read in lists."""
+async def test_webhooks_of_other_namespaces_can_be_neither_created_nor_seen(store: Store) -> None:
+    """They cannot be changed, deleted or listed either."""
     async with calling(store, await key(store, "admin", namespaces=["payments"])) as owner:
         made = await owner.post("/v1/webhooks", json=NEW)
     async with calling(store, await key(store, "admin", namespaces=["orders"])) as other:
@@ -40,7 +40,7 @@ async def test_a_webhook_needs_the_permission_to_read_events(store: Store) -> No
     assert [] == await store.webhooks()
 
 
-async def test_a_secret_is_only_in_the_answer_that_made_it(store: Store) -> None:
+async def test_a_secret_is_only_in_the_response_to_its_creation(store: Store) -> None:
     async with calling(store, await key(store, "developer")) as caller:
         made = (await caller.post("/v1/webhooks", json=NEW)).json()
         replaced = (await caller.post("/v1/webhooks/payments/crm/secret", json={})).json()

@@ -7,6 +7,8 @@ from tasker import PermanentError, RetryableError, handler
 
 @handler("check_order")
 def check_order(order: str) -> dict[str, Any]:
+    print("checking", order)
+    print("<b>found</b>", order)
     return {"order": order, "checked": True}
 
 
@@ -44,3 +46,14 @@ def process_row() -> None:
 @handler("echo")
 def echo(text: str) -> dict[str, str]:
     raise PermanentError(text, code="<b>bold</b>")
+
+
+@handler("fail_at_length")
+def fail_at_length(text: str) -> None:
+    raise PermanentError(text * (10_000 // len(text)), code="LONG")
+
+
+@handler("answer_much")
+def answer_much(text: str) -> dict[str, object]:
+    """Return almost 1 MiB, as one long text and as many short ones."""
+    return {"text": text * (450_000 // len(text)), "rows": [text] * (450_000 // (len(text) + 8))}

@@ -57,7 +57,7 @@ async def written(
     written.connection.close()
 
 
-async def test_it_rings_for_others_and_not_for_oneself(written: Written) -> None:
+async def test_a_store_is_notified_only_of_the_commits_of_others(written: Written) -> None:
     """Its own commits would end all waits and trigger renewals."""
     async with asyncio.timeout(10):
         written.write(by_another=False)

@@ -51,7 +51,7 @@ async def together(thread: DatabaseThread, *works: tuple[Work, bool]) -> list[An
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_a_read_that_fails_takes_no_write_with_it() -> None:
+async def test_a_failing_read_rolls_back_no_write() -> None:
     """
     Writes that shared its transaction are done, and their callers get their results.
     """
@@ -68,7 +68,7 @@ async def test_a_read_that_fails_takes_no_write_with_it() -> None:
     await thread.stop()
 
 
-async def test_a_write_that_fails_takes_nothing_with_it() -> None:
+async def test_a_failing_write_rolls_back_only_itself() -> None:
     """Only that write is rolled back, for any error."""
     thread = DatabaseThread(connect, "test")
     thread.start()
@@ -88,7 +88,7 @@ async def test_a_write_that_fails_takes_nothing_with_it() -> None:
     await thread.stop()
 
 
-async def test_a_write_alone_that_fails_leaves_nothing() -> None:
+async def test_a_single_failing_write_stores_nothing() -> None:
     """
     The next one finds the database as it was.
     """
@@ -104,7 +104,7 @@ async def test_a_write_alone_that_fails_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("writes", [True, False])
-async def test_a_transaction_that_sqlite_gives_up_is_nobodys(writes: bool) -> None:
+async def test_a_transaction_that_sqlite_rolls_back_fails_all_its_operations(writes: bool) -> None:
     """
     On a full disk SQLite may roll it back itself: no write is reported as done.
     """
@@ -132,7 +132,7 @@ async def test_a_transaction_that_sqlite_gives_up_is_nobodys(writes: bool) -> No
         PermissionError(13, "Permission denied", ".tasker"),
     ],
 )
-async def test_without_a_connection_every_operation_says_so(trouble: Exception) -> None:
+async def test_without_a_connection_every_operation_reports_it(trouble: Exception) -> None:
     """No operation waits for a database that cannot be opened."""
 
     def unable() -> sqlite3.Connection:
@@ -147,7 +147,7 @@ async def test_without_a_connection_every_operation_says_so(trouble: Exception) 
     await thread.stop()
 
 
-async def test_stopping_finishes_what_is_queued() -> None:
+async def test_stopping_completes_queued_operations() -> None:
     """
     A write that was asked for before is durable.
     """

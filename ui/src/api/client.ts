@@ -1,6 +1,7 @@
 // Calls the server's public API with the session cookie.
 import { signal } from "@preact/signals"
 import { base } from "../router.ts"
+import { ownDrafts } from "../state/drafts.ts"
 import type { SessionView } from "./types.ts"
 
 export class Problem extends Error {
@@ -21,6 +22,9 @@ export class Problem extends Error {
 
 export const session = signal<SessionView | null>(null)
 
+/** Why someone who was logged in is not any more; null if they are, or never were. */
+export const lost = signal<string | null>(null)
+
 /** When the server last answered, and what went wrong since. */
 export const connection = signal<{ answeredAt: number; problem: Problem | null }>({ answeredAt: Date.now(), problem: null })
 
@@ -33,6 +37,8 @@ export function now(): number {
 
 interface Options {
   body?: unknown
+  /** The ETag that the object must have. */
+  ifMatch?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -40,6 +46,7 @@ export async function call<T>(method: string, path: string, options: Options = {
   const headers: Record<string, string> = { Accept: "application/json" }
   const csrf = session.peek()?.csrf
   if (csrf && method !== "GET") headers["X-CSRF"] = csrf
+  if (options.ifMatch) headers["If-Match"] = `"${options.ifMatch}"`
   if (options.body !== undefined) headers["Content-Type"] = "application/json"
   let response: Response
   try {
@@ -76,7 +83,10 @@ async function problemOf(response: Response): Promise<Problem> {
     typeof body["detail"] === "string" ? body["detail"] : `The server answered ${response.status}.`,
     body,
   )
-  if (problem.status === 401 && session.peek()?.name) session.value = { ...session.peek()!, name: null, csrf: null }
+  if (problem.status === 401 && session.peek()?.name) {
+    lost.value = body["reason"] === "revoked" ? "Your key was revoked, so you were logged out." : "Your session has ended."
+    session.value = { ...session.peek()!, name: null, csrf: null }
+  }
   connection.value = problem.temporary
     ? { ...connection.peek(), problem }
     : { answeredAt: Date.now(), problem: null }
@@ -84,11 +94,13 @@ async function problemOf(response: Response): Promise<Problem> {
 }
 
 export const get = <T>(path: string, signal?: AbortSignal): Promise<T> => call<T>("GET", path, { signal })
-export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>("POST", path, { body })
+export const post = <T>(path: string, body: unknown = {}, ifMatch?: string): Promise<T> => call<T>("POST", path, { body, ifMatch })
 
 export async function readSession(): Promise<SessionView> {
   const view = await get<SessionView>("/v1/session")
   clockOffset.value = Date.parse(view.now) - Date.now()
+  if (view.name !== null) lost.value = null
+  ownDrafts(view.name)
   session.value = view
   return view
 }

@@ -4,6 +4,7 @@ export interface SessionView {
   name: string | null
   team: string | null
   roles: string[]
+  groups: string[]
   auth: boolean
   methods: string[]
   csrf: string | null
@@ -25,6 +26,7 @@ export interface StepCounts {
   cancelled: number
   skipped: number
   resolved_manually: number
+  uncounted: number
 }
 
 export interface Pause {
@@ -91,6 +93,7 @@ export interface NamespacePolicy {
   description: string
   requires_approval: boolean
   approvers: string[]
+  http_hosts: string[]
   updated_by: string
   updated_at: string | null
 }
@@ -188,6 +191,7 @@ export interface SnapshotView {
   paused: boolean[]
   no_worker: boolean[]
   waits_for: (string | null)[]
+  undoes: (number | null)[]
   handlers: string[]
   workers: string[]
   errors: SnapshotError[]
@@ -230,6 +234,28 @@ export interface Step {
   checkpoint: unknown
 }
 
+export interface LogRecord {
+  step: string | null
+  attempt: number
+  number: number
+  at: string
+  level: string
+  source: string
+  message: string
+  fields: Record<string, unknown>
+}
+
+export interface LogPage {
+  records: LogRecord[]
+  next_cursor: string | null
+  link: string | null
+}
+
+export interface Revealed {
+  context: unknown
+  steps: { name: string; result: unknown }[]
+}
+
 export interface AuditEntry {
   step: string | null
   at: string
@@ -238,6 +264,7 @@ export interface AuditEntry {
   reason: string
   before: string
   after: string
+  via: string | null
 }
 
 export interface FailureCause {
@@ -254,6 +281,17 @@ export interface FailureCause {
   last_at: string
   trend: number[]
   sample: string
+  versions: string[]
+  care: FailureCare | null
+  muted: boolean
+}
+
+export interface FailureCare {
+  assignee: string
+  note: string
+  muted_until: string | null
+  muted_below: string | null
+  updated_by: string
 }
 
 export interface Spread {
@@ -326,6 +364,10 @@ export interface QueueView {
   pauses: Pause[]
 }
 
+export interface PauseList {
+  pauses: Pause[]
+}
+
 export interface QueueList {
   queues: QueueView[]
 }
@@ -395,9 +437,333 @@ export interface TeamEvent {
   actor: string
   action: string
   reason: string
+  before: unknown
+  after: unknown
+  via: string | null
 }
 
 export interface TeamAudit {
   events: TeamEvent[]
   next_cursor: number | null
+}
+
+export interface Approval {
+  id: string
+  status: string
+  task_id: string
+  step: string
+  call: string
+  namespace: string
+  template: string
+  title: string
+  form: Record<string, unknown>
+  assignees: string[]
+  opened_at: string
+  due_at: string | null
+  escalate_at: string | null
+  decided_by: string | null
+  decided_at: string | null
+  decision: unknown
+}
+
+export interface ApprovalList {
+  approvals: Approval[]
+  next_cursor: string | null
+}
+
+export interface ScheduleView {
+  id: number
+  namespace: string
+  name: string
+  template: string
+  version: string
+  cron: string | null
+  every: string | null
+  anchor: string | null
+  timezone: string
+  overlap: string
+  catch_up: string
+  jitter: string
+  priority: number | null
+  context: Record<string, unknown>
+  declared_by: string | null
+  paused: boolean
+  etag: string
+  next_at: string
+  last_at: string | null
+  last_task: string | null
+  buffered: number
+  created_by: string
+}
+
+export interface ScheduleList {
+  schedules: ScheduleView[]
+  next_cursor: number | null
+}
+
+export interface TickRecord {
+  first: string
+  last: string
+  outcome: string
+  detail: string
+}
+
+export interface TickList {
+  ticks: TickRecord[]
+}
+
+export interface Preview {
+  ticks: string[]
+}
+
+export interface Backfill {
+  ticks: string[]
+  created: number
+  existing: number
+}
+
+export interface Triggered {
+  task_id: string
+}
+
+export interface LimitView {
+  namespace: string
+  key: string
+  concurrency: number | null
+  rate: string | null
+  burst: number | null
+  set_by: string | null
+  running: number
+  waiting: number
+}
+
+export interface LimitSettingView {
+  pattern: string
+  concurrency: number | null
+  rate: string | null
+  burst: number | null
+  updated_by: string
+  updated_at: string
+}
+
+export interface LimitList {
+  limits: LimitView[]
+  settings: LimitSettingView[]
+}
+
+export interface Event {
+  no: number
+  id: string
+  name: string
+  namespace: string
+  template: string
+  version: string
+  task_id: string
+  step: string
+  attempt: number
+  outcome: string
+  at: string
+  payload: unknown
+}
+
+export interface EventList {
+  events: Event[]
+  next_cursor: number | null
+}
+
+export interface Webhook {
+  namespace: string
+  name: string
+  url: string
+  events: string[]
+  include: string[]
+  paused: boolean
+  pending: number
+  dead: number
+  created_by: string
+  created_at: string
+  secret: string | null
+}
+
+export interface WebhookList {
+  webhooks: Webhook[]
+}
+
+export interface DeliveryAttempt {
+  at: string
+  duration: number
+  response: number | null
+  error: string
+}
+
+export interface Delivery {
+  id: number
+  status: string
+  attempts: number
+  created_at: string
+  next_at: string | null
+  settled_at: string | null
+  event_id: string
+  event_name: string
+  task_id: string
+  log: DeliveryAttempt[]
+}
+
+export interface DeliveryList {
+  deliveries: Delivery[]
+  next_cursor: number | null
+}
+
+export interface ApiKey {
+  name: string
+  prefix: string
+  scopes: string[]
+  namespaces: string[]
+  roles: string[]
+  created_by: string
+  created_at: string
+  expires_at: string | null
+  revoked_at: string | null
+  last_used_at: string | null
+}
+
+export interface KeyList {
+  keys: ApiKey[]
+}
+
+export interface Change {
+  path: string
+  kind: string
+  before: unknown
+  after: unknown
+}
+
+export interface Difference {
+  from_version: string
+  to_version: string
+  identical: boolean
+  steps_added: string[]
+  steps_removed: string[]
+  steps_changed: string[]
+  changes: Change[]
+}
+
+export interface ActionPreview {
+  action: string
+  etag: string
+  refused: { step: string | null; text: string }[]
+  effects: string[]
+}
+
+export interface SearchMatch {
+  kind: string
+  id: string
+  name: string
+  namespace: string | null
+  title: string | null
+  detail: string
+  path: string
+}
+
+export interface SearchMatches {
+  matches: SearchMatch[]
+}
+
+export interface TaskCounts {
+  by_status: Record<string, number>
+  exact: boolean
+}
+
+export interface OldestSnapshot {
+  kind: string
+  name: string
+  age_seconds: number | null
+}
+
+export interface SystemStatus {
+  store: string
+  schema_version: number
+  oldest_snapshot: OldestSnapshot | null
+  workers: number
+  slots: number
+  running: number | null
+}
+
+export interface Series {
+  key: string
+  values: number[]
+}
+
+export interface Chart {
+  start: string
+  step_seconds: number
+  points: number
+  series: Series[]
+  as_of: string
+}
+
+export interface BulkPreview {
+  matches: number
+  exact: boolean
+  by_template: Record<string, number>
+  refused: Record<string, number>
+  token: string
+}
+
+export interface BulkRefusal {
+  id: string
+  message: string
+}
+
+export interface BulkOperation {
+  id: string
+  action: string
+  status: string
+  per_second: number
+  matches: number
+  exact: boolean
+  changed: number
+  refused: Record<string, number>
+  refusals: BulkRefusal[]
+  reason: string
+  created_by: string
+  created_at: string
+  stopped_by: string | null
+}
+
+export interface BulkList {
+  operations: BulkOperation[]
+}
+
+export interface UsualDuration {
+  runs: number
+  median: number
+  p95: number
+}
+
+export interface UsualDurations {
+  task: UsualDuration | null
+  steps: Record<string, UsualDuration>
+}
+
+export interface RunningStep {
+  task_id: string
+  namespace: string
+  name: string
+  version: string
+  step: string
+  attempt: number
+  claimed_at: string
+}
+
+export interface ServedQueue {
+  namespace: string
+  handler: string
+  requirement: string
+}
+
+export interface WorkerDetail {
+  worker: WorkerInfo
+  steps: RunningStep[]
+  queues: ServedQueue[]
 }

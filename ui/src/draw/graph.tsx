@@ -1,24 +1,27 @@
-// The graph of a task: nodes and edges in SVG; only what is in sight is drawn.
+// The graph of a task: nodes and edges in SVG, of which only what is in sight is drawn; on a canvas where that is much.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import type { Picture, StepNode } from "../state/picture.ts"
 import { ranFor } from "../state/picture.ts"
 import { countdown, duration } from "../state/time.ts"
 import { stepLook } from "../status.ts"
 import { IconButton } from "../parts/bits.tsx"
-import { Glyph, GlyphShape } from "../parts/icons.tsx"
-import { NODE_WIDTH, type Layout } from "./layout.ts"
+import { Glyph, GlyphShape, Icon } from "../parts/icons.tsx"
+import { CanvasGraph, shorten, type View } from "./canvas.tsx"
+import { resolvedColours } from "./colours.ts"
+import type { Drawing, Format } from "./export.ts"
 import { layOut } from "./lay_out.ts"
+import { NODE_WIDTH, type Layout } from "./layout.ts"
+import { Minimap } from "./minimap.tsx"
+import { endsOf, withoutMirror } from "./mirror.ts"
+import { Places } from "./places.ts"
 
 const HEIGHT = 54
+const MAPPED = 100 // nodes from which a small map is shown
 const MARGIN = 16
+const ELEMENTS = 300 // nodes in sight above which the graph is drawn on a canvas
+const FARTHEST = 0.04 // zoom at which a graph that is larger than the page begins
 const DETAILS = 0.45 // zoom below which nodes are blocks without text
 const LEGEND = ["complete", "in_progress", "waiting_for_retry", "enqueued", "waiting", "error", "pending", "skipped", "cancelled"]
-
-interface View {
-  x: number
-  y: number
-  k: number
-}
 
 interface Props {
   picture: Picture
@@ -27,6 +30,10 @@ interface Props {
   now: number
   /** What is shown below the names in place of what the steps do. */
   captions?: ReadonlyMap<string, string>
+  /** Whether nodes have the colours of their statuses although captions are given. */
+  toned?: boolean
+  /** Name of the files in which the graph can be saved; none: it cannot. */
+  fileName?: string
   select: (key: string | null) => void
 }
 
@@ -39,11 +46,13 @@ export function GraphView(props: Props) {
   const shape = useMemo(() => `${picture.nodes.map((node) => node.key).join()}|${picture.edges.join()}`, [picture])
 
   useEffect(
-    () =>
-      layOut({ count: picture.nodes.length, heights: picture.nodes.map(() => HEIGHT), edges: picture.edges }, (layout) => {
-        setPlaced({ shape, layout })
+    () => {
+      const { graph, mirror } = withoutMirror(picture.nodes, picture.edges, HEIGHT)
+      return layOut(graph, (layout) => {
+        setPlaced({ shape, layout: mirror(layout) })
         setView(null)
-      }),
+      })
+    },
     [shape],
   )
   useEffect(() => {
@@ -57,8 +66,11 @@ export function GraphView(props: Props) {
   const layout = placed?.layout
   const fitted = layout ? fit(layout, size) : { x: 0, y: 0, k: 1 }
   const at = view ?? fitted
+  const places = useMemo(() => (layout ? new Places(layout, HEIGHT) : null), [layout])
+  const inSight = places?.within(-at.x / at.k - 40, -at.y / at.k - 40, (size.width - at.x) / at.k + 40, (size.height - at.y) / at.k + 40) ?? []
+  const captionOf = (key: string) => props.captions?.get(key) ?? caption(picture.byKey.get(key)!, props.now)
   const zoom = (by: number, centre = { x: size.width / 2, y: size.height / 2 }) => {
-    const k = Math.min(2, Math.max(Math.min(fitted.k, 0.1), at.k * by))
+    const k = Math.min(2, Math.max(Math.min(fitted.k, FARTHEST), at.k * by))
     setView({ k, x: centre.x - ((centre.x - at.x) * k) / at.k, y: centre.y - ((centre.y - at.y) * k) / at.k })
   }
   useEffect(() => {
@@ -82,6 +94,7 @@ export function GraphView(props: Props) {
       ref={box}
       onPointerDown={(event) => {
         if ((event.target as Element).closest(".node, button")) return
+        delete event.currentTarget.dataset["moved"]
         drag.current = { x: event.clientX, y: event.clientY, view: at, moved: false }
         event.currentTarget.setPointerCapture(event.pointerId)
       }}
@@ -90,6 +103,7 @@ export function GraphView(props: Props) {
         if (!from) return
         const [dx, dy] = [event.clientX - from.x, event.clientY - from.y]
         if (Math.abs(dx) + Math.abs(dy) > 3) from.moved = true
+        event.currentTarget.dataset["moved"] = from.moved ? "yes" : ""
         if (from.moved) setView({ ...from.view, x: from.view.x + dx, y: from.view.y + dy })
       }}
       onPointerUp={() => {
@@ -97,21 +111,34 @@ export function GraphView(props: Props) {
         drag.current = null
       }}
     >
-      {layout && placed.shape === shape && (
+      {layout && places && placed.shape === shape && (inSight.length > ELEMENTS ? (
+        <CanvasGraph
+          picture={picture}
+          layout={layout}
+          places={places}
+          height={HEIGHT}
+          view={at}
+          size={size}
+          critical={props.critical}
+          selected={props.selected}
+          captionOf={captionOf}
+          select={props.select}
+        />
+      ) : (
         <svg class="dag" width={size.width} height={size.height} role="group" aria-label={`Graph of ${picture.nodes.length} steps`}>
           <g transform={`translate(${at.x} ${at.y}) scale(${at.k})`}>
             <Edges picture={picture} layout={layout} view={at} size={size} critical={props.critical} />
-            {picture.nodes.map((node, no) => {
-              const [x, y] = [layout.x[no]!, layout.y[no]!]
-              if (!inSight(x, y, at, size) && node.key !== props.selected) return null
+            {withSelected(picture, inSight, props.selected).map((no) => {
+              const node = picture.nodes[no]!
               return (
                 <Node
                   key={node.key}
                   node={node}
-                  x={x}
-                  y={y}
-                  caption={props.captions?.get(node.key) ?? caption(node, props.now)}
+                  x={layout.x[no]!}
+                  y={layout.y[no]!}
+                  caption={captionOf(node.key)}
                   plain={props.captions !== undefined}
+                  toned={props.toned ?? false}
                   selected={node.key === props.selected}
                   details={at.k >= DETAILS}
                   select={props.select}
@@ -120,13 +147,23 @@ export function GraphView(props: Props) {
             })}
           </g>
         </svg>
-      )}
+      ))}
       {!props.captions && <div class="key">
         {LEGEND.filter((status) => present.has(status)).map((status) => (
           <span key={status}><Glyph look={stepLook(status)} />{stepLook(status).label}</span>
         ))}
       </div>}
+      {layout && placed.shape === shape && picture.nodes.length >= MAPPED && (
+        <Minimap
+          picture={picture}
+          layout={layout}
+          height={HEIGHT}
+          sight={{ x: -at.x / at.k, y: -at.y / at.k, width: size.width / at.k, height: size.height / at.k }}
+          go={(x, y) => setView({ k: at.k, x: size.width / 2 - x * at.k, y: size.height / 2 - y * at.k })}
+        />
+      )}
       <div class="zoom">
+        {layout && props.fileName && <SaveMenu name={props.fileName} drawing={{ picture, layout, height: HEIGHT, curve, captionOf }} />}
         <IconButton icon="minus" label="Zoom out" onClick={() => zoom(1 / 1.3)} />
         <IconButton icon="plus" label="Zoom in" onClick={() => zoom(1.3)} />
         <IconButton icon="fit" label="Fit" onClick={() => setView(null)} />
@@ -135,10 +172,26 @@ export function GraphView(props: Props) {
   )
 }
 
+const FORMATS: [Format, string][] = [["svg", "SVG"], ["png", "PNG"], ["mermaid", "Mermaid"]]
+
+function SaveMenu(props: { name: string; drawing: Drawing }) {
+  const [open, setOpen] = useState(false)
+  const save = (format: Format) => {
+    setOpen(false)
+    void import("./export.ts").then((module) => module.save(props.drawing, format, props.name, resolvedColours()))
+  }
+  return (
+    <div class="save" onKeyDown={(event) => event.key === "Escape" && open && (event.stopPropagation(), setOpen(false))}>
+      <button type="button" class="icon" aria-label="Save the graph" title="Save the graph" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="shot" /></button>
+      {open && <div class="menu">{FORMATS.map(([format, label]) => <button type="button" key={format} onClick={() => save(format)}>{label}</button>)}</div>}
+    </div>
+  )
+}
+
 function fit(layout: Layout, size: { width: number; height: number }): View {
   const [width, height] = [size.width - 2 * MARGIN, size.height - 2 * MARGIN - 18]
   const k = Math.min(1, width / Math.max(layout.width, 1), height / Math.max(layout.height, 1))
-  const legible = Math.max(k, Math.min(0.62, width / Math.max(layout.width, 1) > 0.3 ? 0.62 : k))
+  const legible = Math.max(k, FARTHEST, Math.min(0.62, width / Math.max(layout.width, 1) > 0.3 ? 0.62 : k))
   return {
     k: legible,
     x: MARGIN + Math.max(0, (width - layout.width * legible) / 2),
@@ -146,9 +199,12 @@ function fit(layout: Layout, size: { width: number; height: number }): View {
   }
 }
 
-function inSight(x: number, y: number, view: View, size: { width: number; height: number }): boolean {
-  const [left, top] = [x * view.k + view.x, y * view.k + view.y]
-  return left < size.width + 40 && left + NODE_WIDTH * view.k > -40 && top < size.height + 40 && top + HEIGHT * view.k > -40
+/** The nodes in sight in the order of the steps, and the selected one wherever it is. */
+function withSelected(picture: Picture, inSight: readonly number[], selected: string | null): number[] {
+  const nodes = new Set(inSight)
+  const at = selected === null ? -1 : picture.nodes.findIndex((node) => node.key === selected)
+  if (at >= 0) nodes.add(at)
+  return [...nodes].sort((a, b) => a - b)
 }
 
 interface EdgesProps {
@@ -164,17 +220,24 @@ function Edges({ picture, layout, view, size, critical }: EdgesProps) {
   for (let e = 0; e < picture.edges.length; e += 2) {
     const [from, to] = [picture.edges[e]!, picture.edges[e + 1]!]
     const [parent, child] = [picture.nodes[from]!, picture.nodes[to]!]
-    const [x0, y0] = [layout.x[from]! + NODE_WIDTH, layout.y[from]! + HEIGHT / 2]
-    const [x1, y1] = [layout.x[to]! - 4, layout.y[to]! + HEIGHT / 2]
-    const [left, right] = [x0 * view.k + view.x, x1 * view.k + view.x]
+    const { x0, y0, x1, y1, back } = endsOf(layout, from, to, HEIGHT)
+    const [left, right] = [Math.min(x0, x1) * view.k + view.x, Math.max(x0, x1) * view.k + view.x]
     const [top, bottom] = [Math.min(y0, y1) * view.k + view.y, Math.max(y0, y1) * view.k + view.y]
     if (right < -40 || left > size.width + 40 || bottom < -200 || top > size.height + 200) continue
     const hot = critical.has(parent.key) && critical.has(child.key)
     const todo = child.status === "pending" || child.status === "skipped" || child.status === "cancelled"
     paths.push(
       <path key={e} class={`edge${hot ? " hot" : ""}${todo ? " todo" : ""}`} d={curve([[x0, y0], ...(layout.bends[e / 2] ?? []), [x1, y1]])} />,
-      <path key={`${e}h`} class={`head${hot ? " hot" : ""}`} d={`M${x1 - 4} ${y1 - 4}L${x1 + 2} ${y1}L${x1 - 4} ${y1 + 4}`} />,
+      <path key={`${e}h`} class={`head${hot ? " hot" : ""}`} d={back ? `M${x1 + 4} ${y1 - 4}L${x1 - 2} ${y1}L${x1 + 4} ${y1 + 4}` : `M${x1 - 4} ${y1 - 4}L${x1 + 2} ${y1}L${x1 - 4} ${y1 + 4}`} />,
     )
+  }
+  const byNo = new Map([...picture.nodes.entries()].map(([at, node]) => [node.no, at]))
+  for (const [at, node] of picture.nodes.entries()) {
+    const undone = node.undoes ? byNo.get(node.undoes) : undefined
+    if (undone === undefined) continue
+    const middle = layout.x[at]! + NODE_WIDTH / 2
+    paths.push(<path key={`${node.key} undoes`} class="edge undo" d={`M${middle} ${layout.y[undone]! + HEIGHT}V${layout.y[at]! - 2}`} />)
+    paths.push(<path key={`${node.key} undoes head`} class="head undo" d={`M${middle - 4} ${layout.y[at]! - 7}L${middle} ${layout.y[at]! - 2}L${middle + 4} ${layout.y[at]! - 7}`} />)
   }
   return <g aria-hidden="true">{paths}</g>
 }
@@ -197,6 +260,7 @@ interface NodeProps {
   caption: string
   /** Whether the node has no status to be shown. */
   plain: boolean
+  toned: boolean
   selected: boolean
   details: boolean
   select: (key: string) => void
@@ -209,7 +273,7 @@ function Node(props: NodeProps) {
   const second = props.caption
   return (
     <g
-      class={`node ${props.plain ? "" : look.tone}${ghost ? " ghost" : ""}${node.group ? " many" : ""}`}
+      class={`node ${props.plain && !(props.toned && node.status !== "enqueued") ? "" : look.tone}${ghost ? " ghost" : ""}${node.group ? " many" : ""}`}
       tabIndex={0}
       role="button"
       aria-pressed={props.selected}
@@ -292,8 +356,4 @@ function caption(node: StepNode, now: number): string {
       return node.attempts > 1 ? `${ran}, ${node.attempts} attempts` : ran
     }
   }
-}
-
-export function shorten(text: string, most: number): string {
-  return text.length > most ? `${text.slice(0, most - 9)}…${text.slice(-8)}` : text
 }

@@ -1,9 +1,10 @@
 // The timeline of a task: rows of a fixed height that scroll together with their bars; only those in sight exist.
 import type { VNode } from "preact"
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import type { SnapshotError } from "../api/types.ts"
+import type { SnapshotError, SnapshotView } from "../api/types.ts"
 import { ranFor, type Picture, type StepNode } from "../state/picture.ts"
 import { clock, countdown, duration } from "../state/time.ts"
+import { isUnusual, usually, usualOf, useUsual } from "../state/usual.ts"
 import { stepLook } from "../status.ts"
 import { Glyph } from "../parts/icons.tsx"
 import { makeScale, type Scale, type Span } from "./timescale.ts"
@@ -59,7 +60,8 @@ export function TimelineView(props: Props) {
   }, [picture, box.width, props.compress, Math.floor(now / 1000), end])
 
   const first = Math.max(0, Math.floor((box.top - HEAD) / ROW) - 4)
-  const shown = rows.slice(first, first + Math.ceil(box.height / ROW) + 8)
+  const pool = Math.ceil(box.height / ROW) + 8 // rows that exist; one that leaves on one side comes in on the other
+  const shown = rows.slice(first, first + pool)
   useEffect(() => {
     const at = rows.findIndex((row) => row.node.key === selected)
     const element = scroller.current
@@ -94,7 +96,7 @@ export function TimelineView(props: Props) {
             ))}
           </svg>
         </div>
-        <svg class="tl-grid" width={box.width} height={height - HEAD} aria-hidden="true">
+        <div class="tl-still"><svg class="tl-grid" width={box.width} height={Math.max(0, Math.min(box.height, height) - HEAD)} aria-hidden="true">
           <defs>
             <pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
               <rect class="hatch-a" width="6" height="6" /><rect class="hatch-b" width="2.2" height="6" />
@@ -109,15 +111,16 @@ export function TimelineView(props: Props) {
           {scale.ticks.map((tick) => <line key={tick.ms} class="tick" x1={tick.x} x2={tick.x} y1={0} y2={height} />)}
           {open && <path class="now" d={`M${scale.at(now)} 0V${height}`} />}
           {open && <path class="nowh" d={`M${scale.at(now) - 4} 0h8l-4 5z`} />}
-        </svg>
+        </svg></div>
         {shown.map((row, no) => (
           <TimelineRow
-            key={`${row.node.key} ${row.attempt}`}
+            key={(first + no) % pool}
             row={row}
             top={HEAD + (first + no) * ROW}
             scale={scale}
             now={now}
             errors={picture.snapshot.errors}
+            version={picture.snapshot.task}
             selected={row.node.key === selected}
             width={box.width}
             select={props.select}
@@ -163,6 +166,7 @@ interface RowProps {
   scale: Scale
   now: number
   errors: readonly SnapshotError[]
+  version: SnapshotView["task"]
   selected: boolean
   width: number
   select: (key: string) => void
@@ -192,6 +196,7 @@ function TimelineRow(props: RowProps) {
   }
   const attempts = node.group ? node.group.count.toLocaleString("en") : node.attempts ? (node.status === "waiting_for_retry" || node.attempts > 1 ? `${node.attempts} / ${Math.max(node.maxAttempts, node.attempts)}` : String(node.attempts)) : "–"
   const ran = ranFor(node, now)
+  const usual = usualOf(props.version, node.name)
   return (
     <div
       class={`tl-row${selected ? " sel" : ""}`}
@@ -206,14 +211,14 @@ function TimelineRow(props: RowProps) {
         <Glyph look={look} title />
         <span class="nm" title={node.name}>{node.name}</span>
         <span>{attempts}</span>
-        <span>{ran > 0 ? duration(ran) : "–"}</span>
+        <span class={usual && isUnusual(usual, ran) ? "c-retry" : ""} title={usual ? usually(usual) : ""}>{ran > 0 ? duration(ran) : usual ? <span class="muted">~{duration(usual.median)}</span> : "–"}</span>
       </div>
-      <svg width={props.width} height={ROW} aria-hidden="true"><Bars node={node} scale={scale} now={now} only={null} /></svg>
+      <svg width={props.width} height={ROW} aria-hidden="true"><Bars node={node} scale={scale} now={now} only={null} usual={usual?.median} /></svg>
     </div>
   )
 }
 
-function Bars(props: { node: StepNode; scale: Scale; now: number; only: number | null }) {
+function Bars(props: { node: StepNode; scale: Scale; now: number; only: number | null; usual?: number | undefined }) {
   const { node, scale, now, only } = props
   const bars: VNode[] = []
   const bar = (key: string, kind: string, from: number, to: number, tall = 14) => {
@@ -252,6 +257,7 @@ function Bars(props: { node: StepNode; scale: Scale; now: number; only: number |
   } else if (only === null && node.status === "pending") {
     bars.push(<line key="wait" class="b-block" x1={2} x2={scale.at(now)} y1={ROW / 2} y2={ROW / 2} />)
   }
+  if (props.usual !== undefined && node.claimed !== null && node.status !== "waiting_for_retry") bar("usual", "b-usual", node.claimed, node.claimed + 1000 * props.usual, 20)
   return <>{bars}</>
 }
 
@@ -269,6 +275,7 @@ const OUTCOME_BARS: Record<string, string> = {
 export function TimelineLegend(props: { picture: Picture }) {
   const outcomes = new Set(props.picture.snapshot.history.map((one) => one.outcome))
   const statuses = new Set(props.picture.snapshot.status)
+  const usual = useUsual(props.picture.snapshot.task)
   const entry = (kind: string, text: string) => (
     <span key={text}><svg aria-hidden="true"><rect class={kind} x=".6" y=".6" width="16.8" height="6.8" rx="2" /></svg>{text}</span>
   )
@@ -282,6 +289,7 @@ export function TimelineLegend(props: { picture: Picture }) {
       {entry("b-queue", "queued")}
       {statuses.has("pending") && <span><svg aria-hidden="true"><line class="b-block" x1="1" x2="17" y1="4" y2="4" /></svg>waits for others</span>}
       {statuses.has("waiting_for_retry") && entry("b-ghost", "expected")}
+      {usual?.task && entry("b-usual", "usual duration")}
     </div>
   )
 }

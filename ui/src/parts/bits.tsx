@@ -195,3 +195,9 @@ export function shortId(id: string): string {
 export function plural(count: number, noun: string, more = `${noun}s`): string {
   return `${count.toLocaleString("en")} ${count === 1 ? noun : more}`
 }
+
+export function Meter(props: { value: number; most: number }) {
+  return (
+    <span class="meter"><span class="prog bar" aria-hidden="true"><i class="run" style={{ width: `${Math.min(100, (100 * props.value) / Math.max(props.most, 1))}%` }} /></span>{props.value.toLocaleString("en")} of {props.most.toLocaleString("en")}</span>
+  )
+}

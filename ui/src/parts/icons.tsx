@@ -12,6 +12,8 @@ const ICONS: Record<string, () => ComponentChildren> = {
   "cal": () => <><rect x="2.2" y="3.2" width="11.6" height="10.6" rx="1.5"/><path d="M2.2 6.6h11.6M5.4 1.8v2.6M10.6 1.8v2.6"/></>,
   "worker": () => <><rect x="2" y="2.5" width="12" height="4.5" rx="1"/><rect x="2" y="9" width="12" height="4.5" rx="1"/><path d="M4.6 4.8h.01M4.6 11.2h.01"/></>,
   "ns": () => <><path d="M2 4.5V12a1 1 0 0 0 1 1h10a1 1 0 0 0 1-1V5.8a1 1 0 0 0-1-1H8L6.6 3H3a1 1 0 0 0-1 1z"/></>,
+  "limit": () => <><path d="M2.5 12a6 6 0 1 1 11 0M8 9.5l3-3.5M6.5 12h3"/></>,
+  "event": () => <><path d="M9 1.8 3.5 9H8l-1 5.2L12.5 7H8z"/></>,
   "audit": () => <><path d="M4 1.8h6L13 5v9.2H4zM6.2 7.5h4.6M6.2 10.3h4.6"/></>,
   "gear": () => <><circle cx="8" cy="8" r="2"/><path d="M8 1.8v2M8 12.2v2M1.8 8h2M12.2 8h2M3.6 3.6 5 5M11 11l1.4 1.4M12.4 3.6 11 5M5 11l-1.4 1.4"/></>,
   "find": () => <><circle cx="7" cy="7" r="4.3"/><path d="m10.3 10.3 3.4 3.4"/></>,

@@ -4,6 +4,16 @@ import type { JSX } from "preact"
 const LONG = 300 // characters of a string that are shown at once
 const MANY = 100 // entries that are shown at once
 
+function isMasked(value: unknown): value is { masked: true; type: string } {
+  return typeof value === "object" && value !== null && "masked" in value && value.masked === true && "type" in value
+}
+
+/** Whether a part of a JSON value is masked. */
+export function hasMasked(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false
+  return isMasked(value) || Object.values(value).some(hasMasked)
+}
+
 function Value(props: { value: unknown; depth: number }): JSX.Element {
   const { value, depth } = props
   if (value === null) return <span class="lit">null</span>
@@ -18,6 +28,7 @@ function Value(props: { value: unknown; depth: number }): JSX.Element {
       </details>
     )
   }
+  if (isMasked(value)) return <span class="muted">masked {value.type}</span>
   const isList = Array.isArray(value)
   const entries: [string, unknown][] = isList ? value.map((one, no) => [String(no), one]) : Object.entries(value as object)
   const [open, close] = isList ? ["[", "]"] : ["{", "}"]
@@ -46,7 +57,7 @@ function Entries(props: { entries: [string, unknown][]; isList: boolean; depth: 
 
 export function Json(props: { value: unknown; label: string }) {
   const { value } = props
-  const isObject = value !== null && typeof value === "object"
+  const isObject = value !== null && typeof value === "object" && !isMasked(value)
   return (
     <div class="json" role="group" tabIndex={0} aria-label={props.label}>
       {isObject && Object.keys(value).length > 0 ? (

@@ -1,12 +1,14 @@
 // The palette: pages, tasks by id, workflows by name, and what can be done anywhere.
 import { useEffect, useRef, useState } from "preact/hooks"
-import { may } from "../api/client.ts"
+import { get, queryOf } from "../api/client.ts"
+import type { SearchMatch, SearchMatches } from "../api/types.ts"
 import { navigate } from "../router.ts"
 import { setTheme } from "../state/shell.ts"
 import { live } from "../state/resource.ts"
+import { enableSingleKeys, singleKeysEnabled } from "../state/keys.ts"
 import { Dialog } from "./dialog.tsx"
 import { Icon } from "./icons.tsx"
-import { ENTRIES, within } from "./shell.tsx"
+import { ENTRIES, visible, within } from "./shell.tsx"
 
 interface Choice {
   label: string
@@ -17,7 +19,7 @@ interface Choice {
 
 function fixedChoices(): Choice[] {
   return [
-    ...ENTRIES.filter((entry) => may(entry.needs)).map((entry) => ({
+    ...ENTRIES.filter(visible).map((entry) => ({
       label: entry.label,
       hint: "Go to",
       icon: entry.icon,
@@ -36,7 +38,25 @@ function fixedChoices(): Choice[] {
   ]
 }
 
-const TASK_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+const ICONS: Record<string, string> = { task: "tasks", workflow: "flow", namespace: "ns", worker: "worker" }
+const LEAST = 2 // characters of a search
+
+/** What the server finds for what was typed, a moment after the last key. */
+function useMatches(query: string): Choice[] {
+  const [found, setFound] = useState<SearchMatch[]>([])
+  useEffect(() => {
+    if (query.length < LEAST) return setFound([])
+    const abort = new AbortController()
+    const timer = setTimeout(() => {
+      get<SearchMatches>(`/v1/search${queryOf({ q: query })}`, abort.signal).then(({ matches }) => setFound(matches), () => setFound([]))
+    }, 120)
+    return () => {
+      abort.abort()
+      clearTimeout(timer)
+    }
+  }, [query])
+  return found.map((one) => ({ label: one.title ?? one.name, hint: `${one.kind[0]!.toUpperCase()}${one.kind.slice(1)}, ${one.detail}`.replace(/, $/, ""), icon: ICONS[one.kind] ?? "find", act: () => navigate(one.path) }))
+}
 
 export function Palette(props: { onClose: () => void }) {
   const [text, setText] = useState("")
@@ -44,11 +64,9 @@ export function Palette(props: { onClose: () => void }) {
   const list = useRef<HTMLUListElement>(null)
   const query = text.trim()
   useEffect(() => setChosen(0), [query])
-  const matches: Choice[] = TASK_ID.test(query)
-    ? [{ label: query, hint: "Task", icon: "tasks", act: () => navigate(`/tasks/${query.toLowerCase()}`) }]
-    : []
+  const matches = useMatches(query)
   const words = query.toLowerCase()
-  const choices = [...matches, ...fixedChoices().filter((one) => one.label.toLowerCase().includes(words))]
+  const choices = [...fixedChoices().filter((one) => one.label.toLowerCase().includes(words)), ...matches]
   const run = (choice: Choice | undefined) => {
     if (!choice) return
     props.onClose()
@@ -82,7 +100,7 @@ export function Palette(props: { onClose: () => void }) {
       <ul role="listbox" id="palette-list" aria-label="Choices" ref={list}>
         {choices.map((choice, no) => (
           <li
-            key={`${choice.label} ${choice.hint}`}
+            key={no}
             id={`palette-${no}`}
             role="option"
             aria-selected={no === chosen}
@@ -107,6 +125,10 @@ const KEYS: [keys: string, what: string][] = [
   ["g t", "tasks"],
   ["g f", "failures"],
   ["g w", "workflows"],
+  ["g a", "approvals"],
+  ["g s", "schedules"],
+  ["g l", "limits"],
+  ["g e", "events"],
   ["g n", "namespaces"],
   ["g k", "workers"],
   ["j", "next"],
@@ -124,7 +146,7 @@ const KEYS: [keys: string, what: string][] = [
 ]
 
 export function Help(props: { onClose: () => void }) {
-  const [enabled, setEnabled] = useState(localStorage.getItem("tasker.keys") !== "off")
+  const [enabled, setEnabled] = useState(singleKeysEnabled())
   return (
     <Dialog title="Keys" onClose={props.onClose}>
       <div class="dlg-b">
@@ -141,10 +163,8 @@ export function Help(props: { onClose: () => void }) {
             type="checkbox"
             checked={enabled}
             onChange={(event) => {
-              const on = event.currentTarget.checked
-              setEnabled(on)
-              if (on) localStorage.removeItem("tasker.keys")
-              else localStorage.setItem("tasker.keys", "off")
+              enableSingleKeys(event.currentTarget.checked)
+              setEnabled(event.currentTarget.checked)
             }}
           />{" "}
           Single keys are on

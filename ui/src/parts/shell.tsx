@@ -2,15 +2,16 @@
 import type { ComponentChildren } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import { call, connection, get, may, now, session } from "../api/client.ts"
-import type { NamespaceList } from "../api/types.ts"
+import type { ApprovalList, NamespaceList } from "../api/types.ts"
 import { href, navigate, route, setQuery, withQuery } from "../router.ts"
+import { reconnecting } from "../state/follow.ts"
 import { live, useResource } from "../state/resource.ts"
 import { useKeys } from "../state/keys.ts"
+import { useLater } from "../state/later.ts"
 import { badges, helpOpen, namespaceOf, paletteOpen, toggleTheme } from "../state/shell.ts"
-import { clock, tick, zone } from "../state/time.ts"
+import { clock, setZone, tick, zone } from "../state/time.ts"
 import { Icon, Logo } from "./icons.tsx"
 import { IconButton } from "./bits.tsx"
-import { Help, Palette } from "./palette.tsx"
 
 interface Entry {
   path: string
@@ -25,10 +26,21 @@ export const ENTRIES: Entry[] = [
   { path: "/", label: "Home", icon: "home", needs: "system:analytics_read" },
   { path: "/tasks", label: "Tasks", icon: "tasks", needs: "tasks:list" },
   { path: "/failures", label: "Failures", icon: "fail", needs: "system:analytics_read", badge: "bad" },
+  { path: "/approvals", label: "Approvals", icon: "approve", needs: "approvals:read", badge: "plain" },
   { path: "/workflows", label: "Workflows", icon: "flow", needs: "templates:list", heading: "Registry" },
+  { path: "/schedules", label: "Schedules", icon: "cal", needs: "schedules:read" },
+  { path: "/limits", label: "Limits", icon: "limit", needs: "limits:read" },
+  { path: "/events", label: "Events", icon: "event", needs: "events:read" },
   { path: "/namespaces", label: "Namespaces", icon: "ns", needs: "namespaces:read" },
-  { path: "/workers", label: "Workers", icon: "worker", needs: "workers:read", badge: "plain" },
+  { path: "/workers", label: "Workers", icon: "worker", needs: "workers:read", badge: "plain", heading: "System" },
+  { path: "/audit", label: "Audit", icon: "audit", needs: "namespaces:read" },
+  { path: "/settings", label: "Settings", icon: "gear", needs: "" },
 ]
+
+/** Whether the viewer may see a page. */
+export function visible(entry: Entry): boolean {
+  return !entry.needs || may(entry.needs)
+}
 
 const GOTO: Record<string, string> = {
   "g h": "/",
@@ -37,6 +49,10 @@ const GOTO: Record<string, string> = {
   "g w": "/workflows",
   "g n": "/namespaces",
   "g k": "/workers",
+  "g a": "/approvals",
+  "g s": "/schedules",
+  "g l": "/limits",
+  "g e": "/events",
 }
 
 function isCurrent(entry: Entry, path: string): boolean {
@@ -95,9 +111,11 @@ function LiveMark() {
   const { problem, answeredAt } = connection.value
   const [kind, text] = problem
     ? ["stale", `Stale since ${clock(answeredAt)}`]
-    : live.value
-      ? ["", "Live"]
-      : ["paused", "Paused"]
+    : !live.value
+      ? ["paused", "Paused"]
+      : reconnecting.value
+        ? ["stale", "Reconnecting"]
+        : ["", "Live"]
   return (
     <div class="live">
       <button type="button" onClick={() => (live.value = !live.value)} title={problem?.detail ?? "Pause or resume updates (.)"}>
@@ -112,8 +130,7 @@ function LiveMark() {
 }
 
 function toggleZone(): void {
-  zone.value = zone.value === "utc" ? "local" : "utc"
-  localStorage.setItem("tasker.zone", zone.value)
+  setZone(zone.value === "utc" ? "local" : "utc")
 }
 
 export async function logOut(): Promise<void> {
@@ -137,8 +154,22 @@ function Who() {
   )
 }
 
+/** Count the approvals that wait for the viewer, for the navigation. */
+function useWaiting(): void {
+  const waiting = useResource(
+    "approvals of the navigation",
+    (signal) => (may("approvals:read") ? get<ApprovalList>("/v1/approvals?mine=true&limit=100", signal) : Promise.resolve({ approvals: [], next_cursor: null })),
+    30_000,
+  )
+  useEffect(() => {
+    if (waiting.data) badges.value = { ...badges.peek(), "/approvals": waiting.data.approvals.length }
+  }, [waiting.data])
+}
+
 export function Shell(props: { children: ComponentChildren }) {
   const { path } = route.value
+  useWaiting()
+  const later = useLater(paletteOpen.value || helpOpen.value)
   useKeys({
     "mod+k": () => (paletteOpen.value = true),
     "?": () => (helpOpen.value = true),
@@ -151,7 +182,7 @@ export function Shell(props: { children: ComponentChildren }) {
       <nav class="nav" aria-label="Main">
         <div class="brand"><Logo />Tasker</div>
         <NamespaceMenu />
-        {ENTRIES.filter((entry) => may(entry.needs)).map((entry) => (
+        {ENTRIES.filter(visible).map((entry) => (
           <NavEntry key={entry.path} entry={entry} current={isCurrent(entry, path)} />
         ))}
         <div class="foot">
@@ -160,8 +191,8 @@ export function Shell(props: { children: ComponentChildren }) {
         </div>
       </nav>
       <main class="main" id="main" tabIndex={-1}>{props.children}</main>
-      {paletteOpen.value && <Palette onClose={() => (paletteOpen.value = false)} />}
-      {helpOpen.value && <Help onClose={() => (helpOpen.value = false)} />}
+      {paletteOpen.value && later && <later.Palette onClose={() => (paletteOpen.value = false)} />}
+      {helpOpen.value && later && <later.Help onClose={() => (helpOpen.value = false)} />}
     </div>
   )
 }

@@ -1,7 +1,7 @@
 // What can be done to tasks and steps: who may, when, and what comes of it.
 import { may, post } from "../api/client.ts"
-import type { TaskSummaryView } from "../api/types.ts"
-import { quoted, type Action } from "../parts/action.tsx"
+import type { ActionPreview, Pause, TaskSummaryView } from "../api/types.ts"
+import { quoted, withReason, type Action, type Preview } from "../parts/action.tsx"
 import { plural, shortId } from "../parts/bits.tsx"
 import type { Picture, StepNode } from "./picture.ts"
 
@@ -12,25 +12,15 @@ export function refusal(permission: string, namespace: string): Refusal {
   return may(permission, namespace) ? null : `needs the permission ${permission} in ${namespace}`
 }
 
-const withReason = (command: string, reason: string) => (reason ? `${command} --reason ${quoted(reason)}` : command)
-
-function descendants(picture: Picture, from: StepNode): number {
-  const seen = new Set<string>()
-  const stack = [...from.children]
-  let count = 0
-  while (stack.length) {
-    const key = stack.pop()!
-    if (seen.has(key)) continue
-    seen.add(key)
-    const node = picture.byKey.get(key)
-    if (!node) continue
-    count += node.group ? node.group.count : 1
-    stack.push(...node.children)
+/** Ask the server what an action would do to a task. */
+function previewOf(task: string, action: string, steps: string[] | null = null) {
+  return async (_: unknown, option: boolean): Promise<Preview> => {
+    const { effects, refused, etag } = await post<ActionPreview>(`/v1/tasks/${task}/preview`, { action, steps, reset_attempts: option })
+    return refused.length ? { effects: [], refused: refused.map((one) => one.text).join(" "), etag } : { effects, etag }
   }
-  return count
 }
 
-export function isOpen(task: TaskSummaryView): boolean {
+export function isOpen(task: { status: string }): boolean {
   return task.status === "pending" || task.status === "in_progress"
 }
 
@@ -49,20 +39,15 @@ export function pauseAction(task: TaskSummaryView): Action {
 }
 
 export function cancelAction(task: TaskSummaryView): Action {
-  const { counts } = task
-  const left = counts.pending + counts.enqueued + counts.waiting_for_retry + counts.waiting
   return {
     title: "Cancel the task",
-    effects: [
-      ...(left ? [`${plural(left, "step")} will not start.`] : []),
-      ...(counts.in_progress ? [`What ${plural(counts.in_progress, "running step")} returns is discarded.`] : []),
-      "The results of steps that are done are kept.",
-      "It cannot be undone.",
-    ],
+    effects: [],
+    preview: previewOf(task.id, "cancel"),
     button: "Cancel 1 task",
     danger: true,
     needsReason: true,
     command: (reason) => withReason(`tasker task cancel ${shortId(task.id)}`, reason),
+    // without its ETag: a task that runs changes all the time, and is to be cancelled all the same
     run: ({ reason }) => post(`/v1/tasks/${task.id}/cancel`, { reason }),
   }
 }
@@ -71,43 +56,38 @@ export function retryTaskAction(task: TaskSummaryView): Action {
   const failed = task.counts.error
   return {
     title: "Retry the task",
-    effects: [
-      `${plural(failed, "failed step")} ${failed === 1 ? "gets" : "get"} another attempt; steps that are done do not run again.`,
-      "What waits for them runs once they are done.",
-    ],
+    effects: ["Steps that are done do not run again."],
+    preview: previewOf(task.id, "retry"),
     button: `Retry ${plural(failed, "step")}`,
     option: "Give all their attempts again, instead of one more",
     command: (reason, _, all) => withReason(`tasker task retry ${shortId(task.id)}${all ? " --reset-attempts" : ""}`, reason),
-    run: ({ reason, option }) => post(`/v1/tasks/${task.id}/retry`, { reason, reset_attempts: option }),
+    run: ({ reason, option, etag }) => post(`/v1/tasks/${task.id}/retry`, { reason, reset_attempts: option }, etag),
   }
 }
 
 export function resolveTaskAction(task: TaskSummaryView): Action {
   return {
     title: "Resolve the task",
-    effects: ["The task counts as done by hand.", "None of its steps runs any more.", "It cannot be undone."],
+    effects: [],
+    preview: previewOf(task.id, "resolve"),
     button: "Resolve 1 task",
     needsReason: true,
     command: (reason) => withReason(`tasker task resolve ${shortId(task.id)}`, reason),
-    run: ({ reason }) => post(`/v1/tasks/${task.id}/resolve`, { reason }),
+    run: ({ reason, etag }) => post(`/v1/tasks/${task.id}/resolve`, { reason }, etag),
   }
-}
-
-function follow(picture: Picture, node: StepNode): string[] {
-  const count = descendants(picture, node)
-  return count ? [`${plural(count, "step")} behind it can run once their other dependencies are done.`] : ["The task ends, as nothing else waits for it."]
 }
 
 export function retryStepAction(picture: Picture, node: StepNode): Action {
   const { task } = picture.snapshot
   return {
     title: `Retry ${node.name}`,
-    effects: [`Attempt ${node.attempts + 1} of ${node.name} starts as soon as a worker is free.`, ...follow(picture, node)],
+    effects: [],
+    preview: previewOf(task.id, "retry", [node.name]),
     button: "Retry 1 step",
     option: "Give all its attempts again, instead of one more",
     command: (reason, _, all) =>
       withReason(`tasker task retry ${shortId(task.id)} --step ${quoted(node.name)}${all ? " --reset-attempts" : ""}`, reason),
-    run: ({ reason, option }) => post(stepPath(task.id, node, "retry"), { reason, reset_attempts: option }),
+    run: ({ reason, option, etag }) => post(stepPath(task.id, node, "retry"), { reason, reset_attempts: option }, etag),
   }
 }
 
@@ -115,13 +95,14 @@ export function setResultAction(picture: Picture, node: StepNode): Action {
   const { task } = picture.snapshot
   return {
     title: `Set the result of ${node.name}`,
-    effects: [`${node.name} is complete with this result, as if its handler had returned it.`, ...follow(picture, node)],
+    effects: [],
+    preview: previewOf(task.id, "complete_step", [node.name]),
     button: "Set 1 result",
     needsReason: true,
     result: "{}",
     command: (reason, result) =>
       withReason(`tasker task complete ${shortId(task.id)} ${quoted(node.name)} --result ${quoted(result)}`, reason),
-    run: ({ reason, result }) => post(stepPath(task.id, node, "complete"), { reason, result }),
+    run: ({ reason, result, etag }) => post(stepPath(task.id, node, "complete"), { reason, result }, etag),
   }
 }
 
@@ -129,14 +110,46 @@ export function skipAction(picture: Picture, node: StepNode): Action {
   const { task } = picture.snapshot
   return {
     title: `Skip ${node.name}`,
-    effects: [`${node.name} counts as done by hand; what depends on it gets null as its result.`, ...follow(picture, node)],
+    effects: [],
+    preview: previewOf(task.id, "skip_step", [node.name]),
     button: "Skip 1 step",
     needsReason: true,
     command: (reason) => withReason(`tasker task skip ${shortId(task.id)} ${quoted(node.name)}`, reason),
-    run: ({ reason }) => post(stepPath(task.id, node, "skip"), { reason }),
+    run: ({ reason, etag }) => post(stepPath(task.id, node, "skip"), { reason }, etag),
   }
 }
 
 function stepPath(task: string, node: StepNode, verb: string): string {
   return `/v1/tasks/${task}/steps/${encodeURIComponent(node.name)}/${verb}`
+}
+
+export interface PauseTarget {
+  kind: "queue" | "template" | "namespace"
+  namespace: string
+  /** The handler of a queue, or the name of a template. */
+  name: string
+}
+
+const PAUSES = {
+  queue: { path: (one: PauseTarget) => `/v1/queues/${one.namespace}/${encodeURIComponent(one.name)}`, command: (one: PauseTarget) => `tasker queue VERB ${quoted(one.name)} --namespace ${one.namespace}`, what: "steps of this handler" },
+  template: { path: (one: PauseTarget) => `/v1/templates/${one.namespace}/${one.name}`, command: (one: PauseTarget) => `tasker template VERB ${one.namespace}.${one.name}`, what: "steps of its tasks, of all versions" },
+  namespace: { path: (one: PauseTarget) => `/v1/namespaces/${one.namespace}`, command: (one: PauseTarget) => `tasker namespace VERB ${one.namespace}`, what: "steps of this namespace" },
+}
+
+/** Pause a queue, a template or a namespace, or resume it. */
+export function pauseTargetAction(target: PauseTarget, pause: Pause | undefined): Action {
+  const { path, command, what } = PAUSES[target.kind]
+  const verb = pause ? "resume" : "pause"
+  const label = pause ? "Resume" : "Pause"
+  const name = target.kind === "namespace" ? target.namespace : target.name
+  return {
+    title: `${label} the ${target.kind} ${name}`,
+    effects: pause
+      ? [`Paused by ${pause.paused_by}${pause.reason ? `: ${pause.reason}` : "."}`, `The ${what} start again, except those that are paused otherwise.`]
+      : [`No further ${what} start.`, "What runs now ends normally.", "It stays paused until someone resumes it."],
+    button: `${label} 1 ${target.kind}`,
+    needsReason: !pause,
+    command: (reason) => withReason(command(target).replace("VERB", verb), reason),
+    run: ({ reason }) => post(`${path(target)}/${verb}`, { reason }),
+  }
 }

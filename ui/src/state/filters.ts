@@ -15,6 +15,7 @@ export const FILTERS: FilterKind[] = [
   { key: "created_by", label: "created by", hint: "who submitted it" },
   { key: "failed_step", label: "failed step", hint: "a step's name" },
   { key: "error_code", label: "error code", hint: "UNAVAILABLE" },
+  { key: "compensation", label: "compensation", hint: "running, complete or incomplete" },
   { key: "attribute", label: "attribute", hint: "order_id=A-17" },
   { key: "idempotency_key", label: "idempotency key", hint: "the key of the submission" },
   { key: "parent_id", label: "parent", hint: "a task's id" },

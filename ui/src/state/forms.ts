@@ -1,11 +1,14 @@
 // Forms from JSON Schema: the fields that can be shown as such; the rest is entered as JSON.
 
+/** Whether fields for times hold UTC. */
+export const utc = { value: true }
+
 export interface FormField {
   name: string
   label: string
   help: string
   required: boolean
-  kind: "text" | "number" | "integer" | "boolean" | "choice" | "json"
+  kind: "text" | "number" | "integer" | "boolean" | "choice" | "json" | "time"
   choices: string[]
   initial: string
 }
@@ -13,6 +16,7 @@ export interface FormField {
 interface Schema {
   type?: unknown
   enum?: unknown
+  format?: unknown
   title?: unknown
   description?: unknown
   default?: unknown
@@ -38,7 +42,7 @@ export function fieldsOf(schema: Record<string, unknown> | null): FormField[] | 
 function kindOf(property: Schema): Pick<FormField, "kind" | "choices"> {
   if (Array.isArray(property.enum) && property.enum.every((one) => typeof one === "string")) return { kind: "choice", choices: property.enum }
   switch (property.type) {
-    case "string": return { kind: "text", choices: [] }
+    case "string": return { kind: property.format === "date-time" ? "time" : "text", choices: [] }
     case "number": return { kind: "number", choices: [] }
     case "integer": return { kind: "integer", choices: [] }
     case "boolean": return { kind: "boolean", choices: ["true", "false"] }
@@ -48,6 +52,17 @@ function kindOf(property: Schema): Pick<FormField, "kind" | "choices"> {
 
 function textOf(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value)
+}
+
+/** A field of a form that no schema describes. */
+export function fieldOf(name: string, label: string, given: Partial<FormField> = {}): FormField {
+  return { name, label, help: "", required: false, kind: "text", choices: [], initial: "", ...given }
+}
+
+/** The instant of what a field for times holds, which is in the zone in which times are shown. */
+function timeOf(text: string): string | null {
+  const time = Date.parse(utc.value ? `${text}Z` : text)
+  return Number.isNaN(time) ? null : new Date(time).toISOString()
 }
 
 export interface Entered {
@@ -77,6 +92,12 @@ export function contextOf(fields: readonly FormField[], texts: Readonly<Record<s
       case "boolean":
         context[field.name] = text === "true"
         break
+      case "time": {
+        const time = timeOf(text)
+        if (time === null) faults[field.name] = "must be a date and a time"
+        else context[field.name] = time
+        break
+      }
       case "json":
         try {
           context[field.name] = JSON.parse(text)

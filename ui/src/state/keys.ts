@@ -11,6 +11,11 @@ export function singleKeysEnabled(): boolean {
   return localStorage.getItem("tasker.keys") !== "off"
 }
 
+export function enableSingleKeys(on: boolean): void {
+  if (on) localStorage.removeItem("tasker.keys")
+  else localStorage.setItem("tasker.keys", "off")
+}
+
 function isField(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName))
 }

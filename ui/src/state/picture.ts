@@ -1,5 +1,5 @@
 // The steps of a task as the three views show them: one by one, or many of one shape as one.
-import type { SnapshotAttempt, SnapshotError, SnapshotGroup, SnapshotView } from "../api/types.ts"
+import type { SnapshotAttempt, SnapshotError, SnapshotGroup, SnapshotView, StepSpec } from "../api/types.ts"
 
 export interface StepNode {
   key: string
@@ -18,6 +18,8 @@ export interface StepNode {
   paused: boolean
   noWorker: boolean
   waitsFor: string | null
+  /** Of a compensating step: the number of the step that it undoes; 0: it plans the others. */
+  undoes: number | null
   parents: string[]
   children: string[]
   /** Attempts that ended, oldest first. */
@@ -55,6 +57,7 @@ export function pictureOf(snapshot: SnapshotView): Picture {
     paused: snapshot.paused[at]!,
     noWorker: snapshot.no_worker[at]!,
     waitsFor: snapshot.waits_for[at]!,
+    undoes: snapshot.undoes[at]!,
     parents: [],
     children: [],
     history: [],
@@ -73,7 +76,7 @@ export function pictureOf(snapshot: SnapshotView): Picture {
   const position = new Map(nodes.map((node, at) => [node, at]))
   const edges: number[] = []
   const link = (parent: StepNode, child: StepNode) => {
-    edges.push(position.get(parent)!, position.get(child)!)
+    if (child.undoes !== parent.no) edges.push(position.get(parent)!, position.get(child)!) // what undoes a step is drawn below it
     parent.children.push(child.key)
     child.parents.push(parent.key)
   }
@@ -115,6 +118,7 @@ function groupNode(group: SnapshotGroup, listed: number): StepNode {
     paused: false,
     noWorker: false,
     waitsFor: null,
+    undoes: null,
     parents: [],
     children: [],
     history: [],
@@ -144,4 +148,18 @@ export function criticalPath(picture: Picture): Set<string> {
       .sort((a, b) => endOf(b) - endOf(a))[0]
   }
   return path
+}
+
+/** The steps of a template, as if a task of it had not started, or with a status each. */
+export function pictureOfSteps(steps: readonly StepSpec[], status: readonly string[] = steps.map(() => "enqueued")): SnapshotView {
+  const numbers = new Map(steps.map((step, at) => [step.name, at + 1]))
+  const none = steps.map(() => null)
+  return {
+    mark: null, now: 0, no: steps.map((_, at) => at + 1), name: steps.map((step) => step.name), status: [...status],
+    handler: steps.map((_, at) => at), handlers: steps.map((step) => step.handler), attempts: steps.map(() => 0), max_attempts: steps.map((step) => step.retry.max_attempts),
+    enqueued: none, run_at: none, claimed: none, settled: none, worker: none, error: none, group: none, waits_for: none, undoes: none,
+    parents: steps.map((step) => step.dependencies.map((one) => numbers.get(one)!).filter(Boolean)),
+    paused: steps.map(() => false), no_worker: steps.map(() => false), workers: [], errors: [], groups: [], history: [], child_tasks: [],
+    task: { ended_at: new Date(0).toISOString(), created_at: new Date(0).toISOString() } as SnapshotView["task"],
+  }
 }

@@ -33,12 +33,14 @@ export function useResource<T>(
   const [turn, setTurn] = useState(0)
   const loader = useRef(load)
   loader.current = load
+  const busy = useRef<{ key: string; again: boolean } | null>(null)
 
   useEffect(() => {
     const abort = new AbortController()
     let timer: ReturnType<typeof setTimeout> | undefined
     setState((before) => (before.key === key ? { ...before, loading: true } : { key, data: null, problem: null, loading: true }))
     const run = async () => {
+      busy.current = { key, again: false }
       try {
         const data = await loader.current(abort.signal)
         if (abort.signal.aborted) return
@@ -48,7 +50,10 @@ export function useResource<T>(
         const problem = error instanceof Problem ? error : new Problem(0, "unexpected", String(error))
         setState((before) => ({ ...before, problem, loading: false }))
       }
-      schedule()
+      const again = busy.current.again
+      busy.current = null
+      if (again) void run()
+      else schedule()
     }
     const schedule = () => {
       if (every === null || abort.signal.aborted) return
@@ -57,6 +62,7 @@ export function useResource<T>(
     void run()
     return () => {
       abort.abort()
+      busy.current = null
       clearTimeout(timer)
     }
   }, [key, every, turn])
@@ -66,6 +72,9 @@ export function useResource<T>(
     data: fresh ? state.data : null,
     problem: fresh ? state.problem : null,
     loading: fresh ? state.loading : true,
-    reload: () => setTurn((before) => before + 1),
+    reload: () => {
+      if (busy.current?.key === key) busy.current.again = true // not in its place: answers that are slow would never arrive
+      else setTurn((before) => before + 1)
+    },
   }
 }

@@ -1,6 +1,7 @@
 // Times as people read them. A signal ticks once a second while anything counts.
 import { signal } from "@preact/signals"
 import { now } from "../api/client.ts"
+import { utc } from "./forms.ts"
 
 export const tick = signal(Date.now())
 setInterval(() => {
@@ -8,6 +9,13 @@ setInterval(() => {
 }, 1000)
 
 export const zone = signal<"utc" | "local">(localStorage.getItem("tasker.zone") === "local" ? "local" : "utc")
+
+export function setZone(value: "utc" | "local"): void {
+  zone.value = value
+  localStorage.setItem("tasker.zone", value)
+}
+
+zone.subscribe((value) => (utc.value = value === "utc"))
 
 const pad = (value: number) => String(value).padStart(2, "0")
 

@@ -1,19 +1,21 @@
-// The selected step: why, error, input, result, attempts, audit, and what can be done.
+// The selected step: why, error, input, result, attempts, logs, audit, and what can be done.
 import { useState } from "preact/hooks"
-import { get, now as instant } from "../api/client.ts"
-import type { AuditEntry, Reason, Step, TaskView } from "../api/types.ts"
-import type { Action } from "../parts/action.tsx"
-import { Button, Copy, Failed, IconButton, Loading, Time } from "../parts/bits.tsx"
+import { get, now as instant, post } from "../api/client.ts"
+import type { AuditEntry, Reason, Revealed, Step, TaskView } from "../api/types.ts"
+import { quoted, type Action } from "../parts/action.tsx"
+import { Button, Copy, Failed, IconButton, Loading, shortId, Time } from "../parts/bits.tsx"
 import { Glyph, Icon } from "../parts/icons.tsx"
-import { Json } from "../parts/json.tsx"
+import { hasMasked, Json } from "../parts/json.tsx"
 import { href, route, setQuery } from "../router.ts"
 import { refusal, retryStepAction, setResultAction, skipAction } from "../state/actions.ts"
 import { ranFor, type Picture, type StepNode } from "../state/picture.ts"
 import { useResource } from "../state/resource.ts"
 import { countdown, duration, tick } from "../state/time.ts"
+import { isUnusual, usually, usualOf } from "../state/usual.ts"
 import { OUTCOME_LABELS, stepLook } from "../status.ts"
+import { StepLogs } from "./logs.tsx"
 
-const TABS = ["overview", "input", "result", "attempts", "audit"] as const
+const TABS = ["overview", "input", "result", "attempts", "logs", "audit"] as const
 type Tab = (typeof TABS)[number]
 
 interface Props {
@@ -67,6 +69,7 @@ export function Drawer(props: Props) {
         {tab === "input" && <Input {...props} />}
         {tab === "result" && <Result {...props} />}
         {tab === "attempts" && <Attempts {...props} />}
+        {tab === "logs" && <StepLogs key={node.key} task={task.id} node={node} />}
         {tab === "audit" && <Audit {...props} />}
       </div>
       <div class="da">
@@ -89,6 +92,7 @@ function useStep(props: Props) {
 function Overview(props: Props) {
   const { picture, node } = props
   const { task } = picture.snapshot
+  const usual = usualOf(task, node.name)
   const ended = node.status === "complete" || node.status === "resolved_manually" || node.status === "skipped" || node.status === "cancelled"
   const why = useResource(`why ${task.id} ${node.key} ${node.status} ${node.attempts} ${node.paused}`, (signal) =>
     ended ? Promise.resolve([]) : get<Reason[]>(`/v1/tasks/${task.id}/why?step=${encodeURIComponent(node.name)}`, signal),
@@ -127,6 +131,7 @@ function Overview(props: Props) {
           <dt>Attempts</dt><dd>{node.attempts <= node.maxAttempts ? `${node.attempts} of ${node.maxAttempts}` : `${node.attempts}, beside the ${node.maxAttempts} of its policy`}</dd>
           {node.claimed !== null && <><dt>Started</dt><dd><Time at={Date.parse(task.created_at) + node.claimed} /></dd></>}
           {ranFor(node, props.now) > 0 && <><dt>Ran</dt><dd>{duration(ranFor(node, props.now))}</dd></>}
+          {usual && <><dt>Usually</dt><dd class={isUnusual(usual, ranFor(node, props.now)) ? "c-retry" : ""}>{usually(usual).slice(8)}</dd></>}
           {node.parents.length > 0 && <><dt>Waits for</dt><dd><StepLinks {...props} keys={node.parents} /></dd></>}
           {node.children.length > 0 && <><dt>Frees</dt><dd><StepLinks {...props} keys={node.children} /></dd></>}
           {node.waitsFor && <><dt>Waits for</dt><dd><a href={href(`/tasks/${node.waitsFor}`)}>{node.waitsFor}</a></dd></>}
@@ -204,7 +209,7 @@ function Input(props: Props) {
     <>
       <section>
         <h3>Context <span class="muted">of the task</span><Copy text={JSON.stringify(whole.data.context, null, 2)} label="Copy the context" /></h3>
-        <Json value={whole.data.context} label="Context" />
+        <Masked {...props} value={whole.data.context} label="Context" pick={(revealed) => revealed.context} />
       </section>
       {parents.data?.map((parent) => (
         <section key={parent.name}>
@@ -212,6 +217,29 @@ function Input(props: Props) {
           <Json value={parent.result} label={`Result of ${parent.name}`} />
         </section>
       ))}
+    </>
+  )
+}
+
+/** A value that can be revealed if a part of it is masked. */
+function Masked(props: Props & { value: unknown; label: string; pick: (revealed: Revealed) => unknown }) {
+  const { picture, node, value, label } = props
+  const { task } = picture.snapshot
+  const [revealed, setRevealed] = useState<{ value: unknown } | null>(null)
+  if (revealed) return <Json value={revealed.value} label={label} />
+  if (!hasMasked(value)) return <Json value={value} label={label} />
+  const reveal: Action = {
+    title: `Reveal the data of ${node.name}`,
+    effects: ["The inputs of the task and the result of the step are shown to you.", "The audit of the task records that, with your reason."],
+    button: "Reveal 1 step",
+    needsReason: true,
+    command: (reason) => `tasker task reveal ${shortId(task.id)} --step ${quoted(node.name)} --reason ${quoted(reason)}`,
+    run: async ({ reason }) => setRevealed({ value: props.pick(await post<Revealed>(`/v1/tasks/${task.id}/reveal`, { reason, step: node.name })) }),
+  }
+  return (
+    <>
+      <Json value={value} label={label} />
+      <Button small disabledBecause={refusal("payloads:reveal", task.namespace)} onClick={() => props.act(reveal)}>Reveal…</Button>
     </>
   )
 }
@@ -226,7 +254,7 @@ function Result(props: Props) {
     <>
       <section>
         <h3>Result {hasResult && <Copy text={JSON.stringify(result, null, 2)} label="Copy the result" />}</h3>
-        {hasResult ? <Json value={result} label="Result" /> : <p class="muted">None yet: the step is not complete.</p>}
+        {hasResult ? <Masked {...props} value={result} label="Result" pick={(revealed) => revealed.steps[0]?.result} /> : <p class="muted">None yet: the step is not complete.</p>}
       </section>
       {checkpoint !== null && (
         <section><h3>Checkpoint <span class="muted">for the next attempt</span></h3><Json value={checkpoint} label="Checkpoint" /></section>
@@ -272,7 +300,7 @@ function Audit(props: Props) {
     <ol class="attempts">
       {[...entries].reverse().map((entry) => (
         <li key={entry.at + entry.action}>
-          <p><b>{entry.actor}</b> {entry.action}{entry.step === null && " (the task)"} <span class="sp muted"><Time at={entry.at} /></span></p>
+          <p><b>{entry.actor}</b> {entry.via && <span class="muted">via {entry.via}</span>} {entry.action}{entry.step === null && " (the task)"} <span class="sp muted"><Time at={entry.at} /></span></p>
           <p class="sec">{entry.before} → {entry.after}</p>
           {entry.reason && <p>{entry.reason}</p>}
         </li>

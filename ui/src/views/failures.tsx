@@ -1,12 +1,15 @@
 // Failures by cause: what stopped tasks, how often, since when; one act for all tasks of a cause.
 import { useEffect, useState } from "preact/hooks"
-import { get, may, post, queryOf } from "../api/client.ts"
+import { call, get, may, queryOf } from "../api/client.ts"
 import type { FailureCause } from "../api/types.ts"
 import { ActionDialog, quoted, type Action } from "../parts/action.tsx"
 import { Button, Empty, Failed, Loading, plural, shortId, Stale, Time } from "../parts/bits.tsx"
 import { Bars } from "../parts/sparks.tsx"
 import { Top } from "../parts/shell.tsx"
+import { bulkAction } from "../state/bulk.ts"
+import { fieldOf } from "../state/forms.ts"
 import { href, route, setQuery } from "../router.ts"
+import { useLater } from "../state/later.ts"
 import { useResource } from "../state/resource.ts"
 import { badges, namespaceOf } from "../state/shell.ts"
 import { ago } from "../state/time.ts"
@@ -22,7 +25,7 @@ export function useFailures(hours: number) {
     EVERY,
   )
   useEffect(() => {
-    if (causes.data) badges.value = { ...badges.peek(), "/failures": causes.data.reduce((sum, one) => sum + one.tasks, 0) }
+    if (causes.data) badges.value = { ...badges.peek(), "/failures": causes.data.reduce((sum, one) => sum + (one.muted ? 0 : one.tasks), 0) }
   }, [causes.data])
   return causes
 }
@@ -38,21 +41,45 @@ export function filterOf(cause: FailureCause): Record<string, string> {
 }
 
 export function retryAction(cause: FailureCause): Action {
-  const filter = { ...filterOf(cause) }
   const options = `--template ${cause.namespace}.${cause.name} --failed-step ${quoted(cause.step)}${cause.code ? ` --error-code ${quoted(cause.code)}` : ""}`
+  const action = bulkAction("retry", { filter: { ...filterOf(cause), status: "error" } }, plural(cause.tasks, "task"), `tasker task retry ${options}`)
   return {
+    ...action,
     title: `Retry what ${cause.code ?? cause.type} stopped`,
-    effects: [
-      `${plural(cause.tasks, "task")} of ${cause.namespace}.${cause.name}, at most 1,000 at once: their failed steps get another attempt.`,
-      "Steps that are done do not run again.",
-      ...(cause.code ? [] : ["The tasks are found by the failed step: some may have failed there for another reason."]),
-    ],
-    button: `Retry ${plural(cause.tasks, "task")}`,
-    option: "Give all their attempts again, instead of one more",
-    command: (reason, _, all) =>
-      `tasker task retry ${options}${all ? " --reset-attempts" : ""}${reason ? ` --reason ${quoted(reason)}` : ""}`,
-    run: ({ reason, option }) => post("/v1/bulk", { action: "retry", filter: { ...filter, status: "error" }, reason, reset_attempts: option }),
+    effects: cause.code ? [] : ["The tasks are found by the failed step: some may have failed there for another reason."],
   }
+}
+
+/** What an empty field sets. */
+const nothing = { assignee: "", note: "", muted_until: null, muted_below: null }
+
+/** Assigns a cause, notes something about it, or mutes it. */
+function careAction(cause: FailureCause): Action {
+  const { care } = cause
+  return {
+    title: `Look after ${cause.code ?? cause.type}`,
+    fields: [
+      fieldOf("assignee", "Assignee", { initial: care?.assignee ?? "", help: "a person or a team" }),
+      fieldOf("note", "Note", { initial: care?.note ?? "" }),
+      fieldOf("muted_until", "Muted until", { kind: "time", initial: care?.muted_until ?? "" }),
+      fieldOf("muted_below", "Muted below version", { initial: care?.muted_below ?? "", help: "until it happens in this version of the workflow, or a later one" }),
+    ],
+    effects: ["A muted cause comes last and does not count among what needs attention. Its tasks stay as they are.", "A cause disappears from the list once none of its tasks is stopped."],
+    button: "Save 1 cause",
+    command: null,
+    run: ({ reason, entered }) => call("PATCH", `/v1/failures/${cause.fingerprint}`, { body: { namespace: cause.namespace, ...nothing, ...entered, reason } }),
+  }
+}
+
+function Care(props: { cause: FailureCause }) {
+  const { care, muted } = props.cause
+  if (!care) return null
+  return (
+    <>
+      {muted && <b>{care.muted_until ? <>Muted until <Time at={care.muted_until} />. </> : <>Muted below {care.muted_below}. </>}</b>}
+      {care.note && <>{care.note} · </>}
+    </>
+  )
 }
 
 export function CauseList(props: { causes: FailureCause[]; act: (action: Action) => void }) {
@@ -65,7 +92,11 @@ export function CauseList(props: { causes: FailureCause[]; act: (action: Action)
             <a class="a" href={href(`/tasks?${new URLSearchParams(filterOf(cause))}`)} title={cause.message}>
               <b class="s-err">{cause.code ?? cause.type}</b><span>{cause.message}</span>
             </a>
-            <div class="b">{cause.step} in {cause.namespace}.{cause.name}, as in <a class="link mono" href={href(`/tasks/${cause.sample}?step=${encodeURIComponent(cause.step)}`)}>{shortId(cause.sample)}</a></div>
+            <div class="b">
+              {refused === null && <><button type="button" class="link" aria-label={`Look after ${cause.code ?? cause.type}`} onClick={() => props.act(careAction(cause))}>{cause.care?.assignee || "Look after…"}</button> · </>}
+              <Care cause={cause} />
+              {cause.step} in {cause.namespace}.{cause.name}, as in <a class="link mono" href={href(`/tasks/${cause.sample}?step=${encodeURIComponent(cause.step)}`)}>{shortId(cause.sample)}</a>
+            </div>
             <Bars values={cause.trend} />
             <div class="c"><b>{cause.tasks.toLocaleString("en")}</b><span>{cause.tasks === 1 ? "task stopped" : "tasks stopped"}</span></div>
             <div class="d"><Time at={cause.last_at}>{ago(cause.last_at)}</Time></div>
@@ -80,6 +111,7 @@ export function CauseList(props: { causes: FailureCause[]; act: (action: Action)
 export function Failures() {
   const hours = Number(route.value.query.get("hours")) || 24
   const causes = useFailures(hours)
+  const later = useLater()
   const [action, setAction] = useState<Action | null>(null)
   return (
     <>
@@ -90,6 +122,7 @@ export function Failures() {
           <span class="muted">by cause, of tasks that nobody has continued since</span>
           <div class="act"><Spans hours={hours} /></div>
         </div>
+        {later && <later.Operations act={setAction} />}
         {causes.data && <Stale problem={causes.problem} reload={causes.reload} />}
         {!causes.data && causes.problem ? (
           <Failed problem={causes.problem} what="failures" reload={causes.reload} />

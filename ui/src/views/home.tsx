@@ -1,10 +1,11 @@
 // Is everything well, and what needs me?
 import { useState } from "preact/hooks"
 import { get, may, queryOf } from "../api/client.ts"
-import type { Bottlenecks, Performance, WorkerList } from "../api/types.ts"
+import type { Bottlenecks, Chart, Performance, SystemStatus, WorkerList } from "../api/types.ts"
 import { ActionDialog, type Action } from "../parts/action.tsx"
 import { Empty, Failed, Loading, plural, Stale, Time } from "../parts/bits.tsx"
 import { Glyph, Icon } from "../parts/icons.tsx"
+import { EndedChart } from "../parts/sparks.tsx"
 import { Top, within } from "../parts/shell.tsx"
 import { href, route } from "../router.ts"
 import { useResource } from "../state/resource.ts"
@@ -57,6 +58,7 @@ export function Home() {
             <Stale problem={figures.problem} reload={figures.reload} />
             <Verdict data={data} stopped={(causes.data ?? []).reduce((sum, one) => sum + one.tasks, 0)} />
             <Keys data={data} />
+            <Ended hours={hours} namespace={namespace} />
             {causes.data && causes.data.length > 0 && (
               <section class="panel flat">
                 <header><h2>Failures</h2><span class="muted">by cause, last {hours} h</span><span class="sp" /><a class="btn sm ghost" href={href(within("/failures"))}>All failures <Icon name="right" /></a></header>
@@ -64,11 +66,39 @@ export function Home() {
               </section>
             )}
             <Workflows data={data} hours={hours} />
+            <Store />
           </>
         )}
       </div>
       {action && <ActionDialog action={action} onClose={() => setAction(null)} onDone={() => { setAction(null); causes.reload() }} />}
     </>
+  )
+}
+
+/** Tasks that ended over time, from what workers wrote. */
+function Ended(props: { hours: number; namespace: string | null }) {
+  const { hours, namespace } = props
+  const chart = useResource(`ended ${hours} ${namespace}`, (signal) => get<Chart>(`/v1/analytics/series${queryOf({ metric: "ended", by: "status", hours, namespace })}`, signal), 15_000)
+  if (!chart.data || chart.data.series.length === 0) return null
+  return (
+    <section class="panel flat">
+      <header><h2>Tasks that ended</h2><span class="muted">complete, failed and cancelled, as of <Time at={chart.data.as_of} /></span></header>
+      <EndedChart chart={chart.data} height={44} />
+    </section>
+  )
+}
+
+/** Facts about the store, and what keeps it from removing old rows. */
+function Store() {
+  const system = useResource("system", (signal) => get<SystemStatus>("/v1/system", signal), 30_000)
+  if (!system.data) return null
+  const { store, schema_version, oldest_snapshot: oldest } = system.data
+  const age = oldest?.age_seconds ?? 0
+  return (
+    <p class="muted store">
+      Store: {store}, schema {schema_version}
+      {oldest && <span class={age > 600 ? "c-retry" : ""}>, oldest transaction open for {duration(age)} by {oldest.name || oldest.kind}</span>}
+    </p>
   )
 }
 
@@ -78,7 +108,7 @@ function Verdict(props: { data: Figures; stopped: number }) {
   const stuck = bottlenecks.utilization.steps_without_worker
   const well = stuck === 0 && alive !== 0
   const look = STEP_LOOKS[well ? (props.stopped ? "error" : "complete") : "waiting_for_retry"]!
-  const sentence = well ? "Work gets done" : alive === 0 ? "No worker is alive" : `${plural(stuck, "step")} have no worker`
+  const sentence = well ? "Work gets done" : alive === 0 ? "No worker is alive" : `${plural(stuck, "step")} ${stuck === 1 ? "has" : "have"} no worker`
   return (
     <div class="ph verdict">
       <div>

@@ -1,14 +1,27 @@
 import { useEffect, useState } from "preact/hooks"
-import { post, Problem, readSession, session } from "../api/client.ts"
+import { lost, post, Problem, readSession, session } from "../api/client.ts"
 import type { SessionView } from "../api/types.ts"
 import { Button } from "../parts/bits.tsx"
 import { Logo } from "../parts/icons.tsx"
-import { navigate, route } from "../router.ts"
+import { base, navigate, route } from "../router.ts"
+
+/** Why the identity provider's login was refused. */
+const REFUSALS: Record<string, string> = {
+  state: "The login took too long, or began in another window. Try again.",
+  refused: "The identity provider refused the login.",
+  token: "The identity provider's answer could not be verified. An administrator finds the reason in the server's log.",
+  unmapped: "You are known, but have no role here. Ask an administrator for a role and a namespace.",
+  unavailable: "The identity provider cannot be reached. Try again later.",
+}
 
 export function Login() {
   const [key, setKey] = useState("")
   const [problem, setProblem] = useState<string | null>(null)
   const [busy, setBusy] = useState(false)
+  const methods = session.value?.methods ?? ["api_key"]
+  const keys = methods.includes("api_key")
+  const next = route.value.path === "/login" ? (route.value.query.get("next") ?? "/") : route.value.path + location.search
+  const refused = route.value.path === "/login" ? route.value.query.get("problem") : null
   useEffect(() => {
     document.title = "Log in · Tasker"
   }, [])
@@ -36,7 +49,11 @@ export function Login() {
       >
         <div class="brand"><Logo />Tasker</div>
         <h1>Log in</h1>
-        <label class="field">
+        {lost.value && <p class="fault" role="status">{lost.value} Log in again: what you have entered is kept.</p>}
+        {refused && <p class="fault" role="alert">{REFUSALS[refused] ?? "The login failed; try again."}</p>}
+        {methods.includes("oidc") && <a class="btn pri" href={`${base}/v1/session/oidc/start?next=${encodeURIComponent(next)}`}>Log in with your organization</a>}
+        {keys && methods.includes("oidc") && <p class="muted">or with an API key</p>}
+        {keys && <label class="field">
           API key
           <input
             class="text mono"
@@ -50,12 +67,12 @@ export function Login() {
             aria-describedby={problem ? "login-problem" : undefined}
             onInput={(event) => setKey(event.currentTarget.value)}
           />
-        </label>
-        {problem && <p class="fault" id="login-problem" role="alert">{problem}</p>}
-        <Button kind="pri" type="submit" disabledBecause={busy ? "in progress" : key.trim() ? null : "enter a key first"}>Log in</Button>
-        <p>
+        </label>}
+        {keys && problem && <p class="fault" id="login-problem" role="alert">{problem}</p>}
+        {keys && <Button {...(methods.includes("oidc") ? {} : { kind: "pri" as const })} type="submit" disabledBecause={busy ? "in progress" : key.trim() ? null : "enter a key first"}>Log in</Button>}
+        {keys && <p>
           An administrator makes keys where the store is: <code class="mono">tasker key create "Ann" --role operator --namespace payments</code>
-        </p>
+        </p>}
       </form>
     </main>
   )

@@ -9,13 +9,14 @@ import { Button, Copy, doneOf, Failed, Loading, Pill, plural, Progress, shortId,
 import { Glyph, Icon } from "../parts/icons.tsx"
 import { Top } from "../parts/shell.tsx"
 import { StepTable } from "../parts/step_table.tsx"
-import { href, route, setQuery } from "../router.ts"
+import { href, navigate, route, setQuery } from "../router.ts"
 import { cancelAction, isOpen, pauseAction, refusal, resolveTaskAction, retryTaskAction } from "../state/actions.ts"
 import { useTaskStream } from "../state/follow.ts"
 import { useKeys } from "../state/keys.ts"
 import { criticalPath, pictureOf, type Picture } from "../state/picture.ts"
 import { useResource } from "../state/resource.ts"
 import { ago, clock, countdown, duration, tick } from "../state/time.ts"
+import { usually, useUsual } from "../state/usual.ts"
 import { taskLook, type Look } from "../status.ts"
 import { Drawer } from "./drawer.tsx"
 
@@ -119,6 +120,7 @@ function Head(props: { task: TaskSummaryView; act: (action: Action) => void }) {
       </div>
       <div class="facts">
         <span><Progress counts={task.counts} /><b>{doneOf(task.counts).toLocaleString("en")} of {totalOf(task.counts).toLocaleString("en")}</b> {totalOf(task.counts) === 1 ? "step" : "steps"}</span>
+        {task.counts.uncounted > 0 && <span class="c-retry" title="Pages count and draw the first 10,000 steps of a task; GET /v1/tasks/{id}/steps reads all of them, page by page.">and {task.counts.uncounted.toLocaleString("en")} more, not counted here</span>}
         <span>Created <b><Time at={task.created_at} /></b>, {ago(task.created_at)}</span>
         {task.created_by && <span>by <b>{task.created_by}</b></span>}
         {task.correlation_id !== task.id && (
@@ -183,6 +185,7 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
     </div>
   )
   const steps = picture.snapshot.task.counts
+  const usual = useUsual(task)
   const graph = view === "both" || view === "graph"
   const timeline = view === "both" || view === "timeline"
   return (
@@ -198,14 +201,14 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
               <span class="sp" />
               {switcher}
             </header>
-            <GraphView picture={picture} selected={selected} critical={critical} now={at} select={select} />
+            <GraphView picture={picture} selected={selected} critical={critical} now={at} fileName={`${picture.snapshot.task.name}-${shortId(picture.snapshot.task.id)}`} select={select} />
           </section>
         )}
         {timeline && (
           <section class="panel fill">
             <header>
               <h2>Timeline</h2>
-              <span class="muted ell">{duration(Math.max(0, at) / 1000)}{isOpen(task) ? " so far" : ""}</span>
+              <span class="muted ell">{duration(Math.max(0, at) / 1000)}{isOpen(task) ? " so far" : ""}{usual?.task && `, ${usually(usual.task)}`}</span>
               <span class="sp" />
               <Toggle on={compress} set={setCompress}>Compress idle time</Toggle>
               <Toggle on={wall} set={setWall}>Wall clock</Toggle>
@@ -230,23 +233,42 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
 
 function ChildTasks(props: { picture: Picture }) {
   const children = props.picture.snapshot.child_tasks
+  const { query } = route.value
+  const shown = query.get("child")
   return (
     <section class="panel">
       <header><h2>Child tasks</h2><span class="muted">{children.length}</span></header>
       <ul class="rows">
         {children.map((child) => {
           const look = taskLook({ status: child.status, execution_status: "" })
+          const open = child.id === shown
           return (
-            <li key={child.id}>
-              <Glyph look={look} title />
-              <a class="link ell" href={href(`/tasks/${child.id}`)}>{child.full_name}</a>
-              <span class="mono id">{shortId(child.id)}</span>
+            <li key={child.id} class="child">
+              <div class="line">
+                <button type="button" class="icon fold" aria-expanded={open} aria-label={`Graph of ${child.full_name} ${shortId(child.id)}`} onClick={() => setQuery({ child: open ? null : child.id }, { replace: true })}><Icon name={open ? "chev" : "right"} /></button>
+                <Glyph look={look} title />
+                <a class="link ell" href={href(`/tasks/${child.id}`)}>{child.full_name}</a>
+                <span class="mono id">{shortId(child.id)}</span>
+              </div>
+              {open && <ChildGraph id={child.id} ended={!isOpen(child)} />}
             </li>
           )
         })}
       </ul>
     </section>
   )
+}
+
+/** The graph of a child task in its place; its steps lead to its own page. */
+function ChildGraph(props: { id: string; ended: boolean }) {
+  const resource = useResource(`snapshot ${props.id}`, (signal) => get<SnapshotView>(`/v1/tasks/${props.id}/snapshot`, signal), props.ended ? null : EVERY)
+  const picture = useMemo(() => (resource.data ? pictureOf(resource.data) : null), [resource.data])
+  const critical = useMemo(() => (picture ? criticalPath(picture) : new Set<string>()), [picture])
+  if (resource.problem && !picture) return <Failed problem={resource.problem} what="the child task" reload={resource.reload} />
+  if (!picture) return <Loading what="the child task" />
+  const { task } = picture.snapshot
+  const at = isOpen(task) ? now() - Date.parse(task.created_at) : picture.end
+  return <GraphView picture={picture} selected={null} critical={critical} now={at} select={(step) => step && navigate(`/tasks/${props.id}?${new URLSearchParams({ step })}`)} />
 }
 
 function Toggle(props: { on: boolean; set: (on: boolean) => void; children: string }) {
@@ -268,6 +290,7 @@ const BANNERS: Record<string, Look> = {
   waits_for_task: { label: "Waits for a task", tone: "park", glyph: "waiting" },
   waits_for_signal: { label: "Waits for a signal", tone: "park", glyph: "waiting" },
   waiting: { label: "Parked", tone: "park", glyph: "waiting" },
+  compensating: { label: "Compensates", tone: "park", glyph: "waiting" },
   ready: { label: "Ready", tone: "run", glyph: "enqueued" },
 }
 

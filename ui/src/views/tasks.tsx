@@ -1,15 +1,16 @@
 // The list of tasks: find, compare, act on several.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
-import { get, may, now, post, queryOf } from "../api/client.ts"
-import type { TaskList, TaskView } from "../api/types.ts"
-import { ActionDialog, quoted, type Action } from "../parts/action.tsx"
-import { Button, Copy, doneOf, Empty, Failed, Loading, plural, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
+import { get, now, queryOf } from "../api/client.ts"
+import type { TaskCounts, TaskList, TaskView } from "../api/types.ts"
+import { ActionDialog, type Action } from "../parts/action.tsx"
+import { Button, Copy, doneOf, Empty, Failed, Loading, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
 import { FilterBar } from "../parts/filter_bar.tsx"
 import { Glyph } from "../parts/icons.tsx"
 import { Top } from "../parts/shell.tsx"
 import { href, navigate, route, setQuery, withQuery } from "../router.ts"
 import { apiQuery, command, FILTERS, STATUSES } from "../state/filters.ts"
 import { useKeys } from "../state/keys.ts"
+import { useLater } from "../state/later.ts"
 import { useResource } from "../state/resource.ts"
 import { countdown, duration, tick } from "../state/time.ts"
 import { TASK_LOOKS, taskLook } from "../status.ts"
@@ -48,7 +49,10 @@ export function Tasks() {
   const [action, setAction] = useState<Action | null>(null)
   const [current, setCurrent] = useState<string | null>(null)
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
+  const [all, setAll] = useState(false)
+  const bulk = useLater()
   useEffect(() => setSelected(new Set()), [key])
+  useEffect(() => setAll(false), [selected])
   const at = shown.findIndex((task) => task.id === current)
   const step = (by: number) => {
     const next = shown[Math.min(Math.max(at + by, 0), shown.length - 1)]
@@ -86,6 +90,7 @@ export function Tasks() {
           <span class="narrow-hide"><Copy text={command(query, now())} label={command(query, now())}>Copy as CLI</Copy></span>
         </div>
         <StatusTabs />
+        {bulk && <bulk.Operations act={setAction} />}
         {list.data && <Stale problem={list.problem} reload={list.reload} />}
         {!list.data && list.problem ? (
           <Failed problem={list.problem} what="tasks" reload={list.reload} />
@@ -106,7 +111,7 @@ export function Tasks() {
             </p>
           </div>
         )}
-        {selected.size > 0 && <BulkBar tasks={shown.filter((task) => selected.has(task.id))} act={setAction} clear={() => setSelected(new Set())} />}
+        {bulk && selected.size > 0 && <bulk.BulkBar tasks={shown.filter((task) => selected.has(task.id))} all={all} setAll={setAll} act={setAction} clear={() => setSelected(new Set())} />}
       </div>
       {action && (
         <ActionDialog
@@ -123,51 +128,12 @@ export function Tasks() {
   )
 }
 
-/** What can be done to the selected tasks. */
-function BulkBar(props: { tasks: TaskView[]; act: (action: Action) => void; clear: () => void }) {
-  const { tasks, act } = props
-  const failed = tasks.filter((task) => task.counts.error > 0 && task.status !== "resolved_manually" && task.status !== "cancelled")
-  const stopped = tasks.filter((task) => task.status === "error")
-  const open = tasks.filter((task) => task.status === "pending" || task.status === "in_progress")
-  const refused = (permission: string, fitting: TaskView[], none: string) => {
-    if (fitting.length === 0) return none
-    const space = fitting.find((task) => !may(permission, task.namespace))?.namespace
-    return space ? `needs the permission ${permission} in ${space}` : null
-  }
-  return (
-    <div class="bulk" role="toolbar" aria-label="Selected tasks">
-      <span>{tasks.length.toLocaleString("en")} selected</span>
-      <Button kind="pri" icon="retry" disabledBecause={refused("tasks:retry", failed, "none of them has a failed step")} onClick={() => act(bulkAction("retry", failed))}>Retry…</Button>
-      <Button disabledBecause={refused("tasks:resolve", stopped, "none of them has failed")} onClick={() => act(bulkAction("resolve", stopped))}>Resolve…</Button>
-      <Button disabledBecause={refused("tasks:cancel", open, "none of them is open")} onClick={() => act(bulkAction("cancel", open))}>Cancel…</Button>
-      <Button icon="x" label="Clear the selection" onClick={props.clear} />
-    </div>
-  )
-}
-
-const BULK_EFFECTS = {
-  retry: ["Their failed steps get another attempt; steps that are done do not run again."],
-  resolve: ["They count as done by hand.", "It cannot be undone."],
-  cancel: ["No further step of them starts; what running steps return is discarded.", "It cannot be undone."],
-}
-
-function bulkAction(verb: "retry" | "resolve" | "cancel", tasks: TaskView[]): Action {
-  const count = plural(tasks.length, "task")
-  const names = Object.entries(Object.groupBy(tasks, (task) => `${task.namespace}.${task.name}`)).map(([name, group]) => `${plural(group!.length, "task")} of ${name}.`)
-  const label = verb[0]!.toUpperCase() + verb.slice(1)
-  return {
-    title: `${label} ${count}`,
-    effects: [...names, ...BULK_EFFECTS[verb]],
-    button: `${label} ${count}`,
-    danger: verb === "cancel",
-    needsReason: verb !== "retry",
-    command: (reason) => tasks.map((task) => `tasker task ${verb} ${shortId(task.id)}${reason ? ` --reason ${quoted(reason)}` : ""}`).join("\n"),
-    run: ({ reason }) => post("/v1/bulk", { action: verb, ids: tasks.map((task) => task.id), reason }),
-  }
-}
-
 function StatusTabs() {
   const { query, path } = route.value
+  const { status: _, ...scope } = apiQuery(query, Math.floor(now() / EVERY) * EVERY)
+  const counts = useResource(`counts ${new URLSearchParams(query)}`.replace(/status=\w+&?/, ""), (signal) => get<TaskCounts>(`/v1/tasks/counts${queryOf(scope)}`, signal), 2 * EVERY)
+  const shown = (count: number | undefined) => (count === undefined ? null : <small>{count >= 10_000 ? "10,000+" : count.toLocaleString("en")}</small>)
+  const all = counts.data && Object.values(counts.data.by_status).reduce((sum, one) => sum + one, 0)
   const chosen = query.get("status")
   const to = (status: string | null) => {
     const next = new URLSearchParams(query)
@@ -177,11 +143,11 @@ function StatusTabs() {
   }
   return (
     <nav class="states" aria-label="Status">
-      <a href={to(null)} aria-current={chosen ? undefined : "true"}>All</a>
+      <a href={to(null)} aria-current={chosen ? undefined : "true"}>All {all !== null && shown(all)}</a>
       {STATUSES.map((status) => (
         <a key={status} href={to(status)} aria-current={chosen === status ? "true" : undefined}>
           <Glyph look={TASK_LOOKS[status]!} />
-          {TASK_LOOKS[status]!.label}
+          {TASK_LOOKS[status]!.label} {shown(counts.data?.by_status[status])}
         </a>
       ))}
     </nav>
@@ -262,7 +228,7 @@ function Row(props: { task: TaskView; current: boolean; selected: boolean; toggl
         <a class="wf" href={href(`/tasks/${task.id}`)} title={task.title ?? task.full_name}><b>{task.name}</b><span class="muted">{task.version}</span></a>
       </td>
       <td class="wide sec">{task.namespace}</td>
-      <td class="narrow-hide sec"><Progress counts={task.counts} />{doneOf(task.counts)}/{totalOf(task.counts)}</td>
+      <td class="narrow-hide sec"><Progress counts={task.counts} />{doneOf(task.counts)}/{totalOf(task.counts)}{task.counts.uncounted > 0 && <span title={`and ${task.counts.uncounted.toLocaleString("en")} more steps, not counted here`}>+</span>}</td>
       <td class="narrow-hide sec"><Happens task={task} /></td>
       <td class="wide mono id" title={task.id}>{shortId(task.id)}</td>
       <td class="wide sec" title={task.created_by}>{task.created_by}</td>

@@ -1,9 +1,12 @@
 // Workers: who is alive, how busy; and the queues that they serve.
-import { useEffect } from "preact/hooks"
+import { useEffect, useState } from "preact/hooks"
 import { get, may, queryOf } from "../api/client.ts"
 import type { QueueList, QueueView, WorkerInfo, WorkerList } from "../api/types.ts"
-import { Empty, Failed, Loading, plural, Stale, Time } from "../parts/bits.tsx"
+import { ActionDialog, type Action } from "../parts/action.tsx"
+import { Button, Empty, Failed, Loading, Meter, plural, Stale, Time } from "../parts/bits.tsx"
 import { Top } from "../parts/shell.tsx"
+import { pauseTargetAction, refusal } from "../state/actions.ts"
+import { href } from "../router.ts"
 import { useResource } from "../state/resource.ts"
 import { badges, namespaceOf } from "../state/shell.ts"
 import { ago } from "../state/time.ts"
@@ -20,6 +23,7 @@ export function Workers() {
   )
   const list = workers.data?.workers ?? []
   const alive = list.filter((worker) => worker.alive)
+  const [action, setAction] = useState<Action | null>(null)
   useEffect(() => {
     if (workers.data) badges.value = { ...badges.peek(), "/workers": alive.length }
   }, [workers.data])
@@ -43,10 +47,11 @@ export function Workers() {
         {queues.data && queues.data.queues.length > 0 && (
           <>
             <div class="ph"><h2 class="title">Queues</h2><span class="muted">steps that are enqueued, by handler</span></div>
-            <QueueTable queues={queues.data.queues} />
+            <QueueTable queues={queues.data.queues} act={setAction} />
           </>
         )}
       </div>
+      {action && <ActionDialog action={action} onClose={() => setAction(null)} onDone={() => { setAction(null); queues.reload() }} />}
     </>
   )
 }
@@ -59,7 +64,7 @@ function WorkerTable(props: { workers: WorkerInfo[] }) {
         <tbody>
           {props.workers.map((worker) => (
             <tr class="row" key={worker.id}>
-              <td><b class="strong" title={worker.handlers.join("\n")}>{worker.name}</b></td>
+              <td><a class="wf" href={href(`/workers/${worker.id}`)} title={worker.handlers.join("\n")}><b>{worker.name}</b></a></td>
               <td class={worker.alive ? "s-ok" : "muted"}>{worker.alive ? "alive" : <>gone, <Time at={worker.lease_until}>{ago(worker.lease_until)}</Time></>}</td>
               <td><Meter value={worker.running} most={worker.slots} /></td>
               <td class="num">{worker.handlers.length}</td>
@@ -73,21 +78,17 @@ function WorkerTable(props: { workers: WorkerInfo[] }) {
   )
 }
 
-function Meter(props: { value: number; most: number }) {
-  return (
-    <span class="meter"><span class="prog bar" aria-hidden="true"><i class="run" style={{ width: `${(100 * props.value) / Math.max(props.most, 1)}%` }} /></span>{props.value} of {props.most}</span>
-  )
-}
-
-function QueueTable(props: { queues: QueueView[] }) {
+function QueueTable(props: { queues: QueueView[]; act: (action: Action) => void }) {
   const busy = (queue: QueueView) => queue.due + queue.running + queue.scheduled + queue.paused
   const sorted = [...props.queues].sort((a, b) => b.due - a.due || busy(b) - busy(a) || a.handler.localeCompare(b.handler))
   return (
     <div class="tb flat">
       <table>
-        <thead><tr><th>Handler</th><th class="narrow-hide">Namespace</th><th class="num">Ready</th><th class="num">Running</th><th class="num">Due later</th><th class="num narrow-hide">Paused</th><th class="num narrow-hide">Weight</th></tr></thead>
+        <thead><tr><th>Handler</th><th class="narrow-hide">Namespace</th><th class="num">Ready</th><th class="num">Running</th><th class="num">Due later</th><th class="num narrow-hide">Paused</th><th class="num narrow-hide">Weight</th><th><span class="vh">Actions</span></th></tr></thead>
         <tbody>
-          {sorted.slice(0, 200).map((queue) => (
+          {sorted.slice(0, 200).map((queue) => {
+            const pause = queue.pauses.find((one) => one.kind === "queue")
+            return (
             <tr class="row" key={`${queue.namespace} ${queue.handler}`}>
               <td><span class="strong" title={queue.handler}>{queue.handler.split(".").at(-1)}</span>{queue.pauses.length > 0 && <span class="c-park"> paused by {queue.pauses[0]!.paused_by}</span>}</td>
               <td class="narrow-hide sec">{queue.namespace}</td>
@@ -96,8 +97,10 @@ function QueueTable(props: { queues: QueueView[] }) {
               <td class="num">{queue.scheduled.toLocaleString("en")}</td>
               <td class="num narrow-hide">{queue.paused.toLocaleString("en")}</td>
               <td class="num narrow-hide sec">{queue.weight}</td>
+              <td class="num"><Button small disabledBecause={refusal("queues:pause", queue.namespace)} label={`${pause ? "Resume" : "Pause"} the queue of ${queue.handler} in ${queue.namespace}`} onClick={() => props.act(pauseTargetAction({ kind: "queue", namespace: queue.namespace, name: queue.handler }, pause))}>{pause ? "Resume…" : "Pause…"}</Button></td>
             </tr>
-          ))}
+            )
+          })}
         </tbody>
       </table>
       {sorted.length > 200 && <p class="more">The 200 busiest of {sorted.length.toLocaleString("en")}</p>}

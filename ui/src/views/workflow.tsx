@@ -1,24 +1,31 @@
 // One workflow: its graph, its inputs, its versions, how to call it, and a form that does.
 import { useMemo, useState } from "preact/hooks"
+import { forgetDraft, useDraft } from "../state/drafts.ts"
 import { get, may, post, Problem, queryOf } from "../api/client.ts"
-import type { SnapshotView, TaskView, TemplateVersionList, TemplateView } from "../api/types.ts"
+import type { PauseList, TaskView, TemplateVersionList, TemplateView } from "../api/types.ts"
 import { base, href, navigate, route, setQuery } from "../router.ts"
 import { GraphView } from "../draw/graph.tsx"
-import { quoted } from "../parts/action.tsx"
+import { ActionDialog, quoted, type Action } from "../parts/action.tsx"
+import { Field } from "../parts/field.tsx"
 import { Button, Copy, Failed, Loading, plural, Time } from "../parts/bits.tsx"
 import { Icon } from "../parts/icons.tsx"
 import { Json } from "../parts/json.tsx"
 import { Top } from "../parts/shell.tsx"
+import { Diff } from "./diff.tsx"
+import { pauseTargetAction, refusal } from "../state/actions.ts"
 import { contextOf, fieldsOf, type FormField } from "../state/forms.ts"
-import { pictureOf, type Picture } from "../state/picture.ts"
+import { pictureOf, pictureOfSteps } from "../state/picture.ts"
 import { useResource } from "../state/resource.ts"
+import { duration } from "../state/time.ts"
+import { usually, useUsual } from "../state/usual.ts"
 
-const TABS = { overview: "Overview", submit: "New task", inputs: "Inputs", versions: "Versions", call: "How to call it" } as const
+const TABS = { overview: "Overview", submit: "New task", inputs: "Inputs", versions: "Versions", diff: "What changed", call: "How to call it" } as const
 type Tab = keyof typeof TABS
 
 interface Loaded {
   template: TemplateView
   versions: TemplateVersionList
+  pauses: PauseList
 }
 
 export function Workflow(props: { namespace: string; name: string }) {
@@ -30,9 +37,12 @@ export function Workflow(props: { namespace: string; name: string }) {
   const loaded = useResource<Loaded>(`workflow ${namespace}.${name}@${version}`, async (signal) => {
     const versions = await get<TemplateVersionList>(`/v1/template_versions${queryOf({ namespace, name })}`, signal)
     const template = await get<TemplateView>(`/v1/templates/${namespace}/${name}/${encodeURIComponent(version)}`, signal)
-    return { template, versions }
+    const pauses = may("queues:read", namespace) ? await get<PauseList>(`/v1/pauses${queryOf({ namespace })}`, signal) : { pauses: [] }
+    return { template, versions, pauses }
   })
+  const [action, setAction] = useState<Action | null>(null)
   const template = loaded.data?.template
+  const pause = loaded.data?.pauses.pauses.find((one) => one.kind === "template" && one.name === name)
   return (
     <>
       <Top crumbs={[["Workflows", "/workflows"], [namespace, `/workflows?namespace=${namespace}`], [name, null]]} />
@@ -43,9 +53,11 @@ export function Workflow(props: { namespace: string; name: string }) {
           <div class="hd">
             <div class="l1">
               <h1 class="ell">{name} <span>{template.version}</span></h1>
+              {pause && <span class="pill s-park" title={pause.reason}>paused by {pause.paused_by}</span>}
               {template.status !== "approved" && <span class="pill s-retry">{template.status.replaceAll("_", " ")}</span>}
               <div class="act">
                 <a class="btn" href={href(`/tasks?namespace=${namespace}&name=${name}`)}>Tasks</a>
+                <Button icon="pause" disabledBecause={refusal("templates:pause", namespace)} onClick={() => setAction(pauseTargetAction({ kind: "template", namespace, name }, pause))}>{pause ? "Resume…" : "Pause…"}</Button>
                 <Button kind="pri" icon="plus" disabledBecause={may("tasks:create", namespace) ? null : `needs the permission tasks:create in ${namespace}`} onClick={() => setQuery({ tab: "submit" })}>New task</Button>
               </div>
             </div>
@@ -61,41 +73,31 @@ export function Workflow(props: { namespace: string; name: string }) {
             {tab === "submit" && <Submit key={template.full_name} template={template} />}
             {tab === "inputs" && (template.input_schema ? <Json value={template.input_schema} label="Schema of the inputs" /> : <p class="muted">It declares no inputs: any JSON object is accepted.</p>)}
             {tab === "versions" && <Versions versions={loaded.data!.versions} current={template.version} />}
+            {tab === "diff" && <Diff namespace={namespace} name={name} versions={loaded.data!.versions} current={template.version} />}
             {tab === "call" && <Call template={template} />}
           </div>
         </>
       )}
+      {action && <ActionDialog action={action} onClose={() => setAction(null)} onDone={() => { setAction(null); loaded.reload() }} />}
     </>
   )
 }
 
-/** The steps of a template, as if a task of it had not started. */
-function pictureOfTemplate(template: TemplateView): Picture {
-  const steps = template.steps
-  const numbers = new Map(steps.map((step) => [step.name, step.no]))
-  const none = steps.map(() => null)
-  const snapshot: SnapshotView = {
-    mark: null, now: 0, no: steps.map((step) => step.no), name: steps.map((step) => step.name), status: steps.map(() => "enqueued"),
-    handler: steps.map((_, no) => no), handlers: steps.map((step) => step.handler), attempts: steps.map(() => 0), max_attempts: steps.map((step) => step.retry.max_attempts),
-    enqueued: none, run_at: none, claimed: none, settled: none, worker: none, error: none, group: none, waits_for: none,
-    parents: steps.map((step) => step.dependencies.map((one) => numbers.get(one)!).filter(Boolean)),
-    paused: steps.map(() => false), no_worker: steps.map(() => false), workers: [], errors: [], groups: [], history: [], child_tasks: [],
-    task: { ended_at: new Date(0).toISOString(), created_at: new Date(0).toISOString() } as SnapshotView["task"],
-  }
-  return pictureOf(snapshot)
-}
-
 function Overview(props: { template: TemplateView }) {
   const { template } = props
-  const picture = useMemo(() => pictureOfTemplate(template), [template])
+  const picture = useMemo(() => pictureOf(pictureOfSteps(template.steps)), [template])
   const selected = route.value.query.get("step")
   const step = template.steps.find((one) => one.name === selected)
-  const captions = useMemo(() => new Map(template.steps.map((one) => [one.name, one.handler.split(".").at(-1)!])), [template])
+  const usual = useUsual(template)
+  const captions = useMemo(
+    () => new Map(template.steps.map((one) => [one.name, `${one.handler.split(".").at(-1)!}${usual?.steps[one.name] ? `, ~${duration(usual.steps[one.name]!.median)}` : ""}`])),
+    [template, usual],
+  )
   return (
     <>
       <section class="panel graph">
-        <header><h2>Graph</h2><span class="muted">{plural(template.steps.length, "step")}</span></header>
-        <GraphView picture={picture} selected={selected} critical={new Set()} now={0} captions={captions} select={(key) => setQuery({ step: key === selected ? null : key }, { replace: true })} />
+        <header><h2>Graph</h2><span class="muted">{plural(template.steps.length, "step")}{usual?.task && `, ${usually(usual.task)} by the newest ${plural(usual.task.runs, "complete task")}`}</span></header>
+        <GraphView picture={picture} selected={selected} critical={new Set()} now={0} fileName={`${template.name}-${template.version}`} captions={captions} select={(key) => setQuery({ step: key === selected ? null : key }, { replace: true })} />
       </section>
       {step && (
         <section class="panel">
@@ -104,6 +106,7 @@ function Overview(props: { template: TemplateView }) {
             <dt>Handler</dt><dd class="mono">{step.handler}</dd>
             <dt>Waits for</dt><dd>{step.dependencies.join(", ") || "nothing"}</dd>
             <dt>Retry</dt><dd>{step.retry.retryable ? `${step.retry.backoff}, ${step.retry.initial_delay_seconds} s to ${step.retry.max_delay_seconds} s, ${plural(step.retry.max_attempts, "attempt")}` : "the first failure is final"}</dd>
+            {usual?.steps[step.name] && <><dt>Usually</dt><dd>{usually(usual.steps[step.name]!).slice(8)}, in {plural(usual.steps[step.name]!.runs, "run")}</dd></>}
             <dt>Time limit</dt><dd>{step.timeout_seconds === null ? "that of the worker" : `${step.timeout_seconds} s`}</dd>
           </dl>
         </section>
@@ -169,8 +172,8 @@ function pythonOf(value: unknown): string {
 function Submit(props: { template: TemplateView }) {
   const { template } = props
   const fields = useMemo(() => fieldsOf(template.input_schema), [template])
-  const [texts, setTexts] = useState<Record<string, string>>({})
-  const [json, setJson] = useState("{}")
+  const [texts, setTexts] = useDraft<Record<string, string>>("submit", "texts", {})
+  const [json, setJson] = useDraft("submit", "json", "{}")
   const [tried, setTried] = useState(false)
   const [problem, setProblem] = useState<Problem | null>(null)
   const [busy, setBusy] = useState(false)
@@ -185,6 +188,7 @@ function Submit(props: { template: TemplateView }) {
     try {
       const { namespace, name, version } = template
       const task = await post<TaskView>("/v1/tasks", { namespace, name, version, context: entered.context, reason: "submitted in the web UI" })
+      forgetDraft("submit")
       navigate(`/tasks/${task.id}`)
     } catch (error) {
       setProblem(error instanceof Problem ? error : new Problem(0, "unexpected", String(error)))
@@ -227,27 +231,5 @@ function faultsOf(problem: Problem | null): Record<string, string> {
   if (!Array.isArray(errors)) return {}
   return Object.fromEntries(
     (errors as { path: string; message: string }[]).map(({ path, message }) => [path.replace(/^\$\.?(context\.)?/, "").split(/[.[]/)[0] ?? "", message]),
-  )
-}
-
-function Field(props: { field: FormField; text: string; fault: string | null; set: (text: string) => void }) {
-  const { field, text, fault } = props
-  const id = `field-${field.name}`
-  const common = { id, value: text, "aria-invalid": fault !== null, "aria-describedby": `${id}-help` }
-  return (
-    <div class="field-box">
-      <label for={id}><b>{field.label}</b> {!field.required && <small class="muted">optional</small>}</label>
-      {field.kind === "choice" || field.kind === "boolean" ? (
-        <select class="text" {...common} onChange={(event) => props.set(event.currentTarget.value)}>
-          {(!field.required || !field.initial) && <option value="" />}
-          {field.choices.map((choice) => <option key={choice} value={choice}>{choice}</option>)}
-        </select>
-      ) : field.kind === "json" ? (
-        <textarea class="text mono" rows={3} {...common} onInput={(event) => props.set(event.currentTarget.value)} />
-      ) : (
-        <input class="text" inputMode={field.kind === "text" ? "text" : "decimal"} {...common} onInput={(event) => props.set(event.currentTarget.value)} />
-      )}
-      <span id={`${id}-help`} class={fault ? "fault" : "muted"}>{fault ?? field.help}</span>
-    </div>
   )
 }

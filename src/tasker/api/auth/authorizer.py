@@ -42,6 +42,7 @@ from tasker.teams.permissions import (
 )
 
 if TYPE_CHECKING:
+    from tasker.api.auth.oidc import IdentityProvider
     from tasker.api.auth.tokens import TokenVerifier
 
 log = logging.getLogger("tasker.auth")
@@ -50,7 +51,7 @@ _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
 """Permissions to create named objects; a refusal reveals nothing about existing ones."""
 
 _READING = ("read", "list")
-_READ_AS = {"signals": "tasks"}
+_READ_AS = {"signals": "tasks", "payloads": "tasks"}
 """What is read instead of resources that have no permission to read them."""
 
 
@@ -62,6 +63,7 @@ class AuthRules(NamedTuple):
     tokens: "TokenVerifier | None"  #: None: tokens are not accepted
     coordinator: Coordinator
     authenticator: Authenticator | None  #: None: only keys and tokens are credentials
+    provider: "IdentityProvider | None" = None  #: None: people log in with keys only
 
     @classmethod
     def load(cls, settings: AuthSettings) -> "AuthRules":
@@ -79,7 +81,19 @@ class AuthRules(NamedTuple):
         authenticator = None
         if settings.enabled and settings.authenticator is not None:
             authenticator = load_class("auth.authenticator", settings.authenticator, Authenticator)
-        return cls(settings, permissions_by_role(settings), tokens, coordinator, authenticator)
+        roles = permissions_by_role(settings)
+        provider = None
+        if settings.enabled and settings.has_login:
+            provider = _make_provider(settings, roles)
+        return cls(settings, roles, tokens, coordinator, authenticator, provider)
+
+
+def _make_provider(
+    settings: AuthSettings, roles: Mapping[str, frozenset[Permission]]
+) -> "IdentityProvider":
+    from tasker.api.auth.oidc import IdentityProvider  # slow to load, as below
+
+    return IdentityProvider(settings, roles)
 
 
 def _make_token_verifier(settings: AuthSettings) -> "TokenVerifier":
@@ -108,7 +122,8 @@ class Authorizer:
         self._authenticator = rules.authenticator
         self._plain = type(rules.coordinator) is PermissionCoordinator
         self._keys = KeyRing(store, rules.roles, seconds=rules.settings.cache.total_seconds())
-        self.sessions = Sessions(store, self._keys, rules.settings)
+        self.sessions = Sessions(store, self._keys, rules.settings, rules.roles)
+        self.provider = rules.provider
 
     @property
     def enabled(self) -> bool:
@@ -158,7 +173,7 @@ class Authorizer:
 
     async def _identify_caller(self, scope: Mapping[str, Any]) -> Principal:
         secret = None if sends_credential(scope) else session_secret_of(scope)
-        if secret is not None and self._settings.api_keys:
+        if secret is not None and (self._settings.api_keys or self._settings.has_login):
             return await self.sessions.principal_of(secret, scope)
         credential = self._credential_or_authenticator(scope)
         if isinstance(credential, Authenticator):
@@ -247,6 +262,11 @@ class Authorizer:
             if reading in PERMISSIONS and await self.allows(principal, reading, target):
                 return True
         return False
+
+    @property
+    def decides_by_namespace(self) -> bool:
+        """Whether permissions depend on the namespace of a template alone."""
+        return self._plain or not self.enabled
 
     async def allows(self, principal: Principal, permission: Permission, target: Resource) -> bool:
         """Return whether a principal may use a permission on a resource."""

@@ -75,7 +75,9 @@ def _read_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
             "invalid", f"the claim {name} is neither a list of strings nor a string"
         )
     if len(words) > _MOST:
-        raise NotAuthenticated("invalid", f"the claim {name} has {len(words):,} parts")
+        raise NotAuthenticated(
+            "invalid", f"the claim {name} has {len(words):,} values; the limit is {_MOST:,}"
+        )
     return frozenset(words)
 
 

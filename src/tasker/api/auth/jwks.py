@@ -115,16 +115,27 @@ class PublishedKeys:
         log.info("token_keys_fetched", extra={"url": url, "keys": sorted(keys)})
 
     async def _discover(self) -> str:
-        """Return the key URL of a discovery document (OpenID Connect Discovery 1.0, section 4)."""
-        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = _parse_object(await fetch_document(url, self._timeout), "the discovery document")
-        if document.get("issuer") != self._issuer:
-            raise ValueError("the discovery document names a different issuer")
+        """Return the key URL of the discovery document."""
+        document = await discover(self._issuer, self._timeout)
         keys = document.get("jwks_uri")
         if not isinstance(keys, str):
             raise ValueError("the discovery document has no jwks_uri")
         check_key_url(keys, "jwks_uri", allow_http=self._allow_http)
         return keys
+
+
+async def discover(issuer: str, timeout: float) -> Mapping[str, Any]:
+    """Return the discovery document of an issuer (OpenID Connect Discovery 1.0, section 4).
+
+    Raises:
+        httpx.HTTPError: The URL cannot be reached.
+        ValueError: The response is not the issuer's document.
+    """
+    url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    document = _parse_object(await fetch_document(url, timeout), "the discovery document")
+    if document.get("issuer") != issuer:
+        raise ValueError("the discovery document names a different issuer")
+    return document
 
 
 async def fetch_document(url: str, timeout: float) -> bytes:
@@ -138,16 +149,21 @@ async def fetch_document(url: str, timeout: float) -> bytes:
         httpx.AsyncClient(follow_redirects=False, timeout=timeout) as client,
         client.stream("GET", url, headers=_HEADERS) as response,
     ):
-        if response.is_redirect:
-            raise ValueError("the response is a redirect, and redirects are not followed")
-        if response.status_code != httpx.codes.OK:
-            raise ValueError(f"the response has status {response.status_code}")
-        body = b""
-        async for part in response.aiter_raw():
-            body += part
-            if len(body) > _MAX_BYTES:
-                raise ValueError(f"the response has more than {_MAX_BYTES:,} bytes")
-        return body
+        return await read_bounded(response)
+
+
+async def read_bounded(response: httpx.Response) -> bytes:
+    """Return the body of a successful response. Raises ValueError."""
+    if response.is_redirect:
+        raise ValueError("the response is a redirect, and redirects are not followed")
+    if response.status_code != httpx.codes.OK:
+        raise ValueError(f"the response has status {response.status_code}")
+    body = b""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > _MAX_BYTES:
+            raise ValueError(f"the response is larger than {_MAX_BYTES:,} bytes")
+    return body
 
 
 def signature_keys_of(body: bytes) -> KeySet:

@@ -112,6 +112,7 @@ class KeyRing:
             namespaces=None if everywhere else frozenset(key.namespaces),
             roles=frozenset(key.roles),
             groups=frozenset(key.groups),
+            handlers=frozenset(key.handlers),
             admin=everywhere and ADMIN in key.roles,
             credential=f"key {key.prefix}",
         )

@@ -32,8 +32,8 @@ class LocalOnlyMiddleware:
             return
         problem = Problem(
             "forbidden",
-            "Without authentication only requests from this machine are served, to 127.0.0.1 or"
-            " localhost, and not from pages of other origins.",
+            "Without authentication, the server accepts only requests from this machine to"
+            " 127.0.0.1 or localhost, and none from pages of other origins.",
         )
         await problem.reply(scope)(scope, receive, send)
 

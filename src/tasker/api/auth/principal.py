@@ -14,7 +14,7 @@ class Principal:
     """The caller of a request, with its permissions."""
 
     name: str
-    """The name in the audit, in `created_by` and among approvers; the key of the rate limit."""
+    """The name in the audit log, in `created_by` and among approvers; the key of the rate limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
     """None if the credential has none, which permits nothing by default."""
@@ -26,6 +26,9 @@ class Principal:
     groups: frozenset[str] = frozenset()
     """What assignees of the form `role:NAME` match."""
 
+    handlers: frozenset[str] = frozenset()
+    """Names of the handlers that its workers may serve, such as `payments.*`; empty: all."""
+
     team: str | None = None
     admin: bool = False
     """Whether it has the role `admin` in all namespaces."""
@@ -35,6 +38,9 @@ class Principal:
 
     credential: str = ""
     """The credential, for the log: `key 0f3a...`, `token`."""
+
+    via_session: bool = False
+    """Whether it is a person in the web UI."""
 
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The claims of its token."""

@@ -1,10 +1,10 @@
 """Sessions: a browser's cookie in place of an API key.
 
-The cookie is an opaque secret that scripts cannot read; a store keeps its SHA-256 and the prefix of
-the API key that the person logged in with. Each request checks that key again, so a revoked key
-ends its sessions as it ends its requests. Browsers send cookies without being asked, so a request
-that changes something must prove that one of this server's pages made it: by its origin, and by a
-token that only these pages can read.
+The cookie is an opaque secret that scripts cannot read; a store keeps its SHA-256, and the prefix
+of the API key that the person logged in with or the claims of their identity provider. Each request
+checks a key again, so a revoked key ends its sessions as it ends its requests. Browsers send
+cookies without being asked, so a request that changes something must prove that one of this
+server's pages made it: by its origin, and by a token that only these pages can read.
 """
 
 import hmac
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import cookie_parser
 
+from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.principal import Principal
@@ -27,6 +28,7 @@ from tasker.settings import AuthSettings
 from tasker.store.protocol import TeamStore
 from tasker.teams.api_keys import digest_of, parse_key
 from tasker.teams.model import UserSession
+from tasker.teams.permissions import Permission
 from tasker.ttl_cache import TTLCache
 
 log = logging.getLogger("tasker.auth")
@@ -54,11 +56,19 @@ class Sessions:
     Args:
         store: The store.
         keys: Its API keys.
-        settings: Lifetimes of sessions.
+        settings: Lifetimes of sessions, and the claims to read.
+        roles: The permissions of each role.
     """
 
-    def __init__(self, store: TeamStore, keys: KeyRing, settings: AuthSettings) -> None:
+    def __init__(
+        self,
+        store: TeamStore,
+        keys: KeyRing,
+        settings: AuthSettings,
+        roles: Mapping[str, frozenset[Permission]],
+    ) -> None:
         self._store = store
+        self._roles = roles
         self._keys = keys
         self._settings = settings
         self._known: TTLCache[str, UserSession | None] = TTLCache(
@@ -77,6 +87,14 @@ class Sessions:
             digest_of(secret), parts.prefix, lifetime=self._settings.session
         )
         return NewSession(secret, stored, principal)
+
+    async def begin_with_claims(self, claims: Mapping[str, Any]) -> NewSession:
+        """Begin a session with the claims of an identity provider."""
+        secret = secrets.token_urlsafe(32)
+        stored = await self._store.add_session(
+            digest_of(secret), claims=claims, lifetime=self._settings.session
+        )
+        return NewSession(secret, stored, self._principal_of_claims(claims))
 
     async def end(self, secret: str) -> None:
         """End a session in the store; caches of other servers forget it within `auth.cache`."""
@@ -99,9 +117,20 @@ class Sessions:
         if session is None:
             raise NotAuthenticated("expired", "the session has ended")
         require_own_page(scope, csrf_token_of(secret))
-        principal = await self._keys.principal_of_prefix(session.key_prefix)
         await self._touched.get(digest_of(secret))
-        return replace(principal, credential=f"session of key {session.key_prefix}")
+        if session.key_prefix is None:
+            principal = self._principal_of_claims(session.claims or {})
+            return replace(principal, credential="session of a login", via_session=True)
+        principal = await self._keys.principal_of_prefix(session.key_prefix)
+        return replace(
+            principal, credential=f"session of key {session.key_prefix}", via_session=True
+        )
+
+    def _principal_of_claims(self, claims: Mapping[str, Any]) -> Principal:
+        """Return who logged in with an identity provider; roles are read from today's settings."""
+        if not self._settings.has_login:
+            raise NotAuthenticated("revoked", "logins with an identity provider are switched off")
+        return principal_of_claims(claims, self._settings, self._roles)
 
     async def _find(self, digest: str) -> UserSession | None:
         return await self._store.find_session(digest, idle=self._settings.session_idle)
@@ -145,7 +174,7 @@ def require_own_page(scope: Mapping[str, Any], token: str | None) -> None:
     if token is not None and not hmac.compare_digest(sent, token):
         raise Problem(
             "csrf_refused",
-            "A request with a session cookie needs the header X-CSRF, with the `csrf` that"
+            "A request with a session cookie needs the X-CSRF header, with the `csrf` that"
             " GET /v1/session returns.",
         )
 

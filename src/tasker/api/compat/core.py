@@ -10,7 +10,7 @@ from starlette.requests import Request
 from tasker import codec
 from tasker.analytics.model import MOST_HOURS, Window
 from tasker.api.auth.principal import Principal
-from tasker.api.authorization import authorize, principal_of, visible_namespaces
+from tasker.api.authorization import authorize, principal_of, via_of, visible_namespaces
 from tasker.api.compat.core_views import (
     CoreBottlenecks,
     CorePerformance,
@@ -45,6 +45,7 @@ from tasker.api.routes.tasks import (
     created_headers,
     operator_client,
     read_authorized_task,
+    template_and_steps,
     template_of_task,
 )
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
@@ -94,7 +95,7 @@ class CompletionData(Body):
 
     result: Any = None
     metadata: dict[str, Any] | None = None
-    """Kept with the reason, in the audit."""
+    """Kept with the reason, in the audit log."""
 
 
 class ResetForRetry(Body):
@@ -209,7 +210,7 @@ async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> J
 async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read the status of a task and its steps, without context and results."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: core_task_summary(task, loaded, loaded.described(steps, now))
@@ -217,7 +218,7 @@ async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
 
 
 async def _task_response(api: Api, task: Task) -> JsonResponse:
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(len(steps), lambda: core_task(task, loaded.described(steps, now)))
 
@@ -229,7 +230,7 @@ async def _task_response(api: Api, task: Task) -> JsonResponse:
 async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: [core_step(task, step) for step in loaded.described(steps, now)]
@@ -248,7 +249,7 @@ async def get_core_step(
 
 
 @routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
-async def get_core_audit(
+async def list_core_attempts(
     request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
     """List a step's finished attempts, newest first."""
@@ -293,12 +294,12 @@ async def _act_on_step(
 ) -> Task:
     caller, reason = principal_of(request), action.reason
     if isinstance(action, ResetForRetry):
-        client = api.client.acting_as(_actor(action.reset_by, caller))
+        client = api.client.acting_as(_actor(action.reset_by, caller), via_of(request))
         return await client.retry(task_id, steps=[step], reset_attempts=True, reason=reason)
     if isinstance(action, ResolveManually):
-        client = api.client.acting_as(_actor(action.resolved_by, caller))
+        client = api.client.acting_as(_actor(action.resolved_by, caller), via_of(request))
         return await client.resolve(task_id, step, reason=reason)
-    client = api.client.acting_as(_actor(action.completed_by, caller))
+    client = api.client.acting_as(_actor(action.completed_by, caller), via_of(request))
     data = action.completion_data
     if data.metadata:
         reason = f"{reason} (metadata: {codec.dumps(data.metadata, what='the metadata')})".strip()

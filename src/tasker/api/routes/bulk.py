@@ -1,21 +1,37 @@
 """Operator actions on many tasks at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from pydantic import Field, model_validator
 from starlette.requests import Request
 
-from tasker.api.authorization import authorize, is_allowed, visible_namespaces
-from tasker.api.dependencies import Api, ApiOf
+from tasker import limits
+from tasker.api.authorization import (
+    authorize,
+    is_allowed,
+    listable_namespaces,
+    visible_namespaces,
+)
+from tasker.api.dependencies import Api, ApiOf, api_of
 from tasker.api.fields import AttributeName, Line, Text, Uuid
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import TaskCriteria, operator_client, read_authorized_task
-from tasker.api.routing import READS_BODY, Routes
-from tasker.client import LocalClient
-from tasker.model import MAX_BULK, BulkAction, BulkOutcome, Task, TaskId
+from tasker.api.routing import READS_BODY, ExtraResponse, Routes
+from tasker.bulk import (
+    DEFAULT_RATE,
+    LEAST_RATE,
+    BulkAction,
+    BulkOperation,
+    BulkPreview,
+    BulkRequest,
+    StoredBulk,
+)
+from tasker.errors import NotFound
+from tasker.model import TaskFilter, TaskId, TemplateName
 from tasker.teams.permissions import (
     TASKS_CANCEL,
     TASKS_LIST,
@@ -31,6 +47,7 @@ _PERMISSIONS = {
     BulkAction.RETRY: TASKS_RETRY,
     BulkAction.RESOLVE: TASKS_RESOLVE,
 }
+_ANY = (TASKS_CANCEL, TASKS_RETRY, TASKS_RESOLVE)
 
 
 class BulkFilter(Body, TaskCriteria):
@@ -47,76 +64,175 @@ class BulkFilter(Body, TaskCriteria):
         return self
 
 
-class BulkActionBody(Body):
+class BulkBody(Body):
     """An action on listed tasks, or on the tasks that match a filter."""
 
     action: BulkAction
     filter: BulkFilter | None = None
     """Finds open tasks to cancel, failed ones to retry or resolve."""
-    ids: Annotated[list[Uuid], Field(min_length=1, max_length=MAX_BULK)] | None = None
+    ids: Annotated[list[Uuid], Field(min_length=1, max_length=limits.BULK_IDS)] | None = None
+    steps: Annotated[list[Line], Field(min_length=1, max_length=100)] | None = None
+    """Names of the steps to retry. Absent: all that failed."""
     reset_attempts: bool = False
     """Whether retried steps get all their attempts again instead of one more."""
+    fresh: bool = False
+    """Whether retried steps forget their durable calls and make them again."""
+    per_second: Annotated[float, Field(ge=LEAST_RATE, le=limits.BULK_RATE)] = DEFAULT_RATE
+    """Maximum number of tasks that are changed per second."""
     reason: Text = ""
     dry_run: bool = False
     """Whether to count the tasks without changing any."""
+    token: Annotated[str, Field(max_length=100)] | None = None
+    """The token of a dry run with the same action, tasks and options. The operation then concerns
+    the tasks created before the dry run, and a repeated request returns the same operation.
+    """
 
     @model_validator(mode="after")
-    def _require_one_source(self) -> "BulkActionBody":
+    def _require_one_source(self) -> "BulkBody":
         if (self.filter is None) == (self.ids is None):
             raise ValueError("must have either filter or ids")
         return self
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkList:
+    """Operations on many tasks, newest first."""
+
+    operations: list[BulkOperation]
+    next_cursor: str | None
+    """`cursor` of the next page; null: this is the last one."""
+
+
 @routes.add(
     "POST",
     "",
-    TASKS_CANCEL,
-    TASKS_RETRY,
-    TASKS_RESOLVE,
-    response=BulkOutcome,
+    *_ANY,
+    response=BulkPreview,
+    description="What the operation would change: the answer of a dry run.",
+    extra_responses={202: ExtraResponse(BulkOperation, "The operation was started.")},
     refuses=(*READS_BODY, "invalid_input", "not_found"),
 )
 async def act_in_bulk(
+    request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
+) -> JsonResponse:
+    """Cancel, retry or resolve many tasks at a pace, or count them in a dry run.
+
+    The operation is stored, and servers and workers carry it on: from the newest task to the
+    oldest, each in its own transaction and once.
+    """
+    client = operator_client(request, api).bulk
+    wanted = await _authorized_request(request, api, body)
+    if body.dry_run:
+        return JsonResponse(await client.preview_request(wanted))
+    started = await client.start_request(
+        wanted, per_second=body.per_second, reason=body.reason, token=body.token
+    )
+    return JsonResponse(started, 202)
+
+
+@routes.add("GET", "", TASKS_LIST, response=BulkList)
+async def list_bulk_operations(
     request: Request,
     api: ApiOf,
-    body: Annotated[BulkActionBody, Depends(JsonBody(BulkActionBody))],
+    cursor: Uuid | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
 ) -> JsonResponse:
-    """Cancel, retry or resolve at most 1,000 tasks, or count them in a dry run."""
-    client = operator_client(request, api)
-    tasks = await _requested_tasks(request, api, client, body)
-    outcome = await client.act_on_tasks(
-        body.action,
-        tasks,
-        reset_attempts=body.reset_attempts,
-        reason=body.reason,
-        dry_run=body.dry_run,
+    """List the operations on tasks that the caller may list, newest first.
+
+    They are kept for 30 days after their end. A page may have fewer than `limit` before the last.
+    """
+    listed = await api.store.bulks(after=cursor, limit=limit + 1)
+    visible = await visible_namespaces(request, TASKS_LIST)
+    page = listed[:limit]
+    return JsonResponse(
+        BulkList(
+            operations=[one.operation for one in page if _is_within(one, visible)],
+            next_cursor=page[-1].operation.id if len(listed) > limit else None,
+        )
     )
-    return JsonResponse(outcome)
 
 
-async def _requested_tasks(
-    request: Request, api: Api, client: LocalClient, body: BulkActionBody
-) -> Sequence[Task]:
-    """Return the tasks of a request. Raises Problem, InvalidInput, NotFound."""
+@routes.add("GET", "/{bulk_id}", TASKS_LIST, response=BulkOperation, refuses=("not_found",))
+async def read_bulk_operation(request: Request, api: ApiOf, bulk_id: Uuid) -> JsonResponse:
+    """Return an operation with its progress."""
+    stored = await api.store.bulk(bulk_id)
+    if not _is_within(stored, await visible_namespaces(request, TASKS_LIST)):
+        raise NotFound(f"bulk operation {bulk_id} not found")
+    return JsonResponse(stored.operation)
+
+
+@routes.add(
+    "DELETE",
+    "/{bulk_id}",
+    *_ANY,
+    response=BulkOperation,
+    refuses=("not_found", "wrong_status"),
+)
+async def stop_bulk_operation(
+    request: Request, api: ApiOf, bulk_id: Uuid, reason: Text = ""
+) -> JsonResponse:
+    """Stop an operation: it changes no further task. What it has changed stays."""
+    stored = await api.store.bulk(bulk_id)
+    permission = _PERMISSIONS[stored.operation.action]
+    not_found_message = f"bulk operation {bulk_id} not found"
+    for namespace in sorted(stored.namespaces or ()):
+        await authorize(
+            request, permission, namespace=namespace, not_found_message=not_found_message
+        )
+    if not _is_within(stored, await visible_namespaces(request, permission)):
+        raise NotFound(not_found_message)
+    return JsonResponse(await operator_client(request, api).bulk.stop(bulk_id, reason=reason))
+
+
+async def _authorized_request(request: Request, api: Api, body: BulkBody) -> BulkRequest:
+    """Return what the caller may change of what it asks for. Raises Problem, NotFound."""
     permission = _PERMISSIONS[body.action]
+    filter, templates = None, None
     if body.filter is None:
-        ids = dict.fromkeys(body.ids or ())
-        return [await read_authorized_task(request, api, TaskId(one), permission) for one in ids]
-    await authorize(request, permission)
-    visible = await _actionable_namespaces(request, permission)
-    filter = body.filter.to_task_filter(visible, body.filter.attributes or {})
-    tasks = await client.find_bulk_tasks(body.action, filter)
-    allowed = {
-        template: await is_allowed(request, permission, template)
-        for template in {task.template for task in tasks}
-    }
-    return [task for task in tasks if allowed[task.template]]
+        for one in dict.fromkeys(body.ids or ()):
+            await read_authorized_task(request, api, TaskId(one), permission)
+    else:
+        await authorize(request, permission)
+        attributes = body.filter.attributes or {}
+        visible = await _actionable_namespaces(request, permission, attributes)
+        filter = body.filter.to_task_filter(visible, attributes)
+        templates = await _actionable_templates(request, permission, filter)
+    return BulkRequest(
+        action=body.action,
+        filter=filter,
+        ids=None if body.ids is None else tuple(dict.fromkeys(map(str.lower, body.ids))),
+        steps=None if body.steps is None else tuple(body.steps),
+        reset_attempts=body.reset_attempts,
+        fresh=body.fresh,
+        templates=templates,
+    )
 
 
-async def _actionable_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
+async def _actionable_namespaces(
+    request: Request, permission: Permission, attributes: Mapping[str, str]
+) -> frozenset[str] | None:
     """Return the namespaces in which the caller may both list tasks and act, or None for all."""
-    listed = await visible_namespaces(request, TASKS_LIST)
+    listed = await listable_namespaces(request, TASKS_LIST, attributes)
     acted = await visible_namespaces(request, permission)
     if listed is None or acted is None:
         return acted if listed is None else listed
     return listed & acted
+
+
+async def _actionable_templates(
+    request: Request, permission: Permission, filter: TaskFilter
+) -> frozenset[TemplateName] | None:
+    """Return the templates whose tasks the caller may change, or None if namespaces decide."""
+    api = api_of(request)
+    if api.authorizer.decides_by_namespace:
+        return None
+    stored = await api.store.template_statuses(namespace=filter.namespace, name=filter.name)
+    names = {TemplateName(one.namespace, one.name, one.version) for one in stored}
+    return frozenset([name for name in names if await is_allowed(request, permission, name)])
+
+
+def _is_within(stored: StoredBulk, namespaces: frozenset[str] | None) -> bool:
+    """Return whether all tasks of an operation lie in namespaces; None: in any."""
+    if namespaces is None:
+        return True
+    return stored.namespaces is not None and stored.namespaces <= namespaces

@@ -53,7 +53,7 @@ async def complete_step(
 
     An unknown token and one whose step has ended are answered alike.
     """
-    _limits.take_token(request.client.host if request.client else "")
+    _limits.admit(request.client.host if request.client else "")
     given = body.model_fields_set
     if len(given & {"result", "error"}) != 1:
         raise InvalidInput("the body must have either 'result' or 'error'")

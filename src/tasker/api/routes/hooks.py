@@ -3,13 +3,13 @@
 import time
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from pydantic import StringConstraints
 from pydantic_core import from_json
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.authorization import authorize, principal_of, visible_namespaces
+from tasker.api.authorization import authorize, principal_of, via_of, visible_namespaces
 from tasker.api.dependencies import ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
 from tasker.api.rate_limits import RateLimits
@@ -27,7 +27,7 @@ from tasker.hooks import (
     is_signed,
     text_at,
 )
-from tasker.model import JsonText, TaskId
+from tasker.model import JsonText, TaskId, Via
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.permissions import WEBHOOKS_READ, WEBHOOKS_UPDATE
 from tasker.waits import NewBroadcast, NewSignal
@@ -58,7 +58,7 @@ class HookBody(Body):
     when: _Text | None = None
     """Condition over `body` and `headers`: `body.type == "charge.succeeded"`."""
     reason: Text = ""
-    """For the audit."""
+    """For the audit log."""
 
 
 class HookList(TypedDict):
@@ -117,7 +117,7 @@ async def put_hook(
         id=body.id,
         when=body.when,
     )
-    act = AuditNote(actor=principal_of(request).name, reason=body.reason)
+    act = AuditNote(actor=principal_of(request).name, reason=body.reason, via=via_of(request))
     return JsonResponse(await api.store.put_hook(hook, body.secret, act))
 
 
@@ -125,11 +125,16 @@ async def put_hook(
     "DELETE", "/{namespace}/{name}", WEBHOOKS_UPDATE, response=Deleted, refuses=("not_found",)
 )
 async def delete_hook(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    reason: Annotated[str, Query(max_length=4096, pattern=r"^[^\x00]*$")] = "",
 ) -> JsonResponse:
     """Delete a provider hook."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
-    await api.store.delete_hook(namespace, name, AuditNote(actor=principal_of(request).name))
+    act = AuditNote(actor=principal_of(request).name, reason=reason, via=via_of(request))
+    await api.store.delete_hook(namespace, name, act)
     return JsonResponse(Deleted(deleted=True))
 
 
@@ -154,7 +159,7 @@ async def receive(
 
     An unknown hook and an invalid signature are answered alike.
     """
-    _limits.take_token(request.client.host if request.client else "")
+    _limits.admit(request.client.host if request.client else "")
     content = await request.body()
     if len(content) > DEFAULT_LIMIT:
         raise TooLarge("the body", len(content), DEFAULT_LIMIT)
@@ -191,7 +196,7 @@ async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: 
         if task.namespace != hook.namespace:
             return False
         signal = NewSignal(task.id, hook.sends, payload, id_)
-        await store.signal(signal, AuditNote(actor=actor))
+        await store.signal(signal, AuditNote(actor=actor, via=Via.API))
     except Refused:  # no such task, or it has ended
         return False
     return True

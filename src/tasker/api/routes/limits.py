@@ -62,7 +62,7 @@ async def list_limits(
     after: Annotated[str, Query(max_length=200, description="Continue after this key.")] = "",
     limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
 ) -> JsonResponse:
-    """List the limits of a namespace's keys, or of those that all namespaces share."""
+    """List the limits of a namespace's keys, or of the keys that all namespaces share."""
     if namespace is not None:
         await authorize(request, LIMITS_READ, namespace=namespace)
     space = namespace or ""
@@ -81,7 +81,10 @@ async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
     if not body.key.startswith(SHARED):
         await authorize(request, LIMITS_UPDATE, namespace=body.namespace)
     elif await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
-        raise Problem("forbidden", "limits that all namespaces share are set by administrators")
+        raise Problem(
+            "forbidden",
+            f"only administrators of all namespaces may set limits for {SHARED} keys",
+        )
 
 
 @routes.add("PUT", "", LIMITS_UPDATE, response=LimitSet, refuses=READS_BODY)
@@ -115,7 +118,7 @@ async def set_limit(
 async def unset_limit(
     request: Request, api: ApiOf, body: Annotated[LimitKeyBody, Depends(JsonBody(LimitKeyBody))]
 ) -> JsonResponse:
-    """Remove what was set for a key or a pattern; templates decide again."""
+    """Remove the limit that was set for a key or a pattern; templates decide again."""
     await _authorize_update(request, body)
     client = client_of_caller(request, api)
     await client.unset_limit(body.key, namespace=body.namespace, reason=body.reason)

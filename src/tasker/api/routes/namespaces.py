@@ -1,32 +1,49 @@
-"""Namespaces with their policies and audit, and workers."""
+"""Namespaces with their policies and audit log, API keys, and workers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 from pydantic import Field
 from starlette.requests import Request
+from starlette.responses import Response
 
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import Namespace, NamespacePath, Text
+from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routes.tasks import PauseReason, client_of_caller
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.teams import (
+    KeyList,
     NamespaceList,
     TeamAudit,
     WorkerList,
 )
 from tasker.errors import NotFound
+from tasker.handlers.registry import EVERY_NAMESPACE
+from tasker.model import WorkerDetail, WorkerId, WorkerInfo
+from tasker.remote.errors import UnknownWorker
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.teams.permissions import NAMESPACES_READ, NAMESPACES_UPDATE, WORKERS_READ
+from tasker.teams.permissions import (
+    KEYS_READ,
+    NAMESPACES_READ,
+    NAMESPACES_UPDATE,
+    TASKS_LIST,
+    WORKERS_DRAIN,
+    WORKERS_READ,
+)
 
 routes = Routes("namespaces", "/v1/namespaces")
 audit = Routes("namespaces", "/v1/audit")
+keys = Routes("keys", "/v1/keys")
 workers = Routes("workers", "/v1/workers")
+
+_ACTS = (*READS_BODY, "not_found")
+_MOST_ID = 2**53
 
 
 class PolicyBody(Body):
@@ -41,7 +58,7 @@ class PolicyBody(Body):
     http_hosts: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     """Hosts that `http:` steps may call."""
     reason: Text = ""
-    """For the audit."""
+    """For the audit log."""
 
 
 @routes.add("GET", "", NAMESPACES_READ, response=NamespaceList)
@@ -138,6 +155,22 @@ def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
     return JsonResponse(answer)
 
 
+@keys.add("GET", "", KEYS_READ, response=KeyList)
+async def list_keys(request: Request, api: ApiOf) -> JsonResponse:
+    """List API keys without their secrets, with the time of their last use.
+
+    Callers that see only some namespaces see only the keys that are valid in none but those.
+    """
+    await authorize(request, KEYS_READ)
+    visible = await visible_namespaces(request, KEYS_READ)
+    listed = [
+        key
+        for key in await api.store.list_api_keys()
+        if visible is None or (key.namespaces and visible.issuperset(key.namespaces))
+    ]
+    return JsonResponse(KeyList(keys=listed))
+
+
 @workers.add("GET", "", WORKERS_READ, response=WorkerList)
 async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     """List workers, and the handlers they serve.
@@ -150,11 +183,76 @@ async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     known = await api.store.list_workers()
     if visible is not None:
         shown = await _handler_names_of(api, visible)
-        known = [
-            replace(one, handlers=tuple(name for name in one.handlers if name in shown))
-            for one in known
-        ]
+        known = [_with_handlers(one, shown) for one in known]
     return JsonResponse(WorkerList(workers=known))
+
+
+@workers.add("GET", "/{worker}", WORKERS_READ, response=WorkerDetail, refuses=("not_found",))
+async def read_worker(
+    request: Request, api: ApiOf, worker: Annotated[int, Path(ge=1, le=_MOST_ID)]
+) -> JsonResponse:
+    """Return a worker, the steps that it runs, and the queues that it serves.
+
+    Callers see the steps of tasks that they may list, and the queues of the namespaces that they
+    see.
+    """
+    await authorize(request, WORKERS_READ)
+    visible = await visible_namespaces(request, WORKERS_READ)
+    known = [one for one in await api.store.list_workers() if one.id == worker]
+    if not known:
+        raise NotFound(f"worker {worker} not found")
+    tasks = await visible_namespaces(request, TASKS_LIST)
+    shown = None if visible is None else await _handler_names_of(api, visible)
+    return JsonResponse(
+        WorkerDetail(
+            worker=_with_handlers(known[0], shown),
+            steps=[
+                step
+                for step in await api.store.worker_steps(WorkerId(worker))
+                if tasks is None or step.namespace in tasks
+            ],
+            queues=[
+                queue
+                for queue in await api.store.worker_queues(WorkerId(worker))
+                if visible is None or queue.namespace in visible
+            ],
+        )
+    )
+
+
+def _with_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerInfo:
+    if shown is None:
+        return worker
+    return replace(worker, handlers=tuple(name for name in worker.handlers if name in shown))
+
+
+@workers.add("POST", "/{worker}/drain", WORKERS_DRAIN, response=None, status=204, refuses=_ACTS)
+async def drain_worker(
+    request: Request, api: ApiOf, worker: Annotated[int, Path(ge=1, le=_MOST_ID)], body: PauseReason
+) -> Response:
+    """Stop a worker from claiming more steps; it finishes the running ones.
+
+    The caller needs the permission for all namespaces that the worker serves; for a worker that
+    reaches the database, for all namespaces.
+    """
+    await authorize(request, WORKERS_DRAIN)
+    visible = await visible_namespaces(request, WORKERS_DRAIN)
+    if visible is not None and not visible.issuperset(await _namespaces_of(api, worker)):
+        raise Problem(
+            "forbidden",
+            f"Worker {worker} serves namespaces for which the credential may not drain workers.",
+            permission=str(WORKERS_DRAIN),
+        )
+    await client_of_caller(request, api).drain_worker(worker, reason=body.reason)
+    return Response(status_code=204)
+
+
+async def _namespaces_of(api: Api, worker: int) -> Collection[str]:
+    """Return the namespaces that a remote worker serves; of other workers, all."""
+    try:
+        return (await api.remote_workers.worker(WorkerId(worker))).namespaces
+    except UnknownWorker:
+        return {EVERY_NAMESPACE}
 
 
 async def _handler_names_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:

@@ -102,7 +102,7 @@ async def _resume(request: Request, api: Api, target: PauseTarget, reason: str) 
 async def pause_queue(
     request: Request, api: ApiOf, namespace: NamespacePath, handler: HandlerPath, body: PauseReason
 ) -> JsonResponse:
-    """Pause the steps of a handler in a namespace; running attempts end normally."""
+    """Pause the steps of a handler in a namespace; running attempts continue."""
     await authorize(request, QUEUES_PAUSE, namespace=namespace)
     return await _pause(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
 
@@ -143,7 +143,7 @@ async def set_queue_weight(
 async def pause_template(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
 ) -> JsonResponse:
-    """Pause all tasks of all versions of a template; running attempts end normally."""
+    """Pause all tasks of all versions of a template; running attempts continue."""
     await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
     return await _pause(request, api, PauseTarget.of_template(namespace, name), body.reason)
 
@@ -161,7 +161,7 @@ async def resume_template(
 async def pause_namespace(
     request: Request, api: ApiOf, namespace: NamespacePath, body: PauseReason
 ) -> JsonResponse:
-    """Pause all steps of a namespace; running attempts end normally."""
+    """Pause all steps of a namespace; running attempts continue."""
     await authorize(request, NAMESPACES_PAUSE, namespace=namespace)
     return await _pause(request, api, PauseTarget.of_namespace(namespace), body.reason)
 

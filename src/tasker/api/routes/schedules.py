@@ -1,5 +1,6 @@
 """Schedules: creating, changing, reading, pausing and backfilling them."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
@@ -21,6 +22,7 @@ from tasker.api.views.schedules import (
     ScheduleList,
     ScheduleView,
     TickList,
+    Triggered,
     schedule_view,
 )
 from tasker.client.schedules import PREVIEW
@@ -112,6 +114,24 @@ class TemplateOfSchedule(ScheduleFields):
     reason: Text = ""
 
 
+class ScheduleChangeBody(ScheduleFields):
+    """Changes of a schedule: what is absent stays. `cron` replaces `every`, and `every` `cron`."""
+
+    reason: Text = ""
+
+    def applied_to(self, schedule: Schedule) -> Schedule:
+        """Return the schedule with these changes. Raises InvalidInput."""
+        names = self.model_fields_set - {"reason"}
+        changes = {name: getattr(self, name) for name in names}
+        if "anchor" in names:
+            changes["anchor"] = self.anchor or EPOCH
+        if self.cron and "every" not in names:
+            changes["every"] = None
+        if self.every is not None and "cron" not in names:
+            changes["cron"] = ""
+        return replace(schedule, **changes)
+
+
 class NewScheduleBody(TemplateOfSchedule):
     """A schedule to create."""
 
@@ -137,6 +157,10 @@ class BackfillBody(Body):
     """Time after the last tick."""
     dry_run: bool = False
     """Whether no task is created."""
+
+
+class TriggerBody(Body):
+    """Creates a task of a schedule."""
 
 
 @routes.add("GET", "", SCHEDULES_READ, response=ScheduleList)
@@ -246,11 +270,45 @@ async def update_schedule(
 
 
 @routes.add(
+    "PATCH",
+    _SCHEDULE,
+    SCHEDULES_UPDATE,
+    response=ScheduleView,
+    refuses=(*_CREATES, "schedule_changed", "refused"),
+)
+async def change_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    if_match: IfMatch,
+    body: Annotated[ScheduleChangeBody, Depends(JsonBody(ScheduleChangeBody))],
+) -> JsonResponse:
+    """Change some fields of a schedule that no template declares.
+
+    Its next tick stays unless its times change. Needs `tasks:create` as well.
+    """
+    await _authorize(request, SCHEDULES_UPDATE, namespace, name)
+    stored = await api.store.schedule(namespace, name)
+    await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
+    template = f"{namespace}.{stored.template}"
+    schedules = client_of_caller(request, api).schedules
+    return _respond(
+        await schedules.update(
+            f"{template}@{stored.version}" if stored.version else template,
+            body.applied_to(stored.schedule),
+            reason=body.reason,
+            if_match=if_match or stored.etag,
+        )
+    )
+
+
+@routes.add(
     "DELETE",
     _SCHEDULE,
     SCHEDULES_DELETE,
     response=ScheduleView,
-    description="The schedule, which was deleted.",
+    description="The deleted schedule.",
     refuses=("not_found", "schedule_changed", "refused"),
 )
 async def delete_schedule(
@@ -292,7 +350,7 @@ async def pause_schedule(
     if_match: IfMatch,
     body: PauseReason,
 ) -> JsonResponse:
-    """Pause a schedule: its ticks get no tasks."""
+    """Pause a schedule: its ticks create no tasks."""
     schedules = await _acting(request, api, SCHEDULES_PAUSE, namespace, name)
     return _respond(
         await schedules.pause(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
@@ -339,6 +397,33 @@ async def backfill_schedule(
     return JsonResponse(
         await schedules.backfill(stored.full_name, body.start, body.end, dry_run=body.dry_run)
     )
+
+
+@routes.add(
+    "POST",
+    _SCHEDULE + "/trigger",
+    SCHEDULES_BACKFILL,
+    response=Triggered,
+    status=201,
+    description="The task was created.",
+    refuses=_CREATES,
+)
+async def trigger_schedule(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: SchedulePath,
+    body: Annotated[TriggerBody, Depends(JsonBody(TriggerBody, optional=True))],
+) -> JsonResponse:
+    """Create a task of a schedule now, in addition to the tasks of its ticks.
+
+    Needs `tasks:create` as well.
+    """
+    schedules = await _acting(request, api, SCHEDULES_BACKFILL, namespace, name)
+    stored = await api.store.schedule(namespace, name)
+    await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
+    task_id = await schedules.trigger(stored.full_name)
+    return JsonResponse(Triggered(task_id=task_id), 201, {"Location": f"/v1/tasks/{task_id}"})
 
 
 async def _acting(

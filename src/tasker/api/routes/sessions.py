@@ -1,13 +1,14 @@
 """Sessions of people who use the web UI."""
 
+import logging
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from pydantic import StringConstraints
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
@@ -27,10 +28,18 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.server import is_loopback
 from tasker.api.views.sessions import SessionView
+from tasker.approvals import EVERY_GROUP
 from tasker.teams.model import ALL_NAMESPACES, UserSession
 from tasker.teams.permissions import PERMISSIONS
 
+if TYPE_CHECKING:
+    from tasker.api.auth.oidc import IdentityProvider
+
 routes = Routes("session", "/v1/session")
+log = logging.getLogger("tasker.auth")
+
+LOGIN_COOKIE = "tasker_login"
+HOST_LOGIN_COOKIE = f"__Host-{LOGIN_COOKIE}"
 
 _VERSION = version("tasker-workflows")
 
@@ -54,7 +63,7 @@ async def begin_session(
 ) -> Response:
     """Log in to the web UI with an API key."""
     require_own_page(request.scope, None)
-    api.logins.take_token((request.scope.get("client") or ("",))[0])
+    api.logins.admit((request.scope.get("client") or ("",))[0])
     if not (api.authorizer.enabled and api.authorizer.accepts_keys):
         raise Problem("invalid_request", "This server has no logins: API keys are not accepted.")
     try:
@@ -68,7 +77,7 @@ async def begin_session(
 
 @routes.add("GET", "", response=SessionView)
 async def get_session(request: Request, api: ApiOf) -> JsonResponse:
-    """Return who the caller is, and what it may do; `name` is null if it must log in."""
+    """Return the caller's name and permissions; `name` is null if it must log in."""
     secret = session_secret_of(request.scope)
     stored = None
     try:
@@ -80,6 +89,86 @@ async def get_session(request: Request, api: ApiOf) -> JsonResponse:
             raise
         principal = None
     return JsonResponse(_view(api, principal, secret, stored))
+
+
+@routes.add(
+    "GET",
+    "/oidc/start",
+    response=None,
+    status=307,
+    description="A redirect to the identity provider's login page, with a cookie for the return.",
+    refuses=("invalid_request",),
+)
+async def begin_login(
+    request: Request,
+    api: ApiOf,
+    page: Annotated[
+        str,
+        Query(alias="next", max_length=500, description="Page of the UI to show after the login."),
+    ] = "/",
+) -> Response:
+    """Send a browser to the identity provider to log in to the web UI."""
+    provider = _provider_of(api)
+    from tasker.api.auth.oidc import LOGIN_SECONDS, LoginFailed, PendingLogin
+
+    login = PendingLogin.begin(page)
+    try:
+        url = await provider.login_url(login, _callback_address(request, api))
+    except LoginFailed as failure:
+        return _back_to_login(api, failure.code, failure.why)
+    response = RedirectResponse(url, 307)
+    name, options = _cookie_of(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
+    response.set_cookie(name, str(login), max_age=LOGIN_SECONDS, samesite="lax", **options)
+    return response
+
+
+@routes.add(
+    "GET",
+    "/oidc/callback",
+    response=None,
+    status=303,
+    description="The page of the UI; `Set-Cookie` carries the session. After a refusal, the login"
+    " page with a `problem`.",
+    refuses=("invalid_request", "rate_limited"),
+)
+async def end_login(request: Request, api: ApiOf) -> Response:
+    """Begin the session of a person who returns from the identity provider."""
+    api.logins.admit((request.scope.get("client") or ("",))[0])
+    provider = _provider_of(api)
+    from tasker.api.auth.oidc import LoginFailed, PendingLogin
+
+    name, options = _cookie_of(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
+    login = PendingLogin.parse(request.cookies.get(name, ""))
+    try:
+        if login is None:
+            raise LoginFailed("state", "the browser has no cookie of a login")
+        address = _callback_address(request, api)
+        claims = await provider.log_in(login, dict(request.query_params), address)
+        session = await api.authorizer.sessions.begin_with_claims(claims)
+    except LoginFailed as failure:
+        response: Response = _back_to_login(api, failure.code, failure.why)
+    else:
+        response = RedirectResponse(f"{api.settings.base_path}/ui{login.path}", 303)
+        _set_cookie(request, api, response, session.secret, session.stored)
+    response.delete_cookie(name, samesite="lax", **options)
+    return response
+
+
+def _provider_of(api: Api) -> "IdentityProvider":
+    if api.authorizer.provider is None:
+        raise Problem("invalid_request", "This server has no logins with an identity provider.")
+    return api.authorizer.provider
+
+
+def _callback_address(request: Request, api: Api) -> str:
+    """Return the address to which the identity provider sends browsers back."""
+    own = f"{request.url.scheme}://{request.url.netloc}{api.settings.base_path}"
+    return f"{(api.settings.public_url or own).rstrip('/')}/v1/session/oidc/callback"
+
+
+def _back_to_login(api: Api, code: str, why: str) -> Response:
+    log.warning("login_failed", extra={"code": code, "why": why})
+    return RedirectResponse(f"{api.settings.base_path}/ui/login?problem={code}", 303)
 
 
 @routes.add("DELETE", "", response=None, status=204, refuses=("csrf_refused",))
@@ -109,8 +198,9 @@ def _view(
         "name": principal.name if principal else None,
         "team": principal.team if principal else None,
         "roles": sorted(principal.roles) if principal else [],
+        "groups": _groups(principal),
         "auth": api.authorizer.enabled,
-        "methods": ["api_key"] if api.authorizer.enabled and api.authorizer.accepts_keys else [],
+        "methods": _methods(api),
         "csrf": csrf_token_of(secret) if stored and secret else None,
         "expires_at": stored.expires_at if stored else None,
         "now": datetime.now(UTC),
@@ -119,18 +209,33 @@ def _view(
     }
 
 
+def _methods(api: Api) -> list[str]:
+    authorizer = api.authorizer
+    if not authorizer.enabled:
+        return []
+    return [
+        *(["api_key"] if authorizer.accepts_keys else []),
+        *(["oidc"] if authorizer.provider else []),
+    ]
+
+
+def _groups(principal: Principal | None) -> list[str]:
+    if principal is None:
+        return []
+    return sorted(principal.groups) if principal.known else [EVERY_GROUP]
+
+
 def _set_cookie(
     request: Request, api: Api, response: Response, secret: str, stored: UserSession
 ) -> None:
+    name, options = _cookie_of(request, api, COOKIE, HOST_COOKIE)
+    response.set_cookie(name, secret, expires=stored.expires_at, samesite="strict", **options)
+
+
+def _cookie_of(request: Request, api: Api, name: str, host_name: str) -> tuple[str, dict[str, Any]]:
+    """Return the name of a cookie, and where it is sent."""
     host = (first_header(request.scope, "host") or "").rsplit(":", 1)[0].strip("[]")
     secure = request.scope["scheme"] == "https" or not is_loopback(host)
     own = secure and not api.settings.base_path
-    response.set_cookie(
-        HOST_COOKIE if own else COOKIE,
-        secret,
-        path="/" if own else f"{api.settings.base_path}/",
-        expires=stored.expires_at,
-        secure=secure,
-        httponly=True,
-        samesite="strict",
-    )
+    path = "/" if own else f"{api.settings.base_path}/"
+    return host_name if own else name, {"path": path, "secure": secure, "httponly": True}

@@ -1,19 +1,22 @@
-"""A task as a picture, and why it does not run."""
+"""A task as a picture, why it does not run, and what actions on it would do."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Depends, Query
+from pydantic import Field, model_validator
 from starlette.requests import Request
 
 from tasker.api.authorization import visible_namespaces
 from tasker.api.dependencies import ApiOf
 from tasker.api.fields import Line, TaskPath
+from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import MOST_ATTEMPTS, read_authorized_task, template_and_steps
-from tasker.api.routing import Routes
+from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.snapshots import SnapshotView, snapshot_view
 from tasker.model import TaskFilter
+from tasker.preview import Act, ActionPreview, preview
 from tasker.teams.permissions import TASKS_LIST, TASKS_READ
 from tasker.why import Reason
 
@@ -28,7 +31,8 @@ async def get_task_snapshot(
     api: ApiOf,
     task_id: TaskPath,
     grouped: Annotated[
-        bool, Query(description="Whether many steps of one shape are shown as a group.")
+        bool,
+        Query(description="Whether many steps with the same structure are shown as one group."),
     ] = True,
     open: Annotated[  # noqa: A002 - the parameter's name
         list[Line] | None, Query(description="Groups whose steps are listed.", max_length=100)
@@ -63,3 +67,50 @@ async def explain_task(
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     reasons = await api.client.why(task.id, step=step)
     return JsonResponse(reasons)
+
+
+class PreviewBody(Body):
+    """An action on a task."""
+
+    action: Act
+    steps: Annotated[list[Line], Field(max_length=1000)] | None = None
+    """Names. Absent: all that the action applies to."""
+    reset_attempts: bool = False
+    """Whether retried steps get all their attempts again instead of one more."""
+
+    @model_validator(mode="after")
+    def _require_one_step(self) -> "PreviewBody":
+        if self.action in (Act.COMPLETE_STEP, Act.SKIP_STEP) and len(self.steps or ()) != 1:
+            raise ValueError(f"{self.action.value} needs one step")
+        return self
+
+
+@routes.add(
+    "POST", "/preview", TASKS_READ, response=ActionPreview, refuses=(*READS_BODY, "not_found")
+)
+async def preview_action(
+    request: Request,
+    api: ApiOf,
+    task_id: TaskPath,
+    body: Annotated[PreviewBody, Depends(JsonBody(PreviewBody))],
+) -> JsonResponse:
+    """Preview what an action on a task would do, without doing it.
+
+    The action with the preview's `etag` as `If-Match` is refused if the task has changed since.
+    """
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
+    loaded, steps = await template_and_steps(api, task)
+    children = []
+    if body.action is Act.CANCEL:
+        children = await api.store.attached_tasks(task.id, limit=_MOST_CHILDREN)
+    described = loaded.described(steps, datetime.now(UTC))
+    return JsonResponse(
+        preview(
+            body.action,
+            task,
+            described,
+            names=body.steps,
+            children=children,
+            reset_attempts=body.reset_attempts,
+        )
+    )

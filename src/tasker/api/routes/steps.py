@@ -23,6 +23,7 @@ from tasker.api.routing import READS_BODY, Routes
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import NotFound
+from tasker.limits import STEPS_PAGE
 from tasker.model import Attempt, Step, Task, TaskId
 from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
 from tasker.times import timeline
@@ -103,10 +104,21 @@ RetryableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_R
 
 
 @routes.add("GET", "", STEPS_READ, response=list[Step], refuses=_MISSING)
-async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
-    """List a task's steps, in the template's order."""
+async def list_steps(
+    request: Request,
+    api: ApiOf,
+    task_id: TaskPath,
+    cursor: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    limit: Annotated[int, Query(ge=1, le=STEPS_PAGE)] = STEPS_PAGE,
+) -> JsonResponse:
+    """List a task's steps in the template's order, then the instances that were created.
+
+    `cursor` is the `no` of the last step of the previous page; a page with fewer steps than `limit`
+    is the last.
+    """
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    loaded = await template_of_task(api, task.id)
+    steps = await api.store.list_steps(task.id, after=cursor, limit=limit)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
 
     def build() -> list[Step]:

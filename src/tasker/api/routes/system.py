@@ -1,32 +1,44 @@
 """Health, metrics and analytics."""
 
 import importlib.metadata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Depends, Path, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasker.analytics.failures import FailureCause, group_failures
+from tasker.analytics.failures import FailureCare, FailureCareChange, FailureCause, FailureMute
+from tasker.analytics.figures import (
+    FIGURES_KEPT,
+    Chart,
+    Grouping,
+    Metric,
+)
 from tasker.analytics.model import MOST_HOURS, Bottlenecks, Performance, Window
-from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.authorization import actor_of, authorize, via_of, visible_namespaces
 from tasker.api.dependencies import ApiOf
-from tasker.api.fields import Namespace
+from tasker.api.fields import Instant, Namespace, Text, Version
+from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routing import Routes
+from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.system import (
     HealthView,
     ReadinessView,
 )
+from tasker.client.analytics import LONGEST_ASSIGNEE, failure_causes, make_series
 from tasker.observe.metrics import CONTENT_TYPE
-from tasker.teams.permissions import ANALYTICS_READ, METRICS_READ
+from tasker.store.protocol import AuditNote
+from tasker.teams.permissions import ANALYTICS_READ, METRICS_READ, TASKS_RETRY
+from tasker.versions import parse
 
 health = Routes("health")
 analytics = Routes("analytics", "/v1/analytics")
 failures = Routes("analytics", "/v1/failures")
 
 VERSION = importlib.metadata.version("tasker-workflows")
+MOST_SERIES_HOURS = FIGURES_KEPT.total_seconds() / 3600
 Hours = Annotated[float, Query(gt=0, le=MOST_HOURS, description="The window, in hours before now.")]
 Named = Annotated[str | None, Query(max_length=128)]
 
@@ -93,6 +105,26 @@ async def get_performance(
     return JsonResponse(await api.store.performance(window))
 
 
+@analytics.add("GET", "/series", ANALYTICS_READ, response=Chart, refuses=("invalid_input",))
+async def get_series(
+    request: Request,
+    api: ApiOf,
+    metric: Metric = Metric.ENDED,
+    by: Grouping = Grouping.NONE,
+    hours: Annotated[float, Query(gt=0, le=MOST_SERIES_HOURS)] = 24,
+    step: Annotated[int | None, Query(ge=60, le=86_400, description="Seconds.")] = None,
+    namespace: Namespace | None = None,
+    name: Named = None,
+) -> JsonResponse:
+    """Return figures per minute, or per `step`: a multiple of 60 seconds.
+
+    Workers append what they did every few seconds, and created tasks are counted a minute later; it
+    is read from these figures, which are kept for 14 days. `by=status` applies to `ended`.
+    """
+    window = await _requested_window(request, hours, namespace, name, None)
+    return JsonResponse(await make_series(api.store, metric, window, by=by, step_seconds=step))
+
+
 @failures.add("GET", "", ANALYTICS_READ, response=list[FailureCause])
 async def list_failures(
     request: Request,
@@ -102,14 +134,55 @@ async def list_failures(
     name: Named = None,
     version: Named = None,
 ) -> JsonResponse:
-    """List causes of failures that stopped tasks, the one that stopped the most first.
+    """List causes of failures by the number of tasks that they stopped.
 
     At most the newest 1,000 failed tasks of the last hours are read.
     """
     window = await _requested_window(request, hours, namespace, name, version)
-    failed = await api.store.failed_steps(window)
-    now = datetime.now(UTC)
-    return JsonResponse(group_failures(failed, now - timedelta(hours=hours), now))
+    return JsonResponse(await failure_causes(api.store, window))
+
+
+class FailureCareBody(Body):
+    """Changes who looks after a cause of failures; what is absent stays."""
+
+    namespace: Namespace
+    assignee: Annotated[str, Field(max_length=LONGEST_ASSIGNEE)] | None = None
+    """A person or a team; "" for none."""
+    note: Text | None = None
+    muted_until: Instant | None = None
+    """Left out of what needs attention until then. If this or `muted_below` is present, even as
+    null, both are replaced."""
+    muted_below: Version | None = None
+    """Left out while it only happens in versions of the workflow below this one."""
+    reason: Text = ""
+
+
+@failures.add(
+    "PATCH",
+    "/{fingerprint}",
+    TASKS_RETRY,
+    response=FailureCare,
+    refuses=READS_BODY,
+)
+async def change_failure_care(
+    request: Request,
+    api: ApiOf,
+    fingerprint: Annotated[str, Path(pattern="^[0-9a-f]{16}$")],
+    body: Annotated[FailureCareBody, Depends(JsonBody(FailureCareBody))],
+) -> JsonResponse:
+    """Assign a cause of failures, add a note to it, or mute it."""
+    await authorize(request, TASKS_RETRY, namespace=body.namespace)
+    if body.muted_below is not None:
+        parse(body.muted_below)
+    mutes = body.model_fields_set & {"muted_until", "muted_below"}
+    change = FailureCareChange(
+        assignee=body.assignee,
+        note=body.note,
+        mute=FailureMute(until=body.muted_until, below=body.muted_below) if mutes else None,
+    )
+    act = AuditNote(actor=actor_of(request), reason=body.reason, via=via_of(request))
+    stored = await api.store.change_failure_care(body.namespace, fingerprint, change, act)
+    return JsonResponse(stored)
 
 
 @analytics.add(

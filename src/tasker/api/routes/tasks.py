@@ -5,11 +5,18 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from starlette.requests import Request
 from starlette.responses import Response as StarletteResponse
 
-from tasker.api.authorization import actor_of, authorize, principal_of, visible_namespaces
+from tasker.api.authorization import (
+    actor_of,
+    authorize,
+    listable_namespaces,
+    principal_of,
+    via_of,
+    viewer_of,
+)
 from tasker.api.conditions import IfMatch, IfNoneMatch, etag_headers
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Text, Uuid, Version
@@ -35,18 +42,24 @@ from tasker.api.views.tasks import (
 )
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
+from tasker.limits import STEPS_PAGE
+from tasker.masking import Owner
 from tasker.model import (
     Attempt,
     AuditEntry,
+    CompensationStatus,
     CurrentStep,
+    Revealed,
     Step,
     Task,
+    TaskCounts,
     TaskFilter,
     TaskId,
     TaskStatus,
 )
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import (
+    PAYLOADS_REVEAL,
     TASKS_CANCEL,
     TASKS_CREATE,
     TASKS_LIST,
@@ -73,15 +86,14 @@ _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
 
-class TaskCriteria(BaseModel):
-    """Criteria for tasks, combined with AND."""
+class TaskScope(BaseModel):
+    """Criteria for tasks of every status, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     namespace: Namespace | None = None
     name: Annotated[str, Field(max_length=128)] | None = None
     version: Version | None = None
-    status: TaskStatus | None = None
     correlation_id: Line | None = None
     parent_id: Uuid | None = None
     schedule_id: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
@@ -93,6 +105,8 @@ class TaskCriteria(BaseModel):
     """Name of a step that failed permanently."""
     error_code: Line | None = None
     """The `code` of a failed step's error."""
+    compensation: CompensationStatus | None = None
+    """How far the compensation of failed and cancelled tasks is."""
     created_after: Instant | None = None
     """Created then or later."""
     created_before: Instant | None = None
@@ -102,21 +116,23 @@ class TaskCriteria(BaseModel):
         self, visible: frozenset[str] | None, attributes: Mapping[str, str]
     ) -> TaskFilter:
         """Return the store's filter, restricted to the namespaces that the caller may see."""
-        fields = {name: getattr(self, name) for name in TaskCriteria.model_fields}
+        fields = {name: getattr(self, name, None) for name in TaskCriteria.model_fields}
         return TaskFilter(visible=visible, attributes=attributes, **fields)
 
 
-class TaskQuery(TaskCriteria):
-    """Filters of a task list, combined with AND."""
+class TaskCriteria(TaskScope):
+    """Criteria for tasks, combined with AND."""
+
+    status: TaskStatus | None = None
+
+
+class AttributeQuery(BaseModel):
+    """Filters by attributes."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     attribute: Annotated[list[Attribute], Field(max_length=20)] = Field(default_factory=list)
     """`NAME=VALUE` of an attribute; repeatable, and each name may occur once."""
-    cursor: Uuid | None = None
-    """`next_cursor` of the previous page."""
-    limit: int = Field(25, ge=1, le=100)
-    """Most tasks of a page."""
-    current: bool = False
-    """Whether each task comes with its `current` step."""
 
     @field_validator("attribute")
     @classmethod
@@ -130,6 +146,21 @@ class TaskQuery(TaskCriteria):
     def attributes(self) -> Mapping[str, str]:
         """The attributes by name."""
         return dict(pair.split("=", 1) for pair in self.attribute)
+
+
+class TaskQuery(AttributeQuery, TaskCriteria):
+    """Filters of a task list, combined with AND."""
+
+    cursor: Uuid | None = None
+    """`next_cursor` of the previous page."""
+    limit: int = Field(25, ge=1, le=100)
+    """Most tasks of a page."""
+    current: bool = False
+    """Whether each task comes with its `current` step."""
+
+
+class CountQuery(AttributeQuery, TaskScope):
+    """Filters of counted tasks, combined with AND."""
 
 
 class CancelBody(Body):
@@ -239,7 +270,7 @@ async def list_tasks(
 
     Tasks created in the meantime do not shift later pages.
     """
-    visible = await visible_namespaces(request, TASKS_LIST)
+    visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
     tasks = await api.store.list_tasks(
         query.to_task_filter(visible, query.attributes),
         after=TaskId(query.cursor) if query.cursor else None,
@@ -248,6 +279,16 @@ async def list_tasks(
     shown = [task.id for task in tasks[: query.limit]]
     current = await api.store.current_steps(shown) if query.current else {}
     return JsonResponse(page_of(tasks, query.limit, current))
+
+
+@routes.add("GET", "/counts", TASKS_LIST, response=TaskCounts)
+async def count_tasks(
+    request: Request, api: ApiOf, query: Annotated[CountQuery, Query()]
+) -> JsonResponse:
+    """Count tasks by status, up to 10,000 of each status."""
+    visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
+    filter = query.to_task_filter(visible, query.attributes)
+    return JsonResponse(await api.client.count_tasks(filter))
 
 
 def page_of(
@@ -405,11 +446,42 @@ async def resolve_task(
     )
 
 
+class RevealBody(Body):
+    """Reveals masked data."""
+
+    reason: Annotated[
+        str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*\S[^\x00]*$")
+    ]
+    """For the audit log."""
+    step: Line | None = None
+    """Name of a step; absent: the task and all of its steps, at most 1,000."""
+
+
+@routes.add(
+    "POST",
+    "/{task_id}/reveal",
+    PAYLOADS_REVEAL,
+    response=Revealed,
+    refuses=(*READS_BODY, "not_found"),
+)
+async def reveal_task(
+    request: Request,
+    api: ApiOf,
+    task_id: TaskPath,
+    body: Annotated[RevealBody, Depends(JsonBody(RevealBody))],
+) -> JsonResponse:
+    """Read the data of a task unmasked. The audit log of the task records who did it and why."""
+    task = await read_authorized_task(request, api, task_id, PAYLOADS_REVEAL)
+    client = operator_client(request, api)
+    revealed = await client.reveal(task.id, reason=body.reason, step=body.step)
+    return JsonResponse(revealed, revealed=True)
+
+
 @routes.add("POST", "/{task_id}/pause", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
 async def pause_task(
     request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:
-    """Pause a task: no further step starts; running attempts end normally."""
+    """Pause a task: no new steps start; running attempts continue."""
     task = await read_authorized_task(request, api, task_id, TASKS_PAUSE)
     client = operator_client(request, api)
     await client.pause(task.id, reason=body.reason, if_match=if_match)
@@ -444,6 +516,7 @@ async def read_authorized_task(
         version=version,
         not_found_message=str(unknown_task_error(task.id)),
     )
+    viewer_of(request).owner = Owner(namespace, name, version, task.id, task.parent_id)
     return task
 
 
@@ -457,19 +530,22 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
 
 def client_of_caller(request: Request, api: Api) -> LocalClient:
     """Return the client that acts under the caller's own name."""
-    return api.client.acting_as(principal_of(request).name)
+    return api.client.acting_as(principal_of(request).name, via_of(request))
 
 
 def operator_client(request: Request, api: Api) -> LocalClient:
     """Return the client for actions on tasks, whose name includes the person for whom the caller
     acts.
     """
-    return api.client.acting_as(actor_of(request))
+    return api.client.acting_as(actor_of(request), via_of(request))
 
 
 async def template_and_steps(api: Api, task: Task) -> tuple[LoadedTemplate, list[Step]]:
-    """Return a task's template and its steps."""
-    return await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    """Return a task's template and its first 10,000 steps."""
+    return (
+        await template_of_task(api, task.id),
+        await api.store.list_steps(task.id, limit=STEPS_PAGE),
+    )
 
 
 async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse:

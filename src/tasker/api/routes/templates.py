@@ -1,14 +1,17 @@
 """Templates: listing, reading, comparing, registering, and reviewing."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import dataclasses
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Query
+from pydantic import Field
 from starlette.requests import Request
 
 from tasker import codec, versions
-from tasker.api.authorization import authorize, visible_namespaces
+from tasker.analytics.model import UsualDurations
+from tasker.api.authorization import authorize, is_allowed_in, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
@@ -17,17 +20,30 @@ from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
+    RegisteredTemplate,
     StatusList,
     TemplateList,
+    TemplatesRegistered,
     TemplateView,
     VersionList,
     template_head,
     template_view,
 )
-from tasker.client.templates import LoadedTemplate
-from tasker.errors import InvalidInput, NotFound
-from tasker.model import StoredTemplate, Template, TemplateStatus, TemplateVersion
+from tasker.client.templates import LoadedTemplate, split_reference
+from tasker.errors import InvalidInput, InvalidTemplate, NotFound
+from tasker.errors import Problem as TemplateProblem
+from tasker.model import (
+    MAX_BULK,
+    JsonObject,
+    StoredTemplate,
+    Template,
+    TemplateStatus,
+    TemplateVersion,
+    all_steps,
+)
 from tasker.teams.permissions import (
+    NAMESPACES_UPDATE,
+    TASKS_CREATE,
     TEMPLATES_APPROVE,
     TEMPLATES_LIST,
     TEMPLATES_READ,
@@ -37,6 +53,7 @@ from tasker.teams.permissions import (
 )
 from tasker.template.diff import Difference, compare
 from tasker.template.load import from_document, parse_template
+from tasker.template.step_limits import shared_bounds
 
 routes = Routes("templates", "/v1/templates")
 statuses = Routes("templates", "/v1/template_versions")
@@ -45,6 +62,13 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 ONE = "/{namespace}/{name}/{version}"
 _MISSING = ("not_found",)
 _VERSION_MISSING = (*_MISSING, "template_not_approved", "invalid_input")
+
+
+class TemplatesBody(Body):
+    """Template versions to register in one transaction."""
+
+    templates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
+    """Each as it is written in JSON, in either dialect."""
 
 
 class ReviewBody(Body):
@@ -98,13 +122,14 @@ async def list_template_versions(
     api: ApiOf,
     namespace: Namespace | None = None,
     name: Annotated[str | None, Query(max_length=128)] = None,
+    status: TemplateStatus | None = None,
 ) -> JsonResponse:
-    """List template versions of every status, with their reviews."""
+    """List template versions with their reviews, of every status unless one is named."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     listed = [
         one
         for one in await api.store.template_statuses(namespace=namespace, name=name)
-        if visible is None or one.namespace in visible
+        if (visible is None or one.namespace in visible) and status in (None, one.status)
     ]
     return JsonResponse(StatusList(versions=listed))
 
@@ -172,6 +197,21 @@ async def get_template(
     return await build_response(_step_count(loaded.stored), lambda: template_view(loaded))
 
 
+@routes.add(
+    "GET",
+    f"{ONE}/durations",
+    TEMPLATES_READ,
+    response=UsualDurations,
+    refuses=_VERSION_MISSING,
+)
+async def usual_durations(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, version: VersionPath
+) -> JsonResponse:
+    """Return how long a version and its steps usually take, by its newest 50 complete tasks."""
+    loaded = await _load_version(request, api, TEMPLATES_READ, namespace, name, version)
+    return JsonResponse(await api.store.usual_durations(loaded.stored))
+
+
 def _step_count(*templates: StoredTemplate) -> int:
     return sum(len(stored.template.steps) for stored in templates)
 
@@ -224,6 +264,8 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
         name=template.name,
         version=template.version,
     )
+    await _authorize_shared_bounds(request, [template])
+    await _authorize_child_tasks(request, [template])
     stored, new = await client_of_caller(request, api).register(template, replace=replace)
     location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
     return await build_response(
@@ -232,6 +274,93 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
         201 if new else 200,
         {"Location": location},
     )
+
+
+@routes.add(
+    "POST",
+    "/bulk",
+    TEMPLATES_REGISTER,
+    response=TemplatesRegistered,
+    status=201,
+    description="All are registered; in a namespace that requires approval they wait for a review.",
+    extra_responses={200: ExtraResponse(TemplatesRegistered, "All were registered before.")},
+    refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
+)
+async def register_templates(
+    request: Request,
+    api: ApiOf,
+    body: Annotated[TemplatesBody, Depends(JsonBody(TemplatesBody))],
+    replace: bool = False,
+) -> JsonResponse:
+    """Register several template versions in one transaction, all or none."""
+    templates = await asyncio.to_thread(_read_templates, body.templates)
+    for name in sorted({template.key for template in templates}):
+        await authorize(request, TEMPLATES_REGISTER, **name._asdict())
+    await _authorize_shared_bounds(request, templates)
+    await _authorize_child_tasks(request, templates)
+    registered = await client_of_caller(request, api).register_all(templates, replace=replace)
+    new = sum(one.created for one in registered)
+
+    def build() -> TemplatesRegistered:
+        views: list[RegisteredTemplate] = [
+            {**template_head(one.stored, document=True), "created": one.created}
+            for one in registered
+        ]
+        return {"templates": views, "created": new}
+
+    steps = _step_count(*(one.stored for one in registered))
+    return await build_response(steps, build, 201 if new else 200)
+
+
+async def _authorize_shared_bounds(request: Request, templates: Sequence[Template]) -> None:
+    """Raise Problem unless the caller may bound keys that all namespaces share, if templates do."""
+    keys = [key for template in templates for key in shared_bounds(template)]
+    if keys and await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
+        raise Problem(
+            "forbidden",
+            f"Only administrators of all namespaces may set the limit of {keys[0]!r}; use"
+            " the key without a concurrency and a rate.",
+        )
+
+
+async def _authorize_child_tasks(request: Request, templates: Sequence[Template]) -> None:
+    """Raise Problem unless the caller may create the tasks that steps run in other namespaces.
+
+    Whoever creates a task of the template needs no permission there: it runs what was registered.
+    """
+    for template in templates:
+        for step in all_steps(template.steps):
+            if step.task is None:
+                continue
+            namespace, name, _ = split_reference(step.task.template, None, None)
+            if namespace == template.namespace:
+                continue
+            if not await is_allowed_in(request, TASKS_CREATE, namespace, name):
+                raise Problem(
+                    "forbidden",
+                    f"The step {step.name!r} runs tasks of {namespace}.{name}; to register it, you"
+                    f" need the permission {TASKS_CREATE} for them.",
+                    permission=str(TASKS_CREATE),
+                    namespace=namespace,
+                )
+
+
+def _read_templates(documents: Sequence[JsonObject]) -> list[Template]:
+    """Read the templates of a request; the error has the problems of all of them."""
+    templates: list[Template] = []
+    problems: list[TemplateProblem] = []
+    for index, document in enumerate(documents):
+        place = f"templates[{index}]"
+        try:
+            templates.append(from_document(document))
+        except InvalidTemplate as error:
+            problems += (
+                dataclasses.replace(one, path=".".join(filter(None, (place, one.path))))
+                for one in error.problems
+            )
+    if problems:
+        raise InvalidTemplate(*problems)
+    return templates
 
 
 def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:

@@ -13,12 +13,12 @@ from fastapi import Query
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from tasker.api.authorization import reauthorize
+from tasker.api.authorization import reauthorize, viewer_of
 from tasker.api.dependencies import Api, ApiOf
-from tasker.api.fields import TaskPath
+from tasker.api.fields import TaskPath, Uuid
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem, problem_of
-from tasker.api.responses import JsonResponse, in_thread_if_large
+from tasker.api.responses import LARGE, JsonResponse, in_thread_if_large
 from tasker.api.routes.tasks import read_authorized_task, task_response, template_of_task
 from tasker.api.routing import ExtraResponse as Described
 from tasker.api.routing import Routes
@@ -26,12 +26,16 @@ from tasker.api.views import convert
 from tasker.api.views.tasks import TaskView, task_summary_view
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
-from tasker.model import Step, StepSummary, Task
+from tasker.limits import STEPS_PAGE
+from tasker.model import Step, StepSummary, Task, TaskId
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_READ
 
 routes = Routes("waiting", "/v1/tasks/{task_id}")
+shared = Routes("waiting", "/v1/stream")
 
+MOST_FOLLOWED = 50  #: tasks of one stream
+_AT_MOST_EVERY = 0.25  #: seconds between two changes of a task
 HEARTBEAT = 15.0  #: seconds without an event after which a stream sends a comment
 _SLICE = 1.0  #: seconds after which a wait checks its caller's rights and the server's shutdown
 _STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their counts are unchanged
@@ -44,7 +48,7 @@ _STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their co
     response=TaskView,
     description="The task has ended.",
     extra_responses={
-        202: Described(TaskView, "The task had not ended when the time was up; ask again.")
+        202: Described(TaskView, "The task did not end within the timeout; repeat the request.")
     },
     refuses=("not_found",),
 )
@@ -80,11 +84,11 @@ async def wait_for_task(
     TASKS_READ,
     response=None,
     description="""\
-Server-sent events until the task has ended: `task` (without its data), `step` (one that changed,
-without its data), and last `end` (the task's status). A request with `Last-Event-ID` resumes the
-stream; if the task has changed since, it begins with the whole task.
-A comment every 15 seconds keeps it alive. If the caller may no longer see the task, it ends with
-`problem`.""",
+Server-sent events until the task has ended: `task` (without its data), `step` (a changed step,
+without its data), and finally `end` (the task's status). A request with `Last-Event-ID` resumes the
+stream; if the task has changed since, the stream begins with the whole task.
+A comment every 15 seconds keeps the connection alive. If the caller may no longer see the task, the
+stream ends with `problem`.""",
     media_type="text/event-stream",
     refuses=("not_found",),
 )
@@ -115,12 +119,17 @@ async def _stream_events(
             try:
                 if changed is not None or now - read > _STEPS_AGAIN:
                     task, read = changed or task, now
-                    steps = await api.store.list_steps(task.id)
+                    steps = await api.store.list_steps(task.id, limit=STEPS_PAGE)
                     if events := await in_thread_if_large(
                         len(steps), partial(stream.new_events, task, steps)
                     ):
                         spoke = now
-                        yield events
+                        shown = await viewer_of(request).masked(
+                            [data for _, data in events], large=len(events) > LARGE
+                        )
+                        yield await in_thread_if_large(
+                            len(events), partial(stream.format, events, shown)
+                        )
                 if task.ended:
                     yield _format_event("end", {"status": task.status.value}, stream.id)
                     return
@@ -139,6 +148,82 @@ async def _stream_events(
             await asyncio.sleep(0)
 
 
+@shared.add(
+    "GET",
+    "",
+    TASKS_READ,
+    response=None,
+    description="""\
+Server-sent events: `change` with the `task` that changed, at most four a second for each task, and
+`gone` for a task that the caller may no longer see. A comment every 15 seconds keeps the connection
+alive.""",
+    media_type="text/event-stream",
+    refuses=("not_found",),
+)
+async def stream_changes(
+    request: Request,
+    api: ApiOf,
+    task: Annotated[
+        list[Uuid] | None, Query(max_length=MOST_FOLLOWED, description="Ids of tasks.")
+    ] = None,
+) -> Response:
+    """Follow the changes of several tasks over one connection, without their data."""
+    ids = dict.fromkeys(TaskId(one.lower()) for one in task or ())
+    tasks = [await read_authorized_task(request, api, one, TASKS_READ) for one in ids]
+    return StreamingResponse(
+        _stream_changes(request, api, tasks),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream_changes(
+    request: Request, api: Api, tasks: Sequence[Task]
+) -> AsyncIterator[bytes]:
+    """Yield the changes of tasks until the time limit passes or the server closes."""
+    yield b"retry: 1000\n\n"
+    if not tasks:
+        return
+    changes: asyncio.Queue[bytes] = asyncio.Queue(2 * len(tasks))
+    over = time.monotonic() + api.settings.longest_stream.total_seconds()
+    spoke = time.monotonic()
+    followers = [
+        asyncio.create_task(_follow(request, api, one, changes), name=f"follow {one.id}")
+        for one in tasks
+    ]
+    try:
+        while time.monotonic() < over and not api.closing.is_set():
+            try:
+                yield await asyncio.wait_for(changes.get(), _SLICE)
+                spoke = time.monotonic()
+            except TimeoutError:
+                if time.monotonic() - spoke > HEARTBEAT:
+                    spoke = time.monotonic()
+                    yield b": alive\n\n"
+    finally:
+        for follower in followers:
+            follower.cancel()
+
+
+async def _follow(request: Request, api: Api, task: Task, changes: asyncio.Queue[bytes]) -> None:
+    """Report the changes of a task, until the caller may not see it any more."""
+    seen: Task | None = task
+    async with api.watcher.watch(task.id) as watched:
+        while True:
+            try:
+                changed = await watched.wait_for_change(seen, _SLICE)
+                await reauthorize(
+                    request, TASKS_READ, task.template, str(unknown_task_error(task.id))
+                )
+            except (TaskerError, Problem):
+                await changes.put(_format_event("gone", {"task": task.id}, None))
+                return
+            if changed is not None:
+                seen = changed
+                await changes.put(_format_event("change", {"task": task.id}, None))
+                await asyncio.sleep(_AT_MOST_EVERY)
+
+
 class _Stream:
     """The state of one stream: what it has sent."""
 
@@ -149,22 +234,29 @@ class _Stream:
         self._task: Task | None = None
         self._steps: dict[int, tuple[object, ...]] = {}
 
-    def new_events(self, task: Task, steps: Sequence[Step]) -> bytes:
-        """Return the events for all changes in one piece, and record them as sent."""
+    def new_events(self, task: Task, steps: Sequence[Step]) -> list[tuple[str, object]]:
+        """Return the names and data of the events for all changes, and record them as sent."""
         marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
         self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()
         resumed, self._seen = self._seen == self.id, None
-        events = []
+        events: list[tuple[str, object]] = []
         if task != self._task and not resumed:
-            events.append(_format_event("task", task_summary_view(task), self.id))
+            events.append(("task", task_summary_view(task)))
         if not resumed:
             changed = [step for step in steps if self._steps.get(step.no) != marks[step.no]]
             events += [
-                _format_event("step", convert(step, StepSummary), self.id)
+                ("step", convert(step, StepSummary))
                 for step in self._loaded.described(changed, datetime.now(UTC))
             ]
         self._task, self._steps = task, dict(marks)
-        return b"".join(events)
+        return events
+
+    def format(self, events: Sequence[tuple[str, object]], shown: Sequence[object]) -> bytes:
+        """Return events in one piece, each with what its caller may see of its data."""
+        return b"".join(
+            _format_event(name, data, self.id)
+            for (name, _), data in zip(events, shown, strict=True)
+        )
 
 
 def _format_event(name: str, data: object, id: str | None) -> bytes:

@@ -54,7 +54,7 @@ class NewWebhookBody(Body):
     include: Include = Field(default_factory=list)
     """What requests contain besides the event: the task's context, the step's result."""
     reason: Text = ""
-    """For the audit."""
+    """For the audit log."""
 
 
 class WebhookChangeBody(Body):
@@ -66,14 +66,14 @@ class WebhookChangeBody(Body):
     paused: bool | None = None
     """While paused, its events wait."""
     reason: Text = ""
-    """For the audit."""
+    """For the audit log."""
 
 
 class ReasonBody(Body):
     """The reason for an action."""
 
     reason: Text = ""
-    """For the audit."""
+    """For the audit log."""
 
 
 @events.add("GET", "", EVENTS_READ, response=EventList, refuses=("not_found",))
@@ -261,7 +261,7 @@ async def send_again(
     delivery: Annotated[int, Path(ge=1, lt=1 << 62)],
     body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
 ) -> JsonResponse:
-    """Send an event again, whatever became of its delivery."""
+    """Send an event again, even if it was delivered or given up."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
     client = _webhooks(request, api)
     await client.send_again(f"{namespace}.{name}", delivery, reason=body.reason)

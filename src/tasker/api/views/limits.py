@@ -29,7 +29,7 @@ class LimitView(TypedDict):
 
 @documented
 class LimitSettingView(TypedDict):
-    """What an operator set for a key or a pattern of keys."""
+    """A limit that an operator set for a key or a pattern of keys."""
 
     pattern: str
     concurrency: int | None

@@ -67,6 +67,12 @@ class ScheduleList(TypedDict):
     """The `cursor` of the next page; null on the last one."""
 
 
+class Triggered(TypedDict):
+    """The task that was created."""
+
+    task_id: str
+
+
 @documented
 class TickList(TypedDict):
     """Ticks that have no task, the latest first."""

@@ -15,10 +15,12 @@ class SessionView(TypedDict):
     """Null: the caller is not authenticated and must log in."""
     team: str | None
     roles: list[str]
+    groups: list[str]
+    """What assignees of approvals of the form `role:NAME` match; `*`: all."""
     auth: bool
     """Whether callers must authenticate."""
     methods: list[str]
-    """Ways to log in: `api_key`."""
+    """Ways to log in: `api_key`, `oidc` (an identity provider)."""
     csrf: str | None
     """The value of the header `X-CSRF`, which changes need if the session cookie is their
     credential; null without a session."""

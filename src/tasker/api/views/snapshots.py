@@ -102,6 +102,8 @@ class SnapshotView(TypedDict):
     no_worker: list[bool]
     waits_for: list[str | None]
     """The task that a parked step waits for."""
+    undoes: list[int | None]
+    """Of a compensating step: the number of the step that it undoes; 0: it plans the others."""
     handlers: list[str]
     workers: list[str]
     errors: list[SnapshotError]
@@ -192,6 +194,7 @@ def snapshot_view(
         "paused": [step.pause is not None for step in listed],
         "no_worker": [step.no_worker for step in listed],
         "waits_for": [step.waits_for for step in listed],
+        "undoes": [step.undoes for step in listed],
         "history": [
             {
                 "no": one.no,

@@ -4,7 +4,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import documented
 from tasker.model import WorkerInfo
-from tasker.teams.model import NamespaceInfo, TeamEvent
+from tasker.teams.model import ApiKey, NamespaceInfo, TeamEvent
 
 
 class NamespaceList(TypedDict):
@@ -20,6 +20,12 @@ class TeamAudit(TypedDict):
     events: list[TeamEvent]
     next_cursor: int | None
     """The `cursor` of the next, older page; null on the last one."""
+
+
+class KeyList(TypedDict):
+    """API keys without their secrets, in the order of their creation."""
+
+    keys: list[ApiKey]
 
 
 class WorkerList(TypedDict):

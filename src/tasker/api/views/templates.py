@@ -8,7 +8,6 @@ from typing_extensions import TypedDict
 from tasker.api.views import documented
 from tasker.client.templates import LoadedTemplate
 from tasker.model import (
-    TASK_NODE,
     StepSpec,
     StoredTemplate,
     TemplateVersion,
@@ -104,10 +103,31 @@ class TemplateView(TemplateHead):
     metadata: Any
     input_schema: Any
     deadline_seconds: float | None
+    durability: str
+    """`full`, or `relaxed`: settled steps may run again after a crash of the database's machine."""
+    retention_seconds: float | None
+    """How long a task is kept after its end; null: as the namespace's janitor is configured."""
     steps: list[SpecView]
     graph: GraphView
     created: bool
     """Whether this request registered it; false if it was registered before."""
+
+
+@documented
+class RegisteredTemplate(TemplateHead):
+    """A template version of a request that registers several."""
+
+    created: bool
+    """Whether this request registered it; false if it was registered before."""
+
+
+@documented
+class TemplatesRegistered(TypedDict):
+    """Template versions in the order of the request."""
+
+    templates: list[RegisteredTemplate]
+    created: int
+    """How many of them this request registered."""
 
 
 @documented
@@ -157,6 +177,8 @@ def template_view(loaded: LoadedTemplate, *, created: bool = False) -> TemplateV
         "metadata": template.metadata,
         "input_schema": template.input_schema,
         "deadline_seconds": template.deadline.total_seconds() if template.deadline else None,
+        "durability": template.durability.value,
+        "retention_seconds": template.retention.total_seconds() if template.retention else None,
         "steps": [_spec_view(no, spec) for no, spec in enumerate(template.steps, start=1)],
         "graph": graph_view(loaded),
         "created": created,
@@ -190,8 +212,8 @@ def graph_view(loaded: LoadedTemplate) -> GraphView:
     """Return the nodes, edges and levels of a template."""
     graph, steps = loaded.graph, loaded.stored.template.steps
     levels: list[list[str]] = [[] for _ in range(max(graph.levels) + 1)]
-    for no, name in enumerate(graph.names, start=1):
-        levels[graph.levels[no]].append(name)
+    for no in graph.nodes:
+        levels[graph.levels[no]].append(graph.names[no - 1])
     return {
         "nodes": [
             {
@@ -211,9 +233,5 @@ def graph_view(loaded: LoadedTemplate) -> GraphView:
         "levels": levels,
         "execution_order": [graph.names[no - 1] for no in graph.order],
         "roots": [graph.names[no - 1] for no in graph.roots],
-        "leaves": [
-            name
-            for no, name in enumerate(graph.names, start=1)
-            if graph.children[no] == (TASK_NODE,)
-        ],
+        "leaves": [graph.names[no - 1] for no in graph.sinks],
     }

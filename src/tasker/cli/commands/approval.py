@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from tasker.approvals import Approval, ApprovalStatus
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Reason, parse_json
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import local_time, one_line, print_table, short_json
@@ -18,7 +18,7 @@ Groups = Annotated[
     typer.Option(
         "--group",
         metavar="NAME",
-        help="Your group, for assignees role:NAME; servers use those of the key. Repeatable.",
+        help="Your group, for assignees role:NAME; a server uses your key's groups. Repeatable.",
     ),
 ]
 
@@ -27,19 +27,20 @@ app = group("List and decide approvals that steps wait for.")
 
 @command(app, "list", acts=True)
 async def list_approvals(
-    session: Session,
+    invocation: Invocation,
     mine: Annotated[
-        bool, typer.Option("--mine", metavar="", help="Only those assigned to you.")
+        bool,
+        typer.Option("--mine", metavar="", help="List only approvals that are assigned to you."),
     ] = False,
     decided: Annotated[
         bool, typer.Option("--decided", metavar="", help="List decided approvals.")
     ] = False,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     groups: Groups = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of approvals.")] = 100,
 ) -> None:
     """List approvals: open ones with the oldest first, decided ones with the latest first."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         listed = await client.approvals(
             mine=mine,
             status=(ApprovalStatus.DECIDED if decided else ApprovalStatus.OPEN).value,
@@ -47,11 +48,11 @@ async def list_approvals(
             groups=groups or (),
             limit=limit,
         )
-    if session.as_json:
-        session.print_document({"approvals": to_plain(listed)})
+    if invocation.as_json:
+        invocation.print_document({"approvals": to_plain(listed)})
         return
     if not listed:
-        session.err.print("no approvals")
+        invocation.err.print("no approvals")
         return
     last = ("decided by", "decision") if decided else ("due", "assignees")
     rows = make_table("approval", "template", "step", "title", "opened", *last)
@@ -69,42 +70,44 @@ async def list_approvals(
             Text(local_time(one.opened_at), style="dim"),
             *map(Text, facts),
         )
-    print_table(session.out, rows)
+    print_table(invocation.out, rows)
 
 
 @command(app, "show")
-async def show(session: Session, approval: Id) -> None:
+async def show(invocation: Invocation, approval: Id) -> None:
     """Show an approval with its form."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         one = await client.approval(approval)
-    _print(session, one)
+    _print(invocation, one)
 
 
 @command(app, "decide", acts=True)
 async def decide(
-    session: Session,
+    invocation: Invocation,
     approval: Id,
     form: Annotated[
         Any,
         typer.Argument(
-            parser=parse_json, metavar="JSON|@FILE", help='The filled-in form: {"approved": true}.'
+            parser=parse_json,
+            metavar="JSON|@FILE",
+            help='The filled-in form, such as {"approved": true}.',
         ),
     ],
     groups: Groups = None,
     reason: Reason = "",
 ) -> None:
     """Decide an approval, and let its step continue."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         one = await client.decide(approval, form, reason=reason, groups=groups or ())
-    if session.as_json:
-        session.print_document(to_plain(one))
+    if invocation.as_json:
+        invocation.print_document(to_plain(one))
     else:
-        session.out.print(f"decided: step {one.step} of task {one.task_id} continues")
+        invocation.out.print(f"decided: step {one.step} of task {one.task_id} continues")
 
 
-def _print(session: Session, one: Approval) -> None:
-    if session.as_json:
-        session.print_document(to_plain(one))
+def _print(invocation: Invocation, one: Approval) -> None:
+    if invocation.as_json:
+        invocation.print_document(to_plain(one))
         return
     facts = make_table("", "")
     facts.show_header = False
@@ -126,8 +129,8 @@ def _print(session: Session, one: Approval) -> None:
     for name, value in rows:
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(one_line(value)))
-    session.out.print(Text(one.id, style="bold"))
-    print_table(session.out, facts)
+    invocation.out.print(Text(one.id, style="bold"))
+    print_table(invocation.out, facts)
 
 
 def _assignees(one: Approval) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.options import parse_json
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import format_count
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 
 @command(app, "broadcast", acts=True)
 async def broadcast(
-    session: Session,
+    invocation: Invocation,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Name of the signal that the steps wait for.")
     ],
@@ -26,7 +26,7 @@ async def broadcast(
     id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="ID", help="A broadcast with the same name, key and ID is sent once."
+            "--id", metavar="ID", help="Only one broadcast with the same name, key and ID is sent."
         ),
     ] = None,
     namespace: Annotated[
@@ -37,11 +37,11 @@ async def broadcast(
 
     Steps of existing tasks that wait for it later receive it within a week.
     """
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         sent = await client.broadcast(name, key, payload, id=id, namespace=namespace)
-    if session.as_json:
-        session.print_document(to_plain(sent))
+    if invocation.as_json:
+        invocation.print_document(to_plain(sent))
     elif not sent.created:
-        session.out.print("a broadcast with this id was sent before")
+        invocation.out.print("a broadcast with this id was sent before")
     else:
-        session.out.print(f"sent; {format_count('step', sent.steps)} received it")
+        invocation.out.print(f"sent; {format_count('step', sent.steps)} received it")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.exits import Exit, print_problems
 from tasker.cli.loading import LoadedSources
 from tasker.cli.options import Namespaces, TemplatePaths
@@ -26,8 +26,8 @@ from tasker.handlers import Handlers, assumed_inputs, result_schemas, unused_han
 from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
-from tasker.template.condition_checks import condition_problems
 from tasker.template.document import digest, to_document
+from tasker.template.expression_checks import expression_problems
 from tasker.template.load import load_templates
 
 app = typer.Typer(add_completion=False)
@@ -39,7 +39,7 @@ _PAGE = 100
 
 @command(app, "check", store=None)
 async def check(
-    session: Session,
+    invocation: Invocation,
     templates: TemplatePaths = None,
     handlers: Annotated[
         list[str] | None,
@@ -83,13 +83,13 @@ async def check(
         )
     findings = _Findings.check_sources(handlers or (), templates or ())
     if store is not None:
-        session.store_url = store
-        async with session.client() as client:
+        invocation.store_url = store
+        async with invocation.client() as client:
             await findings.add_deployed(client, namespaces or ())
-    if session.as_json:
-        session.print_document(findings.document())
+    if invocation.as_json:
+        invocation.print_document(findings.document())
     else:
-        _print_findings(session, findings)
+        _print_findings(invocation, findings)
     failed = bool(findings.problems or (strict and findings.warnings))
     return Exit.FAILED if failed else Exit.DONE
 
@@ -126,7 +126,7 @@ class _Findings:
         for template in templates:
             schemas = {} if handlers is None else result_schemas(template, handlers)
             findings.problems += [
-                (template.full_name, problem) for problem in condition_problems(template, schemas)
+                (template.full_name, problem) for problem in expression_problems(template, schemas)
             ]
         if handlers is not None:
             findings.loaded = LoadedSources(handlers, templates)
@@ -215,16 +215,16 @@ def _problem_document(problem: Problem, template: str) -> dict[str, Any]:
     }
 
 
-def _print_findings(session: Session, findings: _Findings) -> None:
+def _print_findings(invocation: Invocation, findings: _Findings) -> None:
 
     for template, problem in findings.problems:
-        print_problems(session.out, [problem], of=template)
-    print_problems(session.out, findings.warnings, kind="warning", style="yellow")
+        print_problems(invocation.out, [problem], of=template)
+    print_problems(invocation.out, findings.warnings, kind="warning", style="yellow")
     templates = format_count("template", len(findings.templates))
     checked = f"{templates}, {format_count('handler', findings.handlers)}"
     if findings.problems:
-        session.out.print(
+        invocation.out.print(
             f"{checked}: {format_count('problem', len(findings.problems))}", style="bold red"
         )
     else:
-        session.out.print(f"{checked}: no problems", style="green")
+        invocation.out.print(f"{checked}: no problems", style="green")

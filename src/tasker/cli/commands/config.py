@@ -4,27 +4,27 @@ from typing import Any
 
 import orjson
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.config import ConfigFile, load_config
 
 app = group("Show the settings of servers and workers.")
 
 
 @command(app, "show", store=None)
-def show(session: Session, config: ConfigFile = None) -> None:
+def show(invocation: Invocation, config: ConfigFile = None) -> None:
     """Show all settings in effect, with secrets hidden."""
     settings = load_config(config, {}).to_plain()
-    if session.as_json:
-        session.print_document(settings)
+    if invocation.as_json:
+        invocation.print_document(settings)
         return
     top = {name: value for name, value in settings.items() if not isinstance(value, dict)}
     for table, values in (("", top), *_flatten_tables(settings)):
         if table:
-            session.out.print(f"\n[{table}]")
+            invocation.out.print(f"\n[{table}]")
         for name, value in values.items():
             if not isinstance(value, dict):
                 line = f"{name} = {orjson.dumps(value).decode()}"
-                session.out.print(f"# {name}" if value is None else line, soft_wrap=True)
+                invocation.out.print(f"# {name}" if value is None else line, soft_wrap=True)
 
 
 def _flatten_tables(settings: dict[str, Any], parent: str = "") -> list[tuple[str, dict[str, Any]]]:

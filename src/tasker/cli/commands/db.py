@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.analytics.model import OldestSnapshot
-from tasker.cli.app import Session, command, group, require_existing
+from tasker.cli.app import Invocation, command, group, require_existing
 from tasker.cli.exits import Exit
 from tasker.cli.options import parse_duration_option
 from tasker.cli.render.json import to_plain
@@ -28,7 +28,7 @@ app = group("Upgrade and inspect the store, and delete old tasks.")
 
 @command(app, "upgrade")
 async def upgrade(
-    session: Session,
+    invocation: Invocation,
     wait: Annotated[
         Any,
         typer.Option(
@@ -39,11 +39,11 @@ async def upgrade(
         ),
     ] = None,
 ) -> None:
-    """Upgrade the schema to this release. May be repeated while workers of the release run."""
+    """Upgrade the schema to this release. Safe to repeat while workers of this release run."""
     deadline = time.monotonic() + (wait.total_seconds() if wait else 0)
     while True:
         try:
-            await _upgrade(session)
+            await _upgrade(invocation)
         except StoreUnavailable as error:
             if time.monotonic() + _RETRY_S > deadline:
                 raise
@@ -53,35 +53,37 @@ async def upgrade(
             return
 
 
-async def _upgrade(session: Session) -> None:
-    async with make_store(session.store_url) as store:
+async def _upgrade(invocation: Invocation) -> None:
+    async with make_store(invocation.store_url) as store:
         before = await store.schema_status()
         after = before if before.is_ready else await store.upgrade()
         url = store.url
-    if session.as_json:
-        session.print_document({"store": url, "before": before.current, "current": after.current})
+    if invocation.as_json:
+        invocation.print_document(
+            {"store": url, "before": before.current, "current": after.current}
+        )
     elif before.current == after.current:
-        session.out.print(f"{url} is up to date: schema {after.current}")
+        invocation.out.print(f"{url} is up to date: schema {after.current}")
     else:
-        session.out.print(f"{url}: schema upgraded from {before.current} to {after.current}")
+        invocation.out.print(f"{url}: schema upgraded from {before.current} to {after.current}")
 
 
 @command(app, "status")
-async def status(session: Session) -> Exit:
+async def status(invocation: Invocation) -> Exit:
     """Show the schema version, the workers and, on PostgreSQL, the oldest open snapshot.
 
     Exit code: 0 if the schema matches this release, otherwise 3.
     """
-    require_existing(session.store_url)
-    async with make_store(session.store_url) as store:
+    require_existing(invocation.store_url)
+    async with make_store(invocation.store_url) as store:
         schema = await store.schema_status()
         workers = await store.list_workers() if schema.is_ready else []
         templates = await store.templates() if schema.is_ready else []
         oldest = await store.oldest_snapshot()
         url = store.url
     alive = [worker for worker in workers if worker.alive]
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {
                 "store": url,
                 "schema": {**schema._asdict(), "ready": schema.is_ready},
@@ -91,21 +93,21 @@ async def status(session: Session) -> Exit:
             }
         )
         return Exit.DONE if schema.is_ready else Exit.STORE
-    session.out.print(f"store      {url}", soft_wrap=True)
+    invocation.out.print(f"store      {url}", soft_wrap=True)
     hint = (
         "up to date"
         if schema.is_ready
         else f"this release needs {schema.wanted}: run `tasker db upgrade`"
     )
-    session.out.print(f"schema     {schema.current}, {hint}")
+    invocation.out.print(f"schema     {schema.current}, {hint}")
     if schema.is_ready:
-        session.out.print(f"templates  {len(templates)}")
-        session.out.print(f"workers    {len(alive)}")
+        invocation.out.print(f"templates  {len(templates)}")
+        invocation.out.print(f"workers    {len(alive)}")
     if oldest is not None:
-        session.out.print(f"snapshot   {_describe(oldest)}", markup=False, soft_wrap=True)
+        invocation.out.print(f"snapshot   {_describe(oldest)}", markup=False, soft_wrap=True)
     if alive:
-        session.out.print()
-        print_table(session.out, workers_table(alive))
+        invocation.out.print()
+        print_table(invocation.out, workers_table(alive))
     return Exit.DONE if schema.is_ready else Exit.STORE
 
 
@@ -123,7 +125,7 @@ def _describe(oldest: OldestSnapshot) -> str:
 
 @command(app, "prune")
 async def prune(
-    session: Session,
+    invocation: Invocation,
     older_than: Annotated[
         Any,
         typer.Option(
@@ -138,23 +140,23 @@ async def prune(
         bool, typer.Option("--dry-run", metavar="", help="Only count the tasks; delete nothing.")
     ] = False,
 ) -> None:
-    """Delete tasks that ended long ago, with all their steps, attempts and audit.
+    """Delete tasks that ended long ago, with all their steps, attempts and audit logs.
 
     A task whose template sets a `retention` is deleted when this time has passed since its end.
     """
     before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
-    async with session.store() as store:
+    async with invocation.store() as store:
         if dry_run:
             count = await store.prunable(ended_before=before)
         else:
             count = 0
             while deleted := await store.prune(ended_before=before, limit=_BATCH):
                 count += deleted
-    if session.as_json:
-        session.print_document({"ended_before": before, "tasks": count, "deleted": not dry_run})
+    if invocation.as_json:
+        invocation.print_document({"ended_before": before, "tasks": count, "deleted": not dry_run})
         return
     outcome = "would be deleted" if dry_run else "deleted"
-    session.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {outcome}")
+    invocation.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {outcome}")
 
 
 def _require_positive(span: timedelta) -> timedelta:

@@ -6,18 +6,18 @@ from typing import Annotated
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.exits import Exit
 from tasker.cli.render.json import reserve_stdout
 from tasker.errors import NotFound
-from tasker.handlers.importing import Origin
+from tasker.handlers.importing import ModuleOrigin
 
 app = typer.Typer(add_completion=False)
 
 
 @command(app, "demo", store=None, level=logging.ERROR, fast=True)  # steps fail on purpose
 async def demo(
-    session: Session,
+    invocation: Invocation,
     store_url: Annotated[
         str,
         typer.Option(
@@ -43,23 +43,23 @@ async def demo(
         ),
     ] = None,
 ) -> Exit:
-    """Run example workflows of four teams, with a worker crash and a retry by an operator.
+    """Run example workflows of five teams, with a worker crash and a retry by an operator.
 
     The demo takes about 15 seconds and can be repeated. Exit code: 0 if all results are as
     expected, otherwise 1.
     """
     folder = example_folder()
     if serve:
-        live = Origin("growthcorp.live", root=str(folder.parent)).load()
-        await live.serve(store_url, session.out, port)
+        live = ModuleOrigin("growthcorp.live", root=str(folder.parent)).load()
+        await live.serve(store_url, invocation.out, port)
         return Exit.DONE
-    story = Origin("growthcorp.__main__", root=str(folder.parent)).load()
-    with reserve_stdout(session.as_json):
-        played = await story.play(store_url, session.display)
-    if session.as_json:
-        session.print_document(story.as_json(played))
+    story = ModuleOrigin("growthcorp.__main__", root=str(folder.parent)).load()
+    with reserve_stdout(invocation.as_json):
+        played = await story.play(store_url, invocation.display)
+    if invocation.as_json:
+        invocation.print_document(story.as_json(played))
     else:
-        story.render(session.out, played)
+        story.render(invocation.out, played)
     return Exit.FAILED if played.wrong else Exit.DONE
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.exits import Exit, print_error, print_problems, relative_path
 from tasker.cli.loading import LOOPBACK, LoadedSources, load_sources, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
@@ -23,7 +23,7 @@ from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import assumed_inputs, check
 from tasker.handlers.gathering import split_namespace
 from tasker.handlers.importing import is_path
-from tasker.settings import WorkerSettings
+from tasker.settings import ServerSettings, WorkerSettings
 from tasker.store.protocol import Store
 
 app = typer.Typer(add_completion=False)
@@ -31,24 +31,54 @@ app = typer.Typer(add_completion=False)
 
 @command(app, "dev", json=False, level=logging.WARNING, hidden=PROGRESS_EVENTS)
 async def dev(
-    session: Session,
+    invocation: Invocation,
     handlers: HandlerSources,
     templates: TemplatePaths = None,
     slots: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Maximum number of steps at the same time.")
+        int,
+        typer.Option(min=1, metavar="N", help="Maximum number of steps that run at the same time."),
     ] = 100,
     environment: Environment = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the web UI; default: 3000 if it is free, otherwise any free port.",
+        ),
+    ] = None,
+    ui: Annotated[
+        bool, typer.Option("--ui/--no-ui", help="Serve the web UI and the API, to this machine.")
+    ] = True,
 ) -> Exit:
-    """Run a worker that reloads changed handlers and templates.
+    """Run a worker that reloads changed handlers and templates, and serve the web UI.
 
     The command prints one line per event. A changed template replaces the registered version,
     but existing tasks keep the content that they started with. If loading fails, the command
     prints the error and continues with the last handlers and templates that could be loaded.
     """
     settings = WorkerSettings(slots=slots, environment=environment)
-    async with session.store(create=True) as store:
-        await Development(session, store, handlers, templates or (), settings).run()
+    async with invocation.store(create=True) as store, AsyncExitStack() as stack:
+        if ui:
+            url = await stack.enter_async_context(_serving(store, port))
+            invocation.out.print(f"web UI: {url}/ui/", style="green", soft_wrap=True)
+        await Development(invocation, store, handlers, templates or (), settings).run()
     return Exit.DONE
+
+
+@asynccontextmanager
+async def _serving(store: Store, port: int | None) -> AsyncIterator[str]:
+    """Serve the web UI and the API to this machine; yield the address."""
+    from tasker.api import create_app
+    from tasker.api.server import development_port, run_server
+    from tasker.web import add_web
+
+    settings = ServerSettings(port=development_port() if port is None else port)
+    app = create_app(store, settings=settings, local_only=True)
+    add_web(app, settings)
+    async with run_server(app, settings) as server:
+        yield server.url.replace("127.0.0.1", "localhost")
 
 
 _GRACE = timedelta(seconds=3)  #: grace period of running steps when handlers are reloaded
@@ -60,7 +90,7 @@ class Development:
     """Loads handlers and templates, runs a worker, and restarts it after each change.
 
     Args:
-        session: The session, with its consoles.
+        invocation: The invocation, with its consoles.
         store: The store to claim from.
         sources: Sources of handlers.
         paths: Paths of templates.
@@ -69,13 +99,13 @@ class Development:
 
     def __init__(
         self,
-        session: Session,
+        invocation: Invocation,
         store: Store,
         sources: Sequence[str],
         paths: Sequence[Path],
         settings: WorkerSettings,
     ) -> None:
-        self._out, self._err = session.out, session.err
+        self._out, self._err = invocation.out, invocation.err
         self._store = store
         self._sources = sources
         self._paths = paths

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from tasker import codec
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table
@@ -17,7 +17,7 @@ app = group("List the events that steps have published.")
 
 @command(app, "list")
 async def list_events(
-    session: Session,
+    invocation: Invocation,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME]", help="Name, or a prefix such as 'payment.*'."),
@@ -29,13 +29,13 @@ async def list_events(
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000)] = 25,
 ) -> None:
     """List events, newest first."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         events = await client.events(name, namespace=namespace, task_id=task, limit=limit)
-    if session.as_json:
-        session.print_document({"events": to_plain(events)})
+    if invocation.as_json:
+        invocation.print_document({"events": to_plain(events)})
         return
     if not events:
-        session.err.print("no events")
+        invocation.err.print("no events")
         return
     now = datetime.now(UTC)
     table = make_table("event", "namespace", "step", "attempt", "task", "at", "payload")
@@ -49,4 +49,4 @@ async def list_events(
             Text(time_ago(event.at, now), style="dim"),
             one_line(codec.dumps(event.payload))[:200],
         )
-    print_table(session.out, table)
+    print_table(invocation.out, table)

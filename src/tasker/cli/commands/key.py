@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.config import load_config
 from tasker.cli.options import Reason, parse_duration_option
 from tasker.cli.render.style import one_line, print_table, time_ago
@@ -23,7 +23,7 @@ app = group("Create, list and revoke API keys.")
 
 @command(app, "create", acts=True)
 async def create(
-    session: Session,
+    invocation: Invocation,
     name: Annotated[
         str,
         typer.Argument(metavar="NAME", help="Purpose of the key, such as the name of a program."),
@@ -53,6 +53,15 @@ async def create(
             help="Namespace in which the key is valid; '*' for all. Repeatable.",
         ),
     ] = None,
+    handlers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--handler",
+            metavar="NAME",
+            help="Handler that workers with the key may serve, such as payments.charge or"
+            " 'payments.*'; default: all handlers of the namespaces. Repeatable.",
+        ),
+    ] = None,
     expires: Annotated[
         Any,
         typer.Option(
@@ -77,16 +86,17 @@ async def create(
         scopes=tuple(scopes or ()),
         roles=tuple(roles or ()),
         namespaces=tuple(namespaces),
+        handlers=tuple(handlers or ()),
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
-    async with session.local_client(create=True) as client:
-        act = AuditNote(actor=client.actor, reason=reason)
+    async with invocation.local_client(create=True) as client:
+        act = AuditNote(actor=client.actor, reason=reason, via=client.via)
         stored = await client.store.add_api_key(new, act)
-    if session.as_json:
-        session.print_document({"key": stored, "text": key.text})
+    if invocation.as_json:
+        invocation.print_document({"key": stored, "text": key.text})
         return
-    session.out.print(key.text, soft_wrap=True)
-    session.err.print(
+    invocation.out.print(key.text, soft_wrap=True)
+    invocation.err.print(
         "Store it with your other secrets: it is not shown again."
         f" To revoke it, run `tasker key revoke {key.prefix}`.",
         style="dim",
@@ -110,23 +120,32 @@ def _require_known_roles(roles: Sequence[str]) -> None:
 
 @command(app, "list")
 async def list_keys(
-    session: Session,
+    invocation: Invocation,
     everything: Annotated[
         bool, typer.Option("--all", metavar="", help="Include revoked and expired keys.")
     ] = False,
 ) -> None:
     """List API keys, newest first."""
     now = datetime.now(UTC)
-    async with session.store() as store:
+    async with invocation.store() as store:
         keys = [key for key in await store.list_api_keys() if everything or key.active(now)]
-    if session.as_json:
-        session.print_document({"keys": keys})
+    if invocation.as_json:
+        invocation.print_document({"keys": keys})
         return
     if not keys:
-        session.err.print("no keys")
+        invocation.err.print("no keys")
         return
     rows = make_table(
-        "prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends"
+        "prefix",
+        "name",
+        "scopes",
+        "roles",
+        "namespaces",
+        "handlers",
+        "created",
+        "by",
+        "used",
+        "ends",
     )
     for key in keys:
         ends = (
@@ -140,17 +159,18 @@ async def list_keys(
             " ".join(key.scopes),
             " ".join(key.roles),
             " ".join(key.namespaces),
+            " ".join(key.handlers) or "*",
             Text(time_ago(key.created_at, now), style="dim"),
             Text(one_line(key.created_by), style="dim"),
             Text(time_ago(key.last_used_at, now) or "never", style="dim"),
             ends or "never",
         )
-    print_table(session.out, rows)
+    print_table(invocation.out, rows)
 
 
 @command(app, "revoke", acts=True)
 async def revoke(
-    session: Session,
+    invocation: Invocation,
     prefix: Annotated[
         str, typer.Argument(metavar="PREFIX", help="Prefix of the key, or the whole key.")
     ],
@@ -158,10 +178,10 @@ async def revoke(
 ) -> None:
     """Revoke an API key immediately. This cannot be undone."""
     parts = parse_key(prefix)
-    async with session.local_client() as client:
-        act = AuditNote(actor=client.actor, reason=reason)
+    async with invocation.local_client() as client:
+        act = AuditNote(actor=client.actor, reason=reason, via=client.via)
         key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
-    if session.as_json:
-        session.print_document(key)
+    if invocation.as_json:
+        invocation.print_document(key)
     else:
-        session.out.print(f"revoked: {key.prefix} ({key.name})")
+        invocation.out.print(f"revoked: {key.prefix} ({key.name})")

@@ -5,14 +5,15 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Reason
 from tasker.cli.render.json import to_plain
+from tasker.cli.render.specs import describe_limit
 from tasker.cli.render.style import one_line, print_table
 from tasker.cli.render.tables import make_table
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.limits import LIMIT_CONCURRENCY
-from tasker.model import LimitInfo, LimitValues
+from tasker.model import LimitInfo
 
 Key = Annotated[
     str,
@@ -29,7 +30,7 @@ app = group("List and set limits on the steps that share a key.")
 
 @command(app, "list")
 async def list_limits(
-    session: Session,
+    invocation: Invocation,
     namespace: Space = DEFAULT_NAMESPACE,
     shared: Annotated[
         bool, typer.Option("--shared", help="List the keys that all namespaces share.")
@@ -39,49 +40,37 @@ async def list_limits(
 ) -> None:
     """List limits, with the numbers of running and waiting steps."""
     space = "" if shared else namespace
-    async with session.client() as client:
+    async with invocation.client() as client:
         limits = await client.limits(space, after=after, limit=limit)
         settings = await client.limit_settings(space)
-    if session.as_json:
-        session.print_document({"limits": to_plain(limits), "settings": to_plain(settings)})
+    if invocation.as_json:
+        invocation.print_document({"limits": to_plain(limits), "settings": to_plain(settings)})
         return
     rows = make_table("key", "limit", "running", "waiting", "set by", right=("running", "waiting"))
     for one in limits:
         rows.add_row(
             Text(one_line(one.key), style="bold"),
-            describe(one.values),
+            describe_limit(one.values),
             f"{one.running:,}",
             f"{one.waiting:,}",
             Text(_origin(one), style="dim"),
         )
     unused = [each for each in settings if all(one.set_by != each.pattern for one in limits)]
     for each in unused:
-        rows.add_row(one_line(each.pattern), describe(each.values), "", "", each.updated_by)
+        rows.add_row(one_line(each.pattern), describe_limit(each.values), "", "", each.updated_by)
     if limits or unused:
-        print_table(session.out, rows)
+        print_table(invocation.out, rows)
     else:
-        session.err.print("no limits")
+        invocation.err.print("no limits")
 
 
 def _origin(limit: LimitInfo) -> str:
     return "template" if limit.set_by is None else one_line(limit.set_by)
 
 
-def describe(values: LimitValues) -> str:
-    """Return the bounds of a limit in words."""
-    parts = []
-    if values.concurrency is not None:
-        parts.append(f"{values.concurrency:,} running")
-    if values.rate is not None:
-        parts.append(str(values.rate))
-    if values.burst is not None:
-        parts.append(f"burst {values.burst:,}")
-    return ", ".join(parts) or "none"
-
-
 @command(app, "set", acts=True)
 async def set_limit(
-    session: Session,
+    invocation: Invocation,
     key: Key,
     namespace: Space = DEFAULT_NAMESPACE,
     concurrency: Annotated[
@@ -90,23 +79,29 @@ async def set_limit(
             metavar="N",
             min=0,
             max=LIMIT_CONCURRENCY,
-            help="Most steps in progress; 0: no start.",
+            help="Maximum number of steps in progress; with 0, no step starts.",
         ),
     ] = None,
     rate: Annotated[
         str | None,
-        typer.Option(metavar="RATE", help="Most steps that start: 100/s, 5/m, 1000/h or 10/d."),
+        typer.Option(
+            metavar="RATE",
+            help="Maximum rate at which steps start, such as 100/s, 5/m, 1000/h or 10/d.",
+        ),
     ] = None,
     burst: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, max=LIMIT_CONCURRENCY, help="Most steps that start after a pause."
+            metavar="N",
+            min=1,
+            max=LIMIT_CONCURRENCY,
+            help="Maximum number of steps that start at once after a pause.",
         ),
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Set the limit of a key or a pattern of keys; it goes before what templates declare."""
-    async with session.client(operates=True) as client:
+    """Set the limit of a key or a pattern of keys; it overrides the limits of templates."""
+    async with invocation.client(operates=True) as client:
         await client.set_limit(
             key,
             namespace=namespace,
@@ -115,22 +110,22 @@ async def set_limit(
             burst=burst,
             reason=reason,
         )
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {"key": key, "concurrency": concurrency, "rate": rate, "burst": burst}
         )
     else:
-        session.out.print(f"limit set: {key}", soft_wrap=True, highlight=False)
+        invocation.out.print(f"limit set: {key}", soft_wrap=True, highlight=False)
 
 
 @command(app, "unset", acts=True)
 async def unset_limit(
-    session: Session, key: Key, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
+    invocation: Invocation, key: Key, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
 ) -> None:
-    """Remove what was set for a key or a pattern; templates decide again."""
-    async with session.client(operates=True) as client:
+    """Remove the limit that was set for a key or a pattern; templates decide again."""
+    async with invocation.client(operates=True) as client:
         await client.unset_limit(key, namespace=namespace, reason=reason)
-    if session.as_json:
-        session.print_document({"key": key})
+    if invocation.as_json:
+        invocation.print_document({"key": key})
     else:
-        session.out.print(f"limit no longer set: {key}", soft_wrap=True, highlight=False)
+        invocation.out.print(f"limit removed: {key}", soft_wrap=True, highlight=False)

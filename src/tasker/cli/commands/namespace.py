@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.commands.template import print_versions
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
@@ -26,12 +26,12 @@ app = group("List, show and pause namespaces, and set their owners and review po
 
 
 @command(app, "list")
-async def list_namespaces(session: Session) -> None:
+async def list_namespaces(invocation: Invocation) -> None:
     """List namespaces that have a policy or a template."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         namespaces = await client.namespaces()
-    if session.as_json:
-        session.print_document({"namespaces": namespaces})
+    if invocation.as_json:
+        invocation.print_document({"namespaces": namespaces})
         return
     rows = make_table(
         *("namespace", "owner", "contact", "versions", "waiting", "approval", "description"),
@@ -48,31 +48,31 @@ async def list_namespaces(session: Session) -> None:
             "required" if policy and policy.requires_approval else "",
             Text(short_json(policy.description, 60) if policy else "", style="dim"),
         )
-    print_table(session.out, rows)
+    print_table(invocation.out, rows)
 
 
 @command(app, "show")
-async def show(session: Session, namespace: Name) -> None:
+async def show(invocation: Invocation, namespace: Name) -> None:
     """Show a namespace: its policy, and its template versions of every status."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         matches = [one for one in await client.namespaces() if one.name == namespace]
         if not matches:
             raise NotFound(
                 f"namespace {namespace} not found: it has neither a policy nor a template"
             )
         versions = await client.template_statuses(namespace)
-    if session.as_json:
-        session.print_document(matches[0])
+    if invocation.as_json:
+        invocation.print_document(matches[0])
         return
-    _print_namespace(session, matches[0])
+    _print_namespace(invocation, matches[0])
     if versions:
-        session.out.print()
-        print_versions(session.out, versions)
+        invocation.out.print()
+        print_versions(invocation.out, versions)
 
 
 @command(app, "put", acts=True)
 async def put_policy(
-    session: Session,
+    invocation: Invocation,
     namespace: Name,
     owner_team: Annotated[str | None, typer.Option(metavar="TEAM")] = None,
     contact_email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
@@ -81,7 +81,7 @@ async def put_policy(
         bool | None,
         typer.Option(
             "--requires-approval/--no-requires-approval",
-            help="Whether new template versions wait for an approver.",
+            help="Whether an approver must approve new template versions.",
         ),
     ] = None,
     approvers: Annotated[
@@ -112,19 +112,19 @@ async def put_policy(
         "http_hosts": tuple(http_hosts) if http_hosts else None,
     }
     changes = {key: value for key, value in given.items() if value is not None}
-    async with session.client(create=True) as client:
+    async with invocation.client(create=True) as client:
         before = await client.policy(namespace) or NamespacePolicy(namespace=namespace)
         policy = replace(before, **changes)  # type: ignore[arg-type]
         stored = await client.put_policy(policy, reason=reason)
-    if session.as_json:
-        session.print_document(stored)
+    if invocation.as_json:
+        invocation.print_document(stored)
     else:
-        session.out.print(f"{_describe_change(before, stored)}: {namespace}")
+        invocation.out.print(f"{_describe_change(before, stored)}: {namespace}")
 
 
 @command(app, "apply", acts=True)
 async def apply(
-    session: Session,
+    invocation: Invocation,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="YAML or TOML file with a section `namespaces`.")
     ],
@@ -132,34 +132,34 @@ async def apply(
 ) -> None:
     """Declare the policies in a file. The policies of other namespaces stay unchanged."""
     policies = load_policies(file)
-    async with session.client(create=True) as client:
+    async with invocation.client(create=True) as client:
         outcomes = [await _apply_policy(client, policy, reason) for policy in policies]
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in outcomes]}
         )
     else:
         for name, outcome in outcomes:
-            session.out.print(f"{outcome}: {name}")
+            invocation.out.print(f"{outcome}: {name}")
 
 
 @command(app, "pause", acts=True)
-async def pause_namespace(session: Session, namespace: Name, reason: Reason = "") -> None:
-    """Pause a namespace: none of its steps starts; running attempts end normally."""
-    async with session.client(operates=True) as client:
-        await pause(session, client, PauseTarget.of_namespace(namespace), reason)
+async def pause_namespace(invocation: Invocation, namespace: Name, reason: Reason = "") -> None:
+    """Pause a namespace: no new steps start; running attempts continue."""
+    async with invocation.client(operates=True) as client:
+        await pause(invocation, client, PauseTarget.of_namespace(namespace), reason)
 
 
 @command(app, "resume", acts=True)
-async def resume_namespace(session: Session, namespace: Name, reason: Reason = "") -> None:
+async def resume_namespace(invocation: Invocation, namespace: Name, reason: Reason = "") -> None:
     """Resume a paused namespace."""
-    async with session.client(operates=True) as client:
-        await resume(session, client, PauseTarget.of_namespace(namespace), reason)
+    async with invocation.client(operates=True) as client:
+        await resume(invocation, client, PauseTarget.of_namespace(namespace), reason)
 
 
 @command(app, "audit")
 async def audit(
-    session: Session,
+    invocation: Invocation,
     namespace: Annotated[
         str | None,
         typer.Argument(
@@ -174,29 +174,30 @@ async def audit(
     ] = None,
 ) -> None:
     """List changes of policies, template versions and API keys, newest first."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
-    if session.as_json:
-        session.print_document({"events": events})
+    if invocation.as_json:
+        invocation.print_document({"events": events})
         return
     if not events:
-        session.err.print("no changes recorded")
+        invocation.err.print("no changes recorded")
         return
     rows = make_table(
-        "id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",)
+        "id", "at", "who", "via", "action", "subject", "before", "after", "reason", right=("id",)
     )
     for one in events:
         rows.add_row(
             str(one.id),
             Text(local_time(one.at), style="dim"),
             Text(one_line(one.actor)),
+            Text(one.via or "", style="dim"),
             Text(one.action, style="bold"),
             Text(one_line(one.subject)),
             Text(short_json(one.before, 60) if one.before is not None else "", style="dim"),
             Text(short_json(one.after, 60) if one.after is not None else ""),
             Text(one_line(one.reason)),
         )
-    print_table(session.out, rows)
+    print_table(invocation.out, rows)
 
 
 async def _apply_policy(client: Client, policy: NamespacePolicy, reason: str) -> tuple[str, str]:
@@ -211,7 +212,7 @@ def _describe_change(before: NamespacePolicy | None, stored: NamespacePolicy) ->
     return "declared" if before is None or before.updated_at is None else "changed"
 
 
-def _print_namespace(session: Session, info: NamespaceInfo) -> None:
+def _print_namespace(invocation: Invocation, info: NamespaceInfo) -> None:
 
     policy = info.policy
     facts = make_table("", "")
@@ -229,8 +230,8 @@ def _print_namespace(session: Session, info: NamespaceInfo) -> None:
         ]
     else:
         rows.append(("policy", "none: declare one with `tasker namespace put`"))
-    session.out.print(Text(info.name, style="bold"))
+    invocation.out.print(Text(info.name, style="bold"))
     for name, value in rows:
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(one_line(value)))
-    print_table(session.out, facts)
+    print_table(invocation.out, facts)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Reason
 from tasker.cli.pausing import describe, pause, resume
 from tasker.cli.render.json import to_plain
@@ -26,13 +26,13 @@ app = group("List, pause and resume the queues of handlers, and set their weight
 
 
 @command(app, "list")
-async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
+async def list_queues(invocation: Invocation, namespace: OnlySpace = None) -> None:
     """List queues, with the numbers of due, scheduled, running and paused steps."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         queues = await client.queues(namespace)
         pauses = await client.pauses(namespace)
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {"queues": [one._asdict() for one in queues], "pauses": to_plain(pauses)}
         )
         return
@@ -51,46 +51,52 @@ async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
             Text(f"paused: {describe(holder)}" if holder else "", style="yellow"),
         )
     if queues:
-        print_table(session.out, rows)
+        print_table(invocation.out, rows)
     else:
-        session.err.print("no queues")
+        invocation.err.print("no queues")
 
 
 @command(app, "pauses")
-async def list_pauses(session: Session, namespace: OnlySpace = None) -> None:
+async def list_pauses(invocation: Invocation, namespace: OnlySpace = None) -> None:
     """List the current pauses of tasks, templates, queues and namespaces, newest first."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         pauses = await client.pauses(namespace)
-    if session.as_json:
-        session.print_document({"pauses": to_plain(pauses)})
+    if invocation.as_json:
+        invocation.print_document({"pauses": to_plain(pauses)})
         return
     for one in pauses:
-        session.out.print(describe(one), soft_wrap=True, highlight=False)
+        invocation.out.print(describe(one), soft_wrap=True, highlight=False)
     if not pauses:
-        session.err.print("nothing is paused")
+        invocation.err.print("nothing is paused")
 
 
 @command(app, "pause", acts=True)
 async def pause_queue(
-    session: Session, handler: Handler, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
+    invocation: Invocation,
+    handler: Handler,
+    namespace: Space = DEFAULT_NAMESPACE,
+    reason: Reason = "",
 ) -> None:
-    """Pause the queue of a handler: no step starts; running attempts end normally."""
-    async with session.client(operates=True) as client:
-        await pause(session, client, PauseTarget.of_queue(namespace, handler), reason)
+    """Pause the queue of a handler: no new steps start; running attempts continue."""
+    async with invocation.client(operates=True) as client:
+        await pause(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
 
 
 @command(app, "resume", acts=True)
 async def resume_queue(
-    session: Session, handler: Handler, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
+    invocation: Invocation,
+    handler: Handler,
+    namespace: Space = DEFAULT_NAMESPACE,
+    reason: Reason = "",
 ) -> None:
     """Resume the queue of a handler."""
-    async with session.client(operates=True) as client:
-        await resume(session, client, PauseTarget.of_queue(namespace, handler), reason)
+    async with invocation.client(operates=True) as client:
+        await resume(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
 
 
 @command(app, "weight", acts=True)
 async def set_weight(
-    session: Session,
+    invocation: Invocation,
     handler: Handler,
     weight: Annotated[
         float,
@@ -98,16 +104,16 @@ async def set_weight(
             metavar="WEIGHT",
             min=LEAST_WEIGHT,
             max=GREATEST_WEIGHT,
-            help="Weight relative to other queues; initially 1.",
+            help="Weight relative to other queues; default: 1.",
         ),
     ],
     namespace: Space = DEFAULT_NAMESPACE,
     reason: Reason = "",
 ) -> None:
     """Set the weight of a handler's queue, which determines its share of claims."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         await client.set_queue_weight(namespace, handler, weight, reason=reason)
-    if session.as_json:
-        session.print_document({"weight": weight})
+    if invocation.as_json:
+        invocation.print_document({"weight": weight})
     else:
-        session.out.print(f"weight {weight:g}: queue {handler} of namespace {namespace}")
+        invocation.out.print(f"weight {weight:g}: queue {handler} of namespace {namespace}")

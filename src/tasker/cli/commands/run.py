@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
     LOOPBACK,
@@ -43,7 +43,7 @@ app = typer.Typer(add_completion=False)
 
 @command(app, "run", acts=True, fast=True, hidden=PROGRESS_EVENTS)
 async def run(
-    session: Session,
+    invocation: Invocation,
     template: Annotated[
         str,
         typer.Argument(
@@ -100,9 +100,9 @@ async def run(
     command with the same idempotency key.
     """
     name, files = name_and_files(template)
-    with reserve_stdout(session.as_json):
+    with reserve_stdout(invocation.as_json):
         loaded = load_sources(handlers, [*(templates or ()), *files])
-        embedded = EmbeddedTask(session, loaded, environment=environment, replace=replace)
+        embedded = EmbeddedTask(invocation, loaded, environment=environment, replace=replace)
         code = await embedded.run(
             name,
             context or {},
@@ -112,10 +112,10 @@ async def run(
             idempotency_key=idempotency_key,
             correlation_id=correlation_id,
             tags=tuple(tag or ()),
-            created_by=session.actor,
+            created_by=invocation.actor,
         )
-    if session.as_json and embedded.document is not None:
-        session.print_document(embedded.document)
+    if invocation.as_json and embedded.document is not None:
+        invocation.print_document(embedded.document)
     return code
 
 
@@ -128,9 +128,14 @@ class EmbeddedTask:
     """One task, its worker and its display."""
 
     def __init__(
-        self, session: Session, loaded: LoadedSources, *, environment: str | None, replace: bool
+        self,
+        invocation: Invocation,
+        loaded: LoadedSources,
+        *,
+        environment: str | None,
+        replace: bool,
     ) -> None:
-        self._session = session
+        self._invocation = invocation
         self._loaded = loaded
         self._environment = environment
         self._replace = replace
@@ -141,7 +146,7 @@ class EmbeddedTask:
     async def run(
         self, name: str, context: Any, *, timeout: timedelta | None, **options: Any
     ) -> Exit:
-        async with self._session.store(create=True) as store:
+        async with self._invocation.store(create=True) as store:
             worker = Worker(
                 store,
                 [self._loaded.handlers],
@@ -182,12 +187,12 @@ class EmbeddedTask:
         require_handlers(template, worker.handlers)
         warnings = assumed_inputs(template, worker.handlers)
         print_problems(
-            self._session.err, warnings, of=template.full_name, kind="warning", style="yellow"
+            self._invocation.err, warnings, of=template.full_name, kind="warning", style="yellow"
         )
         return template
 
     def _attach_progress(self, worker: Worker, template: Template) -> Progress:
-        progress = Progress(self._session.display, templates=[*self._loaded.templates, template])
+        progress = Progress(self._invocation.display, templates=[*self._loaded.templates, template])
         worker.observers.append(progress.observe)
         return progress
 
@@ -222,10 +227,10 @@ class EmbeddedTask:
         goes_on = f"it continues when a worker runs it{again}"
         if code is Exit.TIMEOUT:
             message = f"the task did not end within {human_duration(timeout)}; {goes_on}"
-            print_message(self._session.err, message, title="Timeout")
+            print_message(self._invocation.err, message, title="Timeout")
         elif self._signal is not None:
             message = f"{self._signal.name} received before the task ended; {goes_on}"
-            print_message(self._session.err, message, title="Stopped")
+            print_message(self._invocation.err, message, title="Stopped")
 
     async def _wait_for_end(self, worker: Worker, task: Task) -> Exit:
         code = Exit.DONE
@@ -260,6 +265,6 @@ class EmbeddedTask:
 
     def _print_end(self, task: Task, steps: list[Step], template: Template) -> None:
         self.document = {**task_document(task), "steps": [to_plain(step) for step in steps]}
-        if not self._session.as_json:
-            flag = store_flag(self._session.store_url)
-            render_end(self._session.out, task, steps, template, store=flag)
+        if not self._invocation.as_json:
+            flag = store_flag(self._invocation.store_url)
+            render_end(self._invocation.out, task, steps, template, store=flag)

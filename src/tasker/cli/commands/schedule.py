@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Context, Reason, parse_duration_option, parse_time
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import local_time, one_line, print_table
@@ -24,16 +24,16 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="The schedule as namespace.name; of a declared one namespace.template.name.",
+        help="The schedule: namespace.name, or namespace.template.name if a template declares it.",
     ),
 ]
 
-app = group("Create, list, show, pause, resume, delete and backfill schedules.")
+app = group("Create, list, show, pause, resume, trigger, delete and backfill schedules.")
 
 
 @command(app, "create", acts=True)
 async def create_schedule(
-    session: Session,
+    invocation: Invocation,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")],
     template: Annotated[
         str,
@@ -46,24 +46,26 @@ async def create_schedule(
     ],
     cron: Annotated[
         str,
-        typer.Option(metavar="LINE", help='Cron line of five fields: "30 2 * * *".'),
+        typer.Option(metavar="LINE", help='Cron line with five fields, such as "30 2 * * *".'),
     ] = "",
     every: Annotated[
         timedelta | None,
         typer.Option(
             parser=parse_duration_option,
             metavar="DURATION",
-            help="Time between two ticks: 15m.",
+            help="Time between two ticks, such as 15m.",
         ),
     ] = None,
     anchor: Annotated[
         datetime | None,
         typer.Option(
-            parser=parse_time, metavar="TIME", help="A tick of an interval; by default 1970-01-01."
+            parser=parse_time,
+            metavar="TIME",
+            help="Time of one tick, from which --every computes the others; default: 1970-01-01.",
         ),
     ] = None,
     timezone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Time zone of the cron line: Europe/Berlin.")
+        str, typer.Option(metavar="ZONE", help="Time zone of the cron line, such as Europe/Berlin.")
     ] = "UTC",
     overlap: Annotated[
         Overlap,
@@ -74,7 +76,7 @@ async def create_schedule(
         typer.Option(
             parser=parse_duration_option,
             metavar="DURATION",
-            help="How late a tick may be noticed after an outage.",
+            help="Maximum age of a missed tick that still gets a task.",
             show_default="6h",
         ),
     ] = timedelta(hours=6),
@@ -118,34 +120,34 @@ async def create_schedule(
         priority=priority,
         context=context,
     )
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         ticks = await client.schedules.preview(schedule)
-        if not session.as_json:
-            _print_ticks(session, ticks, timezone)
+        if not invocation.as_json:
+            _print_ticks(invocation, ticks, timezone)
         if dry_run:
-            if session.as_json:
-                session.print_document({"ticks": to_plain(ticks)})
+            if invocation.as_json:
+                invocation.print_document({"ticks": to_plain(ticks)})
             return
         save = client.schedules.update if replace else client.schedules.create
         stored = await save(template, schedule, reason=reason)
-    if session.as_json:
-        session.print_document({**to_plain(describe(stored)), "ticks": to_plain(ticks)})
+    if invocation.as_json:
+        invocation.print_document({**to_plain(describe(stored)), "ticks": to_plain(ticks)})
     else:
         verb = "replaced" if replace else "created"
-        session.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+        invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 
 
 @command(app, "list")
 async def list_schedules(
-    session: Session,
+    invocation: Invocation,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
 ) -> None:
     """List schedules by name, with their next ticks."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         listed = await client.schedules.list(namespace)
     listed = sorted(listed, key=lambda stored: stored.full_name)
-    if session.as_json:
-        session.print_document({"schedules": [to_plain(describe(one)) for one in listed]})
+    if invocation.as_json:
+        invocation.print_document({"schedules": [to_plain(describe(one)) for one in listed]})
         return
     rows = make_table("schedule", "template", "ticks", "overlap", "last", "next")
     for stored in listed:
@@ -158,22 +160,22 @@ async def list_schedules(
             Text("paused", style="yellow") if stored.paused else local_time(stored.next_at),
         )
     if listed:
-        print_table(session.out, rows)
+        print_table(invocation.out, rows)
     else:
-        session.err.print("no schedules")
+        invocation.err.print("no schedules")
 
 
 @command(app, "show")
-async def show_schedule(session: Session, name: Name) -> None:
+async def show_schedule(invocation: Invocation, name: Name) -> None:
     """Show a schedule, its next ten ticks, and the latest ticks without a task."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         stored = await client.schedules.get(name)
         records = await client.schedules.ticks(name, limit=_RECORDS)
         ticks: Sequence[datetime] = []
         if not stored.paused:
             ticks = await client.schedules.preview(_previewed(stored), after=_before_next(stored))
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {
                 **to_plain(describe(stored)),
                 "ticks": to_plain(ticks),
@@ -198,40 +200,44 @@ async def show_schedule(session: Session, name: Name) -> None:
     }
     for label, value in facts.items():
         if value is not None:
-            session.out.print(f"{label:12} {value}", highlight=False, soft_wrap=True, markup=False)
-    _print_ticks(session, ticks, stored.schedule.timezone)
+            invocation.out.print(
+                f"{label:12} {value}", highlight=False, soft_wrap=True, markup=False
+            )
+    _print_ticks(invocation, ticks, stored.schedule.timezone)
     for record in records:
-        session.out.print(_describe_record(record), highlight=False, soft_wrap=True, markup=False)
+        invocation.out.print(
+            _describe_record(record), highlight=False, soft_wrap=True, markup=False
+        )
 
 
 @command(app, "pause", acts=True)
-async def pause_schedule(session: Session, name: Name, reason: Reason = "") -> None:
-    """Pause a schedule: its ticks get no tasks."""
-    async with session.client(operates=True) as client:
-        _print_result(session, await client.schedules.pause(name, reason=reason), "paused")
+async def pause_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
+    """Pause a schedule: its ticks create no tasks."""
+    async with invocation.client(operates=True) as client:
+        _print_result(invocation, await client.schedules.pause(name, reason=reason), "paused")
 
 
 @command(app, "resume", acts=True)
-async def resume_schedule(session: Session, name: Name, reason: Reason = "") -> None:
+async def resume_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Resume a schedule, from the first tick after now."""
-    async with session.client(operates=True) as client:
-        _print_result(session, await client.schedules.resume(name, reason=reason), "resumed")
+    async with invocation.client(operates=True) as client:
+        _print_result(invocation, await client.schedules.resume(name, reason=reason), "resumed")
 
 
 @command(app, "delete", acts=True)
-async def delete_schedule(session: Session, name: Name, reason: Reason = "") -> None:
+async def delete_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Delete a schedule that no template declares; its tasks stay."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         await client.schedules.delete(name, reason=reason)
-    if session.as_json:
-        session.print_document({"deleted": name})
+    if invocation.as_json:
+        invocation.print_document({"deleted": name})
     else:
-        session.out.print(f"deleted: schedule {name}", highlight=False)
+        invocation.out.print(f"deleted: schedule {name}", highlight=False)
 
 
 @command(app, "backfill", acts=True)
 async def backfill_schedule(
-    session: Session,
+    invocation: Invocation,
     name: Name,
     start: Annotated[
         datetime,
@@ -243,33 +249,44 @@ async def backfill_schedule(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the ticks.")] = False,
 ) -> None:
-    """Create a task at priority 0 for each tick of a range in the past, at most 1,000."""
-    async with session.client(operates=True) as client:
+    """Create a task with priority 0 for each tick of a range in the past, at most 1,000 ticks."""
+    async with invocation.client(operates=True) as client:
         stored = await client.schedules.get(name)
         result = await client.schedules.backfill(name, start, end, dry_run=dry_run)
-    if session.as_json:
-        session.print_document(to_plain(result))
+    if invocation.as_json:
+        invocation.print_document(to_plain(result))
         return
     if dry_run:
-        _print_ticks(session, result.ticks, stored.schedule.timezone)
+        _print_ticks(invocation, result.ticks, stored.schedule.timezone)
         return
     existing = f", {result.existing:,} existed" if result.existing else ""
-    session.out.print(f"{result.created:,} tasks created{existing}", highlight=False)
+    invocation.out.print(f"{result.created:,} tasks created{existing}", highlight=False)
 
 
-def _print_result(session: Session, stored: StoredSchedule, verb: str) -> None:
-    if session.as_json:
-        session.print_document(to_plain(describe(stored)))
+@command(app, "trigger", acts=True)
+async def trigger_schedule(invocation: Invocation, name: Name) -> None:
+    """Create a task of a schedule now, in addition to the tasks of its ticks."""
+    async with invocation.client(operates=True) as client:
+        task_id = await client.schedules.trigger(name)
+    if invocation.as_json:
+        invocation.print_document({"task_id": task_id})
     else:
-        session.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+        invocation.out.print(f"created task {task_id}", highlight=False)
 
 
-def _print_ticks(session: Session, ticks: Sequence[datetime], timezone: str) -> None:
+def _print_result(invocation: Invocation, stored: StoredSchedule, verb: str) -> None:
+    if invocation.as_json:
+        invocation.print_document(to_plain(describe(stored)))
+    else:
+        invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
+
+
+def _print_ticks(invocation: Invocation, ticks: Sequence[datetime], timezone: str) -> None:
     """Print ticks in the time zone of their schedule."""
     zone = ZoneInfo(timezone)
     for tick in ticks:
         line = f"{tick.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
-        session.out.print(f"  {line}", highlight=False, markup=False)
+        invocation.out.print(f"  {line}", highlight=False, markup=False)
 
 
 def _describe_record(record: TickRecord) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from tasker.api import create_app
 from tasker.api.server import Server, free_port, is_loopback, run_server
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.loading import LoadedSources, load_sources, on_signals
 from tasker.cli.options import Environment, Namespaces, TemplatePaths
@@ -44,7 +44,7 @@ _ACTOR = "tasker server"
 
 @command(app, "server", store=None, json=False, level=logging.INFO, fast=True)
 def server(
-    session: Session,
+    invocation: Invocation,
     context: typer.Context,
     config: ConfigFile = None,
     store: StoreOption = None,
@@ -120,7 +120,7 @@ def server(
         "worker": worker,
     }
     settings = load_config(config, overrides)
-    set_up_logs(session, context, settings)
+    set_up_logs(invocation, context, settings)
     if processes > 1:
         return serve_in_processes(settings, processes)
     return serve(settings, insecure=insecure, supervisor=supervisor)
@@ -188,7 +188,7 @@ async def serve(
         add_web(app, own)
         if worker is not None:
             await stack.enter_async_context(worker)
-        await stack.enter_async_context(_make_stand_in(store, settings))
+        await stack.enter_async_context(_make_engine_worker(store, settings))
         shared = supervisor is not None
         server = await stack.enter_async_context(run_server(app, own, shared=shared))
         facts: dict[str, Any] = {"url": server.url, "auth": auth.enabled}
@@ -247,7 +247,7 @@ def _make_worker(
     )
 
 
-def _make_stand_in(store: Store, settings: Settings) -> Worker:
+def _make_engine_worker(store: Store, settings: Settings) -> Worker:
     """Return a worker for the engine's steps of namespaces without a live worker."""
     return Worker(
         store,
@@ -255,7 +255,7 @@ def _make_stand_in(store: Store, settings: Settings) -> Worker:
             update={"http": False}
         ),
         name=f"{socket.gethostname()}:{os.getpid()}:server",
-        stands_in=True,
+        engine_only=True,
     )
 
 

@@ -1,7 +1,7 @@
 """`tasker task ...`: lists and shows tasks, and acts on them."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import wraps
@@ -9,7 +9,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from tasker.cli.app import Session, command, group
+from tasker.bulk import DEFAULT_RATE, LEAST_RATE, BulkAction, BulkRequest
+from tasker.cli.app import Invocation, command, group
+from tasker.cli.bulk import act_in_bulk
 from tasker.cli.completion import complete_status, complete_task, complete_template
 from tasker.cli.exits import Exit
 from tasker.cli.loading import explain_context, name_and_files
@@ -25,16 +27,16 @@ from tasker.cli.options import (
     parse_time,
 )
 from tasker.cli.pausing import pause, resume
-from tasker.cli.reading import find_task, follow_task, read_detail
+from tasker.cli.reading import find_task, follow_task, read_detail, read_logs
 from tasker.cli.render.json import task_document, to_plain
-from tasker.cli.render.style import format_count, is_plain, print_table, status_text
-from tasker.cli.render.tables import tasks_table
-from tasker.cli.render.task import reason_text, render_task
+from tasker.cli.render.style import is_plain, print_table, status_text
+from tasker.cli.render.tables import make_table, tasks_table
+from tasker.cli.render.task import log_text, reason_text, render_task
 from tasker.cli.render.timeline import timeline_document
-from tasker.client import Client
-from tasker.errors import Refused
+from tasker.limits import BULK_RATE
 from tasker.model import (
-    MAX_BULK,
+    MOST_COUNTED,
+    CompensationStatus,
     IfExists,
     PauseTarget,
     Task,
@@ -93,6 +95,13 @@ FILTERS: Mapping[str, Any] = {
             help="Only tasks in which a step failed with this error code.",
         ),
     ],
+    "compensation": Annotated[
+        CompensationStatus | None,
+        typer.Option(
+            "--compensation",
+            help="Only failed or cancelled tasks whose compensation has this status.",
+        ),
+    ],
     "attribute": Annotated[
         list[Any] | None,
         typer.Option(
@@ -125,8 +134,27 @@ FILTERS: Mapping[str, Any] = {
 
 DryRun = Annotated[
     bool,
+    typer.Option("--dry-run", metavar="", help="Only count the tasks that match; change nothing."),
+]
+PerSecond = Annotated[
+    float,
     typer.Option(
-        "--dry-run", metavar="", help="Only list and count the tasks that match; change nothing."
+        "--per-second",
+        metavar="N",
+        min=LEAST_RATE,
+        max=BULK_RATE,
+        help="With filters: maximum number of tasks per second.",
+    ),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before acting on many tasks.")
+]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        metavar="",
+        help="With filters: start the operation and exit; workers and servers execute it.",
     ),
 ]
 Result = Annotated[
@@ -157,9 +185,9 @@ def with_filter_options(function: Function) -> Callable[..., Any]:
     """Replace a command's parameter `matching`, a `TaskFilter`, with the options in `FILTERS`."""
 
     @wraps(function)
-    def run(session: Session, **given: Any) -> Any:
+    def run(invocation: Invocation, **given: Any) -> Any:
         options = {name: given.pop(name) for name in FILTERS}
-        return function(session, matching=_make_filter(**options), **given)
+        return function(invocation, matching=_make_filter(**options), **given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -179,7 +207,7 @@ def with_filter_options(function: Function) -> Callable[..., Any]:
 @command(app, "list")
 @with_filter_options
 async def list_tasks(
-    session: Session,
+    invocation: Invocation,
     matching: TaskFilter,
     status: Annotated[
         Any,
@@ -201,29 +229,50 @@ async def list_tasks(
 ) -> None:
     """List tasks, newest first."""
     matching = replace(matching, status=status)
-    async with session.client() as client:
+    async with invocation.client() as client:
         if parent is not None:
             matching = replace(matching, parent_id=await find_task(client, parent))
         start = await find_task(client, after) if after is not None else None
         tasks = await client.tasks(matching, after=start, limit=limit + 1)
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {"tasks": [task_document(task) for task in tasks], "next": following}
         )
         return
     if tasks:
-        print_table(session.out, tasks_table(session.out, tasks))
+        print_table(invocation.out, tasks_table(invocation.out, tasks))
     else:
-        session.err.print("no tasks match")
+        invocation.err.print("no tasks match")
     if following:
-        session.err.print(f"more: --after {following}", style="dim")
+        invocation.err.print(f"more: --after {following}", style="dim")
+
+
+@command(app, "count")
+@with_filter_options
+async def count_tasks(invocation: Invocation, matching: TaskFilter) -> None:
+    """Count tasks by status, up to 10,000 of each."""
+    async with invocation.client() as client:
+        counts = await client.count_tasks(matching)
+    if invocation.as_json:
+        invocation.print_document(counts)
+        return
+    plain = is_plain(invocation.out)
+    table = make_table("status", "tasks", right=("tasks",))
+    for status in TaskStatus:
+        if number := counts.by_status.get(status.value, 0):
+            most = "+" if number >= MOST_COUNTED and not counts.exact else ""
+            table.add_row(status_text(status.value, plain=plain), f"{number:,}{most}")
+    if table.row_count:
+        print_table(invocation.out, table)
+    else:
+        invocation.err.print("no tasks match")
 
 
 @command(app, "show")
 async def show(
-    session: Session,
+    invocation: Invocation,
     task: TaskRef,
     full: Annotated[
         bool,
@@ -247,14 +296,14 @@ async def show(
 
     With --watch, the exit code shows the outcome: 0 complete, 1 failed or cancelled.
     """
-    async with session.client() as client:
+    async with invocation.client() as client:
         task_id = await find_task(client, task)
         if watch:
-            await follow_task(client, task_id, session.display)
-        detail = await read_detail(client, task_id)
+            await follow_task(client, task_id, invocation.display)
+        detail = await read_detail(client, task_id, full=full or invocation.as_json)
         times = await client.timeline(task_id) if timeline else None
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {
                 **task_document(detail.task),
                 "steps": to_plain(detail.steps),
@@ -265,34 +314,73 @@ async def show(
             }
         )
     else:
-        render_task(session.out, detail, full=full, timeline=times)
+        render_task(invocation.out, detail, full=full, timeline=times)
     failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
 
 
 @command(app, "why")
 async def why(
-    session: Session,
+    invocation: Invocation,
     task: TaskRef,
     step: Annotated[
         str | None, typer.Option(metavar="STEP", help="Explain this step instead of the task.")
     ] = None,
 ) -> None:
-    """Explain why a task, or one of its steps, does not run; the first reason matters most."""
-    async with session.client() as client:
+    """Explain why a task, or one of its steps, does not run, most important reason first."""
+    async with invocation.client() as client:
         reasons = await client.why(await find_task(client, task), step=step)
-    if session.as_json:
-        session.print_document(to_plain(reasons))
+    if invocation.as_json:
+        invocation.print_document(to_plain(reasons))
         return
     for reason in reasons:
-        session.out.print(reason_text(reason), soft_wrap=True)
+        invocation.out.print(reason_text(reason), soft_wrap=True)
     if not reasons:
-        session.err.print("nothing holds it up")
+        invocation.err.print("nothing is blocking it")
+
+
+@command(app, "logs")
+async def logs(
+    invocation: Invocation,
+    task: TaskRef,
+    step: Annotated[
+        str | None, typer.Option(metavar="STEP", help="Only what this step logged or printed.")
+    ] = None,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only attempts with this number.")
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="Lowest level: debug, info, warning, error, critical."),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only messages that contain this text.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print new records until the task ends.")
+    ] = False,
+) -> None:
+    """Show what a task's handlers logged and printed, oldest first.
+
+    With --follow and --json, one document for each record.
+    """
+    filters = {"step": step, "attempt": attempt, "level": level, "text": text}
+    async with invocation.client() as client:
+        task_id = await find_task(client, task)
+        read = read_logs(client, task_id, follow=follow, **filters)
+        if invocation.as_json and not follow:
+            invocation.print_document([to_plain(record) async for record in read])
+            return
+        async for record in read:
+            if invocation.as_json:
+                invocation.print_document(to_plain(record))
+            else:
+                invocation.out.print(log_text(record), soft_wrap=True)
 
 
 @command(app, "create", acts=True)
 async def create(
-    session: Session,
+    invocation: Invocation,
     template: Annotated[
         str,
         typer.Argument(
@@ -344,15 +432,15 @@ async def create(
             min=0,
             max=4,
             metavar="0-4",
-            help="4 is the most urgent. Each level counts as one minute of waiting in a queue."
-            " Without it, the template's.",
+            help="Priority; 4 is the most urgent. Each level counts as one minute of waiting in a"
+            " queue. Default: the template's priority.",
         ),
     ] = None,
     reason: Reason = "",
 ) -> None:
     """Create a task for workers to run."""
     name, files = name_and_files(template)
-    async with session.client(create=bool(files)) as client:
+    async with invocation.client(create=bool(files)) as client:
         for one in load_templates(files):
             await client.register(one)
         with explain_context(name):
@@ -371,50 +459,59 @@ async def create(
                 priority=priority,
                 reason=reason,
             )
-    if session.as_json:
-        session.print_document({**task_document(task), "created": task.created})
+    if invocation.as_json:
+        invocation.print_document({**task_document(task), "created": task.created})
         return
-    session.out.print(task.id)
+    invocation.out.print(task.id)
     if not task.created:
-        session.err.print("the idempotency key belongs to this existing task", style="dim")
+        invocation.err.print("the idempotency key belongs to this existing task", style="dim")
 
 
 @command(app, "cancel", acts=True)
 @with_filter_options
 async def cancel(
-    session: Session,
+    invocation: Invocation,
     matching: TaskFilter,
     task: OptionalTaskRef = None,
     dry_run: DryRun = False,
+    per_second: PerSecond = DEFAULT_RATE,
+    yes: Yes = False,
+    detach: Detach = False,
     reason: Reason = "",
     if_match: IfMatch = None,
 ) -> Exit:
     """Cancel an open task, or all open tasks that match filters.
 
     No further step starts, and the results of running attempts are discarded. With filters in
-    place of an ID, the command cancels at most 1,000 tasks; --dry-run only counts them. Exit
-    code: 5 if a task could not be cancelled.
+    place of an ID, tasks are cancelled at a pace from the newest to the oldest; --dry-run only
+    counts them. Exit code: 5 if a task could not be cancelled.
     """
-    statuses = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         if task is not None:
             _require_no_filter(matching)
             task_id = await find_task(client, task)
-            _print_status(session, await client.cancel(task_id, reason=reason, if_match=if_match))
+            _print_status(
+                invocation, await client.cancel(task_id, reason=reason, if_match=if_match)
+            )
             return Exit.DONE
         _require_id(if_match)
-        tasks = await _matching_tasks(client, matching, statuses)
-
-        async def act(one: Task) -> Task:
-            return await client.cancel(one.id, reason=reason)
-
-        return await _act_on_each(session, "cancel", tasks, act, dry_run=dry_run)
+        _require_some_filter(matching)
+        return await act_in_bulk(
+            invocation,
+            client,
+            BulkRequest(action=BulkAction.CANCEL, filter=matching),
+            per_second=per_second,
+            reason=reason,
+            dry_run=dry_run,
+            yes=yes,
+            detach=detach,
+        )
 
 
 @command(app, "retry", acts=True)
 @with_filter_options
 async def retry(
-    session: Session,
+    invocation: Invocation,
     matching: TaskFilter,
     task: OptionalTaskRef = None,
     step: Annotated[
@@ -442,15 +539,19 @@ async def retry(
         ),
     ] = False,
     dry_run: DryRun = False,
+    per_second: PerSecond = DEFAULT_RATE,
+    yes: Yes = False,
+    detach: Detach = False,
     reason: Reason = "",
     if_match: IfMatch = None,
 ) -> Exit:
     """Retry the failed steps of a task, or of all failed tasks that match filters.
 
-    Each step gets one more attempt. With filters in place of an ID, the command retries at most
-    1,000 tasks; --dry-run only counts them. Exit code: 5 if a task could not be retried.
+    Each step gets one more attempt. With filters in place of an ID, tasks are retried at a pace
+    from the newest to the oldest; --dry-run only counts them. Exit code: 5 if a task could not be
+    retried.
     """
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
 
         async def act(task_id: TaskId) -> Task:
             return await client.retry(
@@ -464,16 +565,32 @@ async def retry(
 
         if task is not None:
             _require_no_filter(matching)
-            _print_status(session, await act(await find_task(client, task)))
+            _print_status(invocation, await act(await find_task(client, task)))
             return Exit.DONE
         _require_id(if_match)
-        tasks = await _matching_tasks(client, matching, (TaskStatus.ERROR,))
-        return await _act_on_each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
+        _require_some_filter(matching)
+        request = BulkRequest(
+            action=BulkAction.RETRY,
+            filter=matching,
+            steps=tuple(step) if step else None,
+            reset_attempts=reset_attempts,
+            fresh=fresh,
+        )
+        return await act_in_bulk(
+            invocation,
+            client,
+            request,
+            per_second=per_second,
+            reason=reason,
+            dry_run=dry_run,
+            yes=yes,
+            detach=detach,
+        )
 
 
 @command(app, "resolve", acts=True)
 async def resolve(
-    session: Session,
+    invocation: Invocation,
     task: TaskRef,
     step: Annotated[
         str | None,
@@ -488,15 +605,15 @@ async def resolve(
         raise typer.BadParameter(
             "a result can only be given for a step: name the step", param_hint="--result"
         )
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.resolve(task_id, step, result, reason=reason, if_match=if_match)
-    _print_status(session, changed)
+    _print_status(invocation, changed)
 
 
 @command(app, "complete", acts=True)
 async def complete(
-    session: Session,
+    invocation: Invocation,
     task: TaskRef,
     step: Annotated[str, typer.Argument(metavar="STEP")],
     result: Annotated[
@@ -506,15 +623,15 @@ async def complete(
     if_match: IfMatch = None,
 ) -> None:
     """Complete a step with a result, as if its handler had returned it."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.complete(task_id, step, result, reason=reason, if_match=if_match)
-    _print_status(session, changed)
+    _print_status(invocation, changed)
 
 
 @command(app, "skip", acts=True)
 async def skip(
-    session: Session,
+    invocation: Invocation,
     task: TaskRef,
     step: Annotated[str, typer.Argument(metavar="STEP")],
     reason: Reason = "",
@@ -524,15 +641,15 @@ async def skip(
 
     The step ends as resolved_manually.
     """
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
-    _print_status(session, changed)
+    _print_status(invocation, changed)
 
 
 @command(app, "signal", acts=True)
 async def signal(
-    session: Session,
+    invocation: Invocation,
     task: TaskRef,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
     payload: Annotated[
@@ -540,7 +657,9 @@ async def signal(
     ] = None,
     id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="A signal with the same name and ID is sent once."),
+        typer.Option(
+            "--id", metavar="ID", help="Only one signal with the same name and ID is sent."
+        ),
     ] = None,
     reason: Reason = "",
 ) -> None:
@@ -548,33 +667,48 @@ async def signal(
 
     If no step waits for the signal yet, it is kept.
     """
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         task_id = await find_task(client, task)
         sent = await client.signal(task_id, name, payload, id=id, reason=reason)
-    if session.as_json:
-        session.print_document(to_plain(sent))
+    if invocation.as_json:
+        invocation.print_document(to_plain(sent))
     elif not sent.created:
-        session.out.print("a signal with this id was sent before")
+        invocation.out.print("a signal with this id was sent before")
     elif sent.step is None:
-        session.out.print("sent; no step waits for it yet")
+        invocation.out.print("sent; no step waits for it yet")
     else:
-        session.out.print(f"sent; step {sent.step} received it")
+        invocation.out.print(f"sent; step {sent.step} received it")
+
+
+@command(app, "reveal", acts=True)
+async def reveal(
+    invocation: Invocation,
+    task: TaskRef,
+    reason: Annotated[str, typer.Option("--reason", help="Reason to record in the audit log.")],
+    step: Annotated[
+        str | None, typer.Option("--step", help="Show only this step, such as convert[17].")
+    ] = None,
+) -> None:
+    """Show the data of a task unmasked, as JSON; the audit log records who did it and why."""
+    async with invocation.client(operates=True) as client:
+        revealed = await client.reveal(await find_task(client, task), reason=reason, step=step)
+    invocation.print_document(to_plain(revealed))
 
 
 @command(app, "pause", acts=True)
-async def pause_task(session: Session, task: TaskRef, reason: Reason = "") -> None:
-    """Pause a task: none of its steps starts; running attempts end normally."""
-    async with session.client(operates=True) as client:
+async def pause_task(invocation: Invocation, task: TaskRef, reason: Reason = "") -> None:
+    """Pause a task: no new steps start; running attempts continue."""
+    async with invocation.client(operates=True) as client:
         target = PauseTarget.of_task(await find_task(client, task))
-        await pause(session, client, target, reason)
+        await pause(invocation, client, target, reason)
 
 
 @command(app, "resume", acts=True)
-async def resume_task(session: Session, task: TaskRef, reason: Reason = "") -> None:
+async def resume_task(invocation: Invocation, task: TaskRef, reason: Reason = "") -> None:
     """Resume a paused task."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         target = PauseTarget.of_task(await find_task(client, task))
-        await resume(session, client, target, reason)
+        await resume(invocation, client, target, reason)
 
 
 def _make_filter(
@@ -609,71 +743,15 @@ def _require_id(if_match: str | None) -> None:
         raise typer.BadParameter("give the ID of the task with this ETag", param_hint="--if-match")
 
 
-async def _matching_tasks(
-    client: Client, matching: TaskFilter, statuses: Sequence[TaskStatus]
-) -> list[Task]:
-    """Return the matching tasks with one of these statuses.
-
-    Raises:
-        BadParameter: No filter is set, or more than 1,000 tasks match.
-    """
+def _require_some_filter(matching: TaskFilter) -> None:
     if matching == TaskFilter():
         raise typer.BadParameter("give an ID, or filters such as --template and --since")
-    tasks: list[Task] = []
-    for status in statuses:
-        after: TaskId | None = None
-        while len(tasks) <= MAX_BULK:
-            page = await client.tasks(replace(matching, status=status), after=after, limit=500)
-            tasks += page
-            if len(page) < 500:
-                break
-            after = page[-1].id
-    if len(tasks) > MAX_BULK:
-        raise typer.BadParameter(f"more than {MAX_BULK:,} tasks match; narrow the filters")
-    return tasks
 
 
-async def _act_on_each(
-    session: Session,
-    verb: str,
-    tasks: Sequence[Task],
-    act: Callable[[Task], Awaitable[Task]],
-    *,
-    dry_run: bool,
-) -> Exit:
-    """Apply an action to each task, and report tasks whose status no longer allows it."""
-    refused: list[dict[str, str]] = []
-    changed: list[Task] = []
-    for task in () if dry_run else tasks:
-        try:
-            changed.append(await act(task))
-        except Refused as error:
-            refused.append({"id": task.id, "error": str(error)})
-    if session.as_json:
-        session.print_document(
-            {
-                "matches": len(tasks),
-                "dry_run": dry_run,
-                "tasks": [task_document(one) for one in (tasks if dry_run else changed)],
-                "refused": refused,
-            }
-        )
-    elif dry_run:
-        if tasks:
-            print_table(session.out, tasks_table(session.out, tasks))
-        session.out.print(f"would {verb} {format_count('task', len(tasks))}")
-    else:
-        for one in refused:
-            session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
-        done = {"cancel": "cancelled", "retry": "retried"}[verb]
-        session.out.print(f"{done} {format_count('task', len(changed))} of {len(tasks):,}")
-    return Exit.REFUSED if refused else Exit.DONE
-
-
-def _print_status(session: Session, task: Task) -> None:
+def _print_status(invocation: Invocation, task: Task) -> None:
     """Print a task's new status."""
-    if session.as_json:
-        session.print_document(task_document(task))
+    if invocation.as_json:
+        invocation.print_document(task_document(task))
         return
-    line = status_text(task.status.value, plain=is_plain(session.out))
-    session.out.print(line.append(f"  {task.template}  {task.id}", style="none"))
+    line = status_text(task.status.value, plain=is_plain(invocation.out))
+    invocation.out.print(line.append(f"  {task.template}  {task.id}", style="none"))

@@ -10,20 +10,21 @@ from rich.console import Console
 from rich.text import Text
 
 from tasker import versions
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.completion import complete_template
 from tasker.cli.exits import Exit
 from tasker.cli.loading import is_template_file, load_sources
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
 from tasker.cli.render import graphs
-from tasker.cli.render.style import one_line, print_table, short_json, time_ago
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import human_duration, one_line, print_table, short_json, time_ago
 from tasker.cli.render.tables import make_table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.errors import TaskRegistrationError
-from tasker.model import PauseTarget, Template, TemplateVersion
+from tasker.model import MAX_BULK, PauseTarget, Template, TemplateVersion
 from tasker.template.diff import compare
 from tasker.template.document import to_document
 from tasker.template.dump import dump_yaml
@@ -56,31 +57,31 @@ app = group("Show, register, review and pause templates.")
 
 
 @command(app, "pause", acts=True)
-async def pause_template(session: Session, template: Name, reason: Reason = "") -> None:
-    """Pause the tasks of all versions of a template: no step starts; running attempts end
-    normally.
+async def pause_template(invocation: Invocation, template: Name, reason: Reason = "") -> None:
+    """Pause the tasks of all versions of a template: no new steps start; running attempts
+    continue.
     """
     namespace, name, _ = split_reference(template, None, None)
-    async with session.client(operates=True) as client:
-        await pause(session, client, PauseTarget.of_template(namespace, name), reason)
+    async with invocation.client(operates=True) as client:
+        await pause(invocation, client, PauseTarget.of_template(namespace, name), reason)
 
 
 @command(app, "resume", acts=True)
-async def resume_template(session: Session, template: Name, reason: Reason = "") -> None:
+async def resume_template(invocation: Invocation, template: Name, reason: Reason = "") -> None:
     """Resume the tasks of a template, except those that were paused individually."""
     namespace, name, _ = split_reference(template, None, None)
-    async with session.client(operates=True) as client:
-        await resume(session, client, PauseTarget.of_template(namespace, name), reason)
+    async with invocation.client(operates=True) as client:
+        await resume(invocation, client, PauseTarget.of_template(namespace, name), reason)
 
 
 @command(app, "list")
 async def list_templates(
-    session: Session,
+    invocation: Invocation,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
 ) -> None:
     """List all versions of the registered templates."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         stored = await client.templates(namespace, name)
 
     def order(one: Any) -> tuple[str, str, Any]:
@@ -88,8 +89,8 @@ async def list_templates(
         return template.namespace, template.name, versions.sort_key(template.version)
 
     stored = sorted(stored, key=order)
-    if session.as_json:
-        session.print_document(
+    if invocation.as_json:
+        invocation.print_document(
             {
                 "templates": [
                     {
@@ -105,24 +106,55 @@ async def list_templates(
             }
         )
     elif stored:
-        print_table(session.out, templates_table(stored))
+        print_table(invocation.out, templates_table(stored))
     else:
-        session.err.print("no templates match")
+        invocation.err.print("no templates match")
 
 
 @command(app, "show")
-async def show(session: Session, template: Reference, handlers: Workflows = None) -> None:
+async def show(invocation: Invocation, template: Reference, handlers: Workflows = None) -> None:
     """Print a template's definition: YAML, or JSON with --json."""
-    definition = await _find_template(session, template, handlers)
-    if session.as_json:
-        session.print_document(to_document(definition))
+    definition = await find_template(invocation, template, handlers)
+    if invocation.as_json:
+        invocation.print_document(to_document(definition))
     else:
-        render_template(session.out, dump_yaml(definition))
+        render_template(invocation.out, dump_yaml(definition))
+
+
+@command(app, "durations")
+async def durations(
+    invocation: Invocation,
+    template: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEMPLATE",
+            help="[NAMESPACE.]NAME[@VERSION]; without a version, the latest.",
+            autocompletion=complete_template,
+        ),
+    ],
+) -> None:
+    """Show how long a template version and its steps usually take.
+
+    Measured by the newest complete tasks of the version, at most 50.
+    """
+    async with invocation.client() as client:
+        usual = await client.usual_durations(template)
+    if invocation.as_json:
+        invocation.print_document(to_plain(usual))
+        return
+    if usual.task is None:
+        invocation.err.print("no complete task of this version")
+        return
+    numbers = ("measured", "median", "95 %")
+    rows = make_table("step", *numbers, right=numbers)
+    for name, one in (*usual.steps.items(), ("the task", usual.task)):
+        rows.add_row(name, f"{one.runs:,}", human_duration(one.median), human_duration(one.p95))
+    print_table(invocation.out, rows)
 
 
 @command(app, "draw")
 async def draw(
-    session: Session,
+    invocation: Invocation,
     template: Reference,
     handlers: Workflows = None,
     mermaid: Annotated[
@@ -130,19 +162,19 @@ async def draw(
     ] = False,
 ) -> None:
     """Draw a template's graph."""
-    definition = await _find_template(session, template, handlers)
-    if session.as_json:
+    definition = await find_template(invocation, template, handlers)
+    if invocation.as_json:
         graph = {spec.name: list(spec.dependencies) for spec in definition.steps}
-        session.print_document({"template": definition.full_name, "dependencies": graph})
+        invocation.print_document({"template": definition.full_name, "dependencies": graph})
     elif mermaid:
-        session.out.print(graphs.to_mermaid(definition), soft_wrap=True)
+        invocation.out.print(graphs.to_mermaid(definition), soft_wrap=True)
     else:
-        render_graph(session.out, definition)
+        render_graph(invocation.out, definition)
 
 
 @command(app, "register", acts=True)
 async def register(
-    session: Session,
+    invocation: Invocation,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[FILE|DIR]...", help="YAML files, or directories of YAML files."),
@@ -165,33 +197,55 @@ async def register(
     if not paths and not handlers:
         raise typer.BadParameter("specify files, directories, or --handlers", param_hint="FILE")
     loaded = load_sources(handlers or (), paths or ())
-    async with session.client(create=True) as client:
-        outcomes = [await _register_one(client, template, replace) for template in loaded.templates]
-    if session.as_json:
-        session.print_document({"templates": outcomes})
+    async with invocation.client(create=True) as client:
+        outcomes = [
+            outcome
+            for first in range(0, len(loaded.templates), MAX_BULK)
+            for outcome in await _register(
+                client, loaded.templates[first : first + MAX_BULK], replace
+            )
+        ]
+    if invocation.as_json:
+        invocation.print_document({"templates": outcomes})
     for one in outcomes:
         if "error" in one:
-            session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
-        elif not session.as_json:
+            invocation.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
+        elif not invocation.as_json:
             waits = "" if one["status"] == "approved" else f" ({one['status']})"
-            session.out.print(f"{one['outcome']}: {one['template']}{waits}")
+            invocation.out.print(f"{one['outcome']}: {one['template']}{waits}")
     return Exit.REFUSED if any("error" in one for one in outcomes) else Exit.DONE
 
 
-async def _register_one(client: Client, template: Template, replace: bool) -> dict[str, str]:
-    """Register one template, and return a document with the outcome."""
-    entry = {"template": template.full_name}
+async def _register(
+    client: Client, templates: Sequence[Template], replace: bool
+) -> list[dict[str, str]]:
+    """Register templates at once, or one by one if any is refused; return their outcomes."""
     try:
-        registered = await client.register(template, replace=replace)
+        registered = await client.register_all(templates, replace=replace)
     except TaskRegistrationError as error:
-        return {
-            **entry,
-            "outcome": "refused",
-            "error": f"{error}{await _describe_differences(client, template)}",
+        if len(templates) > 1:
+            return [
+                outcome
+                for template in templates
+                for outcome in await _register(client, [template], replace)
+            ]
+        (template,) = templates
+        differences = await _describe_differences(client, template)
+        return [
+            {
+                "template": template.full_name,
+                "outcome": "refused",
+                "error": f"{error}{differences}",
+            }
+        ]
+    return [
+        {
+            "template": one.stored.template.full_name,
+            "outcome": "registered" if one.created else "unchanged",
+            "status": one.stored.status.value,
         }
-    status = registered.stored.status
-    outcome = "registered" if registered.created else "unchanged"
-    return {**entry, "outcome": outcome, "status": status.value}
+        for one in registered
+    ]
 
 
 async def _describe_differences(client: Client, template: Template) -> str:
@@ -206,7 +260,9 @@ async def _describe_differences(client: Client, template: Template) -> str:
     return f"; template {template.full_name} differs in {', '.join(shown[:5])}{more}"
 
 
-async def _find_template(session: Session, reference: str, handlers: list[str] | None) -> Template:
+async def find_template(
+    invocation: Invocation, reference: str, handlers: list[str] | None
+) -> Template:
     """Find a template in a file, among workflows, or in the store."""
     if is_template_file(reference):
         return load_template(reference)
@@ -220,7 +276,7 @@ async def _find_template(session: Session, reference: str, handlers: list[str] |
                 template.version,
             ):
                 return template
-    async with session.client() as client:
+    async with invocation.client() as client:
         return (await client.template(reference)).template
 
 
@@ -240,7 +296,7 @@ _STYLES = {
 
 @command(app, "status")
 async def status(
-    session: Session,
+    invocation: Invocation,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
     waiting: Annotated[
@@ -248,49 +304,49 @@ async def status(
     ] = False,
 ) -> None:
     """List versions with their statuses, who registered them, who reviewed them, and why."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         matches = await client.template_statuses(namespace, name)
     matches = [one for one in matches if not waiting or one.status == "pending_review"]
-    if session.as_json:
-        session.print_document({"versions": matches})
+    if invocation.as_json:
+        invocation.print_document({"versions": matches})
     elif matches:
-        print_versions(session.out, matches)
+        print_versions(invocation.out, matches)
     else:
-        session.err.print("no versions match")
+        invocation.err.print("no versions match")
 
 
 @command(app, "approve", acts=True)
-async def approve(session: Session, template: Version, reason: Reason = "") -> None:
+async def approve(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Approve a version that is pending review, so that tasks can be created from it."""
-    async with session.client() as client:
-        _print_version(session, await client.review(template, approve=True, reason=reason))
+    async with invocation.client() as client:
+        _print_version(invocation, await client.review(template, approve=True, reason=reason))
 
 
 @command(app, "reject", acts=True)
 async def reject(
-    session: Session,
+    invocation: Invocation,
     template: Version,
     reason: Annotated[
         str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason (required).")
     ],
 ) -> None:
     """Reject a version that is pending review. It may be registered again if it is changed."""
-    async with session.client() as client:
-        _print_version(session, await client.review(template, approve=False, reason=reason))
+    async with invocation.client() as client:
+        _print_version(invocation, await client.review(template, approve=False, reason=reason))
 
 
 @command(app, "retire", acts=True)
-async def retire(session: Session, template: Version, reason: Reason = "") -> None:
+async def retire(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Retire a version: no new tasks can be created from it. Its open tasks continue."""
-    async with session.client() as client:
-        _print_version(session, await client.retire(template, reason=reason))
+    async with invocation.client() as client:
+        _print_version(invocation, await client.retire(template, reason=reason))
 
 
 @command(app, "restore", acts=True)
-async def restore(session: Session, template: Version, reason: Reason = "") -> None:
+async def restore(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Restore a retired version, so that tasks can be created from it again."""
-    async with session.client() as client:
-        _print_version(session, await client.restore(template, reason=reason))
+    async with invocation.client() as client:
+        _print_version(invocation, await client.restore(template, reason=reason))
 
 
 def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> None:
@@ -313,8 +369,8 @@ def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> Non
     print_table(console, rows)
 
 
-def _print_version(session: Session, version: TemplateVersion) -> None:
-    if session.as_json:
-        session.print_document(version)
+def _print_version(invocation: Invocation, version: TemplateVersion) -> None:
+    if invocation.as_json:
+        invocation.print_document(version)
     else:
-        session.out.print(f"{version.status}: {version.full_name}")
+        invocation.out.print(f"{version.status}: {version.full_name}")

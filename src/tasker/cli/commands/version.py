@@ -6,7 +6,7 @@ from importlib.metadata import version as version_of
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 
 app = typer.Typer(add_completion=False)
 
@@ -14,7 +14,7 @@ _OPTIONAL = ("asyncpg", "uvloop", "pebble", "watchfiles", "fastapi", "httpx")
 
 
 @command(app, "version", store=None)
-def version(session: Session) -> None:
+def version(invocation: Invocation) -> None:
     """Print the versions of Tasker and its dependencies."""
     versions = {
         "tasker": _installed_version("tasker-workflows"),
@@ -22,11 +22,11 @@ def version(session: Session) -> None:
         "platform": platform.platform(terse=True),
         **{package: _installed_version(package) for package in _OPTIONAL},
     }
-    if session.as_json:
-        session.print_document(versions)
+    if invocation.as_json:
+        invocation.print_document(versions)
         return
     for name, value in versions.items():
-        session.out.print(f"{name} {value or '(not installed)'}")
+        invocation.out.print(f"{name} {value or '(not installed)'}")
 
 
 def _installed_version(package: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Session, command, group
+from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Reason
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table, time_ago
@@ -31,7 +31,7 @@ Include = Annotated[
     typer.Option(
         "--include",
         metavar="PART",
-        help="What requests contain besides the event: context or result. Repeatable.",
+        help="What requests contain in addition to the event: context or result. Repeatable.",
     ),
 ]
 
@@ -40,7 +40,7 @@ app = group("Create, list and change webhooks, which receive events, and inspect
 
 @command(app, "create", acts=True)
 async def create(
-    session: Session,
+    invocation: Invocation,
     name: Name,
     url: Url,
     events: Events = None,
@@ -48,101 +48,107 @@ async def create(
     reason: Reason = "",
 ) -> None:
     """Create a webhook and print its secret, which is shown only once."""
-    async with session.client(create=True, operates=True) as client:
+    async with invocation.client(create=True, operates=True) as client:
         webhook = await client.webhooks.create(
             name, url, events or "*", include=include or (), reason=reason
         )
-    _print_secret(session, webhook)
+    _print_secret(invocation, webhook)
 
 
 @command(app, "secret", acts=True)
-async def replace_secret(session: Session, name: Name, reason: Reason = "") -> None:
+async def replace_secret(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Replace the secret of a webhook and print the new one, which is shown only once."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         webhook = await client.webhooks.replace_secret(name, reason=reason)
-    _print_secret(session, webhook)
+    _print_secret(invocation, webhook)
 
 
 @command(app, "list")
 async def list_webhooks(
-    session: Session,
+    invocation: Invocation,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
 ) -> None:
     """List webhooks, with the numbers of their pending and dead deliveries."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         webhooks = await client.webhooks.list(namespace)
-    if session.as_json:
-        session.print_document({"webhooks": to_plain(webhooks)})
+    if invocation.as_json:
+        invocation.print_document({"webhooks": to_plain(webhooks)})
     elif webhooks:
-        _print_webhooks(session, webhooks)
+        _print_webhooks(invocation, webhooks)
     else:
-        session.err.print("no webhooks")
+        invocation.err.print("no webhooks")
 
 
 @command(app, "show")
-async def show(session: Session, name: Name) -> None:
+async def show(invocation: Invocation, name: Name) -> None:
     """Show a webhook."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         webhook = await client.webhooks.get(name)
-    if session.as_json:
-        session.print_document(to_plain(webhook))
+    if invocation.as_json:
+        invocation.print_document(to_plain(webhook))
     else:
-        _print_webhooks(session, [webhook])
+        _print_webhooks(invocation, [webhook])
 
 
 @command(app, "update", acts=True)
 async def update(
-    session: Session,
+    invocation: Invocation,
     name: Name,
     url: NewUrl = None,
     events: Events = None,
     include: Include = None,
     paused: Annotated[
         bool | None,
-        typer.Option("--pause/--resume", metavar="", help="Let its events wait, or send them."),
+        typer.Option(
+            "--pause/--resume", metavar="", help="Suspend the webhook's deliveries, or resume them."
+        ),
     ] = None,
     reason: Reason = "",
 ) -> None:
     """Change a webhook. Omitted options keep their values."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         webhook = await client.webhooks.update(
             name, url=url, events=events, include=include, paused=paused, reason=reason
         )
-    if session.as_json:
-        session.print_document(to_plain(webhook))
+    if invocation.as_json:
+        invocation.print_document(to_plain(webhook))
     else:
-        _print_webhooks(session, [webhook])
+        _print_webhooks(invocation, [webhook])
 
 
 @command(app, "delete", acts=True)
-async def delete(session: Session, name: Name, reason: Reason = "") -> None:
+async def delete(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Delete a webhook with its deliveries."""
-    async with session.client(operates=True) as client:
+    async with invocation.client(operates=True) as client:
         await client.webhooks.delete(name, reason=reason)
-    if session.as_json:
-        session.print_document({"deleted": True})
+    if invocation.as_json:
+        invocation.print_document({"deleted": True})
     else:
-        session.out.print(f"deleted: {name}")
+        invocation.out.print(f"deleted: {name}")
 
 
 @command(app, "deliveries")
 async def deliveries(
-    session: Session,
+    invocation: Invocation,
     name: Name,
     status: Annotated[
         DeliveryStatus | None,
-        typer.Option("--status", metavar="STATUS", help="pending, delivered or dead."),
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            help="Only deliveries with this status: pending, delivered or dead.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000)] = 25,
 ) -> None:
     """List the deliveries of a webhook or subscriber, newest first."""
-    async with session.client() as client:
+    async with invocation.client() as client:
         rows = await client.webhooks.deliveries(name, status=status, limit=limit)
-    if session.as_json:
-        session.print_document({"deliveries": to_plain(rows)})
+    if invocation.as_json:
+        invocation.print_document({"deliveries": to_plain(rows)})
         return
     if not rows:
-        session.err.print("no deliveries")
+        invocation.err.print("no deliveries")
         return
     now = datetime.now(UTC)
     table = make_table("id", "event", "task", "status", "attempts", "created", "last attempt")
@@ -158,31 +164,31 @@ async def deliveries(
             Text(time_ago(row.created_at, now), style="dim"),
             one_line(answer),
         )
-    print_table(session.out, table)
+    print_table(invocation.out, table)
 
 
 @command(app, "send", acts=True)
 async def send_again(
-    session: Session,
+    invocation: Invocation,
     name: Name,
     delivery: Annotated[int, typer.Argument(metavar="ID", help="Id of a delivery.")],
     reason: Reason = "",
 ) -> None:
-    """Send an event again, whatever became of its delivery."""
-    async with session.client(operates=True) as client:
+    """Send an event again, even if it was delivered or given up."""
+    async with invocation.client(operates=True) as client:
         await client.webhooks.send_again(name, delivery, reason=reason)
-    if session.as_json:
-        session.print_document({"status": "pending"})
+    if invocation.as_json:
+        invocation.print_document({"status": "pending"})
     else:
-        session.out.print(f"delivery {delivery} is due again")
+        invocation.out.print(f"delivery {delivery} is due again")
 
 
-def _print_secret(session: Session, webhook: Webhook) -> None:
-    if session.as_json:
-        session.print_document(to_plain(webhook))
+def _print_secret(invocation: Invocation, webhook: Webhook) -> None:
+    if invocation.as_json:
+        invocation.print_document(to_plain(webhook))
         return
-    session.out.print(webhook.secret, soft_wrap=True, highlight=False)
-    session.err.print(
+    invocation.out.print(webhook.secret, soft_wrap=True, highlight=False)
+    invocation.err.print(
         "Receivers verify signatures with this secret. It is not shown again;"
         f" `tasker webhook secret {webhook.namespace}.{webhook.name}` replaces it.",
         style="dim",
@@ -190,7 +196,7 @@ def _print_secret(session: Session, webhook: Webhook) -> None:
     )
 
 
-def _print_webhooks(session: Session, webhooks: Sequence[Webhook]) -> None:
+def _print_webhooks(invocation: Invocation, webhooks: Sequence[Webhook]) -> None:
     now = datetime.now(UTC)
     counts = ("pending", "dead")
     table = make_table("name", "events", "url", *counts, "created", "by", "", right=counts)
@@ -205,4 +211,4 @@ def _print_webhooks(session: Session, webhooks: Sequence[Webhook]) -> None:
             Text(one_line(one.created_by), style="dim"),
             Text("paused" if one.paused else "", style="yellow"),
         )
-    print_table(session.out, table)
+    print_table(invocation.out, table)

@@ -4,18 +4,24 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tasker.cli.app import Session, command
+from tasker.cli.app import Invocation, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
 from tasker.cli.loading import load_sources, on_signals
-from tasker.cli.options import Environment, Namespaces, TemplatePaths, parse_duration_option
+from tasker.cli.options import (
+    Environment,
+    Namespaces,
+    Reason,
+    TemplatePaths,
+    parse_duration_option,
+)
 from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
@@ -32,9 +38,9 @@ app = typer.Typer(add_completion=False)
 log = logging.getLogger("tasker.cli")
 
 
-@command(app, "worker", store=None, json=False, level=logging.INFO, fast=True)
+@command(app, "worker", store=None, json=False, level=logging.INFO, fast=True, is_group=True)
 def worker(
-    session: Session,
+    invocation: Invocation,
     context: typer.Context,
     handlers: Annotated[
         list[str] | None,
@@ -57,16 +63,25 @@ def worker(
     ] = None,
     http: Annotated[
         bool | None,
-        typer.Option("--http", metavar="", help="Run http: steps too, which call other services."),
+        typer.Option("--http", metavar="", help="Also run http: steps, which call other services."),
     ] = None,
     config: ConfigFile = None,
     store: StoreOption = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="Address of a server through which the worker runs steps, without access to the"
+            " database. TASKER_API_KEY or TASKER_TOKEN is its credential.",
+        ),
+    ] = None,
     slots: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Maximum number of steps per process at the same time; default: 100.",
+            help="Maximum number of steps that a process runs at a time; default: 100.",
         ),
     ] = None,
     processes: Annotated[
@@ -129,6 +144,8 @@ def worker(
     time, and steps that do not are released to other workers. The second signal stops the
     worker immediately. Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
     """
+    if context.invoked_subcommand is not None:
+        return Exit.DONE
     overrides = {
         "store": store,
         "environment": environment,
@@ -145,41 +162,66 @@ def worker(
         },
     }
     settings = load_config(config, overrides)
-    set_up_logs(session, context, settings)
+    set_up_logs(invocation, context, settings)
     if not settings.worker.handlers and not settings.worker.http:
         raise typer.BadParameter("a worker needs handlers: pass --handlers")
     if processes > 1:
         commands = _process_commands(processes, settings.worker.metrics)
         return asyncio.run(supervise("worker", commands))
-    return _run_worker(settings, name=name, replace=replace, supervisor=supervisor)
+    return _run_worker(settings, server=server, name=name, replace=replace, supervisor=supervisor)
+
+
+@command(app, "drain", acts=True)
+async def drain_worker(
+    invocation: Invocation,
+    worker: Annotated[
+        int,
+        typer.Argument(min=1, metavar="ID", help="Id, as `tasker db status` shows it."),
+    ],
+    reason: Reason = "",
+) -> None:
+    """Stop a worker from claiming more steps; it finishes the running ones, and keeps its lease.
+
+    Then stop it: with nothing left to finish, it ends at once.
+    """
+    async with invocation.client(operates=True) as client:
+        await client.drain_worker(worker, reason=reason)
+    if invocation.as_json:
+        invocation.print_document({"worker": worker, "drained": True})
+        return
+    invocation.out.print(f"worker {worker} claims no more steps")
 
 
 async def _run_worker(
-    settings: Settings, *, name: str | None, replace: bool, supervisor: int | None
+    settings: Settings,
+    *,
+    server: str | None,
+    name: str | None,
+    replace: bool,
+    supervisor: int | None,
 ) -> Exit:
     """Run a worker until a signal.
 
     Args:
         settings: All settings.
+        server: The server's address, for a worker that does not reach the store; None for others.
         name: The worker's name, as shown to operators.
         replace: Whether existing templates with different content are replaced.
         supervisor: File descriptor of the socket to the supervisor.
     """
     loaded = load_sources(settings.worker.handlers, settings.worker.templates, skip_broken=True)
     with _set_up_telemetry(settings) as (observers, around, endpoint):
-        async with open_store(settings.store.get_secret_value()) as store:
-            worker = Worker(
-                store,
-                [loaded.handlers],
-                templates=loaded.templates,
-                namespaces=settings.worker.namespaces,
-                partial=True,
-                settings=settings.worker.worker_settings(settings.environment),
-                name=f"{name}:{os.getpid()}" if name else None,
-                replace=replace,
-                observers=observers,
-                around=around,
-            )
+        options = {
+            "templates": loaded.templates,
+            "namespaces": settings.worker.namespaces,
+            "partial": True,
+            "settings": settings.worker.worker_settings(settings.environment),
+            "name": f"{name}:{os.getpid()}" if name else None,
+            "replace": replace,
+            "observers": observers,
+            "around": around,
+        }
+        async with _open_worker(settings, server, [loaded.handlers], options) as worker:
             if endpoint is not None:
                 endpoint.worker = worker
 
@@ -192,6 +234,23 @@ async def _run_worker(
                     with linked_to_supervisor(supervisor, worker.stop):
                         await worker.wait_until_ended()
     return Exit.DONE
+
+
+@asynccontextmanager
+async def _open_worker(
+    settings: Settings, server: str | None, handlers: Sequence[object], options: dict[str, Any]
+) -> AsyncIterator[Worker]:
+    """Return a worker on the open store, or on the connection to a server."""
+    if server is None:
+        async with open_store(settings.store.get_secret_value()) as store:
+            yield Worker(store, handlers, **options)
+        return
+    from tasker.remote.store import RemoteStore
+    from tasker.remote.worker import RemoteWorker
+
+    key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
+    async with RemoteStore(server, api_key=key, token=token) as remote:
+        yield RemoteWorker(remote, handlers, **options)
 
 
 def _parse_labels(words: Sequence[str]) -> dict[str, str]:

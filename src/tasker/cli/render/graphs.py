@@ -11,8 +11,9 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from tasker.cli.render.specs import describe_details, describe_work
 from tasker.graph import Graph
-from tasker.model import StepType, Template, Trigger
+from tasker.model import ENGINE, StepType, Template, Trigger
 
 MOST_LANES = 12
 
@@ -48,23 +49,30 @@ def to_ascii(lanes: str) -> str:
 def to_mermaid(template: Template) -> str:
     """Return a template's graph as a Mermaid diagram.
 
-    Decisions are diamonds. Edges along which a step may be skipped are dashed.
+    Decisions are diamonds. Edges along which a step may be skipped are dashed, and those to the
+    steps that undo others.
     """
     graph = Graph(template)
-    numbers = range(1, len(graph.waits))
+    numbers, undone = graph.nodes, graph.layout.undone
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
-    lines += [f"    s{no}{_shape(graph, no)}" for no in numbers]
+    lines += [f"    s{no}{_shape(graph, no)}" for no in (*numbers, *undone)]
     lines += [
         f"    s{before} {_arrow(graph, before, no)} s{no}"
         for no in numbers
         for before in graph.waits[no]
     ]
+    lines += [f"    s{before} -. undone by .-> s{no}" for no, before in undone.items()]
     return "\n".join(lines)
 
 
 def _shape(graph: Graph, no: int) -> str:
-    label = f'"{_escape_label(graph.layout.label(no))}"'
-    return f"{{{label}}}" if graph.specs[no - 1].type is StepType.DECISION else f"[{label}]"
+    spec = graph.specs[no - 1]
+    lines = [graph.layout.label(no)]
+    if spec.handler == ENGINE or spec.http is not None:
+        lines.append(describe_work(spec))
+    lines += describe_details(spec)
+    label = f'"{"<br/>".join(map(_escape_label, lines))}"'
+    return f"{{{label}}}" if spec.type is StepType.DECISION else f"[{label}]"
 
 
 def _arrow(graph: Graph, before: int, no: int) -> str:
@@ -136,7 +144,7 @@ def _join_cells(cells: list[str], joined: set[int]) -> str:
 
 def _step_order(graph: Graph) -> tuple[int, ...]:
     """Return the steps in template order if that is topological, otherwise in graph order."""
-    numbers = tuple(range(1, len(graph.parents)))
+    numbers = tuple(graph.nodes)
     sound = all(parent < no for no in numbers for parent in graph.waits[no])
     return numbers if sound else graph.order
 

@@ -288,7 +288,7 @@ class Progress:
                 del self.tasks[task.id]
 
     def _task_of_notice(self, notice: Notice, now: float) -> TaskProgress | None:
-        """Return the task of a notice, following it if it qualifies."""
+        """Return the task of a notice, and start to follow it if it should be shown."""
         if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost | TickHandled):
             return None
         if not self._everything and notice.correlation_id not in self._correlations:

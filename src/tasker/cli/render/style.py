@@ -1,7 +1,7 @@
 """Formats statuses, times and values for terminals."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -46,6 +46,7 @@ OUTCOMES: Mapping[str, str] = {
 
 _FRAME = re.compile(r'^  File "(.+?)", line (\d+)', re.MULTILINE)
 
+_BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -133,6 +134,15 @@ def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
 def local_time(at: datetime | None) -> str:
     """Format a time in the local time zone, to the second."""
     return "" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
+    """Draw values as a line of bars; zero is empty."""
+    bars, most = _PLAIN_BARS if plain else _BARS, max(values, default=0)
+    return "".join(
+        bars[min(int(value / most * len(bars)), len(bars) - 1)] if value > 0 else " "
+        for value in values
+    )
 
 
 def one_line(text: object) -> str:

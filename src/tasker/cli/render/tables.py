@@ -126,10 +126,12 @@ def templates_table(stored: Sequence[StoredTemplate]) -> Table:
 
 def workers_table(workers: Sequence[WorkerInfo]) -> Table:
     rows = make_table(
-        "worker", "started", "running", "slots", "handlers", right=("running", "slots")
+        *("id", "worker", "started", "running", "slots", "handlers"),
+        right=("id", "running", "slots"),
     )
     for one in workers:
         rows.add_row(
+            str(one.id),
             Text(one_line(one.name), style="bold"),
             Text(time_ago(one.started_at), style="dim"),
             str(one.running),

@@ -3,9 +3,10 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from tasker.cli.pausing import describe
 from tasker.cli.render import graphs
+from tasker.cli.render.specs import describe_details, describe_template, describe_work
 from tasker.cli.render.style import (
     LOOKS,
     error_line,
@@ -35,6 +37,7 @@ from tasker.cli.render.timeline import timeline_table
 from tasker.graph import Graph
 from tasker.model import (
     DEFAULT_PRIORITY,
+    ENGINE,
     Attempt,
     AttemptOutcome,
     AuditEntry,
@@ -49,6 +52,7 @@ from tasker.model import (
     WaitKind,
 )
 from tasker.redact import redact
+from tasker.step_logs import LogRecord
 from tasker.times import Timeline
 from tasker.why import Reason
 
@@ -61,13 +65,20 @@ _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manual
 # ---------------------------------------------------------------------------- tasks
 
 
+StepsByStatus: TypeAlias = Counter[tuple[int, StepStatus]]
+"""Numbers of steps by their number in the template and their status."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDetail:
-    """A task with its template, steps, attempts and audit."""
+    """A task with its template, steps, attempts and audit log."""
 
     task: Task
     template: Template
     steps: Sequence[Step]
+    """All steps of the template, and some of the instances of each."""
+
+    counts: StepsByStatus
     attempts: Sequence[Attempt]
     audit: Sequence[AuditEntry]
     children: Sequence[Task] = ()
@@ -76,7 +87,7 @@ class TaskDetail:
 def render_task(
     console: Console, detail: TaskDetail, *, full: bool, timeline: Timeline | None = None
 ) -> None:
-    """Show a task: its fields, its graph with statuses, its attempts and its audit.
+    """Show a task: its fields, its graph with statuses, its attempts and its audit log.
 
     Args:
         console: The console to print on.
@@ -126,6 +137,7 @@ def _fields_table(detail: TaskDetail) -> Table:
         ("created", f"{local_time(task.created_at)}, {time_ago(task.created_at)}{by}{why}"),
         ("paused", "; ".join(describe(pause) for pause in task.pauses)),
         ("ended", f"{local_time(task.ended_at)}, took {took}" if task.ended_at else ""),
+        ("compensation", task.compensation or ""),
         ("deadline", f"{local_time(task.deadline)}" if task.deadline else ""),
         ("priority", "" if task.priority == DEFAULT_PRIORITY else str(task.priority)),
         ("parent", task.parent_id or ""),
@@ -134,24 +146,25 @@ def _fields_table(detail: TaskDetail) -> Table:
         ("idempotency key", one_line(task.idempotency_key or "")),
         ("tags", one_line(", ".join(task.tags))),
         ("attributes", one_line(", ".join(f"{k}={v}" for k, v in task.attributes.items()))),
-        ("error", failure_summary(detail.steps) or error_line(task.error)),
+        ("error", failure_summary(detail) or error_line(task.error)),
     ):
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(value))
     return facts
 
 
-def failure_summary(steps: Sequence[Step]) -> str:
+def failure_summary(detail: TaskDetail) -> str:
     """Return the failed step and its error on one line, with the number of other failed steps."""
-    failed = [step for step in steps if step.status is StepStatus.ERROR]
-    if not failed:
+    first = next((step for step in detail.steps if step.status is StepStatus.ERROR), None)
+    if first is None:
         return ""
-    first, code = failed[0], (failed[0].error or {}).get("code")
+    others = sum(detail.counts[place] for place in detail.counts if place[1] is first.status) - 1
+    code = (first.error or {}).get("code")
     reason = f"step {first.name!r} failed: {error_line(first.error)}"
     reason += f" ({one_line(code)})" if code else ""
     place = error_location(first.error)
     reason += f" (at {place})" if place else ""
-    return reason + (f", and {format_count('other step', len(failed) - 1)}" if failed[1:] else "")
+    return reason + (f", and {format_count('other step', others)}" if others else "")
 
 
 def _show_json(console: Console, name: str, value: object, *, full: bool) -> None:
@@ -186,27 +199,32 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     now, plain = datetime.now(UTC), is_plain(console)
     graph = Graph(detail.template)
     steps: dict[str, list[Step]] = {spec.name: [] for spec in graph.specs}
+    undoing = [step for step in detail.steps if step.undoes is not None]
     for step in detail.steps:
         steps[graph.names[step.template_node - 1]].append(step)
     bodies = {graph.names[no - 1] for no in graph.layout.scopes}
-    single = [step for name, group in steps.items() if name not in bodies for step in group]
+    single = [
+        step
+        for name, group in steps.items()
+        if name not in bodies
+        for step in group
+        if step.undoes is None
+    ]
     left_out: Sequence[Step] = ()
     only: set[str] | None = None
-    if len(graph.specs) > MOST and not full:
+    if len(graph.nodes) > MOST and not full:
         chosen = _steps_to_show(single)
         left_out = [step for step in single if step not in chosen]
         only = {step.name for step in chosen} | bodies
 
+    def counts_of(name: str) -> dict[StepStatus, int]:
+        node = graph.numbers[name]
+        return {status: n for (of, status), n in detail.counts.items() if of == node}
+
     def row(spec: StepSpec) -> list[Text | str]:
         if spec.name in bodies:
-            return _instances_row(steps[spec.name])
-        step = steps[spec.name][0]
-        return [
-            status_text(step.status, plain=plain)[2:],
-            _attempts_text(step),
-            Text(human_duration(_attempt_duration(step, now)), style="dim"),
-            _step_details(step, now),
-        ]
+            return _instances_row(steps[spec.name], counts_of(spec.name))
+        return _step_row(steps[spec.name][0], now, plain=plain)
 
     def symbol_of(spec: StepSpec) -> Text:
         group = steps[spec.name]
@@ -218,6 +236,34 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
         _add_graph_rows(columns, detail.template, row, symbol_of, plain=plain, only=only),
     )
     _print_omitted_count(console, len(left_out))
+    if undoing:
+        _print_compensation(console, undoing, now, full=full)
+
+
+def _print_compensation(
+    console: Console, steps: Sequence[Step], now: datetime, *, full: bool
+) -> None:
+    """Show the steps that undo others, in the order in which they run."""
+    plain = is_plain(console)
+    shown = steps if full else _steps_to_show(steps)
+    columns = make_table("", "step", "status", "counted", "took", "", right=("counted", "took"))
+    for step in sorted(shown, key=lambda step: (step.undoes != 0, -step.no)):
+        columns.add_row(
+            symbol(step.status, plain=plain), Text(step.name), *_step_row(step, now, plain=plain)
+        )
+    console.print()
+    console.print(Text("Compensation", style="bold"))
+    print_table(console, columns)
+    _print_omitted_count(console, len(steps) - len(shown))
+
+
+def _step_row(step: Step, now: datetime, *, plain: bool) -> list[Text | str]:
+    return [
+        status_text(step.status, plain=plain)[2:],
+        _attempts_text(step),
+        Text(human_duration(_attempt_duration(step, now)), style="dim"),
+        _step_details(step, now),
+    ]
 
 
 def _most_urgent(group: Sequence[Step]) -> StepStatus:
@@ -227,14 +273,13 @@ def _most_urgent(group: Sequence[Step]) -> StepStatus:
     return next((status for status in order if status in statuses), group[0].status)
 
 
-def _instances_row(group: Sequence[Step]) -> list[Text | str]:
+def _instances_row(group: Sequence[Step], counts: Mapping[StepStatus, int]) -> list[Text | str]:
     """Return the cells of all instances of a step: their counts, and the first failure."""
-    counts = Counter(step.status for step in group)
     shown = ", ".join(f"{count:,} {status.value}" for status, count in counts.items())
     failed = next((step for step in group if step.status is StepStatus.ERROR), None)
     details = "" if failed is None else f"{failed.name}: {error_line(failed.error)}"
     return [
-        Text(format_count("instance", len(group))),
+        Text(format_count("instance", sum(counts.values()))),
         Text(),
         Text(),
         Text("; ".join(filter(None, (shown, details)))),
@@ -254,7 +299,7 @@ def _add_graph_rows(
     graph = Graph(template)
     lines = graphs.draw_lines(graph) if only is None else None
     if lines is None:
-        for spec in graph.specs:
+        for spec in graph.specs[: len(graph.nodes)]:
             if only is None or spec.name in only:
                 label = graph.layout.label(graph.numbers[spec.name])
                 rows.add_row(symbol_of(spec), Text(label), *row(spec))
@@ -376,11 +421,12 @@ def _attempts_table(console: Console, attempts: Sequence[Attempt]) -> Table:
 
 
 def _audit_table(entries: Sequence[AuditEntry]) -> Table:
-    rows = make_table("at", "who", "action", "step", "before", "after", "reason")
+    rows = make_table("at", "who", "via", "action", "step", "before", "after", "reason")
     for entry in entries:
         rows.add_row(
             Text(local_time(entry.at), style="dim"),
             Text(one_line(entry.actor)),
+            Text(entry.via or "", style="dim"),
             Text(entry.action, style="bold"),
             Text(entry.step or ""),
             entry.before,
@@ -424,16 +470,20 @@ def render_graph(console: Console, template: Template) -> None:
     console.print(Text(template.full_name, style="bold"))
     if template.description:
         console.print(Text(one_line(template.description), style="dim"), soft_wrap=True)
+    for line in describe_template(template):
+        console.print(Text(line, style="dim"), soft_wrap=True)
     console.print()
     wide = graphs.draw_lines(Graph(template)) is None
 
     def row(spec: StepSpec) -> list[Text | str]:
-        after = f"after {short_json(', '.join(spec.dependencies), 60)}" if wide else ""
+        before = ", ".join(spec.dependencies)
+        after = f"after {short_json(before, 60)}" if wide and before else ""
+        undone = f"undone by {spec.compensate.callable}" if spec.compensate else ""
         return [
-            Text("" if spec.handler == spec.name else spec.handler, style="dim"),
-            Text(_retry_text(spec), style="dim"),
+            Text(describe_work(spec), style="dim"),
+            Text("" if spec.handler == ENGINE else _retry_text(spec), style="dim"),
             Text(_condition_text(spec), style="yellow"),
-            Text(after if spec.dependencies else "", style="dim"),
+            Text("; ".join(filter(None, (after, *describe_details(spec), undone))), style="dim"),
         ]
 
     rows = make_table("", "step", "handler", "attempts", "runs", "")
@@ -557,12 +607,14 @@ def _suggested_commands(task: Task) -> list[tuple[str, str]]:
             return [show]
         case TaskStatus.ERROR:
             return [show, ("retry", "retry the failed steps")]
+        case _ if task.compensation is not None:
+            return [show]
         case _:
             return [show, ("cancel", "cancel the task")]
 
 
 def store_flag(url: str) -> str | None:
-    """Return the option with which other commands use the same store, without a password.
+    """Return the `--store` option for commands on the same store, with any password removed.
 
     Empty for the default store; None for a store in memory, which other processes cannot open.
     """
@@ -579,3 +631,18 @@ def reason_text(reason: Reason) -> Text:
     if reason.until is not None:
         text.append(f" ({time_ago(reason.until)})", style="bold")
     return text
+
+
+def log_text(record: LogRecord) -> Text:
+    """Return a log record: its time, step, attempt and level, its message, its fields."""
+    step = f"{record.step or record.no}#{record.attempt}"
+    text = Text(f"{local_time(record.at)}  {step}  ", style="dim")
+    if record.level != "info":
+        text.append(f"{record.level}  ", style=_LEVEL_STYLES.get(record.level, ""))
+    text.append("\n".join(map(one_line, record.message.split("\n"))), style="")
+    for name, value in record.fields.items():
+        text.append(f"  {name}={short_json(value)}", style="dim")
+    return text
+
+
+_LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}

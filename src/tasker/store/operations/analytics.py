@@ -1,24 +1,39 @@
 """Statistics on recent work, read from a snapshot with a bounded number of rows."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from tasker import codec
 from tasker.analytics import compute
 from tasker.analytics.compute import BottleneckRows, Period, WindowCounts
-from tasker.analytics.failures import FailedStep
+from tasker.analytics.failures import FailedStep, FailureCare, FailureCareChange, FailureMute
+from tasker.analytics.figures import FIGURES_KEPT, MERGED_AFTER, FigureRow, Figures
 from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
     MOST_TASKS,
+    USUAL_SEEN,
+    USUAL_STEPS,
+    USUAL_TASKS,
     Backlog,
     Bottlenecks,
     Performance,
     Retries,
+    UsualDurations,
     Utilization,
     Window,
+    usual_durations,
 )
+from tasker.model import StoredTemplate, TaskId
+from tasker.store.operations.teams import add_event
 from tasker.store.operations.templates import template_ids
-from tasker.store.session import Session, Sessions, T, Transaction
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session, T, Transaction, TransactionalStore
+
+_CAUGHT_UP = 60  #: minutes that are counted after an outage
+_SETTLES = 10  #: seconds after the end of a minute in which its tasks may still be committed
 
 
 class Bounds(NamedTuple):
@@ -28,8 +43,10 @@ class Bounds(NamedTuple):
     attempts: int
 
 
-class Analytics(Sessions):
+class Analytics(TransactionalStore):
     """Implements `tasker.store.protocol.AnalyticsStore`."""
+
+    MERGES_APART = False  #: whether merged rows are deleted by a statement of their own
 
     async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
         async def find(tx: Session) -> list[FailedStep]:
@@ -43,6 +60,54 @@ class Analytics(Sessions):
             return [tx.read.failed_step(row) for row in rows]
 
         return await self._read(find)
+
+    async def usual_durations(self, stored: StoredTemplate) -> UsualDurations:
+        names = [spec.name for spec in stored.template.steps]
+        each = max(len(names), USUAL_STEPS // USUAL_TASKS)
+        rows = await self._all(
+            "usual_durations",
+            template_id=stored.id,
+            seen=USUAL_SEEN,
+            tasks=max(1, min(USUAL_TASKS, USUAL_STEPS // each)),
+            steps=each,
+        )
+        return usual_durations(((row["node"], row["seconds"]) for row in rows), names)
+
+    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
+        async def find(tx: Session) -> list[FailureCare]:
+            rows = await tx.all("failure_care", fingerprints=list(fingerprints))
+            return [tx.read.failure_care(row) for row in rows]
+
+        return await self._read(find)
+
+    async def change_failure_care(
+        self, namespace: str, fingerprint: str, change: FailureCareChange, act: AuditNote
+    ) -> FailureCare:
+        mute = change.mute or FailureMute()
+
+        async def write(tx: Session) -> FailureCare:
+            rows = await tx.all("failure_care", fingerprints=[fingerprint])
+            given = [tx.read.failure_care(row) for row in rows]
+            before = next((each for each in given if each.namespace == namespace), None)
+            (row,) = await tx.all(
+                "change_failure_care",
+                fingerprint=fingerprint,
+                namespace=namespace,
+                assignee=change.assignee,
+                note=change.note,
+                mutes=change.mute is not None,
+                muted_until=mute.until,
+                muted_below=mute.below,
+                actor=act.actor,
+            )
+            stored = tx.read.failure_care(row)
+            old = None if before is None else _care_document(before)
+            new, subject = _care_document(stored), f"failure {fingerprint}"
+            action = "change_failure_care"
+            await add_event(tx, act, action, subject, old, new, namespace=namespace)
+            return stored
+
+        return await self._write(write)
 
     async def performance(self, window: Window) -> Performance:
         bounds = self._bounds()
@@ -65,6 +130,40 @@ class Analytics(Sessions):
             return compute.compute_bottlenecks(period, counted, findings, limit)
 
         return await self._analyse(search)
+
+    async def add_figures(self, figures: Sequence[Figures]) -> None:
+        await self._change("add_figures", rows=codec.dumps([row._asdict() for row in figures]))
+
+    async def tend_figures(self) -> None:
+        async def tend(tx: Session) -> None:
+            now = int(tx.now.timestamp()) // 60
+            (row,) = await tx.all("last_counted_minute")
+            begin = now - 1 if row["minute"] is None else max(row["minute"] + 1, now - _CAUGHT_UP)
+            for minute in range(begin, now - (tx.now.second < _SETTLES)):
+                if await tx.all("begin_created_figures", minute=minute):
+                    first, last = (_first_id(one) for one in (minute, minute + 1))
+                    await tx.all("count_created", minute=minute, first=first, last=last)
+            before = now - MERGED_AFTER
+            await tx.all("merge_figures", before=before)
+            if self.MERGES_APART:
+                await tx.all("delete_merged_figures", before=before)
+            oldest = now - int(FIGURES_KEPT.total_seconds()) // 60
+            await tx.all("prune_figures", before=oldest)
+
+        await self._write(tend)
+
+    async def figures(self, window: Window, *, step_seconds: int) -> list[FigureRow]:
+        async def read(tx: Session) -> list[FigureRow]:
+            period = await _period_of(tx, window)
+            rows = await tx.all(
+                "figures",
+                minutes=step_seconds // 60,
+                since=int(tx.now.timestamp() - window.hours * 3600) // 60,
+                templates=period.templates,
+            )
+            return [FigureRow(*(row[field] for field in FigureRow._fields)) for row in rows]
+
+        return await self._read(read)
 
     async def backlog(self) -> Utilization:
         return await self._analyse(self._utilization)
@@ -125,6 +224,21 @@ class Analytics(Sessions):
             running_steps=backlog["running"],
             steps_without_worker=backlog["without_worker"],
         )
+
+
+def _care_document(care: FailureCare) -> dict[str, Any]:
+    """Return what the audit log keeps of it."""
+    until = None if care.muted_until is None else care.muted_until.isoformat()
+    return {
+        "assignee": care.assignee,
+        "note": care.note,
+        "muted_until": until,
+        "muted_below": care.muted_below,
+    }
+
+
+def _first_id(minute: int) -> TaskId:
+    return TaskId(codec.first_task_id(datetime.fromtimestamp(minute * 60, UTC)))
 
 
 async def _period_of(tx: Session, window: Window) -> Period:

@@ -1,6 +1,6 @@
 """Approvals, with their decisions and escalations, and completions of external steps."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from tasker.approvals import (
@@ -13,18 +13,27 @@ from tasker.approvals import (
 from tasker.completions import CALL
 from tasker.durable import CallKind, DurableCall
 from tasker.errors import NotFound, WrongStatus
-from tasker.model import STEP_STATUSES, Claim, JsonText, StepStatus, TaskId
-from tasker.store.operations.operators import audit
+from tasker.model import (
+    STEP_STATUSES,
+    Claim,
+    JsonText,
+    NewEvent,
+    Outcome,
+    Settled,
+    StepStatus,
+    TaskId,
+)
+from tasker.store.operations.recording import audit
 from tasker.store.operations.waits import Waiter, wake
 from tasker.store.protocol import AuditNote
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 
 EXTERNAL = AuditNote(actor="external")
 _UNENDED = (StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING)
 ESCALATES = AuditNote(actor="tasker", reason="not decided in time")
 
 
-class Approvals(Sessions):
+class Approvals(TransactionalStore):
     """Approvals: the inbox, decisions and escalations."""
 
     async def approvals(
@@ -108,6 +117,19 @@ class Approvals(Sessions):
 
     async def complete_external(self, digest: str, value: JsonText) -> bool:
         return await self._in_yielding_transaction(lambda tx: _complete(tx, digest, value))
+
+    async def fail_external(
+        self, outcome: Outcome, events: Sequence[NewEvent] = ()
+    ) -> Settled | None:
+        task_id, no, attempt = outcome.key
+
+        async def fail(tx: Session) -> Settled | None:
+            held = await tx.all("hold_step", task_id=task_id, no=no, attempt=attempt)
+            if held and await tx.one("external_call", task_id=task_id, no=no, name=CALL):
+                return None
+            return await tx.settle([outcome], events)
+
+        return await self._in_yielding_transaction(fail)
 
     async def escalate_approvals(self, limit: int) -> int:
         async def escalate(tx: Session) -> int:

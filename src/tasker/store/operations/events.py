@@ -30,13 +30,13 @@ from tasker.store import operator_rules
 from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Reader, Row
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 
 _PRUNED = 5_000  #: oldest rows that one call of `prune_events` examines
 _LONGEST_ERROR = 1_000  #: characters of an error in the log of a delivery
 
 
-class Events(Sessions):
+class Events(TransactionalStore):
     """Implements `tasker.store.protocol.EventStore`."""
 
     async def list_events(
@@ -83,7 +83,7 @@ class Events(Sessions):
                 )
                 if row is None:
                     raise Misuse(
-                        f"the subscriber {new.name!r} has the name of a webhook of namespace"
+                        f"the subscriber {new.name!r} has the same name as a webhook in namespace"
                         f" {new.namespace!r}; rename one of them"
                     )
                 ids.append(((new.namespace, new.name), SubscriptionId(row["id"])))
@@ -230,7 +230,7 @@ class Events(Sessions):
             (count,) = await tx.all("count_webhooks", namespace=new.namespace)
             if count["webhooks"] >= limits.WEBHOOKS:
                 raise InvalidInput(
-                    f"namespace {new.namespace!r} has {limits.WEBHOOKS} webhooks, the most allowed"
+                    f"namespace {new.namespace!r} has {limits.WEBHOOKS} webhooks, the maximum"
                 )
             row = await tx.one(
                 "add_webhook",
@@ -400,7 +400,7 @@ def _webhook(row: Row, read: Reader) -> Webhook:
 
 
 def _webhook_document(webhook: Webhook) -> Mapping[str, Any]:
-    """Return what the audit keeps of a webhook: never its secret."""
+    """Return what the audit log keeps of a webhook: never its secret."""
     return {
         "url": webhook.url,
         "events": list(webhook.events),

@@ -9,10 +9,10 @@ from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget, check_hook
 from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Reader, Row
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 
 
-class Hooks(Sessions):
+class Hooks(TransactionalStore):
     """Provider hooks of namespaces."""
 
     async def put_hook(self, hook: Hook, secret: str, act: AuditNote) -> Hook:
@@ -92,7 +92,7 @@ def _hook(read: Reader, row: Row) -> Hook:
 
 
 def _document(hook: Hook) -> dict[str, Any]:
-    """Return what the audit keeps of a hook: never its secret."""
+    """Return what the audit log keeps of a hook: never its secret."""
     columns = asdict(hook)
     for name in ("namespace", "name", "updated_by", "updated_at"):
         del columns[name]

@@ -22,7 +22,7 @@ from tasker.model import (
 from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 
 _CACHED = 10_000  #: gates whose ids a process remembers
 _CACHED_FOR = 3_600.0  #: seconds; no gate is deleted within two days after its last use
@@ -129,7 +129,7 @@ def matches(pattern: str, key: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key, re.DOTALL) is not None
 
 
-class Limits(Sessions):
+class Limits(TransactionalStore):
     """Implements `tasker.store.protocol.LimitStore`."""
 
     _gates: GateIds

@@ -1,42 +1,78 @@
 """Operator actions on tasks and steps."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from tasker.errors import FailureHandled, NotFound, TaskChanged, TaskExists, WrongStatus
+from tasker.errors import (
+    Compensating,
+    NotFound,
+    TaskChanged,
+    TaskExists,
+    WrongStatus,
+)
 from tasker.model import (
     Code,
     JsonText,
     Outcome,
-    StepStatus,
     Task,
     TaskId,
     TaskStatus,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.operations import compensation, paging
+from tasker.store.operations.paging import ActionKind, PagedAction
+from tasker.store.operations.pausing import pause_page, set_paused
 from tasker.store.operations.publishing import settle_with_events
+from tasker.store.operations.recording import audit
+from tasker.store.operations.retrying import (
+    Retrying,
+    is_retried,
+    retry_page,
+    revive,
+    revive_all,
+    take_back_failure,
+)
+from tasker.store.operations.stopping import stop_page, stop_steps
 from tasker.store.operations.tasks import Tasks, read_task
 from tasker.store.protocol import AuditNote, StepAction
-from tasker.store.rows import step_name
+from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
 
+_TASKS = 100  #: tasks whose actions one call of `continue_actions` carries out
 CHILDREN = 100  #: attached tasks cancelled in the transaction that ends their parent
 
 
 class Operators(Tasks):
     """Implements `tasker.store.protocol.OperatorStore`."""
 
+    async def continue_actions(self) -> None:
+        """Carry out what is left of actions on tasks of many steps."""
+        for row in await self._all("paged_actions", limit=_TASKS):
+            await self._finish(TaskId(row["task_id"]))
+
+    async def _finish(self, task_id: TaskId) -> None:
+        """Carry out what is left of actions on a task."""
+        while await self._in_yielding_transaction(lambda tx: _next_page(tx, task_id)):
+            pass
+
     async def cancel_task(
         self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
     ) -> Task:
         task_id = operator_rules.canonical_task_id(task_id)
 
-        async def cancel(tx: Session) -> None:
-            before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
-            await stop_task(tx, task_id, Code.CANCELLED)
-            await audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
-
-        await self._in_yielding_transaction(cancel)
+        await self._in_yielding_transaction(lambda tx: cancel(tx, task_id, act, if_match))
+        await self._finish(task_id)
         return await self.get_task(task_id)
+
+    async def record_reveal(
+        self, task_id: TaskId, act: AuditNote, *, no: int | None = None
+    ) -> None:
+        task_id = operator_rules.canonical_task_id(task_id)
+
+        async def record(tx: Session) -> None:
+            status = (await read_task(tx, task_id)).status
+            await audit(tx, task_id, no, "reveal", act, status, status)
+
+        await self._in_yielding_transaction(record)
 
     async def retry_steps(
         self,
@@ -49,37 +85,19 @@ class Operators(Tasks):
         if_match: str | None = None,
     ) -> Task:
         task_id = operator_rules.canonical_task_id(task_id)
-        counted = counted_attempts or {}
 
-        async def retry(tx: Session) -> None:
-            state = await lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
-            await _regain_key(tx, task_id)
-            nos = None if steps is None else list(steps)
-            failed = await tx.lock("chosen_steps", task_id=task_id, nos=nos)
-            operator_rules.require_steps(task_id, steps, [row["no"] for row in failed])
-            for row in failed:
-                no = row["no"]
-                before = operator_rules.require_step(
-                    step_name(row), row["state"], "retry", operator_rules.FAILED
-                )
-                used = counted.get(row["template_node"] or no, 0)
-                if fresh:
-                    await tx.all("forget_calls", task_id=task_id, no=no)
-                    await tx.all("free_child_keys", task_id=task_id, no=no)
-                    await tx.all("return_signals", task_id=task_id, no=no)
-                waited_for = await _take_back_failure(tx, task_id, no)
-                if row["is_handled"] and not (waited_for or row["ends_task"]):
-                    raise FailureHandled(row["name"])
-                await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
-                action = "retry_fresh" if fresh else "retry"
-                await audit(tx, task_id, no, action, act, before, StepStatus.ENQUEUED)
-            revived = await _reopen(tx, task_id)
-            if not failed:
-                operator_rules.require_revived(task_id, state, revived)
-                await audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
-            await tx.call("wake")
-
-        await self._in_yielding_transaction(retry)
+        await self._in_yielding_transaction(
+            lambda tx: retry(
+                tx,
+                task_id,
+                act,
+                steps=steps,
+                counted_attempts=counted_attempts or {},
+                fresh=fresh,
+                if_match=if_match,
+            )
+        )
+        await self._finish(task_id)
         return await self.get_task(task_id)
 
     async def resolve_step(
@@ -98,15 +116,30 @@ class Operators(Tasks):
         async def resolve(tx: Session) -> None:
             await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_key(tx, task_id)
-            steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
+            undoing = await compensation.has_begun(tx, task_id)
+            steps = await tx.lock(
+                "chosen_steps",
+                task_id=task_id,
+                nos=[no],
+                undoing=undoing,
+                last_no=0,
+                until=no,
+                limit=1,
+            )
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
+            if undoing:
+                _require_undoing(task_id, steps, action)
             before = operator_rules.require_step(
                 step_name(steps[0]), steps[0]["state"], action, operator_rules.RESOLVABLE
             )
+            if not undoing:
+                await compensation.call_off(tx, task_id)
             await tx.all("stop_attempt", task_id=task_id, no=no)
-            await _take_back_failure(tx, task_id, no)
+            await take_back_failure(tx, task_id, no)
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
             await tx.all("end_waits", task_id=task_id, no=no)
+            if not undoing:
+                await revive_all(tx, task_id)
             await _reopen(tx, task_id)
             resolved = Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)
             await settle_with_events(tx, [resolved])
@@ -121,35 +154,123 @@ class Operators(Tasks):
     ) -> Task:
         task_id = operator_rules.canonical_task_id(task_id)
 
-        async def resolve(tx: Session) -> None:
-            allowed = operator_rules.FAILED_TASK
-            before = await lock_task(tx, task_id, "resolve", allowed, if_match)
-            await stop_task(tx, task_id, Code.RESOLVED_MANUALLY)
-            after = TaskStatus.RESOLVED_MANUALLY
-            await audit(tx, task_id, None, "resolve_task", act, before, after)
-
-        await self._in_yielding_transaction(resolve)
+        await self._in_yielding_transaction(lambda tx: resolve(tx, task_id, act, if_match))
+        await self._finish(task_id)
         return await self.get_task(task_id)
 
 
-async def _take_back_failure(tx: Session, task_id: TaskId, no: int) -> bool:
-    """Let the pending children of a failed step wait for it again; return whether any do."""
-    taken_back = await tx.all("take_back_failure", task_id=task_id, no=no)
-    await tx.all("take_back_sink", task_id=task_id, no=no)
-    return bool(taken_back)
+async def cancel(tx: Session, task_id: TaskId, act: AuditNote, if_match: str | None = None) -> None:
+    """Cancel an open task. Raises what `OperatorStore.cancel_task` raises."""
+    before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
+    await compensation.require_none(tx, task_id, "cancel")
+    await _cancel(tx, task_id, act, before)
+
+
+async def retry(
+    tx: Session,
+    task_id: TaskId,
+    act: AuditNote,
+    *,
+    steps: Collection[int] | None,
+    counted_attempts: Mapping[int, int],
+    fresh: bool,
+    if_match: str | None = None,
+) -> None:
+    """Enqueue failed steps of a task again; see `OperatorStore.retry_steps`."""
+    state = await lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
+    await _regain_key(tx, task_id)
+    undoing = await compensation.has_begun(tx, task_id)
+    retrying = Retrying(task_id, act, counted_attempts, fresh, undoing)
+    failed, more_failed = await (
+        retrying.next_failed(tx, 0) if steps is None else retrying.given(tx, steps)
+    )
+    cancelled, more_cancelled = await retrying.next_cancelled(tx, 0)
+    operator_rules.require_steps(task_id, steps, [row["no"] for row in failed])
+    if undoing:
+        _require_undoing(task_id, failed, "retry")
+    else:
+        await compensation.call_off(tx, task_id)
+    others = await is_retried(tx, task_id)
+    held = others or more_failed is not None or more_cancelled is not None
+    await retrying.retry(tx, failed, held=held)
+    if not held:
+        await revive(tx, task_id, cancelled, held=False)
+    elif more_failed is not None:
+        await retrying.put_off(tx, "failed", more_failed)
+    elif not others:
+        await retrying.put_off(tx, "cancelled", 0)
+    await _reopen(tx, task_id)
+    if not failed:
+        revived = bool(cancelled) or (held and await retrying.has_more(tx))
+        operator_rules.require_revived(task_id, state, revived=revived)
+        await audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
+    await tx.call("wake")
+
+
+async def resolve(
+    tx: Session, task_id: TaskId, act: AuditNote, if_match: str | None = None
+) -> None:
+    """Resolve a failed task. Raises what `OperatorStore.resolve_task` raises."""
+    before = await lock_task(tx, task_id, "resolve", operator_rules.FAILED_TASK, if_match)
+    await stop_task(tx, task_id, Code.RESOLVED_MANUALLY)
+    after = TaskStatus.RESOLVED_MANUALLY
+    await audit(tx, task_id, None, "resolve_task", act, before, after)
+
+
+async def _next_page(tx: Session, task_id: TaskId) -> bool:
+    """Change the next page of steps of a task; return whether there may be another."""
+    rows = await tx.lock("task_state", task_id=task_id)  # before its steps, as all actions do
+    if rows and rows[0]["state"] != Code.OPEN:
+        await paging.call_off(tx, [task_id], ActionKind.RETRY)
+    actions = await paging.paged_actions(tx, task_id)
+    if actions:
+        await _PAGES[actions[0].kind](tx, actions[0])
+    return bool(actions)
+
+
+_PAGES: Mapping[ActionKind, Callable[[Session, PagedAction], Awaitable[None]]] = {
+    ActionKind.END: stop_page,
+    ActionKind.PAUSE: pause_page,
+    ActionKind.RETRY: retry_page,
+}
+
+
+def _require_undoing(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
+    """Raise Compensating unless all of the steps, at least one, undo others."""
+    if not steps or any(row["undoes"] is None for row in steps):
+        raise Compensating(task_id, action)
+
+
+async def end_early(
+    tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
+) -> bool:
+    """End a task, after what it has done is undone; return whether it has ended."""
+    if await compensation.begin_ending(tx, task_id, code, error):
+        await _cancel_children(tx, task_id)
+        return False
+    await stop_task(tx, task_id, code, error)
+    return True
+
+
+async def _cancel(tx: Session, task_id: TaskId, act: AuditNote, before: TaskStatus) -> None:
+    ended = await end_early(tx, task_id, Code.CANCELLED)
+    after = TaskStatus.CANCELLED if ended else TaskStatus.IN_PROGRESS
+    await audit(tx, task_id, None, "cancel", act, before, after)
 
 
 async def stop_task(
     tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
 ) -> None:
-    """End a task, with its steps that have not ended."""
+    """End a task, with its steps that have not ended; of many, the others follow in pages."""
     steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
-    await tx.all("stop_attempts", task_id=task_id)
-    await tx.all("stop_steps", task_id=task_id, state=int(steps))
-    await tx.all("end_waits_of_task", task_id=task_id)
+    await stop_steps(tx, task_id, steps, compensated=False)
     await tx.all("end_task", task_id=task_id, state=int(code), error=error)
     await tx.call("wake_parents", ended=[task_id])
     await tx.call("revoke")
+    await _cancel_children(tx, task_id)
+
+
+async def _cancel_children(tx: Session, task_id: TaskId) -> None:
     for row in await tx.all("attached_tasks", parent_id=task_id, limit=CHILDREN):
         await cancel_child(tx, TaskId(row["id"]), task_id)
 
@@ -165,10 +286,10 @@ async def cancel_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> None:
     """Cancel a task, unless it has ended or was pruned."""
     try:
         before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN)
-    except (NotFound, WrongStatus):
+        await compensation.require_none(tx, task_id, "cancel")
+    except (NotFound, WrongStatus, Compensating):
         return
-    await stop_task(tx, task_id, Code.CANCELLED)
-    await audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
+    await _cancel(tx, task_id, act, before)
 
 
 async def lock_task(
@@ -201,42 +322,10 @@ async def _regain_key(tx: Session, task_id: TaskId) -> None:
         raise TaskExists(holder["key"], holder["task_id"])
 
 
-async def _reopen(tx: Session, task_id: TaskId) -> int:
-    """Reopen a task; return how many steps cancelled by its deadline were revived."""
-    revived = await tx.all("revive_steps", task_id=task_id)
+async def _reopen(tx: Session, task_id: TaskId) -> None:
+    """Reopen a task, some of whose steps may run again."""
+    await paging.call_off(tx, [task_id], ActionKind.END)
     await tx.all("reopen_task", task_id=task_id)
+    await tx.all("reopen_place", task_id=task_id)
     if await tx.all("pause_reopened_task", task_id=task_id):
         await set_paused(tx, [task_id], paused=True)
-    return len(revived)
-
-
-async def set_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -> None:
-    """Take the steps of locked tasks out of their queues, or put them back."""
-    if not tasks:
-        return
-    await tx.lock("steps_of_tasks", tasks=list(tasks))  # so that none is enqueued meanwhile
-    await tx.all("mark_tasks", tasks=list(tasks), paused=paused)
-    await tx.all("pause_steps" if paused else "resume_steps", tasks=list(tasks))
-    if not paused:
-        await tx.call("wake")
-
-
-async def audit(
-    tx: Session,
-    task_id: TaskId,
-    no: int | None,
-    action: str,
-    act: AuditNote,
-    before: str,
-    after: str,
-) -> None:
-    await tx.all(
-        "add_audit",
-        task_id=task_id,
-        no=no,
-        actor=act.actor,
-        action=action,
-        reason=act.reason,
-        before=before,
-        after=after,
-    )

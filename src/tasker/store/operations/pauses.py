@@ -1,12 +1,15 @@
 """Pausing and resuming tasks, templates, queues and namespaces."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
+from tasker import codec
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget, TaskStatus
 from tasker.store import operator_rules
-from tasker.store.operations.operators import Operators, audit, lock_task, set_paused
+from tasker.store.operations.operators import Operators, lock_task
+from tasker.store.operations.pausing import set_paused
+from tasker.store.operations.recording import audit
 from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
@@ -23,9 +26,11 @@ class Pauses(Operators):
         self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
     ) -> Pause:
         if target.kind is PauseKind.TASK:
-            return await self._in_yielding_transaction(
+            pause = await self._in_yielding_transaction(
                 lambda tx: _pause_task(tx, target, act, if_match)
             )
+            await self._finish(operator_rules.canonical_task_id(target.name))
+            return pause
         pause = await self._write(lambda tx: _pause(tx, target, act))
         if target.kind is PauseKind.TEMPLATE:
             await self._change_tasks(target, paused=True)
@@ -35,9 +40,11 @@ class Pauses(Operators):
         self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
     ) -> bool:
         if target.kind is PauseKind.TASK:
-            return await self._in_yielding_transaction(
+            resumed = await self._in_yielding_transaction(
                 lambda tx: _resume_task(tx, target, act, if_match)
             )
+            await self._finish(operator_rules.canonical_task_id(target.name))
+            return resumed
         resumed = await self._write(lambda tx: _resume(tx, target, act))
         if target.kind is PauseKind.TEMPLATE:
             await self._change_tasks(target, paused=False)
@@ -48,6 +55,13 @@ class Pauses(Operators):
             return [tx.read.pause(row) for row in await tx.all("pauses", namespace=namespace)]
 
         return await self._read(read)
+
+    async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
+        rows = await self._all(
+            "paused_queues",
+            queues=codec.orjson_text([[queue.namespace, queue.name] for queue in queues]),
+        )
+        return {PauseTarget.of_queue(row["namespace"], row["handler"]) for row in rows}
 
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, act: AuditNote
@@ -92,6 +106,7 @@ class Pauses(Operators):
         tasks: Sequence[str] = [_FIRST]
         while tasks:
             tasks = await self._in_yielding_transaction(partial(change, after=tasks[-1]))
+        await self.continue_actions()
 
 
 async def _pause_task(
@@ -118,6 +133,7 @@ async def _resume_task(
     if not ended:
         return False
     await audit(tx, task_id, None, "resume", act, "paused", status)
+    await tx.all("admit_place", task_id=task_id)
     if not task["template_paused"]:
         await set_paused(tx, [task_id], paused=False)
     return True
@@ -159,7 +175,7 @@ async def _add(tx: Session, target: PauseTarget, act: AuditNote) -> tuple[Pause,
 async def _record(
     tx: Session, target: PauseTarget, act: AuditNote, verb: str, before: str, after: str
 ) -> None:
-    """Add a pause or its end to the team audit."""
+    """Add a pause or its end to the team audit log."""
     space, name = target.namespace, target.name
     subject = {
         PauseKind.TEMPLATE: f"{space}.{name}",

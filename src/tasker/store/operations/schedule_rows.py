@@ -65,7 +65,7 @@ async def add_schedule(tx: Session, new: NewSchedule, act: AuditNote) -> StoredS
     (row,) = await tx.all("count_schedules", namespace=new.namespace)
     if row["schedules"] >= limits.SCHEDULES:
         raise InvalidInput(
-            f"namespace {new.namespace} has {limits.SCHEDULES:,} schedules, the limit"
+            f"namespace {new.namespace} has {limits.SCHEDULES:,} schedules, the maximum"
         )
     added = await tx.all(
         "add_schedule",
@@ -78,7 +78,7 @@ async def add_schedule(tx: Session, new: NewSchedule, act: AuditNote) -> StoredS
     if not added:
         raise ScheduleExists(f"schedule {new.namespace}.{new.schedule.name} already exists")
     stored = await read_schedule(tx, new.namespace, new.schedule.name)
-    await note_change(tx, act, "create_schedule", stored, None, _facts(stored))
+    await note_change(tx, act, "create_schedule", stored, None, _audited_values(stored))
     return stored
 
 
@@ -89,14 +89,16 @@ async def change_schedule(
     next_at = before.next_at if same_times else next_tick(new.schedule, await store_time(tx))
     await tx.all("change_schedule", **_columns(new), id=before.id, next_at=next_at)
     after = await read_schedule(tx, before.namespace, before.name)
-    await note_change(tx, act, "change_schedule", after, _facts(before), _facts(after))
+    await note_change(
+        tx, act, "change_schedule", after, _audited_values(before), _audited_values(after)
+    )
     return after
 
 
 async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -> None:
     await tx.all("delete_ticks", id=stored.id)
     await tx.all("delete_schedule", id=stored.id)
-    await note_change(tx, act, "delete_schedule", stored, _facts(stored), None)
+    await note_change(tx, act, "delete_schedule", stored, _audited_values(stored), None)
 
 
 async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) -> None:
@@ -173,8 +175,8 @@ def _differ(stored: StoredSchedule, new: NewSchedule) -> bool:
     return _columns(stored) != _columns(new)
 
 
-def _facts(stored: StoredSchedule) -> Mapping[str, Any]:
-    """Return a schedule for the audit."""
+def _audited_values(stored: StoredSchedule) -> Mapping[str, Any]:
+    """Return a schedule for the audit log."""
     version = f"@{stored.version}" if stored.version else ""
     return {**to_document(stored.schedule), "template": f"{stored.template}{version}"}
 
@@ -182,7 +184,7 @@ def _facts(stored: StoredSchedule) -> Mapping[str, Any]:
 async def note_change(
     tx: Session, act: AuditNote, action: str, stored: StoredSchedule, before: Any, after: Any
 ) -> None:
-    """Add a change of a schedule to the team audit."""
+    """Add a change of a schedule to the team audit log."""
     await tx.all(
         "add_event",
         namespace=stored.namespace,
@@ -192,4 +194,5 @@ async def note_change(
         reason=act.reason,
         before=None if before is None else codec.dumps(before),
         after=None if after is None else codec.dumps(after),
+        via=act.via,
     )

@@ -30,12 +30,12 @@ from tasker.store.operations.schedule_rows import (
     store_time,
 )
 from tasker.store.protocol import AuditNote
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 
 _INSTANT = timedelta(microseconds=1)  #: a tick at the end of a pause is part of it
 
 
-class Schedules(Sessions):
+class Schedules(TransactionalStore):
     """Implements `tasker.store.protocol.ScheduleStore`."""
 
     async def create_schedule(self, new: NewSchedule, act: AuditNote) -> StoredSchedule:

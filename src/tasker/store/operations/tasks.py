@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tasker import codec
+from tasker import codec, limits
+from tasker.codec import first_task_id
 from tasker.model import (
     NO_QUEUE,
     Attempt,
@@ -15,18 +17,20 @@ from tasker.model import (
     Task,
     TaskFilter,
     TaskId,
+    TaskStatus,
     TemplateName,
 )
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.limits import with_limit_reasons
 from tasker.store.operations.templates import queues_after, template_ids
 from tasker.store.rows import state_filter
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 
+COUNTED_IN_LISTS = 1_000  #: steps that a list counts of each task
 STEPS_AT_ONCE = 500  #: read by one statement, so that many steps do not hold the event loop
 
 
-class Tasks(Sessions):
+class Tasks(TransactionalStore):
     """Reading tasks, their steps and their history."""
 
     async def get_task(self, task_id: TaskId) -> Task:
@@ -50,44 +54,49 @@ class Tasks(Sessions):
     async def list_tasks(
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
-        state, started = state_filter(filter.status)
-
         async def find(tx: Session) -> list[Task]:
-            name, others = await _rarest_attribute(tx, filter.attributes)
             rows = await tx.all(
                 "list_tasks",
-                templates=await _template_ids(tx, filter),
-                state=state,
-                started=started,
-                correlation_id=filter.correlation_id,
-                parent_id=filter.parent_id and operator_rules.canonical_task_id(filter.parent_id),
-                schedule_id=filter.schedule_id,
-                tag=filter.tag,
-                created_by=filter.created_by,
-                idempotency_key=filter.idempotency_key,
-                failed_step=filter.failed_step,
-                error_code=filter.error_code,
-                attribute_name=name,
-                attribute_value=filter.attributes.get(name or ""),
-                attributes=codec.dumps(others) if others else None,
-                created_after=filter.created_after,
-                created_before=filter.created_before,
+                **await filter_parameters(tx, filter),
                 after=after and operator_rules.canonical_task_id(after),
                 limit=limit,
+                counted=COUNTED_IN_LISTS,
             )
             return [tx.read.task(row) for row in rows]
 
         return await self._read(find)
 
+    async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
+        async def count(tx: Session) -> dict[TaskStatus, int]:
+            parameters = await filter_parameters(tx, filter)
+            counts = {}
+            for status in TaskStatus:
+                state, started = state_filter(status)
+                of_status = {**parameters, "state": state, "started": started, "most": most}
+                (row,) = await tx.all("count_tasks", **of_status)
+                counts[status] = int(row["tasks"])
+            return counts
+
+        return await self._read(count)
+
+    async def attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
+        rows = await self._all("attached_children", parent_id=parent_id, limit=limit)
+        return [TaskId(row["id"]) for row in rows]
+
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
         async def find(tx: Session) -> dict[TaskId, CurrentStep]:
-            rows = await tx.all("current_steps", ids=list(ids))
+            rows = await tx.all("current_steps", ids=list(ids), counted=COUNTED_IN_LISTS)
             return {TaskId(row["task_id"]): tx.read.current_step(row) for row in rows}
 
         return await self._read(find) if ids else {}
 
     async def list_steps(
-        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
+        self,
+        task_id: TaskId,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        unfinished: bool = False,
     ) -> list[Step]:
         task_id = operator_rules.canonical_task_id(task_id)
 
@@ -98,7 +107,13 @@ class Tasks(Sessions):
             while True:
                 begin = steps[-1].no if steps else after
                 most = STEPS_AT_ONCE if limit is None else min(STEPS_AT_ONCE, limit - len(steps))
-                rows = await tx.all("list_steps", task_id=task_id, after=begin, limit=most)
+                rows = await tx.all(
+                    "list_steps",
+                    task_id=task_id,
+                    after=begin,
+                    limit=most,
+                    unfinished=unfinished or None,
+                )
                 steps += [tx.read.step(row) for row in rows]
                 queues.update((row["no"], row["queue_id"]) for row in rows if row["no_worker"])
                 limited += (row["no"] for row in rows if row["gate_id"] and not row["no_worker"])
@@ -118,7 +133,8 @@ class Tasks(Sessions):
         task_id = operator_rules.canonical_task_id(task_id)
 
         async def read(tx: Session) -> list[Attempt]:
-            rows = await tx.all("history", task_id=task_id, no=no, limit=limit)
+            first, last = (0, limits.STEPS_PAGE) if no is None else (no, no)
+            rows = await tx.all("history", task_id=task_id, first=first, last=last, limit=limit)
             if not rows:
                 await read_task(tx, task_id)
             return [tx.read.attempt(row) for row in rows]
@@ -143,13 +159,14 @@ class Tasks(Sessions):
 
 async def read_task(tx: Session, task_id: TaskId) -> Task:
     """Read a task with its result or failure. Raises NotFound."""
-    row = await tx.one("get_task", task_id=task_id)
+    row = await tx.one("get_task", task_id=task_id, counted=limits.STEPS_PAGE)
     if row is None:
         raise operator_rules.unknown_task_error(task_id)
     task = tx.read.task(row)
     if not (task.ended or task.counts.error):
         return task
-    return tx.read.outcome(task, await tx.all("task_outcome", task_id=task_id))
+    rows = await tx.all("task_outcome", task_id=task_id, counted=limits.STEPS_PAGE)
+    return tx.read.outcome(task, rows)
 
 
 async def _rarest_attribute(
@@ -174,6 +191,46 @@ async def _with_reasons(
         replace(step, no_worker_reason=reasons[queues[step.no]]) if step.no in queues else step
         for step in steps
     ]
+
+
+_CLOCKS = timedelta(hours=1)
+"""How far the clocks of processes that create tasks, and thus their ids, may be off."""
+
+_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _id_at(instant: datetime, slack: timedelta) -> str:
+    """Return the lowest id of a time, for times that ids can have."""
+    return first_task_id(min(max(instant, _FIRST), _LAST) + slack)
+
+
+async def filter_parameters(tx: Session, filter: TaskFilter) -> dict[str, Any]:
+    """Return the parameters of the fragment `task_filter`."""
+    state, started = state_filter(filter.status)
+    after, before = filter.created_after, filter.created_before
+    by_id = abs(tx.now - datetime.now(UTC)) < _CLOCKS  # not where time is virtual
+    name, others = await _rarest_attribute(tx, filter.attributes)
+    return {
+        "templates": await _template_ids(tx, filter),
+        "state": state,
+        "started": started,
+        "correlation_id": filter.correlation_id,
+        "parent_id": filter.parent_id and operator_rules.canonical_task_id(filter.parent_id),
+        "schedule_id": filter.schedule_id,
+        "tag": filter.tag,
+        "created_by": filter.created_by,
+        "idempotency_key": filter.idempotency_key,
+        "failed_step": filter.failed_step,
+        "error_code": filter.error_code,
+        "compensation": filter.compensation and filter.compensation.value,
+        "attribute_name": name,
+        "attribute_value": filter.attributes.get(name or ""),
+        "attributes": codec.dumps(others) if others else None,
+        "created_after": after,
+        "created_before": before,
+        "first_id": _id_at(after, -_CLOCKS) if after and by_id else None,
+        "last_id": _id_at(before, _CLOCKS) if before and by_id else None,
+    }
 
 
 async def _template_ids(tx: Session, filter: TaskFilter) -> list[int] | None:

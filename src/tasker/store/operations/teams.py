@@ -1,4 +1,4 @@
-"""Namespaces and their policies, decisions about template versions, API keys, their audit."""
+"""Namespaces and their policies, decisions about template versions, API keys, their audit log."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -7,10 +7,10 @@ from typing import Any
 
 from tasker import codec
 from tasker.errors import WrongStatus
-from tasker.model import TemplateName, TemplateVersion
+from tasker.model import JsonObject, TemplateName, TemplateVersion
 from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.protocol import AuditNote
-from tasker.store.session import Session, Sessions, require_storable
+from tasker.store.session import Session, TransactionalStore, require_storable
 from tasker.teams import rules
 from tasker.teams.checks import check_policy
 from tasker.teams.model import (
@@ -25,7 +25,7 @@ from tasker.teams.model import (
 from tasker.teams.rules import VersionRow
 
 
-class Teams(Sessions):
+class Teams(TransactionalStore):
     """Implements `tasker.store.protocol.TeamStore`."""
 
     async def namespaces(self) -> list[NamespaceInfo]:
@@ -161,7 +161,12 @@ class Teams(Sessions):
     # ---------------------------------------------------------------- sessions
 
     async def add_session(
-        self, digest: str, key_prefix: str, *, lifetime: timedelta
+        self,
+        digest: str,
+        key_prefix: str | None = None,
+        *,
+        claims: JsonObject | None = None,
+        lifetime: timedelta,
     ) -> UserSession:
         async def add(tx: Session) -> UserSession:
             await tx.all("prune_session")
@@ -169,6 +174,7 @@ class Teams(Sessions):
                 "add_session",
                 digest=digest,
                 key_prefix=key_prefix,
+                claims=None if claims is None else codec.dumps(claims),
                 lifetime=lifetime.total_seconds(),
             )
             return tx.read.session(row)
@@ -222,7 +228,7 @@ async def add_event(
     *,
     namespace: str | None = None,
 ) -> None:
-    """Add an action to the team audit; that on a template belongs to its namespace."""
+    """Add an action to the team audit log; that on a template belongs to its namespace."""
     await tx.all(
         "add_event",
         namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,
@@ -232,6 +238,7 @@ async def add_event(
         reason=act.reason,
         before=None if before is None else codec.dumps(before),
         after=None if after is None else codec.dumps(after),
+        via=act.via,
     )
 
 

@@ -1,27 +1,27 @@
 """Registering and reading templates."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from tasker import codec
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
     NO_QUEUE,
-    JsonText,
     Queue,
     QueueId,
     StoredTemplate,
     Template,
     TemplateId,
     TemplateName,
+    Via,
 )
 from tasker.store import registry
 from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.operations.teams import lock_versions, policy_of
 from tasker.store.protocol import AuditNote, Registered
 from tasker.store.rows import Reader, Row
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session, TransactionalStore
 from tasker.teams import rules
 
 _LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the event loop
@@ -50,19 +50,29 @@ class _Written(NamedTuple):
     created: Sequence[bool]
 
 
-class Templates(Sessions):
+class Templates(TransactionalStore):
     """Registering and reading templates."""
 
     async def register_template(
-        self, template: Template, *, registered_by: str, replace: bool = False
+        self,
+        template: Template,
+        *,
+        registered_by: str,
+        replace: bool = False,
+        via: Via | None = None,
     ) -> Registered:
         (registered,) = await self.register_templates(
-            [template], registered_by=registered_by, replace=replace
+            [template], registered_by=registered_by, replace=replace, via=via
         )
         return registered
 
     async def register_templates(
-        self, templates: Sequence[Template], *, registered_by: str, replace: bool = False
+        self,
+        templates: Sequence[Template],
+        *,
+        registered_by: str,
+        replace: bool = False,
+        via: Via | None = None,
     ) -> list[Registered]:
         if not templates:
             return []
@@ -71,7 +81,7 @@ class Templates(Sessions):
             return [registry.TemplateRow.of_template(template) for template in templates]
 
         rows = await asyncio.to_thread(make_rows)
-        act = AuditNote(actor=registered_by)
+        act = AuditNote(actor=registered_by, via=via)
         written = None
         while written is None:  # another process was faster: compare with its content
             written = await self._write(lambda tx: _register(tx, rows, act, replace=replace))
@@ -152,8 +162,9 @@ async def _register(
     """Register templates; return None if another process has just registered one of them."""
     await tx.all("lock_queues")
     for namespace in {row.name.namespace for row in rows}:
-        queues = _joined(row.queues for row in rows if row.name.namespace == namespace)
-        await tx.all("add_queues", namespace=namespace, queues=queues)
+        queues = {queue for row in rows if row.name.namespace == namespace for queue in row.queues}
+        documents = [queue._asdict() for queue in sorted(queues)]
+        await tx.all("add_queues", namespace=namespace, queues=codec.orjson_text(documents))
     stored: dict[int, Row] = {}
     created: set[int] = set()
     for indexes in _with_distinct_names(rows):
@@ -170,9 +181,10 @@ async def _register(
             return None
         stored |= zip(new, added, strict=True)
         created.update(new)
-        same = {index: plan.same for index, plan in plans.items() if plan.same is not None}
-        known = {row["id"]: row for row in await tx.all("templates_by_id", ids=[*same.values()])}
-        stored |= {index: known[template_id] for index, template_id in same.items()}
+        if same := {index: plan.same for index, plan in plans.items() if plan.same is not None}:
+            known = await tx.all("templates_by_id", ids=[*same.values()])
+            by_id = {row["id"]: row for row in known}
+            stored |= {index: by_id[template_id] for index, template_id in same.items()}
     names = {rows[index].name[:2] for index in created}
     for namespace, template in names & await _names_with_schedules(tx, rows):
         await apply_declared_schedules(tx, namespace, template, act)
@@ -225,17 +237,14 @@ async def _names_with_schedules(
     return declaring | {(row["namespace"], row["template"]) for row in known}
 
 
-def _joined(lists: Iterable[JsonText]) -> JsonText:
-    """Join JSON lists that have elements into one."""
-    return JsonText(f"[{','.join(text[1:-1] for text in lists)}]")
-
-
 async def _add_templates(
     tx: Session,
     planned: Sequence[tuple[registry.TemplateRow, rules.RegistrationPlan]],
     act: AuditNote,
 ) -> list[Row] | None:
     """Add templates whose queues exist; return None if another process was faster."""
+    if not planned:
+        return []
     for _, plan in planned:
         for old in plan.replaces:
             await tx.all("replace_template", id=old)
@@ -247,6 +256,10 @@ async def _add_templates(
             "sinks": row.sinks,
             "retention": row.retention,
             "status": plan.status,
+            "compensation_node": row.compensation_node,
+            "compensates_on": row.compensates_on,
+            "compensation_hold": row.compensation_hold,
+            "end_events": row.end_events,
         }
         for row, plan in planned
     ]
@@ -257,11 +270,14 @@ async def _add_templates(
         return None
     by_name = {TemplateName(row["namespace"], row["name"], row["version"]): row for row in added}
     graphs = [
-        f'{{"template_id":{by_name[row.name]["id"]},"namespace":"{row.name.namespace}",'
-        f'"steps":{row.steps}}}'
+        {
+            "template_id": by_name[row.name]["id"],
+            "namespace": row.name.namespace,
+            "steps": row.steps,
+        }
         for row, _ in planned
     ]
-    await tx.all("add_template_steps", graphs=f"[{','.join(graphs)}]")
+    await tx.all("add_template_steps", graphs=codec.orjson_text(graphs))
     registrations = [
         {
             "namespace": row.name.namespace,
@@ -275,6 +291,7 @@ async def _add_templates(
         "add_registrations",
         actor=act.actor,
         reason=act.reason,
+        via=act.via,
         registrations=codec.orjson_text(registrations),
     )
     return [by_name[row.name] for row, _ in planned]

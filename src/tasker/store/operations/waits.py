@@ -10,10 +10,10 @@ from tasker.errors import WaitCycle
 from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import Claim, JsonText, TaskId, WaitKind
 from tasker.store import operator_rules
-from tasker.store.operations.operators import audit
+from tasker.store.operations.recording import audit
 from tasker.store.protocol import AuditNote
-from tasker.store.rows import Row
-from tasker.store.session import Session, Sessions
+from tasker.store.rows import Row, step_name
+from tasker.store.session import Session, TransactionalStore
 from tasker.waits import (
     TIMED_OUT,
     Awaited,
@@ -32,7 +32,7 @@ INTERRUPTED = 5.0  #: seconds after which an undelivered broadcast is delivered 
 RETENTION = 7 * 86_400.0  #: seconds for which broadcasts are kept
 
 
-class Waits(Sessions):
+class Waits(TransactionalStore):
     """Waits of steps, and the signals and broadcasts that end them."""
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
@@ -219,7 +219,7 @@ async def wake(tx: Session, waiter: Waiter, value: JsonText) -> str | None:
         return None
     await tx.all("keep_call", task_id=task_id, no=no, name=call, kind=kind.value, content=value)
     await tx.call("wake")
-    return str(woken["name"])
+    return step_name(woken)
 
 
 async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over: bool) -> bool:

@@ -5,17 +5,23 @@ from datetime import timedelta
 from functools import partial
 
 from tasker import codec
+from tasker.completions import CALL
 from tasker.durable import CallKind, DurableCall
+from tasker.errors import NotFound
 from tasker.model import (
     MOST_SPAWNED,
     Claim,
     Code,
     ExpiredAttempt,
+    JsonText,
     NeighbourWorker,
     Outcome,
     OutcomeCode,
     Queue,
     QueueId,
+    RemoteWorker,
+    RunningStep,
+    ServedQueue,
     Spawn,
     TaskEnd,
     TaskId,
@@ -28,15 +34,16 @@ from tasker.model import (
     WorkerProcess,
 )
 from tasker.store import operator_rules, unserved
-from tasker.store.operations.operators import cancel_child, stop_task
-from tasker.store.operations.pauses import Pauses
+from tasker.store.operations.operators import cancel_child, end_early
+from tasker.store.operations.places import Places
 from tasker.store.operations.publishing import settle_with_events
-from tasker.store.protocol import UNKNOWN_PROCESS
-from tasker.store.rows import Row
+from tasker.store.operations.teams import add_event
+from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
+from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
 
 
-class Workers(Pauses):
+class Workers(Places):
     """Announcing and listing workers, and the janitor's duties."""
 
     async def register_worker(
@@ -47,23 +54,64 @@ class Workers(Pauses):
         slots: int,
         handlers: Sequence[str],
         process: WorkerProcess = UNKNOWN_PROCESS,
+        registration: JsonText | None = None,
+        act: AuditNote | None = None,
     ) -> WorkerId:
-        (row,) = await self._change(
-            "register_worker",
-            name=name,
-            lease=lease.total_seconds(),
-            slots=slots,
-            handlers=list(handlers),
-            labels=codec.dumps(process.labels),
-            build=process.build,
-            sdk=process.sdk,
-            principal=process.principal,
-            host=process.host,
-            machine=process.machine,
-            pid=process.pid,
-            pid_started=process.pid_started,
+        async def register(tx: Session) -> WorkerId:
+            (row,) = await tx.all(
+                "register_worker",
+                name=name,
+                lease=lease.total_seconds(),
+                slots=slots,
+                handlers=list(handlers),
+                labels=codec.dumps(process.labels),
+                build=process.build,
+                sdk=process.sdk,
+                principal=process.principal,
+                host=process.host,
+                machine=process.machine,
+                pid=process.pid,
+                pid_started=process.pid_started,
+                registration=registration or "",
+            )
+            if act is not None:
+                facts = {"name": name, "sdk": process.sdk, "build": process.build}
+                after = {**facts, "handlers": list(handlers)}
+                await add_event(tx, act, "register_worker", f"worker {row['id']}", None, after)
+            return WorkerId(row["id"])
+
+        return await self._write(register)
+
+    async def remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
+        row = await self._one("remote_worker", worker=worker)
+        if row is None:
+            return None
+        return RemoteWorker(
+            WorkerId(row["id"]),
+            row["slots"],
+            row["principal"],
+            row["registration"],
+            bool(row["quiet"]),
+            bool(row["alive"]),
         )
-        return WorkerId(row["id"])
+
+    async def drain_worker(self, worker: WorkerId, act: AuditNote) -> None:
+        async def drain(tx: Session) -> None:
+            row = await tx.one("drain_worker", worker=worker)
+            if row is None:
+                raise NotFound(f"no worker {worker} is alive: see `GET /v1/workers`")
+            await tx.all("leave_queues", worker=worker)
+            await tx.call("revoke")  # wakes renewals, so that remote workers learn it at once
+            await add_event(tx, act, "drain_worker", f"worker {worker}", None, row["name"])
+
+        await self._write(drain)
+
+    async def signing_keys(self) -> list[str]:
+        rows = await self._all("signing_keys")
+        if not rows:
+            await self._change("add_signing_key")
+            rows = await self._all("signing_keys")
+        return [row["secret"] for row in rows]
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         async def serve(tx: Session) -> None:
@@ -72,12 +120,12 @@ class Workers(Pauses):
 
         await self._write(serve)
 
-    async def stand_in(self, worker: WorkerId) -> None:
-        async def stand_in(tx: Session) -> None:
-            await tx.all("stand_down", worker=worker)
-            await tx.all("stand_in", worker=worker)
+    async def serve_unserved_engine_queues(self, worker: WorkerId) -> None:
+        async def serve_unserved_engine_queues(tx: Session) -> None:
+            await tx.all("leave_served_engine_queues", worker=worker)
+            await tx.all("serve_unserved_engine_queues", worker=worker)
 
-        await self._write(stand_in)
+        await self._write(serve_unserved_engine_queues)
 
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
         rows = await self._all("open_tasks", most=most)
@@ -116,16 +164,43 @@ class Workers(Pauses):
             for row in rows
         ]
 
-    async def retire_worker(self, worker: WorkerId) -> None:
+    async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:
         async def retire(tx: Session) -> None:
             await tx.all("retire_worker", worker=worker)
             await tx.all("leave_queues", worker=worker)
+            if act is not None:
+                await add_event(tx, act, "retire_worker", f"worker {worker}", None, None)
 
         await self._write(retire)
 
     async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
         rows = await self._all("neighbour_workers", machine=machine)
         return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
+
+    async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:
+        async def read(tx: Session) -> list[RunningStep]:
+            return [
+                RunningStep(
+                    task_id=TaskId(row["task_id"]),
+                    namespace=row["namespace"],
+                    name=row["template"],
+                    version=row["version"],
+                    step=step_name(row),
+                    attempt=row["attempt"],
+                    claimed_at=tx.read.instant(row["claimed_at"]),
+                )
+                for row in await tx.all("worker_steps", worker=worker, limit=limit)
+            ]
+
+        return await self._read(read)
+
+    async def worker_queues(self, worker: WorkerId) -> list[ServedQueue]:
+        return [
+            ServedQueue(
+                namespace=row["namespace"], handler=row["handler"], requirement=row["requirement"]
+            )
+            for row in await self._all("worker_queues", worker=worker)
+        ]
 
     async def list_workers(self) -> list[WorkerInfo]:
         async def read(tx: Session) -> list[WorkerInfo]:
@@ -147,7 +222,7 @@ class Workers(Pauses):
         ]
 
     async def fail_unclaimed(self, limit: int) -> Unclaimed:
-        if await self._one("unclaimed", limit=1) is None:
+        if await self._one("unclaimed", external=CALL, limit=1) is None:
             return Unclaimed((), ())
         return await self._write(lambda tx: _fail_unclaimed(tx, limit))
 
@@ -168,13 +243,16 @@ class Workers(Pauses):
         return await self._read(read)
 
     async def sweep(self) -> list[TaskEnd]:
-        ended: list[TaskId] = []
+        ended: list[TaskEnd] = []
         if await self._one("failed_tasks"):
             ended += await self._write(_end_failed)
         if await self._one("overdue", limit=1):
             ended += await self._in_yielding_transaction(_end_overdue)
+        if ended:
+            await self.admit_after([end.task_id for end in ended])
+        await self.continue_actions()
         await self.complete_pauses()
-        return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
+        return ended
 
     async def cancel_orphans(self, limit: int) -> int:
         orphans = await self._all("orphans", limit=limit)
@@ -189,7 +267,7 @@ async def _cancel_orphan(tx: Session, orphan: Row) -> None:
 
 async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
     steps, outcomes = [], []
-    for row in await tx.all("unclaimed", limit=limit):
+    for row in await tx.all("unclaimed", external=CALL, limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
         (taken,) = await tx.all("take_step", task_id=task_id, no=no)
         error = operator_rules.not_claimed_error(row["queue_timeout"])
@@ -202,18 +280,17 @@ async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
     return Unclaimed(steps, settled.ended)
 
 
-async def _end_failed(tx: Session) -> list[TaskId]:
-    failed = [row["id"] for row in await tx.all("failed_tasks")]
-    ended = [TaskId(row["id"]) for row in await tx.call("end_failed", tasks=failed)]
-    await tx.call("wake_parents", ended=ended)
-    return ended
+async def _end_failed(tx: Session) -> list[TaskEnd]:
+    return await tx.end_failed([TaskId(row["id"]) for row in await tx.all("failed_tasks")])
 
 
-async def _end_overdue(tx: Session) -> list[TaskId]:
+async def _end_overdue(tx: Session) -> list[TaskEnd]:
     overdue = [TaskId(row["id"]) for row in await tx.all("overdue", limit=100)]
-    for task_id in overdue:
-        await stop_task(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
-    return overdue
+    return [
+        TaskEnd(task_id, TaskStatus.ERROR)
+        for task_id in overdue
+        if await end_early(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
+    ]
 
 
 def _pages(spawn: Spawn) -> Iterator[tuple[int, int]]:

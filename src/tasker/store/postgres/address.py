@@ -64,7 +64,7 @@ class Address(NamedTuple):
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """What each session sets. Reads are planned for each execution; functions override that."""
+        """The settings of each session: reads outside functions are planned at each execution."""
         return {
             "search_path": self.schema,
             "plan_cache_mode": "force_custom_plan",

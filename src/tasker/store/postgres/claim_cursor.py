@@ -22,7 +22,7 @@ class Place(NamedTuple):
 class ClaimCursor:
     """Lets the claims of one worker begin where the last one ended.
 
-    What was claimed leaves dead rows at the head of its queue. They stay for as long as any
+    Claimed steps leave dead rows at the head of their queue. They stay for as long as any
     transaction of the database is older (a dump, a forgotten session), and a claim that
     begins at the beginning walks all of them. So it begins there only now and then: steps
     that others enqueue behind the cursor wait until then, 10 s at most.

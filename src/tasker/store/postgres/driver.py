@@ -22,7 +22,7 @@ from tasker.store.postgres.lane import DedicatedConnection
 from tasker.store.postgres.listen import Listener
 from tasker.store.postgres.session import STATEMENTS, PostgresSession
 from tasker.store.rows import Row
-from tasker.store.session import Session, Sessions, Transaction
+from tasker.store.session import Session, Transaction, TransactionalStore
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ _WAIT_BRIEFLY = "set local lock_timeout = '50ms'"
 _TRIES = 100
 
 
-class Driver(Sessions):
+class Driver(TransactionalStore):
     """Opens the database, and runs statements by name.
 
     Args:
@@ -211,7 +211,7 @@ class Driver(Sessions):
 
 
 async def _skip_reset(_connection: object) -> None:
-    """Instead of the pool's query at each release: no session state outlives a transaction."""
+    """Replace the pool's query at each release, since no session state outlives a transaction."""
 
 
 @contextmanager

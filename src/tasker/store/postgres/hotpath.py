@@ -13,6 +13,7 @@ from tasker.errors import LeaseLost, TooManyInstances
 from tasker.model import (
     Claim,
     Claimed,
+    GroupClaimed,
     Instance,
     JsonText,
     NewEvent,
@@ -20,6 +21,7 @@ from tasker.model import (
     Outcome,
     OutcomeCode,
     Settled,
+    Settlement,
     Spawned,
     StepResult,
     TaskId,
@@ -32,6 +34,8 @@ from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import (
     event_parameters,
     first_enqueued_steps,
+    group_parameters,
+    read_settled_group,
     read_settled_rows,
     settlement_parameters,
 )
@@ -41,11 +45,32 @@ class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+        claims, next_due = await self._claim("claim", worker, limit)
+        return Claimed([Claim(*row[:7]) for row in claims], next_due)
+
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+        workers = list(rooms)
+        rows, next_due = await self._claim(
+            "claim_group",
+            workers[0],
+            sum(rooms.values()),
+            workers=workers,
+            rooms=list(rooms.values()),
+        )
+        claims: dict[WorkerId, list[Claim]] = {}
+        for row in rows:
+            claims.setdefault(workers[int(row[7]) - 1], []).append(Claim(*row[:7]))
+        return GroupClaimed(claims, next_due)
+
+    async def _claim(
+        self, statement: str, worker: WorkerId, limit: int, **group: Sequence[int]
+    ) -> tuple[list[Any], float | None]:
+        """Return the rows of a claim, and the seconds until the next step is due."""
         cursor = self._cursors.setdefault(worker, ClaimCursor())
         places = cursor.start_places()
         began = time.monotonic()
         rows = await self._fetch_dedicated(
-            "claim",
+            statement,
             worker=worker,
             limit=limit,
             after=cursor.after,
@@ -53,6 +78,7 @@ class HotPath(Driver):
             from_run_at=[place.run_at for place in places.values()],
             from_tasks=[place.task_id for place in places.values()],
             from_nos=[place.no for place in places.values()],
+            **group,
         )
         if not places:
             cursor.note_restart(time.monotonic() - began)
@@ -72,8 +98,8 @@ class HotPath(Driver):
             if row[2] is None:
                 cursor.note_claimed(row[3], Place(row[7], row[0], row[1]))
             else:
-                claims.append(Claim(*row[:7]))
-        return Claimed(claims, next_due)
+                claims.append(row)
+        return claims, next_due
 
     async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
@@ -139,6 +165,11 @@ class HotPath(Driver):
             claim_up_to=claim_up_to,
         )
         return self._settled(rows)
+
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        rows = await self._fetch_dedicated("settle_group", **group_parameters(settlements))
+        self._move_cursors_back(first_enqueued_steps(rows))
+        return read_settled_group(rows, settlements)
 
     def _settled(self, rows: Sequence[Any]) -> Settled:
         self._move_cursors_back(first_enqueued_steps(rows))

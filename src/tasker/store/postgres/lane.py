@@ -39,7 +39,7 @@ class DedicatedConnection:
         self._expired = True
 
     def terminate(self) -> None:
-        """Drop the connection without a word to the server."""
+        """Drop the connection without notifying the server."""
         if self._connection is not None:
             self._connection.terminate()
 

@@ -12,7 +12,9 @@ from tasker.model import (
     Outcome,
     QueueId,
     Settled,
+    Settlement,
     TaskEnd,
+    TaskId,
     TaskStatus,
     WorkerId,
 )
@@ -57,6 +59,10 @@ class PostgresSession:
         text = f"select id::text as id from {function}({places}) as id"  # noqa: S608, a name of ours
         return await self._connection.fetch(text, *values.values())
 
+    async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
+        rows = await self.all("end_failed", tasks=list(tasks))
+        return [TaskEnd(TaskId(row["id"]), _task_status(row["state"])) for row in rows]
+
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         given = settlement_parameters(None, outcomes, claim_up_to=0)
         if events:
@@ -73,21 +79,25 @@ def settlement_parameters(
     *,
     claim_up_to: int,
 ) -> dict[str, object]:
-    """Return the parameters of settle.sql; there is at least one outcome."""
+    """Return the parameters of settle.sql; there is at least one outcome.
+
+    Numbers are sent as text: the driver asks of each element of an array whether it is a
+    collection, which takes longer than the rest of the settlement's parameters.
+    """
     tasks, nos, attempts, kinds, results, errors, delays, choices, to_handler = zip(
         *outcomes, strict=True
     )
     return {
         "worker": worker,
         "tasks": tasks,
-        "nos": nos,
-        "attempts": attempts,
-        "outcomes": kinds,
+        "nos": _array_text(nos),
+        "attempts": _array_text(attempts),
+        "outcomes": _array_text(kinds),
         "results": results,
-        "errors": errors,
-        "delays": delays,
-        "choices": [_array_text(choice) for choice in choices]
-        if any(choice is not None for choice in choices)
+        "errors": errors if any(errors) else None,
+        "delays": delays if any(delays) else None,
+        "choices": [None if choice is None else _array_text(choice) for choice in choices]
+        if choices.count(None) < len(choices)
         else None,
         "to_handler": [place for place, given in enumerate(to_handler, start=1) if given]
         if any(to_handler)
@@ -96,9 +106,32 @@ def settlement_parameters(
     }
 
 
+def group_parameters(settlements: Sequence[Settlement]) -> dict[str, object]:
+    """Return the parameters of settle_group.sql; there is at least one outcome."""
+    outcomes: list[Outcome] = []
+    owners: list[int] = []
+    events: list[NewEvent] = []
+    for owner, each in enumerate(settlements, start=1):
+        first = len(outcomes)
+        events += [event._replace(outcome=first + event.outcome) for event in each.events]
+        outcomes += each.outcomes
+        owners += [owner] * len(each.outcomes)
+    given = settlement_parameters(None, outcomes, claim_up_to=0) | event_parameters(events)
+    del given["worker"], given["claim_up_to"]
+    return {
+        **given,
+        "owners": owners,
+        "workers": [each.worker for each in settlements],
+        "rooms": [each.claim_up_to for each in settlements],
+        "wakes": any(each.gated for each in settlements),
+    }
+
+
 def event_parameters(events: Sequence[NewEvent]) -> dict[str, object]:
-    """Return the parameters of settle_with_events.sql that describe events."""
-    outcomes, templates, steps, correlations, names, payloads, durations = zip(*events, strict=True)
+    """Return the parameters of publish_events.sql."""
+    outcomes, templates, steps, correlations, names, payloads, durations = (
+        zip(*events, strict=True) if events else ((),) * 7
+    )
     return {
         "event_outcomes": [index + 1 for index in outcomes],
         "event_templates": templates,
@@ -110,8 +143,8 @@ def event_parameters(events: Sequence[NewEvent]) -> dict[str, object]:
     }
 
 
-def _array_text(choice: Sequence[int] | None) -> str | None:
-    return None if choice is None else f"{{{','.join(map(str, choice))}}}"
+def _array_text(numbers: Sequence[int]) -> str:
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:
@@ -129,8 +162,37 @@ def read_settled_rows(rows: Sequence[Any]) -> Settled:
     return Settled(
         [row[2] - 1 for row in rows if row[0] == 0],
         [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
-        [TaskEnd(row[1], TaskStatus(STEP_STATUSES[row[2]].value)) for row in rows if row[0] == 2],
+        [TaskEnd(row[1], _task_status(row[2])) for row in rows if row[0] == 2],
     )
+
+
+def read_settled_group(rows: Sequence[Any], settlements: Sequence[Settlement]) -> list[Settled]:
+    """Read the rows of settle_group.sql: what follows from each settlement."""
+    claims: list[list[Claim]] = [[] for _ in settlements]
+    refused: set[int] = set()
+    ended: dict[TaskId, TaskEnd] = {}
+    for kind, task_id, no, owner, _ in rows:
+        if kind == 0:
+            refused.add(no - 1)
+        elif kind == 1:
+            claims[owner - 1].append(Claim(task_id, no, 1, 1))
+        elif kind == 2:
+            ended[task_id] = TaskEnd(task_id, _task_status(no))
+    settled, first = [], 0
+    for (_, outcomes, *_), own in zip(settlements, claims, strict=True):
+        late = (
+            [place for place in range(len(outcomes)) if first + place in refused] if refused else []
+        )
+        tasks = dict.fromkeys(outcome.task_id for outcome in outcomes) if ended else ()
+        ends = [ended[task_id] for task_id in tasks if task_id in ended]
+        settled.append(Settled(late, own, ends))
+        first += len(outcomes)
+    return settled
+
+
+def _task_status(state: int) -> TaskStatus:
+    """Return the status of an ended task."""
+    return TaskStatus(STEP_STATUSES[state].value)
 
 
 def _statement(name: str, values: Mapping[str, object]) -> statements.Statement:

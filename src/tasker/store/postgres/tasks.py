@@ -29,6 +29,7 @@ from tasker.store import operator_rules, registry
 from tasker.store.creations import Busy, Creation, Creations
 from tasker.store.operations.creation import free_keys, has_lost_keys
 from tasker.store.operations.limits import Limits
+from tasker.store.operations.places import take_places
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.postgres.driver import Driver, driver_errors
 from tasker.store.postgres.session import STATEMENTS
@@ -53,16 +54,18 @@ class Tasks(Limits, Driver):
         if not tasks:
             return Created([], [])
         tasks = await self._with_gates(tasks)
-        replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
-        if replacing and connection is not None:
+        placed = any(task.place for task in tasks)
+        apart = placed or any(task.if_exists is IfExists.REPLACE for task in tasks)
+        if apart and connection is not None:
             raise Misuse(
-                "a task with if_exists='replace' cannot be created in the caller's transaction"
+                "cannot create the task in the caller's transaction: it has if_exists='replace',"
+                " or its template limits open tasks (`concurrency`)"
             )
-        if connection is None and not replacing:
+        if connection is None and not apart:
             return await self._creations.add(Creation(tasks, worker, claim_up_to))
-        arguments = _columns(Creation(tasks, worker, claim_up_to))
+        arguments = _columns(Creation(tasks, worker, 0 if placed else claim_up_to))
         try:
-            if replacing:
+            if apart:
                 return await self._create_replacing(tasks, arguments)
             rows = await self._create_within(connection, arguments)
         except asyncpg.PostgresError as error:
@@ -104,13 +107,14 @@ class Tasks(Limits, Driver):
     async def _create_replacing(
         self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]
     ) -> Created:
-        """Create tasks in one transaction; some replace the holders of their keys."""
+        """Create tasks in one transaction; some replace others, or wait for their end."""
 
         async def create(tx: Session) -> Created:
             await free_keys(tx, tasks)
             created = _created(tasks, await tx.all("create_tasks", **arguments))
             if has_lost_keys(tasks, created):
                 raise _KeysLost
+            await take_places(tx, tasks, created)
             return created
 
         while True:
@@ -134,9 +138,11 @@ class Tasks(Limits, Driver):
                 holder, _, key = str(error).partition(" ")
                 raise registry.key_conflict(key, holder) from None
             if error.sqlstate in ("TK002", "TK003"):
-                raise Refused("one of the templates takes no new tasks") from None
+                raise Refused("one of the templates accepts no new tasks") from None
             raise
-        return _created(tasks, rows)
+        created = _created(tasks, rows)
+        await take_places(tx, tasks, created)
+        return created
 
     async def _refusal_of_creation(
         self, error: asyncpg.PostgresError, tasks: Sequence[NewTask]

@@ -21,6 +21,8 @@ _CHECK_EVERY = 10_000  #: instructions of SQLite between checks of the time
 class Analytics(analytics.Analytics, Driver):
     """Reads analytics in parallel to the writer: for files, on a separate connection."""
 
+    MERGES_APART = True
+
     def __init__(self, url: str = "sqlite", *, clock: Clock | None = None) -> None:
         super().__init__(url, clock=clock)
         self._analysing = asyncio.Lock()
@@ -35,7 +37,7 @@ class Analytics(analytics.Analytics, Driver):
         return 0.0
 
     async def oldest_snapshot(self) -> None:
-        """Return None: SQLite does not show who reads a file."""
+        """Return None: SQLite does not show the readers of a file."""
 
     async def _analyse(self, transaction: Transaction[T]) -> T:
         def analyse(on: sqlite3.Connection) -> T:

@@ -12,7 +12,7 @@ from tasker.model import SchemaStatus, WorkerId
 from tasker.store.gate_cursor import GateCursor
 from tasker.store.operations.limits import GateIds
 from tasker.store.rows import Row
-from tasker.store.session import Sessions, Transaction
+from tasker.store.session import Transaction, TransactionalStore
 from tasker.store.sqlite import connection as database
 from tasker.store.sqlite.address import Address
 from tasker.store.sqlite.change_watcher import ChangeWatcher
@@ -22,7 +22,7 @@ from tasker.store.sqlite.thread import DatabaseThread
 T = TypeVar("T")
 
 
-class Driver(Sessions):
+class Driver(TransactionalStore):
     """Opens the database, and runs statements by name.
 
     Several processes may write, one transaction at a time.

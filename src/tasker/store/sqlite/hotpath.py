@@ -9,19 +9,21 @@ from tasker.errors import LeaseLost
 from tasker.model import (
     Claim,
     Claimed,
+    GroupClaimed,
     Instance,
     JsonText,
     NewEvent,
     NewInstances,
     Outcome,
     Settled,
+    Settlement,
     Spawned,
     StepResult,
     TaskId,
     TaskInput,
     WorkerId,
 )
-from tasker.store.fair_share import DueQueue, shares
+from tasker.store.fair_share import DueQueue, shares, turns_of
 from tasker.store.gate_cursor import GateCursor
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.gated import claim_gated
@@ -45,6 +47,28 @@ class HotPath(Driver):
                 if len(claims) == limit:
                     return Claimed(claims, None)
             return Claimed(claims, fetch(on, "next_due", worker=worker, now=now)[0][0])
+
+        return await self._in_transaction(claim)
+
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+        turns = turns_of(rooms)
+        leader = turns[0]
+
+        def claim(on: sqlite3.Connection) -> GroupClaimed:
+            now = self._now()
+            count = 0
+            claims: dict[WorkerId, list[Claim]] = {}
+            due = [DueQueue(*row) for row in fetch(on, "claim_heads", worker=leader, now=now)]
+            for queue, share in shares(due, len(turns)):
+                workers = turns[count : count + share]
+                given = {"workers": json_text(workers), "limit": len(workers)}
+                for *claimed, worker in fetch(on, "claim_group", queue=queue, now=now, **given):
+                    claims.setdefault(worker, []).append(Claim(*claimed))
+                    count += 1
+                if count == len(turns):
+                    return GroupClaimed(claims, None)
+            next_due = fetch(on, "next_due", worker=leader, now=now)[0][0]
+            return GroupClaimed(claims, next_due)
 
         return await self._in_transaction(claim)
 
@@ -74,6 +98,23 @@ class HotPath(Driver):
         if left or gated:
             self._work.set()
         return settled
+
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        given = [json_text(each.outcomes) for each in settlements]
+
+        def settle_each(on: sqlite3.Connection) -> list[tuple[Settled, bool]]:
+            now = self._now()
+            return [
+                settle(on, worker, outcomes, text, claim_up_to, now, events)
+                for (worker, outcomes, claim_up_to, events, _), text in zip(
+                    settlements, given, strict=True
+                )
+            ]
+
+        settled = await self._in_transaction(settle_each)
+        if any(left for _, left in settled) or any(each.gated for each in settlements):
+            self._work.set()
+        return [each for each, _ in settled]
 
     async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
         spawned, enqueued = await self._in_transaction(

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tasker.model import NewEvent, Outcome, Settled
+from tasker.model import NewEvent, Outcome, Settled, TaskEnd, TaskId
 from tasker.store.rows import Row
 from tasker.store.session import require_storable
 from tasker.store.sqlite import settlement
@@ -48,6 +48,10 @@ class SqliteSession:
     async def call(self, function: str, /, **values: object) -> Sequence[Row]:
         self.notifications.add("revoke" if function == "revoke" else "wake")
         return [] if function in _NOTIFICATIONS else await self.all(function, **values)
+
+    async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
+        self.notifications.add("wake")
+        return settlement.end_failed(self.connection, tasks, self.now.timestamp())
 
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()

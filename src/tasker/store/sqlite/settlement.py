@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence, Set
 
 from tasker.model import (
+    STEP_STATUSES,
     TASK_NODE,
     Claim,
     Code,
@@ -40,6 +41,12 @@ def settle(
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")
     accepted = execute(on, "settle", outcomes=given).rowcount
+    refused: Sequence[int] = ()
+    if accepted < len(outcomes):
+        refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
+    if events:  # before those of tasks, which a trigger stores
+        late = set(refused)
+        _publish(on, outcomes, [event for event in events if event.outcome not in late], now)
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
     kinds = {outcome.outcome for outcome in outcomes}
@@ -53,22 +60,50 @@ def settle(
     freed, ended = _free_children(on, worker, claim_up_to, now)
     if OutcomeCode.ERROR in kinds:
         execute(on, "settle_failures")
-    if fetch_one(on, "any_failed_task")[0]:
-        failing = json_text([row[0] for row in fetch(on, "settle_failed_tasks")])
-        closed = fetch(on, "end_failed", tasks=failing, now=now)
-        ended += (TaskEnd(row[0], TaskStatus.ERROR) for row in closed)
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
+    if fetch_one(on, "any_failed_task")[0]:
+        failed = [row[0] for row in fetch(on, "settle_failed_tasks")]
+        left = _begin_compensation(on, failed, now) or left
+        ended += _end_failed(on, failed, now)
     if ended:
-        waiting = json_text([end.task_id for end in ended])
-        left = execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0 or left
-    refused: Sequence[int] = ()
-    if accepted < len(outcomes):
-        refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
-    if events:
-        late = set(refused)
-        _publish(on, outcomes, [event for event in events if event.outcome not in late], now)
+        left = _wake_parents(on, ended, now) or left
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
     return Settled(refused, claims, ended), left
+
+
+def end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
+    """End failed and cancelled tasks: see `tasker.store.session.Session.end_failed`."""
+    _begin_compensation(on, tasks, now)
+    ended = _end_failed(on, tasks, now)
+    if ended:
+        _wake_parents(on, ended, now)
+    return ended
+
+
+def _end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
+    return [
+        TaskEnd(task_id, TaskStatus(STEP_STATUSES[state].value))
+        for task_id, state in fetch(on, "end_failed", tasks=json_text(tasks), now=now)
+    ]
+
+
+def _begin_compensation(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> bool:
+    """Begin to undo what tasks have done in which nothing can run; return whether any has begun."""
+    given = json_text(tasks)
+    if not fetch_one(on, "any_compensation", tasks=given)[0]:
+        return False
+    dropped = {row[0] for row in fetch(on, "drop_unstarted", tasks=given, now=now)}
+    if dropped:
+        execute(on, "drop_waits", tasks=json_text(sorted(dropped)))
+    begun = [row[0] for row in fetch(on, "begin_compensation", tasks=given)]
+    execute(on, "add_planner", tasks=json_text(begun), now=now)
+    return bool(begun)
+
+
+def _wake_parents(on: sqlite3.Connection, ended: Sequence[TaskEnd], now: float) -> bool:
+    """Enqueue the steps that waited for tasks; return whether there are any."""
+    waiting = json_text([end.task_id for end in ended])
+    return execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0
 
 
 def _arrive_as_success(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:

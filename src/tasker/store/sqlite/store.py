@@ -1,9 +1,12 @@
 """The store on SQLite: the operations of all stores, and the hot path in its own SQL."""
 
 from tasker.store.operations.approvals import Approvals
+from tasker.store.operations.bulk import Bulk
+from tasker.store.operations.compensation import Compensations
 from tasker.store.operations.events import Events
 from tasker.store.operations.hooks import Hooks
 from tasker.store.operations.schedules import Schedules
+from tasker.store.operations.step_logs import StepLogs
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
 from tasker.store.operations.waits import Waits
@@ -16,12 +19,15 @@ from tasker.store.sqlite.tasks import Tasks
 class SqliteStore(
     Templates,
     Workers,
+    Compensations,
+    Bulk,
     Schedules,
     Waits,
     Approvals,
     Hooks,
     Teams,
     Events,
+    StepLogs,
     Analytics,
     Tasks,
     HotPath,

@@ -19,6 +19,7 @@ from tasker.store import operator_rules, registry
 from tasker.store.creations import Creation, Creations
 from tasker.store.operations.creation import free_keys, has_lost_keys
 from tasker.store.operations.limits import Limits
+from tasker.store.operations.places import take_places
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.session import Session
@@ -44,6 +45,8 @@ class Tasks(Limits, Driver):
             return Created([], [])
         tasks = await self._with_gates(tasks)
         creation = Creation(tasks, worker, claim_up_to)
+        if any(task.place for task in tasks):
+            return await self._create(Creation(tasks, worker, 0))
         if any(task.if_exists is IfExists.REPLACE for task in tasks):
             return await self._create(creation)
         return await self._creations.add(creation)
@@ -127,6 +130,8 @@ def _store_tasks(
     )
     if replacing:
         has_lost_keys(tasks, created)
+    if any(task.place for task in tasks):
+        run_to_end(take_places(session, tasks, created))
     return created
 
 

@@ -1,12 +1,24 @@
 """The core dialect: `steps`, `handler.callable`, `dependencies`, `retry`."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
 from tasker import limits
 from tasker.layout import item_names
-from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec, StepType, Trigger
+from tasker.model import (
+    Backoff,
+    Collect,
+    CompensateSpec,
+    JsonObject,
+    Map,
+    OnFailure,
+    Retry,
+    StepSpec,
+    StepType,
+    Trigger,
+)
 from tasker.template import instances, parts
 from tasker.template.approval_reading import read_approval, read_external
 from tasker.template.declared_events import read_events
@@ -22,6 +34,7 @@ from tasker.template.reading import (
     read_choice,
     read_duration,
     read_flag,
+    read_integer,
     read_json_object,
     read_number,
     read_text,
@@ -57,10 +70,14 @@ _TOP = Keys(
         "description",
         "title",
         "attributes",
+        "sensitive",
         "retention",
         "priority",
         "durability",
         "limits",
+        "concurrency",
+        "compensation",
+        "events",
         "schedules",
         "deadline_seconds",
         "input_schema",
@@ -103,6 +120,7 @@ _STEP = Keys(
         "result_schema",
         "system_dependency",
         "limits",
+        "compensate",
         "type",
         "events",
         "http",
@@ -110,6 +128,7 @@ _STEP = Keys(
         "approval",
         "external",
         "task",
+        "batch_config",
         *instances.KINDS,
         *instances.OF_INSTANCES,
     ),
@@ -121,7 +140,6 @@ _STEP = Keys(
     refused={
         "custom_events": _NO_EVENTS,
         "timeout": "write 'timeout_seconds', the time limit of one attempt",
-        "batch_config": "write 'batch: {total: ..., size: ...}'",
         "composition": "composed handlers are not supported",
         "handler_class": f"{_RAILS}'handler: {{callable: ...}}'",
         "handler_config": f"{_RAILS}'handler: {{initialization: ...}}'",
@@ -130,14 +148,33 @@ _STEP = Keys(
         "default_retryable": f"{_RAILS}'retry: {{retryable: ...}}'",
         "default_retry_limit": f"{_RAILS}'retry: {{max_attempts: ...}}'",
         "dependent_system": f"{_RAILS}'system_dependency'",
-        "skippable": f"{_RAILS_ONLY}steps cannot be skipped",
+        "skippable": f"{_RAILS_ONLY}operators can skip any step; so does 'when' by a condition",
     },
 )
 
 _HANDLER = Keys(
     what="a handler",
-    allowed=("callable", "method", "version", "initialization"),
-    refused={"resolver": "handlers are found by name, not by resolvers"},
+    allowed=("callable", "method", "version", "initialization", "resolver"),
+)
+
+_BATCH_CONFIG = Keys(
+    what="a batch_config",
+    allowed=(
+        "batch_size",
+        "parallelism",
+        "cursor_field",
+        "worker_template",
+        "failure_strategy",
+        "checkpoint_interval",
+    ),
+)
+_CONTINUE = "continue_on_failure"
+_FAILURE_STRATEGIES = (_CONTINUE, "fail_fast", "isolate")  #: for handlers only
+
+_COMPENSATE = Keys(
+    what="a compensate",
+    allowed=("callable", "method", "version", "retry", "timeout_seconds"),
+    refused={"limits": "limits do not apply to compensating steps"},
 )
 
 _RETRY = Keys(
@@ -182,7 +219,9 @@ _OVERRIDE_HANDLER = Keys(
     ),
 )
 
-_NOT_BUILT = ("batchable", "batch_worker")
+_BATCHABLE, _BATCH_WORKER = "batchable", "batch_worker"
+"""Types of Tasker Core: a step that makes batches, and one that is a map over them."""
+
 _CONVERGENCE = "deferred_convergence"  #: Tasker Core's name of a trigger rule
 _BACKOFFS = tuple(kind.value for kind in Backoff)
 _MS = timedelta(milliseconds=1)
@@ -241,10 +280,14 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     kind = fields.read("type", _read_step_type)
     trigger = Trigger.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else Trigger.ALL_SUCCESS
     spawning = instances.read_spawning(fields, ("input", "results", *names))
-    body = _read_body(fields, (*names, *item_names(spawning)), depth + 1)
+    batches = _read_batch_worker(fields, kind)
+    if spawning is None and batches is not None:
+        spawning = batches.map
+    within = ("input", "results", *names, *item_names(spawning))
+    body = _read_body(fields, within[2:], depth + 1)
     collect, reduce = Collect.LIST, None
     on_failure = OnFailure()
-    if spawning is not None:
+    if spawning is not None and batches is None:
         instances.check_step_keys(fields)
         collect, reduce = instances.read_collect(fields, spawning)
         on_failure = instances.read_on_failure(fields, spawning)
@@ -254,7 +297,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         callable=handler.callable,
         method=handler.method,
         handler_version=handler.version or "",
-        config=handler.config or {},
+        config={**(handler.config or {}), **(batches.config if batches else {})},
         dependencies=tuple(name for name, _ in dependencies),
         type=StepType.DECISION if kind == StepType.DECISION else StepType.STANDARD,
         trigger=fields.read("trigger", parts.read_trigger) or trigger,
@@ -268,12 +311,13 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         result_schema=fields.read("result_schema", parts.read_schema),
         events=read_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
+        compensate=fields.read("compensate", read_compensate),
         limits=fields.read("limits", read_limits),
-        http=fields.read("http", read_http),
-        wait=fields.read("wait", read_wait, ("input", "results", *names)),
+        http=fields.read("http", read_http, within),
+        wait=fields.read("wait", read_wait, within),
         external=fields.read("external", read_external),
-        approval=fields.read("approval", read_approval, ("input", "results", *names)),
-        task=fields.read("task", read_task, ("input", "results", *names)),
+        approval=fields.read("approval", read_approval, within),
+        task=optional(_task_field(fields), read_task, within),
         spawning=spawning,
         steps=tuple(step.spec for step in body),
         collect=collect,
@@ -281,6 +325,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         on_failure=on_failure,
     )
     _require_one_kind_of_work(fields)
+    instances.check_concurrency(fields, spec)
     if named is None or name is None:
         return None
     return ReadStep(
@@ -292,14 +337,24 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     )
 
 
+def _task_field(fields: Fields) -> Value | None:
+    """Return the task that a step, or each instance of its map, runs."""
+    return instances.task_of_map(fields) or fields.get("task")
+
+
 def _require_one_kind_of_work(fields: Fields) -> None:
     """Report a step with several of a handler, an HTTP call, a wait, an approval and a task."""
     given = [key for key in ("http", "wait", "approval", "task", "handler") if key in fields]
     for key in given[1:]:
         if (written := fields.get(key)) is not None:
             written.refuse(f"a step has either {key!r} or {given[0]!r}; remove one")
+    of_map = instances.task_of_map(fields)
+    if of_map is not None and given:
+        of_map.refuse(f"a step has either a 'task' in its 'map' or {given[0]!r}; remove one")
     external = fields.get("external")
-    if external is not None and given and given[0] not in ("http", "handler"):
+    if external is not None and of_map is not None:
+        external.refuse("a step with a 'task' in its 'map' cannot be 'external'; remove one")
+    elif external is not None and given and given[0] not in ("http", "handler"):
         external.refuse(f"a step with {given[0]!r} cannot be 'external'; remove one")
 
 
@@ -366,15 +421,65 @@ def _read_handler(value: Value) -> _HandlerFields:
     )
 
 
-def _read_step_type(value: Value) -> str | None:
-    """Read the type of a step; `deferred_convergence` of Tasker Core is a trigger rule here."""
-    written = read_text(value)
-    if written in _NOT_BUILT:
-        value.refuse(
-            f"steps of type {written!r} are not supported; only 'standard' and 'decision' steps are"
-        )
+def read_compensate(value: Value) -> CompensateSpec | None:
+    """Read how a step is undone; a text alone is the callable."""
+    if isinstance(value.node, Scalar):
+        handler = parts.read_handler(value)
+        return None if handler is None else CompensateSpec(callable=handler)
+    fields = value.fields(_COMPENSATE)
+    named = fields.required("callable", ": the name of a handler")
+    handler = None if named is None else parts.read_handler(named)
+    method = fields.read("method", parts.read_method)
+    version = fields.read("version", parts.read_version_range) or ""
+    retry = fields.read("retry", _read_retry) or RetryChange()
+    timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
+    if handler is None:
         return None
-    return None if written is None else read_choice(value, (*map(str, StepType), _CONVERGENCE))
+    return CompensateSpec(
+        callable=handler,
+        method=method,
+        version=version,
+        retry=retry.applied_to(Retry()),
+        timeout=timeout,
+    )
+
+
+def _read_step_type(value: Value) -> str | None:
+    """Read the type of a step; those that only Tasker Core has are translated."""
+    types = (*map(str, StepType), _CONVERGENCE, _BATCHABLE, _BATCH_WORKER)
+    return read_choice(value, types)
+
+
+class _Batches(NamedTuple):
+    """A `batch_worker` of Tasker Core: a map over the batches of the step before it."""
+
+    map: Map
+    config: JsonObject  #: what its handler reads
+
+
+def _read_batch_worker(fields: Fields, kind: str | None) -> _Batches | None:
+    """Read what a step of type `batch_worker` does; None for steps of other types."""
+    given = fields.get("batch_config")
+    if kind != _BATCH_WORKER:
+        if given is not None:
+            given.refuse("'batch_config' belongs to steps of type 'batch_worker'")
+        return None
+    config = given.fields(_BATCH_CONFIG) if given is not None else None
+    names = [read_text(value) for value in fields.items("dependencies", "a list of step names")]
+    if not names and (written := fields.get("type")) is not None:
+        written.refuse("a step of type 'batch_worker' depends on the step that makes its batches")
+    if config is None:
+        parallelism, cursor, strategy = None, None, None
+    else:
+        parallelism = config.read("parallelism", read_integer, 1, limits.LIMIT_CONCURRENCY)
+        cursor = config.read("cursor_field", read_text)
+        strategy = config.read("failure_strategy", read_choice, _FAILURE_STRATEGIES)
+    analyzer = json.dumps(names[0] if names else "")
+    over = f"results[{analyzer}].batch_processing_outcome.cursor_configs"
+    metadata = {"cursor_field": cursor or "id", "failure_strategy": strategy or _CONTINUE}
+    return _Batches(
+        Map(over=over, item="batch", max_concurrency=parallelism), {"batch_metadata": metadata}
+    )
 
 
 def _read_retry(value: Value) -> RetryChange:

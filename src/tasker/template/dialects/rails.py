@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tasker.model import Backoff, JsonObject, Retry, StepSpec
+from tasker.model import Backoff, JsonObject, Retry, StepSpec, Trigger
 from tasker.template import parts
 from tasker.template.declared_events import read_events
+from tasker.template.dialects.core import read_compensate
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
 from tasker.template.reading import (
     DAYS_30,
@@ -21,6 +22,7 @@ from tasker.template.reading import (
     read_text,
 )
 from tasker.template.source import Items, Table
+from tasker.template.step_limits import read_limits
 
 _CORE = "it belongs to the core dialect (with 'steps'); in this dialect, write "
 _CORE_ONLY = "it belongs to the core dialect (with 'steps'); remove it: "
@@ -41,14 +43,18 @@ _TOP = Keys(
         "step_templates",
         "environments",
         "handler_config",
+        "configuration",
         "concurrent",
         "metadata",
         "title",
         "attributes",
+        "sensitive",
         "retention",
         "priority",
         "durability",
         "limits",
+        "concurrency",
+        "compensation",
         "schedules",
         "deadline_seconds",
         "domain_events",
@@ -78,6 +84,11 @@ _STEP = Keys(
         "queue_timeout",
         "heartbeat_timeout",
         "requires",
+        "when",
+        "trigger",
+        "allow_failure",
+        "limits",
+        "compensate",
         "events",
     ),
     aliases={"publishes_events": "events"},
@@ -108,7 +119,10 @@ _OVERRIDE = Keys(
     },
 )
 
-_KEPT = ("task_handler_class", "module_namespace", "handler_config", "concurrent")
+_KEPT = (
+    *("task_handler_class", "module_namespace"),
+    *("handler_config", "configuration", "concurrent"),
+)
 
 
 def _read_metadata(top: Fields) -> JsonObject:
@@ -116,7 +130,8 @@ def _read_metadata(top: Fields) -> JsonObject:
     metadata = dict(top.read("metadata", read_json_object) or {})
     for key in ("task_handler_class", "module_namespace"):
         top.read(key, read_text)
-    top.read("handler_config", read_json_object)
+    for key in ("handler_config", "configuration"):
+        top.read(key, read_json_object)
     top.read("concurrent", read_flag)
     for key in _KEPT:
         value = top.get(key)
@@ -131,15 +146,18 @@ def _read_step(value: Value) -> ReadStep | None:
     name = optional(named, parts.read_step_name)
     dependencies = _read_dependencies(fields)
     settings = _handler_settings(fields)
-    skippable = fields.get("skippable")
-    if skippable and read_flag(skippable):
-        skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
+    fields.read("skippable", read_flag)  # operators can skip any step
     spec = StepSpec(
         name=name or "",
         description=fields.read("description", read_text) or "",
         callable=fields.read("handler_class", parts.read_handler),
         config=fields.read("handler_config", read_json_object) or {},
         dependencies=tuple(name for name, _ in dependencies),
+        when=fields.read("when", parts.read_expression, ("input", "results")),
+        trigger=fields.read("trigger", parts.read_trigger) or Trigger.ALL_SUCCESS,
+        allow_failure=fields.read("allow_failure", read_flag) or False,
+        limits=fields.read("limits", read_limits),
+        compensate=fields.read("compensate", read_compensate),
         retry=_read_retry(value, fields, settings).applied_to(Retry()),
         timeout=optional(settings.get("timeout_seconds"), read_duration, YEARS_10),
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),

@@ -10,7 +10,12 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 `Subject` says.
 """
 
-from tasker.testing.store_suite.analytics import TestBottlenecks, TestFailedSteps, TestPerformance
+from tasker.testing.store_suite.analytics import (
+    TestBottlenecks,
+    TestFailedSteps,
+    TestPerformance,
+    TestUsualDurations,
+)
 from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
 from tasker.testing.store_suite.arrivals import (
     TestArrivals,
@@ -19,7 +24,13 @@ from tasker.testing.store_suite.arrivals import (
     TestEngineQueue,
 )
 from tasker.testing.store_suite.attached import TestAttachedTasks
+from tasker.testing.store_suite.bulk import TestBulk
 from tasker.testing.store_suite.claims import TestClaims, TestFairShares
+from tasker.testing.store_suite.compensating import (
+    TestCompensation,
+    TestCompensationOfCancelledTasks,
+    TestFailedCompensation,
+)
 from tasker.testing.store_suite.creation import (
     TestCallersTransaction,
     TestCreation,
@@ -27,7 +38,12 @@ from tasker.testing.store_suite.creation import (
 )
 from tasker.testing.store_suite.decisions import TestCompletions, TestDecisions
 from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
-from tasker.testing.store_suite.events import TestDeliveries, TestOutbox, TestWebhooks
+from tasker.testing.store_suite.events import (
+    TestDeliveries,
+    TestOutbox,
+    TestTaskEvents,
+    TestWebhooks,
+)
 from tasker.testing.store_suite.failing import (
     TestCheckpoints,
     TestDeadlines,
@@ -40,6 +56,11 @@ from tasker.testing.store_suite.keys import (
     TestIdempotencyKeys,
     TestKeysOfOpenTasks,
     TestReplacing,
+)
+from tasker.testing.store_suite.large_tasks import (
+    TestActionsInPages,
+    TestReadingManySteps,
+    TestStopping,
 )
 from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
 from tasker.testing.store_suite.limits import (
@@ -62,6 +83,7 @@ from tasker.testing.store_suite.pausing import (
     TestPausedTemplates,
     TestPausing,
 )
+from tasker.testing.store_suite.places import TestOpenTasks
 from tasker.testing.store_suite.pruning import TestPruning
 from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import (
@@ -72,9 +94,15 @@ from tasker.testing.store_suite.reading import (
 )
 from tasker.testing.store_suite.schedules import TestDeclaredSchedules, TestSchedules, TestTicks
 from tasker.testing.store_suite.schema import TestSchema
-from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
+from tasker.testing.store_suite.settling import (
+    TestFence,
+    TestGroups,
+    TestSettling,
+    TestStickyClaims,
+)
 from tasker.testing.store_suite.signals import TestBroadcasts, TestSignals, TestWaiting
 from tasker.testing.store_suite.spawning import TestSpawning
+from tasker.testing.store_suite.step_logs import TestStepLogs
 from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
 from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestSessions, TestTeamAudit
 from tasker.testing.store_suite.templates import TestTemplates
@@ -85,6 +113,7 @@ __all__ = [
     "PostgresSubject",
     "SqliteSubject",
     "Subject",
+    "TestActionsInPages",
     "TestActs",
     "TestApiKeys",
     "TestApproval",
@@ -93,10 +122,13 @@ __all__ = [
     "TestAttachedTasks",
     "TestBottlenecks",
     "TestBroadcasts",
+    "TestBulk",
     "TestCallersTransaction",
     "TestCancelling",
     "TestCheckpoints",
     "TestClaims",
+    "TestCompensation",
+    "TestCompensationOfCancelledTasks",
     "TestCompletions",
     "TestConcurrency",
     "TestConditions",
@@ -110,10 +142,12 @@ __all__ = [
     "TestDurableCalls",
     "TestEagerRules",
     "TestEngineQueue",
+    "TestFailedCompensation",
     "TestFailedSteps",
     "TestFailedTasks",
     "TestFairShares",
     "TestFence",
+    "TestGroups",
     "TestHooks",
     "TestIdempotencyKeys",
     "TestJoins",
@@ -122,6 +156,7 @@ __all__ = [
     "TestLimitSettings",
     "TestListing",
     "TestMixedEffects",
+    "TestOpenTasks",
     "TestOutbox",
     "TestParking",
     "TestPausedTasks",
@@ -132,6 +167,7 @@ __all__ = [
     "TestPruning",
     "TestQueueTimeouts",
     "TestRates",
+    "TestReadingManySteps",
     "TestReadingSteps",
     "TestReadingTasks",
     "TestRecalls",
@@ -147,11 +183,15 @@ __all__ = [
     "TestSignals",
     "TestSleeping",
     "TestSpawning",
+    "TestStepLogs",
     "TestStickyClaims",
+    "TestStopping",
+    "TestTaskEvents",
     "TestTeamAudit",
     "TestTemplates",
     "TestTicks",
     "TestTwoLimits",
+    "TestUsualDurations",
     "TestValues",
     "TestWaiting",
     "TestWaking",

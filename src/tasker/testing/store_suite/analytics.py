@@ -1,12 +1,14 @@
 """How work went lately: figures of a window."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tasker import codec
-from tasker.analytics.model import Performance, Retries, Window
+from tasker.analytics.failures import FailureCare, FailureCareChange, FailureMute
+from tasker.analytics.figures import Figures
+from tasker.analytics.model import Performance, Retries, UsualDurations, Window
 from tasker.errors import InvalidInput
 from tasker.model import JsonText, TaskId, Template, TemplateId, failed, retried
 from tasker.store.protocol import Store
@@ -66,7 +68,7 @@ def rounded(performance: Performance) -> tuple[list[int], list[int]]:
 
 
 class TestPerformance(StoreTests):
-    async def test_without_tasks_all_is_well(self, store: Store) -> None:
+    async def test_health_of_an_empty_store_is_good(self, store: Store) -> None:
         """
         Zeros, and full health.
         """
@@ -89,7 +91,7 @@ class TestPerformance(StoreTests):
         assert ([0] * 4, [0] * 4) == rounded(figures)
         assert timedelta(hours=24) == figures.calculated_at - figures.analysis_period_start
 
-    async def test_tasks_are_counted_by_what_became_of_them(self, store: Store) -> None:
+    async def test_tasks_are_counted_by_status(self, store: Store) -> None:
         """
         Rates are in percent of all tasks; figures per hour are so by the hour.
         """
@@ -120,7 +122,7 @@ class TestPerformance(StoreTests):
         assert (3.0, 1.5) == (figures.tasks_per_hour, figures.steps_per_hour)
         assert (1, 1) == (figures.total_namespaces, figures.unique_task_types)
 
-    async def test_what_was_resolved_by_hand_is_completed(self, store: Store) -> None:
+    async def test_steps_resolved_by_hand_count_as_complete(self, store: Store) -> None:
         """Such tasks do not count in durations."""
         task_id = await create_ago(store, await put(store, one()))
         hand = await ManualWorker.hire(store)
@@ -132,7 +134,9 @@ class TestPerformance(StoreTests):
         assert (1, 0) == (figures.completed_tasks, figures.failed_tasks)
         assert ([0] * 4, [0] * 4) == rounded(figures)
 
-    async def test_durations_are_of_what_completed(self, store: Store, subject: Subject) -> None:
+    async def test_durations_include_only_completed_steps(
+        self, store: Store, subject: Subject
+    ) -> None:
         """Percentiles are actual durations: half took no longer than the median."""
         for seconds in (1, 2, 3, 30):
             await lasting(store, subject, one(), seconds)
@@ -142,10 +146,8 @@ class TestPerformance(StoreTests):
 
         assert ([9, 2, 30, 30], [9, 2, 30, 30]) == rounded(figures)
 
-    async def test_a_window_is_of_hours(self, store: Store) -> None:
-        """
-        By when tasks were created.
-        """
+    async def test_a_window_is_given_in_hours(self, store: Store) -> None:
+        """The window selects tasks by their creation."""
         template = await put(store, one())
         for ago in (0.5, 1.5, 2.5, 30):
             await create_ago(store, template, timedelta(hours=ago))
@@ -156,10 +158,8 @@ class TestPerformance(StoreTests):
 
         assert [1, 2, 3, 4] == counts
 
-    async def test_a_window_may_be_of_one_template(self, store: Store) -> None:
-        """
-        Or of one namespace, or name.
-        """
+    async def test_a_window_may_be_limited_to_one_template(self, store: Store) -> None:
+        """A namespace or a name alone can be given too."""
         for template in (
             one(),
             replace(one(), version="2.0.0"),
@@ -187,20 +187,80 @@ class TestPerformance(StoreTests):
 
     @pytest.mark.parametrize("hours", [0, -1, 8761, float("nan"), float("inf")])
     async def test_a_window_without_end_is_refused(self, hours: float) -> None:
-        """
-        Or without a beginning.
-        """
+        """Both ends are required."""
         with pytest.raises(InvalidInput) as refusal:
             Window(hours=hours)
 
         assert "$.hours" == refusal.value.path
 
 
+class TestUsualDurations(StoreTests):
+    async def test_a_version_without_complete_tasks_has_none(self, store: Store) -> None:
+        stored = (await store.register_template(chain(), registered_by="suite")).stored
+        await create(store, stored.id)
+
+        assert UsualDurations(task=None, steps={}) == await store.usual_durations(stored)
+
+    async def test_the_newest_complete_tasks_of_a_version_are_measured(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """Each step from its claim to its end; tasks from their creation, with their waits."""
+        stored = (await store.register_template(chain(), registered_by="suite")).stored
+        other = await put(store, one())
+        worker = await ManualWorker.hire(store)
+        for seconds in (1, 2, 20):
+            for template in (stored.id, other):
+                await create(store, template)
+            for _ in "abc":
+                claims = await worker.claim()
+                await subject.advance(seconds * SECOND)
+                await worker.complete(*claims)
+        await create(store, stored.id)
+
+        usual = await store.usual_durations(stored)
+
+        assert usual.task is not None
+        assert ["a", "b", "c"] == list(usual.steps)
+        for measured, factor in ((usual.task, 3), *((step, 1) for step in usual.steps.values())):
+            assert 3 == measured.runs
+            assert 2 * factor <= measured.median < measured.p95
+            assert 20 * factor <= measured.p95
+
+
 class TestFailedSteps(StoreTests):
-    async def test_steps_that_failed_for_good_are_listed_until_someone_continues_their_task(
+    async def test_who_looks_after_a_cause_is_kept_and_audited(self, store: Store) -> None:
+        """A change replaces what it names, and keeps the rest."""
+        until = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
+        key = "0123456789abcdef"
+        expected = FailureCare(
+            fingerprint=key,
+            namespace="suite",
+            assignee="ann",
+            muted_until=until,
+            muted_below="1.2.0",
+        )
+        changes = [
+            FailureCareChange(assignee="ann", mute=FailureMute(until=until, below="1.2.0")),
+            FailureCareChange(note="the gateway is down"),
+            FailureCareChange(assignee="", mute=FailureMute()),
+        ]
+
+        stored = [await store.change_failure_care("suite", key, one, ACT) for one in changes]
+
+        assert [
+            expected,
+            replace(expected, note="the gateway is down"),
+            FailureCare(fingerprint=key, namespace="suite", note="the gateway is down"),
+        ] == [replace(one, updated_by="", updated_at=None) for one in stored]
+        assert [stored[-1]] == await store.failure_care([key, "fedcba9876543210"])
+        newest, second, first = await store.team_audit(namespace="suite", limit=10)
+        assert ("change_failure_care", ACT.actor) == (newest.action, newest.actor)
+        assert (None, first.after, second.after) == (first.before, second.before, newest.before)
+
+    async def test_permanently_failed_steps_are_listed_until_their_task_is_retried_or_resolved(
         self, store: Store
     ) -> None:
-        """Of failed tasks, and of open ones; the newest first."""
+        """Steps of failed and of open tasks are listed, the newest first."""
         refund = await put(store, graph("refund", pay=""))
         half = await put(store, graph("half", pay="", ship=""))
         first, second, open_one = [
@@ -233,7 +293,7 @@ class TestFailedSteps(StoreTests):
 
 
 class TestBottlenecks(StoreTests):
-    async def test_without_tasks_nothing_is_in_the_way(self, store: Store) -> None:
+    async def test_an_empty_store_has_no_bottlenecks(self, store: Store) -> None:
         """
         Empty lists, and no advice.
         """
@@ -251,7 +311,7 @@ class TestBottlenecks(StoreTests):
         assert (0, 0, 0.0) == (figures.total_tasks, figures.total_errors, figures.recent_error_rate)
         assert Retries() == figures.retries
 
-    async def test_the_slowest_come_first(self, store: Store, subject: Subject) -> None:
+    async def test_the_slowest_steps_come_first(self, store: Store, subject: Subject) -> None:
         """For steps and tasks; those with too few attempts are left out."""
         for name, seconds in (("quick", 1), ("slow", 40), ("quick", 3), ("slow", 20), ("once", 99)):
             await lasting(store, subject, graph(name, **{f"{name}_step": ""}), seconds)
@@ -294,9 +354,7 @@ class TestBottlenecks(StoreTests):
         } == figures.tasks_by_status
         assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
 
-    async def test_time_in_which_a_step_was_parked_counts(
-        self, store: Store, subject: Subject
-    ) -> None:
+    async def test_parked_time_counts(self, store: Store, subject: Subject) -> None:
         """
         Whether it has gone on since, or still waits; also of one that never ran to an end.
         """
@@ -324,7 +382,7 @@ class TestBottlenecks(StoreTests):
         assert 100 <= done.average_parked_seconds < 160
         assert 10 <= still.average_parked_seconds < 70
 
-    async def test_errors_are_reported_by_their_kind(self, store: Store) -> None:
+    async def test_errors_are_grouped_by_kind(self, store: Store) -> None:
         """
         The most frequent first; an error without a type is unknown.
         """
@@ -345,7 +403,7 @@ class TestBottlenecks(StoreTests):
         ]
         assert (4, 1.0) == (figures.total_errors, figures.recent_error_rate)
 
-    async def test_what_became_of_retries_is_reported(self, store: Store) -> None:
+    async def test_retries_are_reported_by_outcome(self, store: Store) -> None:
         """By step, not by attempt; steps in progress do not count."""
         template = await put(store, one())
         hand = await ManualWorker.hire(store)
@@ -370,7 +428,9 @@ class TestBottlenecks(StoreTests):
             for each in figures.failing_steps
         ]
 
-    async def test_what_others_wait_for_is_reported(self, store: Store, subject: Subject) -> None:
+    async def test_steps_that_others_wait_for_are_reported(
+        self, store: Store, subject: Subject
+    ) -> None:
         """In open tasks, ordered by the number of waiting steps; failed ones included."""
         task_id = await create_ago(store, await put(store, chain()))
         for _ in range(2):
@@ -398,7 +458,7 @@ class TestBottlenecks(StoreTests):
             figures.utilization.running_steps,
         )
 
-    async def test_advice_follows_from_figures(self, store: Store, subject: Subject) -> None:
+    async def test_advice_depends_on_the_figures(self, store: Store, subject: Subject) -> None:
         """
         Each piece names the step that it is about.
         """
@@ -422,7 +482,7 @@ class TestBottlenecks(StoreTests):
             " or make independent parts of it separate steps",
         ] == list(advice)
 
-    async def test_the_backlog_is_reported_by_itself(self, store: Store) -> None:
+    async def test_the_backlog_can_be_reported_alone(self, store: Store) -> None:
         """Without the other figures, for frequent reads."""
         template = await put(store, one())
         await create(store, template)
@@ -462,7 +522,7 @@ class TestBottlenecks(StoreTests):
             (row.namespace, row.handler, row.due, row.scheduled, row.running) for row in backlog
         ]
 
-    async def test_bottlenecks_may_be_of_one_namespace(self, store: Store) -> None:
+    async def test_bottlenecks_may_be_limited_to_one_namespace(self, store: Store) -> None:
         await create_ago(store, await put(store, replace(chain(), namespace="theirs")))
         hand = await ManualWorker.hire(store)
         await hand.fail(*await hand.claim())
@@ -480,3 +540,29 @@ class TestBottlenecks(StoreTests):
             theirs.total_errors,
             [each.step for each in theirs.blocking_steps],
         )
+
+    async def test_figures_are_added_up_by_point_and_template(self, store: Store) -> None:
+        """Of several workers, merged or not; each created task is counted once."""
+        template = await put(store, one("figured"))
+        minute = int((await store_time(store)).timestamp()) // 60
+        for _ in range(3):
+            await create_ago(store, template, timedelta(minutes=5))
+        await store.add_figures([Figures(minute - 10, 0)])  # the last minute that was counted
+        for age in (0, 1, 7, 7):
+            figures = Figures(minute - age, template, completed=1, steps=3, seconds=1.5)
+            await store.add_figures([figures])
+        for _ in range(2):
+            await store.tend_figures()
+
+        by_minute = await store.figures(Window(hours=1), step_seconds=60)
+        whole = await store.figures(Window(hours=1, name="figured"), step_seconds=86_400)
+
+        assert 3 == sum(row.created for row in by_minute)
+        assert [2] == [row.completed for row in by_minute if row.point == minute - 7]
+        assert (4, 4, 12, 6.0) == (
+            sum(row.completed for row in whole),
+            sum(row.ended for row in whole),
+            sum(row.steps for row in whole),
+            sum(row.seconds for row in whole),
+        )
+        assert [] == await store.figures(Window(hours=1, name="other"), step_seconds=60)

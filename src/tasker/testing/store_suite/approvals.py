@@ -75,16 +75,18 @@ async def statuses(store: Store) -> list[TemplateStatus]:
 
 
 class TestApproval(StoreTests):
-    async def test_without_a_policy_templates_take_tasks_at_once(self, store: Store) -> None:
-        """So do templates under a policy without reviews."""
+    async def test_without_a_policy_a_template_accepts_tasks_immediately(
+        self, store: Store
+    ) -> None:
+        """The same holds under a policy that requires no review."""
         assert APPROVED is (await propose(store, one())).stored.status
         await guard(store, FREE)
         assert APPROVED is (await propose(store, graph("two", a=""))).stored.status
 
-    async def test_a_new_version_waits_where_approval_is_required(self, store: Store) -> None:
-        """
-        It is stored, but found by no name, and takes no tasks.
-        """
+    async def test_a_new_version_is_pending_if_the_policy_requires_review(
+        self, store: Store
+    ) -> None:
+        """It is stored, but no name resolves to it, and it accepts no tasks."""
         await guard(store)
 
         registered = await propose(store, one())
@@ -103,7 +105,7 @@ class TestApproval(StoreTests):
             refusal.value.approvers,
         )
 
-    async def test_what_was_there_before_the_policy_stays_approved(self, store: Store) -> None:
+    async def test_versions_from_before_a_policy_stay_approved(self, store: Store) -> None:
         """Requiring reviews does not affect approved versions."""
         registered = await propose(store, one())
         await guard(store)
@@ -111,10 +113,8 @@ class TestApproval(StoreTests):
         assert [APPROVED] == await statuses(store)
         assert await create(store, registered.stored.id)
 
-    async def test_an_approved_version_takes_tasks(self, store: Store) -> None:
-        """
-        From the moment that a listed approver agreed; their address in any case of letters.
-        """
+    async def test_an_approved_version_accepts_tasks(self, store: Store) -> None:
+        """The approver's address is compared without regard to case."""
         await guard(store)
         registered = await propose(store, one())
 
@@ -126,9 +126,7 @@ class TestApproval(StoreTests):
         assert 1 == await (await ManualWorker.hire(store)).work_off()
 
     async def test_a_decision_is_reported_with_who_and_why(self, store: Store) -> None:
-        """
-        So is the registration before it.
-        """
+        """The registration is reported too."""
         await guard(store)
         registered = (await propose(store, one())).stored
         await reject(store, one(), by=MARCUS)
@@ -152,7 +150,7 @@ class TestApproval(StoreTests):
 
         assert [PENDING] == await statuses(store)
 
-    async def test_nobody_approves_what_they_registered(self, store: Store) -> None:
+    async def test_nobody_can_approve_a_version_that_they_registered(self, store: Store) -> None:
         """
         Four eyes see each version; the error names the other approvers.
         """
@@ -164,7 +162,7 @@ class TestApproval(StoreTests):
 
         assert APPROVED is await approve(store, one(), by=MARCUS)
 
-    async def test_whoever_registered_a_version_may_withdraw_it(self, store: Store) -> None:
+    async def test_a_version_can_be_withdrawn_by_its_author(self, store: Store) -> None:
         """
         An approver or not.
         """
@@ -174,9 +172,7 @@ class TestApproval(StoreTests):
         assert REJECTED is await reject(store, one(), by=JAKE)
 
     async def test_a_rejection_needs_a_reason(self, store: Store) -> None:
-        """
-        Who wrote the version must know what to change.
-        """
+        """The author of the version must know what to change."""
         await guard(store)
         await propose(store, one())
 
@@ -186,8 +182,8 @@ class TestApproval(StoreTests):
         assert "$.reason" == refusal.value.path
         assert [PENDING] == await statuses(store)
 
-    async def test_what_does_not_wait_cannot_be_decided(self, store: Store) -> None:
-        """Nor can a missing version."""
+    async def test_a_version_that_is_not_pending_cannot_be_reviewed(self, store: Store) -> None:
+        """The same holds for a missing version."""
         await propose(store, one())
         await guard(store)
 
@@ -201,7 +197,7 @@ class TestApproval(StoreTests):
             refusal.value.allowed,
         )
 
-    async def test_the_same_content_again_keeps_its_status(self, store: Store) -> None:
+    async def test_registering_the_same_content_again_keeps_its_status(self, store: Store) -> None:
         """Repeated registrations at worker starts change nothing."""
         await guard(store)
         first = (await propose(store, one())).stored
@@ -216,7 +212,7 @@ class TestApproval(StoreTests):
             rejected.created,
         )
 
-    async def test_other_content_of_a_version_that_waits_is_refused(self, store: Store) -> None:
+    async def test_different_content_for_a_pending_version_is_refused(self, store: Store) -> None:
         """
         Unless it is to take the place of what waits.
         """
@@ -231,7 +227,9 @@ class TestApproval(StoreTests):
             (version.id, version.status) for version in await store.template_statuses()
         ]
 
-    async def test_a_rejected_version_may_come_again_with_other_content(self, store: Store) -> None:
+    async def test_a_rejected_version_can_be_registered_again_with_different_content(
+        self, store: Store
+    ) -> None:
         """The rejected content stays readable."""
         await guard(store)
         await propose(store, one())
@@ -244,7 +242,7 @@ class TestApproval(StoreTests):
         assert CHANGED == (await store.template(one().key)).template
         assert [REJECTED, APPROVED] == await statuses(store)
 
-    async def test_a_replacement_waits_while_what_is_in_force_takes_tasks(
+    async def test_the_current_version_accepts_tasks_while_its_replacement_is_pending(
         self, store: Store
     ) -> None:
         """
@@ -265,7 +263,7 @@ class TestApproval(StoreTests):
         assert 1 == await (await ManualWorker.hire(store)).work_off()
         assert StepStatus.COMPLETE is await only_state(store, task_id)
 
-    async def test_a_rejected_replacement_leaves_what_is_in_force(self, store: Store) -> None:
+    async def test_rejecting_a_replacement_keeps_the_current_version(self, store: Store) -> None:
         """Registering the same content again leaves it rejected."""
         await propose(store, one())
         await guard(store)
@@ -277,7 +275,9 @@ class TestApproval(StoreTests):
         assert one() == (await store.template(one().key)).template
         assert (False, REJECTED) == (again.created, again.stored.status)
 
-    async def test_a_policy_that_asks_no_more_lets_anybody_decide(self, store: Store) -> None:
+    async def test_anybody_may_review_once_the_policy_requires_no_review(
+        self, store: Store
+    ) -> None:
         """Pending versions stay pending until then."""
         await guard(store)
         await propose(store, one())
@@ -286,7 +286,7 @@ class TestApproval(StoreTests):
         assert [PENDING] == await statuses(store)
         assert APPROVED is await approve(store, one(), by=JAKE)
 
-    async def test_deciding_at_once_decides_once(self, stores: list[Store]) -> None:
+    async def test_concurrent_reviews_decide_once(self, stores: list[Store]) -> None:
         """
         The first decision stands, the others are refused.
         """
@@ -302,7 +302,9 @@ class TestApproval(StoreTests):
         assert 5 == sum(isinstance(each, WrongStatus) for each in results)
         assert [won] == await statuses(stores[0])
 
-    async def test_proposing_at_once_leaves_one_that_waits(self, stores: list[Store]) -> None:
+    async def test_concurrent_registrations_leave_one_pending_version(
+        self, stores: list[Store]
+    ) -> None:
         """The other registrations are refused."""
         await guard(stores[0])
         contents = [graph("race", **{f"step_{n}": ""}) for n in range(6)]
@@ -317,7 +319,7 @@ class TestApproval(StoreTests):
 
 
 class TestRetirement(StoreTests):
-    async def test_a_retired_version_takes_no_new_tasks(self, store: Store) -> None:
+    async def test_a_retired_version_accepts_no_new_tasks(self, store: Store) -> None:
         """Names no longer resolve to it; its open tasks continue."""
         registered = (await propose(store, one())).stored
         task_id = await create(store, registered.id)
@@ -331,7 +333,7 @@ class TestRetirement(StoreTests):
         assert 1 == await (await ManualWorker.hire(store)).work_off()
         assert StepStatus.COMPLETE is await only_state(store, task_id)
 
-    async def test_a_restored_version_takes_tasks_again(self, store: Store) -> None:
+    async def test_a_restored_version_accepts_tasks_again(self, store: Store) -> None:
         registered = (await propose(store, one())).stored
         await store.retire_template(one().key, by("root"))
 
@@ -341,7 +343,7 @@ class TestRetirement(StoreTests):
         assert registered.template == (await store.template(one().key)).template
         await create(store, registered.id)
 
-    async def test_only_what_is_in_force_can_be_retired_or_restored(self, store: Store) -> None:
+    async def test_only_a_current_version_can_be_retired_or_restored(self, store: Store) -> None:
         """The error has the current and the allowed statuses."""
         await propose(store, one())
 
@@ -366,7 +368,9 @@ class TestRetirement(StoreTests):
 
         assert (False, RETIRED) == (again.created, again.stored.status)
 
-    async def test_a_key_finds_its_task_though_the_template_was_retired(self, store: Store) -> None:
+    async def test_an_idempotency_key_returns_its_task_after_the_template_was_retired(
+        self, store: Store
+    ) -> None:
         """A repeated submission returns the existing task; nothing is created."""
         registered = (await propose(store, one())).stored
         first = new_task(registered.id, {"n": 1}, idempotency_key="k")

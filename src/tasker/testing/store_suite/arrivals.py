@@ -93,7 +93,7 @@ async def claim_named(store: Store, hand: ManualWorker, task_id: TaskId) -> dict
 class TestArrivals(StoreTests):
     """A step arrives at each of its children once."""
 
-    async def test_a_choice_leaves_the_other_children_to_the_engine(self, store: Store) -> None:
+    async def test_a_decision_leaves_unchosen_children_to_the_engine(self, store: Store) -> None:
         task_id = await begin(store, deciding())
         others, engine = await others_of(store), await engine_of(store)
         route = await others.claim_one()
@@ -103,7 +103,7 @@ class TestArrivals(StoreTests):
         assert {"b"} == set(await claim_named(store, others, task_id))
         assert {"a"} == set(await claim_named(store, engine, task_id))
 
-    async def test_a_choice_of_all_is_as_none(self, store: Store) -> None:
+    async def test_choosing_all_children_equals_making_no_decision(self, store: Store) -> None:
         task_id = await begin(store, deciding())
         others = await others_of(store)
         route = await others.claim_one()
@@ -112,7 +112,7 @@ class TestArrivals(StoreTests):
 
         assert {"a", "b"} == set(await claim_named(store, others, task_id))
 
-    async def test_a_choice_of_none_skips_to_the_end_of_the_task(self, store: Store) -> None:
+    async def test_choosing_no_child_skips_to_the_end_of_the_task(self, store: Store) -> None:
         """Sinks that are skipped are done."""
         task_id = await begin(store, deciding())
         others, engine = await others_of(store), await engine_of(store)
@@ -134,9 +134,7 @@ class TestArrivals(StoreTests):
         assert "all_success: it was not chosen" == end.skip_reason
         assert AttemptOutcome.SKIPPED is (await store.history(task_id, no=4))[0].outcome
 
-    async def test_a_failure_arrives_where_the_rule_takes_it_into_account(
-        self, store: Store
-    ) -> None:
+    async def test_a_failure_arrives_at_children_whose_rule_accepts_it(self, store: Store) -> None:
         """The other children stay pending, and the task fails when nothing else can run."""
         template = ruled(graph("graph", a="", b="a", c="a"), c=Trigger.ALL_DONE)
         task_id = await begin(store, template)
@@ -176,7 +174,7 @@ class TestArrivals(StoreTests):
             (await store.get_task(task_id)).failure,
         )
 
-    async def test_only_failures_that_failed_the_task_are_named_by_it(self, store: Store) -> None:
+    async def test_a_task_names_only_the_failures_that_failed_it(self, store: Store) -> None:
         template = allowing(graph("graph", a="", b="", c="a b"), "a")
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
@@ -189,7 +187,7 @@ class TestArrivals(StoreTests):
         assert task.failure is not None
         assert "b" == task.failure.step
 
-    async def test_parents_that_end_together_arrive_once_each(self, store: Store) -> None:
+    async def test_parents_that_end_together_each_arrive_once(self, store: Store) -> None:
         """One succeeds and one fails in one settlement."""
         template = allowing(graph("graph", a="", b="", c="a b"), "a")
         task_id = await begin(store, template)
@@ -200,7 +198,7 @@ class TestArrivals(StoreTests):
 
         assert {"c"} == set(await claim_named(store, engine, task_id))
 
-    async def test_a_freed_step_of_the_engine_is_claimed_for_the_caller(self, store: Store) -> None:
+    async def test_a_freed_engine_step_is_claimed_for_the_caller(self, store: Store) -> None:
         template = allowing(graph("graph", a="", b="a"), "a")
         await begin(store, template)
         hand = await ManualWorker.hire(store)
@@ -221,7 +219,7 @@ class TestEagerRules(StoreTests):
             settled = await hand.complete(claim)
         return settled
 
-    async def test_one_success_frees_the_step(self, store: Store) -> None:
+    async def test_one_success_frees_a_step_with_the_rule_any_success(self, store: Store) -> None:
         """The first parent fails: nothing. The second succeeds: freed. The third: no effect."""
         template = ruled(graph("graph", a="", b="", c="", d="a b c"), d=Trigger.ONE_SUCCESS)
         task_id = await begin(store, template)
@@ -250,7 +248,7 @@ class TestEagerRules(StoreTests):
 
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
-    async def test_a_failure_frees_a_step_for_failures(self, store: Store) -> None:
+    async def test_a_failure_frees_a_step_that_runs_on_failure(self, store: Store) -> None:
         template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_FAILED)
         task_id = await begin(store, template)
         others, engine = await others_of(store), await engine_of(store)
@@ -262,7 +260,9 @@ class TestEagerRules(StoreTests):
 
         assert {"c"} == set(await claim_named(store, engine, task_id))
 
-    async def test_a_skip_frees_no_step_for_successes(self, store: Store) -> None:
+    async def test_a_skipped_parent_does_not_free_a_step_that_requires_a_success(
+        self, store: Store
+    ) -> None:
         template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_SUCCESS)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
@@ -274,7 +274,7 @@ class TestEagerRules(StoreTests):
 
         assert {"c"} == set(await claim_named(store, hand, task_id))
 
-    async def test_a_step_that_always_runs_waits_for_nothing(self, store: Store) -> None:
+    async def test_a_step_that_always_runs_is_freed_by_any_outcomes(self, store: Store) -> None:
         template = ruled(graph("graph", a="", b="a"), b=Trigger.ALWAYS)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
@@ -300,7 +300,7 @@ class TestArrivalsTakenBack(StoreTests):
         assert 1 == (await steps_of(store, task_id))["c"].pending_parents
         return task_id, hand, claims["b"]
 
-    async def test_a_retry_takes_the_failure_back(self, store: Store) -> None:
+    async def test_retrying_a_parent_withdraws_its_failure(self, store: Store) -> None:
         task_id, hand, b = await self._failed(store)
 
         await store.retry_steps(task_id, ACT, steps=[1])
@@ -311,7 +311,7 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert {"c"} == set(await claim_named(store, hand, task_id))
 
-    async def test_a_resolution_takes_the_failure_back(self, store: Store) -> None:
+    async def test_resolving_a_parent_withdraws_its_failure(self, store: Store) -> None:
         task_id, hand, b = await self._failed(store)
 
         await store.resolve_step(task_id, 1, None, ACT)
@@ -320,9 +320,7 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert {"c"} == set(await claim_named(store, hand, task_id))
 
-    async def test_a_retry_of_all_steps_leaves_failures_alone_that_were_taken_into_account(
-        self, store: Store
-    ) -> None:
+    async def test_retrying_all_steps_leaves_handled_failures_alone(self, store: Store) -> None:
         template = allowing(graph("graph", a="", b=""), "a")
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
@@ -349,9 +347,7 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
-    async def test_a_failure_without_which_all_children_ran_is_not_retried(
-        self, store: Store
-    ) -> None:
+    async def test_a_failure_that_no_child_depended_on_is_not_retried(self, store: Store) -> None:
         """The task would not wait for the step."""
         template = ruled(graph("graph", a="", b="a", c=""), b=Trigger.ALL_DONE)
         task_id = await begin(store, template)
@@ -365,7 +361,7 @@ class TestArrivalsTakenBack(StoreTests):
 
         assert StepStatus.ERROR is (await steps_of(store, task_id))["a"].status
 
-    async def test_a_child_that_was_freed_is_not_taken_back(self, store: Store) -> None:
+    async def test_a_freed_child_stays_freed(self, store: Store) -> None:
         """Another child, for which the step is retried, waits for it."""
         template = ruled(graph("graph", a="", b="a", c="a"), b=Trigger.ALL_DONE)
         task_id = await begin(store, template)
@@ -401,7 +397,7 @@ class TestEngineQueue(StoreTests):
         assert [] == await others.claim()
         return task_id, (others, engine), await engine.claim_one()
 
-    async def test_a_step_with_a_condition_begins_there(self, store: Store) -> None:
+    async def test_a_step_with_a_condition_starts_in_the_engine_queue(self, store: Store) -> None:
         """Handed back, it goes to the queue of its handler; the attempt does not count."""
         task_id, (others, engine), claim = await self._engine_claim(store)
 
@@ -411,7 +407,9 @@ class TestEngineQueue(StoreTests):
         assert (2, 1) == (again.attempt, again.counted_attempts)
         assert AttemptOutcome.RELEASED is (await store.history(task_id, no=2))[0].outcome
 
-    async def test_a_release_at_shutdown_leaves_it_there(self, store: Store) -> None:
+    async def test_a_release_at_shutdown_leaves_a_step_in_the_engine_queue(
+        self, store: Store
+    ) -> None:
         _, (others, engine), claim = await self._engine_claim(store)
 
         await engine.settle(released(claim))
@@ -419,8 +417,8 @@ class TestEngineQueue(StoreTests):
         assert [] == await others.claim()
         assert 2 == (await engine.claim_one()).no
 
-    async def test_it_keeps_its_priority(self, store: Store) -> None:
-        """In both queues."""
+    async def test_a_step_in_the_engine_queue_keeps_its_priority(self, store: Store) -> None:
+        """The priority is the same in both queues."""
         low = await begin(store, self._conditional(), priority=0)
         high = await begin(store, self._conditional(), priority=4)
         others, engine = await others_of(store), await engine_of(store)
@@ -432,7 +430,7 @@ class TestEngineQueue(StoreTests):
         assert [high, low] == [claim.task_id for claim in claims]
         assert [high, low] == [claim.task_id for claim in await others.claim()]
 
-    async def test_a_paused_task_stays_paused(self, store: Store) -> None:
+    async def test_a_paused_task_stays_paused_in_the_engine_queue(self, store: Store) -> None:
         """A step that is handed back, or reached without success, is not claimed."""
         task_id, (others, engine), claim = await self._engine_claim(store)
         await store.pause(PauseTarget.of_task(task_id), ACT)
@@ -444,29 +442,31 @@ class TestEngineQueue(StoreTests):
 
         assert 2 == (await others.claim_one()).no
 
-    async def test_a_stand_in_serves_it_where_no_other_live_worker_does(self, store: Store) -> None:
+    async def test_a_server_serves_the_engine_queue_where_no_live_worker_does(
+        self, store: Store
+    ) -> None:
         await begin(store, replace(graph("graph", a=""), steps=(StepSpec(name="a", when="true"),)))
-        stand_in = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
+        fallback = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
         second = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
-        await store.stand_in(second)
+        await store.serve_unserved_engine_queues(second)
         own = await ManualWorker.hire(store, handlers={"a", ENGINE})
 
-        await store.stand_in(stand_in)
-        await store.stand_in(second)
-        assert [] == list((await store.claim(stand_in, 1)).claims)
+        await store.serve_unserved_engine_queues(fallback)
+        await store.serve_unserved_engine_queues(second)
+        assert [] == list((await store.claim(fallback, 1)).claims)
         assert [] == list((await store.claim(second, 1)).claims)
         await store.retire_worker(own.id)
-        await store.stand_in(stand_in)
-        await store.stand_in(second)
+        await store.serve_unserved_engine_queues(fallback)
+        await store.serve_unserved_engine_queues(second)
 
-        assert 1 == len((await store.claim(stand_in, 1)).claims)
+        assert 1 == len((await store.claim(fallback, 1)).claims)
 
-    async def test_a_plain_template_makes_no_queue_for_the_engine(self, store: Store) -> None:
+    async def test_a_plain_template_creates_no_engine_queue(self, store: Store) -> None:
         await begin(store, graph("graph", a=""))
 
         assert ENGINE not in {queue.handler for queue in await store.queues()}
 
-    async def test_how_parents_ended_is_read_with_their_results(self, store: Store) -> None:
+    async def test_outcomes_of_parents_are_read_with_their_results(self, store: Store) -> None:
         template = allowing(graph("graph", a="", b="", c="", d="a b c"), "a")
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)

@@ -16,8 +16,8 @@ async def status_of(store: Store, task_id: TaskId) -> TaskStatus:
 
 
 class TestAttachedTasks(StoreTests):
-    async def test_they_are_cancelled_with_their_parent(self, store: Store) -> None:
-        """And with them their own; other tasks with a parent go on."""
+    async def test_attached_tasks_are_cancelled_with_their_parent(self, store: Store) -> None:
+        """Their own attached tasks are cancelled too; other child tasks continue."""
         template = await put(store, one())
         parent = await create(store, template)
         child = await create(store, template, parent_id=parent, attached=True)
@@ -33,7 +33,7 @@ class TestAttachedTasks(StoreTests):
         (entry,) = await store.audit(child)
         assert f"its parent {parent} has ended" == entry.reason
 
-    async def test_they_are_cancelled_when_their_parent_misses_its_deadline(
+    async def test_attached_tasks_are_cancelled_when_their_parent_misses_its_deadline(
         self, store: Store, subject: Subject
     ) -> None:
         template = await put(store, one())
@@ -45,7 +45,7 @@ class TestAttachedTasks(StoreTests):
 
         assert TaskStatus.CANCELLED is await status_of(store, child)
 
-    async def test_they_stay_when_their_parent_completes(self, store: Store) -> None:
+    async def test_attached_tasks_continue_after_their_parent_completes(self, store: Store) -> None:
         template = await put(store, one())
         parent = await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -57,7 +57,7 @@ class TestAttachedTasks(StoreTests):
         assert 0 == await store.cancel_orphans(10)
         assert TaskStatus.PENDING is await status_of(store, child)
 
-    async def test_those_beyond_the_bound_of_a_transaction_follow(
+    async def test_attached_tasks_beyond_one_transaction_are_cancelled_later(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(operators, "CHILDREN", 1)

@@ -38,7 +38,7 @@ from tasker.testing.store_suite.subject import Subject
 
 
 class TestClaims(StoreTests):
-    async def test_a_claim_begins_an_attempt(self, store: Store) -> None:
+    async def test_a_claim_starts_an_attempt(self, store: Store) -> None:
         """
         The step is in progress, with the worker's name; its task is too.
         """
@@ -53,12 +53,12 @@ class TestClaims(StoreTests):
         assert step.claimed_at is not None
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
 
-    async def test_a_claim_says_how_long_its_step_was_queued(
+    async def test_a_claim_states_how_long_its_step_was_queued(
         self, store: Store, subject: Subject
     ) -> None:
         """
-        Since its dependencies were done, and not since its task began; of one claimed by the
-        settlement that frees it, not at all.
+        The time starts when its dependencies are done; it is zero for a step that the
+        settlement that freed it claims.
         """
         await begin(store, graph("fork", a="", b="a", c="a"))
         hand = await ManualWorker.hire(store)
@@ -73,7 +73,7 @@ class TestClaims(StoreTests):
         assert 5 <= later.queued < 1000
         assert [later] == [claim for claim in await store.held(hand.id) if claim.no == later.no]
 
-    async def test_the_oldest_come_first(self, store: Store, subject: Subject) -> None:
+    async def test_the_oldest_steps_are_claimed_first(self, store: Store, subject: Subject) -> None:
         """In the order in which they became due, regardless of ids."""
         template = await put(store, one())
         news = [new_task(template) for _ in range(6)]
@@ -91,7 +91,7 @@ class TestClaims(StoreTests):
         assert {order[2].id, order[3].id, order[4].id} == {claim.task_id for claim in second}
         assert {order[5].id} == {claim.task_id for claim in third}
 
-    async def test_what_has_begun_goes_before_what_is_new(
+    async def test_steps_of_older_tasks_are_claimed_before_steps_of_newer_tasks(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -112,7 +112,7 @@ class TestClaims(StoreTests):
 
         assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await hand.claim(1)]
 
-    async def test_only_the_queues_served_are_claimed(self, store: Store) -> None:
+    async def test_only_steps_of_served_queues_are_claimed(self, store: Store) -> None:
         await begin(store, graph("three", a="", b="", c=""))
         hand = await ManualWorker.hire(store, handlers={"a", "c"})
 
@@ -136,7 +136,9 @@ class TestClaims(StoreTests):
 
         assert [urgent, normal, old] == claimed
 
-    async def test_a_low_priority_is_not_starved(self, store: Store, subject: Subject) -> None:
+    async def test_steps_of_low_priority_are_not_starved(
+        self, store: Store, subject: Subject
+    ) -> None:
         """After four minutes it precedes new tasks of the highest priority."""
         template = await put(store, one())
         old = await create(store, template, priority=0)
@@ -147,7 +149,7 @@ class TestClaims(StoreTests):
         assert [old, urgent] == [(await hand.claim(1))[0].task_id for _ in range(2)]
 
     async def test_freed_steps_keep_the_priority_of_their_task(self, store: Store) -> None:
-        """Also those that a settlement claims."""
+        """This includes steps that a settlement claims."""
         template = await put(store, chain())
         await create(store, template)
         urgent = await create(store, template, priority=4)
@@ -175,7 +177,7 @@ class TestClaims(StoreTests):
 
         assert [theirs] == [claim.task_id for claim in claimed.claims]
 
-    async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
+    async def test_no_more_steps_are_claimed_than_requested(self, store: Store) -> None:
         """The others stay enqueued."""
         template = await put(store, graph("pair", a="", b=""))
         for _ in range(5):
@@ -185,7 +187,9 @@ class TestClaims(StoreTests):
         assert [7, 2, 1, 0] == [len(await hand.claim(limit)) for limit in (7, 2, 9, 9)]
         assert [] == await hand.claim(0)
 
-    async def test_a_step_is_not_due_before_its_time(self, store: Store, subject: Subject) -> None:
+    async def test_a_step_is_not_due_before_its_run_at(
+        self, store: Store, subject: Subject
+    ) -> None:
         """The claim returns the seconds until the next one; None if none is scheduled."""
         template, other = await put(store, one()), await put(store, graph("other", solo=""))
         hand = await ManualWorker.hire(store)
@@ -208,7 +212,7 @@ class TestClaims(StoreTests):
         assert due.next_due is not None
         assert 480 < due.next_due <= 540
 
-    async def test_the_next_due_step_is_one_of_the_own_queues(
+    async def test_the_next_due_step_is_in_a_served_queue(
         self, store: Store, subject: Subject
     ) -> None:
         template = await put(store, graph("pair", a="", b=""))
@@ -244,10 +248,10 @@ class TestClaims(StoreTests):
         assert [1, 2, 3, 4, 5] == [claim.attempt for claim in seen]
         assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
-    async def test_a_retry_waits_from_when_it_is_due(self, store: Store, subject: Subject) -> None:
-        """
-        Not since its step was first enqueued: its delay is no time in the queue.
-        """
+    async def test_queued_time_of_a_retry_starts_when_it_is_due(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """The delay of a retry is not time in the queue."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one(), SECOND * 600)
@@ -259,7 +263,7 @@ class TestClaims(StoreTests):
         assert second.enqueued_at is not None
         assert abs(second.enqueued_at - first.settled_at - SECOND * 600) < SECOND
 
-    async def test_a_freed_step_waits_from_when_it_was_freed(
+    async def test_queued_time_of_a_freed_step_starts_when_it_is_freed(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -277,7 +281,7 @@ class TestClaims(StoreTests):
         assert settled is not None
         assert settled <= freed
 
-    async def test_no_two_claim_the_same(self, stores: list[Store]) -> None:
+    async def test_concurrent_workers_never_claim_the_same_step(self, stores: list[Store]) -> None:
         """
         Many workers in several processes share the work out without a step lost or doubled.
         """
@@ -299,7 +303,73 @@ class TestClaims(StoreTests):
         held = [claim for hand in hands for claim in await hand.store.held(hand.id)]
         assert sorted(seen) == sorted(held)
 
-    async def test_workers_share_a_whole_load(self, stores: list[Store]) -> None:
+    async def test_several_workers_claim_in_turn(self, store: Store) -> None:
+        """The oldest steps, up to the room of each; they are then claims like others."""
+        template = await put(store, one())
+        tasks = [await create(store, template) for _ in range(9)]
+        bob, eve, amy = [await ManualWorker.hire(store, name) for name in ("bob", "eve", "amy")]
+
+        first = await store.claim_group({bob.id: 3, eve.id: 1, amy.id: 1})
+        second = await store.claim_group({amy.id: 5, bob.id: 1, eve.id: 5})
+        third = await store.claim_group({bob.id: 5, amy.id: 5})
+
+        assert [3, 1, 1] == [len(first.claims[hand.id]) for hand in (bob, eve, amy)]
+        assert [1, 1, 2] == [len(second.claims[hand.id]) for hand in (bob, eve, amy)]
+        assert ({}, None) == (dict(third.claims), third.next_due)
+        claimed = {
+            claim for each in (first, second) for own in each.claims.values() for claim in own
+        }
+        assert ({*tasks}, {1}) == (
+            {claim.task_id for claim in claimed},
+            {claim.attempt for claim in claimed},
+        )
+        assert set(tasks[:5]) == {claim.task_id for own in first.claims.values() for claim in own}
+        held = {hand.id: set(await store.held(hand.id)) for hand in (bob, eve, amy)}
+        assert held == {
+            hand.id: {*first.claims[hand.id], *second.claims[hand.id]} for hand in (bob, eve, amy)
+        }
+        for hand in (bob, eve, amy):
+            assert [] == list((await hand.complete(*held[hand.id])).refused)
+            assert [] == await store.held(hand.id)
+
+    async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
+        """Of several queues too."""
+        template = await put(store, graph("pair", a="", b=""))
+        for _ in range(2):
+            await create(store, template)
+        hands = [await ManualWorker.hire(store, name) for name in ("bob", "eve", "amy")]
+
+        claimed = await store.claim_group({hand.id: 100 for hand in hands})
+
+        assert [2, 1, 1] == sorted((len(each) for each in claimed.claims.values()), reverse=True)
+        assert set(claimed.claims) == {hand.id for hand in hands}
+        later = await store.claim_group({hand.id: 100 for hand in hands})
+        assert ({}, None) == (dict(later.claims), later.next_due)
+
+    async def test_groups_and_single_workers_never_claim_the_same_step(
+        self, stores: list[Store]
+    ) -> None:
+        template = await put(stores[0], chain())
+        await stores[0].create_tasks([new_task(template) for _ in range(100)])
+        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 4)]
+        seen: list[Claim] = []
+
+        async def claim_all(*hands: ManualWorker) -> None:
+            if len(hands) == 1:
+                while claims := await hands[0].claim(3):
+                    seen.extend(claims)
+                return
+            rooms = {hand.id: 2 for hand in hands}
+            while claimed := (await hands[0].store.claim_group(rooms)).claims:
+                seen.extend(claim for claims in claimed.values() for claim in claims)
+
+        await asyncio.gather(claim_all(*hands[::4]), claim_all(*hands[1::4]), claim_all(hands[2]))
+
+        assert 100 == len({claim[:3] for claim in seen}) == len(seen)
+        held = [claim for hand in hands for claim in await hand.store.held(hand.id)]
+        assert sorted(seen) == sorted(held)
+
+    async def test_workers_together_claim_every_step(self, stores: list[Store]) -> None:
         """
         Claiming, settling and freeing at once, every step is completed by one attempt.
         """
@@ -345,10 +415,10 @@ class TestFairShares(StoreTests):
             names[step.name] += 1
         return names
 
-    async def test_a_backlog_leaves_other_queues_their_share(
+    async def test_a_backlog_does_not_starve_other_queues(
         self, store: Store, subject: Subject
     ) -> None:
-        """Of two queues each gets half of a claim, however much older the steps of one are."""
+        """Each of two queues gets half of a claim, even if the steps of one are much older."""
         await backlog(store, "full", 100)
         await subject.advance(SECOND * 7200)
         await backlog(store, "few", 6)
@@ -358,7 +428,7 @@ class TestFairShares(StoreTests):
 
         assert [{"full": 5, "few": 5}, {"full": 9, "few": 1}, {"full": 10}] == shares
 
-    async def test_a_backlog_in_a_namespace_leaves_others_their_share(self, store: Store) -> None:
+    async def test_a_backlog_in_one_namespace_does_not_starve_others(self, store: Store) -> None:
         await backlog(store, "same", 100)
         await backlog(store, "same", 3, namespace="other")
         hand = await ManualWorker.hire(store)
@@ -368,7 +438,7 @@ class TestFairShares(StoreTests):
         spaces = [(await store.get_task(claim.task_id)).template.namespace for claim in claims]
         assert {"suite": 7, "other": 3} == Counter(spaces)
 
-    async def test_shares_are_by_weight(self, store: Store) -> None:
+    async def test_claims_are_shared_by_weight(self, store: Store) -> None:
         for handler in ("heavy", "light"):
             await backlog(store, handler, 60)
         await store.set_queue_weight("suite", "heavy", 4.0, ACT)
@@ -381,7 +451,7 @@ class TestFairShares(StoreTests):
             row.handler: row.weight for row in await store.queue_backlog()
         }
 
-    async def test_claims_of_single_steps_go_round_all_queues(
+    async def test_claims_of_single_steps_rotate_through_all_queues(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -402,7 +472,9 @@ class TestFairShares(StoreTests):
         assert {"oldest", *others} == set(steps)
         assert 2 <= min(steps.values()) <= max(steps.values()) <= 60
 
-    async def test_claims_go_round_more_queues_than_one_claim_looks_at(self, store: Store) -> None:
+    async def test_claims_rotate_through_more_queues_than_one_claim_reads(
+        self, store: Store
+    ) -> None:
         """Nothing is left behind: a claim that is short for this reason is repeated at once."""
         handlers = [f"handler_{number}" for number in range(70)]
         template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
@@ -419,9 +491,7 @@ class TestFairShares(StoreTests):
         assert dict.fromkeys(range(1, 71), 10) == claimed
         assert next_due is None
 
-    async def test_queues_beyond_those_of_one_claim_do_not_wait_for_these(
-        self, store: Store
-    ) -> None:
+    async def test_queues_beyond_the_first_claim_are_not_starved(self, store: Store) -> None:
         handlers = [f"handler_{number:02}" for number in range(70)]  # as their ids
         template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
         await store.create_tasks([new_task(template) for _ in range(10)])
@@ -432,7 +502,7 @@ class TestFairShares(StoreTests):
         assert min(claimed) <= 20 < max(claimed)
 
     async def test_priorities_order_the_steps_of_a_queue(self, store: Store) -> None:
-        """Between queues shares decide: a priority takes nothing from another queue."""
+        """A priority does not change the shares of other queues."""
         urgent = await put(store, graph("urgent", urgent=""))
         await store.create_tasks([new_task(urgent, priority=4) for _ in range(50)])
         await backlog(store, "normal", 50)
@@ -440,7 +510,7 @@ class TestFairShares(StoreTests):
 
         assert {"urgent": 5, "normal": 5} == await self.claimed(store, hand, 10)
 
-    async def test_a_weight_is_positive_and_of_a_known_queue(self, store: Store) -> None:
+    async def test_a_weight_must_be_positive_and_its_queue_known(self, store: Store) -> None:
         await backlog(store, "known", 1)
 
         for weight in (0.0, -1.0, 101.0, float("nan"), float("inf")):
@@ -449,8 +519,8 @@ class TestFairShares(StoreTests):
         with pytest.raises(NotFound):
             await store.set_queue_weight("suite", "unknown", 2.0, ACT)
 
-    async def test_a_change_of_weight_is_in_the_audit_of_teams(self, store: Store) -> None:
-        """Once; a version that names the handler later keeps the weight."""
+    async def test_a_change_of_weight_is_audited(self, store: Store) -> None:
+        """There is one entry; versions registered later keep the weight."""
         await backlog(store, "known", 1)
         for _ in range(2):
             await store.set_queue_weight("suite", "known", 2.5, ACT)

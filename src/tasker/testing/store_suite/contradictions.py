@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tasker.store.postgres.address import Address
+from tasker.store.postgres.address import Connection
 from tasker.store.statements import with_codes
 
 _ENQUEUED = """
@@ -61,10 +61,6 @@ _CONTRADICTIONS = with_codes(f"""
 """)  # noqa: S608
 
 
-async def contradictions(address: Address) -> Sequence[Any]:
+async def contradictions(connection: Connection) -> Sequence[Any]:
     """Return the rows that contradict others, each with what is wrong with it."""
-    connection = await address.connect()
-    try:
-        return list(await connection.fetch(_CONTRADICTIONS))
-    finally:
-        await connection.close()
+    return list(await connection.fetch(_CONTRADICTIONS))

@@ -112,7 +112,7 @@ class TestCreation(StoreTests):
         await store.create_tasks([child, parent])
         assert parent.id == (await store.get_task(child.id)).parent_id
 
-    async def test_many_are_listed_in_the_order_given(self, store: Store) -> None:
+    async def test_created_tasks_are_returned_in_the_order_given(self, store: Store) -> None:
         """
         A bulk of several templates is stored as one.
         """
@@ -126,7 +126,7 @@ class TestCreation(StoreTests):
         assert {new.id for new in news} == {task.id for task in listed}
         assert 100 * (1 + 3 + 4) == sum(task.counts.total for task in listed)
 
-    async def test_nothing_is_created_of_nothing(self, store: Store) -> None:
+    async def test_an_empty_list_creates_no_tasks(self, store: Store) -> None:
         """
         An empty bulk is no error.
         """
@@ -144,8 +144,8 @@ class TestCreation(StoreTests):
         assert await store.find_task("suite", "k") is None
         assert [(good.id, True)] == list((await store.create_tasks([good])).tasks)
 
-    async def test_an_id_that_is_taken_stores_nothing(self, store: Store) -> None:
-        """Also if the database detects the conflict."""
+    async def test_a_duplicate_id_stores_nothing(self, store: Store) -> None:
+        """The conflict may be detected by the database."""
         template = await put(store, chain())
         first = new_task(template)
         await store.create_tasks([first])
@@ -159,7 +159,7 @@ class TestCreation(StoreTests):
         assert await store.find_task("suite", "k") is None
         assert 3 == len(await store.list_steps(first.id))
 
-    async def test_what_the_database_cannot_hold_stores_nothing(self, store: Store) -> None:
+    async def test_a_value_that_the_database_refuses_stores_nothing(self, store: Store) -> None:
         """Such a value does not affect concurrent operations."""
         template = await put(store, one())
         good, bad = new_task(template), new_task(template, correlation_id="\ud800")
@@ -169,10 +169,8 @@ class TestCreation(StoreTests):
 
         assert [] == await store.list_tasks(TaskFilter())
 
-    async def test_a_task_may_begin_later(self, store: Store, subject: Subject) -> None:
-        """
-        With `run_at` its roots are enqueued, and claimable from then on.
-        """
+    async def test_a_task_may_start_later(self, store: Store, subject: Subject) -> None:
+        """Its roots are enqueued with `run_at`, and claimable from then on."""
         template = await put(store, chain())
         now = (await store.get_task(await create(store, template))).created_at
         later = await create(store, template, run_at=now + SECOND * 60)
@@ -185,7 +183,7 @@ class TestCreation(StoreTests):
         assert later not in {claim.task_id for claim in early}
         assert [later] == [claim.task_id for claim in due]
 
-    async def test_a_wide_task_is_created_and_worked_off(self, store: Store) -> None:
+    async def test_a_wide_task_is_created_and_completed(self, store: Store) -> None:
         """
         1 > 9,998 > 1 steps, as many as a template may have: stored, freed, settled and joined.
         """
@@ -224,7 +222,7 @@ class TestCreationWithClaims(StoreTests):
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
         assert 1 == len(await hand.claim())
 
-    async def test_roots_of_other_queues_are_left_alone(self, store: Store) -> None:
+    async def test_roots_of_other_queues_are_not_claimed(self, store: Store) -> None:
         template = await put(store, graph("roots", a="", b="", c=""))
         hand = await ManualWorker.hire(store, handlers={"b"})
 
@@ -255,9 +253,7 @@ class TestCreationWithClaims(StoreTests):
         assert 1 == len(await hand.claim())
 
     async def test_claimed_roots_settle_like_others(self, store: Store) -> None:
-        """
-        Their attempt is the first, and is in the history as such.
-        """
+        """Their attempt is the first in the history."""
         template = await put(store, one())
         hand = await ManualWorker.hire(store, "creator")
         created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=1)
@@ -292,9 +288,7 @@ class TestCallersTransaction(StoreTests):
     async def test_a_task_exists_when_the_caller_commits(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Not before, and then it can be claimed.
-        """
+        """It is invisible before the commit, and claimable after it."""
         template = await put(store, one())
         new = new_task(template)
         transaction = subject.transaction()
@@ -310,12 +304,10 @@ class TestCallersTransaction(StoreTests):
         hand = await ManualWorker.hire(store)
         assert new.id == (await hand.claim_one()).task_id
 
-    async def test_a_task_never_was_when_the_caller_rolls_back(
+    async def test_a_task_does_not_exist_after_the_caller_rolls_back(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Its idempotency key is free as well.
-        """
+        """Its idempotency key is free again."""
         template = await put(store, one())
         new = new_task(template, idempotency_key="k")
         transaction = subject.transaction()

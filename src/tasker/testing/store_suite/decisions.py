@@ -19,7 +19,19 @@ from tasker.approvals import (
 from tasker.completions import CALL, digest_of
 from tasker.durable import CallKind
 from tasker.errors import NotFound, WrongStatus
-from tasker.model import Claim, JsonText, StepStatus, TaskId, WaitKind, completed, failed, retried
+from tasker.model import (
+    Claim,
+    JsonText,
+    StepStatus,
+    TaskId,
+    TaskStatus,
+    Template,
+    WaitKind,
+    completed,
+    failed,
+    released,
+    retried,
+)
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -30,6 +42,7 @@ from tasker.testing.store_suite.factories import (
     one,
     only_state,
 )
+from tasker.testing.store_suite.queue_timeouts import impatient
 from tasker.testing.store_suite.subject import Subject
 from tasker.waits import TIMED_OUT, Awaited, NewWait
 
@@ -79,7 +92,7 @@ async def value(store: Store, claim: Claim, call: str = "approval") -> JsonText 
 
 
 class TestDecisions(StoreTests):
-    async def test_a_decision_wakes_the_step(self, store: Store) -> None:
+    async def test_a_decision_wakes_the_waiting_step(self, store: Store) -> None:
         """It is the value of the durable call, and stays readable."""
         task_id, approval = await ask(store, "user:ana", timeout=3600.0)
         assert StepStatus.WAITING is await only_state(store, task_id)
@@ -116,8 +129,8 @@ class TestDecisions(StoreTests):
         assert [decided] == await store.decided_approvals()
         assert decided == await store.approval(approval.id)
 
-    async def test_only_assignees_decide(self, store: Store) -> None:
-        """By name or by group; without assignees, everybody."""
+    async def test_only_assignees_can_decide(self, store: Store) -> None:
+        """Assignees are given by name or group; without assignees everyone can decide."""
         _, approval = await ask(store, "user:ana", "role:support")
         for by, groups in (
             ("eve", ()),
@@ -133,7 +146,7 @@ class TestDecisions(StoreTests):
         _, free = await ask(store)
         assert "eve" == (await decide(store, free, "eve")).decided_by
 
-    async def test_of_decisions_at_once_one_counts(self, stores: list[Store]) -> None:
+    async def test_one_of_several_concurrent_decisions_counts(self, stores: list[Store]) -> None:
         """The others learn that it was decided."""
         _, approval = await ask(stores[0])
         forms = [codec.dumps({"approved": number % 2 == 0, "n": number}) for number in range(6)]
@@ -173,7 +186,7 @@ class TestDecisions(StoreTests):
         claim = await (await ManualWorker.hire(store)).claim_one()
         assert TIMED_OUT == await value(store, claim)
 
-    async def test_timeouts_and_decisions_at_once_end_a_wait_once(
+    async def test_a_concurrent_timeout_and_decision_end_a_wait_once(
         self, stores: list[Store], subject: Subject
     ) -> None:
         for _ in range(5):
@@ -196,7 +209,7 @@ class TestDecisions(StoreTests):
                 assert TIMED_OUT == text
 
     async def test_an_escalation_adds_assignees(self, store: Store, subject: Subject) -> None:
-        """Once, and only while the approval is open; the audit names them."""
+        """Once, and only while the approval is open; the audit log names them."""
         options: dict[str, Any] = {
             "escalate_after": 100.0,
             "escalate_to": ["role:heads", "user:ana"],
@@ -224,7 +237,7 @@ class TestDecisions(StoreTests):
         assert [("escalate", "tasker"), ("decide", "bob")] == sorted(entries, reverse=True)
         assert [] == [entry for entry in await store.audit(gone) if entry.action == "escalate"]
 
-    async def test_the_inbox_of_a_person(self, store: Store) -> None:
+    async def test_the_inbox_lists_the_approvals_of_a_person(self, store: Store) -> None:
         """By assignee and namespace, the oldest first, in pages."""
         ana = [(await ask(store, "user:ana"))[1].id for _ in range(3)]
         support = (await ask(store, "role:support", "user:bob"))[1].id
@@ -294,9 +307,11 @@ def for_completion(timeout: float | None = None) -> NewWait:
     return NewWait(CALL, CallKind.EXTERNAL, [Awaited(WaitKind.EXTERNAL, CALL)], timeout)
 
 
-async def begin_external(store: Store, token: str) -> tuple[TaskId, ManualWorker, Claim]:
+async def begin_external(
+    store: Store, token: str, template: Template | None = None
+) -> tuple[TaskId, ManualWorker, Claim]:
     """Begin the attempt of an external step, whose token completes it."""
-    task_id = await begin(store, one())
+    task_id = await begin(store, template or one())
     hand = await ManualWorker.hire(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
     assert await store.open_completion(claim, digest_of(token)) is None
@@ -305,7 +320,7 @@ async def begin_external(store: Store, token: str) -> tuple[TaskId, ManualWorker
 
 class TestCompletions(StoreTests):
     async def test_a_completion_ends_the_wait(self, store: Store) -> None:
-        """Once; the next attempt finds it."""
+        """The wait ends once, and the next attempt reads the completion."""
         task_id, hand, claim = await begin_external(store, "t")
         assert await store.park_for_arrival(claim, for_completion())
         assert not await store.complete_external(digest_of("other"), RESULT)
@@ -344,7 +359,7 @@ class TestCompletions(StoreTests):
         assert await store.complete_external(digest_of("first"), RESULT)
         assert not await store.complete_external(digest_of("second"), RESULT)
 
-    async def test_an_ended_step_is_not_completed(self, store: Store, subject: Subject) -> None:
+    async def test_an_ended_step_cannot_be_completed(self, store: Store, subject: Subject) -> None:
         """Its token is unknown from then on."""
         done, hand, claim = await begin_external(store, "done")
         await hand.settle(completed(claim, codec.dumps(1)))
@@ -354,6 +369,43 @@ class TestCompletions(StoreTests):
         assert not await store.complete_external(digest_of("done"), RESULT)
         assert not await store.complete_external(digest_of("cancelled"), RESULT)
         assert StepStatus.COMPLETE is await only_state(store, done)
+
+    async def test_a_completed_step_cannot_fail(self, store: Store, subject: Subject) -> None:
+        """Neither by its last attempt nor by its `queue_timeout`: the next attempt uses it."""
+        template = impatient(one(), "only")
+        task_id, hand, claim = await begin_external(store, "t", template)
+        outcome = failed(claim, codec.dumps({"type": "E", "message": "m"}))
+        assert await store.complete_external(digest_of("t"), RESULT)
+
+        assert await store.fail_external(outcome) is None
+
+        await hand.settle(released(claim))
+        await subject.advance(timedelta(seconds=61))
+        assert [] == list((await store.fail_unclaimed(10)).steps)
+        again = await hand.claim_one()
+        assert await store.open_completion(again, digest_of("u")) is not None
+        late = await store.fail_external(outcome)
+        assert late is not None
+        assert [0] == list(late.refused)
+        assert StepStatus.IN_PROGRESS is await only_state(store, task_id)
+
+    async def test_a_failed_step_cannot_be_completed(self, stores: list[Store]) -> None:
+        """If a failure and a completion are concurrent, one of them counts."""
+        for number in range(10):
+            task_id, _, claim = await begin_external(stores[0], f"t{number}")
+            outcome = failed(claim, codec.dumps({"type": "E", "message": "m"}))
+
+            settled, completes = await asyncio.gather(
+                stores[0].fail_external(outcome),
+                stores[-1].complete_external(digest_of(f"t{number}"), RESULT),
+            )
+
+            assert completes == (settled is None)
+            if settled is None:
+                assert await stores[0].fail_external(outcome) is None
+                assert StepStatus.IN_PROGRESS is await only_state(stores[0], task_id)
+            else:
+                assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
 
     async def test_a_wait_for_a_completion_times_out(self, store: Store, subject: Subject) -> None:
         _, hand, claim = await begin_external(store, "t")
@@ -367,8 +419,8 @@ class TestCompletions(StoreTests):
         assert kept is not None
         assert TIMED_OUT == kept.value
 
-    async def test_of_completions_at_once_one_counts(self, stores: list[Store]) -> None:
-        """Also while the step is about to wait."""
+    async def test_one_of_several_concurrent_completions_counts(self, stores: list[Store]) -> None:
+        """The step may be about to wait."""
         for number in range(5):
             _, hand, claim = await begin_external(stores[0], f"t{number}")
             digest = digest_of(f"t{number}")

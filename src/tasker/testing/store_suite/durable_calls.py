@@ -66,7 +66,7 @@ class TestDurableCalls(StoreTests):
         assert ["b"] == [each.name for each in await store.load_calls(second)]
 
     async def test_an_attempt_that_lost_its_claim_records_nothing(self, store: Store) -> None:
-        """Beside one that holds its own."""
+        """The other attempt holds its claim and records its call."""
         template = await put(store, one())
         await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -83,7 +83,7 @@ class TestDurableCalls(StoreTests):
         assert ["b"] == [each.name for each in await store.load_calls(held)]
 
     async def test_recording_a_call_again_changes_nothing(self, store: Store) -> None:
-        """As after a lost reply."""
+        """This happens after a lost reply."""
         await begin(store, one())
         claim = await (await ManualWorker.hire(store)).claim_one()
         await store.record_calls([call(claim, "a")])
@@ -92,10 +92,8 @@ class TestDurableCalls(StoreTests):
 
         assert [ONE] == [each.value for each in await store.load_calls(claim)]
 
-    async def test_a_sleep_ends_at_an_instant_of_the_stores_clock(
-        self, store: Store, subject: Subject
-    ) -> None:
-        """By a delay or at an instant; its end does not move with later attempts."""
+    async def test_a_sleep_ends_by_the_stores_clock(self, store: Store, subject: Subject) -> None:
+        """The end is given as a delay or an instant, and later attempts do not move it."""
         await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -111,8 +109,8 @@ class TestDurableCalls(StoreTests):
         await subject.advance(timedelta(seconds=60))
         assert all(each.remaining < 0 for each in await store.load_calls(claim))
 
-    async def test_a_fresh_retry_forgets_the_calls_of_its_steps(self, store: Store) -> None:
-        """And lets them create their tasks again; an ordinary retry keeps them."""
+    async def test_a_fresh_retry_deletes_the_recorded_calls(self, store: Store) -> None:
+        """The steps create their tasks again; an ordinary retry keeps the calls."""
         template = await put(store, graph("two", a="", b=""))
         task_id = await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -190,8 +188,8 @@ class TestSleeping(StoreTests):
         assert claimed.next_due is not None
         assert 190 < claimed.next_due <= 200
 
-    async def test_a_step_that_failed_sleeps_as_any_other(self, store: Store) -> None:
-        """Its error is gone, and it does not wait for a retry."""
+    async def test_a_retried_step_can_sleep(self, store: Store) -> None:
+        """Its error is cleared, and it does not wait for a retry."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
@@ -202,7 +200,7 @@ class TestSleeping(StoreTests):
         assert (None, 1) == (step.error, step.counted_attempts)
         assert step.sleeps(store.clock.now())
 
-    async def test_a_sleep_counts_after_other_outcomes_of_one_settlement(
+    async def test_a_sleep_is_recorded_beside_other_outcomes_of_a_settlement(
         self, store: Store
     ) -> None:
         """Each step of a batch gets its own outcome."""

@@ -28,6 +28,7 @@ from tasker.model import (
     EventSpec,
     JsonText,
     NewEvent,
+    TaskEvent,
     TaskId,
     Template,
     TemplateId,
@@ -101,7 +102,7 @@ async def names_of(store: Store, **filters: Any) -> list[str]:
 
 
 class TestOutbox(StoreTests):
-    async def test_an_event_says_where_it_came_from(self, store: Store) -> None:
+    async def test_an_event_names_its_task_step_and_attempt(self, store: Store) -> None:
         publisher = await Publisher.hire(store)
 
         task_id = await publisher.publish("payment.charged", context={"order": 7})
@@ -126,7 +127,7 @@ class TestOutbox(StoreTests):
         assert f"{task_id}:1:1:payment.charged" == event.id
 
     async def test_a_refused_outcome_publishes_nothing(self, store: Store) -> None:
-        """Beside accepted ones of the same settlement, and when it is sent again."""
+        """Accepted outcomes of the same settlement publish theirs."""
         publisher = await Publisher.hire(store)
         ids = [await create(store, publisher.template) for _ in range(3)]
         claims = {claim.task_id: claim for claim in await publisher.hand.claim()}
@@ -141,7 +142,9 @@ class TestOutbox(StoreTests):
         assert [0, 1, 2] == list(again.refused)
         assert [ids[0], ids[2]] == [event.task_id for event in await events_of(store)]
 
-    async def test_a_settlement_with_events_does_all_that_others_do(self, store: Store) -> None:
+    async def test_a_settlement_with_events_has_all_effects_of_one_without(
+        self, store: Store
+    ) -> None:
         """Children are freed and claimed, failures retried, tasks ended."""
         publisher = await Publisher.hire(store, chain())
         task_id = await create(store, publisher.template)
@@ -190,9 +193,7 @@ class TestOutbox(StoreTests):
         page = await store.list_events(EventFilter(), after=everything[1].no, limit=1)
         assert ["payment_other"] == [event.name for event in page]
 
-    async def test_an_operators_completion_publishes_what_the_step_declares(
-        self, store: Store
-    ) -> None:
+    async def test_resolving_a_step_publishes_its_declared_events(self, store: Store) -> None:
         template = declaring(EventSpec("order.done"), EventSpec("order.failed", "failure"))
         task_id = await begin(store, template)
 
@@ -201,7 +202,7 @@ class TestOutbox(StoreTests):
         (event,) = await events_of(store)
         assert ("order.done", {"cents": 4200}, None) == (event.name, event.payload, event.duration)
 
-    async def test_an_operators_result_must_match_the_event(self, store: Store) -> None:
+    async def test_the_result_of_a_resolved_step_must_fit_its_events(self, store: Store) -> None:
         template = declaring(EventSpec("order.done", schema={"type": "array"}))
         task_id = await begin(store, template)
 
@@ -211,7 +212,7 @@ class TestOutbox(StoreTests):
         assert [] == await events_of(store)
         assert "enqueued" == (await store.list_steps(task_id))[0].status.value
 
-    async def test_a_step_that_nobody_claimed_in_time_publishes_its_failure(
+    async def test_a_step_that_misses_its_queue_timeout_publishes_its_failure(
         self, store: Store, subject: Subject
     ) -> None:
         template = declaring(
@@ -269,13 +270,18 @@ class Receiver:
         await self.store.distribute_events()
         return await self.store.claim_deliveries([self.subscription], limit, lease=lease)
 
+    async def receive(self, limit: int = 100) -> list[Event]:
+        """Claim and deliver all that is due, and return the events, none of them twice."""
+        events: list[Event] = []
+        while claimed := await self.claim(limit):
+            events += [pending.event for pending in claimed]
+            assert len({event.no for event in events}) == len(events)  # or this would never end
+            await self.store.settle_deliveries([delivered(pending) for pending in claimed])
+        return events
+
     async def names(self) -> list[str]:
         """Claim and deliver all that is due, and return the names of the events."""
-        names = []
-        while claimed := await self.claim():
-            names += [pending.event.name for pending in claimed]
-            await self.store.settle_deliveries([delivered(pending) for pending in claimed])
-        return names
+        return [event.name for event in await self.receive()]
 
 
 def delivered(pending: Pending) -> DeliveryOutcome:
@@ -285,6 +291,71 @@ def delivered(pending: Pending) -> DeliveryOutcome:
 def undelivered(pending: Pending, delay: float = 10.0, *, dead: bool = False) -> DeliveryOutcome:
     status = DeliveryStatus.DEAD if dead else DeliveryStatus.PENDING
     return DeliveryOutcome(pending.id, pending.attempt, status, delay, 0.5, None, "no answer")
+
+
+class TestTaskEvents(StoreTests):
+    async def test_a_task_end_is_an_event_if_the_template_declares_it(self, store: Store) -> None:
+        """However it ends; the event says how, and when it did."""
+        template_id = await put(store, replace(one(), events=tuple(TaskEvent)))
+        hand = await ManualWorker.hire(store)
+        tasks = [await create(store, template_id) for _ in range(4)]
+        complete, cancelled, failing, resolved = sorted(await hand.claim())
+        await hand.complete(complete)
+        await store.cancel_task(cancelled.task_id, ACT)
+        await hand.fail(failing, resolved)
+        await store.resolve_task(resolved.task_id, ACT)
+
+        ends = [
+            [
+                (event.name, event.outcome.value, event.step_no)
+                for event in await events_of(store, task_id=each)
+            ]
+            for each in sorted(tasks)
+        ]
+        assert [
+            [("tasker.task.completed", "complete", 0)],
+            [("tasker.task.cancelled", "cancelled", 0)],
+            [("tasker.task.failed", "error", 0)],
+            [
+                ("tasker.task.failed", "error", 0),
+                ("tasker.task.resolved", "resolved_manually", 0),
+            ],
+        ] == ends
+        (failed_event,) = await events_of(store, task_id=failing.task_id)
+        assert {"error": (await store.get_task(failing.task_id)).error} == failed_event.payload
+        assert (failed_event.duration or 0) >= 0
+
+    async def test_a_task_end_that_is_not_declared_is_no_event(self, store: Store) -> None:
+        """This holds for undeclared ends and for other templates."""
+        await put(store, replace(one(), events=(TaskEvent.FAILED,)))
+        for template in (replace(one(), events=(TaskEvent.FAILED,)), one("plain")):
+            await begin(store, template)
+        hand = await ManualWorker.hire(store)
+
+        await hand.complete(*await hand.claim())
+
+        assert [] == await names_of(store)
+
+    async def test_the_end_comes_after_the_events_of_its_last_step(self, store: Store) -> None:
+        publisher = await Publisher.hire(store, replace(one(), events=(TaskEvent.COMPLETED,)))
+
+        await publisher.publish("payment.charged")
+
+        assert ["payment.charged", "tasker.task.completed"] == await names_of(store)
+
+    async def test_each_end_of_a_reopened_task_is_an_event(self, store: Store) -> None:
+        """The task was retried in between."""
+        await begin(store, replace(one(), events=tuple(TaskEvent)))
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        await hand.fail(claim)
+        await store.retry_steps(claim.task_id, ACT)
+
+        await hand.fail(await hand.claim_one())
+
+        first, second = await events_of(store)
+        assert f"{claim.task_id}:0:1:tasker.task.failed" == first.id
+        assert f"{claim.task_id}:0:2:tasker.task.failed" == second.id
 
 
 class TestDeliveries(StoreTests):
@@ -304,7 +375,7 @@ class TestDeliveries(StoreTests):
         assert [] == await other.names()
         assert [] == await audit.names()
 
-    async def test_a_delivery_has_the_context_and_the_result(self, store: Store) -> None:
+    async def test_a_delivery_contains_the_context_and_the_result(self, store: Store) -> None:
         publisher = await Publisher.hire(store)
         audit = await Receiver.subscribe(store)
         await publisher.publish("payment.charged", context={"order": 7})
@@ -313,7 +384,7 @@ class TestDeliveries(StoreTests):
 
         assert ({"order": 7}, {"cents": 4200}) == (pending.event.context, pending.event.result)
 
-    async def test_a_subscription_begins_when_it_is_made(
+    async def test_a_subscription_starts_at_its_creation(
         self, store: Store, subject: Subject
     ) -> None:
         publisher = await Publisher.hire(store)
@@ -324,7 +395,7 @@ class TestDeliveries(StoreTests):
 
         assert ["payment.after"] == await audit.names()
 
-    async def test_events_of_one_task_are_delivered_in_their_order(self, store: Store) -> None:
+    async def test_events_of_one_task_are_delivered_in_order(self, store: Store) -> None:
         """The second is not claimed before the first was delivered, while other tasks' are."""
         publisher = await Publisher.hire(store)
         audit = await Receiver.subscribe(store)
@@ -358,10 +429,10 @@ class TestDeliveries(StoreTests):
         assert (DeliveryStatus.DEAD, 2) == (row.status, len(row.log))
         assert "no answer" == row.log[0].error
 
-    async def test_a_delivery_whose_process_died_goes_to_another(
+    async def test_a_delivery_is_taken_over_from_a_dead_process(
         self, stores: Sequence[Store], subject: Subject
     ) -> None:
-        """What the first one reports later is ignored."""
+        """A later report of the dead process is ignored."""
         publisher = await Publisher.hire(stores[0])
         first = await Receiver.subscribe(stores[0])
         second = await Receiver.subscribe(stores[1])
@@ -377,24 +448,17 @@ class TestDeliveries(StoreTests):
         assert [] == await stores[0].deliveries("suite", "audit")
 
     async def test_processes_share_a_subscription(self, stores: Sequence[Store]) -> None:
-        """Whatever they do at once, each event is delivered, and none twice."""
+        """Each event is delivered once, whatever the processes do concurrently."""
         publisher = await Publisher.hire(stores[0])
         receivers = [await Receiver.subscribe(store) for store in stores]
         ids = [await publisher.publish("payment.charged") for _ in range(20)]
 
-        async def receive(receiver: Receiver) -> list[TaskId]:
-            got: list[TaskId] = []
-            while claimed := await receiver.claim(limit=3):
-                got += [pending.event.task_id for pending in claimed]
-                await receiver.store.settle_deliveries([delivered(each) for each in claimed])
-            return got
+        got = await asyncio.gather(*(receiver.receive(limit=3) for receiver in receivers))
+        got.append(await receivers[0].receive())  # what another process distributed last
 
-        got = await asyncio.gather(*map(receive, receivers))
-        got.append(await receive(receivers[0]))  # what another process distributed last
+        assert sorted(ids) == sorted(event.task_id for part in got for event in part)
 
-        assert sorted(ids) == sorted(task_id for part in got for task_id in part)
-
-    async def test_a_webhook_that_fails_gets_nothing_for_a_while(
+    async def test_a_failing_webhook_is_suspended_for_a_while(
         self, store: Store, subject: Subject
     ) -> None:
         publisher = await Publisher.hire(store)
@@ -413,7 +477,7 @@ class TestDeliveries(StoreTests):
         (webhook,) = await store.webhooks()
         assert (1, 0) == (webhook.pending, webhook.dead)
 
-    async def test_a_subscription_that_nobody_serves_is_deleted(
+    async def test_an_unserved_subscription_is_deleted(
         self, store: Store, subject: Subject
     ) -> None:
         publisher = await Publisher.hire(store)
@@ -447,9 +511,7 @@ class TestDeliveries(StoreTests):
         assert 1 == await store.prune_events(before, dead_before=before - MINUTE * 5)
         assert {"payment.dead", "payment.pending", "payment.fresh"} == set(await names_of(store))
 
-    async def test_recent_events_are_read_again_within_a_window(
-        self, store: Store, subject: Subject
-    ) -> None:
+    async def test_events_are_reread_within_a_window(self, store: Store, subject: Subject) -> None:
         publisher = await Publisher.hire(store)
         await publisher.publish("payment.a")
         await subject.advance(MINUTE)
@@ -463,7 +525,7 @@ class TestDeliveries(StoreTests):
         assert {"order": 1} == window[0].context
         assert ["payment.a", "payment.b"] == [event.name for event in beyond]
 
-    async def test_a_subscriber_cannot_have_the_name_of_a_webhook(self, store: Store) -> None:
+    async def test_a_subscriber_cannot_take_the_name_of_a_webhook(self, store: Store) -> None:
         await store.add_webhook(replace(HOOK, name="audit"), ACT)
 
         with pytest.raises(Misuse, match="audit"):
@@ -471,8 +533,8 @@ class TestDeliveries(StoreTests):
 
 
 class TestWebhooks(StoreTests):
-    async def test_a_webhook_is_read_as_it_was_made(self, store: Store) -> None:
-        """Without its secret, which only those who deliver read."""
+    async def test_a_webhook_is_read_as_it_was_created(self, store: Store) -> None:
+        """The secret is read only for deliveries."""
         made = await store.add_webhook(HOOK, ACT)
 
         assert [made] == await store.webhooks(namespace="suite")
@@ -488,7 +550,7 @@ class TestWebhooks(StoreTests):
         assert made.secret is None
         assert ["s3cret"] == [endpoint.secret for endpoint in await store.endpoints()]
 
-    async def test_a_name_is_taken_once(self, store: Store) -> None:
+    async def test_the_name_of_a_webhook_is_unique(self, store: Store) -> None:
         await store.add_webhook(HOOK, ACT)
 
         with pytest.raises(WebhookExists):
@@ -518,7 +580,7 @@ class TestWebhooks(StoreTests):
         assert [] == await store.webhooks()
 
     async def test_a_webhook_that_does_not_exist_is_not_found(self, store: Store) -> None:
-        """Nor is a subscriber of that name one."""
+        """A subscriber with that name is not a webhook."""
         await Receiver.subscribe(store)
         for call in (
             store.webhook("suite", "audit"),
@@ -529,7 +591,7 @@ class TestWebhooks(StoreTests):
             with pytest.raises(NotFound):
                 await call
 
-    async def test_what_was_delivered_or_given_up_can_be_sent_again(self, store: Store) -> None:
+    async def test_delivered_and_dead_deliveries_can_be_repeated(self, store: Store) -> None:
         publisher = await Publisher.hire(store)
         await store.add_webhook(HOOK, ACT)
         (endpoint,) = await store.endpoints()

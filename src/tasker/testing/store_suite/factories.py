@@ -1,4 +1,4 @@
-"""What the laws are played with: templates, tasks, and workers that work by hand."""
+"""Templates, tasks and manually controlled workers for the laws."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -207,7 +207,7 @@ class ManualWorker:
         return await self.settle(*(completed(claim, codec.dumps(result)) for claim in claims))
 
     async def fail(self, *claims: Claim) -> Settled:
-        """Let steps fail for good."""
+        """Let steps fail permanently."""
         return await self.settle(*(failed(claim, ERROR) for claim in claims))
 
     async def retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> Settled:

@@ -2,16 +2,21 @@
 
 import asyncio
 
+import pytest
+
+from tasker.durable import CallKind
 from tasker.model import (
     AttemptOutcome,
     JsonText,
     StepCounts,
     StepStatus,
     TaskStatus,
+    WaitKind,
     completed,
     failed,
     lost,
     released,
+    slept,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -31,6 +36,7 @@ from tasker.testing.store_suite.factories import (
     steps_of,
 )
 from tasker.testing.store_suite.subject import Subject
+from tasker.waits import Awaited, NewSignal, NewWait
 
 
 class TestRetries(StoreTests):
@@ -53,12 +59,10 @@ class TestRetries(StoreTests):
         assert [] == list(early.claims) + still_early
         assert (task_id, 1, 2, 2) == due[:4]
 
-    async def test_a_step_that_waits_for_a_retry_shows_it(
+    async def test_a_step_that_waits_for_a_retry_shows_its_error(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        With the error of the attempt that failed; once due it counts as enqueued.
-        """
+        """It has the error of the failed attempt; once due it counts as enqueued."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
@@ -90,7 +94,7 @@ class TestRetries(StoreTests):
         assert [{"message": "it broke"}, None] == [row.error for row in history]
         assert [1, 2] == [row.attempt for row in history]
 
-    async def test_a_retry_at_once_is_claimable_at_once(self, store: Store) -> None:
+    async def test_a_retry_without_delay_is_claimable_immediately(self, store: Store) -> None:
         """
         With a delay of zero it is claimable at once.
         """
@@ -101,7 +105,7 @@ class TestRetries(StoreTests):
 
         assert 2 == (await hand.claim_one()).attempt
 
-    async def test_an_attempt_handed_back_costs_no_try(self, store: Store) -> None:
+    async def test_a_released_attempt_does_not_count_as_a_try(self, store: Store) -> None:
         """It is claimable at once, by any worker, under the next number."""
         task_id = await begin(store, one())
         hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
@@ -115,7 +119,9 @@ class TestRetries(StoreTests):
         outcomes = [row.outcome for row in await store.history(task_id)]
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
 
-    async def test_lost_attempts_are_counted_apart(self, store: Store, subject: Subject) -> None:
+    async def test_lost_attempts_are_counted_separately(
+        self, store: Store, subject: Subject
+    ) -> None:
         """Losses have their own bound."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store, lease=SECOND * 300)
@@ -130,7 +136,29 @@ class TestRetries(StoreTests):
         assert (claim[:3], 1) == (expired.claim[:3], expired.lost_attempts)
         assert [AttemptOutcome.LOST] == [row.outcome for row in await store.history(task_id)]
 
-    async def test_a_retry_by_hand_forgets_losses(self, store: Store, subject: Subject) -> None:
+    @pytest.mark.parametrize("waits", ["for a time", "for a signal"])
+    async def test_a_wait_resets_the_count_of_lost_attempts(
+        self, store: Store, subject: Subject, waits: str
+    ) -> None:
+        """A step that waits has made progress: it may be lost as often again."""
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store, lease=SECOND * 300)
+        await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+        claim = await hand.claim_one()
+        if waits == "for a time":
+            await hand.settle(slept(claim, 0.0))
+        else:
+            wait = NewWait("w", CallKind.WAIT_SIGNAL, [Awaited(WaitKind.SIGNAL, "go")])
+            await store.park_for_arrival(claim, wait)
+            await store.signal(NewSignal(task_id, "go", JsonText("1")), ACT)
+
+        (step,) = await store.list_steps(task_id)
+
+        assert (StepStatus.ENQUEUED, 0) == (step.status, step.lost_attempts)
+
+    async def test_a_manual_retry_resets_the_count_of_lost_attempts(
+        self, store: Store, subject: Subject
+    ) -> None:
         """
         The step starts over.
         """
@@ -148,7 +176,7 @@ class TestRetries(StoreTests):
 
 
 class TestCheckpoints(StoreTests):
-    async def test_a_checkpoint_goes_to_the_next_attempt(self, store: Store) -> None:
+    async def test_the_next_attempt_receives_the_checkpoint(self, store: Store) -> None:
         """The last saved one, after any outcome."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
@@ -166,7 +194,9 @@ class TestCheckpoints(StoreTests):
         ]
         assert {"row": 2} == (await steps_of(store, task_id))["only"].checkpoint
 
-    async def test_only_the_attempt_that_holds_the_step_may_save(self, store: Store) -> None:
+    async def test_only_the_attempt_that_holds_the_step_may_save_a_checkpoint(
+        self, store: Store
+    ) -> None:
         """A late checkpoint is refused and overwrites nothing."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
@@ -184,8 +214,8 @@ class TestCheckpoints(StoreTests):
 
 
 class TestFailedTasks(StoreTests):
-    async def test_a_step_that_fails_for_good_fails_its_task(self, store: Store) -> None:
-        """At once if no other step can run; its descendants never run."""
+    async def test_a_permanently_failed_step_fails_its_task(self, store: Store) -> None:
+        """The task fails immediately if no other step can run; descendants never run."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
 
@@ -200,7 +230,7 @@ class TestFailedTasks(StoreTests):
         assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.history(task_id)]
         assert [] == await hand.claim()
 
-    async def test_siblings_of_a_failed_step_run_on(self, store: Store) -> None:
+    async def test_siblings_of_a_failed_step_continue(self, store: Store) -> None:
         """The task stays open until no further step can run."""
         task_id = await begin(store, graph("wide", a="", b="", c="b", d="a c"))
         hand = await ManualWorker.hire(store)
@@ -235,7 +265,7 @@ class TestFailedTasks(StoreTests):
 
         assert [(task_id, TaskStatus.ERROR)] == list(ended)
 
-    async def test_all_that_failed_is_named(self, store: Store, subject: Subject) -> None:
+    async def test_all_failed_steps_are_named(self, store: Store, subject: Subject) -> None:
         """In the order of the template; the message is about the step that failed first."""
         task_id = await begin(store, graph("three", z="", m="", a=""))
         hand = await ManualWorker.hire(store)
@@ -251,7 +281,7 @@ class TestFailedTasks(StoreTests):
             "steps": ["z", "a"],
         } == task.error
 
-    async def test_one_batch_may_fail_and_complete(self, store: Store) -> None:
+    async def test_one_batch_may_contain_failures_and_completions(self, store: Store) -> None:
         """
         The last steps of a failed task may be settled together.
         """
@@ -270,8 +300,10 @@ class TestFailedTasks(StoreTests):
         assert {(task_id, TaskStatus.ERROR) for task_id in ids} == set(settled.ended)
         assert [] == await store.sweep()
 
-    async def test_last_steps_settled_at_once_end_a_failed_task(self, stores: list[Store]) -> None:
-        """By one of the settlements, or by the sweep at the latest; reported once."""
+    async def test_the_last_steps_of_a_failed_task_may_settle_together(
+        self, stores: list[Store]
+    ) -> None:
+        """One of the settlements or the next sweep ends the task, which is reported once."""
         template = await put(stores[0], graph("pair", a="", b=""))
         left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         for _ in range(25):
@@ -283,10 +315,8 @@ class TestFailedTasks(StoreTests):
             ended = [*first.ended, *second.ended, *await stores[2].sweep()]
             assert [(task_id, TaskStatus.ERROR)] == ended
 
-    async def test_failures_at_once_end_the_task_once(self, stores: list[Store]) -> None:
-        """
-        Also where every step of it fails.
-        """
+    async def test_concurrent_failures_end_the_task_once(self, stores: list[Store]) -> None:
+        """Every step of the task may fail."""
         template = await put(stores[0], graph("wide", **{f"s{n}": "" for n in range(6)}))
         hands = [await ManualWorker.hire(store) for store in stores]
         for _ in range(10):
@@ -304,7 +334,7 @@ class TestFailedTasks(StoreTests):
             assert [f"s{n}" for n in range(6)] == error["steps"]
             assert str(error["message"]).endswith(" and 5 more failed: it broke")
 
-    async def test_sweeping_leaves_healthy_tasks_alone(self, store: Store) -> None:
+    async def test_a_sweep_leaves_healthy_tasks_alone(self, store: Store) -> None:
         template = await put(store, chain())
         await store.create_tasks([new_task(template) for _ in range(3)])
         hand = await ManualWorker.hire(store)
@@ -316,7 +346,7 @@ class TestFailedTasks(StoreTests):
 
 class TestDeadlines(StoreTests):
     async def test_a_task_past_its_deadline_is_ended(self, store: Store, subject: Subject) -> None:
-        """In error, with open steps cancelled; done steps keep their results."""
+        """It ends in error and its open steps are cancelled; complete steps keep their results."""
         task_id = await begin(store, chain(), deadline=SECOND * 60)
         hand = await ManualWorker.hire(store)
         await hand.complete(await hand.claim_one(), result="kept")
@@ -339,7 +369,7 @@ class TestDeadlines(StoreTests):
         assert [0] == list((await hand.complete(running)).refused)
         assert [] == await store.sweep()
 
-    async def test_a_tiny_deadline_is_kept_by_the_next_sweep(
+    async def test_the_next_sweep_enforces_a_tiny_deadline(
         self, store: Store, subject: Subject
     ) -> None:
         """Until then its steps run; a task that completes before stays complete."""
@@ -361,7 +391,7 @@ class TestDeadlines(StoreTests):
             (await store.get_task(done)).status,
         )
 
-    async def test_a_running_attempt_is_taken_at_the_deadline(
+    async def test_a_running_attempt_is_revoked_at_the_deadline(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -383,7 +413,7 @@ class TestDeadlines(StoreTests):
             attempt.worker,
         )
 
-    async def test_a_task_that_ended_has_no_deadline_to_miss(
+    async def test_an_ended_task_cannot_miss_its_deadline(
         self, store: Store, subject: Subject
     ) -> None:
         task_id = await begin(store, one(), deadline=SECOND * 10)
@@ -393,10 +423,12 @@ class TestDeadlines(StoreTests):
         assert [] == await store.sweep()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
-    async def test_many_overdue_tasks_end_in_time(self, store: Store, subject: Subject) -> None:
+    async def test_many_overdue_tasks_are_ended_in_batches(
+        self, store: Store, subject: Subject
+    ) -> None:
         """Repeated sweeps end all of them and report each once."""
         template = await put(store, one())
-        news = [new_task(template, deadline=SECOND) for _ in range(250)]
+        news = [new_task(template, deadline=SECOND) for _ in range(110)]
         await store.create_tasks(news)
         await subject.advance(SECOND * 2)
 
@@ -406,7 +438,7 @@ class TestDeadlines(StoreTests):
 
         assert sorted((new.id, TaskStatus.ERROR) for new in news) == sorted(ended)
 
-    async def test_sweepers_at_once_end_each_task_once(
+    async def test_concurrent_sweeps_end_each_task_once(
         self, stores: list[Store], subject: Subject
     ) -> None:
         """

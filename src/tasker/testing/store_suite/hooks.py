@@ -53,7 +53,7 @@ class TestHooks(StoreTests):
         assert [] == await names(namespace="b", visible=["a"])
 
     async def test_a_hook_is_deleted(self, store: Store) -> None:
-        """The audit has both, without the secret."""
+        """The audit log has both, without the secret."""
         await store.put_hook(HOOK, SECRET, ACT)
         await store.delete_hook("suite", "pay", ACT)
 

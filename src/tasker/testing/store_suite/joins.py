@@ -33,10 +33,10 @@ RESULT = JsonText("1")
 
 
 class TestJoins(StoreTests):
-    async def test_both_parents_at_once_free_the_child_once(self, stores: list[Store]) -> None:
-        """
-        Of a hundred diamonds, whose two arms are settled by two processes at one time.
-        """
+    async def test_two_parents_that_settle_concurrently_free_the_child_once(
+        self, stores: list[Store]
+    ) -> None:
+        """Two processes settle the two arms of each of a hundred diamonds."""
         template = await put(stores[0], diamond())
         ids = [new_task(template) for _ in range(100)]
         await stores[0].create_tasks(ids)
@@ -75,9 +75,7 @@ class TestJoins(StoreTests):
             assert (task_id, 52, 1) == (await hands[0].claim_one())[:3]
             await hands[0].complete(Claim(task_id, 52, 1, 1))
 
-    async def test_the_child_is_claimed_by_one_of_those_who_settle(
-        self, stores: list[Store]
-    ) -> None:
+    async def test_one_of_the_settlements_claims_the_child(self, stores: list[Store]) -> None:
         """Also if each settlement claims the steps it frees."""
         template = await put(stores[0], fan(24))
         hands = [await ManualWorker.hire(store) for store in stores]
@@ -99,7 +97,7 @@ class TestJoins(StoreTests):
             assert [Claim(task_id, 26, 1, 1)] == claims
             await hands[0].complete(*claims)
 
-    async def test_a_batch_sent_by_many_at_once_settles_once(self, stores: list[Store]) -> None:
+    async def test_a_batch_sent_concurrently_settles_once(self, stores: list[Store]) -> None:
         """
         Repeats after lost replies free no child twice.
         """
@@ -123,7 +121,7 @@ class TestJoins(StoreTests):
         history = [row for task_id in ids for row in await stores[0].history(task_id)]
         assert 60 == len(history)
 
-    async def test_settlements_at_once_get_in_nobodys_way(self, stores: list[Store]) -> None:
+    async def test_concurrent_settlements_do_not_deadlock(self, stores: list[Store]) -> None:
         """
         Batches over the same tasks, in any order, with failures among them, repeated: all
         come through, and every task ends once.
@@ -154,7 +152,9 @@ class TestJoins(StoreTests):
             assert sorted(new.id for new in news) == sorted(ended)
             assert len(outcomes) == sum(len(each.refused) for each in settled)
 
-    async def test_the_last_steps_at_once_end_the_task_once(self, stores: list[Store]) -> None:
+    async def test_last_steps_that_settle_concurrently_end_the_task_once(
+        self, stores: list[Store]
+    ) -> None:
         """Exactly one of the settlements reports the end."""
         steps = {f"s{number}": "" for number in range(12)}
         template = await put(stores[0], graph("sinks", **steps))
@@ -170,9 +170,7 @@ class TestJoins(StoreTests):
             ended = [end for each in settled for end in each.ended]
             assert [(task_id, TaskStatus.COMPLETE)] == ended
 
-    async def test_a_lattice_is_worked_off_without_a_step_lost_or_doubled(
-        self, stores: list[Store]
-    ) -> None:
+    async def test_every_step_of_a_lattice_runs_exactly_once(self, stores: list[Store]) -> None:
         """
         Eight rows of eight steps, each waiting for three of the row above; six workers.
         """
@@ -199,7 +197,7 @@ class TestJoins(StoreTests):
         assert {1} == set(Counter(row.no for row in history).values())
         assert (64, {AttemptOutcome.COMPLETE}) == (len(history), {row.outcome for row in history})
 
-    async def test_a_task_has_no_end_before_its_last_step(self, store: Store) -> None:
+    async def test_a_task_does_not_end_before_its_last_step(self, store: Store) -> None:
         task_id = await begin(store, graph("pair", a="", b=""))
         hand = await ManualWorker.hire(store)
         first, last = await hand.claim()

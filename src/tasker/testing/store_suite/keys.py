@@ -21,7 +21,7 @@ from tasker.testing.store_suite.factories import (
 
 
 class TestIdempotencyKeys(StoreTests):
-    async def test_the_same_submission_again_gives_the_same_task(self, store: Store) -> None:
+    async def test_repeating_a_submission_returns_the_same_task(self, store: Store) -> None:
         """The second call returns the first task and changes nothing."""
         template = await put(store, one())
         first = new_task(template, {"n": 1}, idempotency_key="k")
@@ -54,7 +54,7 @@ class TestIdempotencyKeys(StoreTests):
 
         assert [(task_id, False)] == list(created.tasks)
 
-    async def test_another_context_under_a_key_is_refused(self, store: Store) -> None:
+    async def test_a_different_context_under_a_key_is_refused(self, store: Store) -> None:
         """The error names the key and its task; no task of the bulk is stored."""
         template = await put(store, one())
         holder = await create(store, template, {"n": 1}, idempotency_key="order-7")
@@ -67,7 +67,7 @@ class TestIdempotencyKeys(StoreTests):
 
         assert 1 == len(await store.list_tasks(TaskFilter()))
 
-    async def test_another_template_under_a_key_is_refused(self, store: Store) -> None:
+    async def test_a_different_template_under_a_key_is_refused(self, store: Store) -> None:
         """Within a namespace, a key belongs to one submission."""
         await create(store, await put(store, one()), idempotency_key="k")
 
@@ -89,7 +89,7 @@ class TestIdempotencyKeys(StoreTests):
             if (task := await store.find_task(namespace, "k"))
         ]
 
-    async def test_one_bulk_may_repeat_itself(self, store: Store) -> None:
+    async def test_a_bulk_may_contain_the_same_submission_twice(self, store: Store) -> None:
         """
         The first of equal submissions makes the task, the others return it.
         """
@@ -105,7 +105,9 @@ class TestIdempotencyKeys(StoreTests):
         )
         assert {first, free.id} == {task.id for task in await store.list_tasks(TaskFilter())}
 
-    async def test_one_bulk_may_not_contradict_itself(self, store: Store) -> None:
+    async def test_a_bulk_may_not_contain_different_submissions_under_one_key(
+        self, store: Store
+    ) -> None:
         """One key with two contexts is refused, and neither task is stored."""
         template = await put(store, one())
 
@@ -120,7 +122,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [] == await store.list_tasks(TaskFilter())
         assert await store.find_task("suite", "k") is None
 
-    async def test_a_task_that_was_there_is_not_claimed_again(self, store: Store) -> None:
+    async def test_an_existing_task_is_not_claimed_again(self, store: Store) -> None:
         """Only roots of new tasks are claimed."""
         template = await put(store, one())
         hand = await ManualWorker.hire(store)
@@ -137,7 +139,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [new.id] == [claim.task_id for claim in created.claims]
 
     async def test_a_task_is_found_by_its_key(self, store: Store) -> None:
-        """In its namespace; None if the key is free."""
+        """A free key returns None."""
         task_id = await create(store, await put(store, one()), idempotency_key="it's ünïque")
 
         task = await store.find_task("suite", "it's ünïque")
@@ -147,7 +149,7 @@ class TestIdempotencyKeys(StoreTests):
         assert await store.find_task("other", "it's ünïque") is None
         assert await store.find_task("suite", "free") is None
 
-    async def test_callers_at_once_make_one_task(self, stores: list[Store]) -> None:
+    async def test_concurrent_callers_create_one_task(self, stores: list[Store]) -> None:
         """
         All return the same task; one of them created it.
         """
@@ -164,7 +166,7 @@ class TestIdempotencyKeys(StoreTests):
         assert 1 == sum(each.tasks[0][1] for each in created)
         assert 1 == len(await stores[0].list_tasks(TaskFilter()))
 
-    async def test_callers_with_many_keys_at_once_get_in_nobodys_way(
+    async def test_concurrent_callers_with_many_keys_do_not_deadlock(
         self, stores: list[Store]
     ) -> None:
         """
@@ -189,9 +191,7 @@ class TestIdempotencyKeys(StoreTests):
         assert 40 == len(made) == len(set(made))
         assert 40 == len(await stores[0].list_tasks(TaskFilter(), limit=100))
 
-    async def test_a_taken_key_is_rejected_where_the_caller_asks_for_that(
-        self, store: Store
-    ) -> None:
+    async def test_a_taken_key_is_rejected_on_request(self, store: Store) -> None:
         """Also for an equal submission and for an ended task; no task of the bulk is stored."""
         template = await put(store, one())
         holder = await create(store, template, idempotency_key="k")
@@ -232,8 +232,8 @@ class TestKeysOfOpenTasks(StoreTests):
             await create(store, template, {"n": 2}, idempotency_key="k")
 
     @pytest.mark.parametrize("end", ["complete", "error", "cancelled"])
-    async def test_the_key_of_an_ended_task_is_free(self, store: Store, end: str) -> None:
-        """After any outcome; the next task may have another context, and holds the key."""
+    async def test_an_ended_task_frees_its_key(self, store: Store, end: str) -> None:
+        """This holds after any outcome; the next task may have a different context."""
         template = await put(store, one())
         first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
         hand = await ManualWorker.hire(store)
@@ -255,9 +255,11 @@ class TestKeysOfOpenTasks(StoreTests):
         assert holder is not None
         assert second == holder.id
 
-    async def test_the_holder_decides_how_long_it_keeps_its_key(self, store: Store) -> None:
+    async def test_the_task_that_holds_a_key_determines_how_long_it_keeps_it(
+        self, store: Store
+    ) -> None:
         """
-        A later submission cannot free a key that is held for good, and can hold a free key for
+        A later submission cannot free a key that is held permanently, and can hold a free key for
         good.
         """
         template = await put(store, one())
@@ -278,7 +280,7 @@ class TestKeysOfOpenTasks(StoreTests):
         assert [(kept, False), (asked.tasks[1][0], True)] == list(asked.tasks)
         assert [(asked.tasks[1][0], False)] == list(again.tasks)
 
-    async def test_one_bulk_takes_a_freed_key_once(self, store: Store) -> None:
+    async def test_a_bulk_takes_a_freed_key_once(self, store: Store) -> None:
         """
         The first of equal submissions makes the task, the others return it.
         """
@@ -291,7 +293,7 @@ class TestKeysOfOpenTasks(StoreTests):
 
         assert [(news[0].id, True), (news[0].id, False)] == list(created.tasks)
 
-    async def test_callers_at_once_take_a_freed_key_once(self, stores: list[Store]) -> None:
+    async def test_concurrent_callers_take_a_freed_key_once(self, stores: list[Store]) -> None:
         """
         All return the same new task; one of them created it.
         """
@@ -345,10 +347,8 @@ class TestKeysOfOpenTasks(StoreTests):
 class TestReplacing(StoreTests):
     """Creating a task in place of the one that has its key."""
 
-    async def test_the_open_holder_is_cancelled(self, store: Store) -> None:
-        """
-        Its running attempt may not settle, the audit names the new task, which has the key.
-        """
+    async def test_replacing_cancels_the_open_holder(self, store: Store) -> None:
+        """Its running attempt can no longer settle, and the audit log names the new task."""
         template = await put(store, chain())
         old = await create(store, template, {"n": 1}, idempotency_key="k")
         hand = await ManualWorker.hire(store)
@@ -376,7 +376,7 @@ class TestReplacing(StoreTests):
         assert (new, TaskStatus.PENDING) == (holder.id, holder.status)
         assert [new] == [claim.task_id for claim in await hand.claim()]
 
-    async def test_an_ended_holder_stays_as_it_is(self, store: Store) -> None:
+    async def test_replacing_leaves_an_ended_holder_alone(self, store: Store) -> None:
         template = await put(store, one())
         old = await create(store, template, idempotency_key="k")
         await (await ManualWorker.hire(store)).work_off()
@@ -398,10 +398,8 @@ class TestReplacing(StoreTests):
         assert [(new.id, True)] == list(created.tasks)
         assert [new.id] == [claim.task_id for claim in created.claims]
 
-    async def test_a_parent_that_waits_for_the_holder_goes_on(self, store: Store) -> None:
-        """
-        As when an operator cancels it.
-        """
+    async def test_a_parent_that_waits_for_a_replaced_task_continues(self, store: Store) -> None:
+        """It continues as if an operator had cancelled the task."""
         template = await put(store, one())
         parent = await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -413,7 +411,7 @@ class TestReplacing(StoreTests):
 
         assert parent in {claim.task_id for claim in await hand.claim()}
 
-    async def test_all_or_none_of_a_bulk_replaces(self, store: Store) -> None:
+    async def test_replacements_of_a_bulk_are_atomic(self, store: Store) -> None:
         """A refused creation cancels no task."""
         template = await put(store, one())
         old = await create(store, template, idempotency_key="k")
@@ -430,10 +428,8 @@ class TestReplacing(StoreTests):
         assert TaskStatus.PENDING is (await store.get_task(old)).status
         assert 2 == len(await store.list_tasks(TaskFilter()))
 
-    async def test_replacements_at_once_leave_one_open_task(self, stores: list[Store]) -> None:
-        """
-        Each is created and has had the key; all but the last are cancelled.
-        """
+    async def test_concurrent_replacements_leave_one_open_task(self, stores: list[Store]) -> None:
+        """Each task is created and holds the key for a time; all but the last are cancelled."""
         template = await put(stores[0], chain())
         await create(stores[0], template, idempotency_key="k")
 
@@ -461,7 +457,7 @@ class TestReplacing(StoreTests):
         assert holder is not None
         assert last == holder.id
 
-    async def test_replacements_of_a_free_key_at_once_leave_one_open_task(
+    async def test_concurrent_replacements_of_a_free_key_leave_one_open_task(
         self, stores: list[Store]
     ) -> None:
         template = await put(stores[0], one())
@@ -483,7 +479,9 @@ class TestReplacing(StoreTests):
         open_ones = [task for task in await stores[0].list_tasks(TaskFilter()) if not task.ended]
         assert 1 == len(open_ones)
 
-    async def test_a_replacement_and_a_completion_at_once_agree(self, stores: list[Store]) -> None:
+    async def test_a_replacement_and_a_concurrent_completion_agree(
+        self, stores: list[Store]
+    ) -> None:
         """
         The old task ends as one of both, and the new one has the key.
         """

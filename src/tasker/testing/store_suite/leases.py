@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tasker.errors import LeaseLost
-from tasker.model import JsonText, StepSpec, WorkerId, WorkerProcess, lost
+from tasker.errors import LeaseLost, NotFound
+from tasker.model import JsonText, RemoteWorker, StepSpec, WorkerId, WorkerProcess, lost
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -28,7 +28,7 @@ from tasker.testing.store_suite.subject import Subject
 
 
 class TestLeases(StoreTests):
-    async def test_a_renewed_lease_holds(self, store: Store, subject: Subject) -> None:
+    async def test_a_renewed_lease_stays_valid(self, store: Store, subject: Subject) -> None:
         await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -50,13 +50,57 @@ class TestLeases(StoreTests):
             await store.renew(hand.id, [], lease=LEASE)
 
     async def test_an_unknown_worker_has_no_lease(self, store: Store) -> None:
-        """
-        For example, of a database that was recreated.
-        """
+        """The database may have been recreated."""
         with pytest.raises(LeaseLost):
             await store.renew(WorkerId(4711), [], lease=LEASE)
 
-    async def test_a_step_that_its_worker_claims_again_is_held_once(
+    async def test_a_remote_worker_is_read_as_it_was_registered(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A native worker is not; every process signs with the same keys.
+        """
+        registered = JsonText('{"handlers":[]}')
+        process = WorkerProcess(principal="key of shop")
+        remote = await store.register_worker(
+            "w", lease=LEASE, slots=3, handlers=["pay"], process=process, registration=registered
+        )
+        native = await ManualWorker.hire(store)
+
+        await store.drain_worker(remote, ACT)
+        assert RemoteWorker(
+            remote, 3, "key of shop", registered, quiet=True, alive=True
+        ) == await store.remote_worker(remote)
+        assert await store.remote_worker(native.id) is None
+        read = await asyncio.gather(*(store.signing_keys() for _ in range(8)))
+        [key] = read[0]  # the first read makes it, once
+        assert len(key) >= 32
+        assert read == [[key]] * 8
+        await subject.advance(SECOND * 31)
+        with pytest.raises(NotFound):
+            await store.drain_worker(remote, ACT)
+        expired = await store.remote_worker(remote)
+        assert expired is not None
+        assert not expired.alive
+
+    async def test_a_drained_worker_claims_nothing_and_keeps_what_runs(self, store: Store) -> None:
+        """Neither due steps nor those that it frees, nor from queues that it finds later."""
+        await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        await begin(store, one())
+
+        await store.drain_worker(hand.id, ACT)
+
+        assert [claim] == await store.held(hand.id)
+        assert [] == list((await hand.complete(claim)).claims)
+        await store.serve_queues(hand.id, [queue.base for queue in await store.queues()])
+        assert [] == await hand.claim()
+        assert 2 == len(await (await ManualWorker.hire(store)).claim())
+        audit = [event for event in await store.team_audit() if event.action == "drain_worker"]
+        assert [("alice", f"worker {hand.id}")] == [(one.actor, one.subject) for one in audit]
+
+    async def test_a_step_that_its_worker_claims_again_is_held_only_once(
         self, store: Store, subject: Subject
     ) -> None:
         """While another step of the first claim is still in progress."""
@@ -77,10 +121,10 @@ class TestLeases(StoreTests):
         assert sorted([other.key, again.key]) == sorted(each.claim.key for each in expired)
         assert 2 == info.running
 
-    async def test_what_an_expired_worker_held_is_listed(
+    async def test_the_steps_of_an_expired_worker_are_listed(
         self, store: Store, subject: Subject
     ) -> None:
-        """With the inputs of the retry decision: template, counted and lost attempts, worker."""
+        """They are listed with the inputs of the retry decision: template, attempts, worker."""
         template = await put(store, one())
         task_id = await create(store, template)
         hand = await ManualWorker.hire(store, "sleeper")
@@ -97,7 +141,9 @@ class TestLeases(StoreTests):
         assert (task_id, 1, 3, 2) == expired.claim[:4]
         assert (template, "sleeper", 1, 1) == expired[1:]
 
-    async def test_the_living_are_not_listed(self, store: Store, subject: Subject) -> None:
+    async def test_steps_of_live_workers_are_not_listed_as_expired(
+        self, store: Store, subject: Subject
+    ) -> None:
         """
         The end of one worker does not affect the others.
         """
@@ -109,7 +155,7 @@ class TestLeases(StoreTests):
 
         assert ["sleeper"] == [expired.worker for expired in await store.expired(10)]
 
-    async def test_no_more_expired_attempts_are_listed_than_asked_for(
+    async def test_no_more_expired_attempts_are_listed_than_requested(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -122,7 +168,9 @@ class TestLeases(StoreTests):
 
         assert [5, 7] == [len(await store.expired(limit)) for limit in (5, 50)]
 
-    async def test_nothing_is_too_old_to_be_listed(self, store: Store, subject: Subject) -> None:
+    async def test_attempts_that_expired_long_ago_are_listed(
+        self, store: Store, subject: Subject
+    ) -> None:
         """Attempts of a long outage are retried, even months later."""
         task_id = await begin(store, one())
         await (await ManualWorker.hire(store)).claim_one()
@@ -146,7 +194,7 @@ class TestLeases(StoreTests):
         assert [] == list((await quick.complete(claim)).refused)
         assert late.attempt + 1 == claim.attempt
 
-    async def test_janitors_at_once_settle_a_lost_attempt_once(
+    async def test_concurrent_janitors_settle_a_lost_attempt_once(
         self, stores: list[Store], subject: Subject
     ) -> None:
         """
@@ -166,7 +214,7 @@ class TestLeases(StoreTests):
         assert 20 == sum(await asyncio.gather(*map(expire, hands)))
         assert {2} == {claim.attempt for claim in await hands[0].claim()}
 
-    async def test_a_worker_that_retires_leaves_what_it_holds(self, store: Store) -> None:
+    async def test_a_retired_worker_keeps_its_claims(self, store: Store) -> None:
         """
         At once, not when its lease would have expired.
         """
@@ -180,10 +228,8 @@ class TestLeases(StoreTests):
         with pytest.raises(LeaseLost):
             await store.renew(hand.id, [claim], lease=LEASE)
 
-    async def test_the_store_tells_what_a_worker_holds(self, store: Store) -> None:
-        """
-        To compare after a lost reply: with attempt, counted attempts and checkpoint.
-        """
+    async def test_the_store_lists_the_claims_of_a_worker(self, store: Store) -> None:
+        """The list is compared after a lost reply."""
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(3)])
         hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
@@ -199,7 +245,7 @@ class TestLeases(StoreTests):
 
 
 class TestRecalls(StoreTests):
-    async def test_a_cancelled_task_is_taken_from_its_worker(self, store: Store) -> None:
+    async def test_cancelling_a_task_revokes_its_claims(self, store: Store) -> None:
         """A renewal returns the revoked claims and keeps the others."""
         template = await put(store, one())
         cancelled, kept = await create(store, template), await create(store, template)
@@ -213,7 +259,7 @@ class TestRecalls(StoreTests):
         assert [claims[cancelled]] == gone
         assert [claims[kept]] == await store.held(hand.id)
 
-    async def test_a_step_that_an_operator_resolved_is_taken(self, store: Store) -> None:
+    async def test_resolving_a_step_revokes_its_claim(self, store: Store) -> None:
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -221,7 +267,7 @@ class TestRecalls(StoreTests):
 
         assert [claim] == await store.renew(hand.id, [claim], lease=LEASE)
 
-    async def test_what_was_settled_or_given_to_others_is_taken(
+    async def test_renewal_returns_claims_that_are_settled_or_held_by_others(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -243,7 +289,7 @@ class TestRecalls(StoreTests):
 
 
 class TestWorkerList(StoreTests):
-    async def test_workers_are_listed_with_what_they_do(self, store: Store) -> None:
+    async def test_workers_are_listed_with_their_running_attempts(self, store: Store) -> None:
         """
         Newest first.
         """
@@ -266,10 +312,28 @@ class TestWorkerList(StoreTests):
         assert LEASE == second.lease_until - second.started_at
         assert 0 == first.running
 
-    async def test_a_worker_is_listed_with_what_it_says_of_its_process(self, store: Store) -> None:
-        """
-        All of it optional.
-        """
+    async def test_a_worker_is_shown_with_what_it_runs_and_serves(self, store: Store) -> None:
+        task_id = await begin(store, graph("pair", a="", b=""))
+        worker = await ManualWorker.hire(store, "first")
+        other = await ManualWorker.hire(store, "second", handlers=["a"])
+        first, last = sorted(await worker.claim(), key=lambda claim: claim.no)
+        await worker.complete(last)
+
+        (running,) = await store.worker_steps(worker.id)
+
+        assert (task_id, "suite", "pair", "1.0.0", "a", 1) == (
+            *(running.task_id, running.namespace, running.name, running.version),
+            *(running.step, running.attempt),
+        )
+        assert (first.no, []) == (1, await store.worker_steps(other.id))
+        assert [("suite", "a", ""), ("suite", "b", "")] == [
+            (queue.namespace, queue.handler, queue.requirement)
+            for queue in await store.worker_queues(worker.id)
+        ]
+        assert ["a"] == [queue.handler for queue in await store.worker_queues(other.id)]
+
+    async def test_a_worker_is_listed_with_the_details_of_its_process(self, store: Store) -> None:
+        """All details are optional."""
         process = WorkerProcess(
             host="box-1",
             machine="8f3c",
@@ -287,12 +351,10 @@ class TestWorkerList(StoreTests):
 
         assert (WorkerProcess(), process) == (silent.process, described.process)
 
-    async def test_workers_of_one_machine_are_found_as_long_as_their_lease_holds(
+    async def test_workers_of_a_machine_are_listed_while_their_lease_is_valid(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        So that another there can see whether their processes are.
-        """
+        """Another worker on the machine can then check whether their processes exist."""
         ids = {}
         for name, machine, lease in (
             ("here", "m1", LEASE * 2),
@@ -312,10 +374,8 @@ class TestWorkerList(StoreTests):
         assert ["here", "short"] == sorted(worker.name for worker in before)
         assert [(ids["here"], "here", 7, 99)] == await store.neighbour_workers("m1")
 
-    async def test_the_dead_are_shown_for_a_day(self, store: Store, subject: Subject) -> None:
-        """
-        As not alive; then they are history.
-        """
+    async def test_dead_workers_are_listed_for_a_day(self, store: Store, subject: Subject) -> None:
+        """They are listed as not alive."""
         await ManualWorker.hire(store, "gone")
         await subject.advance(timedelta(hours=20))
         (gone,) = await store.list_workers()
@@ -324,7 +384,7 @@ class TestWorkerList(StoreTests):
         assert not gone.alive
         assert [] == await store.list_workers()
 
-    async def test_two_workers_may_have_one_name(self, store: Store) -> None:
+    async def test_two_workers_may_have_the_same_name(self, store: Store) -> None:
         """
         Names are for people; ids are not reused.
         """
@@ -393,12 +453,10 @@ class TestWorkerList(StoreTests):
         assert ["no live worker has handler 'only' at version ^2", unbound] == without_version
         assert [None, None] == await reasons()
 
-    async def test_queues_that_no_live_worker_serves_are_listed_the_longest_due_first(
+    async def test_unserved_queues_are_listed_with_the_longest_due_first(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Of any priority; what is served, or not due for so long, is left out.
-        """
+        """All priorities are included; served queues and steps that became due recently are not."""
         minute = SECOND * 60
         await begin(store, graph("first", first=""), priority=0)
         await subject.advance(SECOND * 30)
@@ -420,7 +478,7 @@ class TestWorkerList(StoreTests):
         assert late[0].queue in await store.queues()
         assert 1 == len(await store.unserved_queues(minute, 1))
 
-    async def test_a_step_that_is_not_due_lacks_no_worker(self, store: Store) -> None:
+    async def test_a_step_that_is_not_due_never_lacks_a_worker(self, store: Store) -> None:
         template = await put(store, one())
         now = (await store.get_task(await create(store, template))).created_at
         later = await create(store, template, run_at=now + SECOND * 600)

@@ -92,7 +92,7 @@ class TestConcurrency(StoreTests):
         assert [tasks[2]] == [claim.task_id for claim in second]
 
     @pytest.mark.parametrize("end", ["complete", "fail", "retry", "release", "cancel", "resolve"])
-    async def test_each_end_of_an_attempt_makes_room(self, store: Store, end: str) -> None:
+    async def test_every_outcome_of_an_attempt_makes_room(self, store: Store, end: str) -> None:
         first, second = await create_under(
             store, await put(store, limited(one())), ("a", at_most(1)), count=2
         )
@@ -135,7 +135,7 @@ class TestConcurrency(StoreTests):
         assert [] == before
         assert 1 == len(after)
 
-    async def test_a_retry_waits_as_enqueued_and_holds_no_room(
+    async def test_a_step_that_waits_for_its_retry_takes_no_room(
         self, store: Store, subject: Subject
     ) -> None:
         first, second = await create_under(
@@ -156,8 +156,10 @@ class TestConcurrency(StoreTests):
         assert 2 == again.attempt
         assert [] == full
 
-    async def test_freed_steps_under_limits_are_not_handed_out(self, store: Store) -> None:
-        """Neither by a settlement nor by a creation, which claim steps for their caller."""
+    async def test_freed_steps_under_a_limit_are_not_claimed_by_the_settlement(
+        self, store: Store
+    ) -> None:
+        """Neither settlements nor creations claim them for their caller."""
         template = limited(
             replace(
                 one(),
@@ -239,7 +241,7 @@ class TestConcurrency(StoreTests):
         assert [] == third
         assert [low.tasks[0][0]] == [claim.task_id for claim in fourth]
 
-    async def test_several_workers_together_keep_to_the_limit(
+    async def test_several_workers_together_respect_the_limit(
         self, stores: Sequence[Store]
     ) -> None:
         store = stores[0]
@@ -252,7 +254,7 @@ class TestConcurrency(StoreTests):
         assert 3 == len(claims)
 
     @pytest.mark.parametrize("what", ["task", "queue"])
-    async def test_paused_steps_are_left_out(self, store: Store, what: str) -> None:
+    async def test_paused_steps_take_no_room(self, store: Store, what: str) -> None:
         task_id, other = await create_under(
             store, await put(store, limited(one())), ("a", at_most(5)), count=2
         )
@@ -273,7 +275,7 @@ class TestConcurrency(StoreTests):
 
 
 class TestTwoLimits(StoreTests):
-    async def test_a_step_needs_room_under_both(self, store: Store) -> None:
+    async def test_a_step_with_two_limits_needs_room_under_both(self, store: Store) -> None:
         template = await put(store, limited(one()))
         for name in ("a", "b"):
             await create_under(store, template, ("shared", at_most(3)), (name, at_most(2)), count=5)
@@ -322,7 +324,7 @@ class TestRates(StoreTests):
         assert [3, 0, 2, 3] == [len(each.claims) for each in (first, again, second, third)]
         assert 0.3 < (again.next_due or 0) <= 0.5
 
-    async def test_what_ends_gives_no_token_back(self, store: Store) -> None:
+    async def test_a_step_that_ends_returns_no_token_to_the_rate(self, store: Store) -> None:
         values = LimitValues(rate=Rate(1, "h"), burst=1)
         await create_under(store, await put(store, limited(one())), ("a", values), count=2)
         hand = await ManualWorker.hire(store)
@@ -332,7 +334,7 @@ class TestRates(StoreTests):
 
 
 class TestLimitSettings(StoreTests):
-    async def test_the_most_specific_setting_goes_before_the_template(self, store: Store) -> None:
+    async def test_the_most_specific_setting_overrides_the_template(self, store: Store) -> None:
         template = await put(store, limited(one()))
         await store.set_limit(key("customer:*"), LimitValues(concurrency=3), ACT)
         for name in ("customer:a", "customer:b", "other"):
@@ -370,7 +372,7 @@ class TestLimitSettings(StoreTests):
         with pytest.raises(NotFound):
             await store.unset_limit(key("a"), ACT)
 
-    async def test_the_newest_template_decides_for_its_key(self, store: Store) -> None:
+    async def test_the_newest_template_determines_the_bounds_of_its_key(self, store: Store) -> None:
         old = await put(store, limited(one()))
         new = await put(store, replace(limited(one()), version="2.0.0"))
         await create_under(store, new, ("a", at_most(2)), count=3)
@@ -379,21 +381,21 @@ class TestLimitSettings(StoreTests):
 
         assert 2 == len(await hand.claim_gated())
 
-    async def test_a_key_without_bounds_lets_all_through(self, store: Store) -> None:
+    async def test_a_key_without_bounds_limits_nothing(self, store: Store) -> None:
         await create_under(store, await put(store, limited(one())), ("a", LimitValues()), count=9)
         hand = await ManualWorker.hire(store)
 
         assert 9 == len(await hand.claim_gated())
 
-    async def test_zero_stops_a_key(self, store: Store) -> None:
+    async def test_a_limit_of_zero_stops_a_key(self, store: Store) -> None:
         await store.set_limit(key("a"), LimitValues(concurrency=0), ACT)
         await create_under(store, await put(store, limited(one())), ("a", at_most(2)))
         hand = await ManualWorker.hire(store)
 
         assert [] == await hand.claim_gated()
 
-    async def test_a_step_says_which_limit_holds_it_up(self, store: Store) -> None:
-        """And how many steps are before it."""
+    async def test_a_step_names_the_limit_that_blocks_it(self, store: Store) -> None:
+        """It also has the number of steps before it."""
         template = await put(store, limited(one()))
         tasks = await create_under(store, template, ("customer:acme", at_most(2)), count=5)
         rated = LimitValues(rate=Rate(1, "h"), burst=1)

@@ -28,7 +28,7 @@ PAIR = graph("pair", a="", b="")
 
 
 class TestMixedEffects(StoreTests):
-    async def test_a_claim_of_less_than_was_asked_for_leaves_the_worker_wakeable(
+    async def test_a_worker_that_claimed_less_than_requested_can_be_woken(
         self, stores: list[Store]
     ) -> None:
         """
@@ -125,10 +125,8 @@ class TestMixedEffects(StoreTests):
 
         assert {(parent, 1), (other, 2)} == {claim[:2] for claim in await hand.claim()}
 
-    async def test_revived_steps_have_no_end(self, store: Store, subject: Subject) -> None:
-        """
-        Of a task that missed its deadline: they run, or wait, as if they had never ended.
-        """
+    async def test_revived_steps_have_no_end_time(self, store: Store, subject: Subject) -> None:
+        """The steps of a retried task that missed its deadline run as if they had never ended."""
         task_id = await begin(store, chain(), deadline=SECOND)
         await subject.advance(SECOND * 2)
         await store.sweep()

@@ -1,4 +1,4 @@
-"""What holds for all acts of operators: their audit, and what goes on at the same time."""
+"""What holds for all acts of operators: their audit log, and what goes on at the same time."""
 
 import asyncio
 from datetime import datetime
@@ -36,7 +36,7 @@ from tasker.testing.store_suite.operators import DEEDS, DONE
 
 class TestActs(StoreTests):
     @pytest.mark.parametrize("action", DEEDS)
-    async def test_an_act_needs_a_task(self, store: Store, action: str) -> None:
+    async def test_an_action_needs_an_existing_task(self, store: Store, action: str) -> None:
         """
         For an unknown id and for a malformed one.
         """
@@ -44,7 +44,7 @@ class TestActs(StoreTests):
             with pytest.raises(NotFound):
                 await DEEDS[action](store, task_id)
 
-    async def test_an_act_needs_steps_that_are_there(self, store: Store) -> None:
+    async def test_an_action_needs_existing_steps(self, store: Store) -> None:
         """The error names the missing ones, and nothing is changed."""
         task = await run_down(store, one(), failing=("only",))
 
@@ -56,7 +56,7 @@ class TestActs(StoreTests):
         assert task == await store.get_task(task.id)
         assert [] == await store.audit(task.id)
 
-    async def test_every_act_is_in_the_audit(self, store: Store) -> None:
+    async def test_every_action_is_audited(self, store: Store) -> None:
         """With actor, action, time, reason and change; oldest first."""
         task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
         acts = [AuditNote(actor=f"actor {n}", reason=f"it's reason {n}") for n in range(5)]
@@ -94,7 +94,7 @@ class TestActs(StoreTests):
             resolved.after,
         )
 
-    async def test_of_equal_acts_at_once_one_is_done(self, stores: list[Store]) -> None:
+    async def test_concurrent_equal_actions_take_effect_once(self, stores: list[Store]) -> None:
         """
         The others are refused.
         """
@@ -112,7 +112,9 @@ class TestActs(StoreTests):
             assert 5 == sum(isinstance(each, WrongStatus) for each in results)
             assert 1 == len(await stores[0].audit(task_id))
 
-    async def test_acts_beside_settlements_all_come_through(self, stores: list[Store]) -> None:
+    async def test_actions_concurrent_with_settlements_all_take_effect(
+        self, stores: list[Store]
+    ) -> None:
         """
         Cancelling during the last settlements: either comes first, and only the task's status
         causes errors.
@@ -139,7 +141,7 @@ class TestActs(StoreTests):
             states = set((await states_of(stores[0], task_id)).values())
             assert states <= {"complete", "cancelled"}
 
-    async def test_an_operator_and_a_worker_at_once_do_a_step_once(
+    async def test_an_operator_and_a_worker_that_end_a_step_concurrently_end_it_once(
         self, stores: list[Store]
     ) -> None:
         """

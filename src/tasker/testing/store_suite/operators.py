@@ -1,4 +1,4 @@
-"""Operators: cancel, retry, resolve, complete; and the audit of it all."""
+"""Operators: cancel, retry, resolve, complete; and the audit log of it all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,9 +15,10 @@ from tasker.model import (
     Task,
     TaskId,
     TaskStatus,
+    Via,
     completed,
 )
-from tasker.store.protocol import StepAction, Store
+from tasker.store.protocol import AuditNote, StepAction, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     NOBODY,
@@ -54,7 +55,7 @@ DEEDS: dict[str, Operation] = {
 
 
 class TestCancelling(StoreTests):
-    async def test_a_cancelled_task_is_over(self, store: Store) -> None:
+    async def test_a_cancelled_task_has_ended(self, store: Store) -> None:
         """Its open steps are cancelled, including running attempts."""
         task_id = await begin(store, graph("some", a="", b="a", c="a", d="b"))
         hand = await ManualWorker.hire(store)
@@ -85,9 +86,7 @@ class TestCancelling(StoreTests):
         assert [] == await store.sweep()
 
     async def test_a_cancelled_task_stays_cancelled(self, store: Store) -> None:
-        """
-        No operator brings it back; a new task is the way.
-        """
+        """No action can reopen it."""
         task_id = await begin(store, one())
         await store.cancel_task(task_id, ACT)
 
@@ -95,7 +94,7 @@ class TestCancelling(StoreTests):
             with pytest.raises(WrongStatus, match="cancelled"):
                 await deed(store, task_id)
 
-    async def test_a_task_that_ended_cannot_be_cancelled(self, store: Store) -> None:
+    async def test_an_ended_task_cannot_be_cancelled(self, store: Store) -> None:
         """
         Whether it is complete or failed.
         """
@@ -108,7 +107,7 @@ class TestCancelling(StoreTests):
 
 
 class TestRetrying(StoreTests):
-    async def test_a_failed_task_comes_back_to_life(self, store: Store) -> None:
+    async def test_a_failed_task_can_be_retried(self, store: Store) -> None:
         """
         Its failed steps are enqueued with all their attempts, and it can complete.
         """
@@ -143,7 +142,7 @@ class TestRetrying(StoreTests):
         error = (await store.get_task(task.id)).error
         assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == error
 
-    async def test_tries_may_be_kept(self, store: Store) -> None:
+    async def test_a_retry_may_keep_the_count_of_tries(self, store: Store) -> None:
         """
         Then the next attempt counts from there: one more, say, where the last was the third.
         """
@@ -169,7 +168,7 @@ class TestRetrying(StoreTests):
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(ended)
 
-    async def test_only_failed_steps_are_retried(self, store: Store) -> None:
+    async def test_only_failed_steps_can_be_retried(self, store: Store) -> None:
         """The error has step, status and action; no step is changed."""
         task = await run_down(store, graph("some", a="", b="", c="a b"), failing=("a",))
         before = await store.list_steps(task.id)
@@ -186,13 +185,13 @@ class TestRetrying(StoreTests):
         assert before == await store.list_steps(task.id)
         assert task == await store.get_task(task.id)
 
-    async def test_a_complete_task_is_not_retried(self, store: Store) -> None:
+    async def test_a_complete_task_cannot_be_retried(self, store: Store) -> None:
         task = await run_down(store, one())
 
         with pytest.raises(WrongStatus, match=f"cannot retry task {task.id}: it is complete"):
             await store.retry_steps(task.id, ACT)
 
-    async def test_a_task_of_which_nothing_failed_is_not_retried(self, store: Store) -> None:
+    async def test_a_task_without_failed_steps_cannot_be_retried(self, store: Store) -> None:
         """
         An operator who mistook the task gets an error.
         """
@@ -203,7 +202,7 @@ class TestRetrying(StoreTests):
 
         assert [] == await store.audit(task_id)
 
-    async def test_an_overdue_task_comes_back_to_life(self, store: Store, subject: Subject) -> None:
+    async def test_an_overdue_task_can_be_retried(self, store: Store, subject: Subject) -> None:
         """Steps cancelled by the deadline may run, and the deadline is removed."""
         template = await put(store, diamond())
         task_id = await create(store, template, deadline=SECOND * 10)
@@ -232,7 +231,7 @@ class TestResolving(StoreTests):
             (StepAction.COMPLETE, StepStatus.COMPLETE, AttemptOutcome.COMPLETE),
         ],
     )
-    async def test_a_failed_step_is_declared_done(
+    async def test_a_failed_step_can_be_resolved(
         self,
         store: Store,
         action: StepAction,
@@ -255,7 +254,7 @@ class TestResolving(StoreTests):
         assert 2 == await hand.work_off()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
-    async def test_a_step_may_be_done_without_a_result(self, store: Store) -> None:
+    async def test_a_step_can_be_resolved_without_a_result(self, store: Store) -> None:
         task = await run_down(store, chain(), failing=("a",))
 
         await store.resolve_step(task.id, 1, None, ACT)
@@ -266,7 +265,7 @@ class TestResolving(StoreTests):
 
     async def test_a_skipped_step_frees_its_children_without_a_result(self, store: Store) -> None:
         """
-        It counts as resolved by hand; the audit says that it was skipped.
+        It counts as resolved by hand; the audit log says that it was skipped.
         """
         task = await run_down(store, chain(), failing=("a",))
         hand = await ManualWorker.hire(store)
@@ -280,14 +279,14 @@ class TestResolving(StoreTests):
         assert 2 == await hand.work_off()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
-    async def test_the_last_failed_step_completes_the_task(self, store: Store) -> None:
+    async def test_resolving_the_last_failed_step_completes_the_task(self, store: Store) -> None:
         """At once, if it was the only sink."""
         task = await run_down(store, one(), failing=("only",))
 
         assert TaskStatus.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).status
 
     async def test_a_task_with_another_failure_stays_failed(self, store: Store) -> None:
-        """It ends in error again when no further step can run."""
+        """The task ends in error again when no step can run any more."""
         task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
 
         resolved = await store.resolve_step(task.id, 1, DONE, ACT)
@@ -295,7 +294,7 @@ class TestResolving(StoreTests):
         assert TaskStatus.ERROR == resolved.status
         assert {"message": "step 'b' failed: it broke", "steps": ["b"]} == resolved.error
 
-    async def test_a_running_step_is_taken_from_its_worker(self, store: Store) -> None:
+    async def test_resolving_a_running_step_revokes_its_claim(self, store: Store) -> None:
         """Its attempt can no longer settle, and is in the history as cancelled."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
@@ -310,7 +309,7 @@ class TestResolving(StoreTests):
             (2, AttemptOutcome.RESOLVED_MANUALLY, None),
         ] == [(row.attempt, row.outcome, row.worker) for row in await store.history(task_id)]
 
-    async def test_a_step_that_is_still_to_run_can_be_skipped_so(self, store: Store) -> None:
+    async def test_a_step_that_has_not_run_can_be_skipped(self, store: Store) -> None:
         """
         Whether it is enqueued, or waits for a retry.
         """
@@ -326,7 +325,7 @@ class TestResolving(StoreTests):
         assert "enqueued" == (await states_of(store, failed))["b"]
         assert "in_progress" == (await states_of(store, fresh))["a"]
 
-    async def test_what_is_done_or_waits_cannot_be_resolved(self, store: Store) -> None:
+    async def test_completed_and_waiting_steps_cannot_be_resolved(self, store: Store) -> None:
         """
         A done step keeps its result; a pending one has parents that come first.
         """
@@ -339,7 +338,7 @@ class TestResolving(StoreTests):
         assert task == await store.get_task(task.id)
         assert [] == await store.audit(task.id)
 
-    async def test_a_failed_task_is_declared_done(self, store: Store) -> None:
+    async def test_a_failed_task_can_be_resolved(self, store: Store) -> None:
         """Open steps are skipped; failed steps keep their status."""
         task = await run_down(store, chain(), failing=("b",))
 
@@ -352,7 +351,7 @@ class TestResolving(StoreTests):
         with pytest.raises(WrongStatus):
             await store.resolve_task(task.id, ACT)
 
-    async def test_only_a_failed_task_is_declared_done(self, store: Store) -> None:
+    async def test_only_a_failed_task_can_be_resolved(self, store: Store) -> None:
         """
         An open one is cancelled, or its steps are resolved.
         """
@@ -369,7 +368,7 @@ async def _nothing() -> None:
 class TestConditions(StoreTests):
     """ETags, and actions that depend on them."""
 
-    async def test_every_change_gives_a_task_another_etag(
+    async def test_every_change_gives_a_task_a_new_etag(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -405,7 +404,7 @@ class TestConditions(StoreTests):
         assert seen[-1].ended_at is not None
         assert seen[-1].ended_at <= times[-1]
 
-    async def test_a_retry_that_becomes_due_gives_another_etag(
+    async def test_a_retry_that_becomes_due_changes_the_etag(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -419,6 +418,23 @@ class TestConditions(StoreTests):
         await subject.advance(SECOND * 61)
 
         assert before.etag != (await store.get_task(task_id)).etag
+
+    async def test_the_audit_records_a_reveal_and_how_the_actor_came(self, store: Store) -> None:
+        task_id = await begin(store, chain())
+        act = AuditNote(actor="ann", reason="a complaint", via=Via.UI)
+        await store.record_reveal(task_id, act)
+        await store.record_reveal(task_id, ACT, no=1)
+        with pytest.raises(NotFound):
+            await store.record_reveal(NOBODY, act)
+
+        entries = [
+            (entry.actor, entry.via, entry.action, entry.step, entry.reason)
+            for entry in await store.audit(task_id)
+        ]
+        assert [
+            ("ann", Via.UI, "reveal", None, "a complaint"),
+            ("alice", None, "reveal", (await store.list_steps(task_id))[0].name, "because"),
+        ] == entries
 
     @pytest.mark.parametrize("action", ["cancel", "retry", "resolve_step", "resolve_task"])
     async def test_an_action_is_refused_once_the_task_has_changed(
@@ -455,7 +471,9 @@ class TestConditions(StoreTests):
         assert current == await store.get_task(task_id)
         assert current.etag != (await act(current.etag)).etag
 
-    async def test_of_two_actions_on_one_state_one_is_done(self, stores: list[Store]) -> None:
+    async def test_one_of_two_actions_on_the_same_state_takes_effect(
+        self, stores: list[Store]
+    ) -> None:
         """
         Both operators saw the same task; the second action is refused.
         """
@@ -473,6 +491,6 @@ class TestConditions(StoreTests):
             refused = [result for result in results if isinstance(result, TaskChanged)]
             assert len(results) - 1 == len(refused)
 
-    async def test_an_unknown_task_is_not_found_whatever_its_etag(self, store: Store) -> None:
+    async def test_an_unknown_task_is_not_found_with_any_etag(self, store: Store) -> None:
         with pytest.raises(NotFound):
             await store.cancel_task(NOBODY, ACT, if_match="x")

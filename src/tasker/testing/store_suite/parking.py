@@ -48,7 +48,7 @@ class TestParking(StoreTests):
         assert (AttemptOutcome.PARKED, "hand") == (attempt.outcome, attempt.worker)
         assert attempt.enqueued_at is not None
 
-    async def test_it_goes_on_when_the_task_ends(self, store: Store) -> None:
+    async def test_a_parked_step_continues_when_the_awaited_task_ends(self, store: Store) -> None:
         """After any outcome; the parked attempt does not count."""
         for end in ("complete", "error", "cancelled"):
             parent = await begin(store, one())
@@ -70,8 +70,10 @@ class TestParking(StoreTests):
             assert (parent, 1, 2, 1) == again[:4]
             await hand.complete(again)
 
-    async def test_it_goes_on_at_once_when_the_task_has_ended(self, store: Store) -> None:
-        """Or if it does not exist any more."""
+    async def test_a_step_that_waits_for_an_ended_task_continues_immediately(
+        self, store: Store
+    ) -> None:
+        """The same holds for a task that was pruned."""
         ended = (await run_down(store, graph("child", x=""))).id
         for child in (ended, NOBODY):
             await begin(store, one())
@@ -83,11 +85,12 @@ class TestParking(StoreTests):
             assert (2, 1) == again[2:4]
             await hand.complete(again)
 
-    async def test_its_next_claim_says_how_long_it_was_parked_and_queued(
+    async def test_the_next_claim_states_how_long_the_step_was_parked_and_queued(
         self, store: Store, subject: Subject
     ) -> None:
         """
-        As do the steps, when they are read; a claim that does not follow a wait says nothing.
+        Steps state it too when they are read; a claim that does not follow a wait states
+        neither.
         """
         parent = await begin(store, one())
         hand = await ManualWorker.hire(store)
@@ -114,7 +117,7 @@ class TestParking(StoreTests):
         assert again.parked == pytest.approx(times.parked, abs=1e-4)
         assert again.queued == pytest.approx(times.queued - before, abs=1e-4)
 
-    async def test_it_goes_on_when_the_task_misses_its_deadline(
+    async def test_a_parked_step_continues_when_the_awaited_task_misses_its_deadline(
         self, store: Store, subject: Subject
     ) -> None:
         """The sweep that ends the task wakes the step."""
@@ -129,7 +132,7 @@ class TestParking(StoreTests):
 
         assert parent == (await hand.claim_one()).task_id
 
-    async def test_a_circle_of_waits_is_refused_when_it_would_close(self, store: Store) -> None:
+    async def test_a_cycle_of_waits_is_refused(self, store: Store) -> None:
         """Between two or more tasks; the other waits are not affected."""
         for length in (2, 4):
             tasks = [await begin(store, one()) for _ in range(length)]
@@ -149,9 +152,7 @@ class TestParking(StoreTests):
             for task in tasks[:-1]:
                 await store.cancel_task(task, ACT)
 
-    async def test_a_circle_of_waits_that_begin_at_once_is_refused(
-        self, stores: list[Store]
-    ) -> None:
+    async def test_a_cycle_of_concurrent_waits_is_refused(self, stores: list[Store]) -> None:
         """At least one of them is refused, on any number of connections."""
         for length in (2, 3, 4) * 4:
             tasks = [await begin(stores[0], one()) for _ in range(length)]
@@ -172,7 +173,9 @@ class TestParking(StoreTests):
             for task in tasks:
                 await stores[0].cancel_task(task, ACT)
 
-    async def test_a_wait_that_an_operator_ended_closes_no_circle(self, store: Store) -> None:
+    async def test_a_wait_that_an_operator_ended_does_not_count_in_a_cycle(
+        self, store: Store
+    ) -> None:
         first, second = await begin(store, chain()), await begin(store, one())
         hand = await ManualWorker.hire(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
@@ -181,7 +184,7 @@ class TestParking(StoreTests):
 
         assert await store.park(claims[second], first)
 
-    async def test_a_step_that_goes_on_waits_for_a_worker_from_then(
+    async def test_queued_time_of_a_resumed_step_starts_when_it_is_resumed(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -233,7 +236,7 @@ class TestParking(StoreTests):
         assert "enqueued" == (await states_of(store, parent))["only"]
         assert 1 == len(await store.history(parent))
 
-    async def test_a_parked_step_goes_with_its_task(self, store: Store) -> None:
+    async def test_a_parked_step_is_cancelled_with_its_task(self, store: Store) -> None:
         """After the cancellation of its own task, the end of the other has no effect."""
         parent = await begin(store, one())
         hand = await ManualWorker.hire(store)
@@ -281,9 +284,7 @@ class TestParking(StoreTests):
 
         assert [(parent, TaskStatus.ERROR)] == list(ended)
 
-    async def test_a_wait_and_an_end_at_once_miss_each_other_never(
-        self, stores: list[Store]
-    ) -> None:
+    async def test_a_wait_never_misses_a_concurrent_end(self, stores: list[Store]) -> None:
         """The step continues in either order."""
         parents = await put(stores[0], one())
         children = await put(stores[0], graph("child", x=""))

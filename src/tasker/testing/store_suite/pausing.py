@@ -53,7 +53,7 @@ KINDS = pytest.mark.parametrize("kind", TARGETS, ids=str)
 class TestPausing(StoreTests):
     @KINDS
     async def test_no_step_is_claimed_during_a_pause(self, store: Store, kind: PauseKind) -> None:
-        """After it, its steps are claimed as if they had been there all the time."""
+        """After the pause, steps are claimed in their previous order."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
         target = TARGETS[kind](task_id)
@@ -75,7 +75,7 @@ class TestPausing(StoreTests):
 
     @KINDS
     async def test_a_running_attempt_ends_normally(self, store: Store, kind: PauseKind) -> None:
-        """What it frees waits, and is not handed to the worker that settles it."""
+        """The steps that it frees wait, and the settling worker does not claim them."""
         task_id = await begin(store, graph("chain", a="", b="a"))
         hand = await ManualWorker.hire(store)
         target = TARGETS[kind](task_id)
@@ -114,10 +114,10 @@ class TestPausing(StoreTests):
         assert [] == await store.pauses()
 
     @KINDS
-    async def test_a_pause_is_shown_as_what_holds_a_step_up(
+    async def test_a_pause_is_shown_as_the_reason_that_blocks_a_step(
         self, store: Store, kind: PauseKind
     ) -> None:
-        """On the steps that it holds up, and on the task where it holds up all of them."""
+        """It is shown on the paused steps, and on the task if all of its steps are paused."""
         task_id = await begin(store, chain())
 
         pause = await store.pause(TARGETS[kind](task_id), ACT)
@@ -132,7 +132,7 @@ class TestPausing(StoreTests):
 
     @KINDS
     async def test_paused_steps_are_counted_as_paused(self, store: Store, kind: PauseKind) -> None:
-        """Not as due, nor as steps without a worker."""
+        """They count neither as due nor as steps without a worker."""
         task_id = await begin(store, chain())
         target = TARGETS[kind](task_id)
 
@@ -148,8 +148,8 @@ class TestPausing(StoreTests):
             (row.due, row.paused) for row in await store.queue_backlog() if row.handler == "a"
         ]
 
-    async def test_what_no_one_knows_cannot_be_paused(self, store: Store) -> None:
-        """Nor resumed."""
+    async def test_an_unknown_target_cannot_be_paused(self, store: Store) -> None:
+        """It cannot be resumed either."""
         await put(store, chain())
         for target in (
             PauseTarget.of_task(NOBODY),
@@ -163,7 +163,7 @@ class TestPausing(StoreTests):
             with pytest.raises(NotFound):
                 await store.resume(target, ACT)
 
-    async def test_other_steps_go_on(self, store: Store) -> None:
+    async def test_other_steps_continue_during_a_pause(self, store: Store) -> None:
         """A queue's pause holds up one handler in one namespace."""
         await begin(store, graph("pair", a="", b=""))
         other = await put(store, replace(graph("pair", a="", b=""), namespace="other"))
@@ -176,8 +176,8 @@ class TestPausing(StoreTests):
 
 
 class TestPausedTasks(StoreTests):
-    async def test_a_pause_is_in_the_audit_of_its_task(self, store: Store) -> None:
-        """Once, however often it was asked for."""
+    async def test_a_pause_of_a_task_is_audited(self, store: Store) -> None:
+        """Repeated requests add no entries."""
         task_id = await begin(store, one())
         for _ in range(2):
             await store.pause(PauseTarget.of_task(task_id), ACT)
@@ -196,7 +196,7 @@ class TestPausedTasks(StoreTests):
             await store.pause(PauseTarget.of_task(task_id), ACT)
 
     async def test_a_pause_changes_the_etag(self, store: Store) -> None:
-        """And is refused if the task has changed."""
+        """A pause with an outdated ETag is refused."""
         task_id = await begin(store, one())
         target = PauseTarget.of_task(task_id)
         before = (await store.get_task(task_id)).etag
@@ -235,7 +235,7 @@ class TestPausedTasks(StoreTests):
         assert [(task_id, 1)] == [claim[:2] for claim in await hand.claim()]
 
     async def test_a_paused_task_can_be_cancelled_and_pruned(self, store: Store) -> None:
-        """Its pause goes with it."""
+        """Its pause is deleted with it."""
         task_id = await begin(store, chain())
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
@@ -264,9 +264,25 @@ class TestPausedTasks(StoreTests):
 
         assert [(task_id, "only")] == list(late.steps)
 
+    async def test_the_paused_ones_of_some_queues_are_found(self, store: Store) -> None:
+        """A pause of their namespace counts."""
+        await begin(store, chain())
+        await begin(store, replace(chain(), namespace="other"))
+        queues = [PauseTarget.of_queue(space, "a") for space in ("suite", "other")]
+        queues.append(PauseTarget.of_queue("suite", "b"))
+
+        assert set() == await store.paused_queues(queues)
+        await store.pause(queues[0], ACT)
+        await store.pause(PauseTarget.of_namespace("other"), ACT)
+
+        assert set(queues[:2]) == await store.paused_queues(queues)
+        assert set() == await store.paused_queues(queues[2:])
+        await store.resume(queues[0], ACT)
+        assert {queues[1]} == await store.paused_queues(queues)
+
 
 class TestPausedTemplates(StoreTests):
-    async def test_tasks_and_versions_of_a_paused_template_are_born_paused(
+    async def test_new_tasks_and_versions_of_a_paused_template_are_paused(
         self, store: Store
     ) -> None:
         """They run when it is resumed."""
@@ -283,8 +299,11 @@ class TestPausedTemplates(StoreTests):
         await store.resume(target, ACT)
         assert [created.tasks[0][0]] == [claim.task_id for claim in await hand.claim()]
 
-    async def test_a_task_paused_by_itself_stays_paused(self, store: Store) -> None:
-        """When its template is resumed; and the other way round."""
+    async def test_a_task_that_was_paused_itself_stays_paused(self, store: Store) -> None:
+        """
+        Resuming its template does not resume it, and resuming it does not resume the
+        template.
+        """
         template = await put(store, one())
         tasks = [await create(store, template) for _ in range(2)]
         hand = await ManualWorker.hire(store)
@@ -300,8 +319,10 @@ class TestPausedTemplates(StoreTests):
 
         assert [tasks[0]] == [claim.task_id for claim in await hand.claim()]
 
-    async def test_more_tasks_than_one_transaction_takes_are_paused(self, store: Store) -> None:
-        """And resumed."""
+    async def test_a_pause_reaches_more_tasks_than_one_transaction_takes(
+        self, store: Store
+    ) -> None:
+        """All of them are resumed too."""
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(250)])
         hand = await ManualWorker.hire(store)
@@ -328,7 +349,7 @@ class TestPausedTemplates(StoreTests):
         await store.resume(target, ACT)
         assert [task_id] == [claim.task_id for claim in await hand.claim()]
 
-    async def test_pauses_are_in_the_audit_of_teams(self, store: Store) -> None:
+    async def test_pauses_of_namespaces_and_templates_are_audited(self, store: Store) -> None:
         await put(store, one())
         for target in (
             PauseTarget.of_template("suite", "one"),

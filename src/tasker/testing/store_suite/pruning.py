@@ -37,8 +37,8 @@ def id_of_old_task() -> TaskId:
 
 
 class TestPruning(StoreTests):
-    async def test_a_pruned_task_is_gone_with_all_its_rows(self, store: Store) -> None:
-        """Steps, history, audit and key."""
+    async def test_pruning_deletes_all_rows_of_a_task(self, store: Store) -> None:
+        """Steps, history, audit log and key."""
         template = await put(store, one())
         task_id = await create(store, template, idempotency_key="k")
         hand = await ManualWorker.hire(store)
@@ -63,7 +63,7 @@ class TestPruning(StoreTests):
             ).tasks
         ]
 
-    async def test_workers_that_left_go_but_none_that_holds_a_step(
+    async def test_pruning_deletes_retired_workers_without_claims(
         self, store: Store, subject: Subject
     ) -> None:
         """An expired worker with an unsettled attempt is kept."""
@@ -81,10 +81,10 @@ class TestPruning(StoreTests):
         assert [holding.id] == [worker.id for worker in await store.list_workers()]
         assert 1 == len(await store.expired(10))
 
-    async def test_workers_that_left_30_days_ago_go_at_any_pruning(
+    async def test_any_pruning_deletes_workers_that_retired_30_days_ago(
         self, store: Store, subject: Subject
     ) -> None:
-        """Without an instant, too, but for those that hold a step; history then shows the id."""
+        """Workers that hold a step are kept; the history shows the id of a deleted worker."""
         template = await put(store, one())
         done = await create(store, template)
         gone = await ManualWorker.hire(store, "gone")
@@ -107,8 +107,10 @@ class TestPruning(StoreTests):
 
         assert [("gone", "holding"), (str(gone.id), "holding")] == [early, late]
 
-    async def test_only_what_ended_before_is_pruned(self, store: Store, subject: Subject) -> None:
-        """For every outcome."""
+    async def test_only_tasks_that_ended_before_the_given_time_are_pruned(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """This holds for every outcome."""
         old = [
             (await run_down(store, one())).id,
             (await run_down(store, one(), failing=("only",))).id,
@@ -129,7 +131,7 @@ class TestPruning(StoreTests):
         assert 3 == len(await store.history(young.id))
 
     async def test_open_tasks_are_never_pruned(self, store: Store, subject: Subject) -> None:
-        """At any age, also if they had ended once."""
+        """This includes old tasks and reopened tasks."""
         reopened = (await run_down(store, one(), failing=("only",))).id
         await store.retry_steps(reopened, ACT)
         pending = await begin(store, one())
@@ -180,8 +182,8 @@ class TestPruning(StoreTests):
         assert {"short", "plain"} == by_instant
         assert {"short", "plain", "long"} == await pruned(None)
 
-    async def test_pruning_goes_in_portions(self, store: Store) -> None:
-        """So that other transactions do not wait."""
+    async def test_pruning_works_in_batches(self, store: Store) -> None:
+        """Other transactions then wait only briefly."""
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(7)])
         await (await ManualWorker.hire(store)).work_off()
@@ -189,7 +191,7 @@ class TestPruning(StoreTests):
 
         assert [3, 3, 1, 0] == [await store.prune(ended_before=before, limit=3) for _ in range(4)]
 
-    async def test_templates_and_the_tasks_of_others_stay(self, store: Store) -> None:
+    async def test_pruning_keeps_templates_and_other_tasks(self, store: Store) -> None:
         """
         A child outlives its parent.
         """
@@ -201,7 +203,7 @@ class TestPruning(StoreTests):
         assert parent.id == (await store.get_task(child)).parent_id
         assert one() == (await store.template(one().key)).template
 
-    async def test_pruning_at_once_deletes_each_task_once(self, stores: list[Store]) -> None:
+    async def test_concurrent_pruning_deletes_each_task_once(self, stores: list[Store]) -> None:
         """
         Every process may prune.
         """

@@ -39,10 +39,10 @@ def impatient(template: Template, *steps: str) -> Template:
 
 
 class TestQueueTimeouts(StoreTests):
-    async def test_a_step_that_nobody_claims_fails(self, store: Store, subject: Subject) -> None:
-        """
-        For good, with an attempt that no worker had; and its task fails with it.
-        """
+    async def test_an_unclaimed_step_fails_at_its_queue_timeout(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """It fails permanently with an attempt without a worker, and its task fails with it."""
         task_id = await begin(store, impatient(one(), "only"))
         await subject.advance(SECOND * 55)
         early = await store.fail_unclaimed(10)
@@ -68,8 +68,10 @@ class TestQueueTimeouts(StoreTests):
         assert [] == list((await store.fail_unclaimed(10)).steps)
         assert [] == await (await ManualWorker.hire(store)).claim()
 
-    async def test_a_step_that_was_claimed_may_run_on(self, store: Store, subject: Subject) -> None:
-        """For any time; steps without a timeout wait without limit."""
+    async def test_a_claimed_step_has_no_queue_timeout(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """A claimed step may run for any time; a step without the timeout may wait for any time."""
         claimed, patient = await begin(store, impatient(one(), "only")), await begin(store, chain())
         hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 10)
         claim = await hand.claim_one()
@@ -81,13 +83,10 @@ class TestQueueTimeouts(StoreTests):
         assert StepStatus.COMPLETE == await only_state(store, claimed)
         assert "enqueued" == (await states_of(store, patient))["a"]
 
-    async def test_the_time_begins_when_the_step_is_due(
+    async def test_a_queue_timeout_starts_when_the_step_is_due(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Not when its task was created: its parents may take as long as they need, and its
-        own start may be planned for later.
-        """
+        """Neither the parents' time nor a later start counts."""
         child = await begin(store, impatient(chain(), "b"))
         now = (await store.get_task(child)).created_at
         planned = await begin(store, impatient(one(), "only"), run_at=now + MINUTE * 3)
@@ -106,8 +105,10 @@ class TestQueueTimeouts(StoreTests):
         assert [(child, "b")] == list(between.steps)
         assert [(planned, "only")] == list(after.steps)
 
-    async def test_each_attempt_may_wait_anew(self, store: Store, subject: Subject) -> None:
-        """From the end of its delay; such a failure is not retried automatically."""
+    async def test_each_attempt_has_the_full_queue_timeout(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """The time starts at the end of its delay; the failure is not retried automatically."""
         task_id = await begin(store, impatient(one(), "only"))
         hand = await ManualWorker.hire(store, lease=MINUTE * 10)
         await subject.advance(SECOND * 50)
@@ -124,10 +125,10 @@ class TestQueueTimeouts(StoreTests):
             attempt.outcome for attempt in await store.history(task_id)
         ]
 
-    async def test_a_retry_by_hand_waits_anew(self, store: Store, subject: Subject) -> None:
-        """
-        And may be claimed meanwhile.
-        """
+    async def test_a_manual_retry_has_the_full_queue_timeout(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """The step may be claimed in that time."""
         task_id = await begin(store, impatient(one(), "only"))
         await subject.advance(MINUTE * 2)
         await store.fail_unclaimed(10)
@@ -139,7 +140,9 @@ class TestQueueTimeouts(StoreTests):
         assert 1 == await (await ManualWorker.hire(store)).work_off()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
-    async def test_siblings_run_on(self, store: Store, subject: Subject) -> None:
+    async def test_siblings_of_a_timed_out_step_continue(
+        self, store: Store, subject: Subject
+    ) -> None:
         """The task ends when no further step can run."""
         task_id = await begin(store, impatient(graph("pair", a="", b="", c="a"), "a"))
         hand = await ManualWorker.hire(store, handlers={"b"}, lease=MINUTE * 10)
@@ -153,10 +156,8 @@ class TestQueueTimeouts(StoreTests):
         assert [(task_id, TaskStatus.ERROR)] == list((await hand.complete(claim)).ended)
         assert {"a": "error", "b": "complete", "c": "pending"} == await states_of(store, task_id)
 
-    async def test_a_parked_step_is_not_due(self, store: Store, subject: Subject) -> None:
-        """
-        It waits for another task; when that has ended, its time begins.
-        """
+    async def test_a_parked_step_has_no_queue_timeout(self, store: Store, subject: Subject) -> None:
+        """The time starts when the awaited task has ended."""
         task_id, child = await begin(store, impatient(one(), "only")), await begin(store, chain())
         hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 30)
         await store.park(await hand.claim_one(), child)
@@ -171,12 +172,10 @@ class TestQueueTimeouts(StoreTests):
         assert [] == list(woken.steps)
         assert [(task_id, "only")] == list((await store.fail_unclaimed(10)).steps)
 
-    async def test_many_fail_in_portions_the_longest_due_first(
+    async def test_timeouts_are_applied_in_batches_with_the_longest_due_first(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        So that no transaction is long.
-        """
+        """No transaction is long."""
         template = await put(store, impatient(one(), "only"))
         first = await create(store, template)
         await subject.advance(SECOND)
@@ -189,10 +188,10 @@ class TestQueueTimeouts(StoreTests):
         assert [3, 3, 1, 0] == [len(portion.ended) for portion in portions]
         assert (first, "only") == portions[0].steps[0]
 
-    async def test_janitors_at_once_fail_each_step_once(
+    async def test_concurrent_janitors_fail_each_step_once(
         self, stores: list[Store], subject: Subject
     ) -> None:
-        """While workers claim some of them at the last moment."""
+        """Workers claim some of the steps at the same time."""
         template = await put(stores[0], impatient(one(), "only"))
         news = [new_task(template) for _ in range(40)]
         await stores[0].create_tasks(news)
@@ -209,7 +208,9 @@ class TestQueueTimeouts(StoreTests):
         )
         assert sorted(failures) == sorted(end.task_id for each in failed for end in each.ended)
 
-    async def test_a_cancelled_step_is_not_failed(self, store: Store, subject: Subject) -> None:
+    async def test_a_cancelled_step_has_no_queue_timeout(
+        self, store: Store, subject: Subject
+    ) -> None:
         task_id = await begin(store, impatient(chain(), "a", "b"))
         await store.cancel_task(task_id, ACT)
         await subject.advance(MINUTE * 2)

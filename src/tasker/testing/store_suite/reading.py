@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -41,9 +42,14 @@ from tasker.testing.store_suite.subject import Subject
 
 
 async def ids(store: Store, **fields: object) -> set[TaskId]:
-    """Return the ids of the tasks that fit a filter."""
-    results = await store.list_tasks(TaskFilter(**fields), limit=100)  # type: ignore[arg-type]
+    """Return the ids of the tasks that fit a filter, which are those that are counted."""
+    filter = TaskFilter(**fields)  # type: ignore[arg-type]
+    results = await store.list_tasks(filter, limit=100)
     assert len(results) == len({task.id for task in results})
+    if "status" not in fields:
+        counted = await store.count_tasks(filter, most=100)
+        assert Counter(task.status for task in results) == Counter(counted)
+        assert max(counted.values()) >= max((await store.count_tasks(filter, most=1)).values())
     return {task.id for task in results}
 
 
@@ -75,10 +81,8 @@ class TestReadingTasks(StoreTests):
         await store.retry_steps(broken, ACT)
         assert {complete, cancelled, NOBODY} == await store.ended_tasks(ids)
 
-    async def test_an_id_may_be_written_in_any_case(self, store: Store) -> None:
-        """
-        As people paste it.
-        """
+    async def test_an_id_may_be_in_upper_or_lower_case(self, store: Store) -> None:
+        """People paste both."""
         task_id = await begin(store, one())
         pasted = TaskId(task_id.upper())
 
@@ -88,7 +92,7 @@ class TestReadingTasks(StoreTests):
         assert 1 == len(await store.audit(task_id))
 
     @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
-    async def test_a_filter_that_no_database_takes_is_refused(
+    async def test_a_filter_with_values_that_no_database_accepts_is_refused(
         self, store: Store, text: str
     ) -> None:
         """
@@ -110,7 +114,7 @@ class TestReadingTasks(StoreTests):
             with pytest.raises(InvalidInput, match="NUL character or an unpaired surrogate"):
                 await read
 
-    async def test_a_question_that_makes_no_sense_harms_nobody(self, store: Store) -> None:
+    async def test_a_query_with_odd_values_does_no_harm(self, store: Store) -> None:
         """Concurrent operations are not affected."""
         template = await put(store, one())
         news = [new_task(template) for _ in range(5)]
@@ -128,7 +132,7 @@ class TestReadingTasks(StoreTests):
                 assert new.id == (await store.get_task(new.id)).id
             news = [new_task(template) for _ in range(5)]
 
-    async def test_counts_tell_how_far_a_task_is(self, store: Store, subject: Subject) -> None:
+    async def test_counts_show_the_progress_of_a_task(self, store: Store, subject: Subject) -> None:
         """One number for each status, including steps waiting for a retry."""
         task_id = await begin(
             store, graph("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
@@ -188,10 +192,8 @@ class TestListing(StoreTests):
         assert set() == await ids(store, attributes={"order": "7"}, tag="gift")
         assert {"order": "7", "customer": "ann"} == (await store.get_task(first)).attributes
 
-    async def test_the_newest_come_first(self, store: Store) -> None:
-        """
-        By id, which sorts by creation; no more than asked for.
-        """
+    async def test_the_newest_tasks_come_first(self, store: Store) -> None:
+        """Ids sort by creation; no more tasks are listed than requested."""
         template = await put(store, one())
         news = sorted((new_task(template) for _ in range(30)), key=lambda new: new.id)
         await store.create_tasks(news)
@@ -215,7 +217,7 @@ class TestListing(StoreTests):
         assert {first.id: first, second.id: second} == {task.id: task for task in listed}
 
     async def test_pages_neither_repeat_nor_skip(self, store: Store) -> None:
-        """Also while tasks are created."""
+        """Tasks may be created in the meantime."""
         template = await put(store, one())
         news = [new_task(template) for _ in range(23)]
         await store.create_tasks(news)
@@ -249,7 +251,7 @@ class TestListing(StoreTests):
         assert set() == await ids(store, namespace="nobody")
 
     async def test_a_list_shows_only_what_may_be_seen(self, store: Store) -> None:
-        """In full pages, regardless of other namespaces in between."""
+        """Pages are full even if tasks of other namespaces lie in between."""
         mine, others = await put(store, one()), await put(store, replace(one(), namespace="other"))
         news = [new_task(mine if no % 3 == 0 else others) for no in range(30)]
         await store.create_tasks(news)
@@ -264,7 +266,7 @@ class TestListing(StoreTests):
         assert set() == await ids(store, visible=frozenset({"other"}), namespace="suite")
         assert 30 == len(await ids(store, visible=frozenset({"other", "suite"})))
 
-    async def test_tasks_are_found_by_their_state(self, store: Store) -> None:
+    async def test_tasks_are_found_by_their_status(self, store: Store) -> None:
         complete = (await run_down(store, one())).id
         error = (await run_down(store, one(), failing=("only",))).id
         resolved = (await run_down(store, one(), failing=("only",))).id
@@ -284,7 +286,7 @@ class TestListing(StoreTests):
             "resolved_manually": {resolved},
         } == {state.value: await ids(store, status=state) for state in TaskStatus}
 
-    async def test_tasks_are_found_by_what_they_were_given(self, store: Store) -> None:
+    async def test_tasks_are_found_by_their_context(self, store: Store) -> None:
         """
         Correlation, parent, tag and creator; several must all fit.
         """
@@ -318,9 +320,7 @@ class TestListing(StoreTests):
         assert {second} == await ids(store, idempotency_key="order-7", namespace="other")
 
     async def test_tasks_are_found_by_the_step_that_failed_and_its_code(self, store: Store) -> None:
-        """
-        While the step is failed for good: not while it is retried, nor once it is resolved.
-        """
+        """Only permanently failed steps match, neither retried nor resolved ones."""
         await put(store, chain())
         hand = await ManualWorker.hire(store)
 
@@ -345,9 +345,7 @@ class TestListing(StoreTests):
     async def test_tasks_are_found_by_when_they_were_created(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        From an instant on, the instant included; and before one.
-        """
+        """The lower bound is inclusive, the upper one exclusive."""
         template = await put(store, one())
         first = await create(store, template)
         await subject.advance(SECOND * 60)
@@ -359,7 +357,7 @@ class TestListing(StoreTests):
         assert {second, first} == await ids(store, created_after=at - SECOND * 90)
         assert set() == await ids(store, created_after=at, created_before=at)
 
-    async def test_a_filter_goes_with_pages(self, store: Store) -> None:
+    async def test_a_filter_applies_to_every_page(self, store: Store) -> None:
         """
         A page has as many as fit, not as many as were looked at.
         """
@@ -375,7 +373,7 @@ class TestListing(StoreTests):
 
 
 class TestCurrentSteps(StoreTests):
-    async def test_a_task_is_described_by_its_most_telling_step(self, store: Store) -> None:
+    async def test_a_task_is_summarized_by_its_most_significant_step(self, store: Store) -> None:
         """A failure before a retry, before what runs, before what is ready; none once it ended."""
         error = JsonText('{"type":"Down","code":"DOWN","message":"down"}')
         template = await put(store, graph("wide", a="", b="", c=""))
@@ -403,10 +401,8 @@ class TestCurrentSteps(StoreTests):
 
 
 class TestReadingSteps(StoreTests):
-    async def test_steps_come_by_number_and_in_pages(self, store: Store) -> None:
-        """
-        In the template's order, beyond a number, no more than asked for.
-        """
+    async def test_steps_are_listed_by_number_and_in_pages(self, store: Store) -> None:
+        """They are listed in the template's order, after a number, up to a limit."""
         task_id = await begin(store, graph("order", z="", m="z", a="m", b="a"))
 
         assert ["z", "m", "a", "b"] == [step.name for step in await store.list_steps(task_id)]
@@ -433,24 +429,20 @@ class TestReadingSteps(StoreTests):
         assert 2 == len(await store.history(task_id, limit=2))
         assert [] == await store.history(task_id, no=99)
 
-    async def test_a_step_tells_counted_and_lost_attempts_apart(self, store: Store) -> None:
-        """Of a failed, a lost and a parked attempt, only the first counts."""
+    async def test_a_step_counts_lost_attempts_separately(self, store: Store) -> None:
+        """Only the failed attempt counts, neither the lost nor the parked one."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
-        await hand.settle(lost(await hand.claim_one(), JsonText("{}"), timedelta(0)))
         await store.park(await hand.claim_one(), NOBODY)
+        await hand.settle(lost(await hand.claim_one(), JsonText("{}"), timedelta(0)))
 
         (step,) = await store.list_steps(task_id)
 
         assert (3, 1, 1) == (step.attempts, step.counted_attempts, step.lost_attempts)
 
-    async def test_a_step_says_since_when_it_could_run(
-        self, store: Store, subject: Subject
-    ) -> None:
-        """
-        Its dependencies are done since then; its place in the queue is that of its task.
-        """
+    async def test_a_step_states_when_it_became_due(self, store: Store, subject: Subject) -> None:
+        """That is when its dependencies were done; its place in the queue depends on its task."""
         task_id = await begin(store, graph("pair", a="", b="a"))
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -462,12 +454,12 @@ class TestReadingSteps(StoreTests):
         assert parent.settled_at == child.enqueued_at
         assert parent.run_at == child.run_at != child.enqueued_at
 
-    async def test_a_task_without_a_past_has_an_empty_history(self, store: Store) -> None:
+    async def test_a_new_task_has_an_empty_history(self, store: Store) -> None:
         task_id = await begin(store, one())
 
         assert ([], []) == (await store.history(task_id), await store.audit(task_id))
 
-    async def test_a_step_never_run_has_no_worker(self, store: Store) -> None:
+    async def test_a_step_that_never_ran_has_no_worker(self, store: Store) -> None:
         """
         None of the instants either.
         """

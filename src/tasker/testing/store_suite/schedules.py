@@ -125,7 +125,7 @@ class TestSchedules(StoreTests):
             await store.delete_schedule("suite", "hourly", ACT, if_match=stored.etag)
         assert changed == await store.schedule("suite", "hourly")
 
-    async def test_changes_are_in_the_audit(self, store: Store) -> None:
+    async def test_changes_of_schedules_are_audited(self, store: Store) -> None:
         await store.create_schedule(new_schedule(), ACT)
         await store.change_schedule(new_schedule(priority=4), ACT)
         await store.pause_schedule("suite", "hourly", ACT, paused=True)
@@ -147,7 +147,7 @@ class TestSchedules(StoreTests):
         }
         assert {"name": "hourly", "every": 3600, "template": "one@^1"} == events[0].after
 
-    async def test_ticks_of_a_pause_are_recorded_and_never_run(
+    async def test_ticks_during_a_pause_are_recorded_and_never_run(
         self, store: Store, subject: Subject
     ) -> None:
         await store.create_schedule(new_schedule(), ACT)
@@ -165,13 +165,13 @@ class TestSchedules(StoreTests):
         assert 2 * HOUR == record.last - record.first
         assert record.last < resumed.next_at <= record.last + HOUR
 
-    async def test_a_namespace_has_a_limit(
+    async def test_the_number_of_schedules_in_a_namespace_is_limited(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(limits, "SCHEDULES", 1)
         await store.create_schedule(new_schedule("a"), ACT)
 
-        with pytest.raises(InvalidInput, match="has 1 schedules, the limit"):
+        with pytest.raises(InvalidInput, match="has 1 schedules, the maximum"):
             await store.create_schedule(new_schedule("b"), ACT)
 
 
@@ -187,7 +187,7 @@ class TestTicks(StoreTests):
         assert due.stored.next_at == due.look_at <= due.now
         assert (False, ()) == (due.is_running, tuple(due.waiting))
 
-    async def test_a_tick_makes_one_task_however_many_look(
+    async def test_several_planners_create_one_task_for_a_tick(
         self, store: Store, stores: Sequence[Store], subject: Subject
     ) -> None:
         due = await become_due(store, subject)
@@ -215,10 +215,10 @@ class TestTicks(StoreTests):
         assert due.stored.etag == after.etag
         assert [] == await store.due_schedules(10)
 
-    async def test_a_tick_that_comes_again_finds_its_task(
+    async def test_a_repeated_tick_returns_its_existing_task(
         self, store: Store, subject: Subject
     ) -> None:
-        """As after a change of the clock, or of the schedule."""
+        """A tick repeats after a change of the clock or of the schedule."""
         due = await become_due(store, subject, hours=2)
         first = await store.advance_schedule(
             due,
@@ -236,7 +236,7 @@ class TestTicks(StoreTests):
         assert [(first.created[0][0], False)] == list(second.created)
         assert 1 == len(await store.list_tasks(TaskFilter(schedule_id=due.stored.id)))
 
-    async def test_a_change_in_between_stops_an_advance(
+    async def test_a_concurrent_change_stops_an_advance(
         self, store: Store, subject: Subject
     ) -> None:
         due = await become_due(store, subject)
@@ -247,7 +247,7 @@ class TestTicks(StoreTests):
         assert advanced is None
         assert [] == await store.list_tasks(TaskFilter())
 
-    async def test_a_change_of_other_fields_loses_no_tick_that_is_due(
+    async def test_a_change_of_other_fields_keeps_due_ticks(
         self, store: Store, subject: Subject
     ) -> None:
         due = await become_due(store, subject)
@@ -274,7 +274,9 @@ class TestTicks(StoreTests):
         assert TaskStatus.CANCELLED is task.status
         assert ["schedule"] == [entry.actor for entry in await store.audit(task.id)]
 
-    async def test_ticks_wait_until_they_are_taken(self, store: Store, subject: Subject) -> None:
+    async def test_ticks_are_kept_until_they_are_processed(
+        self, store: Store, subject: Subject
+    ) -> None:
         due = await become_due(store, subject)
         tick = due.stored.next_at
         waiting = Advance(
@@ -327,7 +329,7 @@ class TestTicks(StoreTests):
 
         assert [ticks[3], ticks[2]] == [one.first for one in kept]
 
-    async def test_tasks_of_a_backfill_have_the_schedule_too(
+    async def test_tasks_of_a_backfill_belong_to_the_schedule(
         self, store: Store, subject: Subject
     ) -> None:
         stored = await begin(store)
@@ -354,7 +356,7 @@ SYNC = Schedule(name="sync", every="15m", context={"since": "{tick.start}"})
 
 
 class TestDeclaredSchedules(StoreTests):
-    async def test_registration_makes_the_schedules_of_the_version(self, store: Store) -> None:
+    async def test_registering_a_version_creates_its_schedules(self, store: Store) -> None:
         await put(store, declaring("1.0.0", NIGHTLY, SYNC))
 
         stored = await store.schedules(namespace="suite")
@@ -367,7 +369,7 @@ class TestDeclaredSchedules(StoreTests):
         template = await store.template(TemplateName("suite", "one", "1.0.0"))
         assert (NIGHTLY, SYNC) == template.template.schedules
 
-    async def test_a_later_version_replaces_them(self, store: Store) -> None:
+    async def test_a_later_version_replaces_the_schedules(self, store: Store) -> None:
         """It keeps pauses, and the next tick of schedules whose times are the same."""
         await put(store, declaring("1.0.0", NIGHTLY, SYNC))
         paused = await store.pause_schedule("suite", "one.nightly", ACT, paused=True)
@@ -392,7 +394,9 @@ class TestDeclaredSchedules(StoreTests):
 
         assert before == await store.schedules()
 
-    async def test_a_pending_version_takes_over_when_it_is_approved(self, store: Store) -> None:
+    async def test_a_pending_version_replaces_the_schedules_when_it_is_approved(
+        self, store: Store
+    ) -> None:
         await put(store, declaring("1.0.0", SYNC))
         await store.put_policy(
             NamespacePolicy(
@@ -418,7 +422,7 @@ class TestDeclaredSchedules(StoreTests):
             [stored.name for stored in each] for each in (pending, approved, retired)
         ]
 
-    async def test_without_an_approved_version_they_stay(self, store: Store) -> None:
+    async def test_schedules_remain_without_an_approved_version(self, store: Store) -> None:
         await put(store, declaring("1.0.0", SYNC))
         before = await store.schedules()
 
@@ -426,7 +430,9 @@ class TestDeclaredSchedules(StoreTests):
 
         assert before == await store.schedules()
 
-    async def test_only_their_template_changes_them(self, store: Store) -> None:
+    async def test_schedules_of_a_template_are_changed_only_by_registration(
+        self, store: Store
+    ) -> None:
         await put(store, declaring("1.0.0", SYNC))
         new = replace(new_schedule(), schedule=replace_name(NIGHTLY, "one.sync"))
 
@@ -435,7 +441,7 @@ class TestDeclaredSchedules(StoreTests):
         with pytest.raises(Refused, match="change it there and register a new version"):
             await store.delete_schedule("suite", "one.sync", ACT)
 
-    async def test_schedules_of_operators_stay(self, store: Store) -> None:
+    async def test_registration_keeps_the_schedules_of_operators(self, store: Store) -> None:
         await put(store, declaring("1.0.0", SYNC))
         await store.create_schedule(new_schedule(), ACT)
 

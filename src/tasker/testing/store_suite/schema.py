@@ -37,7 +37,7 @@ class TestSchema(StoreTests):
         assert SchemaStatus(status.wanted, status.wanted) == status
         assert task_id == (await store.get_task(task_id)).id
 
-    async def test_processes_may_upgrade_at_once(self, subject: Subject) -> None:
+    async def test_processes_may_upgrade_concurrently(self, subject: Subject) -> None:
         """
         They wait for each other, and all find the schema ready.
         """
@@ -52,7 +52,9 @@ class TestSchema(StoreTests):
 
         assert all(status.is_ready for status in statuses)
 
-    async def test_without_a_schema_every_call_says_what_to_do(self, subject: Subject) -> None:
+    async def test_without_a_schema_every_call_fails_with_instructions(
+        self, subject: Subject
+    ) -> None:
         """
         A store that was not upgraded raises SchemaMismatch, whether it reads or writes.
         """
@@ -64,7 +66,7 @@ class TestSchema(StoreTests):
             with pytest.raises(SchemaMismatch):
                 await store.create_tasks([_any_task()])
 
-    async def test_what_one_store_object_wrote_another_reads(self, subject: Subject) -> None:
+    async def test_a_store_object_reads_the_writes_of_another(self, subject: Subject) -> None:
         """
         The database outlives the store object.
         """

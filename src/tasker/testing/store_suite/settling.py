@@ -1,19 +1,28 @@
 """Settling: the fence, the children, the end of a task."""
 
+from datetime import timedelta
 from itertools import permutations
+from typing import cast
 
+import pytest
+
+from tasker.errors import StoreError
 from tasker.model import (
     AttemptOutcome,
     Claim,
     Code,
     JsonText,
+    NewEvent,
     Settled,
+    Settlement,
     StepCounts,
     StepResult,
     StepStatus,
+    TaskId,
     TaskStatus,
     completed,
     failed,
+    retried,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -34,6 +43,7 @@ from tasker.testing.store_suite.factories import (
     steps_of,
 )
 
+ONE = timedelta(seconds=1)
 RESULT = JsonText('{"of":"a"}')
 
 
@@ -69,7 +79,7 @@ class TestFence(StoreTests):
         assert [] == list(accepted.refused)
         assert "in time" == (await steps_of(store, task_id))["only"].result
 
-    async def test_what_was_never_claimed_cannot_settle(self, store: Store) -> None:
+    async def test_a_step_that_was_never_claimed_cannot_settle(self, store: Store) -> None:
         """
         Unknown tasks, unknown steps, pending and enqueued steps, attempts of the future.
         """
@@ -90,7 +100,7 @@ class TestFence(StoreTests):
         assert {"a": "enqueued", "b": "pending", "c": "pending"} == await states_of(store, task_id)
         assert [] == await store.history(task_id)
 
-    async def test_the_good_ones_of_a_mixed_batch_are_settled(self, store: Store) -> None:
+    async def test_the_valid_outcomes_of_a_mixed_batch_are_settled(self, store: Store) -> None:
         """
         A late outcome does not hold up its neighbours.
         """
@@ -105,10 +115,8 @@ class TestFence(StoreTests):
         assert [1] == list(settled.refused)
         assert {(ids[0], TaskStatus.COMPLETE), (ids[2], TaskStatus.COMPLETE)} == set(settled.ended)
 
-    async def test_one_batch_may_repeat_itself(self, store: Store) -> None:
-        """
-        Of outcomes of one attempt, one is accepted.
-        """
+    async def test_a_batch_may_contain_an_outcome_twice(self, store: Store) -> None:
+        """One outcome of an attempt is accepted."""
         task_id = await begin(store, diamond())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -144,10 +152,7 @@ class TestFence(StoreTests):
         assert ([], [], []) == tuple(map(list, settled))
 
     async def test_a_relaxed_settlement_has_the_effects_of_any_other(self, store: Store) -> None:
-        """
-        Of a single outcome and of several: freed, claimed, ended and refused steps. Only a crash of
-        the database shows a difference.
-        """
+        """Only a crash of the database shows a difference."""
         seen = []
         for relaxed in (False, True):
             task_id = await begin(store, diamond())
@@ -166,7 +171,7 @@ class TestFence(StoreTests):
         assert seen[0] == seen[1]
         assert [[2, 3], [4], []] == [freed for freed, _ in seen[0][0]]
 
-    async def test_any_worker_may_settle_what_it_knows_of(self, store: Store) -> None:
+    async def test_any_worker_may_settle_an_attempt_that_it_knows(self, store: Store) -> None:
         """The fence is the attempt, not the worker, so that janitors can settle lost attempts."""
         await begin(store, one())
         claim = await (await ManualWorker.hire(store, "first")).claim_one()
@@ -177,10 +182,8 @@ class TestFence(StoreTests):
 
 
 class TestSettling(StoreTests):
-    async def test_a_result_is_kept(self, store: Store) -> None:
-        """
-        With the instants of the attempt, and a row of history.
-        """
+    async def test_a_result_is_stored(self, store: Store) -> None:
+        """The history has the times of the attempt."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
 
@@ -208,7 +211,7 @@ class TestSettling(StoreTests):
 
         assert [] == await store.history(task_id)
 
-    async def test_a_freed_step_waits_for_anybody(self, store: Store) -> None:
+    async def test_a_freed_step_can_be_claimed_by_any_worker(self, store: Store) -> None:
         """It is enqueued, not claimed."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
@@ -224,7 +227,7 @@ class TestSettling(StoreTests):
         )
 
     async def test_a_step_is_freed_by_the_last_of_its_parents(self, store: Store) -> None:
-        """In any order of the parents."""
+        """The parents may end in any order."""
         template = await put(store, graph("join", a="", b="", c="", d="a b c"))
         hand = await ManualWorker.hire(store)
         for order in permutations(range(3)):
@@ -239,7 +242,7 @@ class TestSettling(StoreTests):
             assert [2, 1, 0] == pending_parents
             assert (task_id, 4) == (await hand.claim_one())[:2]
 
-    async def test_parents_may_be_done_in_one_batch(self, store: Store) -> None:
+    async def test_parents_may_complete_in_one_batch(self, store: Store) -> None:
         """
         Their child is freed once, and the batch may hold several tasks.
         """
@@ -255,7 +258,7 @@ class TestSettling(StoreTests):
         assert {4, 5} == {claim.no for claim in freed}
         assert 5 == len((await hand.complete(*freed)).ended)
 
-    async def test_a_task_ends_when_its_last_steps_are_done(self, store: Store) -> None:
+    async def test_a_task_ends_with_its_last_steps(self, store: Store) -> None:
         """The call that completes the last sink reports it."""
         task_id = await begin(store, graph("sinks", a="", b="a", c="a", d=""))
         hand = await ManualWorker.hire(store)
@@ -281,8 +284,8 @@ class TestSettling(StoreTests):
 
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
-    async def test_results_of_done_steps_are_read_in_bulk(self, store: Store) -> None:
-        """Of many tasks at once; missing and open steps are left out."""
+    async def test_results_of_completed_steps_are_read_in_bulk(self, store: Store) -> None:
+        """Results of several tasks are read together; missing and open steps are left out."""
         template = await put(store, chain())
         first, second = await create(store, template), await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -315,7 +318,7 @@ class TestSettling(StoreTests):
 
 
 class TestStickyClaims(StoreTests):
-    async def test_freed_steps_may_go_to_the_worker_that_settles(self, store: Store) -> None:
+    async def test_the_settling_worker_may_claim_freed_steps(self, store: Store) -> None:
         """They are returned as claims of first attempts; no other worker gets them."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
@@ -329,7 +332,7 @@ class TestStickyClaims(StoreTests):
         assert list(settled.claims) == await store.held(hand.id)
         assert [] == await (await ManualWorker.hire(store)).claim()
 
-    async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
+    async def test_no_more_freed_steps_are_claimed_than_requested(self, store: Store) -> None:
         """The others stay enqueued."""
         await begin(store, graph("wide", a="", b="a", c="a", d="a", e="a"))
         hand = await ManualWorker.hire(store)
@@ -339,7 +342,7 @@ class TestStickyClaims(StoreTests):
         assert 3 == len(settled.claims)
         assert 1 == len(await hand.claim())
 
-    async def test_only_the_own_queues_are_claimed(self, store: Store) -> None:
+    async def test_only_freed_steps_of_served_queues_are_claimed(self, store: Store) -> None:
         """
         Freed steps that the worker cannot run wait for others.
         """
@@ -353,7 +356,7 @@ class TestStickyClaims(StoreTests):
             await states_of(store, task_id)
         )
 
-    async def test_a_step_that_waits_for_more_is_not_claimed(self, store: Store) -> None:
+    async def test_a_step_with_open_dependencies_is_not_claimed(self, store: Store) -> None:
         """Only steps freed by this call are returned."""
         task_id = await begin(store, graph("join", a="", b="", c="a b", d="a"))
         hand = await ManualWorker.hire(store)
@@ -365,7 +368,7 @@ class TestStickyClaims(StoreTests):
         assert [Claim(task_id, 4, 1, 1)] == list(first.claims)
         assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
 
-    async def test_refused_outcomes_bring_no_claims(self, store: Store) -> None:
+    async def test_refused_outcomes_claim_no_steps(self, store: Store) -> None:
         await begin(store, chain())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -375,7 +378,7 @@ class TestStickyClaims(StoreTests):
 
         assert ([0], []) == (list(settled.refused), list(settled.claims))
 
-    async def test_a_whole_task_is_five_calls_of_four_steps(self, store: Store) -> None:
+    async def test_a_chain_of_four_steps_takes_five_store_calls(self, store: Store) -> None:
         """One creates it and claims its root, then one for each step."""
         template = await put(store, graph("four", a="", b="a", c="b", d="c"))
         hand = await ManualWorker.hire(store)
@@ -385,3 +388,119 @@ class TestStickyClaims(StoreTests):
             settled = await hand.settle(completed(settled.claims[0], RESULT), claim_up_to=1)
 
         assert [(created.tasks[0][0], TaskStatus.COMPLETE)] == list(settled.ended)
+
+
+class TestGroups(StoreTests):
+    """Outcomes of several workers, settled together."""
+
+    async def hire(self, store: Store, *workers: str) -> list[ManualWorker]:
+        return [await ManualWorker.hire(store, worker) for worker in workers]
+
+    async def test_each_worker_gets_what_its_outcomes_freed(self, store: Store) -> None:
+        """Up to its room, and only from queues that it serves; the rest is for anybody."""
+        wide = await put(store, graph("wide", a="", b="a", c="a", d="a"))
+        for _ in range(3):
+            await create(store, wide)
+        bob, eve = await self.hire(store, "bob", "eve")
+        amy = await ManualWorker.hire(store, "amy", handlers={"a", "c"})
+        claims = [(await hand.claim(1))[0] for hand in (bob, eve, amy)]
+        tasks = [claim.task_id for claim in claims]
+
+        settled = await store.settle_group(
+            [
+                Settlement(hand.id, [completed(claim, RESULT)], room)
+                for hand, claim, room in zip((bob, eve, amy), claims, (2, 0, 9), strict=True)
+            ]
+        )
+
+        assert [[], [], []] == [list(each.refused) for each in settled]
+        assert [
+            {Claim(tasks[0], 2, 1, 1), Claim(tasks[0], 3, 1, 1)},
+            set(),
+            {Claim(tasks[2], 3, 1, 1)},
+        ] == [set(each.claims) for each in settled]
+        assert set(settled[0].claims) == set(await store.held(bob.id))
+        assert set(settled[2].claims) == set(await store.held(amy.id))
+        assert 6 == len(await bob.claim())
+
+    async def test_a_step_that_two_workers_free_is_claimed_once(self, store: Store) -> None:
+        task_id = await begin(store, graph("join", a="", b="", c="a b"))
+        bob, eve = await self.hire(store, "bob", "eve")
+        [first], second = await bob.claim(1), await eve.claim_one()
+
+        settled = await store.settle_group(
+            [
+                Settlement(bob.id, [completed(first, RESULT)], 5),
+                Settlement(eve.id, [completed(second, RESULT)], 5),
+            ]
+        )
+
+        assert [Claim(task_id, 3, 1, 1)] == [claim for each in settled for claim in each.claims]
+
+    async def test_late_outcomes_of_one_worker_do_not_affect_the_others(self, store: Store) -> None:
+        """Refused outcomes and ended tasks are reported to the worker whose they are."""
+        template = await put(store, one())
+        first, second = [await create(store, template) for _ in range(2)]
+        bob, eve = await self.hire(store, "bob", "eve")
+        early = await bob.claim(1)
+        late = await eve.claim(1)
+        await eve.complete(*late)
+
+        settled = await store.settle_group(
+            [
+                Settlement(eve.id, [completed(late[0], JsonText('"other"'))], 5),
+                Settlement(bob.id, [completed(early[0], RESULT)], 5),
+            ]
+        )
+
+        assert [[0], []] == [list(each.refused) for each in settled]
+        assert [[], [early[0].task_id]] == [[end.task_id for end in each.ended] for each in settled]
+        assert {first, second} == {early[0].task_id, late[0].task_id}
+
+    async def test_failures_and_retries_follow_as_they_would_alone(self, store: Store) -> None:
+        template = await put(store, graph("fork", a="", b="a", c="a"))
+        for _ in range(3):
+            await create(store, template)
+        hands = await self.hire(store, "bob", "eve", "amy")
+        claims = [(await hand.claim(1))[0] for hand in hands]
+        outcomes = [
+            completed(claims[0], RESULT),
+            failed(claims[1], ERROR),
+            retried(claims[2], ERROR, ONE),
+        ]
+
+        settled = await store.settle_group(
+            [
+                Settlement(hand.id, [outcome], 1)
+                for hand, outcome in zip(hands, outcomes, strict=True)
+            ]
+        )
+
+        async def states(task_id: TaskId) -> list[str]:
+            return [*(await states_of(store, task_id)).values()]
+
+        assert [Claim(claims[0].task_id, 2, 1, 1)] == list(settled[0].claims)
+        assert ["complete", "in_progress", "enqueued"] == await states(claims[0].task_id)
+        assert [claims[1].task_id] == [end.task_id for end in settled[1].ended]
+        assert ["error", "pending", "pending"] == await states(claims[1].task_id)
+        assert ["enqueued", "pending", "pending"] == await states(claims[2].task_id)
+
+    async def test_an_outcome_that_cannot_be_stored_undoes_the_group(self, store: Store) -> None:
+        """The caller then settles them one by one."""
+        template = await put(store, one())
+        for _ in range(2):
+            await create(store, template)
+        bob, eve = await self.hire(store, "bob", "eve")
+        good, bad = await bob.claim(1), completed(await eve.claim_one(), RESULT)
+        nameless = NewEvent(0, template, "only", "c-1", cast(str, None), RESULT, None)
+
+        with pytest.raises(StoreError):
+            await store.settle_group(
+                [
+                    Settlement(bob.id, [completed(good[0], RESULT)]),
+                    Settlement(eve.id, [bad], events=[nameless]),
+                ]
+            )
+
+        assert good == await store.held(bob.id)
+        assert [] == list((await bob.complete(*good)).refused)

@@ -8,7 +8,6 @@ import pytest
 from tasker import codec
 from tasker.durable import CallKind
 from tasker.errors import NotFound, WrongStatus
-from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import (
     AttemptOutcome,
     Claim,
@@ -33,6 +32,7 @@ from tasker.testing.store_suite.factories import (
     only_state,
     put,
 )
+from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 from tasker.testing.store_suite.subject import Subject
 from tasker.waits import (
     Arrival,
@@ -103,7 +103,17 @@ class TestSignals(StoreTests):
         assert ("paid", {"cents": 5}, "alice") == (arrival.name, arrival.payload, arrival.sent_by)
         assert arrival.sent_at is not None
 
-    async def test_a_signal_may_come_before_its_wait(self, store: Store) -> None:
+    async def test_a_signal_names_the_instance_that_receives_it(self, store: Store) -> None:
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1", "2"]))
+        _, second = sorted(await hand.claim(), key=lambda claim: claim.no)
+        assert await store.park_for_arrival(second, waiting("paid"))
+
+        sent = await store.signal(signal(second.task_id, "paid"), ACT)
+
+        assert "work[1]" == sent.step
+
+    async def test_a_signal_may_arrive_before_its_wait(self, store: Store) -> None:
         """The wait receives it without parking; or parks, and is due at once."""
         task_id = await begin(store, graph("two", a="", b=""))
         hand = await ManualWorker.hire(store)
@@ -137,9 +147,7 @@ class TestSignals(StoreTests):
             name: arrival.payload for name, arrival in received.items()
         }
 
-    async def test_of_several_steps_that_wait_the_first_receives_the_signal(
-        self, store: Store
-    ) -> None:
+    async def test_a_signal_goes_to_the_first_of_several_waiting_steps(self, store: Store) -> None:
         task_id = await begin(store, graph("two", a="", b=""))
         hand = await ManualWorker.hire(store)
         for claim in await hand.claim():
@@ -149,7 +157,7 @@ class TestSignals(StoreTests):
 
         assert ["a", "b", None] == steps
 
-    async def test_the_first_of_several_that_arrives_ends_the_wait(self, store: Store) -> None:
+    async def test_the_first_of_several_signals_ends_the_wait(self, store: Store) -> None:
         """The others stay for later waits."""
         task_id = await wait_for(store, "paid", "cancelled")
         await store.signal(signal(task_id, "cancelled"), ACT)
@@ -163,7 +171,7 @@ class TestSignals(StoreTests):
         assert received is not None
         assert "paid" == read_arrival(received.value).name  # type: ignore[arg-type]
 
-    async def test_of_what_is_there_already_the_oldest_is_received(
+    async def test_a_wait_receives_the_oldest_signal_that_it_matches(
         self, store: Store, subject: Subject
     ) -> None:
         task_id = await begin(store, one())
@@ -176,8 +184,8 @@ class TestSignals(StoreTests):
 
         assert "b" == (await arrivals(store, claim))["wait"].name
 
-    async def test_the_same_id_twice_is_one_signal(self, store: Store) -> None:
-        """Also after the task has ended; other names and tasks have ids of their own."""
+    async def test_two_signals_with_the_same_id_are_one_signal(self, store: Store) -> None:
+        """This also holds after the task has ended; ids are separate for each name and task."""
         task_id, other = await begin(store, one()), await begin(store, one())
         sent = [
             await store.signal(signal(task_id, "paid", 1, "e-1"), ACT),
@@ -191,7 +199,7 @@ class TestSignals(StoreTests):
         assert [True, False, True, True, False] == [each.created for each in sent]
 
     async def test_an_attempt_that_lost_its_claim_receives_nothing(self, store: Store) -> None:
-        """And parks nothing; the signal stays for the next attempt."""
+        """It parks nothing either; the signal is kept for the next attempt."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         lost = await hand.claim_one()
@@ -204,7 +212,9 @@ class TestSignals(StoreTests):
 
         assert await store.receive(held, waiting("paid")) is not None
 
-    async def test_what_an_attempt_received_is_there_for_the_next(self, store: Store) -> None:
+    async def test_a_signal_that_an_attempt_received_is_kept_for_the_next(
+        self, store: Store
+    ) -> None:
         """Though the attempt was lost with its worker."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
@@ -217,7 +227,7 @@ class TestSignals(StoreTests):
         again = await hand.claim_one()
         assert 7 == (await arrivals(store, again))["wait"].payload
 
-    async def test_a_fresh_retry_receives_its_signals_again(self, store: Store) -> None:
+    async def test_a_fresh_retry_receives_the_signals_again(self, store: Store) -> None:
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -241,11 +251,14 @@ class TestSignals(StoreTests):
         with pytest.raises(NotFound):
             await store.signal(signal(NOBODY, "paid"), ACT)
 
-    async def test_more_signals_than_are_kept_are_refused(self, store: Store) -> None:
+    async def test_signals_beyond_the_limit_are_refused(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Those that a step has taken do not count."""
+        monkeypatch.setattr("tasker.store.operations.waits.UNTAKEN_SIGNALS", 3)
         task_id = await begin(store, one())
         claim = await (await ManualWorker.hire(store)).claim_one()
-        for _ in range(UNTAKEN_SIGNALS):
+        for _ in range(3):
             await store.signal(signal(task_id, "n"), ACT)
 
         with pytest.raises(TooManySignals, match="1,000 signals"):
@@ -254,7 +267,7 @@ class TestSignals(StoreTests):
         await store.receive(claim, waiting("n"))
         await store.signal(signal(task_id, "n"), ACT)
 
-    async def test_a_signal_is_in_the_audit(self, store: Store) -> None:
+    async def test_a_signal_is_audited(self, store: Store) -> None:
         task_id = await wait_for(store, "paid")
 
         await store.signal(signal(task_id, "paid"), ACT)
@@ -267,9 +280,7 @@ class TestSignals(StoreTests):
             entry.reason,
         )
 
-    async def test_waits_and_signals_at_once_miss_each_other_never(
-        self, stores: list[Store]
-    ) -> None:
+    async def test_a_wait_never_misses_a_concurrent_signal(self, stores: list[Store]) -> None:
         """On several connections: each signal is received, by exactly one wait."""
         template = await put(stores[0], graph("two", a="", b=""))
         hand = await ManualWorker.hire(stores[0])
@@ -304,7 +315,7 @@ class TestWaiting(StoreTests):
         assert AttemptOutcome.PARKED is attempt.outcome
 
     async def test_a_wait_ends_at_its_timeout(self, store: Store, subject: Subject) -> None:
-        """Once, and only then; a signal that comes later stays for later waits."""
+        """It ends once; a later signal is kept for later waits."""
         task_id = await wait_for(store, "paid", broadcast("paid", "k"), timeout=100.0)
         assert 0 == await store.end_late_waits(10)
         await subject.advance(timedelta(seconds=101))
@@ -327,7 +338,7 @@ class TestWaiting(StoreTests):
         claim = await (await ManualWorker.hire(store)).claim_one()
         assert "paid" == (await arrivals(store, claim))["wait"].name
 
-    async def test_timeouts_and_signals_at_once_end_a_wait_once(
+    async def test_a_concurrent_timeout_and_signal_end_a_wait_once(
         self, stores: list[Store], subject: Subject
     ) -> None:
         for _ in range(5):
@@ -346,8 +357,8 @@ class TestWaiting(StoreTests):
             assert (sent.step is None) == arrival.timed_out
             await hand.complete(claim)
 
-    async def test_operators_end_a_wait(self, store: Store, subject: Subject) -> None:
-        """By cancelling the task or resolving the step; nothing of the wait is left."""
+    async def test_an_operator_can_end_a_wait(self, store: Store, subject: Subject) -> None:
+        """Cancelling the task or resolving the step ends the wait."""
         cancelled, resolved = [await wait_for(store, "paid", timeout=100.0) for _ in range(2)]
 
         await store.cancel_task(cancelled, ACT)
@@ -357,7 +368,9 @@ class TestWaiting(StoreTests):
         assert 0 == await store.end_late_waits(10)
         assert TaskStatus.COMPLETE is (await store.get_task(resolved)).status
 
-    async def test_a_deadline_ends_a_wait(self, store: Store, subject: Subject) -> None:
+    async def test_the_deadline_of_a_task_ends_its_waits(
+        self, store: Store, subject: Subject
+    ) -> None:
         await begin(store, one(), deadline=timedelta(seconds=10))
         claim = await (await ManualWorker.hire(store)).claim_one()
         await store.park_for_arrival(claim, waiting("paid", timeout=100.0))
@@ -369,7 +382,9 @@ class TestWaiting(StoreTests):
         await subject.advance(timedelta(seconds=100))
         assert 0 == await store.end_late_waits(10)
 
-    async def test_a_step_of_a_paused_task_goes_on_when_it_is_resumed(self, store: Store) -> None:
+    async def test_a_waiting_step_of_a_paused_task_continues_when_the_task_is_resumed(
+        self, store: Store
+    ) -> None:
         from tasker.model import PauseTarget
 
         task_id = await wait_for(store, "paid")
@@ -384,9 +399,12 @@ class TestWaiting(StoreTests):
 
 
 class TestBroadcasts(StoreTests):
-    async def test_a_broadcast_wakes_all_steps_that_wait_for_it(self, store: Store) -> None:
-        """With its name and its key, in its namespace."""
-        same = [await wait_for(store, broadcast("rate", "eur")) for _ in range(150)]
+    async def test_a_broadcast_wakes_all_steps_that_wait_for_it(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Name, key and namespace must match."""
+        monkeypatch.setattr("tasker.store.operations.waits.PAGE", 4)
+        same = [await wait_for(store, broadcast("rate", "eur")) for _ in range(10)]
         other = [
             await wait_for(store, broadcast("rate", "usd")),
             await wait_for(store, Awaited(WaitKind.BROADCAST, "rate", "eur", "elsewhere")),
@@ -394,7 +412,7 @@ class TestBroadcasts(StoreTests):
 
         sent = await store.broadcast(news("rate", "eur", 1.1), "bank")
 
-        assert (True, 150) == (sent.created, sent.steps)
+        assert (True, 10) == (sent.created, sent.steps)
         hand = await ManualWorker.hire(store)
         claims = await hand.claim()
         assert set(same) == {claim.task_id for claim in claims}
@@ -407,10 +425,10 @@ class TestBroadcasts(StoreTests):
         )
         assert {StepStatus.WAITING} == {await only_state(store, task_id) for task_id in other}
 
-    async def test_a_wait_receives_what_was_sent_since_its_task_was_created(
+    async def test_a_wait_receives_broadcasts_sent_since_its_task_was_created(
         self, store: Store, subject: Subject
     ) -> None:
-        """In order, each once."""
+        """Each is received once and in order."""
         await store.broadcast(news("rate", "eur", "before"), "bank")
         await subject.advance(timedelta(seconds=1))
         await begin(store, one())
@@ -431,7 +449,7 @@ class TestBroadcasts(StoreTests):
 
         assert [0, 1] == received
 
-    async def test_the_same_id_twice_is_one_broadcast(self, store: Store) -> None:
+    async def test_two_broadcasts_with_the_same_id_are_one_broadcast(self, store: Store) -> None:
         sent = [await store.broadcast(news("rate", "eur", 1, "e-1"), "bank") for _ in range(2)]
 
         assert [True, False] == [each.created for each in sent]
@@ -439,7 +457,7 @@ class TestBroadcasts(StoreTests):
     async def test_an_interrupted_delivery_is_completed(
         self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """By the sender who repeats the broadcast, or by a janitor."""
+        """Either a repeated broadcast or a janitor completes it."""
         from tasker.store.operations.waits import Waits
 
         async def die(*_: object) -> int:
@@ -472,9 +490,12 @@ class TestBroadcasts(StoreTests):
 
         assert (await store.broadcast(news("rate", "eur", 1, "e-1"), "bank")).created
 
-    async def test_more_broadcasts_than_are_kept_are_refused(self, store: Store) -> None:
-        """Of one name and key."""
-        for _ in range(BROADCASTS):
+    async def test_broadcasts_beyond_the_limit_are_refused(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The limit applies to a name and key."""
+        monkeypatch.setattr("tasker.store.operations.waits.BROADCASTS", 3)
+        for _ in range(3):
             await store.broadcast(news("rate", "eur"), "bank")
 
         with pytest.raises(TooManyBroadcasts, match="1,000 broadcasts 'rate' with the key 'eur'"):
@@ -482,9 +503,7 @@ class TestBroadcasts(StoreTests):
 
         await store.broadcast(news("rate", "usd"), "bank")
 
-    async def test_waits_and_broadcasts_at_once_miss_each_other_never(
-        self, stores: list[Store]
-    ) -> None:
+    async def test_a_wait_never_misses_a_concurrent_broadcast(self, stores: list[Store]) -> None:
         template = await put(stores[0], one())
         hand = await ManualWorker.hire(stores[0])
         for number in range(10):

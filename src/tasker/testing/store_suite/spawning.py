@@ -79,8 +79,8 @@ async def nos_of(store: Store, task_id: TaskId) -> list[int]:
 
 
 class TestSpawning(StoreTests):
-    async def test_a_task_begins_without_the_steps_of_bodies(self, store: Store) -> None:
-        """And knows the spawner and the join of each."""
+    async def test_a_task_starts_without_the_steps_of_bodies(self, store: Store) -> None:
+        """It has the spawner and the join of each body."""
         task_id = await begin(store, mapped())
 
         assert {
@@ -91,7 +91,7 @@ class TestSpawning(StoreTests):
         } == await states_of(store, task_id)
 
     async def test_instances_run_before_their_join(self, store: Store) -> None:
-        """Each of them; then come the join and what waits for it."""
+        """After all instances the join runs, and then its children."""
         hand, spawner = await spawner_of(store, mapped())
 
         spawned = await store.spawn(spawner, instances(["1", "2", "3"]))
@@ -119,8 +119,8 @@ class TestSpawning(StoreTests):
         await hand.complete(last)
         assert JOIN == (await hand.claim_one()).no
 
-    async def test_a_repeated_call_changes_nothing(self, store: Store) -> None:
-        """By the same attempt, or by one after it; also when instances have ended."""
+    async def test_a_repeated_spawn_changes_nothing(self, store: Store) -> None:
+        """The same or a later attempt may repeat it, even after instances have ended."""
         hand, spawner = await spawner_of(store, mapped())
         first = await store.spawn(spawner, instances(["1", "2"], total=3))
         await hand.complete(*await hand.claim())
@@ -137,7 +137,7 @@ class TestSpawning(StoreTests):
         assert JOIN == (await hand.claim_one()).no
         assert 1 == len(await store.spawns(spawner.task_id, JOIN))
 
-    async def test_an_attempt_that_lost_its_step_spawns_nothing(self, store: Store) -> None:
+    async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
         """The next one has it, or its task was cancelled."""
         hand, spawner = await spawner_of(store, mapped())
         await hand.retry(spawner)
@@ -152,7 +152,7 @@ class TestSpawning(StoreTests):
         assert [] == await store.spawns(spawner.task_id, JOIN)
 
     async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
-        """They are counted on, and the join waits for them."""
+        """Numbers continue, and the join waits for the new instances."""
         hand, spawner = await spawner_of(store, mapped())
         await store.spawn(spawner, instances(["1", "2"]))
         await hand.complete(spawner)
@@ -175,8 +175,8 @@ class TestSpawning(StoreTests):
         await hand.complete(*rest)
         assert JOIN == (await hand.claim_one()).no
 
-    async def test_a_body_of_several_steps_keeps_its_order(self, store: Store) -> None:
-        """In each instance alone; the join waits for the last ones."""
+    async def test_the_steps_of_a_body_run_in_order(self, store: Store) -> None:
+        """The order holds within each instance; the join waits for the last steps."""
         body = (StepSpec(name="fetch"), StepSpec(name="bill", dependencies=("fetch",)))
         hand, spawner = await spawner_of(store, mapped(*body, StepSpec(name="note")))
         await store.spawn(spawner, instances(["1", "2"]))
@@ -191,10 +191,8 @@ class TestSpawning(StoreTests):
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
 
-    async def test_steps_are_named_by_the_instances_that_they_are_part_of(
-        self, store: Store
-    ) -> None:
-        """In lists, in the history, in failures and in the audit."""
+    async def test_the_name_of_a_step_contains_its_instance(self, store: Store) -> None:
+        """In lists, in the history, in failures and in the audit log."""
         hand, spawner = await spawner_of(store, nested())
         await store.spawn(spawner, instances(['"a"', '"b"']))
         await hand.complete(*await hand.claim())
@@ -278,8 +276,8 @@ class TestSpawning(StoreTests):
 
         assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
 
-    async def test_cancelled_instances_end_with_their_task(self, store: Store) -> None:
-        """And a deadline's are revived by a retry, beside their spawner."""
+    async def test_instances_are_cancelled_with_their_task(self, store: Store) -> None:
+        """After a deadline, a retry revives them with their spawner."""
         hand, spawner = await spawner_of(store, mapped())
         await store.spawn(spawner, instances(["1", "2"]))
         running = (await hand.claim(1))[0]
@@ -290,7 +288,7 @@ class TestSpawning(StoreTests):
         assert {StepStatus.CANCELLED} == {states[no] for no in (2, 3, 4, 6, 7)}
         assert [0] == list((await hand.complete(running)).refused)
 
-    async def test_revived_instances_run_once(self, store: Store, subject: Subject) -> None:
+    async def test_retried_instances_run_once(self, store: Store, subject: Subject) -> None:
         """The spawner that is revived with them adds none."""
         await begin(store, mapped(), deadline=SECOND)
         hand = await ManualWorker.hire(store)

@@ -1,14 +1,17 @@
-"""What the suite must know of the database that it tests a store on."""
+"""The properties of a database that the suite must know."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from tasker.clock import ManualClock
 from tasker.store.open import make_store
 from tasker.store.protocol import Store
+from tasker.testing.postgres import SharedConnection
+
+T = TypeVar("T")
 
 
 class Subject(ABC):
@@ -23,7 +26,7 @@ class Subject(ABC):
 
     @abstractmethod
     async def advance(self, by: timedelta) -> None:
-        """Let time pass for the store, as far as it can tell."""
+        """Let time pass for the store."""
 
     async def listen(self, store: Store) -> None:  # noqa: B027
         """Return once a store that was just opened hears the wake-ups of others."""
@@ -56,10 +59,16 @@ class SqliteSubject(Subject):
 
 
 class PostgresSubject(Subject):
-    """A schema of a PostgreSQL server. Time passes by moving all that is stored into the past."""
+    """A schema of a PostgreSQL server. Time passes by moving all stored times into the past.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: The schema's URL.
+        shared: A connection to use beside the stores; None: a new one each time.
+    """
+
+    def __init__(self, url: str, shared: SharedConnection | None = None) -> None:
         self.url = url
+        self._shared = shared
 
     def connect(self) -> Store:
         return make_store(self.url)
@@ -68,21 +77,23 @@ class PostgresSubject(Subject):
         await store.wait_for_work(60)  # the first wait ends when it listens
 
     async def advance(self, by: timedelta) -> None:
-        async with self.transaction() as connection:
-            for table, columns in await connection.fetch(_INSTANTS):
-                moved = ", ".join(f'"{column}" = "{column}" - $1::interval' for column in columns)
-                await connection.execute(f'update "{table}" set {moved}', by)  # noqa: S608
+        await self._run(lambda connection: _move_into_past(connection, by))
 
     async def contradictions(self) -> Sequence[Any]:
-        from tasker.store.postgres.address import Address
         from tasker.testing.store_suite.contradictions import contradictions
 
-        return await contradictions(Address.parse(self.url))
+        return await self._run(contradictions)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         async with self._connection() as connection, connection.transaction():
             yield connection
+
+    async def _run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+        if self._shared:
+            return await self._shared.run(use)
+        async with self._connection() as connection:
+            return await use(connection)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
@@ -95,11 +106,18 @@ class PostgresSubject(Subject):
             await connection.close()
 
 
+async def _move_into_past(connection: Any, by: timedelta) -> None:
+    async with connection.transaction():
+        for table, columns in await connection.fetch(_INSTANTS):
+            moved = ", ".join(f'"{column}" = "{column}" - $1::interval' for column in columns)
+            await connection.execute(f'update "{table}" set {moved}', by)  # noqa: S608
+
+
 _INSTANTS = """
-    select table_name, array_agg(column_name::text)
-    from information_schema.columns
-    join information_schema.tables using (table_schema, table_name)
-    where table_schema = current_schema() and table_type = 'BASE TABLE'
-      and data_type = 'timestamp with time zone'
-    group by table_name
+    select c.relname, array_agg(a.attname::text)
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = current_schema()::regnamespace and not c.relispartition
+      and c.relkind in ('r', 'p') and a.atttypid = 'timestamptz'::regtype
+    group by c.relname
 """

@@ -1,4 +1,4 @@
-"""Namespaces and their policies, API keys, and the audit of teams."""
+"""Namespaces and their policies, API keys, and the audit log of teams."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ class TestSessions(StoreTests):
     LONG = timedelta(hours=1)
 
     async def test_a_session_is_found_until_it_ends(self, store: Store) -> None:
-        """By its digest alone, with the key of its person."""
+        """It is found by its digest."""
         begun = await store.add_session("a" * 64, "0f3a", lifetime=self.LONG)
 
         assert begun == await store.find_session("a" * 64, idle=self.LONG)
@@ -44,7 +44,7 @@ class TestSessions(StoreTests):
 
         assert await store.find_session("a" * 64, idle=self.LONG) is None
 
-    async def test_a_session_ends_with_its_lifetime_or_unused(self, store: Store) -> None:
+    async def test_a_session_ends_after_its_lifetime_or_when_idle(self, store: Store) -> None:
         """Whichever comes first."""
         await store.add_session("a" * 64, "0f3a", lifetime=timedelta(0))
         await store.add_session("b" * 64, "0f3a", lifetime=self.LONG)
@@ -74,7 +74,7 @@ class TestPolicies(StoreTests):
         assert stored == await store.policy("suite")
         assert await store.policy("other") is None
 
-    async def test_a_policy_takes_the_place_of_the_one_before(self, store: Store) -> None:
+    async def test_a_policy_replaces_the_previous_one(self, store: Store) -> None:
         """Omitted fields are reset."""
         await guard(store)
         bare = NamespacePolicy(namespace="suite", owner_team="payments")
@@ -108,7 +108,7 @@ class TestPolicies(StoreTests):
             ("$.http_hosts[0]", {"http_hosts": ("https://api.example.com",)}),
         ],
     )
-    async def test_a_policy_that_cannot_hold_is_refused(
+    async def test_an_impossible_policy_is_refused(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part, and nothing is stored."""
@@ -127,7 +127,7 @@ class TestPolicies(StoreTests):
             ("https://x.example.net", "c"),
         ],
     )
-    async def test_a_template_calls_only_hosts_of_the_policy(
+    async def test_a_template_may_call_only_hosts_of_the_policy(
         self, store: Store, host: str, step: str
     ) -> None:
         """Nothing is stored of one that names another host, not even beside valid templates."""
@@ -164,10 +164,8 @@ class TestPolicies(StoreTests):
         assert steps == registered.stored.template.steps
         assert ["tasker.http"] == [queue.handler for queue in await store.queues()]
 
-    async def test_namespaces_are_those_with_a_policy_or_a_template(self, store: Store) -> None:
-        """
-        And `default`, by name, with how many versions they have of each status.
-        """
+    async def test_namespaces_with_a_policy_or_a_template_are_listed(self, store: Store) -> None:
+        """The list includes `default` and the number of versions by status."""
         await propose(store, replace(one(), namespace="apples"))
         await propose(store, replace(one(), namespace="apples", version="2.0.0"))
         await propose(store, replace(one(), namespace="apples", name="two"))
@@ -191,7 +189,7 @@ def _counts(space: NamespaceInfo) -> tuple[int, ...]:
 
 
 class TestTeamAudit(StoreTests):
-    async def test_every_act_is_reported_with_what_it_changed(self, store: Store) -> None:
+    async def test_every_action_is_reported_with_its_changes(self, store: Store) -> None:
         """
         Newest first, with who, why, before and after.
         """
@@ -236,8 +234,8 @@ class TestTeamAudit(StoreTests):
         } == changed.after
         assert [event.id for event in events] == sorted((each.id for each in events), reverse=True)
 
-    async def test_what_was_refused_is_no_act(self, store: Store) -> None:
-        """Nor are actions without effect."""
+    async def test_refused_actions_are_not_audited(self, store: Store) -> None:
+        """Actions without effect are not audited either."""
         await guard(store)
         await propose(store, one())
         await propose(store, one())
@@ -248,7 +246,7 @@ class TestTeamAudit(StoreTests):
             event.action for event in await store.team_audit()
         ]
 
-    async def test_the_audit_is_read_in_pages_of_a_namespace(self, store: Store) -> None:
+    async def test_the_audit_of_a_namespace_is_read_in_pages(self, store: Store) -> None:
         """Each page continues after the last entry of the previous one."""
         for space in ("mine", "theirs"):
             for version in range(5):
@@ -283,6 +281,7 @@ class TestApiKeys(StoreTests):
             added.roles,
             added.created_by,
         )
+        assert ("payments.*", "mail") == added.handlers
         assert (expires_at, None, None) == (
             added.expires_at,
             added.revoked_at,
@@ -293,7 +292,7 @@ class TestApiKeys(StoreTests):
         assert verify_secret(parts.secret, stored.digest)
         assert await store.find_api_key("0" * 12) is None
 
-    async def test_a_revoked_key_is_reported_as_such(self, store: Store) -> None:
+    async def test_a_revoked_key_is_reported_as_revoked(self, store: Store) -> None:
         """It is still found and listed, and cannot be restored."""
         key = new_key()
         added = await store.add_api_key(_key(key.prefix, key.digest), by("root"))
@@ -312,9 +311,7 @@ class TestApiKeys(StoreTests):
             await store.revoke_api_key("0" * 12, by("eve"))
 
     async def test_keys_are_listed_newest_first(self, store: Store) -> None:
-        """
-        Each once.
-        """
+        """Each key is listed once."""
         keys = [new_key() for _ in range(3)]
         for key in keys:
             await store.add_api_key(_key(key.prefix, key.digest), by("root"))
@@ -323,8 +320,10 @@ class TestApiKeys(StoreTests):
 
         assert [key.prefix for key in reversed(keys)] == listed
 
-    async def test_a_use_is_noted_once_a_minute(self, store: Store, subject: Subject) -> None:
-        """So that a busy key causes few writes."""
+    async def test_the_use_of_a_key_is_recorded_once_a_minute(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """A busy key causes few writes."""
         key = new_key()
         await store.add_api_key(_key(key.prefix, key.digest), by("root"))
 
@@ -340,7 +339,7 @@ class TestApiKeys(StoreTests):
         assert timedelta(seconds=60) < await last_use()
         await store.touch_api_key("0" * 12)
 
-    async def test_the_audit_tells_of_keys_without_their_secrets(self, store: Store) -> None:
+    async def test_the_audit_contains_no_secrets_of_keys(self, store: Store) -> None:
         """Keys belong to no namespace."""
         key = new_key()
         await store.add_api_key(_key(key.prefix, key.digest), by("root"))
@@ -374,7 +373,7 @@ class TestApiKeys(StoreTests):
             ("$.expires_at", {"expires_at": datetime(2040, 1, 1)}),
         ],
     )
-    async def test_a_key_that_cannot_hold_is_refused(
+    async def test_an_impossible_key_is_refused(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
         """The error names the invalid part."""
@@ -397,5 +396,6 @@ def _key(prefix: str, digest: str, expires_at: datetime | None = None) -> NewApi
         scopes=("tasks:create",),
         namespaces=("payments", "shared"),
         roles=("operator",),
+        handlers=("payments.*", "mail"),
         expires_at=expires_at,
     )

@@ -69,7 +69,7 @@ class TestTemplates(StoreTests):
         assert registered.stored == await store.template_by_id(registered.stored.id)
         assert "bob" == registered.stored.registered_by
 
-    async def test_the_same_content_again_changes_nothing(self, store: Store) -> None:
+    async def test_registering_the_same_content_again_changes_nothing(self, store: Store) -> None:
         """The second registration returns the first version."""
         first = await store.register_template(one(), registered_by="bob")
         second = await store.register_template(one(), registered_by="eve")
@@ -77,7 +77,7 @@ class TestTemplates(StoreTests):
         assert first.created
         assert Registered(first.stored, created=False) == second
 
-    async def test_other_content_under_a_version_is_refused(self, store: Store) -> None:
+    async def test_different_content_under_a_version_is_refused(self, store: Store) -> None:
         """
         The error names namespace, name, version and who registered it.
         """
@@ -91,10 +91,8 @@ class TestTemplates(StoreTests):
         assert one() == (await store.template(one().key)).template
         assert 1 == len(await store.templates())
 
-    async def test_another_version_or_namespace_is_another_template(self, store: Store) -> None:
-        """
-        Only all three parts of the name together are taken.
-        """
+    async def test_versions_and_namespaces_are_separate_templates(self, store: Store) -> None:
+        """Namespace, name and version together identify a template."""
         others = [
             graph("one", "1.0.1", only="", extra=""),
             graph("two", "1.0.0", only="", extra=""),
@@ -109,7 +107,7 @@ class TestTemplates(StoreTests):
         assert ["1.0.0"] == await store.versions("other", "one")
         assert [] == await store.versions("suite", "unknown")
 
-    async def test_replacing_leaves_existing_tasks_on_theirs(self, store: Store) -> None:
+    async def test_replacing_a_template_does_not_affect_existing_tasks(self, store: Store) -> None:
         """New tasks get the new content; the old content stays readable by its id."""
         old = await put(store, one())
         before = await create(store, old)
@@ -155,7 +153,7 @@ class TestTemplates(StoreTests):
         assert back.created
         assert one() == (await store.template(one().key)).template
 
-    async def test_lists_are_in_the_order_of_names(self, store: Store) -> None:
+    async def test_lists_are_sorted_by_name(self, store: Store) -> None:
         """
         By namespace and name; then as they were registered.
         """
@@ -185,7 +183,7 @@ class TestTemplates(StoreTests):
         with pytest.raises(NotFound, match="4711"):
             await store.template_by_id(TemplateId(4711))
 
-    async def test_a_queue_is_a_handler_of_a_namespace(self, store: Store) -> None:
+    async def test_each_handler_of_a_namespace_has_a_queue(self, store: Store) -> None:
         """
         Templates that name one handler share its queue; replaced ones keep theirs.
         """
@@ -216,7 +214,9 @@ class TestTemplates(StoreTests):
         assert 15 == len({no for queue in queues for no in queue.ids})
         assert {("", False)} == {(queue.requirement, queue.gated) for queue in queues}
 
-    async def test_registering_the_same_at_once_makes_one(self, stores: list[Store]) -> None:
+    async def test_concurrent_registrations_of_the_same_content_create_one_version(
+        self, stores: list[Store]
+    ) -> None:
         """
         Processes that start together agree on one template.
         """
@@ -230,7 +230,7 @@ class TestTemplates(StoreTests):
         assert 1 == sum(registered.created for registered in results)
         assert 1 == len({registered.stored.id for registered in results})
 
-    async def test_of_different_contents_at_once_one_wins(self, stores: list[Store]) -> None:
+    async def test_one_of_several_concurrent_contents_wins(self, stores: list[Store]) -> None:
         """
         The others are refused, and the winner is stored whole.
         """
@@ -249,10 +249,10 @@ class TestTemplates(StoreTests):
         assert 8 == sum(isinstance(each, TaskRegistrationError) for each in results)
         assert won == [await stores[0].template(contents[0].key)]
 
-    async def test_replacing_at_once_leaves_one_current(self, stores: list[Store]) -> None:
-        """
-        Each replacement is whole, and the last stands.
-        """
+    async def test_concurrent_replacements_leave_one_current_version(
+        self, stores: list[Store]
+    ) -> None:
+        """The last replacement is current."""
         contents = [graph("race", **{f"step_{n}": ""}) for n in range(9)]
 
         await asyncio.gather(

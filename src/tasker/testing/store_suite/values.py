@@ -42,7 +42,7 @@ VALUES: dict[str, Json] = {
 
 class TestValues(StoreTests):
     @pytest.mark.parametrize("kind", VALUES)
-    async def test_json_of_every_kind_comes_back(self, store: Store, kind: str) -> None:
+    async def test_json_of_every_kind_is_read_as_written(self, store: Store, kind: str) -> None:
         """
         As context, as result, as checkpoint and as detail of an error.
         """
@@ -67,7 +67,7 @@ class TestValues(StoreTests):
         assert (value, value) == (step.result, step.checkpoint)
         assert (value, value) == (codec.loads(loaded.result or ""), codec.loads(claim.checkpoint))
 
-    async def test_json_text_comes_back_to_the_letter(self, store: Store) -> None:
+    async def test_json_text_is_read_character_for_character(self, store: Store) -> None:
         """Spaces, order and repeated keys are kept."""
         text = JsonText('{ "b":1,\n"a" : [1.0, 1e2, 10000000000000000000000],"b": 2}')
         new = new_task(await put(store, one()))
@@ -81,7 +81,7 @@ class TestValues(StoreTests):
 
         assert (text, text) == (given.context, loaded.result)
 
-    async def test_errors_are_kept_as_they_were_given(self, store: Store) -> None:
+    async def test_errors_are_stored_as_given(self, store: Store) -> None:
         """
         In the step and in the history.
         """
@@ -93,7 +93,7 @@ class TestValues(StoreTests):
         assert error == (await steps_of(store, task_id))["only"].error
         assert [error] == [row.error for row in await store.history(task_id)]
 
-    async def test_names_are_any_text(self, store: Store) -> None:
+    async def test_names_may_contain_any_text(self, store: Store) -> None:
         """
         Of workers, actors, reasons, tags and correlations.
         """

@@ -40,15 +40,13 @@ async def woken(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) 
 
 
 class TestWaking(StoreTests):
-    async def test_a_wait_ends_with_its_time(self, store: Store) -> None:
+    async def test_a_wait_ends_after_its_timeout(self, store: Store) -> None:
         async with asyncio.timeout(SOON):
             await store.wait_for_work(0.01)
             await store.wait_for_revocation(0.01)
 
     async def test_a_new_task_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
-        """
-        Of this process or another.
-        """
+        """The worker may be in this process or another."""
         template = await put(stores[0], one())
         for store in stores[:2]:
             hand = await ManualWorker.hire(store)
@@ -70,7 +68,7 @@ class TestWaking(StoreTests):
         assert 2 == (await idle.claim_one()).no
 
     async def test_an_operator_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
-        """By retrying a step, and by resolving the parent of another step."""
+        """Both a retry and a resolution wake it."""
         failed = await run_down(stores[0], chain(), failing=("a",))
         idle = await ManualWorker.hire(stores[1])
         await starve(stores[1], idle)
@@ -84,7 +82,7 @@ class TestWaking(StoreTests):
 
         assert 2 == (await idle.claim_one()).no
 
-    async def test_an_attempt_handed_back_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
+    async def test_a_released_attempt_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """
         A worker that shuts down does not leave its steps to the next poll.
         """
@@ -97,7 +95,7 @@ class TestWaking(StoreTests):
 
         assert 2 == (await idle.claim_one()).attempt
 
-    async def test_the_end_of_a_task_wakes_who_runs_the_step_that_waits_for_it(
+    async def test_the_end_of_a_task_wakes_the_worker_of_the_step_that_awaits_it(
         self, stores: list[Store]
     ) -> None:
         """
@@ -116,7 +114,7 @@ class TestWaking(StoreTests):
         assert 2 == (await hand.claim_one()).attempt
 
     @pytest.mark.parametrize("how", ["cancel", "resolve"])
-    async def test_what_is_taken_from_a_worker_recalls_it(
+    async def test_a_worker_that_loses_steps_is_notified(
         self, stores: list[Store], how: str
     ) -> None:
         """

@@ -2,5 +2,4 @@
 -- the same microsecond.
 insert into claim_batch as b (worker, claimed_at, open, tasks, nos)
 values (p_worker, {at}, cardinality({tasks}), {tasks}, {nos})
-on conflict (worker, claimed_at) do update
-set open = b.open + excluded.open, tasks = b.tasks || excluded.tasks, nos = b.nos || excluded.nos
+{include join_claims}

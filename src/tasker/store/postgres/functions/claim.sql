@@ -1,15 +1,18 @@
 -- Lease up to `p_limit` due steps to a worker, from the queues that it serves: a share from each
 -- handler's queue, then what is left from those that have more. Rows that others lock are skipped.
+-- Or to several workers that serve the same queues, `p_workers` with `p_worker` among them: each in
+-- turn gets one step, up to its number in `p_rooms`, whose sum is `p_limit`.
 -- In the queues of `p_from_queue`, sorted, claims begin at (`p_from_run_at`, `p_from_task`, `p_from_no`),
 -- run_at in microseconds since 1970; see claim_cursor.py. Queues are looked at in the order of their ids,
 -- those after `p_after` only, until enough of them have due steps. Kinds of rows:
---   a claim;
+--   a claim; at: the place of its worker in `p_workers`;
 --   attempt null: where the next claim from queue `counted_attempts` begins, at (at, task_id, no);
 --   task_id null, no not null: `p_after` for the next claim;
 --   task_id and no null, the last row: `at` seconds until the next step is due.
 create or replace function claim(
     p_worker bigint, p_limit int, p_after int,
-    p_from_queue int[], p_from_run_at float8[], p_from_task uuid[], p_from_no int[]
+    p_from_queue int[], p_from_run_at float8[], p_from_task uuid[], p_from_no int[],
+    p_workers bigint[] default null, p_rooms int[] default null
 )
 returns table (task_id uuid, no int, attempt int, counted_attempts int, checkpoint text,
                queued float8, parked float8, at float8)
@@ -41,6 +44,7 @@ declare
     v_nos int[] := '{}';
     v_left int := p_limit;
     v_all boolean;                           -- whether all served queues were looked at
+    v_owner int[];                           -- the places of their workers in p_workers
     v_now timestamptz;
 begin
     -- Walk the served queues that have entries, by two index probes each. A queue with a place in
@@ -82,7 +86,7 @@ begin
             limit 1
         ) e (queue, head, place, from_place)
         cross join lateral (
-            select e.queue > w.queue and {include served queue=e.queue} as served
+            select e.queue > w.queue and {include served queue=e.queue worker=p_worker} as served
         ) n
         where w.due < v_most
     )
@@ -169,26 +173,45 @@ begin
 
     if cardinality(v_steps) > 0 then
         v_now := clock_timestamp();           -- some may have been freed since this transaction began
-        return query
-            with claimed as (
-                delete from due where ctid = any (v_entries)
-            ), held as (
-                {include hold_claims at=v_now tasks=v_tasks nos=v_nos}
-            )
-            update step s
-            set state = {IN_PROGRESS}, worker = p_worker, attempt = s.attempt + 1, claimed_at = v_now,
-                enqueued_at = greatest(s.enqueued_at, s.run_at)   -- of a retry: when it was due
-            from unnest(v_steps) as c (step)
-            where s.ctid = c.step
-            returning s.task_id, s.no, s.attempt, s.attempt - s.uncounted_attempts,
-                      s.checkpoint::text,
-                      {include waited step=s},
-                      null::float8;
+        if p_workers is null then
+            return query
+                with claimed as (
+                    delete from due where ctid = any (v_entries)
+                ), held as (
+                    {include hold_claims at=v_now tasks=v_tasks nos=v_nos}
+                )
+                {include lease_steps worker=p_worker};
+        else
+            v_owner := array(
+                select w.owner from unnest(p_rooms) with ordinality as w (room, owner)
+                cross join lateral generate_series(1, w.room) as turn
+                order by turn, w.owner
+                limit cardinality(v_steps)
+            );
+            return query
+                with claimed as (
+                    delete from due where ctid = any (v_entries)
+                ), held as (
+                    {include hold_claims_of_owners at=v_now owners=v_owner tasks=v_tasks nos=v_nos}
+                )
+                {include lease_steps worker=p_workers[c.owner]};
+        end if;
     end if;
 
     v_all := p_after = 0 and v_after = 0;
-    update worker w set idle = v_left > 0 and v_all
-    where w.id = p_worker and w.idle <> (v_left > 0 and v_all);
+    if p_workers is null then
+        update worker w set idle = v_left > 0 and v_all
+        where w.id = p_worker and w.idle <> (v_left > 0 and v_all);
+    else
+        update worker w set idle = v_left > 0 and v_all
+        from (
+            select id from worker
+            where id = any (p_workers) and idle <> (v_left > 0 and v_all)
+            order by id
+            for update
+        ) as changed
+        where w.id = changed.id;
+    end if;
     if v_after <> p_after then
         return query
             select null::uuid, v_after, null::int, null::int, null::text, null::float8, null::float8, null::float8;

@@ -1,7 +1,7 @@
 -- Store one task with all its steps: what create_tasks does, for a task that comes alone.
 -- Starting the plans that take arrays costs more than they do for one row. Rows as those of
 -- create_tasks; none where it has more to decide: for a template that is unknown, not approved or
--- paused, an unknown parent, a key that is taken. Nothing is stored then, and create_tasks answers.
+-- paused, or whose tasks publish their end, an unknown parent, a key that is taken. Nothing is stored then, and create_tasks answers.
 create or replace function create_one(
     p_id uuid, p_template int, p_context text, p_correlation text, p_parent uuid,
     p_key text, p_digest text, p_unique_while text, p_created_by text, p_reason text, p_tags text,
@@ -22,7 +22,7 @@ declare
     v_claimed int[] := '{}';
 begin
     select t.namespace, t.sinks into v_namespace, v_sinks
-    from template t where t.id = p_template and t.status = 'approved' and not t.paused;
+    from template t where t.id = p_template and t.status = 'approved' and not t.paused and t.end_events is null;
     if not found or p_parent is not null and not exists (select from task where id = p_parent) then
         return;
     end if;
@@ -51,7 +51,7 @@ begin
 
     if p_claim > 0 then
         select count(*), coalesce((array_agg(s.no order by s.no) filter (
-            where {include served queue=s.queue_id} and {include claimable run_at=coalesce(p_run_at,now())}
+            where {include served queue=s.queue_id worker=p_worker} and {include claimable run_at=coalesce(p_run_at,now())}
         ))[:p_claim], '{}')
         into v_roots, v_claimed
         from template_step s

@@ -151,9 +151,10 @@ begin
         end if;
     end if;
 
-    insert into task (id, template_id, priority, paused, open_sinks, deadline, correlation_id, parent_id, attached,
+    insert into task (id, template_id, priority, paused, open_sinks, end_events, deadline, correlation_id, parent_id, attached,
                       idempotency_key, created_by, reason, tags, trace, title, context)
-    select g.id, g.template_id, g.priority, g.template_id = any (v_paused_templates), t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
+    select g.id, g.template_id, g.priority, g.template_id = any (v_paused_templates), t.sinks, t.end_events,
+           now() + g.deadline * interval '1 s', g.correlation_id,
            g.parent_id, g.attached, g.key, g.created_by, g.reason,
            case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
            g.trace, g.title, g.context::json
@@ -180,7 +181,7 @@ begin
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id and s.scope = 0
             where s.pending_parents = 0 and g.id <> all (v_taken)
-              and g.template_id <> all (v_paused_templates) and {include served queue=s.queue_id}
+              and g.template_id <> all (v_paused_templates) and {include served queue=s.queue_id worker=p_worker}
               and {include claimable run_at=coalesce(g.run_at,now())}
             order by g.id, s.no
             limit p_claim

@@ -1,41 +1,54 @@
--- Of tasks with a failed step, end those in which no further step can run.
+-- Of tasks with a failed step, and of those that were cancelled, end those in which no further step can run,
+-- after what they have done is undone.
+-- `state::int`: else a plan made while few tasks are open reads all open tasks by `task_status`.
 -- The tasks are locked first, and looked at in a later statement: of two settlements
 -- that end the last two running steps, the second sees the first.
-create or replace function end_failed(p_tasks uuid[]) returns setof uuid language plpgsql
+create or replace function end_failed(p_tasks uuid[]) returns table (id uuid, state smallint) language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
 set enable_indexscan = off set enable_indexonlyscan = off
 as $$
+#variable_conflict use_column
 declare
     v_ended uuid[];
+    v_states smallint[];
 begin
     perform from task
-    where id = any (p_tasks) and has_failed_step and state = {OPEN}
+    where id = any (p_tasks) and has_failed_step and state::int = {OPEN}
     order by id
     for update;
+    if exists (
+        select from task t join template p on p.id = t.template_id
+        where t.id = any (p_tasks) and p.compensation_node is not null
+    ) then
+        perform begin_compensation(p_tasks);
+    end if;
 
     with ended as (
         update task
-        set state = {ERROR},
+        set state = case when ending is null or {include not_undone task=task} then {ERROR} else ending end,
             ended_at = clock_timestamp(),                     -- after all its attempts
-            error = (
+            error = coalesce(error, (
                 select json_build_object(
                     'message', 'step ''' || (array_agg(step.name order by step.settled_at, step.no))[1] || ''''
                         || case when count(*) > 1 then ' and ' || count(*) - 1 || ' more' else '' end || ' failed: '
                         || (array_agg({include reason step=step} order by step.settled_at, step.no))[1],
                     'steps', json_agg(step.name order by step.no)
                 )
-                from step where step.task_id = task.id and step.state = {ERROR} and {include unhandled step=step}
-            )
-        where id = any (p_tasks) and has_failed_step and state = {OPEN}
+                from step
+                where step.task_id = task.id and step.state = {ERROR} and {include fails_task task=task step=step}
+                having count(*) > 0
+            ))
+        where id = any (p_tasks) and has_failed_step and state::int = {OPEN}
           and not exists (
               select from step where step.task_id = task.id and step.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING})
           )
-        returning id
+          and not exists (select from paged_action g where g.task_id = task.id and g.kind <> 'pause')
+        returning id, state
     )
-    select array_agg(id) into v_ended from ended;
+    select array_agg(id), array_agg(state) into v_ended, v_states from ended;
     if v_ended is not null then
         perform wake_parents(v_ended);
     end if;
-    return query select unnest(v_ended);
+    return query select * from unnest(v_ended, v_states);
 end $$;

@@ -1,8 +1,11 @@
 -- Record outcomes and all that follows, in one transaction.
+-- The steps that the outcomes of one worker free may be claimed for it, the first `p_claim` of them.
+-- Outcomes of several workers have in `p_owner` their places in `p_workers`; `p_worker` is null then.
+-- A freed step may be claimed for the owner of the outcome that freed it, within its `p_room`.
 -- One row per thing to know: kind 0, an outcome was refused (no = its index, from 1);
--- kind 1, a freed step was claimed for the caller; kind 2, a task ended (no = its state);
+-- kind 1, a freed step was claimed (attempt = its owner); kind 2, a task ended (no = its state);
 -- kind 3, the first step enqueued in a queue (attempt = the queue, at = its run_at in us).
--- Settlements cannot deadlock: each locks the attempts under way, then the children, both in
+-- Settlements cannot deadlock: each locks the attempts in progress, then the children, both in
 -- the order (task, step), then all the tasks that it may write, in the order of their ids.
 --
 -- Its plans are made once per connection, perhaps while the tables are empty, and have to
@@ -11,7 +14,8 @@
 create or replace function settle(
     p_worker bigint, p_task uuid[], p_no int[], p_attempt int[], p_outcome smallint[],
     p_result text[], p_error text[], p_delay float8[], p_choice text[],
-    p_to_handler int[], p_claim int
+    p_to_handler int[], p_claim int,
+    p_owner int[] default null, p_workers bigint[] default null, p_room int[] default null
 )
 returns table (kind int, task_id uuid, no int, attempt int, at float8)
 language plpgsql
@@ -29,10 +33,12 @@ declare
     v_child_no int[];
     v_parents int[];
     v_run_at timestamptz[];
+    v_owner int[];                           -- who may claim a child, if there are several workers
     v_worker bigint[];                       -- of the settled attempts
     v_claimed_at timestamptz[];
     v_claimed_task uuid[];
     v_claimed_no int[];
+    v_claimed_owner int[];
     v_queue int[];
     v_first_run_at timestamptz[];
     v_first_task uuid[];
@@ -48,9 +54,9 @@ begin
         set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME.ERROR} then {ERROR}
                                    when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY}
                                    when {OUTCOME.SKIPPED} then {SKIPPED} else {ENQUEUED} end,
-            run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}) then now() + g.delay * interval '1 s' else s.run_at end,
+            run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}) then now() + coalesce(g.delay, 0) * interval '1 s' else s.run_at end,
             uncounted_attempts = s.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}))::int,
-            lost_attempts = s.lost_attempts + (g.outcome = {OUTCOME.LOST})::int,
+            lost_attempts = (s.lost_attempts + (g.outcome = {OUTCOME.LOST})::int) * (g.outcome <> {OUTCOME.PARKED})::int,
             settled_at = now(),
             result = g.result::json,
             error = g.error::json
@@ -83,9 +89,9 @@ begin
         select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at) from child
     ) c;
 
-    if p_choice is not null or p_outcome && array[{OUTCOME.ERROR}, {OUTCOME.SKIPPED}]::smallint[] then
-        select * into v_failed, v_child_task, v_child_no, v_parents, v_run_at
-        from arrive(p_task, p_no, p_outcome, p_choice, v_accepted);
+    if p_owner is not null or p_choice is not null or p_outcome && array[{OUTCOME.ERROR}, {OUTCOME.SKIPPED}]::smallint[] then
+        select * into v_failed, v_child_task, v_child_no, v_parents, v_run_at, v_owner
+        from arrive(p_task, p_no, p_outcome, p_choice, v_accepted, p_owner, p_room);
     end if;
     if p_to_handler is not null then
         update step s
@@ -115,15 +121,15 @@ begin
                     select case when s.pending_parents > c.parents then {PENDING}
                                 when f.for_caller then {IN_PROGRESS} else {ENQUEUED} end,
                            s.attempt + f.for_caller::int,
-                           case when f.for_caller then p_worker end,
+                           case when f.for_caller then coalesce(p_workers[c.owner], p_worker) end,
                            case when f.for_caller then now() end
-                    from (select {include freed_for_caller} as for_caller offset 0) f   -- asked once
+                    from (select {include freed_for_caller worker=coalesce(p_workers[c.owner],p_worker)} as for_caller offset 0) f   -- asked once
                 )
-            from unnest(v_child_task, v_child_no, v_parents, v_run_at)
-                 with ordinality as c (task_id, no, parents, run_at, rank)
+            from unnest(v_child_task, v_child_no, v_parents, v_run_at, v_owner)
+                 with ordinality as c (task_id, no, parents, run_at, owner, rank)
             where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
             returning s.task_id, s.no, s.state, s.queue_id, s.run_at, s.enqueued_at, s.queue_timeout,
-                      s.gate_id, s.outer_gate_id
+                      s.gate_id, s.outer_gate_id, c.owner
         ), entries as (
             {include enqueue steps=freed}
         ), enqueued as (
@@ -132,15 +138,17 @@ begin
             order by queue_id, {include claim_order step=freed}
         )
         select c.*, e.*
-        into v_claimed_task, v_claimed_no, v_queue, v_first_run_at, v_first_task, v_first_no
+        into v_claimed_task, v_claimed_no, v_claimed_owner, v_queue, v_first_run_at, v_first_task, v_first_no
         from (
-            select array_agg(task_id), array_agg(no) from freed where state = {IN_PROGRESS}
+            select array_agg(task_id), array_agg(no), array_agg(owner) from freed where state = {IN_PROGRESS}
         ) c, (
             select array_agg(queue_id), array_agg(run_at), array_agg(task_id), array_agg(no) from enqueued
         ) e;
     end if;
 
-    if v_claimed_no is not null then
+    if v_claimed_no is not null and p_owner is not null then
+        {include hold_claims_of_owners at=now() owners=v_claimed_owner tasks=v_claimed_task nos=v_claimed_no};
+    elsif v_claimed_no is not null then
         {include hold_claims at=now() tasks=v_claimed_task nos=v_claimed_no};
     end if;
 
@@ -177,7 +185,8 @@ begin
         where t.id = any (v_failed) and t.state::int = {OPEN} and not t.has_failed_step;
     end if;
     if cardinality(v_failed_tasks) > 0 then
-        return query select 2, e, {ERROR}, 0, null::float8 from end_failed(v_failed_tasks) as e;
+        return query
+            select 2, e.id, e.state::int, 0, null::float8 from end_failed(v_failed_tasks) as e;
     end if;
     if v_worker is not null then
         perform end_claims(v_worker, v_claimed_at);
@@ -191,7 +200,8 @@ begin
             where i <> all (coalesce(v_accepted, '{}'));
     end if;
     return query
-        select 1, c.task_id, c.no, 1, null::float8 from unnest(v_claimed_task, v_claimed_no) as c (task_id, no)
+        select 1, c.task_id, c.no, coalesce(c.owner, 1), null::float8
+        from unnest(v_claimed_task, v_claimed_no, v_claimed_owner) as c (task_id, no, owner)
         union all
         select 2, e, {COMPLETE}, 0, null::float8 from unnest(v_ended) as e;
     if v_queue is not null then

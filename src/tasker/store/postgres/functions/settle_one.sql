@@ -71,7 +71,7 @@ begin
                            s.attempt + f.for_caller::int,
                            case when f.for_caller then p_worker end,
                            case when f.for_caller then now() end
-                    from (select {include freed_for_caller} as for_caller offset 0) f   -- asked once
+                    from (select {include freed_for_caller worker=p_worker} as for_caller offset 0) f   -- asked once
                 )
             from (select 1 as parents, v_rank as rank, v_run_at as run_at) c
             where s.task_id = p_task and s.no = v_child and s.state::int = {PENDING}
@@ -90,7 +90,8 @@ begin
     end if;
 
     if exists (select from task where id = p_task and has_failed_step and state = {OPEN}) then
-        return query select 2, e, {ERROR}, 0, null::float8 from end_failed(array[p_task]) as e;
+        return query
+            select 2, e.id, e.state::int, 0, null::float8 from end_failed(array[p_task]) as e;
     end if;
     delete from claim_batch b
     where b.worker = v_worker and b.claimed_at = v_claimed_at and b.open = 1;

@@ -34,7 +34,10 @@
 -- not use them grows by nothing but its null bitmap.
 
 -- retention: seconds for which tasks are kept after their end; null: as the setting says.
--- paused: its new tasks are paused.
+-- paused: its new tasks are paused. compensation_node: of the step that plans how completed steps are undone;
+-- null: none is. compensates_on: the states in which tasks end that are compensated.
+-- compensation_hold: seconds before it begins. end_events: bits by the states whose tasks publish an event at their
+-- end; null: none.
 create table template (
     id            int generated always as identity primary key,
     namespace     text not null,
@@ -51,7 +54,11 @@ create table template (
     decided_by    text,
     decided_at    timestamptz,
     reason        text not null default '',
-    paused        boolean not null default false
+    paused        boolean not null default false,
+    compensation_node int,
+    compensates_on    smallint[] not null default '{}',
+    compensation_hold float8 not null default 0,
+    end_events        int
 );
 -- A version may have several rows that were not replaced: one that is in force (approved or
 -- retired), one that waits to take its place, and any number that were rejected. The unique
@@ -82,8 +89,8 @@ create table queue (
     unique (namespace, handler, requirement, gated)
 );
 
--- scope: 0, a step that is made with its task; else the number of the step whose instances
--- it is part of. queue_id: the queue in which it begins. own_queue_id: that of its handler, where
+-- scope: 0, a step that is made with its task; -1, one that undoes others and is made when its task fails or is
+-- cancelled; else the number of the step whose instances it is part of. compensated_by: the node that undoes it. queue_id: the queue in which it begins. own_queue_id: that of its handler, where
 -- it begins in the queue of the engine. children: those that a success frees; one that stands there
 -- several times is freed by fewer parents than it has. on_error: those that a failure reaches.
 -- queue_timeout: seconds for which a step may be due without being claimed.
@@ -98,6 +105,7 @@ create table template_step (
     scope           int not null default 0,
     on_error        int[],
     queue_timeout   float8,
+    compensated_by  int,
     primary key (template_id, no)
 );
 
@@ -105,6 +113,7 @@ create table template_step (
 -- worker's is, so that another there can see that it is gone.
 -- labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
 -- version of the library. principal: as whom a remote worker authenticated.
+-- quiet: it is to claim no more. registration: of a remote worker, what it registered; '' of others.
 create table worker (
     id          bigint generated always as identity primary key,
     name        text not null,
@@ -120,7 +129,9 @@ create table worker (
     host        text not null default '',
     machine     text not null default '',
     pid         int not null default 0,
-    pid_started bigint not null default 0
+    pid_started bigint not null default 0,
+    quiet       boolean not null default false,
+    registration text not null default ''
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 -- The queues from which a worker claims, by their ids for priority 0; the negative of these for
@@ -134,11 +145,12 @@ create index worker_queue_queue on worker_queue (queue_id, worker);
 
 -- priority: 0 to 4, the most urgent last; here for display, and inherited by child tasks.
 -- paused: its steps are out of their queues. last_no: the greatest number of a step, where more were made than
--- the template has. ending: the state that it will end in, once its compensation has run.
+-- the template has. ending: the state that it ends in once its compensation is complete; null: it is not compensated.
+-- While steps in progress may still complete, open_sinks is too great by a million, so that they do not complete the task.
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
 -- updated_at: the last action of an operator; each moves it forward.
 -- schedule_id, scheduled_for: the schedule and its tick that the task was made for.
--- attached: it is cancelled with its parent.
+-- attached: it is cancelled with its parent. end_events: as in `template`; see functions/publish_end.sql.
 create table task (
     id              uuid primary key,
     template_id     int not null,
@@ -157,6 +169,7 @@ create table task (
     correlation_id  text not null,
     parent_id       uuid,
     attached        boolean,
+    end_events      int,
     forked_from     uuid,
     schedule_id     int,
     scheduled_for   timestamptz,
@@ -172,11 +185,14 @@ create table task (
 create index task_status on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
+create index task_creator on task (created_by, id);
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_schedule on task (schedule_id, id) where schedule_id is not null;
 create index task_attached on task (parent_id, id) where attached and state = {OPEN};
 create index task_has_failed_step on task (id) where has_failed_step and state = {OPEN};
+create index task_ending on task (id) where ending is not null;
 create index task_paused on task (template_id, id) where paused;
+create index task_tags on task using gin (tags) where tags <> '{}';
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
 
 -- unique_while: 'always', until the task is pruned; 'open', until it ends.
@@ -205,7 +221,8 @@ create index task_attribute_task on task_attribute (task_id);
 -- number. spawned_by: the step that made it. instance: which of that step's instances, from 0.
 -- item: what this instance is given. missed_parents: parents that ended without success.
 -- on_error, queue_timeout: as in template_step. gate_id: the gate that it passes when it is claimed;
--- outer_gate_id: that of the wider one of two limits, 0 if it has one limit.
+-- outer_gate_id: that of the wider one of two limits, 0 if it has one limit. undoes: the step that it undoes, with
+-- that one's spawned_by, instance and item; 0: it plans the steps that undo others; null: it undoes none.
 --
 -- No index, in its columns or its predicate, names what every step changes (state, worker, run_at, ...),
 -- and pages have room for new versions of their rows. So the claim and the settlement of a step are
@@ -239,6 +256,7 @@ create table step (
     queue_timeout      float8,
     on_error           int[],
     item               json,
+    undoes             int,
     primary key (task_id, no)
 ) with (fillfactor = 60, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
         autovacuum_vacuum_cost_delay = 0);
@@ -303,6 +321,30 @@ create table body_gate (
     gate_id       int not null,
     outer_gate_id int not null,
     primary key (task_id, node)
+);
+
+-- Tasks under a bound of open tasks by their key. namespace: '' for keys shared by all namespaces. tasks: how many may
+-- be open. waiting: it waits for others to end, and has a row in `pause` for that. ended: as of the last look.
+create table task_place (
+    task_id   uuid primary key,
+    namespace text not null,
+    key       text not null,
+    tasks     int not null,
+    waiting   boolean not null,
+    ended     boolean not null default false
+);
+create index task_place_open on task_place (namespace, key, task_id) where not ended;
+create index task_place_waiting on task_place (namespace, key) where waiting and not ended;
+
+-- Actions on tasks of many steps, which are carried out in pages and have steps left to change; see operations/paging.py.
+-- kind: 'end', 'pause' (or resume) or 'retry'. last_no: the greatest number of a step that was looked at. details: what the
+-- others become.
+create table paged_action (
+    task_id uuid,
+    kind    text,
+    last_no int not null,
+    details json not null,
+    primary key (task_id, kind)
 );
 
 -- Limits that operators set, for a key or for all keys that match a pattern.
@@ -540,7 +582,7 @@ create table schedule_tick (
     primary key (schedule_id, first_tick)
 );
 
--- Operators' actions on tasks.
+-- Operators' actions on tasks. via: ui, api, cli, mcp; null: neither of them.
 create table audit (
     id      bigint generated always as identity primary key,
     task_id uuid not null,
@@ -550,9 +592,38 @@ create table audit (
     action  text not null,
     reason  text not null,
     before  text not null,
-    after   text not null
+    after   text not null,
+    via     text,
+    bulk_id uuid     -- of the bulk operation that it was a part of
 );
 create index audit_task on audit (task_id, id);
+
+-- Operations on many tasks. Tasks are handled from the newest to the oldest, down to `last_task`. due_at: when the next
+-- batch may begin, by the pace of the operation or because the process that began this one has died. namespaces: null is all.
+create table bulk_operation (
+    id         uuid primary key,
+    action     text not null check (action in ('cancel', 'resolve', 'retry')),
+    status     text not null default 'running' check (status in ('complete', 'running', 'stopped')),
+    request    json not null,
+    per_second double precision not null,
+    namespaces text[],
+    matches    int not null,
+    exact      boolean not null,
+    changed    int not null default 0,
+    refused    json not null default '{}',
+    refusals   json not null default '[]',
+    last_task  uuid not null,
+    due_at     timestamptz not null default now(),
+    reason     text not null,
+    created_by text not null,
+    via        text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    ended_at   timestamptz,
+    stopped_by text
+) with (fillfactor = 70);
+create index bulk_operation_due on bulk_operation (due_at) where status = 'running';
+create index bulk_operation_ended on bulk_operation (ended_at) where status <> 'running';
 
 -- Teams: who owns a namespace, who may call, who did what.
 create table namespace_policy (
@@ -577,11 +648,13 @@ create table team_event (
     action    text not null,
     reason    text not null,
     before    json,
-    after     json
+    after     json,
+    via       text
 );
 create index team_event_namespace on team_event (namespace, id);
 
--- digest: SHA-256 of the secret, which is kept nowhere. groups: what `role:` assignees match.
+-- digest: SHA-256 of the secret, which is kept nowhere. groups: what `role:` assignees match. handlers: what its
+-- workers may serve.
 create table api_key (
     id           int generated always as identity primary key,
     prefix       text not null unique,
@@ -591,6 +664,7 @@ create table api_key (
     namespaces   text[] not null,
     roles        text[] not null,
     groups       text[] not null default '{}',
+    handlers     text[] not null default '{}',
     created_by   text not null,
     created_at   timestamptz not null default now(),
     expires_at   timestamptz,
@@ -598,17 +672,24 @@ create table api_key (
     last_used_at timestamptz
 );
 
--- Logins of people in a browser. digest: SHA-256 of the cookie's value. key_prefix: the API key that they
--- logged in with, which each request checks again. Expired rows are deleted by the next login.
+-- Logins of people in a browser. digest: SHA-256 of the cookie's value. Either key_prefix: the API key that they
+-- logged in with, which each request checks again; or claims (JSON): those of their identity provider. Expired rows are deleted by the next login.
 create table session (
     digest     text primary key,
-    key_prefix text not null,
+    key_prefix text,
+    claims     json,
     created_at timestamptz not null default now(),
     seen_at    timestamptz not null default now(),
     expires_at timestamptz not null
 );
 create index session_expiry on session (expires_at);
--- Domain events of accepted outcomes, stored with them. distributed: every subscription that it
+-- Secrets that sign the tickets of remote workers' claims, the newest last; tickets of the last two are valid.
+create table signing_key (
+    id         int generated always as identity (start with 2) primary key,   -- 1: see add_signing_key
+    secret     text not null default gen_random_uuid()::text || gen_random_uuid()::text,
+    created_at timestamptz not null default now()
+);
+-- Domain events of accepted outcomes, and of tasks at their end (no: 0), stored with them. distributed: every subscription that it
 -- matches has a delivery. Ids are drawn before the commit, so rows appear out of their order: readers
 -- take what is not distributed, never what lies beyond an id.
 create table outbox (
@@ -670,3 +751,53 @@ create index delivery_due on delivery (subscription_id, next_at, id) where statu
 create index delivery_of_task on delivery (subscription_id, task_id, id) where status = 'pending';
 create index delivery_log on delivery (subscription_id, id);
 create index delivery_event on delivery (event_no);
+
+-- What happened to the tasks of a template in a minute: rows that workers append, and that become
+-- one row once merged. minute: minutes since 1970. A row of template 0 says that the tasks created in
+-- a minute are counted.
+create table figure (
+    minute      int not null,
+    template_id int not null,
+    created     int not null default 0,
+    completed   int not null default 0,
+    failed      int not null default 0,
+    cancelled   int not null default 0,
+    steps       int not null default 0,
+    retries     int not null default 0,
+    seconds     float8 not null default 0,
+    merged      boolean not null default false
+);
+create index figure_minute on figure (minute, template_id);
+create index figure_fresh on figure (minute) where not merged;
+create unique index figure_created on figure (minute) where template_id = 0;
+
+-- What handlers logged or printed. number: of the record in its attempt, from 0. at: by the clock of the worker.
+-- level: 10 (debug) to 50 (critical). source: the logger's name, stdout or stderr. fields: what else it names.
+create table step_log (
+    task_id uuid not null,
+    no      int not null,
+    attempt int not null,
+    number  int not null,
+    at      timestamptz not null,
+    level   smallint not null,
+    source  text not null,
+    message text not null,
+    fields  json,
+    primary key (task_id, no, attempt, number)
+);
+create index step_log_of_task on step_log (task_id, at);
+create index step_log_at on step_log (at);
+
+-- Who looks after a cause of failures. muted_until, muted_below: the cause is left out of what needs attention until then, or
+-- while it only happens in versions of the template below this one.
+create table failure_care (
+    namespace   text not null,
+    fingerprint text not null,
+    assignee    text not null,
+    note        text not null,
+    muted_until timestamptz,
+    muted_below text,
+    updated_by  text not null,
+    updated_at  timestamptz not null,
+    primary key (namespace, fingerprint)
+);

@@ -1,3 +1,3 @@
--- Record an operator's act. :task_id uuid, :no int or null, :actor, :action, :reason, :before, :after text
-insert into audit (task_id, no, actor, action, reason, before, after)
-values (:task_id::uuid, :no, :actor, :action, :reason, :before, :after)
+-- Record an operator's act. :task_id uuid, :no int or null, :actor, :action, :reason, :before, :after text, :via text, :bulk_id uuid, both or null
+insert into audit (task_id, no, actor, action, reason, before, after, via, bulk_id)
+values (:task_id::uuid, :no, :actor, :action, :reason, :before, :after, :via, :bulk_id::uuid)

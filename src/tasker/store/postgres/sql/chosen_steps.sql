@@ -1,7 +1,9 @@
--- Steps of a task: those given, or all whose failure fails the task. :task_id uuid, :nos int[] or null
-select no, name, {include instances_of step=s} as instances, template_node, state,
+-- The next steps of a task: those given, or all whose failure fails the task; with :undoing, of those that undo others.
+-- :task_id uuid, :nos int[] or null, :undoing bool, :last_no, :until, :limit int
+select no, name, undoes, {include instances_of step=s} as instances, template_node, state,
        s.state = {ERROR} and not {include unhandled step=s} as is_handled, coalesce(0 = any (s.on_error), false) as ends_task
 from step s
-where task_id = :task_id::uuid
-  and (no = any (:nos::int[]) or (:nos is null and state = {ERROR} and {include unhandled step=s}))
+where task_id = :task_id::uuid and no > :last_no::int and no <= :until::int
+  and (no = any (:nos::int[]) or (:nos is null and state = {ERROR} and case when :undoing::boolean then undoes is not null else {include unhandled step=s} end))
 order by no
+limit :limit::int

@@ -1,8 +1,10 @@
--- Take the steps of tasks out of their queues. :tasks uuid[]
+-- Take locked steps out of their queues. :steps text (JSON list of [task, number])
 with entries as (
-    update due d set queue_id = -d.queue_id
-    from step s
-    where s.task_id = any (:tasks::uuid[]) and s.queue_id > 0 and {include due_entry entry=d step=s}
+    update due set queue_id = -queue_id
+    where ctid = any (array(
+        select e.ctid from {include listed_steps}
+        cross join lateral (select d.ctid from due d where {include due_entry entry=d step=s} offset 0) e
+    ))
 )
 update step set queue_id = -queue_id
-where task_id = any (:tasks::uuid[]) and queue_id > 0
+where ctid = any (array(select s.ctid from {include listed_steps}))

@@ -9,6 +9,7 @@ with template_kept as materialized (
         select id from task
         where template_id = p.id and id < {include ids_until instant=p.until}
           and state <> {OPEN} and ended_at < p.until
+          and not exists (select from paged_action g where g.task_id = task.id)
         order by id
         limit :limit::int
         for update skip locked
@@ -34,6 +35,8 @@ with template_kept as materialized (
     delete from signal using doomed where task_id = doomed.id
 ), attempts as (
     delete from attempt using doomed where task_id = doomed.id
+), logs as (
+    delete from step_log using doomed where task_id = doomed.id
 ), spawns as (
     delete from spawn using doomed where task_id = doomed.id
 ), steps as (
@@ -45,6 +48,8 @@ with template_kept as materialized (
       and c.task_id = s.task_id and c.no = s.no
 ), body_gates as (
     delete from body_gate using doomed where task_id = doomed.id
+), places as (
+    delete from task_place using doomed where task_id = doomed.id
 ), gates as (
     delete from gate using doomed where gate.task_id = doomed.id
 ), tasks as (

@@ -1,11 +1,18 @@
--- Put the steps of tasks back into their queues; a `queue_timeout` starts over. :tasks uuid[]
+-- Put locked steps back into their queues; a `queue_timeout` starts over. Enqueued steps are due a microsecond
+-- later than before: a claim that has read their rows before these were taken out must not take them for the present
+-- ones. :steps text (JSON list of [task, number])
 with entries as (
-    update due d
-    set queue_id = -d.queue_id, latest_claim = greatest(now(), d.run_at) + s.queue_timeout * interval '1 s'
-    from step s
-    where s.task_id = any (:tasks::uuid[]) and s.queue_id < 0 and {include due_entry entry=d step=s}
+    update due
+    set queue_id = -due.queue_id, run_at = due.run_at + interval '1 us',
+        latest_claim = greatest(now(), due.run_at) + e.queue_timeout * interval '1 s'
+    from (
+        select d.ctid, s.queue_timeout from {include listed_steps}
+        cross join lateral (select d.ctid from due d where {include due_entry entry=d step=s} offset 0) d
+    ) e
+    where due.ctid = e.ctid
 )
 update step
 set queue_id = -queue_id,
+    run_at = case when state = {ENQUEUED} then run_at + interval '1 us' else run_at end,
     enqueued_at = case when state = {ENQUEUED} then now() else enqueued_at end
-where task_id = any (:tasks::uuid[]) and queue_id < 0
+where ctid = any (array(select s.ctid from {include listed_steps}))

@@ -1,11 +1,13 @@
--- Let the steps run, or wait, that the deadline of their task cancelled. :task_id uuid
+-- Let locked steps run, or wait, that the deadline of their task cancelled; with :held, out of their queues.
+-- :task_id uuid, :nos int[], :held boolean
 with revived as (
     update step
     set state = case when pending_parents <= 0 then {ENQUEUED} else {PENDING} end,
         run_at = case when pending_parents <= 0 then now() end,
         enqueued_at = case when pending_parents <= 0 then now() end,
-        settled_at = null
-    where task_id = :task_id::uuid and state = {CANCELLED}
+        settled_at = null,
+        queue_id = case when :held::boolean then -abs(queue_id) else queue_id end
+    where ctid = any (array(select s.ctid from {include numbered_steps})) and state = {CANCELLED}
     returning *
 ), entries as (
     {include enqueue steps=revived}

@@ -4,13 +4,6 @@
 with settled as materialized (
     {include call_settle}
 ), published as (
-    insert into outbox (task_id, no, attempt, template_id, outcome, duration, name, step, correlation_id, payload)
-    select (:tasks::uuid[])[e.outcome], (:nos::int[])[e.outcome], (:attempts::int[])[e.outcome], e.template_id,
-           (:outcomes::smallint[])[e.outcome], e.duration, e.name, e.step, e.correlation_id, e.payload::json
-    from unnest(:event_outcomes::int[], :event_templates::int[], :event_steps::text[], :event_correlations::text[],
-                :event_names::text[], :event_payloads::text[], :event_durations::float8[])
-         with ordinality as e (outcome, template_id, step, correlation_id, name, payload, duration, rank)
-    where e.outcome <> all (array(select no from settled where kind = 0))
-    order by e.rank
+    {include publish_events}
 )
 select kind, task_id, no, attempt, at from settled

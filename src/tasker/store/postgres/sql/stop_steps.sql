@@ -1,7 +1,10 @@
--- End the steps of a task that have not ended, running ones included. :task_id uuid, :state int
+-- End locked steps of a task, running ones included. :task_id uuid, :nos int[], :state int
 with entries as (
-    delete from due d using step s
-    where s.task_id = :task_id::uuid and {include due_entry entry=d step=s}
+    delete from due
+    where ctid = any (array(
+        select e.ctid from {include numbered_steps}
+        cross join lateral (select d.ctid from due d where {include due_entry entry=d step=s} offset 0) e
+    ))
 )
 update step set state = :state, settled_at = clock_timestamp(), waits_for = null
-where task_id = :task_id::uuid and state in ({PENDING}, {ENQUEUED}, {IN_PROGRESS}, {WAITING})
+where ctid = any (array(select s.ctid from {include numbered_steps}))

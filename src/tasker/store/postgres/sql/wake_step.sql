@@ -7,4 +7,4 @@ with woken as (
 ), entries as (
     {include enqueue steps=woken}
 )
-select name from woken
+select name, {include instances_of step=woken} as instances from woken

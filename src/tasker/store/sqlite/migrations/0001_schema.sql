@@ -19,7 +19,11 @@ create table template (
     decided_by    text,
     decided_at    real,
     reason        text not null default '',
-    paused        integer not null default 0
+    paused        integer not null default 0,
+    compensation_node integer,
+    compensates_on    text not null default '[]',
+    compensation_hold real not null default 0,
+    end_events        integer
 );
 create index template_name on template (namespace, name, version);
 create unique index template_in_force on template (namespace, name, version)
@@ -55,6 +59,7 @@ create table template_step (
     scope           integer not null default 0,
     on_error        text,
     queue_timeout   real,
+    compensated_by  integer,
     primary key (template_id, no)
 ) without rowid;
 
@@ -73,7 +78,9 @@ create table worker (
     host        text not null default '',
     machine     text not null default '',
     pid         integer not null default 0,
-    pid_started integer not null default 0
+    pid_started integer not null default 0,
+    quiet       integer not null default 0,
+    registration text not null default ''
 );
 
 create table worker_queue (
@@ -101,6 +108,7 @@ create table task (
     correlation_id  text not null,
     parent_id       text,
     attached        integer,
+    end_events      integer,
     forked_from     text,
     schedule_id     integer,
     scheduled_for   real,
@@ -120,6 +128,7 @@ create index task_parent on task (parent_id) where parent_id is not null;
 create index task_schedule on task (schedule_id, id) where schedule_id is not null;
 create index task_attached on task (parent_id, id) where attached = 1 and state = {OPEN};
 create index task_has_failed_step on task (id) where has_failed_step = 1 and state = {OPEN};
+create index task_ending on task (id) where ending is not null;
 create index task_paused on task (template_id, id) where paused = 1;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
 
@@ -171,6 +180,7 @@ create table step (
     queue_timeout      real,
     on_error           text,
     item               text,
+    undoes             integer,
     primary key (task_id, no)
 ) without rowid;
 create index step_due on step (queue_id, run_at) where state = {ENQUEUED};
@@ -227,6 +237,25 @@ create table body_gate (
     gate_id       integer not null,
     outer_gate_id integer not null,
     primary key (task_id, node)
+) without rowid;
+
+create table task_place (
+    task_id   text primary key,
+    namespace text not null,
+    key       text not null,
+    tasks     integer not null,
+    waiting   integer not null,
+    ended     integer not null default 0
+);
+create index task_place_open on task_place (namespace, key, task_id) where ended = 0;
+create index task_place_waiting on task_place (namespace, key) where waiting = 1 and ended = 0;
+
+create table paged_action (
+    task_id text not null,
+    kind    text not null,
+    last_no integer not null,
+    details text not null,
+    primary key (task_id, kind)
 ) without rowid;
 
 create table limit_setting (
@@ -417,9 +446,36 @@ create table audit (
     action  text not null,
     reason  text not null,
     before  text not null,
-    after   text not null
+    after   text not null,
+    via     text,
+    bulk_id text
 );
 create index audit_task on audit (task_id, id);
+
+create table bulk_operation (
+    id         text primary key,
+    action     text not null check (action in ('cancel', 'resolve', 'retry')),
+    status     text not null default 'running' check (status in ('complete', 'running', 'stopped')),
+    request    text not null,
+    per_second real not null,
+    namespaces text,
+    matches    integer not null,
+    exact      integer not null,
+    changed    integer not null default 0,
+    refused    text not null default '{}',
+    refusals   text not null default '[]',
+    last_task  text not null,
+    due_at     real not null,
+    reason     text not null,
+    created_by text not null,
+    via        text,
+    created_at real not null,
+    updated_at real not null,
+    ended_at   real,
+    stopped_by text
+) without rowid;
+create index bulk_operation_due on bulk_operation (due_at) where status = 'running';
+create index bulk_operation_ended on bulk_operation (ended_at) where status <> 'running';
 
 create table namespace_policy (
     namespace         text primary key,
@@ -442,7 +498,8 @@ create table team_event (
     action    text not null,
     reason    text not null,
     before    text,
-    after     text
+    after     text,
+    via       text
 );
 create index team_event_namespace on team_event (namespace, id);
 
@@ -455,6 +512,7 @@ create table api_key (
     namespaces   text not null,
     roles        text not null,
     groups       text not null default '[]',
+    handlers     text not null default '[]',
     created_by   text not null,
     created_at   real not null,
     expires_at   real,
@@ -462,16 +520,24 @@ create table api_key (
     last_used_at real
 );
 
--- Logins of people in a browser. digest: SHA-256 of the cookie's value. key_prefix: the API key that they
--- logged in with, which each request checks again. Expired rows are deleted by the next login.
+-- Logins of people in a browser. digest: SHA-256 of the cookie's value. Either key_prefix: the API key that they
+-- logged in with, which each request checks again; or claims (JSON): those of their identity provider. Expired rows are deleted by the next login.
 create table session (
     digest     text primary key,
-    key_prefix text not null,
+    key_prefix text,
+    claims     text,
     created_at real not null,
     seen_at    real not null,
     expires_at real not null
 ) without rowid;
 create index session_expiry on session (expires_at);
+
+-- Secrets that sign the tickets of remote workers' claims, the newest last; tickets of the last two are valid.
+create table signing_key (
+    id         integer primary key autoincrement,
+    secret     text not null default (lower(hex(randomblob(32)))),
+    created_at real not null default (unixepoch())
+);
 create table outbox (
     id             integer primary key autoincrement,
     task_id        text not null,
@@ -489,6 +555,19 @@ create table outbox (
 );
 create index outbox_task on outbox (task_id, id);
 create index outbox_fresh on outbox (id) where distributed = 0;
+
+create trigger task_ended after update of state on task
+when new.state <> old.state and new.state <> {OPEN} and new.end_events >> new.state & 1
+begin
+    insert into outbox (task_id, no, attempt, template_id, outcome, at, duration, name, step, correlation_id, payload)
+    values (new.id, 0, 1 + (select count(*) from outbox o where o.task_id = new.id and o.no = 0), new.template_id,
+            case new.state when {COMPLETE} then {OUTCOME.COMPLETE} when {CANCELLED} then {OUTCOME.CANCELLED}
+                           when {RESOLVED_MANUALLY} then {OUTCOME.RESOLVED_MANUALLY} else {OUTCOME.ERROR} end,
+            new.ended_at, new.ended_at - new.created_at,
+            case new.state when {COMPLETE} then 'tasker.task.completed' when {CANCELLED} then 'tasker.task.cancelled'
+                           when {RESOLVED_MANUALLY} then 'tasker.task.resolved' else 'tasker.task.failed' end,
+            '', new.correlation_id, json_object('error', json(coalesce(new.error, 'null'))));
+end;
 
 create table subscription (
     id            integer primary key autoincrement,
@@ -524,3 +603,46 @@ create index delivery_due on delivery (subscription_id, next_at, id) where statu
 create index delivery_of_task on delivery (subscription_id, task_id, id) where status = 'pending';
 create index delivery_log on delivery (subscription_id, id);
 create index delivery_event on delivery (event_no);
+
+create table figure (
+    minute      integer not null,
+    template_id integer not null,
+    created     integer not null default 0,
+    completed   integer not null default 0,
+    failed      integer not null default 0,
+    cancelled   integer not null default 0,
+    steps       integer not null default 0,
+    retries     integer not null default 0,
+    seconds     real not null default 0,
+    merged      integer not null default 0
+);
+create index figure_minute on figure (minute, template_id);
+create index figure_fresh on figure (minute) where merged = 0;
+create unique index figure_created on figure (minute) where template_id = 0;
+
+create table step_log (
+    task_id text not null,
+    no      integer not null,
+    attempt integer not null,
+    number  integer not null,
+    at      real not null,
+    level   integer not null,
+    source  text not null,
+    message text not null,
+    fields  text,
+    primary key (task_id, no, attempt, number)
+) without rowid;
+create index step_log_of_task on step_log (task_id, at);
+create index step_log_at on step_log (at);
+
+create table failure_care (
+    namespace   text not null,
+    fingerprint text not null,
+    assignee    text not null,
+    note        text not null,
+    muted_until real,
+    muted_below text,
+    updated_by  text not null,
+    updated_at  real not null,
+    primary key (namespace, fingerprint)
+);

@@ -1,7 +1,9 @@
 -- Keep templates; no row for one where another process was first.
 -- :registered_by text, :templates text (JSON list of {namespace, name, version, digest, document: JSON as text,
--- sinks, retention: seconds or null, status}), :now real
-insert into template (namespace, name, version, digest, document, sinks, retention, registered_by, status, registered_at, paused)
+-- sinks, retention: seconds or null, status, compensation_node, compensates_on: [state, ...], compensation_hold,
+-- end_events}), :now real
+insert into template (namespace, name, version, digest, document, sinks, retention, registered_by, status, registered_at, paused,
+                      compensation_node, compensates_on, compensation_hold, end_events)
 select json_extract(t.value, '$.namespace'), json_extract(t.value, '$.name'), json_extract(t.value, '$.version'),
        json_extract(t.value, '$.digest'), json_extract(t.value, '$.document'), json_extract(t.value, '$.sinks'),
        json_extract(t.value, '$.retention'), :registered_by, json_extract(t.value, '$.status'), :now,
@@ -9,7 +11,9 @@ select json_extract(t.value, '$.namespace'), json_extract(t.value, '$.name'), js
            select 1 from pause p
            where p.name = json_extract(t.value, '$.name') and p.kind = 'template'
              and p.namespace = json_extract(t.value, '$.namespace')
-       )
+       ),
+       json_extract(t.value, '$.compensation_node'), json_extract(t.value, '$.compensates_on'),
+       json_extract(t.value, '$.compensation_hold'), json_extract(t.value, '$.end_events')
 from json_each(:templates) as t
 where true
 on conflict do nothing

@@ -1,8 +1,9 @@
--- End tasks with a failed step in which no further step can run. :tasks text (JSON list), :now real
+-- End tasks with a failed step, and those that were cancelled, in which no further step can run.
+-- :tasks text (JSON list), :now real
 update task
-set state = {ERROR},
+set state = case when ending is null or {include not_undone task=task} then {ERROR} else ending end,
     ended_at = :now,
-    error = (
+    error = coalesce(error, (
         select json_object(
             'message', 'step ''' || first.name || '''' || case when count(*) > 1 then ' and ' || (count(*) - 1) || ' more' else '' end
                 || ' failed: ' || first.reason,
@@ -10,12 +11,14 @@ set state = {ERROR},
         )
         from step, (
             select s.name, {include reason step=s} as reason
-            from step s where s.task_id = task.id and s.state = {ERROR} and {include unhandled step=s} order by s.settled_at, s.no limit 1
+            from step s where s.task_id = task.id and s.state = {ERROR} and {include fails_task task=task step=s} order by s.settled_at, s.no limit 1
         ) first
-        where step.task_id = task.id and step.state = {ERROR} and {include unhandled step=step}
-    )
+        where step.task_id = task.id and step.state = {ERROR} and {include fails_task task=task step=step}
+        having count(*) > 0
+    ))
 where id in (select value from json_each(:tasks)) and has_failed_step = 1 and state = {OPEN}
   and not exists (
       select 1 from step where step.task_id = task.id and step.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING})
   )
-returning id
+  and not exists (select 1 from paged_action g where g.task_id = task.id and g.kind <> 'pause')
+returning id, state

@@ -1,4 +1,4 @@
--- Steps that failed for good, of the newest tasks that failed or are open, and have not ended well since.
+-- Steps that failed permanently, of the newest tasks that failed or are open, and have not ended well since.
 -- :templates text (JSON list) or null (all), :since text, :limit int (tasks of each kind)
 with failed as (
     select * from (

@@ -12,7 +12,6 @@ select s.no, g.key, g.concurrency, g.rate is not null as has_rate, {include gate
            )
        ) as before
 from json_each(:tasks) as t
-join json_each(:nos) as n on n.key = t.key
-join step s on s.task_id = t.value and s.no = n.value
+join step s on s.task_id = t.value and s.no = json_extract(:nos, '$[' || t.key || ']')
 join gate g on g.id in (s.gate_id, s.outer_gate_id)
 order by s.no, g.id = s.gate_id

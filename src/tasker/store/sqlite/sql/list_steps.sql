@@ -1,5 +1,6 @@
--- Steps of a task by number. :task_id text, :after int, :limit int or null, :now real
-select {include instances_of step=s} as instances, s.template_node, s.spawned_by, s.instance, s.task_id, s.no, s.name, s.state, s.attempt,
+-- Steps of a task by number; with :unfinished, those that are not done. :unfinished boolean or null,
+-- :task_id text, :after int, :limit int or null, :now real
+select {include instances_of step=s} as instances, s.template_node, s.spawned_by, s.instance, s.undoes, s.task_id, s.no, s.name, s.state, s.attempt,
        s.attempt - s.uncounted_attempts as counted_attempts, s.lost_attempts, s.enqueued_at, s.run_at, s.claimed_at, s.settled_at,
        coalesce(w.name, cast(s.worker as text)) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
        {include no_worker step=s} as no_worker, s.queue_id,
@@ -23,5 +24,6 @@ join template p on p.id = t.template_id
 left join queue q on q.id = abs(s.queue_id) / 5 * 5
 left join worker w on w.id = s.worker
 where s.task_id = :task_id and s.no > :after
+      and (:unfinished is null or s.state in ({PENDING}, {ENQUEUED}, {IN_PROGRESS}, {WAITING}, {ERROR}))
 order by s.no
 limit coalesce(:limit, -1)

@@ -1,3 +1,4 @@
--- Take the steps of tasks out of their queues. :tasks text (JSON list)
+-- Take steps out of their queues. :steps text (JSON list of [task, number])
 update step set queue_id = -queue_id
-where task_id in (select value from json_each(:tasks)) and queue_id > 0
+from (select json_extract(value, '$[0]') as task_id, json_extract(value, '$[1]') as no from json_each(:steps)) l
+where step.task_id = l.task_id and step.no = l.no

@@ -1,6 +1,7 @@
 -- Announce a worker. :name text, :lease real (seconds), :slots int, :handlers text (JSON list),
--- :labels text (JSON object), :build, :sdk, :principal, :host, :machine text, :pid, :pid_started int, :now real
+-- :labels text (JSON object), :build, :sdk, :principal, :host, :machine text, :pid, :pid_started int,
+-- :registration text, :now real
 insert into worker (name, started_at, lease_until, slots, handlers, labels, build, sdk, principal, host,
-                    machine, pid, pid_started)
-values (:name, :now, :now + :lease, :slots, :handlers, :labels, :build, :sdk, :principal, :host, :machine, :pid, :pid_started)
+                    machine, pid, pid_started, registration)
+values (:name, :now, :now + :lease, :slots, :handlers, :labels, :build, :sdk, :principal, :host, :machine, :pid, :pid_started, :registration)
 returning id

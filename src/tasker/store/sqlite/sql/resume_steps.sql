@@ -1,5 +1,6 @@
--- Put the steps of tasks back into their queues; a `queue_timeout` starts over. :tasks text (JSON list), :now real
+-- Put steps back into their queues; a `queue_timeout` starts over. :steps text (JSON list of [task, number]), :now real
 update step
 set queue_id = -queue_id,
     enqueued_at = case when state = {ENQUEUED} then :now else enqueued_at end
-where task_id in (select value from json_each(:tasks)) and queue_id < 0
+from (select json_extract(value, '$[0]') as task_id, json_extract(value, '$[1]') as no from json_each(:steps)) l
+where step.task_id = l.task_id and step.no = l.no

@@ -1,8 +1,9 @@
--- Reactivate the steps that the deadline of their task cancelled. :task_id text, :now real
+-- Let steps run, or wait, that the deadline of their task cancelled; with :held, out of their queues.
+-- :task_id text, :nos text (JSON list), :held int, :now real
 update step
 set state = case when pending_parents <= 0 then {ENQUEUED} else {PENDING} end,
     run_at = case when pending_parents <= 0 then :now end,
     enqueued_at = case when pending_parents <= 0 then :now end,
-    settled_at = null
-where task_id = :task_id and state = {CANCELLED}
-returning no
+    settled_at = null,
+    queue_id = case when :held then -abs(queue_id) else queue_id end
+where task_id = :task_id and no in (select value from json_each(:nos)) and +state = {CANCELLED}

@@ -10,3 +10,4 @@ set missed_parents = coalesce(step.missed_parents, 0) + c.missed,
     )
 from temp.child c
 where c.missed > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = {PENDING}
+  and step.undoes is null -- which runs all the same

@@ -5,7 +5,7 @@ set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME
                            when {OUTCOME.SKIPPED} then {SKIPPED} else {ENQUEUED} end,
     run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}) then :now + g.delay else step.run_at end,
     uncounted_attempts = step.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED})),
-    lost_attempts = step.lost_attempts + (g.outcome = {OUTCOME.LOST}),
+    lost_attempts = (step.lost_attempts + (g.outcome = {OUTCOME.LOST})) * (g.outcome <> {OUTCOME.PARKED}),
     settled_at = :now,
     result = g.result,
     error = g.error

@@ -1,0 +1,122 @@
+"""Remote workers: a server in a process of its own, and workers that send plain bytes.
+
+The server is as `tasker server` runs it, with the guards and without API keys. Each worker has one
+connection; it reports all steps of an answer as complete in its next settlement.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.api import register, server_cpu
+from bench.databases import Database, Server, empty_database
+from bench.fleet import Settings
+from bench.http_client import Connection, RunningServer, connect, require_success, serving
+from bench.rows import Percentiles, Row, median_row
+from bench.workloads import CHAIN
+from tasker import LocalClient, TaskRequest
+from tasker.store.open import open_store
+
+SHAPES = ((1, 50), (8, 5), (12, 2), (1, 1))
+"""Workers, and slots of each."""
+
+
+def remote(workers: int, slots: int) -> Callable[[Settings, str, Server | None], Row]:
+    """Return the measurement of chains that so many remote workers run."""
+    return lambda settings, store, server: _remote(settings, store, server, workers, slots)
+
+
+def workload(workers: int, slots: int) -> str:
+    """Return the name of a measurement: `remote-8x5`."""
+    return f"remote-{workers}x{slots}"
+
+
+def _remote(settings: Settings, store: str, server: Server | None, workers: int, slots: int) -> Row:
+    tasks = (500 if settings.quick else 3_000) // (4 if workers * slots == 1 else 1)
+
+    async def run(database: Database, process: RunningServer) -> Row:
+        await _create(database, tasks)
+        left = [tasks * CHAIN.steps]
+        hands = [await _Hand.register(process.port, slots) for _ in range(workers)]
+        start, cpu, postgres = time.perf_counter(), process.cpu, server_cpu(database)
+        await asyncio.gather(*(hand.work(left) for hand in hands))
+        took, steps = time.perf_counter() - start, tasks * CHAIN.steps
+        return Row(
+            store=store,
+            workload=workload(workers, slots),
+            processes=workers,
+            steps_per_s=steps / took,
+            latency_ms=Percentiles.of([each for hand in hands for each in hand.settlements]),
+            python_us_per_step=(process.cpu - cpu) / steps * 1e6,
+            postgres_us_per_step=postgres
+            and ((server_cpu(database) or 0.0) - postgres) / steps * 1e6,
+        )
+
+    rows = []
+    for _ in range(settings.runs):
+        with empty_database(store, server) as database:
+            asyncio.run(register(database))
+            with serving(database.url) as process:
+                rows.append(asyncio.run(run(database, process)))
+    return median_row(rows)
+
+
+async def _create(database: Database, tasks: int) -> None:
+    key = CHAIN.template.key
+    request = TaskRequest(template=f"{key.namespace}.{key.name}", context={"n": 1})
+    async with open_store(database.url) as store:
+        for begin in range(0, tasks, 500):
+            await LocalClient(store).create_tasks([request] * min(500, tasks - begin))
+
+
+class _Hand:
+    """One remote worker."""
+
+    def __init__(self, line: Connection, worker: str, slots: int) -> None:
+        self._line = line
+        self._path = f"/v1/workers/{worker}"
+        self._slots = slots
+        self.settlements: list[float] = []  #: seconds of each
+
+    @classmethod
+    async def register(cls, port: int, slots: int) -> "_Hand":
+        line = await connect(port)
+        body = {
+            "protocol": 1,
+            "name": "bench",
+            "slots": slots,
+            "namespaces": [CHAIN.template.namespace],
+            "handlers": [{"name": spec.handler} for spec in CHAIN.template.steps],
+        }
+        response = await line.request("POST", "/v1/workers", json.dumps(body).encode())
+        require_success([response])
+        return cls(line, json.loads(response.body)["worker"], slots)
+
+    async def work(self, left: list[int]) -> None:
+        """Run steps until none is left for all workers together."""
+        steps: list[Any] = []
+        while left[0] > 0:
+            if len(steps) < self._slots:
+                wait = 0.0 if steps else 0.2
+                steps += await self._call("claim", max=self._slots - len(steps), wait_s=wait)
+            if steps:
+                outcomes = [
+                    {"ticket": step["ticket"], "outcome": "complete", "result": {"ok": True}}
+                    for step in steps
+                ]
+                left[0] -= len(steps)
+                steps = await self._call("settle", outcomes=outcomes, max=self._slots)
+
+    async def _call(self, action: str, **body: Any) -> list[Any]:
+        sent = json.dumps(body).encode()
+        response = await self._line.request("POST", f"{self._path}/{action}", sent)
+        require_success([response])
+        answer = json.loads(response.body)
+        if action == "settle":
+            self.settlements.append(response.took)
+            if refused := {*answer["settled"]} - {"complete"}:
+                raise RuntimeError(f"outcomes were not accepted: {', '.join(refused)}")
+        steps: list[Any] = answer["steps"]
+        return steps

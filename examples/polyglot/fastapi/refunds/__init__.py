@@ -1,0 +1,1 @@
+"""Refunds, on FastAPI."""

@@ -1,0 +1,247 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Map, Value};
+
+use crate::api::{Api, ApiError, Call};
+
+const LONG_POLL: f64 = 20.0;
+
+/// The status of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// No step has started yet.
+    Pending,
+    /// It runs or waits.
+    InProgress,
+    /// It has succeeded.
+    Complete,
+    /// A step has failed for good.
+    Error,
+    /// It was cancelled.
+    Cancelled,
+    /// An operator has declared it done.
+    ResolvedManually,
+}
+
+/// A task as the server describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Task {
+    /// Its id.
+    pub id: String,
+    /// The namespace of its template.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The name of its template.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The version of its template.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Its status.
+    pub status: TaskStatus,
+    /// What it was created with.
+    #[serde(default)]
+    pub context: Value,
+    /// Its result, null until it is complete.
+    #[serde(default)]
+    pub result: Value,
+    /// Why it failed, otherwise null.
+    #[serde(default)]
+    pub error: Value,
+    /// The fields that the API's documentation lists beyond these.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
+impl Task {
+    /// Return whether it has ended.
+    pub fn ended(&self) -> bool {
+        !matches!(self.status, TaskStatus::Pending | TaskStatus::InProgress)
+    }
+}
+
+/// Options of a new task.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CreateOptions {
+    /// The namespace, if the template's name does not begin with it; None: `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// A version or a range such as `^2`; None: the latest release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// A second request with the same key returns the same task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Connects related tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// Seconds until the first step may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<f64>,
+    /// For searches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Further fields of the request, in the API's names.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
+/// The attempt that creates tasks.
+pub(crate) struct Creator {
+    pub ticket: String,
+    pub idempotency_key: String,
+    pub created: AtomicUsize,
+}
+
+/// Creates and reads tasks.
+#[derive(Clone)]
+pub struct Client {
+    api: Api,
+    creator: Option<Arc<Creator>>,
+}
+
+impl Client {
+    /// Create a client of a server, with the API key in `TASKER_API_KEY` if there is one.
+    pub fn new(url: impl AsRef<str>) -> Self {
+        Self::with_key(url, std::env::var("TASKER_API_KEY").ok())
+    }
+
+    /// Create a client with an API key.
+    pub fn with_key(url: impl AsRef<str>, key: Option<String>) -> Self {
+        Self {
+            api: Api::new(url.as_ref(), key),
+            creator: None,
+        }
+    }
+
+    pub(crate) fn of_attempt(api: Api, creator: Arc<Creator>) -> Self {
+        Self {
+            api,
+            creator: Some(creator),
+        }
+    }
+
+    /// Create a task of a template, such as `payments.refund` or `payments.refund@^2`.
+    ///
+    /// Within a handler, later attempts of the step get the same task.
+    ///
+    /// # Errors
+    ///
+    /// The template does not exist, or the context violates its schema.
+    pub async fn create(
+        &self,
+        template: &str,
+        context: impl Serialize,
+        options: CreateOptions,
+    ) -> Result<Task, ApiError> {
+        let no_json = |error| ApiError::new("invalid_request", format!("no JSON form: {error}"));
+        let mut body = serde_json::to_value(&options).map_err(no_json)?;
+        body["name"] = json!(template);
+        body["context"] = serde_json::to_value(context).map_err(no_json)?;
+        let mut ticket = None;
+        if let Some(creator) = &self.creator {
+            let number = creator.created.fetch_add(1, Ordering::Relaxed) + 1;
+            ticket = Some(creator.ticket.clone());
+            if options.idempotency_key.is_none() {
+                body["idempotency_key"] = json!(format!("{}:create-{number}", creator.idempotency_key));
+            }
+        }
+        // Without a key, a repetition after a lost answer would create a second task.
+        let retries = if body["idempotency_key"].is_null() { 0 } else { 5 };
+        let mut call = Call::post("/v1/tasks", &body).retries(retries);
+        call.ticket = ticket;
+        self.api.send(call).await
+    }
+
+    /// Return a task.
+    ///
+    /// # Errors
+    ///
+    /// The task does not exist.
+    pub async fn get(&self, id: &str) -> Result<Task, ApiError> {
+        self.api
+            .send(Call::new(Method::GET, format!("/v1/tasks/{id}")))
+            .await
+    }
+
+    /// Wait until a task has ended, and return it; None: no limit of the wait.
+    ///
+    /// # Errors
+    ///
+    /// It has not ended in time: the code is `timeout`.
+    pub async fn wait(&self, id: &str, timeout: Option<Duration>) -> Result<Task, ApiError> {
+        let deadline = timeout.map(|limit| Instant::now() + limit);
+        loop {
+            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64());
+            let seconds = left.map_or(LONG_POLL, |left| left.min(LONG_POLL));
+            let path = format!("/v1/tasks/{id}/wait?timeout={seconds}");
+            let call = Call::new(Method::GET, path).within(seconds + 15.0);
+            let task: Task = self.api.send(call).await?;
+            if task.ended() {
+                return Ok(task);
+            }
+            if left == Some(0.0) {
+                return Err(ApiError::new(
+                    "timeout",
+                    format!("task {id} has not ended in time"),
+                ));
+            }
+        }
+    }
+
+    /// Create a task, wait for its end and return its result.
+    ///
+    /// # Errors
+    ///
+    /// It failed or was cancelled: the code is `task_failed`. The result is no `T`: `invalid_result`.
+    pub async fn run<T: DeserializeOwned>(
+        &self,
+        template: &str,
+        context: impl Serialize,
+        options: CreateOptions,
+    ) -> Result<T, ApiError> {
+        let created = self.create(template, context, options).await?;
+        let task = self.wait(&created.id, None).await?;
+        if matches!(task.status, TaskStatus::Error | TaskStatus::Cancelled) {
+            let why = task.error["message"].as_str().unwrap_or("it was cancelled");
+            return Err(ApiError::new(
+                "task_failed",
+                format!("task {} failed: {why}", task.id),
+            ));
+        }
+        serde_json::from_value(task.result).map_err(|error| {
+            ApiError::new(
+                "invalid_result",
+                format!("the result of task {}: {error}", task.id),
+            )
+        })
+    }
+
+    /// Send a signal to a task, for a step that waits for it or will.
+    ///
+    /// `id`: a second signal with the same id changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The task does not exist or has ended.
+    pub async fn signal(
+        &self,
+        task_id: &str,
+        name: &str,
+        payload: impl Serialize,
+        id: &str,
+    ) -> Result<Value, ApiError> {
+        let no_json = |error| ApiError::new("invalid_request", format!("no JSON form: {error}"));
+        let payload = serde_json::to_value(payload).map_err(no_json)?;
+        let body = json!({"name": name, "payload": payload, "id": id, "reason": ""});
+        self.api
+            .send(Call::post(format!("/v1/tasks/{task_id}/signals"), &body))
+            .await
+    }
+}

@@ -1,0 +1,140 @@
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{json, Value};
+
+use crate::{Context, Error};
+
+pub(crate) type Ended = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
+pub(crate) type Call = Arc<dyn Fn(Context) -> Ended + Send + Sync>;
+
+/// A function that a worker can call for a step.
+///
+/// - `async fn(Context) -> Result<T, Error>`;
+/// - `fn(&Value) -> Result<T, String>`: gets the task's context, in a thread; its error is permanent;
+/// - `fn(&Value, &HashMap<String, Value>) -> Result<T, String>`: gets the results of earlier steps too.
+///
+/// `T` is anything that serde serializes. A panic fails the attempt, and a retry may help.
+pub trait IntoHandler<Form>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn into_call(self) -> Call;
+}
+
+#[doc(hidden)]
+pub struct OfContext;
+#[doc(hidden)]
+pub struct OfValue;
+#[doc(hidden)]
+pub struct OfResults;
+
+impl<F, Fut, T> IntoHandler<(OfContext, Fut, T)> for F
+where
+    F: Fn(Context) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, Error>> + Send + 'static,
+    T: Serialize + Send + 'static,
+{
+    fn into_call(self) -> Call {
+        Arc::new(move |context| {
+            let ended = self(context);
+            Box::pin(async move { serialize(ended.await?) })
+        })
+    }
+}
+
+impl<F, T> IntoHandler<(OfValue, T)> for F
+where
+    F: Fn(&Value) -> Result<T, String> + Send + Sync + 'static,
+    T: Serialize + 'static,
+{
+    fn into_call(self) -> Call {
+        in_thread(move |context| self(context.inputs()))
+    }
+}
+
+impl<F, T> IntoHandler<(OfResults, T)> for F
+where
+    F: Fn(&Value, &HashMap<String, Value>) -> Result<T, String> + Send + Sync + 'static,
+    T: Serialize + 'static,
+{
+    fn into_call(self) -> Call {
+        in_thread(move |context| self(context.inputs(), context.results()))
+    }
+}
+
+fn in_thread<T: Serialize>(function: impl Fn(&Context) -> Result<T, String> + Send + Sync + 'static) -> Call {
+    let function = Arc::new(function);
+    Arc::new(move |context| {
+        let function = Arc::clone(&function);
+        let call = move || function(&context).map_err(Error::permanent).and_then(serialize);
+        Box::pin(async move {
+            tokio::task::spawn_blocking(call)
+                .await
+                .unwrap_or_else(|error| Err(panicked(error)))
+        })
+    })
+}
+
+fn serialize(value: impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(value).map_err(|error| {
+        Error::permanent(format!("the result has no JSON form: {error}")).code("invalid_result")
+    })
+}
+
+/// Return the error of a handler that panicked.
+pub(crate) fn panicked(error: tokio::task::JoinError) -> Error {
+    if error.is_cancelled() {
+        return Error::cancelled("the handler was aborted");
+    }
+    let panic = error.into_panic();
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::failed(
+        "Panic",
+        message.unwrap_or_else(|| "the handler panicked".into()),
+        true,
+    )
+}
+
+/// Which results of earlier steps a handler gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Needs {
+    /// Those of all steps before it.
+    #[default]
+    Ancestors,
+    /// Those of the steps that it directly depends on.
+    Parents,
+    /// None.
+    Nothing,
+    /// Those of these steps.
+    Steps(Vec<String>),
+}
+
+impl Needs {
+    pub(crate) fn body(&self) -> Value {
+        match self {
+            Self::Ancestors => json!("ancestors"),
+            Self::Parents => json!("parents"),
+            Self::Nothing => json!("none"),
+            Self::Steps(steps) => json!(steps),
+        }
+    }
+}
+
+/// What the server is told about a handler.
+#[derive(Debug, Clone, Default)]
+pub struct HandlerOptions {
+    /// Which results it gets.
+    pub needs: Needs,
+    /// The namespaces that it runs for; empty: those of the worker.
+    pub namespaces: Vec<String>,
+    /// Versions of its code, or ranges of versions, for steps that require one.
+    pub versions: Vec<String>,
+}
+
+/// Return the result of a decision: the steps to run, of those that depend on it.
+pub fn choose<S: Into<String>>(steps: impl IntoIterator<Item = S>) -> Value {
+    json!({"chosen": steps.into_iter().map(Into::into).collect::<Vec<String>>()})
+}

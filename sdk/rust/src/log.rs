@@ -1,0 +1,102 @@
+use std::future::Future;
+use std::sync::Mutex;
+
+use serde::Serialize;
+use serde_json::{json, Value};
+
+use crate::context::lock;
+
+const MOST_RECORDS: usize = 1_000; // of an attempt
+const MOST_BYTES: usize = 262_144; // of their messages
+const MOST_CHARACTERS: usize = 4_096; // of a message; the rest is cut off
+const BATCH: usize = 50;
+
+/// How much a log record matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For those who look for a fault.
+    Debug,
+    /// What has happened.
+    Info,
+    /// What may need attention.
+    Warning,
+    /// What has failed.
+    Error,
+    /// What needs attention at once.
+    Critical,
+}
+
+/// The log records of an attempt that are not sent yet: numbered, bounded, sent in batches.
+#[derive(Default)]
+pub(crate) struct StepLog {
+    pending: Mutex<Pending>,
+    sending: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Pending {
+    records: Vec<Value>,
+    latest_progress: Option<Value>,
+    count: usize,
+    bytes: usize,
+    full: bool,
+}
+
+impl StepLog {
+    pub(crate) fn add(&self, level: Level, message: &str, fields: Value) {
+        lock(&self.pending).append(record(level, message, "", fields));
+    }
+
+    /// Keep how far the attempt is, instead of what was not sent yet.
+    pub(crate) fn progress(&self, fraction: f64, message: &str) {
+        let fields = json!({"fraction": fraction});
+        lock(&self.pending).latest_progress = Some(record(Level::Info, message, "progress", fields));
+    }
+
+    /// Send what was not sent yet in batches. `send` returns whether the batch is to be forgotten;
+    /// if not, the rest waits for the next call.
+    pub(crate) async fn flush<Fut: Future<Output = bool>>(&self, send: impl Fn(Vec<Value>) -> Fut) {
+        let _alone = self.sending.lock().await;
+        loop {
+            let batch = lock(&self.pending).first();
+            let count = batch.len();
+            if count == 0 || !send(batch).await {
+                return;
+            }
+            lock(&self.pending).records.drain(..count);
+        }
+    }
+}
+
+impl Pending {
+    fn first(&mut self) -> Vec<Value> {
+        if let Some(progress) = self.latest_progress.take() {
+            self.append(progress);
+        }
+        self.records.iter().take(BATCH).cloned().collect()
+    }
+
+    fn append(&mut self, mut new: Value) {
+        if self.full {
+            return;
+        }
+        self.bytes += new["message"].as_str().map_or(0, str::len);
+        self.full = self.count >= MOST_RECORDS || self.bytes > MOST_BYTES;
+        if self.full {
+            let full = format!(
+                "further records of this attempt are not kept: the limit is {MOST_RECORDS} records, or {MOST_BYTES} bytes"
+            );
+            new = record(Level::Warning, &full, "tasker", json!({}));
+        }
+        new["number"] = json!(self.count);
+        self.records.push(new);
+        self.count += 1;
+    }
+}
+
+fn record(level: Level, message: &str, source: &str, fields: Value) -> Value {
+    let message: String = message.chars().take(MOST_CHARACTERS).collect();
+    let at = chrono::Utc::now().to_rfc3339();
+    json!({"at": at, "level": level, "message": message, "source": source, "fields": fields})
+}

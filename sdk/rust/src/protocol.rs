@@ -1,0 +1,127 @@
+//! The messages of the worker protocol, version 1.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::{json, Map, Value};
+
+use crate::error::{Error, Kind};
+
+pub const PROTOCOL: u32 = 1;
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Registered {
+    pub worker: String,
+    #[serde(default)]
+    pub features: Vec<String>,
+    pub renew_s: f64,
+    pub wait_s: f64,
+    #[serde(default = "max_outcomes")]
+    pub max_outcomes: usize,
+    #[serde(default = "body_bytes")]
+    pub body_bytes: usize,
+    #[serde(default)]
+    pub unserved: Vec<String>,
+    #[serde(default)]
+    pub refused: Vec<String>,
+}
+
+fn max_outcomes() -> usize {
+    500
+}
+
+fn body_bytes() -> usize {
+    32 << 20
+}
+
+/// What a handler works on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Payload {
+    pub context: Value,
+    pub config: Map<String, Value>,
+    pub results: HashMap<String, Value>,
+    pub failures: Map<String, Value>,
+    pub checkpoint: Value,
+    pub items: Map<String, Value>,
+}
+
+/// A step to run.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClaimedStep {
+    pub ticket: String,
+    pub task_id: String,
+    pub step: String,
+    pub handler: String,
+    pub method: Option<String>,
+    pub namespace: String,
+    pub template: String,
+    pub version: String,
+    pub attempt: u32,
+    pub counted_attempts: u32,
+    pub max_attempts: u32,
+    pub timeout_s: Option<f64>,
+    pub heartbeat_timeout_s: Option<f64>,
+    pub idempotency_key: String,
+    pub correlation_id: String,
+    pub parent_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub completion_url: Option<String>,
+    /// Whether the payload is to be read in a request of its own.
+    #[serde(default, rename = "payload")]
+    pub payload_elsewhere: bool,
+    #[serde(flatten)]
+    pub payload: Payload,
+}
+
+/// The answer of claim, settle, renew and resume.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Claimed {
+    pub steps: Vec<ClaimedStep>,
+    pub cancelled: Vec<String>,
+    pub quiet: bool,
+    pub problems: HashMap<String, Value>,
+}
+
+/// A durable call that an earlier attempt recorded.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RecordedCall {
+    pub name: String,
+    pub kind: String,
+    #[serde(default)]
+    pub value: Value,
+    #[serde(default)]
+    pub remaining_s: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Calls {
+    pub calls: Vec<RecordedCall>,
+}
+
+/// The state of a child task.
+#[derive(Debug, Deserialize)]
+pub struct ChildTask {
+    /// None once the task has ended.
+    pub task_id: Option<String>,
+    pub status: String,
+    #[serde(default)]
+    pub result: Value,
+    #[serde(default)]
+    pub error: Value,
+}
+
+/// Return the outcome of an attempt, without its ticket; None: nothing is reported.
+pub fn ending_of(ended: Result<Value, Error>) -> Option<Value> {
+    let error = match ended {
+        Ok(result) => return Some(json!({"outcome": "complete", "result": result})),
+        Err(error) => error,
+    };
+    match *error.0 {
+        Kind::Failed(failure) => Some(json!({"outcome": "failed", "error": failure.body()})),
+        Kind::Parked(wait_for) => Some(json!({"outcome": "parked", "wait_for": wait_for})),
+        Kind::Yielded(checkpoint) => Some(json!({"outcome": "yielded", "checkpoint": checkpoint})),
+        Kind::Cancelled(_) => None,
+    }
+}

@@ -1,0 +1,111 @@
+import type { ErrorBody, Problem } from './protocol.js';
+
+/** Options of errors that a handler throws. */
+export interface StepErrorOptions {
+  /** A code for programs, such as `GATEWAY_DOWN`. */
+  code?: string;
+  /** JSON about the failure, shown with it. */
+  details?: unknown;
+  cause?: unknown;
+}
+
+/** The base of this package's errors. */
+export class TaskerError extends Error {
+  constructor(message: string, options: ErrorOptions = {}) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** Ends a step in error: another attempt cannot help. */
+export class PermanentError extends TaskerError {
+  readonly code: string | undefined;
+  readonly details: unknown;
+
+  constructor(message: string, options: StepErrorOptions = {}) {
+    super(message, { cause: options.cause });
+    this.code = options.code;
+    this.details = options.details;
+  }
+}
+
+/** Fails an attempt; the template's retry policy decides whether and when the next one starts. */
+export class RetryableError extends TaskerError {
+  readonly code: string | undefined;
+  readonly details: unknown;
+  /** Seconds until the next attempt; undefined: as the template says. */
+  readonly retryAfter: number | undefined;
+
+  constructor(message: string, options: StepErrorOptions & { retryAfter?: number } = {}) {
+    super(message, { cause: options.cause });
+    this.code = options.code;
+    this.details = options.details;
+    this.retryAfter = options.retryAfter;
+  }
+}
+
+/** The attempt must stop: it timed out, its task was cancelled, or the worker lost its lease. */
+export class AttemptCancelled extends TaskerError {}
+
+/** The server refused a request. */
+export class ApiError extends TaskerError {
+  /** The HTTP status. */
+  readonly status: number;
+  /** The problem's code, such as `not_found`. */
+  readonly code: string;
+  readonly problem: Problem;
+  /** Seconds after which the server asks for a repetition, or null. */
+  readonly retryAfter: number | null;
+
+  constructor(status: number, problem: Problem, retryAfter: number | null = null) {
+    super(problem.detail ?? problem.title ?? `the server answered ${status}`);
+    this.status = status;
+    this.code = problem.code ?? `http_${status}`;
+    this.problem = problem;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The server cannot be reached, or did not answer in time. */
+export class Unreachable extends TaskerError {}
+
+/** A task that was waited for ended without success. */
+export class TaskFailed extends TaskerError {
+  readonly taskId: string;
+  readonly status: string;
+  readonly error: unknown;
+
+  constructor(taskId: string, status: string, error: unknown) {
+    const message = (error as { message?: string } | null)?.message;
+    super(`task ${taskId} ended as ${status}${message === undefined ? '' : `: ${message}`}`);
+    this.taskId = taskId;
+    this.status = status;
+    this.error = error;
+  }
+}
+
+/** Return an error as the protocol carries it. */
+export function errorBody(error: unknown): ErrorBody {
+  if (!(error instanceof Error)) {
+    return { type: typeof error, message: String(error), retryable: true };
+  }
+  const { code, details, retryAfter } = error as Partial<RetryableError>;
+  return {
+    type: error.constructor.name,
+    message: error.message,
+    retryable: !(error instanceof PermanentError),
+    ...(typeof code === 'string' ? { code } : {}),
+    ...(details === undefined ? {} : { details: asJson(details) }),
+    ...(typeof retryAfter === 'number' ? { retry_after_s: retryAfter } : {}),
+    ...(error.stack === undefined ? {} : { trace: error.stack }),
+  };
+}
+
+/** Return a value as JSON carries it; a value without a JSON form becomes text. */
+export function asJson(value: unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(value));
+  } catch {
+    return String(value);
+  }
+}

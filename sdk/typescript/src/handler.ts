@@ -1,0 +1,145 @@
+import { PermanentError, RetryableError } from './errors.js';
+import { StepContext } from './context.js';
+
+/** Which results of earlier steps a handler gets: all ancestors', direct parents', none, or these. */
+export type Needs = 'ancestors' | 'parents' | 'none' | string[];
+
+export interface HandlerOptions {
+  /** Default: the results that `depends` names, otherwise `ancestors`. */
+  needs?: Needs;
+  /** The namespaces that the handler runs for; default: those of the worker. */
+  namespaces?: string[];
+  /** The handler's versions, such as `2.1.0`, for steps that require one. */
+  versions?: string[];
+}
+
+/** A handler that a worker runs. */
+export interface Handler extends HandlerOptions {
+  readonly handlerName: string;
+  call(context: StepContext): unknown;
+}
+
+/** The name of a step or of an input, with the type of its value, which is not checked. */
+export type Typed<T> = string & { readonly __value?: T };
+
+/** Give the name of a step or an input the type of its value: `typed<Cart>('validate_cart')`. */
+export function typed<T>(name: string): Typed<T> {
+  return name;
+}
+
+type Names = Record<string, string>;
+type Values<N extends Names> = {
+  [K in keyof N]: N[K] extends { readonly __value?: infer T } ? T : unknown;
+};
+
+export interface InjectedOptions<D extends Names, I extends Names> extends HandlerOptions {
+  /** Steps whose results the handler gets, by the names that it gets them under. */
+  depends?: D;
+  /** Inputs of the task that the handler gets, by the names that it gets them under. */
+  inputs?: I;
+}
+
+/**
+ * Define a handler as a function of its step context.
+ *
+ * What it returns is the step's result. It throws PermanentError or RetryableError to fail; another
+ * error counts as one that a retry may help.
+ */
+export function defineHandler(name: string, call: (context: StepContext) => unknown): Handler;
+
+/** Define a handler as a function of earlier results and inputs, given by name, and its context. */
+export function defineHandler<D extends Names = {}, I extends Names = {}>(
+  name: string,
+  options: InjectedOptions<D, I>,
+  call: (values: Values<D> & Values<I> & { context: StepContext }) => unknown,
+): Handler;
+
+export function defineHandler(
+  name: string,
+  optionsOrCall: InjectedOptions<Names, Names> | ((context: StepContext) => unknown),
+  call?: (values: any) => unknown,
+): Handler {
+  if (typeof optionsOrCall === 'function') return { handlerName: name, call: optionsOrCall };
+  const { depends = {}, inputs = {}, ...options } = optionsOrCall;
+  const steps = Object.values(depends);
+  return {
+    handlerName: name,
+    ...(steps.length > 0 ? { needs: steps } : {}),
+    ...options,
+    call(context) {
+      const values: Record<string, unknown> = { context };
+      for (const [as, step] of Object.entries(depends)) values[as] = context.getDependencyResult(step);
+      for (const [as, input] of Object.entries(inputs)) values[as] = context.getInput(input);
+      return call?.(values);
+    },
+  };
+}
+
+/** Kinds of failures. */
+export const ErrorType = {
+  PERMANENT_ERROR: 'permanent_error',
+  RETRYABLE_ERROR: 'retryable_error',
+  VALIDATION_ERROR: 'validation_error',
+  TIMEOUT: 'timeout',
+  HANDLER_ERROR: 'handler_error',
+} as const;
+export type ErrorType = (typeof ErrorType)[keyof typeof ErrorType];
+
+/** What a `StepHandler` returns: a result or a failure. */
+export class StepHandlerResult {
+  constructor(
+    readonly result: unknown,
+    readonly error: PermanentError | RetryableError | null = null,
+  ) {}
+
+  get success(): boolean {
+    return this.error === null;
+  }
+}
+
+/** A handler as a class, with the name that templates use as static `handlerName`. */
+export abstract class StepHandler {
+  abstract call(context: StepContext): StepHandlerResult | Promise<StepHandlerResult>;
+
+  /** Return a success; `result` is what later steps get. */
+  protected success(result: unknown): StepHandlerResult {
+    return new StepHandlerResult(result);
+  }
+
+  /** Return a failure; the template decides about the next attempt if it is retryable. */
+  protected failure(
+    message: string,
+    errorType: ErrorType | (string & {}) = ErrorType.HANDLER_ERROR,
+    retryable = true,
+    details?: unknown,
+  ): StepHandlerResult {
+    const Kind = retryable ? RetryableError : PermanentError;
+    return new StepHandlerResult(null, new Kind(message, { code: errorType, details }));
+  }
+}
+
+export type StepHandlerClass = (new () => StepHandler) & { handlerName: string } & HandlerOptions;
+
+/** Return the handler of a class; each attempt gets an object of its own. */
+export function handlerOf(given: Handler | StepHandlerClass): Handler {
+  if (typeof given !== 'function') return given;
+  const { handlerName, needs, namespaces, versions } = given;
+  if (!handlerName) throw new TypeError(`class ${given.name} needs a static handlerName`);
+  return {
+    handlerName,
+    ...(needs === undefined ? {} : { needs }),
+    ...(namespaces === undefined ? {} : { namespaces }),
+    ...(versions === undefined ? {} : { versions }),
+    call: (context) => new given().call(context),
+  };
+}
+
+/**
+ * Return the result of a decision: the steps to run, of those that depend on it.
+ *
+ * @param reason - why, above all if no step is to run.
+ */
+export function choose(steps: string | string[], reason?: string): { chosen: string[]; reason?: string } {
+  const chosen = typeof steps === 'string' ? [steps] : steps;
+  return reason === undefined ? { chosen } : { chosen, reason };
+}

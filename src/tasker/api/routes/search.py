@@ -1,0 +1,76 @@
+"""Search by id, name and correlation id; the state of the store."""
+
+from typing import Annotated
+
+from fastapi import Query
+from starlette.requests import Request
+from typing_extensions import TypedDict
+
+from tasker.analytics.model import SystemStatus
+from tasker.api.authorization import principal_of, visible_namespaces
+from tasker.api.dependencies import ApiOf
+from tasker.api.responses import JsonResponse
+from tasker.api.routing import Routes
+from tasker.client.analytics import system_status
+from tasker.client.search import LONGEST_SEARCH, SearchMatch, SearchScope, search_store
+from tasker.teams.permissions import (
+    ANALYTICS_READ,
+    NAMESPACES_READ,
+    TASKS_LIST,
+    TEMPLATES_LIST,
+    WORKERS_READ,
+    Permission,
+)
+
+routes = Routes("search", "/v1/search")
+system = Routes("analytics", "/v1/system")
+
+
+class SearchMatches(TypedDict):
+    """The matches of a search, at most 8 of each kind."""
+
+    matches: list[SearchMatch]
+
+
+@routes.add("GET", "", TASKS_LIST, response=SearchMatches)
+async def search(
+    request: Request,
+    api: ApiOf,
+    q: Annotated[str, Query(min_length=1, max_length=LONGEST_SEARCH)],
+) -> JsonResponse:
+    """Search tasks by a prefix of their id or by their correlation id, and workflows, namespaces
+    and workers by a part of their name.
+
+    Needs the permission to list what it returns; kinds that the caller may not list are left out.
+    """
+    scope = SearchScope(
+        tasks=await visible_namespaces(request, TASKS_LIST),
+        templates=await _listable(request, TEMPLATES_LIST),
+        namespaces=await _listable(request, NAMESPACES_READ),
+        workers=_may(request, WORKERS_READ),
+    )
+    return JsonResponse(SearchMatches(matches=await search_store(api.store, q, scope)))
+
+
+async def _listable(request: Request, permission: Permission) -> frozenset[str] | None:
+    """Return the namespaces in which the caller has a permission; None: all."""
+    if not _may(request, permission):
+        return frozenset()
+    return await visible_namespaces(request, permission)
+
+
+def _may(request: Request, permission: Permission) -> bool:
+    """Return whether the caller may have a permission; a coordinator may decide by namespace."""
+    principal = principal_of(request)
+    return principal.permissions is None or principal.has(permission)
+
+
+@system.add("GET", "", ANALYTICS_READ, response=SystemStatus)
+async def get_system(request: Request, api: ApiOf) -> JsonResponse:
+    """Report the store, its workers and the steps in it.
+
+    Callers that see only some namespaces get neither the oldest snapshot nor
+    the numbers of steps.
+    """
+    sees_all = await visible_namespaces(request, ANALYTICS_READ) is None
+    return JsonResponse(await system_status(api.store, sees_all=sees_all))

@@ -1,0 +1,263 @@
+"""Remote workers: the routes of the worker protocol, without FastAPI on the hot path."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from tasker.api.auth.coordinators import Resource
+from tasker.api.auth.principal import Principal
+from tasker.api.dependencies import Api
+from tasker.api.headers import first_header
+from tasker.api.problems import Problem
+from tasker.api.routing import READS_BODY, Routes
+from tasker.client.templates import split_reference
+from tasker.model import WorkerId
+from tasker.remote.registered import RegisteredWorker
+from tasker.teams.permissions import TASKS_CREATE, WORKERS_RUN
+
+BASE = "/v1/workers"
+_MOST_ID = 18  #: digits of a worker's id
+_HEADERS = [(b"content-type", b"application/json")]
+
+_Body: TypeAlias = Mapping[str, Any]
+_Answer: TypeAlias = Mapping[str, Any] | None
+
+
+class Action(NamedTuple):
+    """One route below a worker."""
+
+    summary: str
+    waits: bool = False
+    """Whether it waits, and ends when the caller disconnects."""
+
+
+ACTIONS: Mapping[str, Action] = {
+    "claim": Action("Claim steps, and wait for them", waits=True),
+    "settle": Action("Settle attempts; the response contains the next steps"),
+    "renew": Action("Renew the lease, and wait for revocations", waits=True),
+    "resume": Action("List claims whose response was lost"),
+    "payload": Action("Read the payload of a claimed step"),
+    "template": Action("Read the template of a claimed step"),
+    "checkpoint": Action("Store a checkpoint of an attempt"),
+    "calls": Action("Read the durable calls of a step"),
+    "once": Action("Record a durable call"),
+    "record": Action("Record a durable call of any kind"),
+    "spawn": Action("Add instances to a map"),
+    "run_task": Action("Run a child task once"),
+    "progress": Action("Store the progress of an attempt"),
+    "logs": Action("Store log records of an attempt"),
+}
+
+
+class WorkerRoute(BaseRoute):
+    """All routes of the worker protocol, as one route of the application."""
+
+    path = BASE + "/{worker}/{action}"
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http" or not scope["path"].startswith(BASE):
+            return Match.NONE, {}
+        method, rest = scope["method"], scope["path"][len(BASE) :].split("/")
+        match rest:
+            case [""] if method == "POST":
+                return Match.FULL, {"worker": None, "action": "register"}
+            case ["", worker] if method == "DELETE" and _is_id(worker):
+                return Match.FULL, {"worker": int(worker), "action": "retire"}
+            case ["", worker, action] if action in ACTIONS and _is_id(worker):
+                degree = Match.FULL if method == "POST" else Match.PARTIAL
+                return degree, {"worker": int(worker), "action": action}
+        return Match.NONE, {}
+
+    methods = frozenset({"POST", "DELETE"})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        action = scope["action"]
+        if action != "retire" and scope["method"] != "POST":
+            raise Problem("method_not_allowed", "This path allows POST.", allowed=["POST"])
+        scope["route"] = _Named(f"{BASE}/{{worker}}/{action}" if scope["worker"] else BASE)
+        api: Api = scope["app"].state.tasker
+        principal = await _authenticate(api, scope, counts=action == "register")
+        scope["state"]["principal"] = principal
+        allowed = await api.authorizer.visible_namespaces(principal, WORKERS_RUN)
+        if api.closing.is_set() and action in ("register", "claim"):
+            raise Problem("draining", "The server is shutting down; use another one, or wait.")
+        workers = api.remote_workers
+        if action == "register":
+            body = _read_object(scope, await _read_body(receive))
+            name, credential, handlers = principal.name, principal.credential, principal.handlers
+            registered = await workers.register(body, name, credential, allowed, handlers)
+            await _answer(send, 201, registered)
+            return
+        worker = await workers.worker(WorkerId(scope["worker"]))
+        _check_owner(worker, principal, allowed)
+        if action == "retire":
+            await workers.retire(worker)
+            await _answer(send, 204, None)
+            return
+        body = _read_object(scope, await _read_body(receive))
+        if action == "run_task":
+            await _check_may_create(api, principal, body)
+        working = workers.calls[action](worker, body)
+        waits = ACTIONS[action].waits
+        answer = await (_while_connected(working, receive) if waits else working)
+        await _answer(send, 204 if answer is None else 200, answer)
+
+
+async def _authenticate(api: Api, scope: Scope, *, counts: bool) -> Principal:
+    """Return the caller. Failures count against the rate of its address, and what `counts` too."""
+    address = f"address {(scope.get('client') or ('',))[0]}"
+    try:
+        principal = await api.authorizer.authenticate(scope, [WORKERS_RUN])
+    except Problem:
+        api.rate_limits.admit(address)
+        raise
+    if counts:
+        api.rate_limits.admit(principal.name if principal.known else address)
+    return principal
+
+
+class _Named(NamedTuple):
+    """The route of a request, as metrics name it."""
+
+    path: str
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_ID
+
+
+async def _read_body(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _read_object(scope: Scope, body: bytes) -> _Body:
+    """Return a JSON object. Raises Problem."""
+    sent = (first_header(scope, "content-type") or "").partition(";")[0].strip().lower()
+    if sent != "application/json":
+        raise Problem(
+            "unsupported_media_type",
+            f"Content-Type is {sent or 'absent'}; it must be application/json.",
+        )
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise Problem("invalid_request", "The body must be an object.")
+    return value
+
+
+async def _answer(send: Send, status: int, answer: _Answer) -> None:
+    body = b"" if answer is None else orjson.dumps(answer)
+    headers = [(b"content-length", str(len(body)).encode())]
+    if answer is not None:
+        headers += _HEADERS
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _while_connected(answer: Awaitable[_Answer], receive: Receive) -> _Answer:
+    """Return an answer, or stop the work on it when the caller disconnects."""
+    working = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_disconnection(receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientDisconnect
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+
+
+async def _disconnection(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check_owner(
+    worker: RegisteredWorker, principal: Principal, allowed: frozenset[str] | None
+) -> None:
+    """Raise Problem unless a worker belongs to the caller, and may still serve its namespaces."""
+    if not worker.belongs_to(principal.name, principal.credential):
+        raise Problem(
+            "forbidden",
+            f"Worker {worker.id} was registered by another caller.",
+            permission=str(WORKERS_RUN),
+        )
+    if allowed is not None and not worker.namespaces <= allowed:
+        raise Problem(
+            "forbidden",
+            "The credential may no longer serve all namespaces of the worker: register again.",
+            permission=str(WORKERS_RUN),
+        )
+
+
+async def _check_may_create(api: Api, principal: Principal, body: _Body) -> None:
+    """Raise Problem unless the caller may create tasks of the template that a body names."""
+    full = str(body.get("template", ""))
+    namespace, name, _ = split_reference(full, None, None)
+    target = Resource(namespace, name, None)
+    if not await api.authorizer.allows(principal, TASKS_CREATE, target):
+        raise Problem(
+            "forbidden",
+            f"The worker's credential may not create tasks of {full}.",
+            permission=str(TASKS_CREATE),
+            namespace=namespace,
+        )
+
+
+# ------------------------------------------------------------------------ description
+
+routes = Routes("workers", BASE)
+"""Describes the routes in OpenAPI; `WorkerRoute` serves them."""
+
+_PROBLEMS = (*READS_BODY, "unknown_worker", "invalid_ticket", "attempt_cancelled", "lease_lost")
+_OBJECT = {"application/json": {"type": "object"}}
+
+
+def _describe(method: str, path: str, name: str, summary: str, status: int, *refuses: str) -> None:
+    async def endpoint() -> None: ...
+
+    endpoint.__name__ = name
+    endpoint.__doc__ = f"{summary}.\n\nSee `docs/worker-protocol.md`: unknown fields are ignored."
+    routes.add(
+        method,
+        path,
+        WORKERS_RUN,
+        response=None if status == 204 else dict[str, Any],
+        status=status,
+        refuses=refuses,
+        reads=None if method == "DELETE" else _OBJECT,
+    )(endpoint)
+
+
+_describe(
+    "POST", "", "register_worker", "Register a remote worker", 201,
+    *READS_BODY, "protocol_unsupported", "draining",
+)  # fmt: skip
+_describe(
+    "DELETE", "/{worker}", "retire_worker", "Return a worker's steps, and end its lease",
+    204, "unknown_worker",
+)  # fmt: skip
+for _name, _action in ACTIONS.items():
+    _status = 204 if _name in ("checkpoint", "once", "progress", "logs") else 200
+    _extra = ("claim_under_way", "draining") if _name == "claim" else ()
+    _describe("POST", f"/{{worker}}/{_name}", f"worker_{_name}", _action.summary, _status,
+              *_PROBLEMS, *_extra)  # fmt: skip

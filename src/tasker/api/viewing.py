@@ -1,0 +1,59 @@
+"""The callers of requests, and what each of them may be shown."""
+
+from functools import partial
+from typing import Any
+
+from tasker.api.auth.authorizer import Authorizer
+from tasker.api.auth.coordinators import Resource
+from tasker.api.auth.principal import ANONYMOUS, Principal
+from tasker.api.responses import in_thread
+from tasker.client.masking import SensitiveData
+from tasker.masking import CLOSED, Owner, masked, owners_of
+from tasker.teams.permissions import PAYLOADS_READ
+
+
+class RequestViewer:
+    """The caller of one request.
+
+    Args:
+        principal: The caller.
+        authorizer: Decides whether it may read payloads.
+        sensitive: Finds sensitive data.
+    """
+
+    __slots__ = ("_authorizer", "_sensitive", "owner", "principal")
+
+    def __init__(
+        self, principal: Principal, authorizer: Authorizer, sensitive: SensitiveData
+    ) -> None:
+        self.principal = principal
+        self.owner = Owner()
+        """The task or template at the request's path."""
+        self._authorizer = authorizer
+        self._sensitive = sensitive
+
+    async def masked(self, content: Any, *, large: bool = False) -> Any:
+        """Return a response as the caller may see it; the same object if it may see all of it.
+
+        A `large` one is walked off the event loop.
+        """
+        default = self.owner
+        owners = await in_thread(large, lambda: {default, *owners_of(content, default)})
+        rules = await self._sensitive.rules(owners)
+        for owner in owners:
+            if not await self._reads(owner):
+                rules[owner] = CLOSED
+        if all(rule.is_open for rule in rules.values()):
+            return content
+        return await in_thread(large, partial(masked, content, rules, default))
+
+    async def sees_all(self) -> bool:
+        """Return whether nothing of the task at the request's path is masked."""
+        rules = await self._sensitive.rules({self.owner})
+        return rules[self.owner].is_open and await self._reads(self.owner)
+
+    async def _reads(self, owner: Owner) -> bool:
+        if self.principal is ANONYMOUS:
+            return True
+        target = Resource(owner.namespace, owner.name, owner.version)
+        return await self._authorizer.allows(self.principal, PAYLOADS_READ, target)

@@ -1,0 +1,320 @@
+"""Operations on many tasks at once: cancel, retry or resolve all that match a filter.
+
+An operation is stored, so that any worker or server carries it on. Tasks are handled from the
+newest to the oldest; an operation stores how far it came in the transaction that changes a task,
+so that each is handled once.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+from tasker import codec
+from tasker.codec import first_task_id
+from tasker.errors import InvalidInput
+from tasker.limits import BULK_IDS, BULK_RATE, BULK_REFUSALS
+from tasker.model import CompensationStatus, Task, TaskFilter, TaskId, TaskStatus, TemplateName, Via
+
+COUNTED = 10_000  #: tasks of each status that a preview counts
+SAMPLE = 10  #: tasks that a preview names
+DEFAULT_RATE = 100.0  #: tasks per second
+LEAST_RATE = 0.01
+LARGEST_BATCH = 100  #: tasks that one process handles before others may continue
+_BATCH_SECONDS = 0.5  #: of a batch at the rate of its operation, unless that is less than a task
+_TOKEN_VALID = timedelta(hours=1)
+_CLOCKS = timedelta(minutes=5)  #: how far the clocks of servers may be off
+
+
+class BulkAction(StrEnum):
+    """A bulk action on tasks."""
+
+    CANCEL = "cancel"  #: of open tasks
+    RETRY = "retry"  #: of failed tasks
+    RESOLVE = "resolve"  #: of failed tasks
+
+
+BulkActionName: TypeAlias = Literal["cancel", "retry", "resolve"]
+
+STATUSES: Mapping[BulkAction, tuple[TaskStatus, ...]] = {
+    BulkAction.CANCEL: (TaskStatus.PENDING, TaskStatus.IN_PROGRESS),
+    BulkAction.RETRY: (TaskStatus.ERROR,),
+    BulkAction.RESOLVE: (TaskStatus.ERROR,),
+}
+"""Statuses of the tasks that an action changes."""
+
+
+class BulkStatus(StrEnum):
+    """The status of an operation."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"  #: no task is left
+    STOPPED = "stopped"  #: by an operator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkRequest:
+    """What an operation does, and to which tasks.
+
+    Raises:
+        InvalidInput: It has neither a filter nor ids, or both; or too many ids; or options of a
+            retry with another action.
+    """
+
+    action: BulkAction
+    filter: TaskFilter | None = None
+    ids: tuple[str, ...] | None = None
+    steps: tuple[str, ...] | None = None
+    """Names of the steps to retry; None: all failed steps."""
+
+    reset_attempts: bool = False
+    """Whether retried steps get all their attempts again instead of one more."""
+
+    fresh: bool = False
+    """Whether retried steps forget their durable calls."""
+
+    templates: frozenset[TemplateName] | None = None
+    """Templates whose tasks the caller may change, of all versions; None: all that match."""
+
+    def __post_init__(self) -> None:
+        if (self.filter is None) == (self.ids is None):
+            raise InvalidInput("a bulk operation needs either a filter or ids")
+        if self.filter == TaskFilter():
+            raise InvalidInput("the filter must have at least one field", path="$.filter")
+        if self.ids is not None and not 1 <= len(self.ids) <= BULK_IDS:
+            raise InvalidInput(
+                f"ids must be 1 to {BULK_IDS:,}, not {len(self.ids):,}", path="$.ids"
+            )
+        if self.action is not BulkAction.RETRY and (
+            self.steps or self.reset_attempts or self.fresh
+        ):
+            raise InvalidInput("steps, reset_attempts and fresh are allowed only for a retry")
+
+    @property
+    def filters(self) -> list[TaskFilter]:
+        """The filters that find its tasks, one for each status; none if it has ids."""
+        if self.filter is None:
+            return []
+        wanted = STATUSES[self.action]
+        if self.filter.status is not None:
+            wanted = tuple({*wanted} & {self.filter.status})
+        return [replace(self.filter, status=status) for status in wanted]
+
+    def covers(self, task: Task) -> bool:
+        """Return whether the caller may change a task that it matches."""
+        return self.templates is None or task.template in self.templates
+
+    @property
+    def digest(self) -> str:
+        """A digest of everything but what the caller may see and change."""
+        document = request_document(self)
+        del document["templates"]
+        if document["filter"] is not None:
+            del document["filter"]["visible"]
+        return sha256(codec.dumps(document).encode()).hexdigest()[:16]
+
+
+def request_document(request: BulkRequest) -> dict[str, Any]:
+    """Return a request as JSON."""
+    return {
+        "action": request.action.value,
+        "filter": None if request.filter is None else _filter_document(request.filter),
+        "ids": request.ids and list(request.ids),
+        "steps": request.steps and list(request.steps),
+        "reset_attempts": request.reset_attempts,
+        "fresh": request.fresh,
+        "templates": None if request.templates is None else sorted(map(list, request.templates)),
+    }
+
+
+def request_of_document(document: Mapping[str, Any]) -> BulkRequest:
+    """Return the request of `request_document`."""
+    filter, templates = document["filter"], document["templates"]
+    return BulkRequest(
+        action=BulkAction(document["action"]),
+        filter=None if filter is None else _filter_of_document(filter),
+        ids=document["ids"] and tuple(document["ids"]),
+        steps=document["steps"] and tuple(document["steps"]),
+        reset_attempts=document["reset_attempts"],
+        fresh=document["fresh"],
+        templates=None
+        if templates is None
+        else frozenset(TemplateName(*template) for template in templates),
+    )
+
+
+_INSTANTS = ("created_after", "created_before")
+
+
+def _filter_document(filter: TaskFilter) -> dict[str, Any]:
+    document = asdict(filter)
+    if filter.visible is not None:
+        document["visible"] = sorted(filter.visible)
+    for name in _INSTANTS:
+        document[name] = document[name] and document[name].isoformat()
+    return document
+
+
+def _filter_of_document(document: Mapping[str, Any]) -> TaskFilter:
+    fields = dict(document)
+    for name in _INSTANTS:
+        fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+    status, compensation, visible = (
+        fields.pop(name) for name in ("status", "compensation", "visible")
+    )
+    return TaskFilter(
+        **fields,
+        status=status and TaskStatus(status),
+        compensation=compensation and CompensationStatus(compensation),
+        visible=None if visible is None else frozenset(visible),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkPreview:
+    """What an operation would change."""
+
+    action: BulkAction
+    matches: int
+    exact: bool
+    """Whether `matches` is exact; else more than 10,000 tasks of a status match, and only the
+    newest 10,000 were counted.
+    """
+
+    by_status: Mapping[str, int]
+    by_template: Mapping[str, int]
+    """Matches by `namespace.name`."""
+
+    refused: Mapping[str, int]
+    """How many of the matches would be refused, by error code."""
+
+    sample: Sequence[str]
+    """Ids of the newest matches, at most 10."""
+
+    token: str
+    """Starts the operation, within an hour; it then concerns tasks created before the preview."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkRefusal:
+    """A task that an operation did not change."""
+
+    id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkOperation:
+    """An operation on many tasks, and its progress."""
+
+    id: str
+    action: BulkAction
+    status: BulkStatus
+    per_second: float
+    """Maximum number of tasks that are changed per second."""
+
+    matches: int
+    """How many tasks matched at its start."""
+
+    exact: bool
+    """Whether there were not more than that."""
+
+    changed: int = 0
+    refused: Mapping[str, int]
+    """How many tasks could not be changed, by error code."""
+
+    refusals: Sequence[BulkRefusal]
+    """The first of them, at most 100."""
+
+    reason: str
+    created_by: str
+    via: Via | None
+    created_at: datetime
+    updated_at: datetime
+    """When it last made progress."""
+
+    ended_at: datetime | None = None
+    stopped_by: str | None = None
+
+    @property
+    def handled(self) -> int:
+        """Tasks changed and refused."""
+        return self.changed + sum(self.refused.values())
+
+
+class NewBulk(NamedTuple):
+    """An operation to store."""
+
+    id: TaskId
+    request: BulkRequest
+    per_second: float
+    matches: int
+    exact: bool
+    namespaces: frozenset[str] | None
+    """Namespaces that it may concern; None: all."""
+
+
+class StoredBulk(NamedTuple):
+    """An operation as it is stored."""
+
+    operation: BulkOperation
+    request: BulkRequest
+    namespaces: frozenset[str] | None
+    last_task: TaskId
+    """The last task that it handled: those with a lower id follow."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many tasks to handle before others may continue."""
+        return max(1, min(LARGEST_BATCH, int(self.operation.per_second * _BATCH_SECONDS)))
+
+
+def new_token(request: BulkRequest) -> str:
+    """Return a token that starts an operation: its id and a digest of its request."""
+    return f"{codec.new_task_id()}.{request.digest}"
+
+
+def id_of_token(token: str, request: BulkRequest) -> TaskId:
+    """Return the id of the operation that a token starts.
+
+    Raises:
+        InvalidInput: The token belongs to another request, or is too old.
+    """
+    text, _, digest = token.partition(".")
+    if digest != request.digest:
+        raise InvalidInput("the token belongs to another request; make a dry run", path="$.token")
+    now = datetime.now(UTC)
+    try:
+        id = TaskId(str(UUID(text)))
+    except ValueError:
+        raise InvalidInput("the token is malformed; make a dry run", path="$.token") from None
+    if not first_task_id(now - _TOKEN_VALID) <= id <= first_task_id(now + _CLOCKS):
+        raise InvalidInput("the token has expired; make another dry run", path="$.token")
+    return id
+
+
+def require_rate(per_second: float) -> float:
+    """Return the rate of an operation. Raises InvalidInput."""
+    if not LEAST_RATE <= per_second <= BULK_RATE:
+        message = f"per_second must be {LEAST_RATE:g} to {BULK_RATE:,}, not {per_second:g}"
+        raise InvalidInput(message, path="$.per_second")
+    return per_second
+
+
+def with_refusal(
+    refusals: Sequence[Mapping[str, str]], refusal: BulkRefusal
+) -> Sequence[Mapping[str, str]]:
+    """Return refusals with another one, up to the number that is kept."""
+    if len(refusals) >= BULK_REFUSALS:
+        return refusals
+    kept = {"id": refusal.id, "code": refusal.code, "message": refusal.message[:1_000]}
+    return [*refusals, kept]
+
+
+def sorted_ids(ids: Collection[str]) -> list[TaskId]:
+    """Return ids in the order in which an operation handles their tasks."""
+    return sorted({TaskId(one) for one in ids}, reverse=True)

@@ -1,0 +1,171 @@
+"""Operations on many tasks, for the commands that act on all tasks that match filters."""
+
+import asyncio
+import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tasker.bulk import BulkAction, BulkOperation, BulkPreview, BulkRequest, BulkStatus
+from tasker.cli.app import Invocation
+from tasker.cli.exits import Exit
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import format_count, one_line, print_table, time_ago
+from tasker.cli.render.tables import make_table
+from tasker.client import Client
+from tasker.client.bulk import POLL, LocalBulk
+
+DONE = {BulkAction.CANCEL: "cancelled", BulkAction.RETRY: "retried", BulkAction.RESOLVE: "resolved"}
+_SHOWN = 10  #: refused tasks that are printed
+
+
+async def act_in_bulk(
+    invocation: Invocation,
+    client: Client,
+    request: BulkRequest,
+    *,
+    per_second: float,
+    reason: str,
+    dry_run: bool,
+    yes: bool,
+    detach: bool,
+) -> Exit:
+    """Show what an operation would change; then start it, and show its progress to its end."""
+    options = {
+        "steps": request.steps,
+        "reset_attempts": request.reset_attempts,
+        "fresh": request.fresh,
+    }
+    preview = await client.bulk.preview(request.action, request.filter, **options)  # type: ignore[arg-type]  # by name
+    if dry_run and invocation.as_json:
+        invocation.print_document(to_plain(preview))
+        return Exit.DONE
+    asks = sys.stdin.isatty() and invocation.display.is_terminal and not yes
+    if dry_run or asks:
+        _print_preview(invocation, preview)
+    if dry_run:
+        verb = f"would {request.action} {_matches(preview)}"
+        invocation.out.print(verb, highlight=False)
+        return Exit.DONE
+    if asks and preview.matches and not typer.confirm(f"{request.action} {_matches(preview)}?"):
+        return Exit.DONE
+    operation = await client.bulk.start(
+        request.action,
+        request.filter,
+        **options,  # type: ignore[arg-type]  # by name
+        per_second=per_second,
+        reason=reason,
+        token=preview.token,
+    )
+    if detach:
+        print_operation(invocation, operation)
+        return Exit.DONE
+    return await watch(invocation, client, operation)
+
+
+async def watch(invocation: Invocation, client: Client, operation: BulkOperation) -> Exit:
+    """Show the progress of an operation until it has ended, and print its outcome.
+
+    Where the store is open in this process, it is carried on by it too.
+    """
+    display = invocation.display
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with (
+        Progress(*columns, console=display, transient=True)
+        if display.is_terminal
+        else (nullcontext()) as progress
+    ):
+        bar = None if progress is None else progress.add_task(str(operation.action))
+        try:
+            while operation.status is BulkStatus.RUNNING:
+                delay = await _carry_on(client)
+                operation = await client.bulk.get(operation.id)
+                if progress is not None and bar is not None:
+                    total = max(operation.matches, operation.handled)
+                    progress.update(bar, completed=operation.handled, total=total)
+                if operation.status is BulkStatus.RUNNING:
+                    await asyncio.sleep(delay)
+        except asyncio.CancelledError:
+            hint = f"the operation continues; to stop it: tasker bulk stop {operation.id}"
+            invocation.err.print(hint, highlight=False, soft_wrap=True)
+            raise
+    print_operation(invocation, operation)
+    return Exit.REFUSED if operation.refused else Exit.DONE
+
+
+async def _carry_on(client: Client) -> float:
+    """Handle a batch of tasks if this process can; return the seconds until the next look."""
+    if not isinstance(client.bulk, LocalBulk):
+        return POLL
+    delay = await client.bulk.carry_on()
+    return POLL if delay is None else min(delay, POLL)
+
+
+def print_operation(invocation: Invocation, operation: BulkOperation) -> None:
+    """Print the outcome of an operation, or its progress."""
+    if invocation.as_json:
+        invocation.print_document(to_plain(operation))
+        return
+    for one in operation.refusals[:_SHOWN]:
+        invocation.err.print(f"refused: {one.message}", style="red", soft_wrap=True)
+    refused = sum(operation.refused.values())
+    if refused > _SHOWN:
+        invocation.err.print(f"refused: {refused - _SHOWN:,} more", style="red")
+    if operation.status is BulkStatus.RUNNING:
+        invocation.out.print(f"{operation.id}  {_progress(operation)}", highlight=False)
+        return
+    stopped = f"; stopped by {operation.stopped_by}" if operation.stopped_by else ""
+    done = f"{DONE[operation.action]} {format_count('task', operation.changed)}"
+    invocation.out.print(
+        f"{done} of {_at_least(operation)}{operation.matches:,}{stopped}", highlight=False
+    )
+
+
+def print_operations(invocation: Invocation, operations: list[BulkOperation]) -> None:
+    """Print a table of operations."""
+    now = datetime.now(UTC)
+    rows = make_table("operation", "action", "status", "tasks", "by", "started", "reason")
+    for one in operations:
+        rows.add_row(
+            one.id,
+            one.action.value,
+            one.status.value,
+            _progress(one),
+            one_line(one.created_by),
+            time_ago(one.created_at, now),
+            one_line(one.reason),
+        )
+    print_table(invocation.out, rows)
+
+
+def _print_preview(invocation: Invocation, preview: BulkPreview) -> None:
+    rows = make_table("template", "tasks", right=("tasks",))
+    for name, count in preview.by_template.items():
+        rows.add_row(name, f"{count:,}")
+    if preview.by_template:
+        print_table(invocation.display, rows)
+    for code, count in preview.refused.items():
+        text = f"{format_count('task', count)} would be refused: {code}"
+        invocation.err.print(text, style="yellow", highlight=False)
+
+
+def _matches(preview: BulkPreview) -> str:
+    more = "" if preview.exact else "at least "
+    return more + format_count("task", preview.matches)
+
+
+def _progress(operation: BulkOperation) -> str:
+    refused = sum(operation.refused.values())
+    text = f"{operation.handled:,} of {_at_least(operation)}{operation.matches:,}"
+    return f"{text}, {refused:,} refused" if refused else text
+
+
+def _at_least(operation: BulkOperation) -> str:
+    return "" if operation.exact else "at least "

@@ -1,0 +1,56 @@
+"""`tasker bulk ...`: operations on many tasks, which `task cancel` and `task retry` start."""
+
+from typing import Annotated
+
+import typer
+
+from tasker.cli.app import Invocation, command, group
+from tasker.cli.bulk import print_operation, print_operations, watch
+from tasker.cli.exits import Exit
+from tasker.cli.options import Reason
+from tasker.cli.render.json import to_plain
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the operation.")]
+
+app = group("List, watch and stop operations on many tasks.")
+
+
+@command(app, "list")
+async def list_operations(
+    invocation: Invocation,
+    limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, metavar="N")] = 25,
+) -> None:
+    """List operations on many tasks, newest first."""
+    async with invocation.client() as client:
+        operations = await client.bulk.list(limit=limit)
+    if invocation.as_json:
+        invocation.print_document({"operations": to_plain(operations)})
+    elif operations:
+        print_operations(invocation, operations)
+    else:
+        invocation.err.print("no operations on many tasks")
+
+
+@command(app, "show")
+async def show_operation(invocation: Invocation, operation: Id) -> None:
+    """Show an operation and its progress."""
+    async with invocation.client() as client:
+        print_operation(invocation, await client.bulk.get(operation))
+
+
+@command(app, "watch", acts=True)
+async def watch_operation(invocation: Invocation, operation: Id) -> Exit:
+    """Show the progress of an operation until it has ended.
+
+    On a store without a running worker, this command carries it on. Exit code: 5 if a task could
+    not be changed.
+    """
+    async with invocation.client(operates=True) as client:
+        return await watch(invocation, client, await client.bulk.get(operation))
+
+
+@command(app, "stop", acts=True)
+async def stop_operation(invocation: Invocation, operation: Id, reason: Reason = "") -> None:
+    """Stop an operation. Tasks that it has changed stay changed."""
+    async with invocation.client(operates=True) as client:
+        print_operation(invocation, await client.bulk.stop(operation, reason=reason))

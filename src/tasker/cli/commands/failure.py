@@ -1,0 +1,197 @@
+"""`tasker failure ...`: lists causes of failures, assigns, notes and mutes them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tasker.analytics.failures import FailureCare, FailureCause
+from tasker.analytics.model import Window
+from tasker.cli.app import Invocation, command, group
+from tasker.cli.options import (
+    Last,
+    Reason,
+    WindowNamespace,
+    WindowTemplate,
+    parse_duration_option,
+    parse_time,
+    window_of,
+)
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import is_plain, one_line, print_table, sparkline, time_ago
+from tasker.cli.render.tables import make_table
+from tasker.client import Client
+from tasker.errors import InvalidInput, NotFound
+
+Cause = Annotated[
+    str,
+    typer.Argument(
+        metavar="CAUSE", help="Fingerprint of the cause, or the unique beginning of one."
+    ),
+]
+
+app = group("List causes of failures, assign them, add notes and mute them.")
+
+
+@command(app, "list")
+async def list_failures(
+    invocation: Invocation,
+    last: Last = "24h",
+    template: WindowTemplate = None,
+    namespace: WindowNamespace = None,
+) -> None:
+    """List causes of failures by the number of tasks that they stopped."""
+    window = window_of(last, template, namespace)
+    async with invocation.client() as client:
+        causes = await client.failures.list(window)
+    if invocation.as_json:
+        invocation.print_document({"failures": to_plain(causes)})
+        return
+    if not causes:
+        invocation.err.print("no task is stopped by a failure")
+        return
+    table = make_table(
+        *("cause", "tasks", "trend", "last", "step", "error", "assignee", "note"),
+        right=("tasks",),
+        flexible=("step", "error", "note"),
+    )
+    now, plain = datetime.now(UTC), is_plain(invocation.out)
+    for cause in causes:
+        style = "dim" if cause.muted else ""
+        care = cause.care
+        table.add_row(
+            Text(cause.fingerprint[:8], style="dim" if cause.muted else "bold"),
+            Text(f"{cause.tasks:,}", style=style or "red"),
+            Text(sparkline(cause.trend, plain=plain), style=style or "red"),
+            Text(time_ago(cause.last_at, now), style="dim"),
+            Text(one_line(f"{cause.step} of {cause.namespace}.{cause.name}"), style=style),
+            Text(one_line(f"{cause.code or cause.type}: {cause.message}"), style=style),
+            Text(one_line(care.assignee if care else ""), style=style),
+            Text(one_line(_notes_of(cause)), style="dim"),
+        )
+    print_table(invocation.out, table)
+
+
+@command(app, "assign", acts=True)
+async def assign(
+    invocation: Invocation,
+    cause: Cause,
+    assignee: Annotated[
+        str, typer.Argument(metavar="NAME", help="A person or a team; '' for none.")
+    ],
+    last: Last = "24h",
+    reason: Reason = "",
+) -> None:
+    """Set the person or team that looks after a cause."""
+    async with invocation.client(operates=True) as client:
+        one = await _find(client, cause, window_of(last))
+        care = await client.failures.assign(
+            one.fingerprint, assignee, namespace=one.namespace, reason=reason
+        )
+    _report(invocation, care, f"assigned to {one_line(assignee)}" if assignee else "unassigned")
+
+
+@command(app, "note", acts=True)
+async def note(
+    invocation: Invocation,
+    cause: Cause,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Replaces the note; '' for none.")],
+    last: Last = "24h",
+    reason: Reason = "",
+) -> None:
+    """Write a note about a cause."""
+    async with invocation.client(operates=True) as client:
+        one = await _find(client, cause, window_of(last))
+        care = await client.failures.note(
+            one.fingerprint, text, namespace=one.namespace, reason=reason
+        )
+    _report(invocation, care, "note saved" if text else "note deleted")
+
+
+@command(app, "mute", acts=True)
+async def mute(
+    invocation: Invocation,
+    cause: Cause,
+    span: Annotated[
+        Any,
+        typer.Option("--for", parser=parse_duration_option, metavar="TIME", help="Such as 2d."),
+    ] = None,
+    until: Annotated[
+        Any,
+        typer.Option(
+            "--until", parser=parse_time, metavar="TIME", help="Such as 2027-01-31T08:00Z."
+        ),
+    ] = None,
+    below: Annotated[
+        str | None,
+        typer.Option(
+            "--below",
+            metavar="VERSION",
+            help="Until it happens in this version of the workflow, or a later one.",
+        ),
+    ] = None,
+    last: Last = "24h",
+    reason: Reason = "",
+) -> None:
+    """Mute a cause: it no longer needs attention. Its tasks do not change."""
+    if span is not None and until is not None:
+        raise InvalidInput("give either --for or --until")
+    if span is not None:
+        until = datetime.now(UTC) + span
+    if until is None and below is None:
+        raise InvalidInput("give --for, --until or --below")
+    async with invocation.client(operates=True) as client:
+        one = await _find(client, cause, window_of(last))
+        care = await client.failures.mute(
+            one.fingerprint, until=until, below=below, namespace=one.namespace, reason=reason
+        )
+    _report(invocation, care, f"muted {_end_of_mute(care)}")
+
+
+@command(app, "unmute", acts=True)
+async def unmute(
+    invocation: Invocation, cause: Cause, last: Last = "24h", reason: Reason = ""
+) -> None:
+    """Unmute a cause: it needs attention again."""
+    async with invocation.client(operates=True) as client:
+        one = await _find(client, cause, window_of(last))
+        care = await client.failures.unmute(one.fingerprint, namespace=one.namespace, reason=reason)
+    _report(invocation, care, "not muted")
+
+
+async def _find(client: Client, start: str, window: Window) -> FailureCause:
+    """Return the cause whose fingerprint begins with a text. Raises NotFound, InvalidInput."""
+    causes = [
+        one for one in await client.failures.list(window) if one.fingerprint.startswith(start)
+    ]
+    if not start or not causes:
+        span = timedelta(hours=window.hours)
+        raise NotFound(
+            f"no cause of failures matches {start!r} among the tasks of the last {span};"
+            " see 'tasker failure list', or cover more time with --last"
+        )
+    if len(causes) > 1:
+        raise InvalidInput(f"{start!r} matches {len(causes)} causes: give more digits")
+    return causes[0]
+
+
+def _report(invocation: Invocation, care: FailureCare, done: str) -> None:
+    if invocation.as_json:
+        invocation.print_document(care)
+    else:
+        invocation.out.print(f"{care.fingerprint}: {done}", highlight=False, soft_wrap=True)
+
+
+def _notes_of(cause: FailureCause) -> str:
+    care = cause.care
+    if care is None:
+        return ""
+    muted = f"muted {_end_of_mute(care)}" if cause.muted else ""
+    return ", ".join(part for part in (muted, care.note) if part)
+
+
+def _end_of_mute(care: FailureCare) -> str:
+    until = "" if care.muted_until is None else f"for {time_ago(care.muted_until)[3:]}"
+    below = "" if care.muted_below is None else f"below {care.muted_below}"
+    return ", ".join(part for part in (until, below) if part)

@@ -1,0 +1,119 @@
+"""`tasker hook ...`: addresses to which providers send signed requests."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tasker.cli.app import Invocation, command, group
+from tasker.cli.options import Reason
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import one_line, print_table
+from tasker.cli.render.tables import make_table
+from tasker.hooks import DEFAULT_HEADER, LONGEST_SECRET, HookScheme, HookTarget
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Provider hook, as namespace.name.")]
+
+app = group("Declare, list and delete provider hooks, which turn signed requests into broadcasts.")
+
+
+@command(app, "declare", acts=True)
+async def declare(
+    invocation: Invocation,
+    name: Name,
+    scheme: Annotated[
+        HookScheme,
+        typer.Option(metavar="SCHEME", help="How requests are signed: hmac, github or stripe."),
+    ],
+    sends: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the broadcast or signal that is sent.")
+    ],
+    key: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="Path to the key of the broadcast, or to the id of the task: body.order_id.",
+        ),
+    ],
+    target: Annotated[
+        HookTarget,
+        typer.Option(
+            metavar="TARGET", help="What each request is turned into: broadcast or signal."
+        ),
+    ] = HookTarget.BROADCAST,
+    request_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="PATH", help="Path to the id of the request: body.id."),
+    ] = None,
+    when: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Condition over body and headers; if it is false, the request is ignored.",
+        ),
+    ] = None,
+    header: Annotated[
+        str, typer.Option(metavar="NAME", help="Header with the signature, for hmac.")
+    ] = DEFAULT_HEADER,
+    reason: Reason = "",
+) -> None:
+    """Declare a provider hook, or replace one; its secret is read from stdin."""
+    secret = sys.stdin.read(LONGEST_SECRET + 2).strip()
+    async with invocation.client(create=True, operates=True) as client:
+        hook = await client.hooks.declare(
+            name,
+            scheme=scheme,
+            secret=secret,
+            sends=sends,
+            key=key,
+            target=target,
+            id=request_id,
+            when=when,
+            header=header,
+            reason=reason,
+        )
+    if invocation.as_json:
+        invocation.print_document(to_plain(hook))
+    else:
+        invocation.out.print(f"declared: POST /v1/hooks/{hook.namespace}/{hook.name}")
+
+
+@command(app, "list")
+async def list_hooks(
+    invocation: Invocation,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only hooks of this namespace."),
+    ] = None,
+) -> None:
+    """List provider hooks, without their secrets."""
+    async with invocation.client() as client:
+        hooks = await client.hooks.list(namespace)
+    if invocation.as_json:
+        invocation.print_document({"hooks": to_plain(hooks)})
+        return
+    if not hooks:
+        invocation.err.print("no hooks")
+        return
+    rows = make_table("hook", "scheme", "sends", "key", "when")
+    for hook in hooks:
+        rows.add_row(
+            Text(f"{hook.namespace}.{hook.name}", style="bold"),
+            hook.scheme,
+            one_line(f"{hook.target} {hook.sends}"),
+            one_line(hook.key),
+            one_line(hook.when or ""),
+        )
+    print_table(invocation.out, rows)
+
+
+@command(app, "delete", acts=True)
+async def delete(invocation: Invocation, name: Name, reason: Reason = "") -> None:
+    """Delete a provider hook."""
+    async with invocation.client(operates=True) as client:
+        await client.hooks.delete(name, reason=reason)
+    if invocation.as_json:
+        invocation.print_document({"deleted": True})
+    else:
+        invocation.out.print(f"deleted: {name}")

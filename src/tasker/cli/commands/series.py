@@ -1,0 +1,74 @@
+"""`tasker series`: what happened over time."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tasker.analytics.figures import Grouping, Metric
+from tasker.cli.app import Invocation, command
+from tasker.cli.options import Last, WindowNamespace, WindowTemplate, window_of
+from tasker.cli.render.style import (
+    human_duration,
+    is_plain,
+    local_time,
+    one_line,
+    print_table,
+    sparkline,
+)
+from tasker.cli.render.tables import make_table
+
+app = typer.Typer(add_completion=False)
+
+_SHOWN = 48  #: points of a line, at most
+_STYLES = {"complete": "green", "error": "red", "cancelled": "yellow"}
+
+
+@command(app, "series")
+async def series(
+    invocation: Invocation,
+    metric: Annotated[Metric, typer.Argument(help="What is counted.")] = Metric.ENDED,
+    by: Annotated[
+        Grouping,
+        typer.Option("--by", help="One line per status (of ended), namespace or workflow."),
+    ] = Grouping.NONE,
+    last: Last = "24h",
+    template: WindowTemplate = None,
+    namespace: WindowNamespace = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            "--step", min=60, max=86_400, metavar="N", help="Seconds per point: a multiple of 60."
+        ),
+    ] = None,
+) -> None:
+    """Show figures over time: created, ended and failed tasks, steps, retries, durations."""
+    window = window_of(last, template, namespace)
+    async with invocation.client() as client:
+        chart = await client.series(metric, window, by=by, step_seconds=step)
+    if invocation.as_json:
+        invocation.print_document(chart)
+        return
+    if not chart.series:
+        invocation.err.print("no figures in this time")
+        return
+    plain = is_plain(invocation.out)
+    averages = metric is Metric.DURATION
+    per = -(-chart.points // _SHOWN)
+    table = make_table("", "sum", "most", "", right=("sum", "most"))
+    table.show_header = False
+    for line in chart.series:
+        parts = [line.values[at : at + per] for at in range(0, chart.points, per)]
+        heights = [max(part) if averages else sum(part) for part in parts]
+        most = max(line.values)
+        table.add_row(
+            Text(one_line(line.key or metric.value), style="bold"),
+            "" if averages else f"{sum(line.values):,.0f}",
+            f"at most {human_duration(most) if averages else f'{most:,.0f}'}",
+            Text(sparkline(heights, plain=plain), style=_STYLES.get(line.key, "cyan")),
+        )
+    print_table(invocation.out, table)
+    width = human_duration(chart.step_seconds)
+    invocation.out.print(
+        Text(f"since {local_time(chart.start)}; at most per {width}", style="dim"), soft_wrap=True
+    )

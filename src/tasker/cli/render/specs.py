@@ -1,0 +1,96 @@
+"""Short descriptions of the steps of a template."""
+
+from collections.abc import Iterator
+
+from tasker.cli.render.style import human_duration, one_line
+from tasker.layout import EngineCall
+from tasker.model import (
+    ENGINE,
+    ApprovalSpec,
+    Batch,
+    LimitValues,
+    Map,
+    Repeat,
+    StepSpec,
+    Template,
+    Wait,
+)
+
+
+def describe_work(spec: StepSpec) -> str:
+    """Return what a step does: its handler, or what it waits for, asks, runs, sends or repeats."""
+    if spec.wait is not None:
+        return _describe_wait(spec.wait)
+    if spec.approval is not None:
+        return _describe_approval(spec.approval)
+    if spec.task is not None:
+        return f"task {one_line(spec.task.template)}"
+    if spec.http is not None:
+        return f"{spec.http.method} {one_line(spec.http.url)}"
+    if spec.handler == ENGINE and spec.method == EngineCall.JOIN:
+        return "joins the instances"
+    match spec.spawning:
+        case Map(over=over):
+            return f"for each of {one_line(over)}"
+        case Batch(total=total, size=size):
+            return f"{size:,} each of {one_line(total)}"
+        case Repeat(until=until):
+            return f"until {one_line(until)}"
+    return "" if spec.handler == spec.name else spec.handler
+
+
+def _describe_wait(wait: Wait) -> str:
+    if wait.delay is not None:
+        return f"waits {human_duration(wait.delay.total_seconds())}"
+    if wait.until is not None:
+        return f"waits until {one_line(wait.until)}"
+    signals = " or ".join(one_line(signal.name) for signal in wait.signals)
+    return f"waits for {signals}{_up_to(wait)}"
+
+
+def _describe_approval(approval: ApprovalSpec) -> str:
+    by = " or ".join(map(one_line, approval.assignees)) or "anybody"
+    return f"approval by {by}{_up_to(approval)}"
+
+
+def _up_to(waiting: Wait | ApprovalSpec) -> str:
+    if waiting.timeout is None:
+        return ""
+    return f", up to {human_duration(waiting.timeout.total_seconds())}"
+
+
+def describe_details(spec: StepSpec) -> Iterator[str]:
+    """Yield the limits and events of a step, and whether another system completes it."""
+    for limit in spec.limits or ():
+        yield f"limit {one_line(limit.key)}: {describe_limit(limit)}"
+    if isinstance(spec.spawning, Map) and spec.spawning.max_concurrency:
+        yield f"limit: {spec.spawning.max_concurrency:,} running"
+    for event in spec.events:
+        yield f"event {event.name}"
+    if spec.external is not None:
+        yield "completed by another system"
+
+
+def describe_template(template: Template) -> Iterator[str]:
+    """Yield the limits and schedules of a template."""
+    for limit in template.limits:
+        yield f"limit {one_line(limit.key)}: {describe_limit(limit)}"
+    if (bound := template.concurrency) is not None:
+        tasks = f"{bound.tasks:,} open tasks, else {bound.when_full}"
+        yield f"concurrency {one_line(bound.key)}: {tasks}"
+    for schedule in template.schedules:
+        every = human_duration(schedule.every.total_seconds()) if schedule.every else ""
+        times = f"{schedule.cron} {schedule.timezone}" if schedule.cron else f"every {every}"
+        yield f"schedule {schedule.name}: {times}"
+
+
+def describe_limit(values: LimitValues) -> str:
+    """Return the bounds of a limit in words."""
+    parts = []
+    if values.concurrency is not None:
+        parts.append(f"{values.concurrency:,} running")
+    if values.rate is not None:
+        parts.append(str(values.rate))
+    if values.burst is not None:
+        parts.append(f"burst {values.burst:,}")
+    return ", ".join(parts) or "none"

@@ -1,0 +1,132 @@
+"""Figures and causes of failures, based on the API."""
+
+from datetime import datetime
+from typing import Any
+
+from tasker.analytics.failures import FailureCare, FailureCause
+from tasker.analytics.figures import Chart, Grouping, Metric
+from tasker.analytics.model import Bottlenecks, Performance, SystemStatus, Window
+from tasker.client import decode
+from tasker.client.analytics import (
+    AnalyticsClient,
+    FailureClient,
+    check_fingerprint,
+    checked_grouping,
+    checked_metric,
+    checked_mute,
+)
+from tasker.client.requests import Requests
+from tasker.client.templates import DEFAULT_NAMESPACE
+
+
+class HttpFailures(FailureClient):
+    """Implements `FailureClient` with the API."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    async def list(self, window: Window | None = None) -> list[FailureCause]:
+        query = _window_query(window or Window())
+        return decode.failure_causes(await self._requests.get("/v1/failures", **query))
+
+    async def assign(
+        self,
+        fingerprint: str,
+        assignee: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        reason: str = "",
+    ) -> FailureCare:
+        return await self._change(fingerprint, namespace, reason, assignee=assignee)
+
+    async def note(
+        self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> FailureCare:
+        return await self._change(fingerprint, namespace, reason, note=note)
+
+    async def mute(
+        self,
+        fingerprint: str,
+        *,
+        until: datetime | None = None,
+        below: str | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        reason: str = "",
+    ) -> FailureCare:
+        mute = checked_mute(until, below)
+        return await self._change(
+            fingerprint,
+            namespace,
+            reason,
+            muted_until=None if mute.until is None else mute.until.isoformat(),
+            muted_below=mute.below,
+        )
+
+    async def unmute(
+        self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
+    ) -> FailureCare:
+        return await self._change(
+            fingerprint, namespace, reason, muted_until=None, muted_below=None
+        )
+
+    async def _change(
+        self, fingerprint: str, namespace: str, reason: str, **changes: str | None
+    ) -> FailureCare:
+        check_fingerprint(fingerprint)
+        body = {"namespace": namespace, **changes, "reason": reason}
+        read = await self._requests.send("PATCH", f"/v1/failures/{fingerprint}", body=body)
+        return decode.failure_care(read)
+
+
+class HttpAnalytics(AnalyticsClient):
+    """Implements the methods of `AnalyticsClient` that return figures, with the API."""
+
+    _requests: Requests
+
+    async def performance(self, window: Window) -> Performance:
+        return decode.performance(
+            await self._requests.get("/v1/analytics/performance", **_window_query(window))
+        )
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
+    ) -> Bottlenecks:
+        read = await self._requests.get(
+            "/v1/analytics/bottlenecks",
+            **_window_query(window),
+            limit=limit,
+            min_executions=min_executions,
+        )
+        return decode.bottlenecks(read)
+
+    async def series(
+        self,
+        metric: Metric | str = Metric.ENDED,
+        window: Window | None = None,
+        *,
+        by: Grouping | str = Grouping.NONE,
+        step_seconds: int | None = None,
+    ) -> Chart:
+        window = window or Window()
+        read = await self._requests.get(
+            "/v1/analytics/series",
+            metric=checked_metric(metric).value,
+            by=checked_grouping(by).value,
+            hours=window.hours,
+            step=step_seconds,
+            namespace=window.namespace,
+            name=window.name,
+        )
+        return decode.chart(read)
+
+    async def system(self) -> SystemStatus:
+        return decode.system_status(await self._requests.get("/v1/system"))
+
+
+def _window_query(window: Window) -> dict[str, Any]:
+    return {
+        "hours": window.hours,
+        "namespace": window.namespace,
+        "name": window.name,
+        "version": window.version,
+    }

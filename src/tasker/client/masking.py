@@ -1,0 +1,199 @@
+"""Finds what is sensitive in the data of tasks, by their templates and those of their parents."""
+
+from collections.abc import Awaitable, Collection, Iterable
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import Any
+
+from tasker import codec
+from tasker.bounded_cache import BoundedCache
+from tasker.client.templates import LoadedTemplate, TemplateCache
+from tasker.errors import NotApproved, NotFound
+from tasker.masking import (
+    CLOSED,
+    OPEN,
+    UNKNOWN,
+    Owner,
+    Rule,
+    masked,
+    owners_of,
+    secrets_at,
+)
+from tasker.model import TaskId, TemplateName
+from tasker.store.protocol import Store
+from tasker.template.sensitive import sensitive_of
+from tasker.ttl_cache import TTLCache
+
+_FRESH = 60.0  #: seconds for which the sensitive paths of a template version are cached
+_PARTS = frozenset({"failures", "schedules", "hooks", "webhooks"})  #: of a client, with methods
+_MOST = 10_000  #: tasks whose kin is cached
+
+
+@dataclass(frozen=True)
+class _Kin:
+    """The masking rules for a task's data and that of its child tasks."""
+
+    loaded: LoadedTemplate
+    parent: TaskId | None
+    rule: Rule  #: with the values of its context, but not those of its results
+
+
+class SensitiveData:
+    """Finds the sensitive paths and values of tasks.
+
+    Args:
+        store: The store.
+        templates: The templates in it.
+    """
+
+    def __init__(self, store: Store, templates: TemplateCache) -> None:
+        self._store = store
+        self._templates = templates
+        self._rules: TTLCache[TemplateName, Rule] = TTLCache(self._find, seconds=_FRESH)
+        self._kin: BoundedCache[str, _Kin] = BoundedCache(_MOST)
+
+    async def masked(self, content: Any, default: Owner) -> Any:
+        """Return values of the model with sensitive data masked.
+
+        Args:
+            content: The values. Those without sensitive data are returned unchanged.
+            default: The owner of content without a namespace.
+        """
+        rules = await self.rules({default, *owners_of(content, default)})
+        if all(rule.is_open for rule in rules.values()):
+            return content
+        return masked(content, rules, default)
+
+    async def rules(self, owners: Collection[Owner]) -> dict[Owner, Rule]:
+        """Return what is sensitive in the data of each owner."""
+        declared = {owner: await self._declared(owner) for owner in owners}
+        kin = await self._load_kin(
+            task
+            for owner, rule in declared.items()
+            if (task := _first_of_chain(owner, rule)) is not None
+        )
+        return {owner: self._complete(owner, rule, kin) for owner, rule in declared.items()}
+
+    async def _declared(self, owner: Owner) -> Rule | None:
+        """Return what the owner's template declares; None if it is not known by name."""
+        if owner.namespace is None or owner.name is None or owner.version is None:
+            return None
+        try:
+            return await self._rules.get(TemplateName(owner.namespace, owner.name, owner.version))
+        except (NotFound, NotApproved):
+            return None
+
+    async def _find(self, template: TemplateName) -> Rule:
+        namespace, name, version = template
+        return _rule_of(await self._templates.find(name, namespace, version or None))
+
+    async def _load_kin(self, tasks: Iterable[str]) -> dict[str, _Kin]:
+        """Return tasks and all their parents, with the values in their results."""
+        kin: dict[str, _Kin] = {}
+        wanted = set(tasks)
+        while wanted:
+            for task in [*wanted]:
+                if (known := self._kin.get(task)) is not None:
+                    kin[task] = known
+            missing = [TaskId(task) for task in wanted if task not in kin]
+            for stored in await self._store.load_tasks(missing) if missing else ():
+                loaded = await self._templates.load(stored.template_id)
+                rule = _rule_of(loaded)
+                if rule.inputs:
+                    context = codec.loads(stored.context)
+                    secrets = (text for keys in rule.inputs for text in secrets_at(context, keys))
+                    rule = replace(rule, secrets=tuple(secrets))
+                kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule)
+                self._kin.put(stored.task_id, own, 1)
+            parents = {kin[task].parent for task in wanted if task in kin}
+            wanted = {parent for parent in parents if parent and parent not in kin}
+        return await self._with_results(kin)
+
+    async def _with_results(self, kin: dict[str, _Kin]) -> dict[str, _Kin]:
+        """Add the sensitive values in the results of tasks that declare some."""
+        numbers = {
+            TaskId(task): [
+                no for keys in one.rule.results if (no := one.loaded.graph.numbers.get(keys[0]))
+            ]
+            for task, one in kin.items()
+            if one.rule.results
+        }
+        if not numbers:
+            return kin
+        kin = dict(kin)
+        for step in await self._store.load_results(numbers):
+            if step.result is None:
+                continue
+            own, result = kin[step.task_id], codec.loads(step.result)
+            name = own.loaded.graph.names[step.no - 1]
+            secrets = (
+                text
+                for named, *rest in own.rule.results
+                if named == name
+                for text in secrets_at(result, tuple(rest))
+            )
+            rule = replace(own.rule, secrets=(*own.rule.secrets, *secrets))
+            kin[step.task_id] = replace(own, rule=rule)
+        return kin
+
+    def _complete(self, owner: Owner, declared: Rule | None, kin: dict[str, _Kin]) -> Rule:
+        """Return a rule with the values of the task and of its parents."""
+        secrets: list[str] = []
+        task = _first_of_chain(owner, declared)
+        if task is not None and task == owner.task_id:
+            if task not in kin:
+                return OPEN if declared is not None and declared.is_open else CLOSED
+            declared = declared or kin[task].rule
+        while task is not None and task in kin:
+            secrets += kin[task].rule.secrets
+            task = kin[task].parent
+        rule = declared or OPEN
+        longest_first = sorted(dict.fromkeys(secrets), key=len, reverse=True)
+        return replace(rule, secrets=tuple(longest_first)) if secrets else rule
+
+
+def _first_of_chain(owner: Owner, declared: Rule | None) -> str | None:
+    """Return the task from which on sensitive values are looked up: the owner's or its parent."""
+    if owner.task_id is not None and (
+        declared is None or not declared.is_open or owner.parent_id == UNKNOWN
+    ):
+        return owner.task_id
+    return None if owner.parent_id == UNKNOWN else owner.parent_id
+
+
+def _rule_of(loaded: LoadedTemplate) -> Rule:
+    template = loaded.stored.template
+    if not template.sensitive:
+        return OPEN
+    inputs, results = sensitive_of(template)
+    return Rule(inputs=inputs, results=results)
+
+
+class MaskedClient:
+    """A client that masks sensitive data in everything that its methods return.
+
+    Args:
+        client: A client, or the part of one that has the methods for schedules.
+        sensitive: Finds sensitive data.
+    """
+
+    def __init__(self, client: object, sensitive: SensitiveData) -> None:
+        self._client = client
+        self._sensitive = sensitive
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._client, name)
+        if name in _PARTS:
+            return MaskedClient(value, self._sensitive)
+        if name == "reveal" or not callable(value):
+            return value
+
+        def call(*args: Any, **options: Any) -> Any:
+            result = value(*args, **options)
+            owner = Owner(task_id=args[0]) if name == "why" else Owner()
+            return self._mask(result, owner) if isawaitable(result) else result
+
+        return call
+
+    async def _mask(self, result: Awaitable[Any], owner: Owner) -> Any:
+        return await self._sensitive.masked(await result, owner)

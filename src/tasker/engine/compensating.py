@@ -1,0 +1,222 @@
+"""The engine's own steps that undo what a task has done: the plan, and gathering many of them.
+
+Steps are undone in reverse order: each after all steps that came after it. Between are the steps of
+the template that are not undone, as edges; an instance of a body is undone apart from the others.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
+
+from tasker.codec import dumps
+from tasker.engine.engine_steps import EngineAttempt
+from tasker.errors import AttemptCancelled, Misuse
+from tasker.graph import Graph
+from tasker.layout import Body
+from tasker.model import (
+    MOST_SPAWNED,
+    CompensatingStep,
+    CompletedStep,
+    JsonText,
+    Outcome,
+    Repeat,
+    TaskId,
+    completed,
+)
+from tasker.store.protocol import COMPLETED_STEPS, WorkerStore
+
+
+async def compensate(attempt: EngineAttempt) -> Outcome:
+    """Insert the steps that undo the completed ones."""
+    compiled, store = attempt.cached.compiled, attempt.engine.store
+    claim = attempt.claim
+    done = await _completed_steps(store, compiled.graph, claim.task_id)
+    steps = plan(compiled.graph, done)
+    keep_going = compiled.template.compensation.keep_going
+    for begin in range(0, len(steps), MOST_SPAWNED):
+        part = steps[begin : begin + MOST_SPAWNED]
+        if attempt.cancelled or not await store.add_compensating_steps(
+            claim, part, len(steps), keep_going=keep_going
+        ):
+            raise AttemptCancelled("another attempt has taken over the step")
+    return completed(claim, dumps({"steps": len(steps)}))
+
+
+async def gather(attempt: EngineAttempt) -> Outcome:
+    """Complete a step that only waits for others."""
+    return completed(attempt.claim, JsonText("null"))
+
+
+async def _completed_steps(
+    store: WorkerStore, graph: Graph, task_id: TaskId
+) -> list[CompletedStep]:
+    """Return the steps to undo, and those that spawned them."""
+    nodes = sorted(graph.layout.undone.values())
+    done = await store.completed_steps(task_id, nodes)
+    while done and len(done) % COMPLETED_STEPS == 0:
+        page = await store.completed_steps(task_id, nodes, after=done[-1].no)
+        done += page
+        if not page:
+            break
+    made = sorted({step.spawned_by for step in done if step.spawned_by is not None})
+    inner = [no for no in made if no > len(graph.specs)]
+    rows = await store.load_instances({task_id: inner}) if inner else []
+    spawners = [
+        CompletedStep(row.no, row.template_node, row.spawned_by, row.instance) for row in rows
+    ]
+    return done + spawners
+
+
+_Instance: TypeAlias = tuple[int, int]  #: the number of the spawner, and which of its instances
+
+
+class _Place(NamedTuple):
+    """A node of the template in one instance of its body, or None: in the task itself."""
+
+    instance: _Instance | None
+    node: int
+
+
+class _Edges:
+    """The order in which the steps of a task completed."""
+
+    def __init__(self, graph: Graph, done: Sequence[CompletedStep]) -> None:
+        self._graph = graph
+        self.numbers: dict[_Place, int] = {}
+        """The steps to undo; the spawners and joins of instances, which may gather many of them."""
+
+        self.after: dict[_Place, list[_Place]] = {}
+        undone = {*graph.layout.undone.values()}
+        known = {step.no: step for step in done}
+        instances: dict[_Instance, Body] = {}
+        for step in done:
+            if step.node in undone:
+                self.numbers[_Place(_instance_of(step), step.node)] = step.no
+            here: CompletedStep | None = step
+            while here is not None and (instance := _instance_of(here)) is not None:
+                instances[instance] = graph.layout.bodies[graph.layout.scope(here.node)]
+                here = known.get(instance[0])
+        self._connect(None, [no for no in graph.nodes if not graph.layout.scope(no)])
+        spawned: dict[int, list[int]] = {}
+        for instance, body in sorted(instances.items()):
+            spawned.setdefault(instance[0], []).append(instance[1])
+            self._connect(instance, body.nodes)
+        for spawner, numbers in spawned.items():
+            maker = known.get(spawner)
+            around = None if maker is None else _instance_of(maker)
+            self._connect_body(instances[spawner, numbers[0]], spawner, around, numbers)
+
+    def _connect(self, instance: _Instance | None, nodes: Sequence[int]) -> None:
+        """Add the edges between the nodes of one body, or of the task."""
+        inside = set(nodes)
+        for node in nodes:
+            self.after.setdefault(_Place(instance, node), [])
+            for parent in self._graph.parents[node]:
+                if parent in inside:
+                    before = self.after.setdefault(_Place(instance, parent), [])
+                    before.append(_Place(instance, node))
+
+    def _connect_body(
+        self, body: Body, spawner: int, around: _Instance | None, numbers: Sequence[int]
+    ) -> None:
+        """Add the edges from a spawner to its instances, and from these to its join."""
+        begin, end = _Place(around, body.spawner), _Place(around, body.join)
+        self.numbers[begin], self.numbers[end] = spawner, spawner + body.join - body.spawner
+        graph = self._graph
+        first = [no for no in body.nodes if graph.parents[no] == (body.spawner,)]
+        last = [no for no in body.nodes if graph.children[no] == (body.join,)]
+        heads = numbers[:1] if isinstance(body.spawning, Repeat) else numbers
+        tails = numbers[-1:] if isinstance(body.spawning, Repeat) else numbers
+        self.after[begin] += (_Place((spawner, one), no) for one in heads for no in first)
+        for one in tails:
+            for no in last:
+                self.after[_Place((spawner, one), no)].append(end)
+        if isinstance(body.spawning, Repeat):
+            for one, following in pairwise(numbers):
+                for no in last:
+                    self.after[_Place((spawner, one), no)] += (
+                        _Place((spawner, following), other) for other in first
+                    )
+
+    def in_order(self) -> list[_Place]:
+        """Return all places, each before those after it."""
+        waits = dict.fromkeys(self.after, 0)
+        for following in self.after.values():
+            for place in following:
+                waits[place] += 1
+        order = [place for place, count in waits.items() if not count]
+        for place in order:
+            for later in self.after[place]:
+                waits[later] -= 1
+                if not waits[later]:
+                    order.append(later)
+        return order
+
+
+def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
+    """Return the steps that undo completed ones; those that wait for another come before it.
+
+    Args:
+        graph: The graph of the task's template.
+        done: The completed steps to undo, and the steps made at run time that spawned them.
+    """
+    compensating = graph.layout.compensating
+    if compensating is None:
+        raise Misuse("no step of the template declares a compensation")
+    edges = _Edges(graph, done)
+    order = edges.in_order()
+    undoing = {undone: node for node, undone in compensating.undone.items()}
+    waits = _nearest(edges, order)
+    _without_idle_gathers(waits, undoing)
+    kept = [place for place in order if place in waits]
+    index = {place: number for number, place in enumerate(kept)}
+    children: dict[_Place, list[int]] = {place: [] for place in kept}
+    for place in kept:
+        for later in waits[place]:
+            children[later].append(index[place])
+    return [
+        CompensatingStep(
+            index[place],
+            undoing.get(place.node, compensating.gather),
+            edges.numbers[place],
+            len(waits[place]),
+            tuple(sorted(children[place])),
+        )
+        for place in kept
+    ]
+
+
+def _nearest(edges: _Edges, order: Sequence[_Place]) -> dict[_Place, dict[_Place, None]]:
+    """Return, for each place that is kept, the next ones after it that are."""
+    nearest: dict[_Place, dict[_Place, None]] = {}
+    for place in reversed(order):
+        next_kept: dict[_Place, None] = {}
+        for later in edges.after[place]:
+            next_kept |= {later: None} if later in edges.numbers else nearest[later]
+        nearest[place] = next_kept
+    return {place: kept for place, kept in nearest.items() if place in edges.numbers}
+
+
+def _without_idle_gathers(waits: dict[_Place, dict[_Place, None]], undoing: dict[int, int]) -> None:
+    """Remove the places that gather nothing: with one step before or after them at most."""
+    before: dict[_Place, dict[_Place, None]] = {place: {} for place in waits}
+    for place, following in waits.items():
+        for one in following:
+            before[one][place] = None
+    for gather in [place for place in waits if place.node not in undoing]:
+        after, earlier = waits[gather], before[gather]
+        if len(after) > 1 and len(earlier) > 1:
+            continue
+        for one in earlier:
+            del waits[one][gather]
+            waits[one] |= after
+        for one in after:
+            del before[one][gather]
+            before[one] |= earlier
+        del waits[gather], before[gather]
+
+
+def _instance_of(step: CompletedStep) -> _Instance | None:
+    if step.spawned_by is None or step.instance is None:
+        return None
+    return step.spawned_by, step.instance

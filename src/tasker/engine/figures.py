@@ -1,0 +1,97 @@
+"""Adds up what this worker did, by minute and template, and appends it to the store."""
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from tasker import codec
+from tasker.analytics.figures import Figures
+from tasker.engine.running import Finished
+from tasker.engine.task_cache import CachedTask
+from tasker.model import OutcomeCode, TaskEnd, TaskId, TaskStatus
+from tasker.store.protocol import Store
+
+_COMPLETED, _FAILED, _CANCELLED, _STEPS, _RETRIES, _SECONDS = range(6)
+_ENDS = {
+    TaskStatus.COMPLETE: _COMPLETED,
+    TaskStatus.ERROR: _FAILED,
+    TaskStatus.CANCELLED: _CANCELLED,
+}
+_KINDS: dict[int, int | None] = {
+    code.value: None
+    if code in (OutcomeCode.PARKED, OutcomeCode.RELEASED)
+    else _RETRIES
+    if code in (OutcomeCode.RETRY, OutcomeCode.LOST)
+    else _STEPS
+    for code in OutcomeCode
+}
+"""What each outcome counts as; None: as nothing."""
+
+
+class FigureCounter:
+    """Counts in memory; `write` appends to the store what was counted since."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counted: dict[tuple[int, int], list[float]] = {}
+
+    def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
+        """Count the outcomes of a settlement."""
+        minute = int(time.time() // 60)
+        last, counted = -1, None
+        for index, finished in enumerate(batch):
+            kind = _KINDS[finished.outcome.outcome]
+            if kind is None or index in refused:
+                continue
+            template = finished.running.task.input.template_id
+            if counted is None or template != last:
+                last, counted = template, self._of(minute, template)
+            counted[kind] += 1
+
+    def count(self, template: int, outcome: OutcomeCode) -> None:
+        """Count an outcome of a remote worker."""
+        if (kind := _KINDS[outcome]) is not None:
+            self._of(int(time.time() // 60), template)[kind] += 1
+
+    def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+        """Count tasks that ended, as far as their template is known here."""
+        now = time.time()
+        for task_id, status in ended:
+            task, kind = tasks.get(task_id), _ENDS.get(status)
+            if task is None or kind is None:
+                continue
+            counted = self._of(int(now // 60), task.input.template_id)
+            counted[kind] += 1
+            counted[_SECONDS] += max(0.0, now - codec.creation_timestamp(task_id))
+
+    def _of(self, minute: int, template: int) -> list[float]:
+        key = (minute, template)
+        counted = self._counted.get(key)
+        if counted is None:
+            counted = self._counted[key] = [0, 0, 0, 0, 0, 0.0]
+        return counted
+
+    async def write(self) -> None:
+        """Append what was counted; keep it for the next time if the store is unavailable."""
+        counted, self._counted = self._counted, {}
+        if not counted:
+            return
+        rows = [
+            Figures(
+                minute,
+                template,
+                completed=int(values[_COMPLETED]),
+                failed=int(values[_FAILED]),
+                cancelled=int(values[_CANCELLED]),
+                steps=int(values[_STEPS]),
+                retries=int(values[_RETRIES]),
+                seconds=values[_SECONDS],
+            )
+            for (minute, template), values in counted.items()
+        ]
+        try:
+            await self._store.add_figures(rows)
+        except BaseException:
+            for key, values in counted.items():
+                later = self._counted.setdefault(key, [0, 0, 0, 0, 0, 0.0])
+                later[:] = [a + b for a, b in zip(later, values, strict=True)]
+            raise

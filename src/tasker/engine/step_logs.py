@@ -1,0 +1,284 @@
+"""Keeps what handlers log and print, and appends it to the store in batches."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+from tasker.engine.logs import current_attempt, without_secrets
+from tasker.engine.running import Finished, Running
+from tasker.errors import StoreUnavailable
+from tasker.handlers import LiveAttempt
+from tasker.handlers.attempt import PROGRESS
+from tasker.handlers.output import release_output, share_output
+from tasker.limits import LOG_ATTEMPT_CHARACTERS, LOG_CHARACTERS, LOG_RECORDS
+from tasker.model import AttemptKey, OutcomeCode
+from tasker.redact import redact
+from tasker.settings import StepLogMode
+from tasker.step_logs import NewLogRecord, fields_text, message_of
+from tasker.store.protocol import Store
+
+log = logging.getLogger("tasker.worker")
+
+MOST_PENDING = 10_000  #: records that wait to be stored; more are dropped
+_BATCH = 500  #: records that one statement stores
+_PAUSE = 0.5  #: seconds in which records collect
+FAILED = frozenset({OutcomeCode.ERROR, OutcomeCode.RETRY, OutcomeCode.LOST})
+"""Outcomes of attempts that failed."""
+
+_FULL = (
+    f"further records of this attempt are not kept: the limit is {LOG_RECORDS:,} records, or"
+    f" {LOG_ATTEMPT_CHARACTERS:,} characters"
+)
+
+STEP_LOGGER = logging.getLogger("tasker.step")
+"""The logger whose records belong to the attempt that they are made in."""
+
+
+class StepLogs:
+    """Keeps the log records of a worker's attempts; callable from any thread.
+
+    Settlements wait for none of it. At most `MOST_PENDING` records wait for the store.
+    """
+
+    def __init__(self, store: Store, mode: StepLogMode) -> None:
+        self._store = store
+        self._mode = mode
+        self._lock = Lock()
+        self._pending: deque[NewLogRecord] = deque()
+        self._unfinished: dict[LiveAttempt, None] = {}
+        """Attempts with a printed line that has not ended, or a report of progress to keep."""
+        self._dropped = 0
+        self._held_records = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self.held: dict[LiveAttempt, None] = {}
+        """Attempts whose records are only kept if they fail."""
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is kept."""
+        return self._mode is StepLogMode.OFF
+
+    def start(self) -> None:
+        """Begin to keep what is printed."""
+        self._loop = asyncio.get_running_loop()
+        if not self.is_off:
+            share_output(_printed)
+
+    def stop(self) -> None:
+        """Stop keeping what is printed."""
+        if not self.is_off:
+            release_output()
+
+    def add(
+        self,
+        attempt: LiveAttempt,
+        level: int,
+        source: str,
+        message: str,
+        fields: Mapping[str, Any],
+    ) -> None:
+        """Keep a record of an attempt; of quick reports of progress, only the last is kept."""
+        if self.is_off:
+            return
+        moment = self._store.clock.now().timestamp()
+        text = fields_text(without_secrets(fields)) if fields else None
+        message = redact(message[:LOG_CHARACTERS])
+        with self._lock:
+            if source == PROGRESS:
+                attempt.own_log().progress = (message, moment, text)
+                self._finish_later(attempt)
+            else:
+                self._add(attempt, level, source, message, moment, text)
+
+    def _finish_later(self, attempt: LiveAttempt) -> None:
+        """Keep the last line or report of an attempt with the next records, or when it ends."""
+        self._unfinished[attempt] = None
+        if self._mode is StepLogMode.ERRORS:
+            self.held[attempt] = None
+        self._wake_writer()
+
+    def _add(
+        self, attempt: LiveAttempt, level: int, source: str, message: str, at: float, fields: Any
+    ) -> None:
+        own = attempt.own_log()
+        if own.is_full:
+            return
+        if own.records >= LOG_RECORDS or own.characters + len(message) > LOG_ATTEMPT_CHARACTERS:
+            own.is_full = True
+            level, source, message, fields = logging.WARNING, "tasker", _FULL, None
+        claim = attempt.claim
+        record = NewLogRecord(
+            claim.task_id,
+            claim.no,
+            claim.attempt,
+            own.records,
+            at,
+            level,
+            source,
+            message,
+            fields,
+        )
+        own.records += 1
+        own.characters += len(message)
+        if self._mode is StepLogMode.ERRORS and not own.is_released:
+            own.held.append(record)
+            self.held[attempt] = None
+            self._count_held(1)
+        else:
+            self._append(record)
+
+    def _count_held(self, more: int) -> None:
+        """Count held records; those of the oldest attempts are dropped if they are too many."""
+        self._held_records += more
+        while self._held_records > MOST_PENDING:
+            oldest = next(iter(self.held)).own_log()
+            del self.held[next(iter(self.held))]
+            self._held_records -= len(oldest.held)
+            oldest.held.clear()
+
+    def _append(self, record: NewLogRecord) -> None:
+        if len(self._pending) >= MOST_PENDING:
+            self._dropped += 1
+            return
+        self._pending.append(record)
+        if len(self._pending) == 1:
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def add_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
+        """Keep the lines that an attempt printed; the last one once it has ended."""
+        if self.is_off or attempt.own_log().emitting:
+            return
+        with self._lock:
+            lines = attempt.own_log().lines(stream, text)
+            if attempt.own_log().unfinished:
+                self._finish_later(attempt)
+        for line in lines:
+            self.add(attempt, logging.INFO, stream, line, {})
+
+    def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
+        """Keep the records of attempts that failed, and drop those of others."""
+        for index, finished in enumerate(batch):
+            failed = index in refused or finished.outcome.outcome in FAILED
+            self.ended(finished.running.attempt, failed=failed)
+
+    async def write_ending(self, failed: Mapping[AttemptKey, bool]) -> None:
+        """Store what attempts that are about to end have logged, if it is to be kept.
+
+        Args:
+            failed: Whether they fail, by their keys.
+
+        Raises:
+            StoreUnavailable: The rest is kept for the next call.
+        """
+        for attempt in [one for one in self.held if one.claim.key in failed]:
+            self.ended(attempt, failed=failed[attempt.claim.key])
+        if self._pending or self._unfinished or self._writing.locked():
+            await self.write()
+
+    def ended(self, attempt: LiveAttempt, *, failed: bool) -> None:
+        """Keep the held records of an attempt if it failed; drop them otherwise."""
+        if attempt not in self.held:
+            return
+        if attempt in self._unfinished:
+            self._finish([attempt])
+        with self._lock:
+            del self.held[attempt]
+            own = attempt.own_log()
+            self._held_records -= len(own.held)
+            own.is_released = failed
+            if failed:
+                for record in own.held:
+                    self._append(record)
+            own.held.clear()
+
+    async def run(self) -> None:
+        """Store records until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_PAUSE)
+            self._wake.clear()
+            try:
+                await self.write()
+            except StoreUnavailable as error:
+                log.warning("step_logs_delayed", extra={"error": str(error)})
+                self._wake.set()
+
+    async def write(self) -> None:
+        """Store what was kept so far.
+
+        Raises:
+            StoreUnavailable: The rest is kept for the next call.
+        """
+        self._finish([*self._unfinished])
+        async with self._writing:  # what another call has taken is stored too when this one returns
+            while self._pending:
+                await self._write_batch()
+        if self._dropped:
+            log.warning("step_logs_dropped", extra={"records": self._dropped})
+            self._dropped = 0
+
+    async def _write_batch(self) -> None:
+        with self._lock:
+            batch = [self._pending.popleft() for _ in range(min(_BATCH, len(self._pending)))]
+        try:
+            await self._store.append_logs(batch)
+        except BaseException:
+            with self._lock:
+                self._pending.extendleft(reversed(batch))
+            raise
+
+    def _finish(self, attempts: Sequence[LiveAttempt]) -> None:
+        """Keep the printed lines of attempts although they have not ended, and their progress."""
+        with self._lock:
+            for attempt in attempts:
+                self._unfinished.pop(attempt, None)
+            rests = [(one, *rest) for one in attempts for rest in one.own_log().rest()]
+            for attempt in attempts:
+                if (report := attempt.own_log().progress) is not None:
+                    attempt.own_log().progress = None
+                    self._add(attempt, logging.INFO, PROGRESS, *report)
+        for attempt, stream, line in rests:
+            self.add(attempt, logging.INFO, stream, line, {})
+
+
+def _printed(stream: str, text: str) -> None:
+    running = current_attempt.get()
+    if running is not None:
+        running.attempt.services.keep_printed(running.attempt, stream, text)
+
+
+class _StepHandler(logging.Handler):
+    """Keeps the records of `tasker.step` with the attempt that they are made in.
+
+    It then passes them on itself instead of by propagation, so that what the program's log handlers
+    write to the standard streams is not kept again as printed text.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        running: Running | None = current_attempt.get()
+        if running is None or "task_id" in vars(record):  # else `ctx.logger` has kept it
+            _TASKER_LOGGER.callHandlers(record)
+            return
+        attempt = running.attempt
+        message = message_of(record.msg, record.args, record.exc_info)
+        attempt.services.keep_log(attempt, record.levelno, record.name, message, vars(record))
+        own = attempt.own_log()
+        own.emitting = True
+        try:
+            _TASKER_LOGGER.callHandlers(record)
+        finally:
+            own.emitting = False
+
+
+_TASKER_LOGGER = logging.getLogger("tasker")
+STEP_LOGGER.addHandler(_StepHandler())
+STEP_LOGGER.propagate = False  # the handler does it

@@ -1,0 +1,64 @@
+"""Generates types and handler stubs in several languages from a template's schemas.
+
+shapes     the types of a template, read from its schemas
+names      names in the conventions of a language
+python, typescript, rust, ruby
+           the writers, one per language
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from tasker.generate import python, ruby, rust, typescript
+from tasker.generate.names import comment_text
+from tasker.generate.shapes import Types, types_of
+from tasker.model import StepSpec, Template
+
+
+class Language(NamedTuple):
+    """The generated code of a language, and the suffix of its files."""
+
+    suffix: str
+    types_suffix: str
+    write_types: Callable[[Types], str]
+    write_handlers: Callable[[Types, list[StepSpec], str], str]
+    """Takes the types, the steps to write handlers for, and the name of the types' module."""
+
+    comment: str
+
+
+LANGUAGES = {
+    "python": Language(".py", ".py", python.write_types, python.write_handlers, "#"),
+    "typescript": Language(".ts", ".ts", typescript.write_types, typescript.write_handlers, "//"),
+    "rust": Language(".rs", ".rs", rust.write_types, rust.write_handlers, "//"),
+    "ruby": Language(".rb", ".rbs", ruby.write_types, ruby.write_handlers, "#"),
+}
+
+
+def generate_types(template: Template, language: str) -> str:
+    """Return a file with the types of a template's input and of its steps' results."""
+    writer = LANGUAGES[language]
+    header = (
+        f"{writer.comment} Generated from {template.full_name} by `tasker generate types`."
+        " Do not edit.\n\n"
+    )
+    return header + writer.write_types(types_of(template))
+
+
+def generate_handlers(template: Template, steps: list[StepSpec], language: str, module: str) -> str:
+    """Return a file with a handler for each of some steps, to be written by hand.
+
+    Args:
+        template: The template.
+        steps: Its steps without handlers.
+        language: One of `LANGUAGES`.
+        module: The name of the module with the generated types, without a suffix.
+    """
+    writer = LANGUAGES[language]
+    steps = [replace(spec, description=comment_text(spec.description)) for spec in steps]
+    header = f"{writer.comment} Handlers of {template.namespace}.{template.name}.\n\n"
+    return header + writer.write_handlers(types_of(template), steps, module)
+
+
+__all__ = ["LANGUAGES", "Language", "generate_handlers", "generate_types"]

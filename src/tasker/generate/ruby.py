@@ -1,0 +1,91 @@
+"""Writes RBS, the language of Ruby's type signatures, and Ruby."""
+
+import json
+
+from tasker.generate.names import pascal, snake
+from tasker.generate.shapes import (
+    ANY,
+    Enumeration,
+    ListOf,
+    MapOf,
+    Named,
+    Nullable,
+    Record,
+    Scalar,
+    Shape,
+    Types,
+)
+from tasker.model import StepSpec
+
+_SCALARS = {
+    "string": "String",
+    "integer": "Integer",
+    "number": "Numeric",
+    "boolean": "bool",
+    "null": "nil",
+    "any": "untyped",
+}
+
+
+def write_types(types: Types) -> str:
+    """Return a signature file: JSON objects reach handlers as hashes with texts as keys."""
+    module = pascal(types.template.name)
+    blocks = [_definition(definition) for definition in types.definitions]
+    lines = [f"  {line}" if line else "" for line in "\n\n".join(blocks).split("\n")]
+    return "\n".join([f"module {module}", *lines, "end"]) + "\n"
+
+
+def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
+    """Return a handler for each of some steps; `module` names the signature file."""
+    blocks = [f'require "tasker"\n\n# Types: {module}.rbs\n']
+    for spec in steps:
+        documented = f"# {spec.description}\n" if spec.description else ""
+        results = "".join(
+            f"  {snake(step)} = ctx.result({json.dumps(step)})\n" for step in spec.dependencies
+        )
+        blocks.append(
+            f"{documented}Tasker.handler({_quote(spec.handler)}) do |ctx|\n{results}"
+            f'  raise Tasker::PermanentError, "{spec.name} is not written yet"\nend\n'
+        )
+    return "\n".join(blocks)
+
+
+def _quote(text: str) -> str:
+    """Return a string without interpolation."""
+    return json.dumps(text).replace("#", "\\#")
+
+
+def _definition(definition: Record | Enumeration) -> str:
+    lines = [f"# {definition.description}"] if definition.description else []
+    name = snake(definition.name)
+    if isinstance(definition, Enumeration):
+        values = " | ".join(json.dumps(value, ensure_ascii=False) for value in definition.values)
+        return "\n".join([*lines, f"type {name} = {values}"])
+    if not definition.fields:
+        return "\n".join([*lines, f"type {name} = Hash[String, untyped]"])
+    lines.append(f"type {name} = {{")
+    last = len(definition.fields) - 1
+    for number, field in enumerate(definition.fields):
+        if field.description:
+            lines.append(f"  # {field.description}")
+        shape = field.shape
+        if not field.required and shape != ANY and not isinstance(shape, Nullable):
+            shape = Nullable(shape)
+        comma = "" if number == last else ","
+        key = json.dumps(field.name, ensure_ascii=False)
+        lines.append(f"  {key} => {_type(shape)}{comma}")
+    return "\n".join([*lines, "}"])
+
+
+def _type(shape: Shape) -> str:
+    match shape:
+        case Scalar(kind):
+            return _SCALARS[kind]
+        case Named(name):
+            return snake(name)
+        case ListOf(items):
+            return f"Array[{_type(items)}]"
+        case MapOf(values):
+            return f"Hash[String, {_type(values)}]"
+        case Nullable(inner):
+            return f"{_type(inner)}?"

@@ -1,0 +1,153 @@
+"""Writes Rust."""
+
+import json
+import re
+
+from tasker.generate.names import pascal, snake
+from tasker.generate.shapes import (
+    ANY,
+    Enumeration,
+    Field,
+    ListOf,
+    MapOf,
+    Named,
+    Nullable,
+    Record,
+    Scalar,
+    Shape,
+    Types,
+)
+from tasker.model import StepSpec
+
+_SCALARS = {
+    "string": "String",
+    "integer": "i64",
+    "number": "f64",
+    "boolean": "bool",
+    "null": "()",
+    "any": "Value",
+}
+_KEYWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        abstract as async await become box break const continue crate do dyn else enum extern
+        false final fn for gen if impl in let loop macro match mod move mut override priv pub ref
+        return self static struct super trait true try type typeof unsafe unsized use virtual
+        where while yield
+        """,
+    )
+)
+_CODE = re.compile(r"\\u([0-9a-f]{4})")
+_DERIVES = "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]"
+_OPTIONAL = '#[serde(default, skip_serializing_if = "Option::is_none")]'
+
+
+def write_types(types: Types) -> str:
+    """Return the types of a template."""
+    body = "\n\n".join(_definition(definition) for definition in types.definitions)
+    imports = ["use serde::{Deserialize, Serialize};"] if "Serialize" in body else []
+    if re.search(r"\bValue\b", body):
+        imports.append("use serde_json::Value;")
+    if "BTreeMap<" in body:
+        imports.insert(0, "use std::collections::BTreeMap;\n")
+    return "\n".join(imports) + ("\n\n" if imports else "") + body + "\n"
+
+
+def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
+    """Return a handler for each of some steps, and a function that adds them to a worker."""
+    shapes = [
+        types.results.get(name, ANY) for spec in steps for name in (spec.name, *spec.dependencies)
+    ]
+    lines = ["use serde_json::Value;"] if any("Value" in _type(shape) for shape in shapes) else []
+    lines.append("use tasker::{Context, Error, Worker};")
+    lines += ["", f"use super::{module}::*;"] if types.definitions else []
+    lines += [
+        "",
+        "/// Add the handlers to a worker.",
+        "pub fn add_handlers(worker: Worker) -> Worker {",
+    ]
+    lines.append("    worker")
+    for spec in steps:
+        lines.append(f"        .handler({_quote(spec.handler)}, {_identifier(spec.name)})")
+    lines.append("}")
+    for spec in steps:
+        lines += ["", *_handler(types, spec)]
+    return "\n".join(lines) + "\n"
+
+
+def _handler(types: Types, spec: StepSpec) -> list[str]:
+    def result_of(step: str) -> str:
+        return _type(types.results.get(step, ANY))
+
+    lines = [f"/// {spec.description}"] if spec.description else []
+    name, result = _identifier(spec.name), result_of(spec.name)
+    lines.append(f"async fn {name}(ctx: Context) -> Result<{result}, Error> {{")
+    if types.input is not None:
+        lines.append(f"    let _input: {_type(types.input)} = ctx.context()?;")
+    for step in spec.dependencies:
+        lines.append(
+            f"    let _{snake(step)}: {result_of(step)} = ctx.result({json.dumps(step)})?;"
+        )
+    return [*lines, f'    Err(Error::permanent("{spec.name} is not written yet"))', "}"]
+
+
+def _definition(definition: Record | Enumeration) -> str:
+    lines = [f"/// {definition.description}"] if definition.description else []
+    lines.append(_DERIVES)
+    if isinstance(definition, Enumeration):
+        lines.append(f"pub enum {definition.name} {{")
+        for value, variant in zip(definition.values, _variants(definition), strict=True):
+            lines += [f"    #[serde(rename = {_quote(value)})]", f"    {variant},"]
+    else:
+        lines.append(f"pub struct {definition.name} {{")
+        for field in definition.fields:
+            lines += [f"    {line}" for line in _field(field)]
+    return "\n".join([*lines, "}"])
+
+
+def _field(field: Field) -> list[str]:
+    lines = [f"/// {field.description}"] if field.description else []
+    name = _identifier(field.name)
+    if name != field.name:
+        lines.append(f"#[serde(rename = {_quote(field.name)})]")
+    shape = field.shape
+    if not field.required and shape != ANY:
+        shape = shape if isinstance(shape, Nullable) else Nullable(shape)
+        lines.append(_OPTIONAL)
+    elif not field.required:
+        lines.append("#[serde(default)]")
+    return [*lines, f"pub {name}: {_type(shape)},"]
+
+
+def _variants(definition: Enumeration) -> list[str]:
+    """Return a variant for each value, numbered where two values would have the same."""
+    variants: list[str] = []
+    for value in definition.values:
+        variant = pascal(value)
+        variants.append(f"{variant}{len(variants)}" if variant in variants else variant)
+    return variants
+
+
+def _type(shape: Shape) -> str:
+    match shape:
+        case Scalar(kind):
+            return _SCALARS[kind]
+        case Named(name):
+            return name
+        case ListOf(items):
+            return f"Vec<{_type(items)}>"
+        case MapOf(values):
+            return f"BTreeMap<String, {_type(values)}>"
+        case Nullable(inner):
+            return f"Option<{_type(inner)}>"
+
+
+def _identifier(name: str) -> str:
+    plain = name if name.isidentifier() and name.isascii() and name == name.lower() else snake(name)
+    return f"{plain}_" if plain in _KEYWORDS else plain
+
+
+def _quote(text: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _CODE.sub(lambda match: f"\\u{{{match[1]}}}", quoted)

@@ -1,0 +1,205 @@
+"""The types of a template, read from its JSON Schemas: one tree for the writers of all languages.
+
+What a schema says beyond the tree, such as bounds and patterns, is left to the server, which checks
+inputs and results against the whole schema.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from tasker.generate.names import comment_text, pascal
+from tasker.model import JsonObject, Template, all_steps
+
+_SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A value of one kind: `string`, `integer`, `number`, `boolean`, `null`, or `any`."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A record or an enumeration, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list."""
+
+    items: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """An object with arbitrary keys."""
+
+    values: "Shape"
+
+
+@dataclass(frozen=True, slots=True)
+class Nullable:
+    """A value or null."""
+
+    shape: "Shape"
+
+
+Shape: TypeAlias = Scalar | Named | ListOf | MapOf | Nullable
+
+ANY = Scalar("any")
+
+
+def names_in(shape: Shape) -> set[str]:
+    """Return the names of the definitions that a shape uses."""
+    match shape:
+        case Named(name):
+            return {name}
+        case ListOf(inner) | MapOf(inner) | Nullable(inner):
+            return names_in(inner)
+        case Scalar():
+            return set()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a record."""
+
+    name: str
+    shape: Shape
+    required: bool
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An object with known fields."""
+
+    name: str
+    fields: tuple[Field, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enumeration:
+    """One of several strings."""
+
+    name: str
+    values: tuple[str, ...]
+    description: str = ""
+
+
+@dataclass(slots=True)
+class Types:
+    """The types of a template; each definition stands after those that it uses."""
+
+    template: Template
+    definitions: list[Record | Enumeration] = field(default_factory=list)
+    input: Shape | None = None
+    results: dict[str, Shape] = field(default_factory=dict)
+    """By step name, of the steps with a schema of their result."""
+
+
+def types_of(template: Template) -> Types:
+    """Return the types of a template's input and of its steps' results."""
+    types = Types(template)
+    if template.input_schema is not None:
+        reader = _Reader(types, template.input_schema)
+        types.input = reader.read(template.input_schema, f"{pascal(template.name)}Input")
+    for spec in all_steps(template.steps):
+        if spec.result_schema is not None:
+            reader = _Reader(types, spec.result_schema)
+            types.results[spec.name] = reader.read(spec.result_schema, f"{pascal(spec.name)}Result")
+    return types
+
+
+class _Reader:
+    """Reads one schema; `$ref` leads into that schema."""
+
+    def __init__(self, types: Types, root: JsonObject) -> None:
+        self._types = types
+        self._root = root
+        self._names = {definition.name for definition in types.definitions}
+        self._referenced: dict[str, Shape] = {}
+
+    def read(self, schema: Any, name: str) -> Shape:
+        """Return the shape of a schema, whose type gets the given name if it needs one."""
+        if not isinstance(schema, Mapping):
+            return ANY
+        if "$ref" in schema:
+            return self._read_reference(str(schema["$ref"]))
+        for union in ("anyOf", "oneOf"):
+            if union in schema:
+                return self._read_union(schema[union], name)
+        if "const" in schema or "enum" in schema:
+            values = [schema["const"]] if "const" in schema else list(schema["enum"])
+            return self._read_values(values, schema, name)
+        kinds = schema.get("type", "object" if "properties" in schema else "any")
+        if isinstance(kinds, list):
+            others = [kind for kind in kinds if kind != "null"]
+            shape = self._read_kind(others[0], schema, name) if len(others) == 1 else ANY
+            return _nullable(shape) if "null" in kinds else shape
+        return self._read_kind(kinds, schema, name)
+
+    def _read_kind(self, kind: Any, schema: Mapping[str, Any], name: str) -> Shape:
+        if kind == "array":
+            return ListOf(self.read(schema.get("items", True), f"{name}Item"))
+        if kind != "object":
+            return Scalar(kind) if kind in _SCALARS else ANY
+        if "properties" not in schema:
+            return MapOf(self.read(schema.get("additionalProperties", True), f"{name}Value"))
+        name = self._unused(name)
+        required = schema.get("required", ())
+        fields = tuple(
+            Field(key, self.read(inner, f"{name}{pascal(key)}"), key in required, _text_of(inner))
+            for key, inner in schema["properties"].items()
+        )
+        self._types.definitions.append(Record(name, fields, _text_of(schema)))
+        return Named(name)
+
+    def _read_values(self, values: list[Any], schema: Mapping[str, Any], name: str) -> Shape:
+        texts = [value for value in values if value is not None]
+        if not texts or not all(isinstance(value, str) for value in texts):
+            return ANY
+        name = self._unused(name)
+        self._types.definitions.append(Enumeration(name, tuple(texts), _text_of(schema)))
+        shape = Named(name)
+        return _nullable(shape) if None in values else shape
+
+    def _read_union(self, options: Any, name: str) -> Shape:
+        others = [option for option in options if option != {"type": "null"}]
+        if len(others) != 1:
+            return ANY
+        shape = self.read(others[0], name)
+        return shape if len(others) == len(options) else _nullable(shape)
+
+    def _read_reference(self, reference: str) -> Shape:
+        """Return the shape of a schema in `$defs`; one that refers to itself can be anything."""
+        if reference not in self._referenced:
+            self._referenced[reference] = ANY
+            target: Any = self._root
+            for part in reference.removeprefix("#").strip("/").split("/"):
+                target = target.get(part) if isinstance(target, Mapping) else None
+            self._referenced[reference] = self.read(target, pascal(reference.rpartition("/")[2]))
+        return self._referenced[reference]
+
+    def _unused(self, name: str) -> str:
+        unused, number = name, 2
+        while unused in self._names:
+            unused, number = f"{name}{number}", number + 1
+        self._names.add(unused)
+        return unused
+
+
+def _nullable(shape: Shape) -> Shape:
+    """Return a shape that also allows null; any value does already."""
+    return shape if shape == ANY or isinstance(shape, Nullable) else Nullable(shape)
+
+
+def _text_of(schema: Any) -> str:
+    text = schema.get("description", "") if isinstance(schema, Mapping) else ""
+    return comment_text(str(text))

@@ -1,0 +1,56 @@
+"""What a handler prints: the standard streams, shared with the log of the attempt that prints."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+Printed = Callable[[str, str], None]
+"""Called with the name of the stream and the text that was written to it."""
+
+
+class SharedStream:
+    """A standard stream whose text also goes to a function; all else is the stream's own."""
+
+    def __init__(self, stream: TextIO, name: str, printed: Printed) -> None:
+        self.stream = stream
+        self._name = name
+        self._printed = printed
+
+    def write(self, text: str) -> int:
+        written = self.stream.write(text)
+        self._printed(self._name, text)
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+_shared: list[SharedStream] = []
+_users: list[Printed] = []
+
+
+def share_output(printed: Printed) -> None:
+    """Pass what is written to `sys.stdout` and `sys.stderr` to a function too.
+
+    A second call before `release_output` has no further effect.
+    """
+    _users.append(printed)
+    if len(_users) == 1:
+        for name in ("stdout", "stderr"):
+            shared = SharedStream(getattr(sys, name), name, printed)
+            _shared.append(shared)
+            setattr(sys, name, shared)
+
+
+def release_output() -> None:
+    """Restore the streams once for each call of `share_output`, unless others replaced them."""
+    _users.pop()
+    if not _users:
+        for name, shared in zip(("stdout", "stderr"), _shared, strict=True):
+            if getattr(sys, name) is shared:
+                setattr(sys, name, shared.stream)
+        _shared.clear()

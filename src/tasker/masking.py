@@ -1,0 +1,335 @@
+"""Replaces payloads by their shape for callers who may not read them. Pure.
+
+The fields that hold data of tasks are listed here by name, so that a new response is masked without
+any code of its own.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as fields_of
+from functools import cache
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
+
+Keys: TypeAlias = tuple[str, ...]
+"""A path below `input` or `results`; lists count as transparent."""
+
+MASKED = "[masked]"
+"""What stands in the place of a text."""
+
+PAYLOADS = frozenset(
+    {"context", "result", "results", "checkpoint", "payload", "decision", "attributes", "fields"}
+)
+"""Fields with data of a task."""
+
+TEXTS = frozenset({"message", "title"})
+"""Fields with texts that may quote data of a task."""
+
+DEFINITIONS = frozenset(
+    {"document", "input_schema", "result_schema", "config", "configuration", "metadata"}
+)
+"""Fields of templates, which hold no data of tasks."""
+
+_MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
+"""Fields whose plain values may be masked; those of others never are."""
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+_ERROR_KEPT = frozenset({"type", "code", "steps", "retryable", "worker"})
+_FORM_TEXTS = frozenset({"title", "description", "default", "const", "enum", "examples"})
+_QUOTING = frozenset({"failed", "retry_due"})
+"""Codes of reasons whose text ends with the message of an error."""
+
+_SHORTEST_TEXT, _SHORTEST_NUMBER = 4, 6
+"""Characters from which a sensitive value is also replaced where it is a part of another text."""
+
+
+UNKNOWN = "?"  #: the parent of a task that a response does not name
+
+
+class Owner(NamedTuple):
+    """The task or template that the data in a response belongs to, as far as it is known."""
+
+    namespace: str | None = None
+    name: str | None = None
+    version: str | None = None
+    task_id: str | None = None
+    parent_id: str | None = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The data of one owner that a caller may read."""
+
+    reads: bool = True
+    """Whether it may read payloads at all."""
+
+    inputs: tuple[Keys, ...] = ()
+    """Sensitive paths below the context."""
+
+    results: tuple[Keys, ...] = ()
+    """Sensitive paths below the results; the first key is a step's name."""
+
+    secrets: tuple[str, ...] = ()
+    """Sensitive values, which are also replaced in other payloads and in texts."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is masked."""
+        return self.reads and not (self.inputs or self.results or self.secrets)
+
+
+OPEN = Rule()
+CLOSED = Rule(reads=False)
+
+
+def mask(value: Any) -> Any:
+    """Return the shape of a JSON value: its keys, the lengths of its lists, and types."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {key: mask(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask(part) for part in value]
+    return {"masked": True, "type": _type_of(value)}
+
+
+def mask_path(value: Any, keys: Keys) -> Any:
+    """Return a JSON value with the part at a path masked."""
+    if not keys:
+        return mask(value)
+    if isinstance(value, list | tuple):
+        return [mask_path(part, keys) for part in value]
+    if isinstance(value, Mapping) and keys[0] in value:
+        return {**value, keys[0]: mask_path(value[keys[0]], keys[1:])}
+    return value
+
+
+def secrets_at(value: Any, keys: Keys = ()) -> Iterator[str]:
+    """Yield the texts of the values below a path that are long enough to be recognized."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from secrets_at(part, keys)
+    elif isinstance(value, Mapping):
+        parts = value.values() if not keys else [value[keys[0]]] if keys[0] in value else []
+        for part in parts:
+            yield from secrets_at(part, keys[1:])
+    elif not keys and _is_long_enough(value):
+        yield str(value)
+
+
+def _is_long_enough(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) >= _SHORTEST_TEXT
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return len(str(value)) >= _SHORTEST_NUMBER
+    return False
+
+
+def scrub(value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return a JSON value in which sensitive values are replaced, also as parts of texts."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASKED)
+        return value
+    if isinstance(value, Mapping):
+        return {scrub(key, secrets): scrub(part, secrets) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrub(part, secrets) for part in value]
+    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in secrets:
+        return mask(value)
+    return value
+
+
+def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
+    """Yield the owners of the data in a response; they may repeat."""
+    if type(content) in (list, tuple):
+        for part in content:
+            if not _is_plain(part):
+                yield from owners_of(part, default)
+        return
+    members = _members(content)
+    if members is None:
+        return
+    owner = _owner(members, default)
+    if owner is not default:
+        yield owner
+    for name, part in members.items():
+        if type(part) in _PLAIN or name in PAYLOADS or name in DEFINITIONS:
+            continue
+        yield from owners_of(part, owner)
+
+
+def masked(content: Any, rules: Mapping[Owner, Rule], default: Owner) -> Any:
+    """Return a response as its caller may see it; dataclasses stay what they are.
+
+    Args:
+        content: JSON values, and dataclasses.
+        rules: The rules of its owners and of `default`.
+        default: The owner of content without a namespace.
+    """
+    if type(content) in (list, tuple):
+        kind = type(content)
+        return kind(part if _is_plain(part) else masked(part, rules, default) for part in content)
+    members = _members(content)
+    if members is None:
+        return content
+    owner = _owner(members, default)
+    rule = rules[owner]
+    shown = {
+        name: part
+        if type(part) in _PLAIN and name not in _MASKED
+        else _mask_member(members, name, part, rules, owner, rule)
+        for name, part in members.items()
+    }
+    if isinstance(content, Mapping):
+        return shown
+    if isinstance(content, tuple):
+        return type(content)(**shown)
+    copy = object.__new__(type(content))
+    for name, part in shown.items():
+        object.__setattr__(copy, name, part)
+    return copy
+
+
+def _mask_member(
+    members: Mapping[str, Any],
+    name: str,
+    part: Any,
+    rules: Mapping[Owner, Rule],
+    owner: Owner,
+    rule: Rule,
+) -> Any:
+    if part is None or name in DEFINITIONS:
+        return part
+    if name in PAYLOADS:
+        return _mask_payload(members, name, part, rule)
+    if name in TEXTS and isinstance(part, str):
+        return scrub(part, rule.secrets) if rule.reads else MASKED
+    if name in ("error", "skip_reason") and isinstance(part, str | Mapping):
+        return _mask_error(part, rule)
+    if name == "form":
+        return scrub(part, rule.secrets) if rule.reads else _mask_form(part)
+    if name == "text" and members.get("code") in _QUOTING:
+        return scrub(part, rule.secrets) if rule.reads else f"{part.split('. ')[0]}. {MASKED}"
+    return part if _is_plain(part) else masked(part, rules, owner)
+
+
+def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: Rule) -> Any:
+    if not rule.reads:
+        return dict.fromkeys(part, MASKED) if name == "attributes" else mask(part)
+    if name == "context":
+        for keys in rule.inputs:
+            part = mask_path(part, keys)
+    elif name != "attributes":
+        step = _step_of(members)
+        for named, *rest in rule.results:
+            if step is None:
+                part = mask_path(part, (named, *rest))
+            if step in (None, named):
+                part = mask_path(part, tuple(rest))
+    return scrub(part, rule.secrets)
+
+
+def _mask_error(error: Any, rule: Rule) -> Any:
+    if rule.reads:
+        return scrub(error, rule.secrets)
+    if isinstance(error, str):
+        return MASKED if error else ""
+    return {
+        key: part if key in _ERROR_KEPT else MASKED if isinstance(part, str) else mask(part)
+        for key, part in error.items()
+    }
+
+
+def _mask_form(schema: Any, *, names: bool = False) -> Any:
+    """Return a JSON Schema without the texts and values in it; `names`: the keys are properties."""
+    if isinstance(schema, list | tuple):
+        return [_mask_form(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: (MASKED if isinstance(part, str) else mask(part))
+        if key in _FORM_TEXTS and not names
+        else _mask_form(part, names=key == "properties" and not names)
+        for key, part in schema.items()
+    }
+
+
+def _step_of(members: Mapping[str, Any]) -> str | None:
+    """Return the name in the template of the step that a part of a response is about."""
+    name = members.get("step") or (members.get("name") if "no" in members else None)
+    if not isinstance(name, str):
+        return None
+    return re.sub(r"\[\d*\]", "", name).removesuffix(".compensation").rpartition(".")[2]
+
+
+def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
+    """Return the owner that a part of a response names, or else `default`."""
+    namespace, task_id = members.get("namespace"), members.get("task_id")
+    if not isinstance(namespace, str):
+        if isinstance(task_id, str) and task_id != default.task_id and "namespace" not in members:
+            return Owner(task_id=task_id)
+        if isinstance(template := members.get("template"), str) and "context" in members:
+            return Owner(default.namespace, template, members.get("version") or "")
+        return default
+    name, version = members.get("template"), members.get("version")
+    if name is None and version is not None:
+        name = members.get("name")
+    if task_id is None and "correlation_id" in members:
+        task_id = members.get("id")
+    if task_id is None:
+        task_id = members.get("task_uuid") or members.get("sample")
+    if isinstance(name, str) and "@" in name:  # a full name
+        full, _, version = name.partition("@")
+        name = full.rpartition(".")[2]
+    return Owner(namespace, name, version, task_id, members.get("parent_id", UNKNOWN))
+
+
+def _members(value: Any) -> Mapping[str, Any] | None:
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        return dict(zip(names, value, strict=True))
+    kind: Any = type(value)
+    read = _reader(kind)
+    return read(value) if read else None
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], dict[str, Any]] | None:
+    """Return the function that reads the fields of a dataclass; None for any other type."""
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        return None
+    names = tuple(field.name for field in fields_of(kind))
+    if len(names) < 2:
+        return lambda value: {name: getattr(value, name) for name in names}
+    values = attrgetter(*names)  # several times faster than as many calls of getattr
+    return lambda value: dict(zip(names, values(value), strict=True))
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in _PLAIN or isinstance(value, str | int | float)  # such as enums
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else "string"
+
+
+def sensitive_keys(
+    paths: Iterable[tuple[str | int, ...]],
+) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
+    """Return the sensitive paths below the context, and those below the results.
+
+    Args:
+        paths: Keys of paths, the first `input` or `results`; indexes of lists are left out.
+    """
+    below: dict[str, list[Keys]] = {"input": [], "results": []}
+    for name, *keys in paths:
+        below[str(name)].append(tuple(key for key in keys if isinstance(key, str)))
+    return tuple(below["input"]), tuple(below["results"])

@@ -1,0 +1,50 @@
+"""Tokens of previews: they permit one action, once, for ten minutes."""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tasker.errors import InvalidInput
+
+VALID_FOR = 600.0  #: seconds
+_MOST = 1_000  #: tokens that are kept; the oldest are dropped first
+
+
+class Planned(NamedTuple):
+    """An action that was previewed."""
+
+    action: str
+    arguments: Mapping[str, Any]
+    until: float  #: monotonic time
+
+
+class Tokens:
+    """The tokens that this process has issued and that were not used."""
+
+    def __init__(self) -> None:
+        self._planned: OrderedDict[str, Planned] = OrderedDict()
+
+    def issue(self, action: str, arguments: Mapping[str, Any]) -> str:
+        """Return a new token for an action with exactly these arguments."""
+        token = secrets.token_urlsafe(24)
+        self._planned[token] = Planned(action, arguments, time.monotonic() + VALID_FOR)
+        while len(self._planned) > _MOST:
+            self._planned.popitem(last=False)
+        return token
+
+    def take(self, token: str) -> Planned:
+        """Return the action of a token, which is used up.
+
+        Raises:
+            InvalidInput: The token is unknown, used or too old.
+        """
+        planned = self._planned.pop(token, None)
+        if planned is None or planned.until < time.monotonic():
+            raise InvalidInput(
+                "the token is unknown, was used, or is older than ten minutes: call a preview tool"
+                " again, and pass its token",
+                path="$.token",
+            )
+        return planned

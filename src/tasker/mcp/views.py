@@ -1,0 +1,50 @@
+"""Values of the client as JSON data of bounded size."""
+
+from typing import Any
+
+from tasker.codec import dumps, loads
+from tasker.model import Step, Task
+
+_LONGEST = 4_000  #: characters of one value; assistants read little at once
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON data; long texts are shortened."""
+    return _shortened(loads(dumps(value, limit=64 << 20)))
+
+
+def task_line(task: Task) -> dict[str, Any]:
+    """Return what a list shows of a task."""
+    return {
+        "id": task.id,
+        "template": task.full_name,
+        "status": task.status.value,
+        "title": task.title,
+        "created_at": task.created_at.isoformat(),
+        "ended_at": task.ended_at.isoformat() if task.ended_at else None,
+    }
+
+
+def step_line(step: Step) -> dict[str, Any]:
+    """Return what the view of a task shows of a step."""
+    line: dict[str, Any] = {"name": step.name, "status": step.status.value}
+    if step.attempts:
+        line["attempts"] = step.attempts
+    if step.error:
+        line["error"] = _shortened(step.error)
+    if step.result is not None:
+        line["result"] = _shortened(step.result)
+    return line
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return (
+            value if len(value) <= _LONGEST else f"{value[:_LONGEST]}... ({len(value)} characters)"
+        )
+    if isinstance(value, dict):
+        return {key: _shortened(part) for key, part in value.items()}
+    if isinstance(value, list):
+        shown = [_shortened(part) for part in value[:100]]
+        return shown if len(value) <= 100 else [*shown, f"... {len(value) - 100} more"]
+    return value

@@ -1,0 +1,241 @@
+"""Previews what an operator's action on a task would do. Pure.
+
+The sentences are those of the dialogs of the web UI; the names let programs check them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasker.model import Step, StepStatus, Task, TaskId, TaskStatus
+
+MOST_NAMES = 100  #: of one list
+_OPEN = frozenset({TaskStatus.PENDING, TaskStatus.IN_PROGRESS})
+_ENDED = frozenset(
+    {
+        StepStatus.COMPLETE,
+        StepStatus.CANCELLED,
+        StepStatus.SKIPPED,
+        StepStatus.RESOLVED_MANUALLY,
+    }
+)
+
+
+class Act(StrEnum):
+    """An action on a task or one of its steps."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+    RESOLVE = "resolve"
+    COMPLETE_STEP = "complete_step"
+    SKIP_STEP = "skip_step"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a part of an action would be refused."""
+
+    step: str | None
+    """None: the whole action."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionPreview:
+    """What an action would do if nothing changes meanwhile; lists have at most 100 names."""
+
+    action: Act
+    etag: str
+    """The task's ETag: with it as `If-Match`, the action is refused if the task has changed."""
+
+    refused: tuple[Refusal, ...]
+    """Not empty: the action would change nothing."""
+
+    runs_again: tuple[str, ...]
+    """Steps that get another attempt."""
+
+    continues: tuple[str, ...]
+    """Steps behind them, which can run once their other dependencies are done."""
+
+    cancels: tuple[str, ...]
+    """Steps that will not start any more."""
+
+    discards: tuple[str, ...]
+    """Running steps whose outcomes are discarded."""
+
+    children: tuple[TaskId, ...]
+    """Open child tasks that are cancelled too."""
+
+    attempts_left: Mapping[str, int]
+    """Of steps that run again: attempts until they fail permanently."""
+
+    effects: tuple[str, ...]
+    """The same in sentences."""
+
+    command: str
+    """The equivalent command."""
+
+
+def preview(
+    act: Act,
+    task: Task,
+    steps: Sequence[Step],
+    *,
+    names: Sequence[str] | None = None,
+    children: Sequence[TaskId] = (),
+    reset_attempts: bool = False,
+) -> ActionPreview:
+    """Return what an action would do.
+
+    Args:
+        act: The action.
+        task: The task.
+        steps: Its steps, described by their template, as clients return them.
+        names: Names of steps; None: all that the action applies to.
+        children: Its open child tasks that are cancelled with it.
+        reset_attempts: Whether retried steps get all their attempts again.
+    """
+    by_name = {step.name: step for step in steps}
+    refused = [*_refusals(act, task, by_name, names)]
+    chosen = [] if refused else _chosen(act, steps, names)
+    runs = [step.name for step in chosen] if act is Act.RETRY else []
+    behind = [] if act in (Act.CANCEL, Act.RESOLVE) else _behind(chosen, steps)
+    waiting = [step for step in steps if step.status not in _ENDED | {StepStatus.ERROR}]
+    ends = not refused and act in (Act.CANCEL, Act.RESOLVE)
+    running = [step.name for step in waiting if step.status is StepStatus.IN_PROGRESS]
+    rest = [step.name for step in waiting if step.status is not StepStatus.IN_PROGRESS]
+    cancelled, discarded = (rest, running) if ends else ([], [])
+    ending = tuple(children) if ends and act is Act.CANCEL else ()
+    return ActionPreview(
+        action=act,
+        etag=task.etag or "",
+        refused=tuple(refused),
+        runs_again=tuple(runs[:MOST_NAMES]),
+        continues=tuple(behind[:MOST_NAMES]),
+        cancels=tuple(cancelled[:MOST_NAMES]),
+        discards=tuple(discarded[:MOST_NAMES]),
+        children=ending[:MOST_NAMES],
+        attempts_left={
+            step.name: _attempts_left(step, reset_attempts)
+            for step in (chosen[:MOST_NAMES] if runs else [])
+        },
+        effects=tuple(
+            _effects(act, chosen, len(behind), len(cancelled), len(discarded), len(ending))
+            if not refused
+            else [refusal.text for refusal in refused]
+        ),
+        command=_command(act, task, names, reset_attempts),
+    )
+
+
+def _refusals(
+    act: Act, task: Task, by_name: Mapping[str, Step], names: Sequence[str] | None
+) -> Iterable[Refusal]:
+    status = task.status
+    if act is Act.CANCEL and status not in _OPEN:
+        yield Refusal(step=None, text=f"The task is {status.value}; only open ones are cancelled.")
+    elif act is Act.RESOLVE and status is not TaskStatus.ERROR:
+        yield Refusal(
+            step=None, text=f"The task is {status.value}: only failed tasks are resolved."
+        )
+    elif act not in (Act.CANCEL, Act.RESOLVE) and status not in _OPEN | {TaskStatus.ERROR}:
+        yield Refusal(step=None, text=f"The task is {status.value}: it has ended.")
+    elif act is Act.RETRY and names is None and not _failed(by_name.values()):
+        yield Refusal(step=None, text="No step has failed.")
+    for name in names or ():
+        step = by_name.get(name)
+        if step is None:
+            yield Refusal(step=name, text=f"The task has no step {name}.")
+        elif act is Act.RETRY and step.status is not StepStatus.ERROR:
+            yield Refusal(step=name, text=f"{name} is {step.status.value}: it has not failed.")
+        elif act in (Act.COMPLETE_STEP, Act.SKIP_STEP) and step.status in _ENDED | {
+            StepStatus.PENDING
+        }:
+            yield Refusal(step=name, text=f"{name} is {step.status.value}.")
+
+
+def _chosen(act: Act, steps: Sequence[Step], names: Sequence[str] | None) -> list[Step]:
+    if act in (Act.CANCEL, Act.RESOLVE):
+        return []
+    if names is None:
+        return _failed(steps)
+    wanted = set(names)
+    return [step for step in steps if step.name in wanted]
+
+
+def _failed(steps: Iterable[Step]) -> list[Step]:
+    return [step for step in steps if step.status is StepStatus.ERROR]
+
+
+def _behind(chosen: Sequence[Step], steps: Sequence[Step]) -> list[str]:
+    """List the steps that depend on some, directly or not, and are not done."""
+    children: dict[str, list[Step]] = {}
+    for step in steps:
+        for parent in step.dependencies:
+            children.setdefault(parent, []).append(step)
+    followers: dict[str, Step] = {}
+    stack = [step.name for step in chosen]
+    while stack:
+        for child in children.get(stack.pop(), ()):
+            if child.name not in followers:
+                followers[child.name] = child
+                stack.append(child.name)
+    own = {step.name for step in chosen}
+    done = {StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY}
+    return [name for name, step in followers.items() if name not in own and step.status not in done]
+
+
+def _attempts_left(step: Step, reset: bool) -> int:
+    return step.max_attempts if reset else 1  # an operator's retry gives one more
+
+
+def _effects(
+    act: Act, chosen: Sequence[Step], behind: int, cancelled: int, discarded: int, children: int
+) -> Iterable[str]:
+    if act is Act.CANCEL:
+        if cancelled:
+            yield f"{_count(cancelled, 'step')} will not start."
+        if discarded:
+            yield f"Results of {_count(discarded, 'running step')} are discarded."
+        if children:
+            yield f"{_count(children, 'open child task')} {_is(children)} cancelled too."
+        yield "The results of steps that are done are kept."
+        yield "It cannot be undone."
+        return
+    if act is Act.RESOLVE:
+        yield "The task is marked as resolved."
+        if cancelled + discarded:
+            yield f"{_count(cancelled + discarded, 'step')} will not run any more."
+        yield "It cannot be undone."
+        return
+    if act is Act.RETRY:
+        names = ", ".join(step.name for step in chosen[:3]) + (", …" if len(chosen) > 3 else "")
+        again = "gets another attempt" if len(chosen) == 1 else "get another attempt each"
+        yield f"{_count(len(chosen), 'step')} {again}: {names}."
+    elif act is Act.COMPLETE_STEP:
+        yield f"{chosen[0].name} is complete with this result, as if its handler had returned it."
+    else:
+        yield f"{chosen[0].name} is marked as resolved; dependent steps receive null as its result."
+    if behind:
+        its = "its" if behind == 1 else "their"
+        yield f"{_count(behind, 'step')} after it can run once {its} other dependencies are done."
+    else:
+        yield "Nothing else waits for it."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _command(act: Act, task: Task, names: Sequence[str] | None, reset: bool) -> str:
+    task_id = task.id[:13]
+    verb = {Act.COMPLETE_STEP: "complete", Act.SKIP_STEP: "skip"}.get(act, act.value)
+    if act in (Act.COMPLETE_STEP, Act.SKIP_STEP):
+        return f"tasker task {verb} {task_id} {(names or ['STEP'])[0]}"
+    steps = "".join(f" --step {name}" for name in names or ())
+    return f"tasker task {verb} {task_id}{steps}{' --reset-attempts' if reset else ''}"

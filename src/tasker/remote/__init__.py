@@ -1,0 +1,14 @@
+"""The worker protocol: workers that reach the store through a server (docs/worker-protocol.md).
+
+The server's side takes and returns JSON objects:
+
+- `service` has `RemoteWorkers`, which registers workers and passes their calls on to `claims`,
+  `settlements`, `leases` and `attempts` (the calls of running attempts).
+- `registration` reads what a worker registers; `registered` keeps the workers that a server knows,
+  all of which can be read again from the store.
+- `tickets` signs and reads tickets, `steps` finds the steps of tickets and claims.
+- `serving` and `answers` make the JSON of claimed steps, `verdicts` decides about outcomes, and
+  `settler` stores them.
+
+The worker's side is the native engine: `worker` runs it over `store`, which makes the calls.
+"""

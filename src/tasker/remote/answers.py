@@ -1,0 +1,81 @@
+"""Makes the answers that bring claimed steps to remote workers."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from tasker.completions import COMPLETE, digest_of
+from tasker.model import Claim
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.reporting import RemoteReporter
+from tasker.remote.serving import ServedStep, steps_of
+from tasker.remote.settler import Consequences, DecidedOutcome, RemoteSettler
+from tasker.remote.steps import StepFinder
+from tasker.remote.verdicts import Judge
+from tasker.store.protocol import Store
+
+
+class Answers:
+    """Makes answers with claimed steps.
+
+    Args:
+        store: The store.
+        finder: Finds the tasks of claims.
+        settler: Settles external steps that are completed already.
+        judge: Decides about their completions.
+        public_url: The server's address for the completion of external steps.
+        reporter: Reports the steps that are handed out.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        finder: StepFinder,
+        settler: RemoteSettler,
+        judge: Judge,
+        public_url: str,
+        reporter: RemoteReporter,
+    ) -> None:
+        self._store = store
+        self._finder = finder
+        self._settler = settler
+        self._judge = judge
+        self._public_url = public_url.rstrip("/")
+        self._reporter = reporter
+
+    async def answer(
+        self, worker: RegisteredWorker, claims: Sequence[Claim], **others: Any
+    ) -> dict[str, Any]:
+        """Return the answer that brings claims to a worker."""
+        steps = await self._serve(worker, claims) if claims else []
+        served = steps_of(worker, steps, await self._finder.tickets()) if steps else []
+        for step in steps:
+            self._reporter.started(step)
+        return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
+
+    async def _serve(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> list[ServedStep]:
+        """Return claimed steps with their tasks; those that cannot be given are settled."""
+        steps = []
+        for claim, task in zip(claims, await self._finder.tasks_of(worker, claims), strict=True):
+            if task is None:
+                continue
+            step = ServedStep(claim, task)
+            if task.compiled.spec(step.node).external is not None:
+                opened = await self._open_completion(worker, step)
+                if opened is None:
+                    continue
+                step = opened
+            steps.append(step)
+        return steps
+
+    async def _open_completion(
+        self, worker: RegisteredWorker, step: ServedStep
+    ) -> ServedStep | None:
+        """Return an external step with the address of its completion; settle it if it has one."""
+        token = secrets.token_urlsafe(32)
+        completion = await self._store.open_completion(step.claim, digest_of(token))
+        if completion is None:
+            return step._replace(completion_url=f"{self._public_url}{COMPLETE}/{token}")
+        outcome = (await self._judge.of_completion(step, completion)).outcome
+        await self._settler.settle(worker, [DecidedOutcome(0, step, outcome)], 0, Consequences(1))
+        return None

@@ -1,0 +1,165 @@
+"""Answers the calls of running attempts: checkpoints, durable calls, child tasks, instances."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tasker import codec
+from tasker.client import LocalClient
+from tasker.engine.logs import hide_secrets
+from tasker.engine.services import HandlerServices
+from tasker.errors import AttemptCancelled
+from tasker.handlers import LiveAttempt
+from tasker.handlers.context import require_same_number
+from tasker.handlers.instances import Surroundings, new_instances
+from tasker.limits import INSTANCES, LOG_CHARACTERS, LOG_RECORDS
+from tasker.model import Claim
+from tasker.redact import redact
+from tasker.remote import fields
+from tasker.remote.errors import InvalidRequest
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.serving import ServedStep
+from tasker.remote.steps import StepFinder
+from tasker.remote.waits import record_call, record_once, run_task
+from tasker.step_logs import NewLogRecord, fields_text, level_number
+from tasker.store.protocol import Store
+from tasker.template.document import to_document
+
+
+class RunningAttempts:
+    """Answers the calls of running attempts. Stored data is durable when a method returns.
+
+    Args:
+        store: The store.
+        finder: Finds the steps of tickets.
+        services: Returns what handlers use through their context.
+        client: The client that creates tasks on behalf of attempts.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        finder: StepFinder,
+        services: Callable[[], HandlerServices],
+        client: LocalClient,
+    ) -> None:
+        self._store = store
+        self._finder = finder
+        self._services = services
+        self._client = client
+
+    async def checkpoint(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+        """Store a checkpoint. Raises AttemptCancelled, InvalidInput, InvalidTicket, TooLarge."""
+        ticket = await self._finder.ticket(worker, body.get("ticket"))
+        if not await self.keep(ticket.claim, body.get("value")):
+            raise AttemptCancelled("the checkpoint was rejected: the attempt is over")
+
+    async def keep(self, claim: Claim, value: Any) -> bool:
+        """Store a checkpoint; return False if the attempt is over."""
+        return await self._store.checkpoint(claim, codec.dumps(value, what="the checkpoint"))
+
+    async def calls(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Return the durable calls that a step has recorded."""
+        ticket = await self._finder.ticket(worker, body.get("ticket"))
+        return {
+            "calls": [
+                {
+                    "name": call.name,
+                    "kind": call.kind,
+                    "value": None if call.value is None else fields.fragment(call.value),
+                    "remaining_s": max(call.remaining, 0.0),
+                }
+                for call in await self._store.load_calls(ticket.claim)
+            ]
+        }
+
+    async def once(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+        """Record a durable call: see `record_once`."""
+        await record_once(await self._finder.running(worker, body), body, self._services())
+
+    async def record(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Record a durable call of any kind: see `record_call`."""
+        step = await self._finder.running(worker, body)
+        return {"remaining_s": await record_call(step, body, self._services())}
+
+    async def run_task(self, worker: RegisteredWorker, body: fields.JsonBody) -> Mapping[str, Any]:
+        """Run a child task: see `waits.run_task`."""
+        step = await self._finder.running(worker, body)
+        if not await self._finder.is_held(worker, step):
+            raise AttemptCancelled("the attempt is over")
+        client = self._client.acting_as(worker.principal)  # the children's `created_by`
+        return await run_task(step, body, HandlerServices(self._store, client), self._store)
+
+    async def spawn(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Add instances to a map."""
+        return await self.spawn_from(await self._finder.running(worker, body), body)
+
+    async def spawn_from(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Add instances to the map that a step is in."""
+        attempt = LiveAttempt(step.claim, step.task.input, {}, self._services())
+        spawned, key = None, fields.text(body, "call", most=200)
+        around = Surroundings.of_step(step.task.compiled.graph, step.node)
+        target, items = fields.text(body, "step"), body.get("items")
+        for new in new_instances(step.task.instance, around, target, items, key):
+            if "begin" in body:  # the items are part of a longer list
+                begin = fields.integer(body, "begin", 0, INSTANCES)
+                total = fields.integer(body, "instances", 0, INSTANCES)
+                part = new._replace(begin=begin + new.begin, instances=total)
+            else:
+                part = new
+            spawned = await self._services().spawn(attempt, part)
+            require_same_number(part, spawned)
+        first = 0 if spawned is None else spawned.first_instance
+        return {"first_instance": first, "instances": spawned.instances if spawned else 0}
+
+    async def progress(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+        """Store the progress of an attempt, as a log record with the field `fraction`.
+
+        Raises: AttemptCancelled, InvalidRequest, InvalidTicket.
+        """
+        fraction = fields.number(body, "fraction", 0.0, 1.0)
+        line = {
+            "number": body.get("number"),
+            "at": self._store.clock.now().isoformat(),
+            "message": body.get("message", ""),
+            "source": "progress",
+            "fields": {"fraction": fraction},
+        }
+        await self._append(worker, body, [line])
+
+    async def logs(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
+        """Store log records of an attempt. Raises as `progress`."""
+        await self._append(worker, body, fields.objects(body, "lines", dict, most=LOG_RECORDS))
+
+    async def _append(
+        self, worker: RegisteredWorker, body: fields.JsonBody, lines: Sequence[fields.JsonBody]
+    ) -> None:
+        """Store log records of an attempt that holds its claim."""
+        claim = (await self._finder.ticket(worker, body.get("ticket"))).claim
+        records = [_log_record(claim, line) for line in lines]
+        if not any(held.key == claim.key for held in await self._store.held(worker.id)):
+            raise AttemptCancelled("the attempt is over")
+        await self._store.append_logs(records)
+
+    async def template(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Return the template of a step."""
+        step = await self._finder.running(worker, body)
+        stored = await self._store.template_by_id(step.task.input.template_id)
+        return {
+            "template_id": step.task.input.template_id,
+            "template": to_document(stored.template),
+        }
+
+
+def _log_record(claim: Claim, line: fields.JsonBody) -> NewLogRecord:
+    message = line.get("message")
+    if not isinstance(message, str):
+        raise InvalidRequest("message must be a string", path="$.message")
+    return NewLogRecord(
+        *claim.key,
+        fields.integer(line, "number", 0, LOG_RECORDS),
+        fields.instant(line, "at").timestamp(),
+        level_number(fields.text(line, "level", "info")),
+        fields.text(line, "source", ""),
+        redact(message[:LOG_CHARACTERS]),
+        fields_text(hide_secrets(fields.mapping(line, "fields"))),
+    )

@@ -1,0 +1,71 @@
+"""Claims steps for remote workers: long polls, and the payload of claimed steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasker.errors import AttemptCancelled, LeaseLost
+from tasker.model import Claim
+from tasker.remote import fields
+from tasker.remote.answers import Answers
+from tasker.remote.errors import ClaimUnderWay
+from tasker.remote.polls import Polls
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.registration import MOST_SLOTS
+from tasker.remote.serving import ServedStep, payload_of
+from tasker.remote.steps import StepFinder
+from tasker.store.protocol import Store
+
+WAIT = 25.0  #: longest wait of a claim, in seconds: less than common proxies allow
+
+
+class Claims:
+    """Claims steps for workers.
+
+    Args:
+        store: The store.
+        polls: Claims and waits.
+        finder: Finds the tasks of claims.
+        answers: Makes the answers.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        polls: Polls,
+        finder: StepFinder,
+        answers: Answers,
+    ) -> None:
+        self._store = store
+        self._polls = polls
+        self._finder = finder
+        self._answers = answers
+
+    async def claim(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Claim steps for a worker, and wait for them.
+
+        Raises: ClaimUnderWay, InvalidInput, LeaseLost.
+        """
+        most = fields.integer(body, "max", 1, MOST_SLOTS)
+        wait = fields.seconds(body, "wait_s", WAIT, 0.0)
+        if worker.is_claiming:
+            raise ClaimUnderWay("this worker already has a claim in progress")
+        claims: Sequence[Claim] = ()
+        worker.is_claiming = True
+        try:
+            if worker.is_live and not worker.quiet:
+                claims = await self._polls.claim(worker, most, wait)
+        finally:
+            worker.is_claiming = False
+        if not worker.is_live:
+            raise LeaseLost(f"the lease of worker {worker.id} has expired")
+        return await self._answers.answer(worker, claims)
+
+    async def payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Return what a handler reads. Raises AttemptCancelled, InvalidTicket."""
+        ticket = await self._finder.ticket(worker, body.get("ticket"))
+        for claim in await self._store.held(worker.id):
+            if claim.key == ticket.claim.key:
+                [task] = await self._finder.tasks_of(worker, [claim])
+                if task is not None:
+                    return payload_of(worker, ServedStep(claim, task))[0]
+        raise AttemptCancelled("the attempt is over")

@@ -1,0 +1,39 @@
+"""Refusals of the worker protocol."""
+
+from tasker.errors import InvalidInput, Refused, TaskerError
+
+
+class InvalidRequest(InvalidInput):
+    """A field of a request is missing or invalid."""
+
+    code = "invalid_request"
+
+
+class InvalidTicket(TaskerError):
+    """A ticket was not made by a server, or belongs to another worker."""
+
+    code = "invalid_ticket"
+
+
+class UnknownWorker(TaskerError):
+    """No worker was registered with the id."""
+
+    code = "unknown_worker"
+
+
+class ProtocolUnsupported(InvalidInput):
+    """The worker speaks a version of the protocol that this server does not."""
+
+    code = "protocol_unsupported"
+
+
+class ClaimUnderWay(Refused):
+    """Another claim of the worker is in progress."""
+
+    code = "claim_under_way"
+
+
+class Draining(TaskerError):
+    """The server is shutting down."""
+
+    code = "draining"

@@ -1,0 +1,107 @@
+"""Group commit: what arrives while a transaction is in progress goes together into the next one."""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from tasker.errors import StoreUnavailable
+from tasker.model import Settled, Settlement
+from tasker.store.protocol import Store
+
+_MOST_OUTCOMES = 500  #: of one group
+_MOST_BYTES = 8 << 20  #: results and errors of one group
+
+
+class _Waiting(NamedTuple):
+    settlement: Settlement
+    settled: "asyncio.Future[Settled]"
+
+    def succeed(self, settled: Settled) -> None:
+        if not self.settled.done():  # cancelled meanwhile
+            self.settled.set_result(settled)
+
+    def fail(self, error: Exception) -> None:
+        if not self.settled.done():
+            self.settled.set_exception(error)
+
+
+class SettlementGroups:
+    """Settles the outcomes of all remote workers, one transaction at a time.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[_Waiting] = deque()
+        self._is_settling = False
+        self._rest: asyncio.Task[None] | None = None
+
+    async def settle(self, settlement: Settlement) -> Settled:
+        """Settle the outcomes of a worker, with those of others if a transaction is in progress.
+
+        A caller that is cancelled meanwhile affects no other; its outcomes may be settled.
+
+        Raises: StoreError (one of the outcomes cannot be stored), StoreUnavailable.
+        """
+        if self._is_settling:
+            waiting = _Waiting(settlement, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiting)
+            return await waiting.settled
+        self._is_settling = True
+        try:
+            return await self._settle_alone(settlement)
+        finally:
+            if self._waiting:
+                self._rest = asyncio.create_task(self._settle_rest(), name="tasker-settlements")
+            else:
+                self._is_settling = False
+
+    async def _settle_rest(self) -> None:
+        """Settle groups until nobody waits."""
+        try:
+            while group := self._next_group():
+                await self._settle_group(group)
+        finally:
+            self._is_settling = False
+
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        outcomes = size = 0
+        while self._waiting:
+            given = self._waiting[0].settlement.outcomes
+            outcomes += len(given)
+            size += sum(len(each.result or "") + len(each.error or "") for each in given)
+            if group and (outcomes > _MOST_OUTCOMES or size > _MOST_BYTES):
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _settle_group(self, group: list[_Waiting]) -> None:
+        if len(group) == 1:
+            await self._settle_waiting(group[0])
+            return
+        try:
+            settled = await self._store.settle_group([each.settlement for each in group])
+        except StoreUnavailable as error:
+            for waiting in group:
+                waiting.fail(error)
+        except Exception:  # one that cannot be stored does not affect the others
+            for waiting in group:
+                await self._settle_waiting(waiting)
+        else:
+            for waiting, each in zip(group, settled, strict=True):
+                waiting.succeed(each)
+
+    async def _settle_waiting(self, waiting: _Waiting) -> None:
+        try:
+            waiting.succeed(await self._settle_alone(waiting.settlement))
+        except Exception as error:  # delivered to the one who waits
+            waiting.fail(error)
+
+    async def _settle_alone(self, settlement: Settlement) -> Settled:
+        worker, outcomes, claim_up_to, events, gated = settlement
+        return await self._store.settle(
+            worker, outcomes, claim_up_to=claim_up_to, events=events, gated=gated
+        )

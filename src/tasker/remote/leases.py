@@ -1,0 +1,105 @@
+"""Renews the leases of remote workers, and tells them which of their claims are over."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from tasker.errors import LeaseLost
+from tasker.model import Claim
+from tasker.remote import fields
+from tasker.remote.answers import Answers
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.registration import MOST_SLOTS
+from tasker.remote.steps import StepFinder
+from tasker.remote.wakeups import Wakeups
+from tasker.store.protocol import Store
+
+RENEWALS = 3  #: renewals per lease
+
+
+class Leases:
+    """Renews leases.
+
+    Args:
+        store: The store.
+        finder: Reads tickets.
+        answers: Makes the answers.
+        lease: Time after which the steps of a worker that does not renew are taken over.
+        closing: Set when the server shuts down: waits then end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        finder: StepFinder,
+        answers: Answers,
+        lease: timedelta,
+        closing: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._finder = finder
+        self._answers = answers
+        self.lease = lease
+        self.pause = lease.total_seconds() / RENEWALS
+        """Seconds between two renewals."""
+
+        self._closing = closing
+        self._revocation = Wakeups(store.wait_for_revocation)
+
+    async def renew(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Wait until a claim may have been revoked, then renew the lease.
+
+        Raises: InvalidRequest, LeaseLost.
+        """
+        named = {claim.key: (claim, text) for claim, text in await self._read_held(worker, body)}
+        wait = fields.seconds(body, "wait_s", self.pause, 0.0)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        while True:
+            heard = self._revocation.heard
+            if (left := end - loop.time()) > 0:
+                await self._revocation.wait(heard, left, self._closing)
+            is_over = self._closing.is_set() or end - loop.time() <= 0
+            held = {**worker.given, **named}  # those passed on meanwhile too
+            if not held and not is_over:
+                continue
+            revoked = await self._renew(worker, [claim for claim, _ in held.values()])
+            if revoked or worker.quiet or is_over:
+                for claim in revoked:
+                    worker.given.pop(claim.key, None)
+                return {
+                    "lease_s": self.lease.total_seconds(),
+                    "cancelled": [held[claim.key][1] for claim in revoked],
+                    "quiet": worker.quiet,
+                }
+
+    async def _renew(self, worker: RegisteredWorker, held: Sequence[Claim]) -> list[Claim]:
+        try:
+            revoked = await self._store.renew(worker.id, held, lease=self.lease)
+        except LeaseLost:
+            worker.is_live = False
+            raise
+        stored = await self._store.remote_worker(worker.id)
+        worker.quiet = stored is not None and stored.quiet
+        return revoked
+
+    async def resume(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Return the claims that the store has for a worker and that it does not know of."""
+        known = await self._read_held(worker, body)
+        keys = {claim.key for claim, _ in known}
+        held = await self._store.held(worker.id)
+        listed = {claim.key for claim in held}
+        new = [claim for claim in held if claim.key not in keys]
+        worker.given = {key: each for key, each in worker.given.items() if key in listed}
+        for claim in new:
+            self._finder.cache(worker).forget(claim.task_id)
+        answer = await self._answers.answer(worker, new)
+        answer["cancelled"] = [text for claim, text in known if claim.key not in listed]
+        return answer
+
+    async def _read_held(
+        self, worker: RegisteredWorker, body: fields.JsonBody
+    ) -> list[tuple[Claim, str]]:
+        texts = fields.texts(body, "held", most=MOST_SLOTS)
+        return [((await self._finder.ticket(worker, text)).claim, text) for text in texts]

@@ -1,0 +1,232 @@
+"""The polls of remote workers: those that wait for steps of the same queues claim together."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+from weakref import WeakValueDictionary
+
+from tasker.errors import StoreError
+from tasker.model import Claim, Claimed, GroupClaimed, WorkerId, released
+from tasker.remote.registered import QueueList, RegisteredWorker
+from tasker.remote.wakeups import Wakeups
+from tasker.store.protocol import Store
+
+_MOST_STEPS = 500  #: of one claim
+_LONGEST_PAUSE = 1.0  #: seconds between claims for polls that wait
+
+
+class Polls:
+    """Claims steps for polls, one claim at a time for those of the same queues.
+
+    Args:
+        store: The store.
+        queues: Finds the queues that a worker may serve.
+        closing: Set when the server shuts down: waits then end.
+    """
+
+    def __init__(self, store: Store, queues: QueueList, closing: asyncio.Event) -> None:
+        self.store = store
+        self.queues = queues
+        self.closing = closing
+        self.work = Wakeups(store.wait_for_work)
+        self._groups: WeakValueDictionary[str, _PollGroup] = WeakValueDictionary()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def claim(self, worker: RegisteredWorker, room: int, wait: float) -> Sequence[Claim]:
+        """Claim up to `room` steps for a worker; wait up to `wait` seconds until there is one.
+
+        If the caller is cancelled, what is claimed for it is handed back.
+
+        Raises: StoreUnavailable.
+        """
+        group = self._groups.get(worker.kind)
+        if group is None:
+            group = self._groups[worker.kind] = _PollGroup(self)
+        return await group.claim(_Poll(worker, room, wait))
+
+    def claim_again_in(self, seconds: float) -> None:
+        """Let polls that wait claim again then: a step that failed or sleeps will be due."""
+        if seconds < _LONGEST_PAUSE:
+            asyncio.get_running_loop().call_later(seconds, self.work.ring)
+
+    def hand_back(self, worker: WorkerId, claims: Sequence[Claim]) -> None:
+        """Release claims for which nobody waits any more."""
+
+        async def release() -> None:
+            with suppress(StoreError):  # the worker finds what it holds with `resume`
+                await self.store.settle(worker, [released(claim) for claim in claims])
+
+        self.keep_running(release())
+
+    def keep_running(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background."""
+        task = asyncio.create_task(work, name="tasker-polls")
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+class _Poll:
+    """One poll of a worker."""
+
+    def __init__(self, worker: RegisteredWorker, room: int, wait: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.worker = worker
+        self.room = room
+        self.end = loop.time() + wait
+        self.waits = wait > 0  #: whether it waits if there is nothing for it
+        self.claims: asyncio.Future[Sequence[Claim]] = loop.create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _PollGroup:
+    """The polls of workers that serve the same queues.
+
+    What arrives during a claim goes into the next one. A claim that finds less than it asked for
+    shows that there is nothing for any of them.
+    """
+
+    def __init__(self, polls: Polls) -> None:
+        self._polls = polls
+        self._new: dict[_Poll, None] = {}  #: to claim for
+        self._waiting: dict[_Poll, None] = {}  #: for which there was nothing
+        self._resting: asyncio.Task[None] | None = None
+        self._is_claiming = False
+
+    async def claim(self, poll: _Poll) -> Sequence[Claim]:
+        self._new[poll] = None
+        if not self._is_claiming:
+            self._is_claiming = True
+            self._polls.keep_running(self._claim_for_all())
+        elif self._resting is not None:
+            self._resting.cancel()
+        try:
+            return await poll.claims
+        finally:
+            self._new.pop(poll, None)
+            self._waiting.pop(poll, None)
+            if poll.timer is not None:
+                poll.timer.cancel()
+
+    async def _claim_for_all(self) -> None:
+        """Claim until no poll is left."""
+        try:
+            while self._new or self._waiting:
+                heard, next_due = self._polls.work.heard, await self._claim_for_new()
+                if self._waiting:
+                    pause = _LONGEST_PAUSE if next_due is None else min(next_due, _LONGEST_PAUSE)
+                    await self._rest(heard, max(pause, 0.001))
+        finally:
+            self._is_claiming = False
+
+    async def _rest(self, heard: int, pause: float) -> None:
+        """Wait until there may be something for the polls that wait, or until another arrives."""
+        if self._new:
+            return
+        work, closing = self._polls.work, self._polls.closing
+        resting = self._resting = asyncio.create_task(work.wait(heard, pause, closing))
+        await asyncio.wait({resting})
+        self._resting = None
+        if not resting.cancelled():
+            self._claim_for_waiting()
+
+    def _claim_for_waiting(self) -> None:
+        self._new, self._waiting = {**self._waiting, **self._new}, {}
+
+    async def _claim_for_new(self) -> float | None:
+        """Claim for new polls; return the seconds until the next step is due, None if unknown."""
+        next_due = None
+        while self._new:
+            group, others = self._next_group(), list(self._new)
+            if not group:
+                continue
+            try:
+                claimed, next_due = await self._claim_together(group)
+            except Exception as error:  # delivered to those who wait
+                for poll in group:
+                    if not poll.claims.done():
+                        poll.claims.set_exception(error)
+                continue
+            for poll in group:
+                self._deliver(poll, claimed.get(poll.worker.id, ()))
+            if sum(map(len, claimed.values())) == sum(poll.room for poll in group):
+                self._claim_for_waiting()  # there may be more
+                continue
+            for poll in others:
+                if poll in self._new:
+                    del self._new[poll]
+                    self._deliver(poll, ())
+        return next_due
+
+    def _next_group(self) -> list[_Poll]:
+        """Take polls to claim for; those that may not claim any more are answered."""
+        group: list[_Poll] = []
+        room = 0
+        while self._new:
+            poll = next(iter(self._new))
+            worker = poll.worker
+            if group and room + poll.room > _MOST_STEPS:
+                break
+            del self._new[poll]
+            if poll.claims.done():
+                continue
+            if worker.quiet or not worker.is_live or self._polls.closing.is_set():
+                poll.claims.set_result(())
+                continue
+            group.append(poll)
+            room += poll.room
+        return group
+
+    def _deliver(self, poll: _Poll, claims: Sequence[Claim]) -> None:
+        """Answer a poll; without claims it waits on, if it does."""
+        if poll.claims.done():  # its caller is gone
+            if claims:
+                self._polls.hand_back(poll.worker.id, claims)
+        elif claims or not poll.waits:
+            poll.claims.set_result(claims)
+        else:
+            self._waiting[poll] = None
+            if poll.timer is None:
+                loop = asyncio.get_running_loop()
+                poll.timer = loop.call_at(poll.end, self._expire, poll)
+
+    def _expire(self, poll: _Poll) -> None:
+        """End the wait of a poll; one that a claim is in progress for is answered after it."""
+        poll.waits = False
+        if poll in self._waiting and not poll.claims.done():
+            poll.claims.set_result(())
+
+    async def _claim_together(self, group: Sequence[_Poll]) -> GroupClaimed:
+        """Claim for polls; limited steps and others come first in turn."""
+        store, find_new = self._polls.store, self._polls.queues.find_new
+        for poll in group:
+            await find_new(poll.worker)
+        rooms = {poll.worker.id: poll.room for poll in group}
+        claims: dict[WorkerId, Sequence[Claim]] = {}
+        times: list[float] = []
+
+        def note(worker: WorkerId, claimed: Claimed) -> None:
+            if claimed.claims:
+                claims[worker] = [*claims.get(worker, ()), *claimed.claims]
+                rooms[worker] -= len(claimed.claims)
+            if claimed.next_due is not None:
+                times.append(claimed.next_due)
+
+        limited = [poll.worker for poll in group if poll.worker.serves_gated]
+        first = [worker.id for worker in limited if worker.gated_first]
+        for worker in limited:
+            worker.gated_first = not worker.gated_first
+        for worker_id in first:
+            note(worker_id, await store.claim_gated(worker_id, rooms[worker_id]))
+        free = {worker_id: room for worker_id, room in rooms.items() if room}
+        if len(free) == 1:
+            [(worker_id, room)] = free.items()
+            note(worker_id, await store.claim(worker_id, room))
+        elif free:
+            together = await store.claim_group(free)
+            for worker_id in free:
+                note(worker_id, Claimed(together.claims.get(worker_id, ()), together.next_due))
+        for worker in limited:
+            if worker.id not in first and rooms[worker.id]:
+                note(worker.id, await store.claim_gated(worker.id, rooms[worker.id]))
+        return GroupClaimed(claims, min(times, default=None))

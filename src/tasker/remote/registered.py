@@ -1,0 +1,137 @@
+"""The remote workers that a server knows, and the queues that they serve."""
+
+import asyncio
+from collections.abc import Sequence
+
+from tasker.model import ENGINE, AttemptKey, Claim, Queue, WorkerId
+from tasker.remote.errors import UnknownWorker
+from tasker.remote.registration import Registration
+from tasker.remote.tasks import RemoteTemplate
+from tasker.store.protocol import Store
+
+_MOST = 10_000  #: workers in memory; the oldest are read again when they are needed
+
+
+class RegisteredWorker:
+    """The state of one remote worker in a server.
+
+    Args:
+        worker_id: The worker's id.
+        registration: What it registered, limited to what its credential may serve.
+        principal: The name of its credential's owner.
+    """
+
+    def __init__(self, worker_id: WorkerId, registration: Registration, principal: str) -> None:
+        self.id = worker_id
+        self.registration = registration
+        self.principal = principal
+        self.namespaces = frozenset(
+            namespace
+            for group in registration.handlers.values()
+            for handler in group
+            for namespace in handler.namespaces
+        )
+        """All that it serves."""
+
+        self.kind = registration._replace(name="", slots=1, sdk="", build="", credential="").dump()
+        """The same for workers that serve the same queues."""
+
+        self.quiet = False  #: whether it is to claim no more
+        self.is_live = True  #: whether its lease is valid, as far as this server knows
+        self.is_claiming = False
+        self.given: dict[AttemptKey, tuple[Claim, str]] = {}
+        """Claims that this server passed on and that are not settled, with their tickets."""
+
+        self.seen = 0  #: how many of the server's list of queues were considered
+        self.serves_gated = False
+        self.gated_first = False
+        self._readable: dict[tuple[RemoteTemplate, int], Sequence[tuple[str, int]]] = {}
+
+    def belongs_to(self, principal: str, credential: str) -> bool:
+        """Return whether a caller's credential registered it."""
+        return (principal, credential) == (self.principal, self.registration.credential)
+
+    def readable(self, template: RemoteTemplate, node: int) -> Sequence[tuple[str, int]]:
+        """Return names and numbers of the steps whose results the handler of a node gets."""
+        steps = self._readable.get((template, node))
+        if steps is None:
+            needs = self.registration.needs_of(template.spec(node), template.template.namespace)
+            if len(self._readable) > _MOST:
+                self._readable.clear()
+            steps = self._readable[template, node] = template.readable(node, needs)
+        return steps
+
+
+class RegisteredWorkers:
+    """Finds workers; those that registered at other servers are read from the store.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._workers: dict[WorkerId, RegisteredWorker] = {}
+
+    def add(self, worker: RegisteredWorker) -> None:
+        """Keep a worker in memory."""
+        while len(self._workers) >= _MOST:
+            del self._workers[next(iter(self._workers))]
+        self._workers[worker.id] = worker
+
+    async def find(self, worker_id: WorkerId) -> RegisteredWorker:
+        """Return a worker. Raises UnknownWorker."""
+        if (worker := self._workers.get(worker_id)) is not None:
+            return worker
+        stored = await self._store.remote_worker(worker_id)
+        if stored is None:
+            raise UnknownWorker(f"worker {worker_id} is not registered; register again")
+        registration = Registration.load(stored.registration)
+        worker = RegisteredWorker(worker_id, registration, stored.principal)
+        worker.quiet, worker.is_live = stored.quiet, stored.alive
+        self.add(worker)
+        return worker
+
+
+class QueueList:
+    """The list of all queues, read at most every half second for all workers.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queues: list[Queue] = []
+        self._looked_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    async def find_new(self, worker: RegisteredWorker, *, at_once: bool = False) -> int:
+        """Let a worker serve queues that it may serve and does not yet; return how many."""
+        now = asyncio.get_running_loop().time()
+        if at_once or now - self._looked_at >= _LOOK:
+            async with self._lock:
+                if at_once or now - self._looked_at >= _LOOK:
+                    after = {"after": self._queues[-1].base} if self._queues else {}
+                    self._queues += await self._store.queues(**after)
+                    self._looked_at = now
+        new = self._queues[worker.seen :]
+        served = [queue for queue in new if worker.registration.serves(queue)]
+        if served:
+            await self._store.serve_queues(worker.id, [queue.base for queue in served])
+            worker.serves_gated |= any(queue.gated for queue in served)
+        worker.seen += len(new)
+        return len(served)
+
+    def lacking(self, registration: Registration) -> list[str]:
+        """List the handlers that no step of a template calls."""
+        called = {
+            handler.name
+            for queue in self._queues
+            if queue.handler != ENGINE
+            and (handler := registration.find(queue.handler, queue.namespace)) is not None
+        }
+        return [name for name in registration.handlers if name not in called]
+
+
+_LOOK = 0.5  #: seconds between looks for new queues

@@ -1,0 +1,224 @@
+"""The registration of a worker, and the queues that it may serve."""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from tasker import codec, versions
+from tasker.handlers.decorators import normalize_handler_name
+from tasker.handlers.registry import EVERY_NAMESPACE
+from tasker.model import ENGINE, HTTP_HANDLER, Json, JsonText, Queue, Requirement, StepSpec
+from tasker.remote import fields
+from tasker.remote.errors import InvalidRequest, ProtocolUnsupported
+
+PROTOCOL = 1  #: the only version so far
+MOST_SLOTS = 10_000
+MOST_HANDLERS = 1_000
+_NEEDS = ("ancestors", "parents", "none")
+
+
+class RemoteHandler(NamedTuple):
+    """A handler of a remote worker."""
+
+    name: str
+    needs: str | tuple[str, ...]
+    """The results that it gets: `ancestors`, `parents`, `none`, or those of the named steps."""
+
+    versions: tuple[str, ...]
+    """Versions of its code, or ranges; steps without a requirement run on any."""
+
+    namespaces: frozenset[str]
+
+    def offers(self, required: str) -> bool:
+        """Return whether it has a version that a step requires; "" requires none."""
+        return not required or any(_fits(version, required) for version in self.versions)
+
+
+class Registration(NamedTuple):
+    """The registration of a remote worker."""
+
+    name: str
+    slots: int
+    sdk: str
+    build: str
+    labels: Mapping[str, str]
+    environment: str | None
+    handlers: Mapping[str, tuple[RemoteHandler, ...]]
+    """By name; those of one name differ in versions or namespaces."""
+
+    credential: str = ""
+    """The credential that registered it: `key 0f3a...`. Others of the same name are not it."""
+
+    permitted: tuple[str, ...] = ()
+    """Names of the handlers that the credential may serve, such as `payments.*`; empty: all."""
+
+    @classmethod
+    def read(cls, body: fields.JsonBody) -> "Registration":
+        """Read a request. Raises InvalidRequest, ProtocolUnsupported."""
+        protocol = body.get("protocol")
+        if protocol != PROTOCOL:
+            raise ProtocolUnsupported(
+                f"this server speaks version {PROTOCOL} of the worker protocol, not"
+                f" {protocol!r:.20}",
+                path="$.protocol",
+            )
+        registration = cls._of_body(body)
+        if not registration.handlers:
+            raise InvalidRequest("handlers must name at least one handler", path="$.handlers")
+        for name, group in registration.handlers.items():
+            if not all(handler.namespaces for handler in group):
+                raise InvalidRequest(
+                    f"handler {name!r} is bound to no namespace: send `namespaces` of the"
+                    " worker or of the handler (SDKs read them from templates and"
+                    " TASKER_NAMESPACE; '*' means all that the credential may serve)",
+                    path="$.namespaces",
+                )
+        return registration
+
+    @classmethod
+    def _of_body(cls, body: fields.JsonBody) -> "Registration":
+        namespaces = frozenset(fields.texts(body, "namespaces"))
+        given = fields.objects(body, "handlers", dict, most=MOST_HANDLERS)
+        handlers = [_read_handler(each, namespaces) for each in given]
+        labels = fields.mapping(body, "labels")
+        if not all(isinstance(value, str) for value in labels.values()):
+            raise InvalidRequest("labels must be strings", path="$.labels")
+        environment = body.get("environment")
+        return cls(
+            fields.text(body, "name"),
+            fields.integer(body, "slots", 1, MOST_SLOTS),
+            fields.text(body, "sdk", ""),
+            fields.text(body, "build", ""),
+            labels,
+            fields.text(body, "environment") if environment is not None else None,
+            _by_name(handlers),
+        )
+
+    @classmethod
+    def load(cls, text: JsonText) -> "Registration":
+        """Read what `dump` wrote."""
+        body = codec.loads(text)
+        stored = {"credential": body["credential"], "permitted": tuple(body["permitted"])}
+        return cls._of_body(body)._replace(**stored)
+
+    def dump(self) -> JsonText:
+        """Return the registration as JSON text."""
+        handlers: list[Json] = [
+            {
+                "name": each.name,
+                "needs": each.needs if isinstance(each.needs, str) else list(each.needs),
+                "versions": list(each.versions),
+                "namespaces": sorted(each.namespaces),
+            }
+            for group in self.handlers.values()
+            for each in group
+            if each.namespaces  # the others were refused
+        ]
+        return codec.dumps({**self._asdict(), "protocol": PROTOCOL, "handlers": handlers})
+
+    def limited_to(
+        self, namespaces: frozenset[str] | None, permitted: Iterable[str]
+    ) -> "Registration":
+        """Return the registration for what a credential may serve.
+
+        Args:
+            namespaces: The namespaces; None: all.
+            permitted: Names of handlers, such as `payments.*`; empty: all.
+        """
+        limited = self._replace(permitted=tuple(sorted(permitted)))
+        handlers = {
+            name: tuple(
+                each._replace(
+                    namespaces=frozenset(
+                        namespace
+                        for namespace in _within(each.namespaces, namespaces)
+                        if namespace == EVERY_NAMESPACE or limited.permits(namespace, name)
+                    )
+                )
+                for each in group
+            )
+            for name, group in self.handlers.items()
+        }
+        return limited._replace(handlers=handlers)
+
+    def permits(self, namespace: str, handler: str) -> bool:
+        """Return whether the credential may serve a handler, by its short or its full name."""
+        short = normalize_handler_name(handler).removeprefix(f"{namespace}.")
+        return not self.permitted or any(
+            fnmatchcase(name, normalize_handler_name(pattern))
+            for pattern in self.permitted
+            for name in (short, f"{namespace}.{short}")
+        )
+
+    def unbound(self) -> list[str]:
+        """List the handlers that serve no namespace."""
+        return [
+            name
+            for name, group in self.handlers.items()
+            if not any(handler.namespaces for handler in group)
+        ]
+
+    def find(self, name: str, namespace: str, version: str = "") -> RemoteHandler | None:
+        """Return the handler that templates of a namespace call `name`, or None."""
+        name = normalize_handler_name(name)
+        for known_as in (f"{namespace}.{name}", name, name.removeprefix(f"{namespace}.")):
+            for handler in self.handlers.get(known_as, ()):
+                bound = not handler.namespaces.isdisjoint((namespace, EVERY_NAMESPACE))
+                if bound and handler.offers(version):
+                    return handler
+        return None
+
+    def serves(self, queue: Queue) -> bool:
+        """Return whether the worker runs the steps of a queue."""
+        if queue.handler in (ENGINE, HTTP_HANDLER):
+            return False
+        if not self.permits(queue.namespace, queue.handler):
+            return False
+        requirement = Requirement.parse(queue.requirement)
+        handler = self.find(queue.handler, queue.namespace, requirement.version)
+        return handler is not None and set(requirement.labels) <= self.labels.items()
+
+    def needs_of(self, spec: StepSpec, namespace: str) -> str | tuple[str, ...]:
+        """Return the results that the handler of a step gets."""
+        handler = self.find(spec.handler, namespace, spec.handler_version)
+        return handler.needs if handler else "ancestors"
+
+
+def _by_name(handlers: Iterable[RemoteHandler]) -> dict[str, tuple[RemoteHandler, ...]]:
+    groups: dict[str, tuple[RemoteHandler, ...]] = {}
+    for handler in handlers:
+        groups[handler.name] = (*groups.get(handler.name, ()), handler)
+    return groups
+
+
+def _read_handler(body: fields.JsonBody, namespaces: frozenset[str]) -> RemoteHandler:
+    needs = body.get("needs", "ancestors")
+    if isinstance(needs, str) and needs not in _NEEDS:
+        raise InvalidRequest(
+            f"needs must be {', '.join(_NEEDS)} or a list of steps, not {needs[:50]!r}",
+            path="$.handlers.needs",
+        )
+    offered = fields.texts(body, "versions", most=100)
+    for version in offered:
+        versions.matches("0.0.0", version)  # raises InvalidInput
+    return RemoteHandler(
+        normalize_handler_name(fields.text(body, "name")),
+        needs if isinstance(needs, str) else fields.texts(body, "needs"),
+        offered,
+        frozenset(fields.texts(body, "namespaces")) or namespaces,
+    )
+
+
+def _fits(offered: str, required: str) -> bool:
+    """Return whether a version, or range of versions, has what a step requires."""
+    if offered == required:
+        return True
+    if versions.is_pin(required):
+        return versions.matches(required, offered)
+    return versions.is_pin(offered) and versions.matches(offered, required)
+
+
+def _within(namespaces: frozenset[str], allowed: frozenset[str] | None) -> frozenset[str]:
+    if allowed is None:
+        return namespaces
+    return allowed if EVERY_NAMESPACE in namespaces else namespaces & allowed

@@ -1,0 +1,72 @@
+"""Reports the attempts of remote workers to the observers of a server."""
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+from tasker.engine.reporting import Reporter
+from tasker.engine.task_cache import CachedTask
+from tasker.model import ATTEMPT_OUTCOMES, AttemptOutcome, Outcome, TaskEnd, TaskId
+from tasker.notices import StepSettled, StepStarted, StepWaiting
+from tasker.remote.serving import ServedStep
+
+
+class RemoteReporter:
+    """Reports the attempts of remote workers as a worker reports its own.
+
+    Args:
+        reporter: That of the server's own worker, or one for the server's observers.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def started(self, step: ServedStep) -> None:
+        """Report a step that is handed to a remote worker."""
+        if self._reporter.observers:
+            queued, parked = step.claim.waited
+            fields = _fields_of(step)
+            self._reporter.emit(
+                StepStarted(**fields, queued_for=queued, parked_for=parked, is_remote=True)
+            )
+
+    def settled(self, step: ServedStep, outcome: Outcome) -> None:
+        """Report a stored outcome."""
+        self._reporter.count(step.task.input.template_id, outcome.outcome)
+        kind = ATTEMPT_OUTCOMES[outcome.outcome]
+        if kind is AttemptOutcome.PARKED:
+            self.parked(step, None)
+        elif self._reporter.observers:
+            self._reporter.emit(
+                StepSettled(
+                    **_fields_of(step),
+                    outcome=kind,
+                    ran_for=step.ran_for,
+                    error=outcome.error,
+                    delay=timedelta(seconds=outcome.delay),
+                    is_remote=True,
+                )
+            )
+
+    def parked(self, step: ServedStep, awaits: TaskId | None) -> None:
+        """Report a step that waits, for a task or for something else."""
+        if self._reporter.observers:
+            fields = _fields_of(step)
+            self._reporter.emit(
+                StepWaiting(**fields, awaits=awaits, ran_for=step.ran_for, is_remote=True)
+            )
+
+    def ended(self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+        """Report ended tasks, with their template and input if known."""
+        self._reporter.ended(ended, tasks)
+
+
+def _fields_of(step: ServedStep) -> dict[str, Any]:
+    claim, task = step.claim, step.task
+    return {
+        "task_id": claim.task_id,
+        "template": task.compiled.template.key,
+        "step": step.name,
+        "attempt": claim.attempt,
+        "correlation_id": task.input.correlation_id,
+    }

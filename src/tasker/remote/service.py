@@ -1,0 +1,177 @@
+"""The server's side of the worker protocol."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from tasker.client import LocalClient
+from tasker.engine.reporting import Reporter
+from tasker.engine.services import HandlerServices
+from tasker.errors import AttemptCancelled
+from tasker.model import Via, WorkerId, WorkerProcess, released
+from tasker.remote import fields
+from tasker.remote.answers import Answers
+from tasker.remote.attempts import RunningAttempts
+from tasker.remote.claims import WAIT, Claims
+from tasker.remote.errors import InvalidTicket
+from tasker.remote.leases import Leases
+from tasker.remote.polls import Polls
+from tasker.remote.registered import QueueList, RegisteredWorker, RegisteredWorkers
+from tasker.remote.registration import PROTOCOL, Registration
+from tasker.remote.reporting import RemoteReporter
+from tasker.remote.serving import ServedStep
+from tasker.remote.settlements import MOST_OUTCOMES, Settlements
+from tasker.remote.settler import RemoteSettler
+from tasker.remote.steps import StepFinder
+from tasker.remote.verdicts import Judge
+from tasker.settings import SchemaMode
+from tasker.store.protocol import AuditNote, Store
+
+FEATURES = ("signals", "approvals", "durable_calls", "spawn", "run_task", "progress", "logs")
+
+Call = Callable[[RegisteredWorker, fields.JsonBody], Awaitable[Mapping[str, Any] | None]]
+"""Answers one call of a worker; None: without content."""
+
+
+class RemoteWorkers:
+    """Answers the calls of remote workers.
+
+    Args:
+        store: The store.
+        client: The client that creates tasks on behalf of their attempts.
+        reporter: Reports their attempts.
+        results: Action for a result that does not match its step's `result_schema`.
+        public_url: The server's address for the completion of external steps.
+        lease: Time after which the steps of a worker that does not renew are taken over.
+        closing: Set when the server shuts down: waits then end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: LocalClient,
+        reporter: Reporter,
+        *,
+        results: SchemaMode,
+        public_url: str,
+        lease: timedelta,
+        closing: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._workers = RegisteredWorkers(store)
+        self._queues = QueueList(store)
+        self._finder = finder = StepFinder(store)
+        judge = Judge(results)
+        # made at the first use: an application may be made before its event loop runs
+        services = cache(lambda: HandlerServices(store, client, public_url.rstrip("/")))
+        reports = RemoteReporter(reporter)
+        polls = Polls(store, self._queues, closing)
+        settler = RemoteSettler(store, finder, judge, reports, polls.claim_again_in)
+        answers = Answers(store, finder, settler, judge, public_url, reports)
+        claims = Claims(store, polls, finder, answers)
+        attempts = RunningAttempts(store, finder, services, client)
+        settlements = Settlements(
+            store, finder, settler, answers, judge, attempts, services, reports
+        )
+        self._leases = Leases(store, finder, answers, lease, closing)
+        self.calls: Mapping[str, Call] = {
+            "claim": claims.claim,
+            "payload": claims.payload,
+            "settle": settlements.settle,
+            "renew": self._leases.renew,
+            "resume": self._leases.resume,
+            "template": attempts.template,
+            "checkpoint": attempts.checkpoint,
+            "calls": attempts.calls,
+            "once": attempts.once,
+            "record": attempts.record,
+            "spawn": attempts.spawn,
+            "run_task": attempts.run_task,
+            "progress": attempts.progress,
+            "logs": attempts.logs,
+        }
+        """By the last segment of their routes."""
+
+    async def register(
+        self,
+        body: fields.JsonBody,
+        principal: str,
+        credential: str,
+        allowed: frozenset[str] | None,
+        permitted: frozenset[str] = frozenset(),
+    ) -> dict[str, Any]:
+        """Register a worker.
+
+        Args:
+            body: The request.
+            principal: The name of its credential's owner.
+            credential: The credential, as `Principal` names it.
+            allowed: The namespaces that the credential may serve; None: all.
+            permitted: Names of the handlers that it may serve, such as `payments.*`; empty: all.
+
+        Raises: InvalidRequest, ProtocolUnsupported.
+        """
+        given = Registration.read(body)._replace(credential=credential)
+        registration = given.limited_to(allowed, permitted)
+        worker_id = await self._store.register_worker(
+            registration.name,
+            lease=self._leases.lease,
+            slots=registration.slots,
+            handlers=list(registration.handlers),
+            process=WorkerProcess(
+                labels=registration.labels,
+                build=registration.build,
+                sdk=registration.sdk,
+                principal=principal,
+            ),
+            registration=registration.dump(),
+            act=AuditNote(actor=principal, via=Via.API),
+        )
+        worker = RegisteredWorker(worker_id, registration, principal)
+        self._workers.add(worker)
+        served = await self._queues.find_new(worker, at_once=True)
+        unbound = registration.unbound()
+        lacking = set(self._queues.lacking(registration)) - {*unbound}
+        return {
+            "worker": str(worker_id),
+            "protocol": PROTOCOL,
+            "features": FEATURES,
+            "lease_s": self._leases.lease.total_seconds(),
+            "renew_s": self._leases.pause,
+            "wait_s": WAIT,
+            "max_outcomes": MOST_OUTCOMES,
+            "body_bytes": 32 << 20,
+            "queues": served,
+            "unserved": sorted(lacking),
+            "refused": unbound,
+        }
+
+    async def worker(self, worker_id: WorkerId) -> RegisteredWorker:
+        """Return a worker. Raises UnknownWorker."""
+        return await self._workers.find(worker_id)
+
+    async def retire(self, worker: RegisteredWorker) -> None:
+        """Return a worker's steps, and end its lease."""
+        try:
+            if held := await self._store.held(worker.id):
+                await self._store.settle(worker.id, [released(claim) for claim in held])
+        finally:
+            act = AuditNote(actor=worker.principal, via=Via.API)
+            await self._store.retire_worker(worker.id, act)
+        worker.is_live = False
+
+    async def attempt_of(self, text: str, principal: str, credential: str) -> ServedStep:
+        """Return the running attempt of a ticket, for tasks that its handler creates.
+
+        Raises: AttemptCancelled, InvalidTicket.
+        """
+        ticket = (await self._finder.tickets()).read(text, None)
+        worker = await self.worker(ticket.worker)
+        if not worker.belongs_to(principal, credential):
+            raise InvalidTicket("the ticket belongs to a worker of another caller")
+        [step] = await self._finder.steps(worker, [ticket])
+        if step is None or not await self._finder.is_held(worker, step):
+            raise AttemptCancelled("the attempt of the ticket is over")
+        return step

@@ -1,0 +1,150 @@
+"""The JSON of claimed steps. Stored JSON is passed on as text, without being parsed."""
+
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasker import codec
+from tasker.engine.task_cache import CachedTask
+from tasker.handlers.instances import InstanceInput
+from tasker.model import Claim, JsonText, StepSpec
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.tasks import RemoteTemplate
+from tasker.remote.tickets import Tickets
+
+PAYLOAD = 4 << 20  #: bytes of contexts and results in one answer
+_NULL = orjson.Fragment(b"null")
+
+
+class ServedStep(NamedTuple):
+    """A claimed step with its task."""
+
+    claim: Claim
+    task: CachedTask
+    completion_url: str | None = None
+    given_at: float | None = None
+    """Time when it was handed to its worker, in seconds since 1970; None: now."""
+
+    @property
+    def node(self) -> int:
+        return self.claim.no if self.task.instance is None else self.task.instance.node
+
+    @property
+    def name(self) -> str:
+        """The name of the step; of an instance with its number."""
+        instance = self.task.instance
+        return self.task.compiled.spec(self.node).name if instance is None else instance.name
+
+    @property
+    def ran_for(self) -> timedelta:
+        """Time since it was handed to its worker."""
+        since = 0.0 if self.given_at is None else time.time() - self.given_at
+        return timedelta(seconds=max(since, 0.0))
+
+
+def steps_of(
+    worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: Tickets
+) -> list[dict[str, Any]]:
+    """Return the JSON objects of claimed steps; the payload of those that are too large is left
+    out.
+    """
+    left = PAYLOAD
+    served: list[dict[str, Any]] = []
+    for step in steps:
+        payload, size = payload_of(worker, step)
+        left -= size
+        body = _head_of(worker, step, tickets)
+        worker.given[step.claim.key] = (step.claim, body["ticket"])
+        body.update(payload if left >= 0 or not served else {"payload": True})
+        served.append(body)
+    return served
+
+
+def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, Any], int]:
+    """Return the values that a handler reads, and their size in bytes."""
+    claim, task = step.claim, step.task
+    template = _template_of(task)
+    size, results = len(task.input.context) + len(claim.checkpoint or ""), {}
+    failures = {}
+    missed = task.missed
+    for name, no in worker.readable(template, step.node):
+        if not task.known >> no & 1 and no not in missed:
+            continue
+        text = task.results.get(no)
+        size += len(text or "")
+        results[name] = _fragment(text)
+        if no in missed and (error := missed[no].error) is not None and no in task.failures():
+            failures[name] = _fragment(error)
+    items = task.instance.items if task.instance else {}
+    return {
+        "context": _fragment(task.input.context),
+        "config": _fragment(_config_of(template.spec(step.node))),
+        "results": results,
+        "failures": failures,
+        "checkpoint": _fragment(claim.checkpoint),
+        "items": {name: _fragment(text) for name, text in items.items()},
+    }, size
+
+
+def _head_of(worker: RegisteredWorker, step: ServedStep, tickets: Tickets) -> dict[str, Any]:
+    claim, task = step.claim, step.task
+    template, given = _template_of(task), task.input
+    spec, key = template.spec(step.node), template.template.key
+    instance, name = task.instance, step.name
+    return {
+        "ticket": tickets.sign(claim, given.template_id, step.node, worker.id),
+        "task_id": claim.task_id,
+        "step": name,
+        "handler": spec.handler,
+        "method": spec.method,
+        "namespace": key.namespace,
+        "template": key.name,
+        "version": key.version,
+        "attempt": claim.attempt,
+        "counted_attempts": claim.counted_attempts,
+        "max_attempts": spec.retry.attempt_limit,
+        "timeout_s": _seconds(spec.timeout),
+        "heartbeat_timeout_s": _seconds(spec.heartbeat_timeout),
+        "idempotency_key": f"{claim.task_id}:{name}",
+        "correlation_id": given.correlation_id,
+        "parent_id": given.parent_id,
+        "traceparent": given.trace,
+        "priority": given.priority,
+        "completion_url": step.completion_url,
+        "instance": None if instance is None else instance.instance,
+        "no": claim.no,
+        "template_id": given.template_id,
+        "queued_s": claim.queued,
+        **({} if instance is None else {"surroundings": _surroundings(instance)}),
+    }
+
+
+def _surroundings(instance: InstanceInput) -> dict[str, Any]:
+    """Return what SDKs that read the template need to know about an instance."""
+    return {
+        "node": instance.node,
+        "spawned_by": instance.spawned_by,
+        "offsets": {str(scope): offset for scope, offset in instance.offsets.items()},
+    }
+
+
+def _template_of(task: CachedTask) -> RemoteTemplate:
+    template = task.compiled
+    if not isinstance(template, RemoteTemplate):
+        raise TypeError(f"not a template for remote workers: {template!r}")
+    return template
+
+
+def _config_of(spec: StepSpec) -> JsonText:
+    return codec.dumps(spec.config, what=f"config of step {spec.name!r}")
+
+
+def _fragment(text: str | None) -> orjson.Fragment:
+    return _NULL if text is None else orjson.Fragment(text)
+
+
+def _seconds(time: Any) -> float | None:
+    return None if time is None else time.total_seconds()

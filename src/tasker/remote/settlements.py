@@ -1,0 +1,208 @@
+"""Decides on the outcomes that remote workers report, and settles them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tasker.durable import CallKind, DurableCall
+from tasker.engine.services import HandlerServices
+from tasker.engine.settler import park_in_store
+from tasker.engine.spawning import cancel_beside
+from tasker.errors import Misuse, ParkedForTask, ParkedForTime, WaitCycle
+from tasker.handlers.external import completion_wait
+from tasker.model import Claim, External, OutcomeCode, released, slept
+from tasker.remote import fields
+from tasker.remote.answers import Answers
+from tasker.remote.attempts import RunningAttempts
+from tasker.remote.errors import InvalidRequest, InvalidTicket
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.registration import MOST_SLOTS
+from tasker.remote.reporting import RemoteReporter
+from tasker.remote.serving import ServedStep
+from tasker.remote.settler import Consequences, DecidedOutcome, RemoteSettler
+from tasker.remote.steps import StepFinder
+from tasker.remote.tickets import Ticket
+from tasker.remote.verdicts import OUTCOMES, Judge, Verdict
+from tasker.remote.waits import requested_wait
+from tasker.store.protocol import Store
+
+MOST_OUTCOMES = 500
+
+
+class Settlements:
+    """Settles reported outcomes.
+
+    Args:
+        store: The store.
+        finder: Finds the steps of tickets.
+        settler: Settles what was decided.
+        answers: Makes the answers.
+        judge: Decides about results and failures.
+        attempts: Stores what outcomes bring beside their results.
+        services: Returns what handlers use through their context.
+        reporter: Reports steps that wait.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        finder: StepFinder,
+        settler: RemoteSettler,
+        answers: Answers,
+        judge: Judge,
+        attempts: RunningAttempts,
+        services: Callable[[], HandlerServices],
+        reporter: RemoteReporter,
+    ) -> None:
+        self._store = store
+        self._finder = finder
+        self._settler = settler
+        self._answers = answers
+        self._judge = judge
+        self._attempts = attempts
+        self._services = services
+        self._reporter = reporter
+
+    async def settle(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Settle reported outcomes. Raises InvalidRequest, StoreUnavailable."""
+        reported = fields.objects(body, "outcomes", dict, most=MOST_OUTCOMES)
+        most = fields.integer(body, "max", 0, MOST_SLOTS, 0)
+        consequences = Consequences(len(reported))
+        decided: list[DecidedOutcome] = []
+        for place, step in await self._read_steps(worker, reported, consequences):
+            worker.given.pop(step.claim.key, None)
+            try:
+                verdict = await self._decide(worker, place, step, reported[place], consequences)
+            except (Misuse, WaitCycle) as error:
+                verdict = self._judge.of_error(step, error)
+            if verdict is not None:
+                if verdict.problem is not None:
+                    consequences.note_problem(place, verdict.problem)
+                decided.append(DecidedOutcome(place, step, verdict.outcome))
+        if not worker.is_live or worker.quiet:
+            most = 0
+        claims: Sequence[Claim] = ()
+        if decided:
+            claims = await self._settler.settle(worker, decided, most, consequences)
+        answer = await self._answers.answer(worker, claims, settled=consequences.words)
+        if consequences.problems:
+            answer["problems"] = consequences.problems
+        return answer
+
+    async def _read_steps(
+        self,
+        worker: RegisteredWorker,
+        reported: Sequence[Mapping[str, Any]],
+        consequences: Consequences,
+    ) -> list[tuple[int, ServedStep]]:
+        """Return the steps of outcomes; those with invalid tickets are marked."""
+        tickets: list[tuple[int, Ticket]] = []
+        for place, each in enumerate(reported):
+            try:
+                tickets.append((place, await self._finder.ticket(worker, each.get("ticket"))))
+            except InvalidTicket as error:
+                consequences.words[place] = "invalid"
+                consequences.note_problem(place, error)
+        steps = await self._finder.steps(worker, [ticket for _, ticket in tickets])
+        return [
+            (place, step)
+            for (place, _), step in zip(tickets, steps, strict=True)
+            if step is not None
+        ]
+
+    async def _decide(
+        self,
+        worker: RegisteredWorker,
+        place: int,
+        step: ServedStep,
+        reported: Mapping[str, Any],
+        consequences: Consequences,
+    ) -> Verdict | None:
+        """Return what follows a reported outcome; None if it is stored already, or refused."""
+        claim, outcome = step.claim, reported.get("outcome")
+        spec = step.task.compiled.spec(step.node)
+        match outcome:
+            case "complete" if spec.external is not None:
+                return await self._await_completion(place, step, reported, consequences)
+            case "complete":
+                return await self._judge.of_result(step, reported.get("result"))
+            case "failed":
+                verdict = self._judge.of_failure(step, fields.mapping(reported, "error"))
+                fails = verdict.outcome.outcome is OutcomeCode.ERROR
+                if spec.external is not None:
+                    return await self._fail_external(worker, place, step, verdict, consequences)
+                instance = step.task.instance
+                if fails and instance is not None and step.task.compiled.fails_fast:
+                    await cancel_beside(self._store, step.task.compiled, claim, instance)
+                return verdict
+            case "released":
+                return Verdict(released(claim))
+            case "yielded":
+                if await self._attempts.keep(claim, reported.get("checkpoint")):
+                    return Verdict(released(claim))
+                return None
+            case "spawned":
+                await self._attempts.spawn_from(step, reported)
+                return await self._judge.of_result(step, reported.get("result"))
+            case "parked":
+                return await self._park(place, step, reported, consequences)
+        raise InvalidRequest(
+            f"outcome must be one of {', '.join(OUTCOMES)}, not {outcome!r:.50}",
+            path=f"$.outcomes[{place}].outcome",
+        )
+
+    async def _await_completion(
+        self,
+        place: int,
+        step: ServedStep,
+        reported: Mapping[str, Any],
+        consequences: Consequences,
+    ) -> Verdict | None:
+        """Keep what the handler of an external step returned, and let the step wait."""
+        claim, external = step.claim, step.task.compiled.spec(step.node).external
+        if await self._attempts.keep(claim, reported.get("result")):
+            if (completion := await self._find_completion(claim)) is not None:
+                return await self._judge.of_completion(step, completion)
+            if await self._store.park_for_arrival(claim, completion_wait(external or External())):
+                consequences.words[place] = "parked"
+                self._reporter.parked(step, None)
+        return None
+
+    async def _fail_external(
+        self,
+        worker: RegisteredWorker,
+        place: int,
+        step: ServedStep,
+        verdict: Verdict,
+        consequences: Consequences,
+    ) -> Verdict | None:
+        """Return what follows the failure of an external step: its completion, if it has one."""
+        if verdict.outcome.outcome is OutcomeCode.ERROR:
+            failure = DecidedOutcome(place, step, verdict.outcome)
+            if await self._settler.fail_external(worker, failure, consequences):
+                if verdict.problem is not None:
+                    consequences.note_problem(place, verdict.problem)
+                return None
+        completion = await self._find_completion(step.claim)
+        return verdict if completion is None else await self._judge.of_completion(step, completion)
+
+    async def _find_completion(self, claim: Claim) -> DurableCall | None:
+        calls = await self._store.load_calls(claim)
+        return next((call for call in calls if call.kind is CallKind.EXTERNAL), None)
+
+    async def _park(
+        self,
+        place: int,
+        step: ServedStep,
+        reported: Mapping[str, Any],
+        consequences: Consequences,
+    ) -> Verdict | None:
+        """Let a step wait; a wait that is over already makes it due at once."""
+        wait_for = fields.mapping(reported, "wait_for")
+        parked = await requested_wait(step, wait_for, self._services())
+        if parked is None or isinstance(parked, ParkedForTime):
+            return Verdict(slept(step.claim, parked.seconds if parked else 0.0))
+        if await park_in_store(self._store, step.claim, parked):
+            consequences.words[place] = "parked"
+            awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
+            self._reporter.parked(step, awaits)
+        return None

@@ -1,0 +1,190 @@
+"""Stores the outcomes that remote workers reported and the server decided about."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from tasker.engine.publishing import outcome_with_events
+from tasker.errors import Misuse, StoreError, StoreUnavailable, TaskerError
+from tasker.model import Claim, NewEvent, Outcome, OutcomeCode, Settled, Settlement
+from tasker.remote.grouping import SettlementGroups
+from tasker.remote.registered import RegisteredWorker
+from tasker.remote.reporting import RemoteReporter
+from tasker.remote.serving import ServedStep
+from tasker.remote.steps import StepFinder
+from tasker.remote.verdicts import Judge
+from tasker.store.protocol import Store
+
+_WORDS = {
+    OutcomeCode.COMPLETE: "complete",
+    OutcomeCode.RETRY: "retry",
+    OutcomeCode.ERROR: "error",
+    OutcomeCode.RELEASED: "released",
+    OutcomeCode.PARKED: "parked",
+}
+
+
+class DecidedOutcome(NamedTuple):
+    """An outcome to settle: its place among those reported, and its step."""
+
+    place: int
+    step: ServedStep
+    outcome: Outcome
+
+
+class Consequences:
+    """The effects of the outcomes that a worker reported, by their positions."""
+
+    def __init__(self, reported: int) -> None:
+        self.words = ["refused"] * reported
+        self.problems: dict[str, dict[str, str]] = {}
+
+    def note_problem(self, place: int, error: TaskerError) -> None:
+        """Note why the server replaced an outcome."""
+        self.problems[str(place)] = {"code": error.code, "detail": str(error)}
+
+
+class RemoteSettler:
+    """Settles outcomes with their events.
+
+    Args:
+        store: The store.
+        finder: Its caches learn results and ends.
+        judge: Decides about outcomes that cannot be stored.
+        reporter: Reports what was stored.
+        claim_again_in: Called with the seconds until a step is due that an outcome enqueued again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        finder: StepFinder,
+        judge: Judge,
+        reporter: RemoteReporter,
+        claim_again_in: Callable[[float], None],
+    ) -> None:
+        self._claim_again_in = claim_again_in
+        self._store = store
+        self._groups = SettlementGroups(store)
+        self._finder = finder
+        self._judge = judge
+        self._reporter = reporter
+
+    async def settle(
+        self,
+        worker: RegisteredWorker,
+        decided: Sequence[DecidedOutcome],
+        most: int,
+        consequences: Consequences,
+    ) -> list[Claim]:
+        """Settle outcomes; return what was claimed of the steps that they freed, at most `most`.
+
+        Raises: StoreError, StoreUnavailable.
+        """
+        outcomes, events = _with_events(decided)
+        try:
+            settled = await self._groups.settle(
+                Settlement(
+                    worker.id,
+                    outcomes,
+                    most,
+                    events,
+                    gated=any(each.step.claim.gated for each in decided),
+                )
+            )
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            return await self._isolate(worker, decided, most, error, consequences)
+        self._note(worker, decided, outcomes, settled, consequences)
+        if settled.ended:
+            await self._admit_after(decided, settled)
+        return list(settled.claims)
+
+    async def fail_external(
+        self, worker: RegisteredWorker, failure: DecidedOutcome, consequences: Consequences
+    ) -> bool:
+        """Settle the last failure of an external step; return False if the step was completed.
+
+        Raises: StoreError, StoreUnavailable.
+        """
+        outcomes, events = _with_events([failure])
+        settled = await self._store.fail_external(outcomes[0], events)
+        if settled is None:
+            return False
+        self._note(worker, [failure], outcomes, settled, consequences)
+        await self._admit_after([failure], settled)
+        return True
+
+    async def _admit_after(self, decided: Sequence[DecidedOutcome], settled: Settled) -> None:
+        """Start tasks that waited for the end of tasks that a settlement ended."""
+        bounding = {
+            each.step.claim.task_id for each in decided if each.step.task.compiled.bounds_open_tasks
+        }
+        if ended := [task_id for task_id, _ in settled.ended if task_id in bounding]:
+            with suppress(StoreUnavailable):  # janitors start them within 2 s
+                await self._store.admit_after(ended)
+
+    def _note(
+        self,
+        worker: RegisteredWorker,
+        decided: Sequence[DecidedOutcome],
+        outcomes: Sequence[Outcome],
+        settled: Settled,
+        consequences: Consequences,
+    ) -> None:
+        """Note what a settlement did, for the answer and in the cache."""
+        refused, cache = set(settled.refused), self._finder.cache(worker)
+        for index, (each, outcome) in enumerate(zip(decided, outcomes, strict=True)):
+            if index in refused:
+                continue
+            consequences.words[each.place] = _WORDS[outcome.outcome]
+            self._reporter.settled(each.step, outcome)
+            if outcome.outcome is OutcomeCode.COMPLETE:
+                cache.add_result(outcome.task_id, outcome.no, outcome.result)
+            elif outcome.outcome is not OutcomeCode.ERROR:
+                self._claim_again_in(outcome.delay)
+        if settled.ended:
+            tasks = {each.step.claim.task_id: each.step.task for each in decided}
+            self._reporter.ended(settled.ended, tasks)
+        for task_id, _ in settled.ended:
+            cache.forget(task_id)
+
+    async def _isolate(
+        self,
+        worker: RegisteredWorker,
+        decided: Sequence[DecidedOutcome],
+        most: int,
+        error: StoreError,
+        consequences: Consequences,
+    ) -> list[Claim]:
+        """Settle the outcomes apart, to find the one that cannot be stored."""
+        if len(decided) > 1:
+            half = len(decided) // 2
+            first = await self.settle(worker, decided[:half], most, consequences)
+            left = max(0, most - len(first))
+            return first + await self.settle(worker, decided[half:], left, consequences)
+        [only] = decided
+        if only.outcome.outcome is OutcomeCode.ERROR:
+            raise error
+        refusal = Misuse(f"the outcome could not be stored: {error}")
+        consequences.note_problem(only.place, refusal)
+        failure = self._judge.of_error(only.step, refusal).outcome
+        return await self.settle(worker, [only._replace(outcome=failure)], most, consequences)
+
+
+def _with_events(decided: Sequence[DecidedOutcome]) -> tuple[list[Outcome], list[NewEvent]]:
+    """Return the outcomes to settle, and the events that they publish."""
+    outcomes: list[Outcome] = []
+    events: list[NewEvent] = []
+    for index, (_, step, reported) in enumerate(decided):
+        outcome, spec = reported, step.task.compiled.spec(step.node)
+        if spec.events:
+            task = step.task.input
+            outcome, published = outcome_with_events(step.claim, spec, reported, task.context)
+            events += (
+                NewEvent(index, task.template_id, spec.name, task.correlation_id, *event, None)
+                for event in published
+            )
+        outcomes.append(outcome)
+    return outcomes, events

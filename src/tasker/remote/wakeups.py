@@ -1,0 +1,62 @@
+"""One wait of a server's process on the store, for all workers that wait."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+_SLICE = 10.0  #: seconds of one wait on the store
+
+
+class Wakeups:
+    """Passes a wake-up of the store on to all who wait for it.
+
+    Args:
+        wait: Waits for a wake-up, at most for the given seconds.
+    """
+
+    def __init__(self, wait: Callable[[float], Awaitable[None]]) -> None:
+        self.heard = 0
+        """Number of wake-ups so far."""
+
+        self._wait = wait
+        self._waiting = 0
+        self._event: asyncio.Event | None = None
+        self._listener: asyncio.Task[None] | None = None
+
+    async def wait(self, heard: int, timeout: float, closing: asyncio.Event) -> None:
+        """Wait up to `timeout` seconds for a wake-up after the one with the number `heard`."""
+        if self.heard != heard or closing.is_set():
+            return
+        if self._event is None:
+            self._event = asyncio.Event()
+        if self._listener is None or self._listener.done():
+            self._listener = asyncio.create_task(self._listen(closing), name="tasker-wakeups")
+        event, self._waiting = self._event, self._waiting + 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await event.wait()
+        finally:
+            self._waiting -= 1
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        self.heard += 1
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
+
+    async def _listen(self, closing: asyncio.Event) -> None:
+        """Listen while anybody waits."""
+        ended = asyncio.ensure_future(closing.wait())
+        try:
+            while True:
+                woken = asyncio.ensure_future(self._wait(_SLICE))
+                done, _ = await asyncio.wait({woken, ended}, return_when=asyncio.FIRST_COMPLETED)
+                woken.cancel()
+                self.ring()
+                await asyncio.sleep(0)
+                if ended in done or not self._waiting:
+                    return
+        finally:
+            ended.cancel()

@@ -1,0 +1,224 @@
+"""The worker of `tasker worker --server`: the same engine, over the worker protocol."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn, cast
+
+from tasker.client import Client, LocalClient, SyncClient
+from tasker.durable import DurableCall
+from tasker.engine.claimer import Claimer
+from tasker.engine.engine_steps import ParentState
+from tasker.engine.executor import Executor
+from tasker.engine.services import HandlerServices
+from tasker.engine.step_logs import StepLogs
+from tasker.engine.task_cache import CachedInstance, CachedTask, CompiledTemplate, TaskCache
+from tasker.engine.worker import Worker
+from tasker.errors import AttemptCancelled, Misuse
+from tasker.handlers import LiveAttempt
+from tasker.handlers.instances import InstanceInput
+from tasker.model import (
+    AttemptKey,
+    Claim,
+    JsonText,
+    StepSpec,
+    StepStatus,
+    TaskId,
+    TaskInput,
+    Template,
+    TemplateId,
+)
+from tasker.remote.store import RemoteStep, RemoteStore, text_of
+from tasker.store.protocol import Store
+
+_FIGURES = 60.0  #: seconds for which counted figures stay in memory
+
+
+class RemoteWorker(Worker):
+    """A worker that reaches the store through a server: see `Worker`.
+
+    Templates are registered, retries and schemas decided, and duties done by the server.
+
+    Args:
+        remote: The open connection to the server.
+        handlers: As for `Worker`.
+        options: The other arguments of `Worker`.
+    """
+
+    def __init__(
+        self, remote: RemoteStore, handlers: Iterable[object] = (), **options: Any
+    ) -> None:
+        self.remote = remote
+        super().__init__(cast(Store, remote), handlers, **options)
+        if self.handlers.subscribers:
+            names = ", ".join(each.name for each in self.handlers.subscribers)
+            raise Misuse(
+                f"subscribers of events ({names}) run on workers that reach the database; use a"
+                " webhook instead"
+            )
+        self.client = cast(LocalClient, remote.client)  # what users of both have in common
+        remote.before_settling = self._logs.write_ending
+        remote.handlers, remote.environment = self.handlers, self.settings.environment
+
+    def _open_http_step(self) -> NoReturn:
+        raise Misuse("http: steps run on workers that reach the database, not with --server")
+
+    def _make_cache(self) -> TaskCache:
+        return RemoteStepCache(self.remote, self)
+
+    def _make_services(self) -> HandlerServices:
+        return RemoteServices(self.remote, self._logs)
+
+    def _loops(self, executor: Executor, claimer: Claimer) -> dict[str, Coroutine[Any, Any, None]]:
+        return {
+            "settle": self._settler.run(),
+            "lease": self._lease.maintain(executor, claimer),
+            "claim": claimer.run(),
+            "figures": self._drop_figures(),
+            "logs": self._logs.run(),
+        }
+
+    async def _drop_figures(self) -> None:
+        """Forget what was counted: the figures of remote workers are not kept."""
+        while True:
+            await self._figures.write()
+            await asyncio.sleep(_FIGURES)
+
+    async def _subscribe(self) -> None:
+        return
+
+    async def _stop_delivering(self) -> None:
+        return
+
+    async def _register(self) -> None:
+        self._check_handlers()
+        for template in self._templates:
+            registered = await self.remote.client.register(template, replace=self._replace)
+            self._warn_unless_approved(template, registered.stored.status)
+
+    async def _warn_of_other_versions(self) -> None:
+        return
+
+
+class RemoteServices(HandlerServices):
+    """The services of handlers, provided by the server."""
+
+    def __init__(self, remote: RemoteStore, logs: StepLogs) -> None:
+        super().__init__(cast(Store, remote), cast(LocalClient, remote.client), logs=logs)
+        self._remote = remote
+        self._event_loop = asyncio.get_running_loop()
+
+    def client(self, attempt: LiveAttempt) -> Client:
+        step = self._remote.step(attempt.claim.key)
+        if step is None:
+            raise AttemptCancelled("the attempt is over")
+        return self._remote.client.with_ticket(
+            step.ticket, step.body["idempotency_key"], step.body["namespace"]
+        )
+
+    def sync_client(self, attempt: LiveAttempt) -> SyncClient:
+        return SyncClient(self.client(attempt), self._event_loop)
+
+    async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
+        step = self._remote.step(attempt.claim.key)
+        attempt.completion_url = (step and step.body.get("completion_url")) or ""
+        return None  # the server settles steps that are completed already
+
+
+class RemoteStepCache(TaskCache):
+    """Makes the tasks of claims from what the server sent with them; keeps nothing else."""
+
+    def __init__(self, remote: RemoteStore, worker: Worker) -> None:
+        super().__init__(
+            cast(Store, remote),
+            worker.handlers,
+            environment=worker.settings.environment,
+            limit=0,
+            labels=worker.settings.labels,
+        )
+        self._remote = remote
+
+    def task(self, claim: Claim) -> CachedTask | None:
+        step = self._remote.step(claim.key)
+        if step is None or step.body.get("payload"):
+            return None
+        compiled = self._templates.get(TemplateId(step.body["template_id"]))
+        return None if compiled is None else task_of(step, compiled)
+
+    async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
+        return {task.input.task_id: task for task in (await self._all(claims)).values()}
+
+    async def fetch_instances(
+        self, claims: Sequence[Claim], tasks: Mapping[TaskId, CachedTask]
+    ) -> dict[AttemptKey, CachedTask]:
+        return await self._all(claims)  # each claim has its own
+
+    async def _all(self, claims: Sequence[Claim]) -> dict[AttemptKey, CachedTask]:
+        tasks = {}
+        for claim in claims:
+            if (step := self._remote.step(claim.key)) is not None:
+                step = await self._remote.payload(step)
+                tasks[claim.key] = task_of(step, await self._compiled(step))
+        return tasks
+
+    async def _compiled(self, step: RemoteStep) -> CompiledTemplate:
+        template_id = TemplateId(step.body["template_id"])
+        compiled = self._templates.get(template_id)
+        if compiled is None:
+            stored = await self._remote.template(step)
+            template = stored.template.for_environment(self._environment)
+            compiled = self._compile(without_verdicts(template))
+            compiled.conditions = compiled.choices = None
+            compiled.fails_fast = False
+            self._templates.put(template_id, compiled, len(compiled.graph.specs))
+        return compiled
+
+    def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
+        return
+
+    def forget(self, task_id: TaskId) -> None:
+        return
+
+
+def task_of(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
+    """Return the task of a claimed step, as its handler sees it."""
+    body, numbers = step.body, compiled.graph.numbers
+    task = CachedTask(
+        TaskInput(
+            step.claim.task_id,
+            TemplateId(body["template_id"]),
+            text_of(body["context"]),
+            body["correlation_id"],
+            body["parent_id"],
+            body["traceparent"],
+            body["priority"],
+        ),
+        compiled,
+    )
+    around = body.get("surroundings")
+    if around is not None:
+        instance = InstanceInput(
+            body["step"],
+            around["node"],
+            step.claim.no,
+            around["spawned_by"],
+            body["instance"],
+            {name: text_of(value) for name, value in body["items"].items()},
+            {int(scope): offset for scope, offset in around["offsets"].items()},
+        )
+        task = CachedInstance(task, instance)
+    for name, value in body["results"].items():
+        task.add_result(numbers[name], None if value is None else text_of(value))
+    for name, error in body["failures"].items():
+        task.missed[numbers[name]] = ParentState(StepStatus.ERROR, None, text_of(error))
+    return task
+
+
+def without_verdicts(template: Template) -> Template:
+    """Return a template without what the server decides about."""
+    return replace(template, steps=tuple(map(_without_verdicts, template.steps)))
+
+
+def _without_verdicts(spec: StepSpec) -> StepSpec:
+    steps = tuple(map(_without_verdicts, spec.steps))
+    return replace(spec, events=(), result_schema=None, steps=steps)

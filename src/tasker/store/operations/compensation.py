@@ -1,0 +1,100 @@
+"""Undoing what tasks have done that fail or are cancelled."""
+
+from collections.abc import Collection, Sequence
+
+from tasker import codec
+from tasker.errors import Compensating
+from tasker.model import (
+    Claim,
+    Code,
+    CompensatingStep,
+    CompletedStep,
+    JsonText,
+    TaskId,
+)
+from tasker.store.operations.stopping import stop_steps
+from tasker.store.protocol import COMPLETED_STEPS
+from tasker.store.session import Session, TransactionalStore
+
+
+class Compensations(TransactionalStore):
+    """The rows that planning a compensation reads and inserts."""
+
+    async def completed_steps(
+        self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
+    ) -> list[CompletedStep]:
+        rows = await self._all(
+            "completed_steps",
+            task_id=task_id,
+            nodes=list(nodes),
+            after=after,
+            limit=COMPLETED_STEPS,
+        )
+        return [
+            CompletedStep(row["no"], row["node"], row["spawned_by"], row["instance"])
+            for row in rows
+        ]
+
+    async def add_compensating_steps(
+        self, claim: Claim, steps: Sequence[CompensatingStep], total: int, *, keep_going: bool
+    ) -> bool:
+        task_id, no, attempt = claim.key
+
+        async def add(tx: Session) -> bool:
+            if not await tx.lock("lock_planner", task_id=task_id, no=no, attempt=attempt):
+                return False
+            numbers = await tx.one("compensation_numbers", task_id=task_id, no=no)
+            if numbers is None:
+                (numbers,) = await tx.all(
+                    "reserve_compensation", task_id=task_id, no=no, steps=total
+                )
+                last_no = numbers["first_no"] + total - 1
+                await tx.all("mark_numbers", task_id=task_id, last_no=last_no)
+            await tx.all(
+                "add_compensating_steps",
+                task_id=task_id,
+                first_no=numbers["first_no"],
+                keep_going=keep_going,
+                steps=codec.orjson_text(list(steps)),
+            )
+            await tx.call("wake")
+            return True
+
+        return await self._write(add)
+
+
+async def begin_ending(
+    tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
+) -> bool:
+    """Begin to undo what a locked task has done instead of ending it.
+
+    Steps that have not started are cancelled; the results of steps in progress still count.
+
+    Returns:
+        False if there is nothing to undo, or the task is being compensated already.
+    """
+    if await tx.one("compensable", task_id=task_id, state=int(code)) is None:
+        return False
+    await stop_steps(tx, task_id, Code.CANCELLED, compensated=True)
+    await tx.all("mark_ending", task_id=task_id, state=int(code), error=error)
+    await tx.end_failed([task_id])
+    return True
+
+
+async def has_begun(tx: Session, task_id: TaskId) -> bool:
+    """Return whether the compensation of a locked task has begun."""
+    row = await tx.one("compensation_of", task_id=task_id)
+    return row is not None and bool(row["begun"])
+
+
+async def call_off(tx: Session, task_id: TaskId) -> None:
+    """Let a locked task go on whose compensation has not begun."""
+    if await tx.one("compensation_of", task_id=task_id) is not None:
+        await tx.all("drop_planner", task_id=task_id)
+        await tx.all("unmark_ending", task_id=task_id)
+
+
+async def require_none(tx: Session, task_id: TaskId, action: str) -> None:
+    """Raise Compensating if a locked open task is being compensated."""
+    if await tx.one("compensation_of", task_id=task_id) is not None:
+        raise Compensating(task_id, action)

@@ -1,0 +1,95 @@
+"""Actions on tasks of many steps, carried out in pages.
+
+The first transaction of an action does what concerns the task, and changes the first page of its
+steps. If there are more, it stores how far it came. The other pages follow, each in its own
+transaction: the operator's call carries them out, or the janitor if its process dies.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from tasker import codec
+from tasker.model import TaskId
+from tasker.store.rows import Row
+from tasker.store.session import Session
+
+READ = 10_000  #: numbers of steps among which one transaction looks for those to change
+
+
+class ActionKind(StrEnum):
+    """What an action does with the steps of a task. A task has one of each kind at most."""
+
+    END = "end"
+    PAUSE = "pause"  #: takes them out of their queues, or puts them back
+    RETRY = "retry"
+
+
+class PagedAction(NamedTuple):
+    """An action that has steps left to change."""
+
+    task_id: TaskId
+    kind: ActionKind
+    last_no: int  #: the greatest number of a step that was looked at
+    details: Mapping[str, Any]
+
+
+class Page(NamedTuple):
+    """Steps to change in one transaction."""
+
+    steps: Sequence[Row]
+    last_no: int | None  #: the number after which the next page begins; None: this is the last
+
+
+async def next_page(
+    tx: Session, statement: str, task_id: TaskId, last_no: int, size: int, **values: object
+) -> Page:
+    """Lock the next steps of a locked task to change, `size` at most.
+
+    Args:
+        tx: The transaction.
+        statement: Which steps are to be changed.
+        task_id: The task.
+        last_no: The number after which the page begins.
+        size: The most steps to change.
+        values: Further parameters of the statement.
+    """
+    until = last_no + READ
+    steps = await tx.lock(
+        statement, task_id=task_id, last_no=last_no, until=until, limit=size, **values
+    )
+    if len(steps) == size:
+        return Page(steps, steps[-1]["no"])
+    more = until < (await greatest_numbers(tx, [task_id]))[task_id]
+    return Page(steps, until if more else None)
+
+
+async def greatest_numbers(tx: Session, tasks: Sequence[str]) -> dict[str, int]:
+    """Return the greatest number of a step of each task."""
+    rows = await tx.all("greatest_numbers", tasks=list(tasks))
+    return {row["task_id"]: row["no"] for row in rows}
+
+
+async def put_off(tx: Session, action: PagedAction) -> None:
+    """Store the rest of an action on a locked task, in place of one of its kind."""
+    task_id, kind, last_no, details = action
+    await tx.all(
+        "put_paged_action",
+        task_id=task_id,
+        kind=str(kind),
+        last_no=last_no,
+        details=codec.orjson_text(details),
+    )
+
+
+async def call_off(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
+    """Leave the steps of locked tasks as they are that an action has not changed yet."""
+    await tx.all("delete_paged_action", tasks=list(tasks), kind=str(kind))
+
+
+async def paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
+    """Return the actions on a task that have steps left to change, the first to go on first."""
+    return [
+        PagedAction(task_id, ActionKind(row["kind"]), row["last_no"], codec.loads(row["details"]))
+        for row in await tx.all("paged_action", task_id=task_id)
+    ]

@@ -1,0 +1,72 @@
+"""Taking the steps of tasks out of their queues, and putting them back.
+
+If they are few, they change in the transaction that pauses or resumes their tasks; of many, the
+others follow in pages. Until its page has changed it, a step of a paused task may still be claimed,
+and one of a resumed task is not.
+"""
+
+from collections.abc import Sequence
+
+from tasker import codec
+from tasker.model import TaskId
+from tasker.store.operations.paging import (
+    READ,
+    ActionKind,
+    PagedAction,
+    call_off,
+    greatest_numbers,
+    next_page,
+    put_off,
+)
+from tasker.store.rows import Row
+from tasker.store.session import Session
+
+PAGE = 250  #: steps that one transaction takes out of their queues, or puts back
+
+
+async def set_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -> None:
+    """Take the steps of locked tasks out of their queues, or put them back: the first page."""
+    if not tasks:
+        return
+    await tx.all("mark_tasks", tasks=list(tasks), paused=paused)
+    await call_off(tx, tasks, ActionKind.PAUSE)
+    steps = await tx.lock(
+        "steps_to_pause", tasks=list(tasks), last_no=0, until=READ, limit=PAGE, paused=paused
+    )
+    await _change(tx, steps, paused=paused)
+    left = {}
+    if len(steps) == PAGE:
+        last = steps[-1]
+        left = {task_id: 0 for task_id in tasks if task_id > last["task_id"]}
+        left[last["task_id"]] = last["no"]
+    for task_id, greatest in (await greatest_numbers(tx, tasks)).items():
+        if greatest > READ:
+            left.setdefault(task_id, READ)
+    for task_id, last_no in left.items():
+        rest = PagedAction(TaskId(task_id), ActionKind.PAUSE, last_no, {"paused": paused})
+        await put_off(tx, rest)
+
+
+async def pause_page(tx: Session, action: PagedAction) -> None:
+    """Change the next page of the steps of a locked task."""
+    task_id, kind, last_no, details = action
+    paused = details["paused"]
+    page = await next_page(
+        tx, "steps_to_pause", task_id, last_no, PAGE, tasks=[task_id], paused=paused
+    )
+    await _change(tx, page.steps, paused=paused)
+    if page.last_no is None:
+        await call_off(tx, [task_id], kind)
+    else:
+        await put_off(tx, action._replace(last_no=page.last_no))
+
+
+async def _change(tx: Session, steps: Sequence[Row], *, paused: bool) -> None:
+    if not steps:
+        return
+    await tx.all(
+        "pause_steps" if paused else "resume_steps",
+        steps=codec.orjson_text([[row["task_id"], row["no"]] for row in steps]),
+    )
+    if not paused:
+        await tx.call("wake")

@@ -1,0 +1,136 @@
+"""Bounds on the open tasks of a key: new tasks wait, are refused, or replace the oldest."""
+
+from collections.abc import Collection, Sequence
+
+from tasker.errors import TooManyOpenTasks
+from tasker.model import Created, JsonText, LimitKey, NewTask, PauseKind, Task, TaskId, WhenFull
+from tasker.store.operations.operators import cancel_if_open
+from tasker.store.operations.pauses import Pauses
+from tasker.store.operations.pausing import set_paused
+from tasker.store.protocol import AuditNote, StepAction
+from tasker.store.rows import Row
+from tasker.store.session import Session
+
+_ACTOR = "tasker"
+
+
+class Places(Pauses):
+    """Admits tasks that wait until fewer tasks of their key are open."""
+
+    async def admit_waiting(self, limit: int) -> int:
+        return await self._admit_for(await self._all("waiting_places", limit=limit))
+
+    async def admit_after(self, ended: Collection[TaskId]) -> int:
+        return await self._admit_for(await self._all("awaited_places", tasks=list(ended)))
+
+    async def cancel_task(
+        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
+    ) -> Task:
+        return await self._admit_for_end_of(
+            await super().cancel_task(task_id, act, if_match=if_match)
+        )
+
+    async def resolve_step(
+        self,
+        task_id: TaskId,
+        no: int,
+        result: JsonText | None,
+        act: AuditNote,
+        *,
+        action: StepAction = StepAction.RESOLVE,
+        if_match: str | None = None,
+    ) -> Task:
+        return await self._admit_for_end_of(
+            await super().resolve_step(task_id, no, result, act, action=action, if_match=if_match)
+        )
+
+    async def _admit_for_end_of(self, task: Task) -> Task:
+        """Admit the tasks that waited for the end of a task, if it has ended."""
+        if task.ended:
+            await self.admit_after([task.id])
+        return task
+
+    async def _admit_for(self, keys: Sequence[Row]) -> int:
+        admitted = 0
+        for row in keys:
+            key = LimitKey(row["namespace"], row["key"])
+
+            async def admit(tx: Session, key: LimitKey = key) -> int:
+                return await _admit(tx, key)
+
+            admitted += await self._in_yielding_transaction(admit)
+        return admitted
+
+
+async def take_places(tx: Session, tasks: Sequence[NewTask], created: Created) -> None:
+    """Count new tasks among the open ones of their keys.
+
+    Raises:
+        TooManyOpenTasks: As many are open as may be, and another is to be refused.
+    """
+    placed = [
+        task
+        for task, (_, is_new) in zip(tasks, created.tasks, strict=True)
+        if is_new and task.place is not None
+    ]
+    for task in sorted(placed, key=lambda task: (task.place and task.place.key, task.id)):
+        await _take_place(tx, task)
+
+
+async def _take_place(tx: Session, task: NewTask) -> None:
+    place = task.place
+    if place is None:
+        return
+    opened = await _open_places(tx, place.key)
+    running = [row for row in opened if not row["waiting"]]
+    full = len(running) >= place.tasks
+    if full and place.when_full is WhenFull.REJECT:
+        raise TooManyOpenTasks(place.key.key, place.tasks)
+    if full and place.when_full is WhenFull.CANCEL_OLDEST:
+        note = AuditNote(actor=task.created_by, reason=f"replaced by task {task.id}")
+        for row in running[: len(running) - place.tasks + 1]:
+            await cancel_if_open(tx, TaskId(row["task_id"]), note)
+    waits = place.when_full is WhenFull.WAIT and len(opened) >= place.tasks
+    await tx.all(
+        "add_place", task_id=task.id, **place.key._asdict(), tasks=place.tasks, waiting=waits
+    )
+    if waits:
+        (template,) = await tx.all("template_of_task", task_id=task.id)
+        await tx.one(
+            "add_pause",
+            kind=PauseKind.TASK,
+            namespace=template["namespace"],
+            name=task.id,
+            actor=_ACTOR,
+            reason=f"{place.key.key}: at most {place.tasks} tasks may be open",
+        )
+        if not template["paused"]:
+            await set_paused(tx, [task.id], paused=True)
+
+
+async def _admit(tx: Session, key: LimitKey) -> int:
+    """Let the tasks that wait the longest start, as far as there are places for them."""
+    opened = await _open_places(tx, key)
+    running = sum(not row["waiting"] for row in opened)
+    admitted = 0
+    for row in opened:
+        if not row["waiting"]:
+            continue
+        if running >= row["tasks"]:
+            break
+        running += 1
+        admitted += 1
+        task_id = TaskId(row["task_id"])
+        await tx.lock("task_state", task_id=task_id)
+        await tx.all("admit_place", task_id=task_id)
+        (template,) = await tx.all("template_of_task", task_id=task_id)
+        await tx.all("end_pause", kind="task", namespace=template["namespace"], name=task_id)
+        if not template["template_paused"]:
+            await set_paused(tx, [task_id], paused=False)
+    return admitted
+
+
+async def _open_places(tx: Session, key: LimitKey) -> Sequence[Row]:
+    await tx.all("lock_place", **key._asdict())
+    await tx.all("end_places", **key._asdict())
+    return await tx.all("places", **key._asdict())

@@ -1,0 +1,29 @@
+"""Recording what operators do with tasks."""
+
+from tasker.model import TaskId
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session
+
+
+async def audit(
+    tx: Session,
+    task_id: TaskId,
+    no: int | None,
+    action: str,
+    act: AuditNote,
+    before: str,
+    after: str,
+) -> None:
+    """Add an entry to the audit of a task."""
+    await tx.all(
+        "add_audit",
+        task_id=task_id,
+        no=no,
+        actor=act.actor,
+        action=action,
+        reason=act.reason,
+        before=before,
+        after=after,
+        via=act.via,
+        bulk_id=act.bulk_id,
+    )

@@ -1,0 +1,76 @@
+"""The log and output of handlers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tasker import codec
+from tasker.model import TaskId
+from tasker.step_logs import (
+    EVERY_RECORD,
+    LogFilter,
+    LogPlace,
+    LogRecord,
+    NewLogRecord,
+    level_name,
+    storable,
+)
+from tasker.store import operator_rules
+from tasker.store.operations.tasks import read_task
+from tasker.store.rows import Reader, Row, step_name
+from tasker.store.session import Session, TransactionalStore
+
+
+class StepLogs(TransactionalStore):
+    """Implements `tasker.store.protocol.LogStore`."""
+
+    async def append_logs(self, records: Sequence[NewLogRecord]) -> None:
+        rows = [record._asdict() for record in storable(records)]
+        if rows:
+            await self._change("append_logs", records=codec.dumps(rows))
+
+    async def logs(
+        self,
+        task_id: TaskId,
+        filter: LogFilter = EVERY_RECORD,
+        *,
+        after: LogPlace | None = None,
+        newest_first: bool = False,
+        limit: int = 1000,
+    ) -> list[LogRecord]:
+        task_id = operator_rules.canonical_task_id(task_id)
+        at, no, attempt, number = after or (None, None, None, None)
+
+        async def read(tx: Session) -> list[LogRecord]:
+            rows = await tx.all(
+                "newest_step_logs" if newest_first else "step_logs",
+                task_id=task_id,
+                **filter._asdict(),
+                after_at=at,
+                after_no=no,
+                after_attempt=attempt,
+                after_number=number,
+                limit=limit,
+            )
+            if not rows:
+                await read_task(tx, task_id)
+            return [_record(row, tx.read) for row in rows]
+
+        return await self._read(read)
+
+    async def prune_logs(self, before: datetime, *, limit: int = 1000) -> int:
+        return len(await self._change("prune_logs", before=before, limit=limit))
+
+
+def _record(row: Row, read: Reader) -> LogRecord:
+    return LogRecord(
+        task_id=row["task_id"],
+        no=row["no"],
+        step=None if row["step"] is None else step_name(row, "step"),
+        attempt=row["attempt"],
+        number=row["number"],
+        at=read.instant(row["at"]),
+        level=level_name(row["level"]),
+        source=row["source"],
+        message=row["message"],
+        fields={} if row["fields"] is None else codec.loads(row["fields"]),
+    )

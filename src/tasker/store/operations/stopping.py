@@ -1,0 +1,64 @@
+"""Ending the steps of tasks that are ended early.
+
+A task of few steps ends with all of them in one transaction. If it has many, that transaction ends
+the steps in progress and the first page of the others. A step of a later page may still be claimed
+until its page ends it.
+"""
+
+from collections.abc import Sequence
+
+from tasker.model import Code, TaskId
+from tasker.store.operations.paging import ActionKind, PagedAction, call_off, next_page, put_off
+from tasker.store.session import Session
+
+PAGE = 500  #: steps that one transaction ends
+
+
+async def stop_steps(tx: Session, task_id: TaskId, code: Code, *, compensated: bool) -> None:
+    """End the steps of a locked task that have not ended, or the first page of them.
+
+    Args:
+        tx: The transaction.
+        task_id: The task.
+        code: What the steps become.
+        compensated: Whether those in progress are left alone, as the task is to be compensated.
+    """
+    await call_off(tx, [task_id], ActionKind.RETRY)
+    last_no = await _stop_next(tx, task_id, 0, code, compensated=compensated)
+    if last_no is None:
+        return
+    if not compensated:
+        running = [row["no"] for row in await tx.lock("running_steps", task_id=task_id)]
+        await _stop(tx, task_id, running, code)
+    details = {"state": int(code), "compensated": compensated}
+    await put_off(tx, PagedAction(task_id, ActionKind.END, last_no, details))
+
+
+async def stop_page(tx: Session, action: PagedAction) -> None:
+    """End the next page of the steps of a locked task."""
+    task_id, kind, last_no, details = action
+    code, compensated = Code(details["state"]), details["compensated"]
+    next_no = await _stop_next(tx, task_id, last_no, code, compensated=compensated)
+    await tx.call("revoke")
+    if next_no is not None:
+        await put_off(tx, action._replace(last_no=next_no))
+        return
+    await call_off(tx, [task_id], kind)
+    if compensated:
+        await tx.end_failed([task_id])
+
+
+async def _stop_next(
+    tx: Session, task_id: TaskId, last_no: int, code: Code, *, compensated: bool
+) -> int | None:
+    """End the next page of steps; return the number after which another begins."""
+    page = await next_page(tx, "steps_to_stop", task_id, last_no, PAGE, running=not compensated)
+    await _stop(tx, task_id, [row["no"] for row in page.steps], code)
+    return page.last_no
+
+
+async def _stop(tx: Session, task_id: TaskId, nos: Sequence[int], code: Code) -> None:
+    if nos:
+        await tx.all("stop_attempts", task_id=task_id, nos=nos)
+        await tx.all("stop_steps", task_id=task_id, nos=nos, state=int(code))
+        await tx.all("end_waits_of_steps", task_id=task_id, nos=nos)

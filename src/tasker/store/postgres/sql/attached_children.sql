@@ -1,0 +1,5 @@
+-- Open tasks that are cancelled with their parent. :parent_id uuid, :limit int
+select id::text as id from task
+where parent_id = :parent_id::uuid and attached and state = {OPEN}
+order by id
+limit :limit::int

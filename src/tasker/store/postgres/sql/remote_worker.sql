@@ -1,0 +1,3 @@
+-- How a worker registered. :worker bigint
+select id, slots, principal, registration, quiet, lease_until > now() as alive
+from worker where id = :worker and registration <> ''

@@ -1,0 +1,16 @@
+-- Figures by point and template. :minutes int (of a point), :since int (minute),
+-- :templates text (JSON list) or null
+with summed as ( -- before the join, or it would group hundreds of thousands of names
+    select minute / :minutes as point, template_id, sum(created) as created, sum(completed) as completed,
+           sum(failed) as failed, sum(cancelled) as cancelled, sum(steps) as steps,
+           sum(retries) as retries, sum(seconds) as seconds
+    from figure
+    where minute >= :since
+      and (:templates is null or template_id in (select value from json_each(:templates)))
+    group by 1, 2
+)
+select point, t.namespace, t.name, sum(created) as created, sum(completed) as completed,
+       sum(failed) as failed, sum(cancelled) as cancelled, sum(steps) as steps,
+       sum(retries) as retries, sum(seconds) as seconds
+from summed join template t on t.id = summed.template_id
+group by 1, 2, 3

@@ -1,0 +1,2 @@
+-- Nothing: a writing transaction is alone. :namespace, :key text
+select :namespace, :key

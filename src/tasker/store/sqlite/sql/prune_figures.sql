@@ -1,0 +1,2 @@
+-- Delete old figures. :before int (minute)
+delete from figure where minute < :before

@@ -1,0 +1,2 @@
+-- Delete the rows of tasks. :ids text (JSON list)
+delete from step_log where task_id in (select value from json_each(:ids))

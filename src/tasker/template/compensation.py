@@ -1,0 +1,35 @@
+"""Reads when the completed steps of tasks are undone: `compensation`."""
+
+from datetime import timedelta
+
+from tasker.model import Compensation, Ending
+from tasker.template.reading import (
+    DAYS_30,
+    Keys,
+    Value,
+    read_choice,
+    read_duration,
+    read_flag,
+)
+
+_COMPENSATION = Keys(what="a compensation", allowed=("on", "keep_going", "hold"))
+
+
+def read_compensation(value: Value) -> Compensation:
+    """Read when the completed steps of tasks are undone, and how."""
+    fields = value.fields(_COMPENSATION)
+    default = Compensation()
+    on: tuple[Ending, ...] | None = None
+    if (written := fields.get("on")) is not None:
+        items = written.items("a list of 'error' and 'cancelled'")
+        read = [read_choice(item, tuple(map(str, Ending))) for item in items]
+        on = tuple(ending for ending in Ending if ending in read)
+        if not items:
+            written.refuse("'on' needs 'error', 'cancelled' or both")
+    keep_going = fields.read("keep_going", read_flag)
+    hold = fields.read("hold", read_duration, DAYS_30, zero=True)
+    return Compensation(
+        on=on or default.on,
+        keep_going=default.keep_going if keep_going is None else keep_going,
+        hold=hold or timedelta(0),
+    )

@@ -1,0 +1,292 @@
+"""Checks of a template's expressions against its schemas and types; for `tasker check`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from tasker import codec
+from tasker.approvals import DEFAULT_FORM
+from tasker.errors import InvalidExpression, InvalidInput, Problem
+from tasker.graph import Graph
+from tasker.layout import item_names
+from tasker.model import (
+    ApprovalSpec,
+    Batch,
+    Collect,
+    EventSpec,
+    Limit,
+    Map,
+    Repeat,
+    StepSpec,
+    StepType,
+    Template,
+    Wait,
+)
+from tasker.template.condition_checks import check_reachable
+from tasker.template.expression_types import (
+    KINDS,
+    Schemas,
+    check_condition,
+    check_text,
+    check_types,
+    element_schema,
+    property_kinds,
+)
+from tasker.template.expressions import compile_expression, compile_text
+from tasker.template.http import texts_of_call
+from tasker.template.schedules import render_context
+from tasker.template.schema import check_value
+from tasker.template.sensitive import sensitive_problems
+from tasker.template.waits import texts_of
+
+_DECISION = {
+    "type": "object",
+    "properties": {
+        "chosen": {"type": "array", "items": {"type": "string"}},
+        "reason": {"type": "string"},
+        "data": {"type": "object"},
+    },
+}
+_ERROR = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "message": {"type": "string"},
+        "code": {"type": ["string", "null"]},
+        "retryable": {"type": "boolean"},
+        "details": True,
+    },
+}
+_COUNTS = {
+    "type": "object",
+    "properties": {key: {"type": "integer"} for key in ("count", "succeeded", "failed")},
+}
+_CURSOR = {
+    "type": "object",
+    "properties": {key: {"type": "integer"} for key in ("start", "end")},
+}
+_STRING = frozenset({"string"})
+_NUMBER = frozenset({"number"})
+_LIST = frozenset({"array"})
+_KEY = frozenset({"string", "number"})
+_KEY_PART = frozenset({"string", "number", "boolean"})
+_TICK = datetime(2030, 1, 31, 12, tzinfo=UTC)  #: for which contexts of schedules are checked
+
+
+def expression_problems(template: Template, results: Mapping[str, Any]) -> list[Problem]:
+    """List the type errors of a template's expressions, and the steps that never run.
+
+    Args:
+        template: The template.
+        results: JSON Schemas of results by step, for steps without a `result_schema`.
+    """
+    graph = Graph(template)
+    known = {spec.name: _result_schema(spec, results) for spec in graph.specs}
+    known |= _results_of_instances(template.steps, known)
+    schemas = {
+        "input": template.input_schema or True,
+        "results": {"type": "object", "properties": known},
+    }
+    return [
+        *_check_template(template, schemas),
+        *sensitive_problems(template, schemas),
+        *_check_steps(graph, template.steps, "steps", schemas, known),
+    ]
+
+
+def _result_schema(spec: StepSpec, results: Mapping[str, Any]) -> Any:
+    if spec.result_schema is not None:
+        return spec.result_schema
+    if spec.type is StepType.DECISION:
+        return _DECISION
+    if spec.approval is not None:
+        return _decided(spec.approval)
+    return results.get(spec.name, True)
+
+
+def _decided(approval: ApprovalSpec) -> Any:
+    text = {"type": "string"}
+    form = approval.form or DEFAULT_FORM
+    return {
+        "type": "object",
+        "properties": {"form": form, "decided_by": text, "decided_at": text},
+    }
+
+
+def _results_of_instances(steps: Sequence[StepSpec], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schemas of the results of steps with instances."""
+    schemas: dict[str, Any] = {}
+    for spec in steps:
+        schemas |= _results_of_instances(spec.steps, known)
+        if spec.spawning is None or spec.reduce is not None:
+            continue
+        instance = _instance_schema(spec, {**known, **schemas})
+        if isinstance(spec.spawning, Repeat):
+            schemas[spec.name] = instance
+        elif spec.collect is Collect.NONE:
+            schemas[spec.name] = _COUNTS
+        else:
+            schemas[spec.name] = {"anyOf": [{"type": "array", "items": instance}, _COUNTS]}
+    return schemas
+
+
+def _instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
+    """Return the schema of the result of one instance."""
+    if not spec.steps:
+        return known.get(f"{spec.name}[]", True)
+    awaited = {name for step in spec.steps for name in step.dependencies}
+    last = [step.name for step in spec.steps if step.name not in awaited]
+    return known.get(last[0], True) if len(last) == 1 else True
+
+
+# ------------------------------------------------------------------ the template
+
+
+def _check_template(template: Template, schemas: Schemas) -> Iterator[Problem]:
+    for message in _check_limits(template.limits, schemas):
+        yield Problem(message, path="limits")
+    for message in check_text(compile_text(template.title), schemas):
+        yield Problem(f"title: {message}", path="title")
+    for name, text in template.attributes.items():
+        for message in check_types(compile_expression(text), schemas):
+            yield Problem(f"attribute {name!r}: {message}", path=f"attributes.{name}")
+    for no, schedule in enumerate(template.schedules):
+        with suppress(InvalidInput):  # invalid placeholders are reported when it is read
+            context = codec.dumps(render_context(schedule, _TICK, None))
+            what = f"the context of schedule {schedule.name!r}"
+            for message in check_value(template.input_schema or {}, context, what):
+                yield Problem(f"{what}: {message}", path=f"schedules[{no}].context")
+
+
+def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
+    for limit in limits:
+        for path in compile_text(limit.key).paths:
+            expression = compile_expression(str(path))
+            for message in check_types(
+                expression, schemas, _KEY_PART, "text, a number or a boolean"
+            ):
+                yield f"limit {limit.key!r}: {message}"
+
+
+# --------------------------------------------------------------------- its steps
+
+
+def _check_steps(
+    graph: Graph,
+    steps: Sequence[StepSpec],
+    prefix: str,
+    schemas: Schemas,
+    results: Mapping[str, Any],
+) -> Iterator[Problem]:
+    for no, spec in enumerate(steps):
+        path = f"{prefix}[{no}]"
+        within = {**schemas, **_names_within(spec, schemas)}
+        for message in (
+            *_check_condition(spec, schemas),
+            *check_reachable(graph, spec),
+            *_check_instances(spec, schemas, within),
+            *_check_work(spec, within),
+            *_check_limits(spec.limits or (), schemas),
+            *_check_events(spec, schemas, results),
+        ):
+            yield Problem(f"step {spec.name!r}: {message}", path=path)
+        yield from _check_steps(graph, spec.steps, f"{path}.steps", within, results)
+
+
+def _names_within(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
+    """Return the schemas of what an instance of a step is given, by name."""
+    names = item_names(spec.spawning)
+    match spec.spawning:
+        case Map(over=over):
+            return {names[0]: element_schema(compile_expression(over), schemas)}
+        case Batch():
+            return {names[0]: _CURSOR}
+        case Repeat():
+            return {names[0]: {"type": "integer"}}
+    return {}
+
+
+def _check_condition(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
+    if spec.when is None:
+        return
+    expression = compile_expression(spec.when)
+    for message in check_condition(expression, schemas):
+        yield f"when: {message}"
+    if not expression.paths:
+        try:
+            runs = expression.is_true({})
+        except InvalidExpression:  # reported above
+            return
+        if not runs:
+            yield "it never runs: its condition is always false"
+
+
+def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Iterator[str]:
+    match spec.spawning:
+        case Map(over=text):
+            messages = check_types(compile_expression(text), schemas, _LIST, "a list")
+            yield from (f"map: over: {message}" for message in messages)
+        case Batch(total=text):
+            messages = check_types(compile_expression(text), schemas, _NUMBER, "a number")
+            yield from (f"batch: total: {message}" for message in messages)
+        case Repeat(until=text):
+            messages = check_condition(compile_expression(text), within)
+            yield from (f"repeat: until: {message}" for message in messages)
+
+
+def _check_work(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
+    """Check what a step does instead of calling a handler."""
+    if spec.wait is not None:
+        yield from _check_wait(spec.wait, schemas)
+    if spec.approval is not None:
+        yield from _check_approval(spec.approval, schemas)
+    for text in () if spec.task is None else texts_of(spec.task.context):
+        yield from (f"task: {message}" for message in check_text(text, schemas))
+    for text in () if spec.http is None else texts_of_call(spec.http):
+        yield from (f"http: {message}" for message in check_text(text, schemas))
+
+
+def _check_wait(wait: Wait, schemas: Schemas) -> Iterator[str]:
+    if wait.until is not None:
+        messages = check_types(compile_expression(wait.until), schemas, _STRING, "an instant")
+        yield from (f"wait: until: {message}" for message in messages)
+    for signal in wait.signals:
+        if signal.key is not None:
+            key = compile_expression(signal.key)
+            messages = check_types(key, schemas, _KEY, "a string or a number")
+            yield from (f"wait: key: {message}" for message in messages)
+
+
+def _check_approval(approval: ApprovalSpec, schemas: Schemas) -> Iterator[str]:
+    for assignee in (*approval.assignees, *approval.escalate_to):
+        for message in check_text(compile_text(assignee), schemas):
+            yield f"approval: assignee {assignee!r}: {message}"
+    if approval.reject_when is not None:
+        form = {**schemas, "form": approval.form or DEFAULT_FORM}
+        for message in check_condition(compile_expression(approval.reject_when), form):
+            yield f"approval: reject_when: {message}"
+
+
+def _check_events(spec: StepSpec, schemas: Schemas, results: Mapping[str, Any]) -> Iterator[str]:
+    whole = f"{spec.name}[]" if spec.spawning else spec.name
+    names = {"input": schemas["input"], "result": results.get(whole, True), "error": _ERROR}
+    for event in spec.events:
+        for message in _check_payload(event, names):
+            yield f"event {event.name!r}: {message}"
+
+
+def _check_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
+    if isinstance(event.payload, str):
+        if event.payload:
+            yield from check_types(compile_expression(event.payload), names)
+        return
+    declared: Mapping[str, Any] = event.schema or {}
+    for key in declared.get("required", ()):
+        if key not in event.payload:
+            yield f"the payload lacks {key!r}, which its schema requires"
+    for key, text in event.payload.items():
+        expected = property_kinds(declared, key)
+        what = "what its schema allows" if expected != KINDS else ""
+        for message in check_types(compile_expression(text), names, expected, what):
+            yield f"payload {key!r}: {message}"

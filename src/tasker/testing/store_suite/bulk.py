@@ -1,0 +1,263 @@
+"""Operations on many tasks: each task once, at a pace, whoever carries them on."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tasker import codec
+from tasker.bulk import (
+    BulkAction,
+    BulkOperation,
+    BulkRefusal,
+    BulkRequest,
+    BulkStatus,
+    NewBulk,
+    StoredBulk,
+)
+from tasker.errors import NotFound, WrongStatus
+from tasker.limits import BULK_REFUSALS
+from tasker.model import TaskFilter, TaskId, TaskStatus, TemplateName, Via
+from tasker.store.protocol import AuditNote, Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    NOBODY,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    create,
+    one,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+
+EVERYTHING = TaskFilter(namespace="suite")
+
+
+def request(action: BulkAction = BulkAction.CANCEL, **fields: Any) -> BulkRequest:
+    return BulkRequest(action=action, **{"filter": EVERYTHING, **fields})
+
+
+async def start(store: Store, wanted: BulkRequest | None = None, **fields: Any) -> BulkOperation:
+    """Store an operation on the tasks of the suite's namespace."""
+    new = NewBulk(
+        **{
+            "id": codec.new_task_id(),
+            "request": wanted or request(),
+            "per_second": 10.0,
+            "matches": 3,
+            "exact": True,
+            "namespaces": frozenset({"suite"}),
+            **fields,
+        }
+    )
+    return await store.add_bulk(new, AuditNote(actor="alice", reason="because", via=Via.UI))
+
+
+async def open_tasks(store: Store, count: int) -> list[TaskId]:
+    """Create tasks, and return their ids, newest first."""
+    template = await put(store, one())
+    return [await create(store, template) for _ in range(count)][::-1]
+
+
+async def taken(store: Store) -> StoredBulk:
+    stored = await store.take_bulk()
+    assert stored is not None
+    return stored
+
+
+async def statuses(store: Store, ids: Sequence[TaskId]) -> list[TaskStatus]:
+    return [(await store.get_task(task_id)).status for task_id in ids]
+
+
+class TestBulk(StoreTests):
+    async def test_an_operation_is_stored_as_it_was_given(self, store: Store) -> None:
+        """Starting it again returns it."""
+        wanted = request(
+            BulkAction.RETRY,
+            filter=TaskFilter(
+                name="one",
+                status=TaskStatus.ERROR,
+                attributes={"order": "7"},
+                created_after=datetime(2026, 1, 2, 3, tzinfo=UTC),
+                visible=frozenset({"suite", "other"}),
+            ),
+            steps=("only",),
+            fresh=True,
+            templates=frozenset({TemplateName("suite", "one", "1.0.0")}),
+        )
+        bulk_id = codec.new_task_id()
+        operation = await start(store, wanted, id=bulk_id, exact=False, namespaces=None)
+        again = await start(store, wanted, id=bulk_id, per_second=1.0)
+
+        stored = await store.bulk(bulk_id)
+        assert (operation, operation) == (again, stored.operation)
+        assert (wanted, None, bulk_id) == (stored.request, stored.namespaces, stored.last_task)
+        assert (BulkStatus.RUNNING, 10.0, 3, False, 0, {}, []) == (
+            *(operation.status, operation.per_second, operation.matches, operation.exact),
+            *(operation.changed, operation.refused, operation.refusals),
+        )
+        assert ("alice", "because", Via.UI) == (
+            *(operation.created_by, operation.reason, operation.via),
+        )
+
+    async def test_a_missing_operation_is_reported(self, store: Store) -> None:
+        with pytest.raises(NotFound, match=r"bulk operation .* not found"):
+            await store.bulk(NOBODY)
+        with pytest.raises(NotFound):
+            await store.bulk("nonsense")
+        with pytest.raises(NotFound):
+            await store.stop_bulk(NOBODY, ACT)
+
+    async def test_operations_are_listed_newest_first(self, store: Store) -> None:
+        first, second, third = [(await start(store)).id for _ in range(3)]
+
+        listed = await store.bulks(limit=2)
+        rest = await store.bulks(after=listed[-1].operation.id)
+
+        assert [third, second] == [stored.operation.id for stored in listed]
+        assert [first] == [stored.operation.id for stored in rest]
+
+    async def test_tasks_are_changed_one_by_one_and_audited(self, store: Store) -> None:
+        """The audit has the operation's id, actor and reason."""
+        newest, older = await open_tasks(store, 2)
+        operation = await start(store)
+
+        stored = await store.act_in_bulk(await taken(store), newest)
+
+        assert stored is not None
+        assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await statuses(store, [newest, older])
+        assert (newest, 1) == (stored.last_task, (await store.bulk(operation.id)).operation.changed)
+        (entry,) = await store.audit(newest)
+        assert ("cancel", "alice", "because", Via.UI, operation.id) == (
+            *(entry.action, entry.actor, entry.reason, entry.via, entry.bulk_id),
+        )
+
+    async def test_a_task_is_changed_once(self, stores: Sequence[Store]) -> None:
+        """A process that was slow cannot repeat what another has done since."""
+        slow, quick, _ = stores
+        template = await put(slow, one())
+        task_id = await create(slow, template)
+        worker = await ManualWorker.hire(slow)
+        await worker.fail(await worker.claim_one())
+        operation = await start(slow, request(BulkAction.RETRY))
+        before = await taken(slow)
+
+        assert await quick.act_in_bulk(before, task_id) is not None
+        await worker.fail(await worker.claim_one())
+
+        assert await slow.act_in_bulk(before, task_id) is None
+        assert await slow.pass_in_bulk(before, task_id, None) is None
+        assert [TaskStatus.ERROR] == await statuses(slow, [task_id])
+        assert 1 == (await slow.bulk(operation.id)).operation.changed
+
+    async def test_a_stopped_operation_changes_nothing(self, store: Store) -> None:
+        tasks = await open_tasks(store, 2)
+        operation = await start(store)
+        moved = await store.act_in_bulk(await taken(store), tasks[0])
+        assert moved is not None
+
+        stopped = await store.stop_bulk(operation.id, AuditNote(actor="bob"))
+
+        assert (BulkStatus.STOPPED, "bob", 1) == (
+            *(stopped.status, stopped.stopped_by, stopped.changed),
+        )
+        assert stopped.ended_at is not None
+        assert await store.act_in_bulk(moved, tasks[1]) is None
+        await store.pace_bulk(moved, 0, ended=True)
+        assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await statuses(store, tasks)
+        assert (None, None) == (await store.take_bulk(), await store.next_bulk())
+        assert stopped == (await store.bulk(operation.id)).operation
+        with pytest.raises(WrongStatus, match="it is stopped, not running"):
+            await store.stop_bulk(operation.id, ACT)
+
+    async def test_refused_tasks_are_counted_by_code(self, store: Store) -> None:
+        """The reasons of the first 100 are kept."""
+        operation = await start(store)
+        stored: StoredBulk | None = await taken(store)
+        ids = sorted((codec.new_task_id() for _ in range(BULK_REFUSALS + 2)), reverse=True)
+        codes = ["compensating", *["wrong_status"] * (BULK_REFUSALS + 1)]
+
+        for task_id, code in zip(ids, codes, strict=True):
+            assert stored is not None
+            refusal = BulkRefusal(id=task_id, code=code, message="cannot")
+            stored = await store.pass_in_bulk(stored, task_id, refusal)
+
+        ended = (await store.bulk(operation.id)).operation
+        assert {"compensating": 1, "wrong_status": BULK_REFUSALS + 1} == ended.refused
+        assert (ids[:BULK_REFUSALS], 0) == ([one.id for one in ended.refusals], ended.changed)
+
+    async def test_a_refused_change_stores_nothing(self, store: Store) -> None:
+        (task_id,) = await open_tasks(store, 1)
+        await store.cancel_task(task_id, ACT)
+        await start(store)
+        stored = await taken(store)
+
+        with pytest.raises(WrongStatus):
+            await store.act_in_bulk(stored, task_id)
+
+        assert 1 == len(await store.audit(task_id))
+        assert await store.pass_in_bulk(stored, task_id, None) is not None
+
+    async def test_a_batch_begins_when_the_pace_allows_it(
+        self, store: Store, subject: Subject
+    ) -> None:
+        await start(store)
+
+        await store.pace_bulk(await taken(store), 20)
+        early = await store.take_bulk()
+        await subject.advance(19 * SECOND)
+        delay = await store.next_bulk()
+        await subject.advance(2 * SECOND)
+
+        assert early is None
+        assert delay is not None
+        assert 0 < delay <= 1
+        assert (await taken(store)).operation.status is BulkStatus.RUNNING
+
+    async def test_another_process_carries_on_after_five_seconds(
+        self, stores: Sequence[Store], subject: Subject
+    ) -> None:
+        """From the task that was handled last, if there was no progress for so long."""
+        dead, alive, _ = stores
+        newest, older = await open_tasks(dead, 2)
+        await start(dead)
+        moved = await dead.act_in_bulk(await taken(dead), newest)
+        assert moved is not None
+
+        early = await alive.take_bulk()
+        await subject.advance(6 * SECOND)
+        stored = await taken(alive)
+
+        assert (None, newest) == (early, stored.last_task)
+        assert await alive.act_in_bulk(stored, older) is not None
+        assert await dead.act_in_bulk(moved, older) is None
+
+    async def test_an_ended_operation_is_deleted_after_its_retention(self, store: Store) -> None:
+        ended, running = await start(store), await start(store)
+        stored = await taken(store)
+        while stored.operation.id != ended.id:
+            stored = await taken(store)
+        await store.pace_bulk(stored, 0, ended=True)
+        assert BulkStatus.COMPLETE is (await store.bulk(ended.id)).operation.status
+        ended_at = (await store.bulk(ended.id)).operation.ended_at
+        assert ended_at is not None
+
+        await store.prune_bulks(before=ended_at)
+        kept = len(await store.bulks())
+        await store.prune_bulks(before=ended_at + SECOND)
+
+        assert 2 == kept
+        assert [running.id] == [stored.operation.id for stored in await store.bulks()]
+
+    async def test_matches_are_counted_by_template(self, store: Store) -> None:
+        first, second = await put(store, one()), await put(store, one("two"))
+        for template in (first, first, second):
+            await create(store, template)
+
+        assert {"suite.one": 2, "suite.two": 1} == await store.count_by_template(
+            EVERYTHING, most=10
+        )
+        assert 2 == sum((await store.count_by_template(EVERYTHING, most=2)).values())
+        assert {} == await store.count_by_template(TaskFilter(namespace="other"), most=10)

@@ -1,0 +1,357 @@
+"""Undoing what tasks have done that fail or are cancelled."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tasker.engine.compensating import plan
+from tasker.errors import Compensating
+from tasker.graph import Graph
+from tasker.model import (
+    Claim,
+    CompensateSpec,
+    Compensation,
+    CompensationStatus,
+    EndingName,
+    Instance,
+    JsonText,
+    PauseTarget,
+    StepSpec,
+    TaskFilter,
+    TaskId,
+    TaskStatus,
+    Template,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    StoreTests,
+    begin,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.spawning import instances, mapped
+from tasker.testing.store_suite.subject import Subject
+
+UNDO = CompensateSpec(callable="undo")
+
+
+def trip(compensation: Compensation | None = None) -> Template:
+    """flight > hotel > pay, of which flight and hotel can be undone."""
+    return Template(
+        namespace="suite",
+        name="trip",
+        version="1.0.0",
+        compensation=compensation or Compensation(),
+        steps=(
+            StepSpec(name="flight", compensate=UNDO),
+            StepSpec(name="hotel", dependencies=("flight",), compensate=UNDO),
+            StepSpec(name="pay", dependencies=("hotel",)),
+        ),
+    )
+
+
+async def insert_plan(store: Store, claim: Claim, template: Template) -> int:
+    """Do what the planning step does; return the number of steps."""
+    graph = Graph(template)
+    nodes = graph.layout.undone.values()
+    steps = plan(graph, await store.completed_steps(claim.task_id, list(nodes)))
+    keep_going = template.compensation.keep_going
+    assert await store.add_compensating_steps(claim, steps, len(steps), keep_going=keep_going)
+    return len(steps)
+
+
+async def run_plan(store: Store, hand: ManualWorker, template: Template) -> int:
+    """Run the planning step, which is the one that is due."""
+    claim = await hand.claim_one()
+    count = await insert_plan(store, claim, template)
+    await hand.complete(claim)
+    return count
+
+
+async def failed_trip(
+    store: Store, template: Template, completed: int = 2
+) -> tuple[ManualWorker, TaskId]:
+    """Begin a trip of which `completed` steps complete, and the next fails."""
+    task_id = await begin(store, template)
+    hand = await ManualWorker.hire(store)
+    for _ in range(completed):
+        await hand.complete(await hand.claim_one())
+    await hand.fail(await hand.claim_one())
+    return hand, task_id
+
+
+async def facts(store: Store, task_id: TaskId) -> tuple[TaskStatus, CompensationStatus | None]:
+    task = await store.get_task(task_id)
+    return task.status, task.compensation
+
+
+async def filters_that_find(store: Store, task_id: TaskId) -> list[CompensationStatus]:
+    """List the states of compensation by which a task is found."""
+    return [
+        state
+        for state in CompensationStatus
+        for task in await store.list_tasks(TaskFilter(compensation=state))
+        if task.id == task_id
+    ]
+
+
+RUNNING = (TaskStatus.IN_PROGRESS, CompensationStatus.RUNNING)
+UNDONE = (TaskStatus.ERROR, CompensationStatus.COMPLETE)
+INCOMPLETE = (TaskStatus.ERROR, CompensationStatus.INCOMPLETE)
+
+
+class TestCompensation(StoreTests):
+    async def test_completed_steps_are_undone_in_reverse_order(self, store: Store) -> None:
+        """Then the task ends, with the error that it had."""
+        hand, task_id = await failed_trip(store, trip())
+
+        assert await facts(store, task_id) == RUNNING
+        assert 2 == await run_plan(store, hand, trip())
+        names = []
+        while claims := await hand.claim():
+            steps = {step.no: step for step in await store.list_steps(task_id)}
+            names += [(steps[claim.no].name, steps[claim.no].undoes) for claim in claims]
+            assert await facts(store, task_id) == RUNNING
+            await hand.complete(*claims)
+
+        assert [("hotel.compensation", 2), ("flight.compensation", 1)] == names
+        assert await facts(store, task_id) == UNDONE
+        error = (await store.get_task(task_id)).error
+        assert error == {"message": "step 'pay' failed: it broke", "steps": ["pay"]}
+
+    async def test_a_settlement_reports_the_end_of_a_compensated_task(self, store: Store) -> None:
+        hand, task_id = await failed_trip(store, trip(), completed=1)
+        await run_plan(store, hand, trip())
+
+        settled = await hand.complete(await hand.claim_one())
+
+        assert [(task_id, TaskStatus.ERROR)] == [tuple(end) for end in settled.ended]
+
+    @pytest.mark.parametrize("on", [("error", "cancelled"), ("cancelled",)])
+    async def test_steps_that_did_not_complete_are_not_undone(
+        self, store: Store, on: Sequence[EndingName]
+    ) -> None:
+        """Nothing is undone either if the template declares no compensation for this end."""
+        template = trip(Compensation(on=on))
+        _, task_id = await failed_trip(store, template, completed=2 * (len(on) == 1))
+
+        assert await facts(store, task_id) == (TaskStatus.ERROR, None)
+
+    async def test_remaining_steps_run_before_compensation_starts(self, store: Store) -> None:
+        """The remaining steps run as in any task with a failed step."""
+        apart = replace(trip(), steps=(*trip().steps, StepSpec(name="apart", compensate=UNDO)))
+        task_id = await begin(store, apart)
+        hand = await ManualWorker.hire(store)
+        first, other = sorted(await hand.claim())
+
+        await hand.complete(first)
+        await hand.fail(await hand.claim_one())
+
+        assert await facts(store, task_id) == (TaskStatus.IN_PROGRESS, None)
+        await hand.complete(other)
+        assert 2 == await run_plan(store, hand, apart)
+
+    async def test_instances_are_undone_one_by_one(self, store: Store) -> None:
+        """Each compensating step receives the input of its instance."""
+        body = replace(StepSpec(name="fetch"), compensate=UNDO)
+        template = mapped(body)
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        spawner = await hand.claim_one()
+        await store.spawn(spawner, instances(["1", "2", "3"]))
+        await hand.complete(spawner)
+        first, second, third = sorted(await hand.claim())
+        await hand.complete(first, third)
+        await hand.fail(second)
+
+        assert 2 == await run_plan(store, hand, template)
+
+        steps = await steps_of(store, task_id)
+        undo = steps["work[2].fetch.compensation"]
+        assert (third.no, 2, 2) == (undo.undoes, undo.spawned_by, undo.instance)
+        assert [
+            Instance(task_id, undo.no, undo.template_node, 2, 2, JsonText("3"), third.no)
+        ] == await store.load_instances({task_id: [undo.no]})
+        assert "work[1].fetch.compensation" not in steps
+        await hand.work_off()
+        assert await facts(store, task_id) == UNDONE
+
+    async def test_a_repeated_insertion_changes_nothing(self, store: Store) -> None:
+        """An insertion by an attempt that lost its step changes nothing either."""
+        hand, task_id = await failed_trip(store, trip())
+        claim = await hand.claim_one()
+        await insert_plan(store, claim, trip())
+        before = await states_of(store, task_id)
+
+        await insert_plan(store, claim, trip())
+        lost = claim._replace(attempt=claim.attempt + 1)
+        assert not await store.add_compensating_steps(lost, [], 0, keep_going=True)
+
+        assert before == await states_of(store, task_id)
+
+    async def test_a_paused_task_is_compensated_after_it_is_resumed(self, store: Store) -> None:
+        task_id = await begin(store, trip())
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        claim = await hand.claim_one()
+        await store.pause(PauseTarget.of_task(task_id), ACT)
+        await hand.fail(claim)
+
+        assert [] == await hand.claim()
+        await store.resume(PauseTarget.of_task(task_id), ACT)
+        assert 1 == await run_plan(store, hand, trip())
+
+
+class TestCompensationOfCancelledTasks(StoreTests):
+    async def test_a_cancelled_task_ends_after_its_steps_are_undone(self, store: Store) -> None:
+        task_id = await begin(store, trip())
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+
+        await store.cancel_task(task_id, ACT)
+
+        assert await facts(store, task_id) == RUNNING
+        states = await states_of(store, task_id)
+        assert ("cancelled", "cancelled") == (states["hotel"], states["pay"])
+        assert 1 == await run_plan(store, hand, trip())
+        await hand.work_off()
+        task = await store.get_task(task_id)
+        assert (TaskStatus.CANCELLED, CompensationStatus.COMPLETE, None) == (
+            task.status,
+            task.compensation,
+            task.error,
+        )
+
+    async def test_a_step_that_completes_after_the_cancellation_is_undone_too(
+        self, store: Store
+    ) -> None:
+        """It neither completes the task nor frees a step, and it is undone."""
+        template = replace(trip(), steps=trip().steps[:2])
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        last = await hand.claim_one()
+
+        await store.cancel_task(task_id, ACT)
+
+        assert [] == await hand.claim()
+        await hand.complete(last)
+        assert await facts(store, task_id) == RUNNING
+        assert 2 == await run_plan(store, hand, template)
+
+    async def test_a_step_of_a_cancelled_task_gets_no_further_attempt(self, store: Store) -> None:
+        task_id = await begin(store, trip())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        await store.cancel_task(task_id, ACT)
+
+        await hand.retry(claim)
+
+        assert [] == await hand.claim()
+        assert TaskStatus.CANCELLED == (await store.get_task(task_id)).status
+
+    async def test_a_task_is_cancelled_once(self, store: Store) -> None:
+        hand, task_id = await failed_trip(store, trip())
+
+        with pytest.raises(Compensating, match="cannot cancel task"):
+            await store.cancel_task(task_id, ACT)
+
+        assert 2 == await run_plan(store, hand, trip())
+
+    async def test_a_task_past_its_deadline_is_undone(self, store: Store, subject: Subject) -> None:
+        """It is undone once, and the task keeps the reason."""
+        task_id = await begin(store, trip(), deadline=timedelta(seconds=10))
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await subject.advance(timedelta(seconds=11))
+
+        assert [] == list(await store.sweep())
+        assert [] == list(await store.sweep())
+
+        assert 1 == await run_plan(store, hand, trip())
+        await hand.work_off()
+        task = await store.get_task(task_id)
+        assert (TaskStatus.ERROR, "deadline_exceeded") == (task.status, (task.error or {})["code"])
+
+
+class TestFailedCompensation(StoreTests):
+    @pytest.mark.parametrize("keep_going", [True, False])
+    async def test_a_failure_leaves_the_compensation_incomplete(
+        self, store: Store, *, keep_going: bool
+    ) -> None:
+        """The remaining steps are undone if the template says so; a retry continues."""
+        template = trip(Compensation(keep_going=keep_going))
+        task_id = await begin(store, template)
+        hand = await ManualWorker.hire(store)
+        for _ in range(2):
+            await hand.complete(await hand.claim_one())
+        await store.cancel_task(task_id, ACT)
+        await run_plan(store, hand, template)
+
+        await hand.fail(await hand.claim_one())
+        assert int(keep_going) == await hand.work_off()
+
+        assert await facts(store, task_id) == INCOMPLETE
+        assert [CompensationStatus.INCOMPLETE] == await filters_that_find(store, task_id)
+        message = "step 'hotel.compensation' failed: it broke"
+        error = (await store.get_task(task_id)).error
+        assert error == {"message": message, "steps": ["hotel.compensation"]}
+        await store.retry_steps(task_id, ACT)
+        assert await facts(store, task_id) == RUNNING
+        assert [CompensationStatus.RUNNING] == await filters_that_find(store, task_id)
+        assert 2 - keep_going == await hand.work_off()
+        assert await facts(store, task_id) == (TaskStatus.CANCELLED, CompensationStatus.COMPLETE)
+        assert [CompensationStatus.COMPLETE] == await filters_that_find(store, task_id)
+
+    async def test_resolving_a_failed_compensating_step_completes_the_compensation(
+        self, store: Store
+    ) -> None:
+        hand, task_id = await failed_trip(store, trip(), completed=1)
+        await run_plan(store, hand, trip())
+        claim = await hand.claim_one()
+        await hand.fail(claim)
+        assert await facts(store, task_id) == INCOMPLETE
+
+        await store.resolve_step(task_id, claim.no, None, ACT)
+
+        assert await facts(store, task_id) == UNDONE
+
+    async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
+        """Other steps of the task are refused."""
+        hand, task_id = await failed_trip(store, trip())
+        await hand.claim_one()
+
+        for act in (
+            store.retry_steps(task_id, ACT),
+            store.retry_steps(task_id, ACT, steps=[3]),
+            store.resolve_step(task_id, 3, None, ACT),
+        ):
+            with pytest.raises(Compensating, match="only compensating steps can be retried"):
+                await act
+
+    @pytest.mark.parametrize("resolved", [True, False])
+    async def test_a_failed_task_can_be_retried_until_its_first_step_is_undone(
+        self, store: Store, subject: Subject, *, resolved: bool
+    ) -> None:
+        """The template may hold the compensation for a while."""
+        template = trip(Compensation(hold=timedelta(minutes=15)))
+        hand, task_id = await failed_trip(store, template)
+        assert [] == await hand.claim()
+
+        if resolved:
+            await store.resolve_step(task_id, 3, None, ACT)
+        else:
+            await store.retry_steps(task_id, ACT)
+            await hand.fail(await hand.claim_one())
+            await subject.advance(timedelta(minutes=14))
+            assert [] == await hand.claim()
+            await store.retry_steps(task_id, ACT, steps=[3])
+            await hand.complete(await hand.claim_one())
+
+        assert await facts(store, task_id) == (TaskStatus.COMPLETE, None)
+        assert {"flight", "hotel", "pay"} == set(await states_of(store, task_id))

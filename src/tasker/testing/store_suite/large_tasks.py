@@ -1,0 +1,379 @@
+"""Tasks of many steps: they end early in several transactions, and are read in part."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tasker import limits
+from tasker.errors import WrongStatus
+from tasker.model import (
+    CompensateSpec,
+    Compensation,
+    PauseTarget,
+    StepCounts,
+    StepStatus,
+    TaskFilter,
+    TaskId,
+    TaskStatus,
+    Template,
+    released,
+)
+from tasker.store.operations import pausing, retrying, stopping, tasks
+from tasker.store.operations.operators import Operators
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    StoreTests,
+    begin,
+    create,
+    fan,
+    graph,
+    one,
+    put,
+)
+from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
+from tasker.testing.store_suite.subject import Subject
+
+WIDE = fan(7)
+
+
+def undoable() -> Template:
+    """A fan whose first step can be undone."""
+    first, *others = WIDE.steps
+    undo = replace(first, compensate=CompensateSpec(callable="undo"))
+    return replace(WIDE, compensation=Compensation(on=("cancelled",)), steps=(undo, *others))
+
+
+async def statuses(store: Store, task_id: TaskId) -> set[StepStatus]:
+    return {step.status for step in await store.list_steps(task_id)}
+
+
+async def child_of_cancelled(store: Store, template: Template) -> tuple[ManualWorker, TaskId]:
+    """Complete the first step of a task, and cancel its parent.
+
+    Only the janitor ends the other steps of the task, as if the process that cancelled it had died.
+    """
+    parent = await begin(store, one())
+    idle = await ManualWorker.hire(store, handlers=["only"])
+    child = await create(store, await put(store, template), parent_id=parent, attached=True)
+    hand = await ManualWorker.hire(store, handlers=["start", "between", "end", "undo"])
+    await hand.complete(await hand.claim_one())
+    await store.cancel_task(parent, ACT)
+    assert [] == await idle.claim()
+    return hand, child
+
+
+class TestStopping(StoreTests):
+    @pytest.fixture(autouse=True)
+    def pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a transaction end two steps."""
+        monkeypatch.setattr(stopping, "PAGE", 2)
+
+    async def test_cancelling_ends_all_steps(self, store: Store) -> None:
+        """Those in progress too, wherever they are."""
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        claims = await hand.claim(4)
+
+        task = await store.cancel_task(task_id, ACT)
+
+        assert TaskStatus.CANCELLED is task.status
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await statuses(store, task_id)
+        assert claims == await store.renew(hand.id, claims, lease=timedelta(seconds=30))
+        assert [] == await hand.claim()
+        assert 4 == len([one for one in await store.history(task_id) if one.outcome == "cancelled"])
+        with pytest.raises(WrongStatus):
+            await store.cancel_task(task_id, ACT)
+
+    async def test_resolving_skips_all_steps(self, store: Store) -> None:
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await hand.fail(*await hand.claim())
+
+        await store.resolve_task(task_id, ACT)
+
+        assert StepStatus.SKIPPED in await statuses(store, task_id)
+        assert StepStatus.PENDING not in await statuses(store, task_id)
+
+    async def test_a_sweep_ends_the_remaining_steps_of_an_ended_task(self, store: Store) -> None:
+        hand, child = await child_of_cancelled(store, WIDE)
+
+        task = await store.get_task(child)
+        assert TaskStatus.CANCELLED is task.status
+        assert {"cancelled": 2, "enqueued": 5, "pending": 1} == {
+            "cancelled": task.counts.cancelled,
+            "enqueued": task.counts.enqueued,
+            "pending": task.counts.pending,
+        }
+        assert [] == list(await store.sweep())
+
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await statuses(store, child)
+        assert [] == await hand.claim()
+
+    async def test_a_step_that_is_claimed_before_its_page_ends_with_it(self, store: Store) -> None:
+        hand, child = await child_of_cancelled(store, WIDE)
+        settled, lost = await hand.claim(2)
+
+        assert not (await hand.complete(settled)).refused
+        await store.sweep()
+
+        assert [0] == list((await hand.complete(lost)).refused)
+        assert TaskStatus.CANCELLED is (await store.get_task(child)).status
+        assert 2 == (await store.get_task(child)).counts.complete
+
+    async def test_running_attempts_end_with_their_task(self, store: Store) -> None:
+        """Before the pages that follow."""
+        parent = await begin(store, one())
+        child = await create(store, await put(store, WIDE), parent_id=parent, attached=True)
+        hand = await ManualWorker.hire(store, handlers=["start", "between"])
+        await hand.complete(await hand.claim_one())
+        claims = await hand.claim()
+
+        await store.cancel_task(parent, ACT)
+
+        assert [*range(7)] == sorted((await hand.complete(*claims)).refused)
+        assert 1 == (await store.get_task(child)).counts.pending
+
+    async def test_compensation_begins_after_the_last_page(self, store: Store) -> None:
+        """Steps in progress may end in the meantime without starting the compensation."""
+        hand, child = await child_of_cancelled(store, undoable())
+        await hand.complete(*await hand.claim(1))
+        assert [] == [step for step in await store.list_steps(child) if step.undoes is not None]
+
+        await store.sweep()
+
+        task = await store.get_task(child)
+        assert (TaskStatus.IN_PROGRESS, 1) == (task.status, task.counts.enqueued)
+        planners = [
+            step.undoes for step in await store.list_steps(child) if step.undoes is not None
+        ]
+        assert [0] == planners
+
+    async def test_a_sweep_leaves_the_steps_of_an_open_task(self, store: Store) -> None:
+        hand, child = await child_of_cancelled(store, undoable())
+        await hand.fail(*await hand.claim(1))
+
+        await store.retry_steps(child, ACT)
+        await store.sweep()
+
+        assert 7 == len(await hand.claim())
+        assert 0 == (await store.get_task(child)).counts.cancelled
+
+    async def test_a_task_is_pruned_after_all_its_steps_have_ended(self, store: Store) -> None:
+        _, child = await child_of_cancelled(store, WIDE)
+        later = store.clock.now() + timedelta(minutes=1)
+
+        assert (1, 1) == (
+            await store.prunable(ended_before=later),
+            await store.prune(ended_before=later),
+        )
+        await store.sweep()
+
+        assert 1 == await store.prune(ended_before=later)
+        assert {child} == await store.ended_tasks([child])
+
+
+class Died(Exception):
+    """Stands for the death of a process between two pages of an action."""
+
+
+@contextmanager
+def dying() -> Iterator[None]:
+    """Let an action end after its first page."""
+
+    async def die(_: Operators, task_id: TaskId) -> None:
+        raise Died(task_id)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
+        patch.setattr(Operators, "_finish", die)
+        yield
+
+
+class TestActionsInPages(StoreTests):
+    @pytest.fixture(autouse=True)
+    def pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a transaction change two steps."""
+        for module in (pausing, retrying, stopping):
+            monkeypatch.setattr(module, "PAGE", 2)
+
+    async def test_pausing_takes_all_steps_out_of_their_queues(self, store: Store) -> None:
+        """Resuming puts them back."""
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        (claim,) = await hand.claim(1)
+        target = PauseTarget.of_task(task_id)
+
+        await store.pause(target, ACT)
+        await hand.settle(released(claim))
+        during = await hand.claim()
+        await store.resume(target, ACT)
+
+        assert [] == during
+        assert {3, 4, 5, 6, 7, 8, claim.no} == {claim.no for claim in await hand.claim()}
+
+    async def test_a_sweep_pauses_and_resumes_the_remaining_steps(self, store: Store) -> None:
+        """Those of the last action."""
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        target = PauseTarget.of_task(task_id)
+        with dying():
+            await store.pause(target, ACT)
+        between = await hand.claim(1)
+
+        await store.sweep()
+
+        assert 1 == len(between)
+        assert [] == await hand.claim()
+        with dying():
+            await store.resume(target, ACT)
+        assert 2 == len(await hand.claim())
+        await store.sweep()
+        assert 4 == len(await hand.claim())  # beside the one that is in progress
+
+    async def test_resuming_ends_a_pause_that_has_pages_left(self, store: Store) -> None:
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        target = PauseTarget.of_task(task_id)
+        with dying():
+            await store.pause(target, ACT)
+
+        await store.resume(target, ACT)
+        await store.sweep()
+
+        assert 7 == len(await hand.claim())
+
+    @pytest.mark.parametrize("way", ["failed", "overdue"])
+    async def test_nothing_runs_before_all_steps_are_retried(
+        self, store: Store, subject: Subject, way: str
+    ) -> None:
+        """A step that ran before would not free its children. A sweep retries the others."""
+        task_id = await begin(store, WIDE, deadline=timedelta(hours=1))
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        if way == "failed":
+            await hand.fail(*await hand.claim())
+        else:
+            await subject.advance(timedelta(hours=2))
+            await store.sweep()
+        assert TaskStatus.ERROR is (await store.get_task(task_id)).status
+
+        with dying():
+            await store.retry_steps(task_id, ACT)
+        between = await hand.claim()
+        open_again = await store.get_task(task_id)
+        await store.sweep()
+
+        assert [] == between
+        assert TaskStatus.IN_PROGRESS is open_again.status
+        await hand.complete(*await hand.claim(7))
+        await hand.complete(await hand.claim_one())
+        assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
+        actions = ["retry"] * 7 if way == "failed" else ["retry"]
+        assert actions == [entry.action for entry in await store.audit(task_id)]
+
+    async def test_a_retried_task_that_is_paused_stays_paused(self, store: Store) -> None:
+        """Also if it is paused, or resumed, between two pages."""
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await hand.fail(*await hand.claim())
+        target = PauseTarget.of_task(task_id)
+        with dying():
+            await store.retry_steps(task_id, ACT)
+        with dying():
+            await store.pause(target, ACT)
+        with dying():
+            await store.resume(target, ACT)
+        between = await hand.claim()
+        with dying():
+            await store.pause(target, ACT)
+        await store.sweep()
+
+        assert [] == between == await hand.claim()
+        await store.resume(target, ACT)
+        assert 7 == len(await hand.claim())
+
+    async def test_a_task_that_is_cancelled_between_two_pages_of_a_retry_ends(
+        self, store: Store
+    ) -> None:
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await hand.fail(*await hand.claim())
+        with dying():
+            await store.retry_steps(task_id, ACT)
+
+        await store.cancel_task(task_id, ACT)
+        await store.sweep()
+
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED, StepStatus.ERROR} == await statuses(
+            store, task_id
+        )
+        assert [] == await hand.claim()
+
+
+class TestReadingManySteps(StoreTests):
+    @pytest.fixture(autouse=True)
+    def bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a reader count four steps, and a list three."""
+        monkeypatch.setattr(limits, "STEPS_PAGE", 4)
+        monkeypatch.setattr(tasks, "COUNTED_IN_LISTS", 3)
+
+    async def test_a_task_is_described_by_its_first_steps(self, store: Store) -> None:
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await hand.complete(*await hand.claim())
+
+        (listed,) = await store.list_tasks(TaskFilter())
+        task = await store.get_task(task_id)
+
+        assert StepCounts(complete=4, uncounted=5) == task.counts
+        assert StepCounts(complete=3, uncounted=6) == listed.counts
+        assert 9 == task.counts.total == listed.counts.total
+        assert [1, 2, 3, 4] == sorted(one.no for one in await store.history(task_id))
+        assert [8] == [one.no for one in await store.history(task_id, no=8)]
+
+    async def test_a_task_is_started_by_any_step(self, store: Store) -> None:
+        await begin(store, graph(a="", b="", c="", d="", e="", late=""))
+        hand = await ManualWorker.hire(store, handlers=["late"])
+        await hand.claim_one()
+
+        (listed,) = await store.list_tasks(TaskFilter())
+        assert TaskStatus.IN_PROGRESS is listed.status
+
+    async def test_the_end_of_an_instance_changes_the_etag(self, store: Store) -> None:
+        """This includes an instance that the join does not count."""
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1", "2"]))
+        claims = await hand.claim()
+        before = await store.get_task(spawner.task_id)
+
+        await hand.complete(claims[1])
+
+        assert before.etag != (await store.get_task(spawner.task_id)).etag
+
+    async def test_unfinished_steps_are_listed(self, store: Store) -> None:
+        """Those that failed, and those that have not ended."""
+        task_id = await begin(store, fan(3))
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        first, second, _ = await hand.claim()
+        await hand.complete(first)
+        await hand.fail(second)
+
+        steps = await store.list_steps(task_id, unfinished=True)
+
+        assert [second.no, 4, 5] == [step.no for step in steps]
+        assert [4] == [
+            step.no for step in await store.list_steps(task_id, after=3, limit=1, unfinished=True)
+        ]

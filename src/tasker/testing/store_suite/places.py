@@ -1,0 +1,203 @@
+"""Bounds on the open tasks that share a key."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tasker.errors import TooManyOpenTasks
+from tasker.model import (
+    JsonText,
+    LimitKey,
+    NewTask,
+    PauseTarget,
+    Place,
+    TaskId,
+    TaskStatus,
+    TemplateId,
+    WhenFull,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    StoreTests,
+    create,
+    new_task,
+    one,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+
+ACME = LimitKey("suite", "customer:acme")
+
+
+def placed(
+    template: TemplateId,
+    when_full: WhenFull = WhenFull.WAIT,
+    *,
+    tasks: int = 2,
+    key: LimitKey = ACME,
+) -> NewTask:
+    """Describe a task under a bound."""
+    return new_task(template, place=Place(key, tasks, when_full))
+
+
+async def create_placed(store: Store, *tasks: NewTask) -> list[TaskId]:
+    """Create tasks one after the other."""
+    return [(await store.create_tasks([task])).tasks[0][0] for task in tasks]
+
+
+class TestOpenTasks(StoreTests):
+    async def test_no_more_tasks_start_than_concurrency_allows(self, store: Store) -> None:
+        """The others start when those have ended, the oldest first, and say what they wait for."""
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        tasks = await create_placed(store, *(placed(template) for _ in range(4)))
+
+        first, second = sorted(await hand.claim())
+        assert tasks[:2] == [first.task_id, second.task_id]
+        assert 0 == await store.admit_waiting(10)
+        (pause,) = (await store.get_task(tasks[2])).pauses
+        assert ("tasker", "customer:acme: at most 2 tasks may be open") == (
+            pause.paused_by,
+            pause.reason,
+        )
+
+        await hand.complete(second)
+        assert 1 == await store.admit_waiting(10)
+        assert tasks[2] == (await hand.claim_one()).task_id
+        assert () == (await store.get_task(tasks[2])).pauses
+        await hand.fail(first)
+        assert 1 == await store.admit_waiting(10)
+        assert tasks[3] == (await hand.claim_one()).task_id
+
+    async def test_the_end_of_a_task_admits_those_that_wait_for_it(self, store: Store) -> None:
+        """An operator's cancellation does so itself; other keys stay as they are."""
+        template = await put(store, one())
+        other = ACME._replace(key="customer:b")
+        hand = await ManualWorker.hire(store)
+        tasks = await create_placed(
+            store,
+            *(placed(template, tasks=1) for _ in range(3)),
+            *(placed(template, tasks=1, key=other) for _ in range(2)),
+        )
+        first, of_other = sorted(await hand.claim())
+
+        await hand.complete(first, of_other)
+        assert 1 == await store.admit_after([of_other.task_id])
+        assert tasks[4] == (await hand.claim_one()).task_id
+        assert 1 == await store.admit_after([first.task_id])
+        await store.cancel_task(tasks[1], ACT)
+
+        assert tasks[2] == (await hand.claim_one()).task_id
+
+    @pytest.mark.parametrize("way", ["overdue", "resolved"])
+    async def test_a_task_that_no_worker_ends_admits_those_that_wait_for_it(
+        self, store: Store, subject: Subject, way: str
+    ) -> None:
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        first = replace(placed(template, tasks=1), deadline=timedelta(hours=1))
+        tasks = await create_placed(store, first, placed(template, tasks=1))
+
+        if way == "overdue":
+            await subject.advance(timedelta(hours=2))
+            await store.sweep()
+        else:
+            await store.resolve_step(tasks[0], 1, JsonText("1"), ACT)
+
+        assert tasks[1] == (await hand.claim_one()).task_id
+
+    async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+
+        await create_placed(store, placed(template, tasks=1))
+        await create_placed(store, placed(template, tasks=1, key=ACME._replace(key="customer:b")))
+        await create(store, template)
+
+        assert 3 == len(await hand.claim())
+
+    async def test_a_task_beyond_the_bound_may_be_rejected(self, store: Store) -> None:
+        """It is not stored; once a task has ended there is room again."""
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        await create_placed(store, placed(template, WhenFull.REJECT, tasks=1))
+
+        refused = placed(template, WhenFull.REJECT, tasks=1)
+        with pytest.raises(TooManyOpenTasks, match="1 tasks with the key 'customer:acme' are open"):
+            await store.create_tasks([refused])
+
+        assert [] == await store.load_tasks([refused.id])
+        await hand.work_off()
+        assert [refused.id] == await create_placed(store, refused)
+
+    async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
+        template = await put(store, one())
+        oldest, other, newest = await create_placed(
+            store, *(placed(template, WhenFull.CANCEL_OLDEST) for _ in range(3))
+        )
+
+        statuses = [(await store.get_task(each)).status for each in (oldest, other, newest)]
+
+        assert [TaskStatus.CANCELLED, TaskStatus.PENDING, TaskStatus.PENDING] == statuses
+
+    async def test_tasks_created_together_count_towards_the_bound(self, store: Store) -> None:
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+
+        await store.create_tasks(
+            [placed(template) for _ in range(5)], worker=hand.id, claim_up_to=5
+        )
+
+        assert 2 == len(await hand.claim())
+
+    async def test_concurrent_creations_respect_the_bound(self, stores: Sequence[Store]) -> None:
+        """Each counts those that were stored before it."""
+        template = await put(stores[0], one())
+        hand = await ManualWorker.hire(stores[0])
+
+        await asyncio.gather(
+            *(store.create_tasks([placed(template)]) for store in stores for _ in range(4))
+        )
+
+        assert 2 == len(await hand.claim())
+
+    async def test_a_waiting_task_can_be_started_manually_and_cancelled(self, store: Store) -> None:
+        """It behaves like any paused task."""
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        _, second, third = await create_placed(
+            store, *(placed(template, tasks=1) for _ in range(3))
+        )
+        assert 1 == len(await hand.claim())
+
+        await store.resume(PauseTarget.of_task(second), ACT)
+        await store.cancel_task(third, ACT)
+
+        started = await hand.claim_one()
+        assert second == started.task_id
+        assert 0 == await store.admit_waiting(10)
+        await store.pause(PauseTarget.of_task(second), ACT)
+        await hand.retry(started)
+        await store.admit_waiting(10)
+        assert [] == await hand.claim()  # it is paused by an operator now
+
+    async def test_a_retried_task_takes_its_place_again(self, store: Store) -> None:
+        """It may exceed the bound, because others may wait for it."""
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        first, second = await create_placed(store, *(placed(template, tasks=1) for _ in range(2)))
+        await hand.fail(await hand.claim_one())
+        await store.admit_waiting(10)
+        await hand.complete(await hand.claim_one())
+
+        await store.retry_steps(first, ACT)
+        (third,) = await create_placed(store, placed(template, tasks=1))
+
+        assert first == (await hand.claim_one()).task_id
+        assert TaskStatus.COMPLETE == (await store.get_task(second)).status
+        assert 1 == len((await store.get_task(third)).pauses)

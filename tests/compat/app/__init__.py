@@ -1,0 +1,1 @@
+"""An application for the earlier Python package."""

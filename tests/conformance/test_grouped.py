@@ -1,0 +1,63 @@
+"""PostgreSQL keeps its laws where each claim and settlement is that of a group of workers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tasker.model import Claimed, Outcome, Settled, Settlement, WorkerId
+from tasker.store.postgres import claim_cursor
+from tasker.store.postgres.hotpath import HotPath
+from tasker.testing.postgres import SharedConnection
+from tasker.testing.store_suite import (
+    PostgresSubject,
+    Subject,
+    TestArrivals,
+    TestClaims,
+    TestFairShares,
+    TestFence,
+    TestJoins,
+    TestOutbox,
+    TestStickyClaims,
+)
+
+__all__ = [
+    "TestArrivals",
+    "TestClaims",
+    "TestFairShares",
+    "TestFence",
+    "TestJoins",
+    "TestOutbox",
+    "TestStickyClaims",
+]
+
+
+async def settle_in_group(
+    store: HotPath, worker: WorkerId, outcomes: Sequence[Outcome], **options: Any
+) -> Settled:
+    """Settle outcomes as a group of one worker."""
+    options.pop("relaxed", None)
+    if not outcomes:
+        return Settled((), (), ())
+    [settled] = await store.settle_group([Settlement(worker, outcomes, **options)])
+    return settled
+
+
+async def claim_in_group(store: HotPath, worker: WorkerId, limit: int) -> Claimed:
+    """Claim as a group of one worker."""
+    claims, next_due = await store.claim_group({worker: limit})
+    return Claimed(claims.get(worker, ()), next_due)
+
+
+@pytest.fixture
+def subject(
+    postgres_store_url: str,
+    postgres_connection: SharedConnection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Subject:
+    """An empty database, in which groups claim all steps and settle all outcomes."""
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
+    monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
+    monkeypatch.setattr(HotPath, "claim", claim_in_group)
+    monkeypatch.setattr(HotPath, "settle", settle_in_group)
+    return PostgresSubject(postgres_store_url, postgres_connection)

@@ -1,0 +1,118 @@
+"""Settlements of several remote workers in one transaction."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tasker.errors import StoreError, StoreUnavailable
+from tasker.model import Claim, JsonText, Settled, Settlement, TaskId, WorkerId, completed
+from tasker.remote.grouping import SettlementGroups
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+class Recorder:
+    """Records settlements; the first waits until it is released."""
+
+    def __init__(self) -> None:
+        self.transactions: list[list[WorkerId]] = []
+        self.began = asyncio.Event()
+        self.release = asyncio.Event()
+        self.refuses: WorkerId | None = None
+        self.is_available = True
+
+    async def settle(self, worker: WorkerId, outcomes: Sequence[Any], **_: Any) -> Settled:
+        self.transactions.append([worker])
+        self.began.set()
+        await self.release.wait()
+        if worker == self.refuses:
+            raise StoreError("it cannot be stored")
+        return Settled((), [Claim(TaskId(str(worker)), 1, 1, 1)], ())
+
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        workers = [each.worker for each in settlements]
+        self.transactions.append(workers)
+        if not self.is_available:
+            raise StoreUnavailable("gone")
+        if self.refuses in workers:
+            raise StoreError("it cannot be stored")
+        return [Settled((), [Claim(TaskId(str(each)), 1, 1, 1)], ()) for each in workers]
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+async def settle_all(recorder: Recorder, workers: int) -> list[asyncio.Task[Settled]]:
+    """Settle an outcome of each worker; all but the first arrive during the first transaction."""
+    groups = SettlementGroups(as_store(recorder))
+    outcome = completed(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
+    settling = [
+        asyncio.create_task(groups.settle(Settlement(WorkerId(each), [outcome])))
+        for each in range(workers)
+    ]
+    await recorder.began.wait()
+    return settling
+
+
+def as_store(recorder: Any) -> Store:
+    store: Store = recorder
+    return store
+
+
+def owners(settled: Sequence[Settled | BaseException]) -> list[str]:
+    """Return whose claims each answer brings, or the kind of its error."""
+    return [
+        type(each).__name__ if isinstance(each, BaseException) else each.claims[0].task_id
+        for each in settled
+    ]
+
+
+async def test_what_arrives_during_a_transaction_goes_together_into_the_next(
+    recorder: Recorder,
+) -> None:
+    settling = await settle_all(recorder, 4)
+
+    recorder.release.set()
+
+    assert ["0", "1", "2", "3"] == owners(await asyncio.gather(*settling))
+    assert [[0], [1, 2, 3]] == recorder.transactions
+
+
+async def test_an_outcome_that_cannot_be_stored_fails_alone(recorder: Recorder) -> None:
+    recorder.refuses = WorkerId(2)
+    settling = await settle_all(recorder, 4)
+
+    recorder.release.set()
+
+    settled = await asyncio.gather(*settling, return_exceptions=True)
+    assert ["0", "1", "StoreError", "3"] == owners(settled)
+
+
+async def test_a_store_that_is_away_is_reported_to_all(recorder: Recorder) -> None:
+    recorder.is_available = False
+    settling = await settle_all(recorder, 3)
+
+    recorder.release.set()
+
+    settled = await asyncio.gather(*settling, return_exceptions=True)
+    assert ["0", "StoreUnavailable", "StoreUnavailable"] == owners(settled)
+
+
+@pytest.mark.parametrize("cancelled", [0, 1])
+async def test_a_cancelled_request_hurts_no_other(recorder: Recorder, cancelled: int) -> None:
+    """Neither the current transaction nor waiting requests are affected."""
+    settling = await settle_all(recorder, 3)
+
+    settling[cancelled].cancel()
+    await asyncio.sleep(0)
+    recorder.release.set()
+
+    settled = await asyncio.gather(*settling, return_exceptions=True)
+    expected = ["0", "1", "2"]
+    expected[cancelled] = "CancelledError"
+    assert expected == owners(settled)

@@ -1,0 +1,461 @@
+"""The routes of the worker protocol, over either store."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.api.api_client import NOBODY, ApiClient
+from tests.remote.remote_worker import HANDLERS, RemoteHand
+
+from tasker.model import StepSpec, TaskConcurrency, Template
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_chain_takes_one_request_per_step(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    task = await api.create(context={"order": "o-1", "amount": 5})
+
+    step = await hand.claim_one()
+    assert ("look_up", "look_up", 1, {"order": "o-1", "amount": 5}, {}) == (
+        step["step"],
+        step["handler"],
+        step["attempt"],
+        step["context"],
+        step["results"],
+    )
+    assert f"{task['id']}:look_up" == step["idempotency_key"]
+    freed = await hand.complete(step, {"customer": "Ann"}, most=5)
+    assert ["complete"] == freed["settled"]
+    assert {"pay", "tell"} == {each["step"] for each in freed["steps"]}
+    assert all({"look_up": {"customer": "Ann"}} == each["results"] for each in freed["steps"])
+    joined = await hand.settle(
+        *(
+            {"ticket": each["ticket"], "outcome": "complete", "result": each["step"]}
+            for each in freed["steps"]
+        ),
+        most=1,
+    )
+    [close] = joined["steps"]
+    assert {"look_up": {"customer": "Ann"}, "pay": "pay", "tell": "tell"} == close["results"]
+    await hand.complete(close, 1e-7)
+
+    ended = await api.read(f"/v1/tasks/{task['id']}")
+    assert ("complete", 1e-7) == (ended["status"], ended["result"])
+
+
+async def test_a_claim_waits_for_a_step(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    assert [] == await hand.claim(wait_s=0)
+
+    waiting = asyncio.create_task(hand.claim(wait_s=20))
+    await asyncio.sleep(0)
+    await api.create()
+
+    [step] = await waiting
+    assert "look_up" == step["step"]
+
+
+async def test_the_server_decides_on_retries(api: ApiClient, store: Store) -> None:
+    steps = (StepSpec(name="pay"),)
+    template = Template(namespace="shop", name="one", version="1.0.0", steps=steps)
+    await store.register_template(template, registered_by="tests")
+    hand = await RemoteHand.register(api)
+    task = await api.create("shop.one")
+
+    step = await hand.claim_one()
+    again = await hand.fail(step, code="DOWN", retry_after_s=0, trace="at line 1")
+    assert ["retry"] == again["settled"]
+    step = await hand.claim_one()
+    assert (2, 2, 3) == (step["attempt"], step["counted_attempts"], step["max_attempts"])
+    ended = await hand.fail(step, code="GONE", retryable=False)
+    assert ["error"] == ended["settled"]
+
+    failed = await api.read(f"/v1/tasks/{task['id']}")
+    assert ("error", "GONE") == (failed["status"], failed["failure"]["code"])
+
+
+async def test_the_end_of_a_task_starts_one_that_waited_for_it(
+    api: ApiClient, store: Store
+) -> None:
+    template = Template(
+        namespace="shop",
+        name="one",
+        version="1.0.0",
+        steps=(StepSpec(name="pay"),),
+        concurrency=TaskConcurrency(key="all", tasks=1),
+    )
+    await store.register_template(template, registered_by="tests")
+    hand = await RemoteHand.register(api)
+    first, second = [await api.create("shop.one") for _ in range(2)]
+    step = await hand.claim_one()
+
+    await hand.complete(step, None)
+
+    assert first["id"] == step["task_id"]
+    assert second["id"] == (await hand.claim_one())["task_id"]
+
+
+async def test_an_invalid_outcome_does_not_affect_its_batch(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    for _ in range(4):
+        await api.create()
+    good, large, unknown, forged = await hand.claim()
+
+    settled = await hand.settle(
+        {"ticket": large["ticket"], "outcome": "complete", "result": "x" * (1 << 20)},
+        {"ticket": unknown["ticket"], "outcome": "done"},
+        {"ticket": forged["ticket"][:-4] + "AAAA", "outcome": "complete"},
+        {"ticket": good["ticket"], "outcome": "complete"},
+    )
+
+    assert ["error", "error", "invalid", "complete"] == settled["settled"]
+    codes = {index: problem["code"] for index, problem in settled["problems"].items()}
+    assert {"0": "too_large", "1": "invalid_request", "2": "invalid_ticket"} == codes
+
+
+async def test_values_too_deep_for_an_answer_are_refused(api: ApiClient) -> None:
+    """Answers and lists put objects around a value; a deeper one would break all of them."""
+    deep: Any = []
+    for _ in range(249):
+        deep = [deep]
+    hand = await RemoteHand.register(api)
+    task = await api.create()
+    step = await hand.claim_one()
+
+    settled = await hand.complete(step, deep)
+
+    assert ["error"] == settled["settled"]
+    assert "error" == (await api.read(f"/v1/tasks/{task['id']}"))["status"]
+    assert 200 == (await api.get("/v1/tasks")).status_code
+
+
+@pytest.mark.parametrize(
+    "wait_for",
+    [{"task": "not-a-uuid"}, {"until": "0001-01-01T00:00:00+14:00", "call": "y"}],
+)
+async def test_an_impossible_wait_fails_only_its_attempt(
+    api: ApiClient, wait_for: dict[str, Any]
+) -> None:
+    hand = await RemoteHand.register(api)
+    for _ in range(2):
+        await api.create()
+    good, bad = await hand.claim()
+
+    settled = await hand.settle(
+        {"ticket": bad["ticket"], "outcome": "parked", "wait_for": wait_for},
+        {"ticket": good["ticket"], "outcome": "complete"},
+    )
+
+    assert ["error", "complete"] == settled["settled"]
+
+
+async def test_a_settlement_sent_twice_is_refused_the_second_time(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+
+    assert ["complete"] == (await hand.complete(step))["settled"]
+    assert ["refused"] == (await hand.complete(step))["settled"]
+
+
+async def test_no_worker_settles_the_claims_of_another(api: ApiClient) -> None:
+    hand, other = await RemoteHand.register(api), await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+
+    assert ["invalid"] == (await other.complete(step))["settled"]
+    refused = await other.call("checkpoint", 403, ticket=step["ticket"], value=1)
+    assert "invalid_ticket" == refused["code"]
+    assert ["complete"] == (await hand.complete(step))["settled"]
+
+
+async def test_resume_lists_the_claims_whose_response_was_lost(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+    await hand.complete(step, 7, most=10)  # whose answer is lost
+
+    resumed = await hand.call("resume", held=[step["ticket"]])
+
+    assert {"pay", "tell"} == {each["step"] for each in resumed["steps"]}
+    assert [step["ticket"]] == resumed["cancelled"]
+    assert all({"look_up": 7} == each["results"] for each in resumed["steps"])
+
+
+async def test_a_cancelled_task_ends_a_waiting_renewal(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    task = await api.create()
+    step = await hand.claim_one()
+
+    renewing = asyncio.create_task(hand.call("renew", held=[step["ticket"]], wait_s=10))
+    await asyncio.sleep(0)
+    await api.call(f"/v1/tasks/{task['id']}/cancel")
+
+    assert [step["ticket"]] == (await renewing)["cancelled"]
+    refused = await hand.call("checkpoint", 409, ticket=step["ticket"], value=1)
+    assert "attempt_cancelled" == refused["code"]
+
+
+async def test_a_retired_worker_releases_its_steps(api: ApiClient) -> None:
+    hand, other = await RemoteHand.register(api), await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+
+    response = await api.delete(f"/v1/workers/{hand.id}")
+
+    assert 204 == response.status_code
+    again = await other.claim_one()
+    assert (step["task_id"], 2, 1) == (
+        again["task_id"],
+        again["attempt"],
+        again["counted_attempts"],
+    )
+    assert "lease_lost" == (await hand.call("claim", 409, max=1))["code"]
+
+
+async def test_a_checkpoint_reaches_the_next_attempt(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+    await hand.call("checkpoint", 204, ticket=step["ticket"], value={"row": 3})
+    await hand.settle({"ticket": step["ticket"], "outcome": "released"})
+
+    step = await hand.claim_one()
+    assert {"row": 3} == step["checkpoint"]
+    await hand.settle({"ticket": step["ticket"], "outcome": "yielded", "checkpoint": {"row": 5}})
+    assert {"row": 5} == (await hand.claim_one())["checkpoint"]
+
+
+async def test_a_durable_call_is_read_by_the_next_attempt(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+    call = {"ticket": step["ticket"], "call": "charge", "value": {"id": 1}}
+    await hand.call("once", 204, **call)
+    await hand.call("once", 204, **call)  # a repetition
+    conflict = await hand.call("once", 409, **{**call, "value": 2})
+    assert "durable_call_conflict" == conflict["code"]
+    await hand.settle({"ticket": step["ticket"], "outcome": "released"})
+
+    step = await hand.claim_one()
+
+    calls = (await hand.call("calls", ticket=step["ticket"]))["calls"]
+    assert [{"name": "charge", "kind": "once", "value": {"id": 1}, "remaining_s": 0.0}] == calls
+
+
+@pytest.mark.parametrize(
+    "wait_for",
+    [
+        {"signal": {"name": "paid"}, "call": "wait_signal-1"},
+        {"any": [{"name": "void"}, {"name": "paid"}], "call": "wait_signal-1"},
+    ],
+)
+async def test_a_parked_step_runs_again_when_its_signal_arrives(
+    api: ApiClient, wait_for: dict[str, Any]
+) -> None:
+    hand = await RemoteHand.register(api)
+    task = await api.create()
+    step = await hand.claim_one()
+    parked = await hand.settle(
+        {"ticket": step["ticket"], "outcome": "parked", "wait_for": wait_for}
+    )
+    assert ["parked"] == parked["settled"]
+    await api.call(
+        f"/v1/tasks/{task['id']}/signals", {"name": "paid", "payload": {"cents": 5}}, 201
+    )
+
+    step = await hand.claim_one()
+
+    [call] = (await hand.call("calls", ticket=step["ticket"]))["calls"]
+    assert ("wait_signal-1", {"cents": 5}) == (call["name"], call["value"]["payload"])
+    assert 1 == step["counted_attempts"]
+
+
+async def test_a_sleep_ends_at_its_recorded_time(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+    sleep = {"delay_s": 0.01, "call": "sleep-1"}
+    await hand.settle({"ticket": step["ticket"], "outcome": "parked", "wait_for": sleep})
+
+    step = await hand.claim_one()
+
+    [call] = (await hand.call("calls", ticket=step["ticket"]))["calls"]
+    assert ("sleep", 0.0) == (call["kind"], call["remaining_s"])
+
+
+async def test_a_step_waits_for_the_task_that_it_runs(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api, ["look_up", "fail"])
+    await api.create()
+    step = await hand.claim_one()
+    run: Any = {"call": "run_task-1", "template": "shop.broken", "context": {}}
+    child = await hand.call("run_task", ticket=step["ticket"], **run)
+    assert "in_progress" == child["status"]
+    wait_for = {"task": child["task_id"]}
+    await hand.settle({"ticket": step["ticket"], "outcome": "parked", "wait_for": wait_for})
+    inner = await hand.claim_one()
+    assert ("fail", step["task_id"]) == (inner["step"], inner["parent_id"])
+    await hand.fail(inner, retryable=False)
+
+    step = await hand.claim_one()
+
+    ended = await hand.call("run_task", ticket=step["ticket"], **run)
+    assert ("error", "task_failed") == (ended["status"], ended["error"]["code"])
+    assert child["task_id"] == ended["task_id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"protocol": 2}, "protocol_unsupported"),
+        ({"namespaces": []}, "invalid_request"),
+        ({"slots": 0}, "invalid_request"),
+        ({"handlers": []}, "invalid_request"),
+        ({"handlers": [{"name": "x", "needs": "some"}]}, "invalid_request"),
+    ],
+)
+async def test_an_invalid_registration_is_refused(
+    api: ApiClient, fields: dict[str, Any], code: str
+) -> None:
+    body = {
+        "protocol": 1,
+        "name": "w",
+        "slots": 1,
+        "namespaces": ["shop"],
+        "handlers": [{"name": "x"}],
+    }
+
+    refused = await api.call("/v1/workers", {**body, **fields}, 400)
+
+    assert code == refused["code"]
+
+
+async def test_handlers_that_no_template_calls_are_reported(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api, ["look_up", "nobody.calls"], unknown_field=1)
+
+    assert ["nobody.calls"] == hand.registered["unserved"]
+    assert 1 == hand.registered["queues"]
+
+
+async def test_an_unknown_worker_is_told_to_register(api: ApiClient) -> None:
+    refused = await api.call("/v1/workers/4711/claim", {"max": 1}, 404)
+
+    assert "unknown_worker" == refused["code"]
+
+
+async def test_a_handler_receives_the_results_that_it_needs(api: ApiClient) -> None:
+    hand = await RemoteHand.register(
+        api,
+        [
+            "look_up",
+            {"name": "pay", "needs": "none"},
+            "tell",
+            {"name": "close", "needs": "parents"},
+        ],
+    )
+    await api.create()
+    freed = await hand.complete(await hand.claim_one(), 1, most=2)
+    results = {each["step"]: each["results"] for each in freed["steps"]}
+    assert {"pay": {}, "tell": {"look_up": 1}} == results
+    for each in freed["steps"]:
+        freed = await hand.complete(each, 2, most=1)
+
+    assert {"pay": 2, "tell": 2} == freed["steps"][0]["results"]
+
+
+async def test_a_large_payload_is_read_separately(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    for n in range(7):
+        await api.create(context={"order": f"{n}" + "x" * 900_000})
+
+    steps = await hand.claim()
+
+    whole = [step for step in steps if "payload" not in step]
+    apart = [step for step in steps if "payload" in step]
+    assert (4, 3) == (len(whole), len(apart))
+    assert "context" not in apart[0]
+    payload = await hand.call("payload", ticket=apart[0]["ticket"])
+    assert 900_001 == len(payload["context"]["order"])
+
+
+async def test_waiting_for_a_missing_task_is_refused(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    step = await hand.claim_one()
+
+    parked = await hand.settle(
+        {"ticket": step["ticket"], "outcome": "parked", "wait_for": {"task": NOBODY}}
+    )
+
+    assert parked["settled"][0] in ("parked", "error")
+
+
+async def test_attempts_of_remote_workers_are_in_the_metrics(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api)
+    await api.create()
+    first = await hand.claim_one()
+    await hand.fail(first, retryable=True, retry_after_s=0)
+    again = await hand.claim_one()
+    await hand.settle(
+        {"ticket": again["ticket"], "outcome": "parked", "wait_for": {"delay_s": 0.001}}
+    )
+    last = await hand.claim_one()
+    await hand.complete(last)
+    await hand.complete(last)  # a repetition counts once
+
+    text = (await api.get("/metrics")).text
+    step = f'namespace="shop",step="{first["step"]}",template="refund"'
+    for outcome in ("retry", "parked", "complete"):
+        assert f'tasker_attempts_total{{namespace="shop",outcome="{outcome}",' in text
+    assert f"tasker_attempt_duration_seconds_count{{{step}}} 2.0" in text
+    assert 'tasker_attempt_queued_seconds_count{namespace="shop",template="refund"} 3.0' in text
+    assert "tasker_attempts_running 0.0" in text
+
+
+async def test_the_audit_log_has_registrations_and_ends_of_remote_workers(api: ApiClient) -> None:
+    hand = await RemoteHand.register(api, sdk="ruby/1.0.0")
+    assert 204 == (await api.delete(f"/v1/workers/{hand.id}")).status_code
+
+    retired, registered = await api.store.team_audit(limit=2)
+    assert ("retire_worker", f"worker {hand.id}") == (retired.action, retired.subject)
+    assert ("register_worker", f"worker {hand.id}") == (registered.action, registered.subject)
+    assert ("anonymous", "api") == (registered.actor, registered.via)
+    facts = {"name": "w", "sdk": "ruby/1.0.0", "build": "", "handlers": [*HANDLERS]}
+    assert facts == registered.after
+
+
+async def test_log_records_and_progress_of_an_attempt_are_kept(api: ApiClient) -> None:
+    """Once, while the attempt holds its claim."""
+    hand = await RemoteHand.register(api)
+    task = await api.create()
+    step = await hand.claim_one()
+    at = "2030-01-31T12:00:00Z"
+    line = {"number": 0, "at": at, "level": "warning", "message": "slow", "fields": {"ms": 7}}
+
+    for _ in range(2):
+        await hand.call("logs", 204, ticket=step["ticket"], lines=[line])
+    progress = {"number": 1, "fraction": 0.4, "message": "page 12"}
+    await hand.call("progress", 204, ticket=step["ticket"], **progress)
+    secret = {"number": 2, "at": at, "message": "to https://u:pw@shop/", "fields": {"api_key": "k"}}
+    await hand.call("logs", 204, ticket=step["ticket"], lines=[secret])
+    invalid = await hand.call("progress", 400, ticket=step["ticket"], number=3, fraction=2)
+    wrong = await hand.call("logs", 400, ticket=step["ticket"], lines=[{**line, "level": "loud"}])
+    await hand.complete(step)
+    late = await hand.call("logs", 409, ticket=step["ticket"], lines=[{**line, "number": 3}])
+
+    kept = {each.number: each for each in await api.store.logs(task["id"])}
+    assert {0, 1, 2} == set(kept)
+    assert ("to https://u:***@shop/", {"api_key": "***"}) == (kept[2].message, kept[2].fields)
+    assert ("warning", "slow", {"ms": 7}) == (kept[0].level, kept[0].message, kept[0].fields)
+    assert ("progress", "page 12", {"fraction": 0.4}) == (
+        kept[1].source,
+        kept[1].message,
+        kept[1].fields,
+    )
+    assert ("$.fraction", "$.level") == (
+        invalid["errors"][0]["path"],
+        wrong["errors"][0]["path"],
+    )
+    assert "attempt_cancelled" == late["code"]

@@ -132,7 +132,8 @@ def test_case_31_ended_attempts_are_sent_once_more_under_the_previous_id(
         server.wait_for_outcomes(step)
         server.wait(lambda: len(server.workers) == 2, "it registers again")
         former, _ = server.workers
-        last = next(settle for settle in server.of_route("settle") if settle.status == 200)
+        server.wait(lambda: server.of_route("settle")[-1].status == 200, "the outcome is answered")
+        last = server.of_route("settle")[-1]
         assert f"/v1/workers/{former}/settle" == last.path
         assert 0 == last.body.get("max", 0)
         assert 1 == step.attempt

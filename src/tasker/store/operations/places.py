@@ -96,13 +96,14 @@ async def _take_place(tx: Session, task: NewTask) -> None:
     )
     if waits:
         (template,) = await tx.all("template_of_task", task_id=task.id)
+        most = "1 task" if place.tasks == 1 else f"{place.tasks} tasks"
         await tx.one(
             "add_pause",
             kind=PauseKind.TASK,
             namespace=template["namespace"],
             name=task.id,
             actor=_ACTOR,
-            reason=f"{place.key.key}: at most {place.tasks} tasks may be open",
+            reason=f"{place.key.key}: at most {most} may be open",
         )
         if not template["paused"]:
             await set_paused(tx, [task.id], paused=True)

@@ -373,8 +373,9 @@ class TooManyOpenTasks(Refused):
     members: ClassVar[Mapping[str, str]] = {"key": "key"}
 
     def __init__(self, key: str, tasks: int) -> None:
+        most = "1 task" if tasks == 1 else f"{tasks} tasks"
         super().__init__(
-            f"{tasks} tasks with the key {key!r} are open, the maximum: try again after one ends"
+            f"at most {most} with the key {key!r} may be open: try again after one has ended"
         )
         self.key = key
 

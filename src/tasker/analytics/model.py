@@ -404,9 +404,13 @@ def _advise_on_errors(
 def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
     for step in [step for step in blocking_steps if step.failed_tasks][:_MOST_STEPS]:
         yield (
-            f"{step} failed in {step.failed_tasks} open tasks, and others wait for it:"
+            f"{step} failed in {_open_tasks(step.failed_tasks)}, and others wait for it:"
             " retry it or resolve it"
         )
+
+
+def _open_tasks(count: int) -> str:
+    return "1 open task" if count == 1 else f"{count} open tasks"
 
 
 def _advise_on_store(utilization: Utilization) -> Iterator[str]:

@@ -260,7 +260,8 @@ async def backfill_schedule(
         _print_ticks(invocation, result.ticks, stored.schedule.timezone)
         return
     existing = f", {result.existing:,} existed" if result.existing else ""
-    invocation.out.print(f"{result.created:,} tasks created{existing}", highlight=False)
+    created = "1 task" if result.created == 1 else f"{result.created:,} tasks"
+    invocation.out.print(f"{created} created{existing}", highlight=False)
 
 
 @command(app, "trigger", acts=True)

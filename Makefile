@@ -41,18 +41,18 @@ test: $(READY) ## Run the tests, about 11 minutes on two cores; QUICK=1 about 90
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(if $(QUICK),--assert=plain) $(ARGS)
 
 test-crash: $(READY) ## Kill workers and databases while they work, about 3 minutes; ALL=1 at every statement
-	$(BIN)/pytest --numprocesses auto --dist load tests/crash $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist load --timeout 600 tests/crash $(ARGS)
 
 test-ui: $(READY) ui/node_modules/.ready ## Test the web UI in Chromium, about 5 minutes; needs Node 20 and Debian's chromium
 	cd ui && npm run --silent check && npm run --silent test
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
-	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/browser $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 tests/browser $(ARGS)
 
 sdk: $(READY) $(if $(shell command -v npm),sdk-typescript) $(if $(shell command -v cargo),sdk-rust) ## Test the SDKs of all languages that are installed
-	$(BIN)/pytest --numprocesses 2 --dist loadfile sdk $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 sdk $(ARGS)
 
 sdk-ruby: $(READY) ## Test the Ruby gem; needs Ruby 3.1
-	TASKER_SDK=ruby $(BIN)/pytest --numprocesses 2 --dist loadfile sdk $(ARGS)
+	TASKER_SDK=ruby $(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 sdk $(ARGS)
 
 pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in docs/images
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
@@ -70,6 +70,7 @@ sdk-rust: ## Build and test the Rust crate; needs Rust 1.80
 	cd sdk/rust && cargo test --locked --quiet
 	cd sdk/rust && cargo package --locked --quiet --allow-dirty
 	cd examples/polyglot/axum && cargo fmt --check
+	cd examples/polyglot/axum && CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/sdk/rust/target}" cargo build --locked --quiet
 
 check: $(READY) ## Lint, formatting, types, layers, wording, types in users' code
 	$(BIN)/ruff check $(CODE)

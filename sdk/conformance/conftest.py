@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import pytest
 from sdk.conformance.languages import LANGUAGES, Language, environment, selected
 from sdk.conformance.server import ScriptedServer
+from sdk.founding.serving import SOON
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -108,7 +109,7 @@ class WorkerProcess:
         """Send a signal to the process."""
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = SOON) -> int:
         """Return the exit code of the process."""
         code = self.process.wait(timeout)
         self._reader.join(timeout)
@@ -139,7 +140,7 @@ def start(language: Language, server: ScriptedServer) -> Any:
         before = len(server.workers)
         worker = WorkerProcess(language, server.url, SLOTS=str(slots), **values)
         if registers:
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + SOON
             while len(server.workers) == before:
                 if worker.process.poll() is not None or time.monotonic() > deadline:
                     worker.process.kill()

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 from sdk.conformance.languages import SDK, environment
-from sdk.founding.serving import SOON, serving
+from sdk.founding.serving import SOON, serving, wait_for_end
 
 
 class RealServer:
@@ -43,10 +43,7 @@ class RealServer:
 
     def ended(self, task: str) -> dict[str, Any]:
         """Return a task when it has ended."""
-        answer = self.api.get(f"/v1/tasks/{task}/wait", params={"timeout": 25})
-        fields: dict[str, Any] = answer.json()
-        assert 200 == answer.status_code, (fields["status"], self.steps(task))
-        return fields
+        return wait_for_end(self.api, task)
 
     def results(self, task: str) -> dict[str, Any]:
         """Return the results of the steps of a task that completes, by name."""

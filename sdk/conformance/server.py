@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.ports import reserve
+
 Json = Any
 Answer = tuple[int, Json]
 
 POLL = 0.02  #: seconds between two looks at the connection of a parked request
 PROTOCOLS = range(1, 2)
+WITHIN = 60.0  #: seconds; only a test that fails waits so long
 
 
 @dataclass(eq=False)
@@ -59,6 +62,8 @@ class Step:
     logs: dict[int, dict[str, Json]] = field(default_factory=dict)
     """Log records by their number."""
     cancelled_at: float | None = None
+    cancelled_at_checkpoint: bool = False
+    """Whether it is cancelled as soon as its checkpoint is stored."""
     outcomes: list[dict[str, Json]] = field(default_factory=list)
     """The outcomes that were accepted, in order."""
     waits_for: dict[str, Json] | None = None
@@ -226,7 +231,9 @@ class ScriptedServer:
         """Further fields of all answers."""
         self.settle_takes = 0.0
         """Seconds from the arrival of a settlement to its answer."""
-        self._port = 0
+        self.holds_settlements = False
+        """Whether settlements wait for their answer until this is false again."""
+        self._port = reserve()
         self._changed = threading.Condition()
 
     # ------------------------------------------------------------------ the test's side
@@ -308,7 +315,7 @@ class ScriptedServer:
                 setattr(self, name, value)
             self._changed.notify_all()
 
-    def wait(self, condition: Callable[[], object], what: str, timeout: float = 10.0) -> None:
+    def wait(self, condition: Callable[[], object], what: str, timeout: float = WITHIN) -> None:
         """Wait until a condition holds."""
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -317,7 +324,7 @@ class ScriptedServer:
                     raise AssertionError(f"not within {timeout:g} s: {what}\n{self.describe()}")
                 self._changed.wait(0.05)
 
-    def wait_for_outcomes(self, *steps: Step, timeout: float = 10.0) -> None:
+    def wait_for_outcomes(self, *steps: Step, timeout: float = WITHIN) -> None:
         """Wait until steps have ended."""
         self.wait(
             lambda: all(step.status in ("complete", "error") for step in steps),
@@ -539,6 +546,8 @@ class ScriptedServer:
                 return 200, {"template_id": step.template_id, "template": step.template()}
             case "checkpoint":
                 step.checkpoint = body["value"]
+                if step.cancelled_at_checkpoint:
+                    self.cancel(step)
                 return 204, None
             case "calls":
                 return 200, {"calls": list(step.calls.values())}
@@ -629,6 +638,8 @@ class ScriptedServer:
             self._changed.notify_all()
         if request.route == "settle":
             time.sleep(self.settle_takes)
+            with self._changed:
+                self._changed.wait_for(lambda: not self.holds_settlements, WITHIN)
         answer = None
         if fault is None or fault.after or fault.kind == "half":
             answer = self.answer(request, is_connected)
@@ -640,15 +651,14 @@ class ScriptedServer:
         return fault, answer
 
     def start(self) -> None:
-        """Serve on a free port; after `stop`, on the same one as before."""
+        """Serve on the port that is reserved for it."""
         state = self
 
         class Handler(_Handler):
             server_state = state
 
-        self._http = _HttpServer(("127.0.0.1", self._port), Handler)
-        self._port = self._http.server_address[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+        self._http = _HttpServer(self._port.getsockname(), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -662,11 +672,12 @@ class ScriptedServer:
     @contextmanager
     def running(self) -> Iterator["ScriptedServer"]:
         """Serve while the block runs."""
-        self.start()
-        try:
-            yield self
-        finally:
-            self.stop()
+        with self._port:
+            self.start()
+            try:
+                yield self
+            finally:
+                self.stop()
 
 
 class _HttpServer(ThreadingHTTPServer):

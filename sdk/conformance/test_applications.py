@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from sdk.conformance.conftest import leave_out, require
 from sdk.conformance.languages import HONO, SDK, missing_node, missing_ruby, missing_rust
 from sdk.conformance.real_server import RealServer, real_server, run
 from sdk.founding.serving import SOON
+from tests.ports import reserved_port
 
 POLYGLOT = SDK.parent / "examples" / "polyglot"
 BOTH = "customer_success,payments"
@@ -39,10 +39,13 @@ class Application:
     @contextmanager
     def serving(self, server: RealServer, namespaces: str = BOTH) -> Iterator[httpx.Client]:
         """Run its processes, which serve namespaces; yield a client of its routes."""
-        port = free_port()
-        variables = {"TASKER_URL": server.url, "TASKER_NAMESPACE": namespaces, "PORT": str(port)}
         folder = POLYGLOT / self.name
-        with ExitStack() as running, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        variables = {"TASKER_URL": server.url, "TASKER_NAMESPACE": namespaces}
+        with ExitStack() as running:
+            port = running.enter_context(reserved_port())
+            variables["PORT"] = str(port)
+            url = f"http://127.0.0.1:{port}"
+            client = running.enter_context(httpx.Client(base_url=url, timeout=SOON))
             for command in self.commands():
                 running.enter_context(server.running(*command, cwd=folder, **variables))
             end = time.monotonic() + SOON
@@ -97,14 +100,6 @@ APPLICATIONS = {
         Application("axum", "rust", axum, missing_rust),
     )
 }
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def responds(client: httpx.Client) -> bool:
@@ -200,16 +195,20 @@ def test_customer_success_in_ruby_delegates_to_payments_in_rust(
 def check_pages(server: RealServer, tasks: dict[str, str]) -> None:
     """Expect both workers on the UI's page of workers, and each with its task."""
     chromium = shutil.which("chromium") or leave_out("needs chromium (apt-get install chromium)")
-    names = languages(server)
-    workers = page(chromium, f"{server.url}/ui/workers")
-    assert [] == [name for name in names if name not in workers]
+    show(chromium, f"{server.url}/ui/workers", *languages(server))
     for namespace, task in tasks.items():
-        shown = page(chromium, f"{server.url}/ui/tasks/{task}")
-        assert namespace in shown and "case-4711" in shown
+        show(chromium, f"{server.url}/ui/tasks/{task}", namespace, "case-4711")
+
+
+def show(chromium: str, url: str, *texts: str) -> None:
+    """Expect that a page of the UI shows texts in a browser, within a few tries."""
+    end = time.monotonic() + SOON
+    while missing := [text for text in texts if text not in (shown := page(chromium, url))]:
+        assert time.monotonic() < end, (missing, shown)
 
 
 def page(chromium: str, url: str) -> str:
     """Return a page of the UI as a browser shows it."""
-    options = ["--headless", "--no-sandbox", "--virtual-time-budget=5000", "--dump-dom"]
-    command = [chromium, *options, url]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    options = ["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--dump-dom"]
+    command = [chromium, *options, "--virtual-time-budget=5000", url]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=SOON).stdout

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from sdk.conformance.conftest import WorkerProcess
 from sdk.conformance.languages import LANGUAGES, selected
+from sdk.founding.serving import SOON
+from tests.ports import reserved_port
 
 TASKS = 60
 CHAIN = """
@@ -34,7 +36,7 @@ def server_on(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "server.log").open("a") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + SOON
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -47,34 +49,41 @@ def server_on(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
+def running_steps(api: httpx.Client) -> int:
+    """Return the number of steps that workers run."""
+    return sum(worker["running"] for worker in api.get("/v1/workers").json()["workers"])
+
+
 @pytest.mark.timeout(300)
 def test_every_task_ends_although_servers_and_workers_are_killed(tmp_path: Path) -> None:
+    deadline = time.monotonic() + 240
     languages = [LANGUAGES[name] for name in selected() if LANGUAGES[name].missing() is None]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     with ExitStack() as workers:
-        with server_on(tmp_path, port), httpx.Client(base_url=url, timeout=20) as api:
+        port = workers.enter_context(reserved_port())
+        url = f"http://127.0.0.1:{port}"
+        with server_on(tmp_path, port), httpx.Client(base_url=url, timeout=SOON) as api:
             headers = {"Content-Type": "application/yaml"}
             assert 201 == api.post("/v1/templates", content=CHAIN, headers=headers).status_code
             body = {"name": "chaos", "namespace": "conformance"}
-            context = {"ms": 150, "a": 1, "b": 2, "step": "left"}
+            context = {"ms": 500, "a": 1, "b": 2, "step": "left"}
             answer = api.post(
                 "/v1/tasks/bulk", json={"tasks": [{**body, "context": context}] * TASKS}
             )
             tasks = [task["id"] for task in answer.json()["tasks"]]
-            victims = [WorkerProcess(language, url, SLOTS="2") for language in languages]
-            time.sleep(2)
+            victims = [
+                workers.enter_context(WorkerProcess(language, url, SLOTS="2"))
+                for language in languages
+            ]
+            while running_steps(api) < 2:  # to lose
+                assert time.monotonic() < deadline, [victim.output for victim in victims]
+                time.sleep(0.02)
         for victim in victims:  # while no server is there
             workers.enter_context(WorkerProcess(victim.language, url, SLOTS="2"))
             victim.process.kill()
-            victim.wait()
         for _ in range(2):
             with server_on(tmp_path, port):
                 time.sleep(2)
-        with server_on(tmp_path, port), httpx.Client(base_url=url, timeout=20) as api:
-            deadline = time.monotonic() + 120
+        with server_on(tmp_path, port), httpx.Client(base_url=url, timeout=SOON) as api:
             ended: dict[str, str] = {}
             while len(ended) < TASKS and time.monotonic() < deadline:
                 for task in set(tasks) - set(ended):

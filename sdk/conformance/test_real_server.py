@@ -11,7 +11,7 @@ import pytest
 from sdk.conformance.conftest import WorkerProcess
 from sdk.conformance.languages import Language
 from sdk.conformance.test_steps import VALUES
-from sdk.founding.serving import serving
+from sdk.founding.serving import SOON, serving, wait_for_end
 
 TEMPLATE = """
 name: {name}
@@ -87,9 +87,7 @@ class RealServer:
 
     def ended(self, task: str) -> Any:
         """Return a task when it has ended."""
-        answer = self.api.get(f"/v1/tasks/{task}/wait", params={"timeout": 30})
-        assert 200 == answer.status_code, (answer.json(), self.step(task))
-        return answer.json()
+        return wait_for_end(self.api, task)
 
     def result(self, name: str, context: Any = None) -> Any:
         """Run a task, and return its result."""
@@ -109,7 +107,7 @@ class RealServer:
 
     def wait_for(self, task: str, status: str) -> Any:
         """Return the only step of a task when it has a status."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + SOON
         while (step := self.step(task))["status"] != status:
             assert time.monotonic() < deadline, step
             time.sleep(0.02)
@@ -122,7 +120,7 @@ def real(language: Language, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder: Path = tmp_path_factory.mktemp(language.name)
     with (
         serving(folder) as url,
-        httpx.Client(base_url=url, timeout=40) as api,
+        httpx.Client(base_url=url, timeout=SOON) as api,
     ):
         server = RealServer(api)
         with WorkerProcess(language, url, SLOTS="4"):
@@ -225,7 +223,7 @@ def test_a_cancelled_task_stops_its_handler(real: RealServer) -> None:
 
 
 def test_a_stopped_worker_releases_its_steps_to_another(language: Language, tmp_path: Path) -> None:
-    with serving(tmp_path) as url, httpx.Client(base_url=url, timeout=40) as api:
+    with serving(tmp_path) as url, httpx.Client(base_url=url, timeout=SOON) as api:
         server = RealServer(api)
         with WorkerProcess(language, url, GRACE="0.2") as worker:
             task = server.create("sleep", {"ms": 3000})

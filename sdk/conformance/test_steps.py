@@ -165,7 +165,7 @@ def test_case_9_slots_are_reserved_for_the_steps_that_a_settlement_claims(
 def test_case_10_outcomes_are_collected_during_a_settlement(
     server: ScriptedServer, start: Start
 ) -> None:
-    server.settle_takes = 0.2
+    server.settle_takes = 0.5
     with start(slots=10):
         steps = [Step("sleep", {"ms": 20 + 15 * n}) for n in range(10)]
         server.add(*steps)

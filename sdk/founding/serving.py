@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SOON = 30.0  #: seconds
+import httpx
+
+SOON = 90.0  #: seconds; only a test that fails waits so long
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def serving(folder: Path) -> Iterator[str]:
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
     try:
-        yield wait_for_line(process, log, r"url=(http://\S+)")[1]
+        yield wait_for_line(process, log, r"url=(http://\S+)\s")[1]
     finally:
         process.terminate()
         process.wait(SOON)
@@ -34,3 +36,14 @@ def wait_for_line(process: subprocess.Popen[Any], log: Path, pattern: str) -> re
         assert process.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.05)
     return match
+
+
+def wait_for_end(api: httpx.Client, task: str) -> dict[str, Any]:
+    """Return a task when it has ended."""
+    end = time.monotonic() + SOON
+    while True:
+        answer = api.get(f"/v1/tasks/{task}/wait", params={"timeout": 20})
+        if 200 == answer.status_code:
+            fields: dict[str, Any] = answer.json()
+            return fields
+        assert time.monotonic() < end, (answer.text, api.get(f"/v1/tasks/{task}/steps").text)

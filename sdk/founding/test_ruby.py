@@ -20,7 +20,7 @@ import httpx
 import pytest
 from sdk.conformance.languages import missing_ruby, selected
 from sdk.founding.documents import block_at, folder, listed, text_of
-from sdk.founding.serving import SOON, serving, wait_for_line
+from sdk.founding.serving import SOON, serving, wait_for_end, wait_for_line
 
 SCENARIOS = Path(__file__).parent / "ruby"
 
@@ -112,10 +112,7 @@ class Application:
 
     def ended(self, task: str) -> dict[str, Any]:
         """Return a task when it has ended."""
-        answer = self.api.get(f"/v1/tasks/{task}/wait", params={"timeout": 25})
-        fields: dict[str, Any] = answer.json()
-        assert 200 == answer.status_code, (fields["status"], self.steps(task))
-        return fields
+        return wait_for_end(self.api, task)
 
     def steps(self, task: str) -> dict[str, Any]:
         """Return a task's steps by name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sdk.conformance.languages import missing_ruby, selected
-from sdk.founding.serving import serving, wait_for_line
+from sdk.founding.serving import SOON, serving, wait_for_line
 
 GEM = Path(__file__).parent
 PAGE = GEM.parents[1] / "docs" / "ruby.md"
@@ -88,4 +88,4 @@ def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
             assert "receipt-500\n" == run(*command, create, folder=tmp_path, TASKER_URL=url)
         finally:
             process.terminate()
-            assert 0 == process.wait(20)
+            assert 0 == process.wait(SOON)

@@ -7,17 +7,17 @@ skipped, unless `TASKER_REQUIRE` says that they must run.
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.ports import reserve, reserved_port
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="make test-ui installs it")
 
@@ -100,27 +100,31 @@ class Server:
             "--namespace", "shop", *options,
         ]  # fmt: skip
         self._folder = folder
-        self._port = "0"
+        self._port = reserve()  # the same after a restart
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
-        """Return the URL; the port stays the same from the first start on."""
+        """Return the URL, which is the same at each start."""
         log = self._folder / "server.log"
-        command = [*self._command, "--port", self._port]
+        command = [*self._command, "--port", str(self._port.getsockname()[1])]
         with log.open("w") as out:
             process = subprocess.Popen(command, cwd=self._folder, stdout=out, stderr=out)
         self._process = process
         end = time.monotonic() + STARTED
-        while not (match := re.search(r"url=(http://\S+:(\d+))", log.read_text())):
+        while not (match := re.search(r"url=(http://\S+)\s", log.read_text())):
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.05)
-        self._port = match[2]
         return match[1]
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(SOON)
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+        self._port.close()
 
 
 @contextmanager
@@ -140,7 +144,7 @@ def serving(
         with site.api:
             yield site
     finally:
-        server.stop()
+        server.close()
 
 
 @pytest.fixture(scope="session")
@@ -235,16 +239,10 @@ def fill(site: Site) -> None:
 
 
 @pytest.fixture
-def closed_port() -> Callable[[], int]:
-    """Return ports on which nobody listens."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        return port
-
-    return find
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Pages on which people decide, plan, limit and configure: each act reaches the store."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -153,13 +152,11 @@ def test_a_limit_is_set_and_removed(page: Any, site: Site) -> None:
     setting.wait_for(state="detached")
 
 
-def test_deliveries_of_a_webhook_can_be_repeated(
-    page: Any, site: Site, closed_port: Callable[[], int]
-) -> None:
+def test_deliveries_of_a_webhook_can_be_repeated(page: Any, site: Site, closed_port: int) -> None:
     """The secret is shown once; failed deliveries show their error."""
     page.goto("events?namespace=shop")
     page.get_by_text("refund.checked").first.wait_for()
-    url = f"http://127.0.0.1:{closed_port()}/"
+    url = f"http://127.0.0.1:{closed_port}/"
     act(page, "New webhook…", "Create 1 webhook", Name="crm", Address=url, Events="refund.*")
     page.get_by_text("which is never shown again").wait_for()
     task = site.create("shop.refund", order="R-2")

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.crash.fleet import WORKERS, create, fleet, open_tasks, prove
+from tests.ports import reserved_port
 
 from tasker import open_store
 from tasker.model import Task
@@ -71,14 +71,13 @@ class Server:
 
 @asynccontextmanager
 async def server_of(store: str, log: Path) -> AsyncIterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    server = Server(store, port, log)
-    try:
-        await server.start()
-        yield server
-    finally:
-        await server.stop()
+    with reserved_port() as port:
+        server = Server(store, port, log)
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.stop()
 
 
 async def test_killed_servers_and_workers_lose_and_repeat_no_settlement(

@@ -91,6 +91,7 @@ def test_a_list_can_be_navigated_with_the_keyboard(page: Any) -> None:
     opened = page.locator("tr.cur").get_attribute("id").removeprefix("task-")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(opened))
+    page.locator(".node").first.wait_for()
     page.keyboard.press("g")
     page.keyboard.press("t")
     page.locator("tbody tr").first.wait_for()

@@ -588,7 +588,10 @@ FAILURE_TRIGGERS = frozenset(
         Trigger.ALL_SKIPPED,
     }
 )
-"""Rules that take a parent's failure into account; with the others, the step stays pending."""
+"""Rules that take a parent's failure into account.
+
+Under the others, except `ALWAYS`, a failed parent leaves the step pending.
+"""
 
 
 ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself

@@ -298,7 +298,7 @@ WAITING = (
     *("waiters_of_signal", "waiters_of_broadcast", "first_broadcast", "kept_broadcasts"),
     *("known_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
     *("signalled_task", "hold_step", "load_calls", "external_call", "completed_step"),
-    *("escalate_approvals", "park_history", "attached_tasks", "orphans"),
+    *("escalate_approvals", "park_history", "attached_tasks", "orphaned_tasks"),
     *("take_back_failure", "claim_deliveries", "settle_delivery", "events_to_deliver"),
     *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
     *("due_schedules", "move_schedule", "waiting_ticks", "list_ticks", "remove_ticks"),

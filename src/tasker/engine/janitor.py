@@ -126,7 +126,7 @@ class Janitor:
             Duty("carry_on_bulk", period, self.carry_on_bulk),
             Duty("end_late_waits", period, self.end_late_waits),
             Duty("escalate", ESCALATING, self.escalate),
-            Duty("cancel_orphans", ORPHANS, self.cancel_orphans),
+            Duty("cancel_orphaned_tasks", ORPHANS, self.cancel_orphaned_tasks),
             Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),
             Duty("prune_events", PRUNING, self.prune_events),
@@ -202,9 +202,9 @@ class Janitor:
         while await self._store.end_late_waits(MOST) == MOST:
             pass
 
-    async def cancel_orphans(self) -> None:
+    async def cancel_orphaned_tasks(self) -> None:
         """Cancel attached tasks whose parent has ended."""
-        while await self._store.cancel_orphans(MOST) == MOST:
+        while await self._store.cancel_orphaned_tasks(MOST) == MOST:
             pass
 
     async def keep_broadcasts(self) -> None:

@@ -2,7 +2,7 @@
 
 from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
 from tasker.handlers.binding import Plan, compile_plan
-from tasker.handlers.check import assumed_inputs, check, result_schemas, unused_handlers
+from tasker.handlers.check import check, check_assumed_inputs, result_schemas, unused_handlers
 from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
@@ -26,8 +26,8 @@ __all__ = [
     "Subscriber",
     "SyncContext",
     "Upstream",
-    "assumed_inputs",
     "check",
+    "check_assumed_inputs",
     "compile_plan",
     "handler",
     "on_event",

@@ -57,7 +57,7 @@ def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     return [problem for spec in steps for problem in checking.undeclared_inputs(spec)]
 
 
-def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
+def check_assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     """Return the parameters that are read from the input although a step has a similar name.
 
     Empty if the template has an `input_schema`, which says which inputs exist. Each is a warning.

@@ -90,15 +90,19 @@ class DurableCalls:
 
         Raises:
             DurableCallConflict: This attempt made a call with that name before.
-            InvalidInput: The name is empty or too long.
+            InvalidInput: The name is empty or too long, or cannot be stored.
         """
         if name is None:
             self._counts[kind] += 1
             name = f"{kind}-{self._counts[kind]}"
-        if not 0 < len(name) <= DURABLE_CALL_NAME or UNSTORABLE.search(name):
+        if not 0 < len(name) <= DURABLE_CALL_NAME:
             raise InvalidInput(
-                f"a durable call's name must be a string of 1 to {DURABLE_CALL_NAME} characters,"
-                f" not {name[:50]!r}"
+                f"a durable call's name must have 1 to {DURABLE_CALL_NAME} characters;"
+                f" {name[:50]!r} has {len(name):,}"
+            )
+        if UNSTORABLE.search(name):
+            raise InvalidInput(
+                f"a durable call's name must not contain NUL or unpaired surrogates: {name[:50]!r}"
             )
         if (before := self._kinds.get(name)) is not None:
             raise DurableCallConflict(

@@ -435,7 +435,7 @@ class WorkerStore(Protocol):
         """Let the assignees of up to `limit` overdue escalations decide; return how many."""
         ...
 
-    async def cancel_orphans(self, limit: int) -> int:
+    async def cancel_orphaned_tasks(self, limit: int) -> int:
         """Cancel up to `limit` attached tasks whose parent has ended without them; return how many
         were found.
         """
@@ -745,7 +745,7 @@ class OperatorStore(Protocol):
         `sweep` continues if the caller dies. Until then some of them may be claimed.
 
         Its attached children are cancelled with it, up to 100 in each task; the others follow by
-        `cancel_orphans`. Tasks that waited for its place among the open ones may start.
+        `cancel_orphaned_tasks`. Tasks that waited for its place among the open ones may start.
 
         Raises: NotFound, WrongStatus (it ended already).
         """

@@ -8,7 +8,7 @@ from tasker.model import StepSpec
 from tasker.suggest import did_you_mean
 from tasker.template.branches import check_branches
 from tasker.template.http import result_names
-from tasker.template.instances import check_expressions
+from tasker.template.instances import check_referenced_results
 from tasker.template.parts import ReadStep
 from tasker.template.reading import Value
 from tasker.template.waits import results_used
@@ -34,7 +34,7 @@ def check_graph(steps: list[ReadStep]) -> None:
         else:
             known[name] = read
     _check_dependencies(steps, known, None, frozenset())
-    check_expressions(steps)
+    check_referenced_results(steps)
 
 
 def _with_bodies(steps: Iterable[ReadStep]) -> Iterator[ReadStep]:

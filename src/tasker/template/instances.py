@@ -205,7 +205,7 @@ def check_concurrency(fields: Fields, spec: StepSpec) -> None:
         )
 
 
-def check_expressions(steps: list[ReadStep]) -> None:
+def check_referenced_results(steps: list[ReadStep]) -> None:
     """Report `results` that expressions ask for and that are not those of ancestors."""
     _check_scope(steps, {})
 

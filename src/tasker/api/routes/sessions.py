@@ -127,11 +127,12 @@ async def begin_login(
     "/oidc/callback",
     response=None,
     status=303,
-    description="The page of the UI; `Set-Cookie` carries the session. After a refusal, the login"
-    " page with a `problem`.",
+    description="A redirect to the page of the UI that was asked for; `Set-Cookie` carries the"
+    " session. If the login is refused, a redirect to the login page, with the reason in the query"
+    " parameter `problem`.",
     refuses=("invalid_request", "rate_limited"),
 )
-async def end_login(request: Request, api: ApiOf) -> Response:
+async def finish_login(request: Request, api: ApiOf) -> Response:
     """Begin the session of a person who returns from the identity provider."""
     api.logins.admit((request.scope.get("client") or ("",))[0])
     provider = _provider_of(api)

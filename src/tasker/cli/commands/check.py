@@ -22,7 +22,7 @@ from tasker.errors import (
     Problem,
     TooLarge,
 )
-from tasker.handlers import Handlers, assumed_inputs, result_schemas, unused_handlers
+from tasker.handlers import Handlers, check_assumed_inputs, result_schemas, unused_handlers
 from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
@@ -136,7 +136,7 @@ class _Findings:
                     (template.full_name, problem) for problem in problems_of(template, handlers)
                 ]
             for template in templates:
-                findings.warnings += assumed_inputs(template, handlers)
+                findings.warnings += check_assumed_inputs(template, handlers)
             findings.warnings += unused_handlers(templates, handlers) if templates else []
         return findings
 

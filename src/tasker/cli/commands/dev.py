@@ -20,7 +20,7 @@ from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
 from tasker.cli.render.style import format_count
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
-from tasker.handlers import assumed_inputs, check
+from tasker.handlers import check, check_assumed_inputs
 from tasker.handlers.gathering import split_namespace
 from tasker.handlers.importing import is_path
 from tasker.settings import ServerSettings, WorkerSettings
@@ -142,7 +142,7 @@ class Development:
         for template in loaded.templates:
             self._progress.add_template(template)
             problems = check(template, loaded.handlers)
-            problems += assumed_inputs(template, loaded.handlers)
+            problems += check_assumed_inputs(template, loaded.handlers)
             print_problems(
                 self._err, problems, of=template.full_name, kind="warning", style="yellow"
             )

@@ -34,7 +34,7 @@ from tasker.cli.render.task import render_end, store_flag
 from tasker.client.templates import split_reference
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
-from tasker.handlers import assumed_inputs
+from tasker.handlers import check_assumed_inputs
 from tasker.model import Step, Task, TaskFilter, Template
 from tasker.settings import WorkerSettings
 
@@ -185,7 +185,7 @@ class EmbeddedTask:
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
         require_handlers(template, worker.handlers)
-        warnings = assumed_inputs(template, worker.handlers)
+        warnings = check_assumed_inputs(template, worker.handlers)
         print_problems(
             self._invocation.err, warnings, of=template.full_name, kind="warning", style="yellow"
         )

@@ -254,8 +254,8 @@ class Workers(Places):
         await self.complete_pauses()
         return ended
 
-    async def cancel_orphans(self, limit: int) -> int:
-        orphans = await self._all("orphans", limit=limit)
+    async def cancel_orphaned_tasks(self, limit: int) -> int:
+        orphans = await self._all("orphaned_tasks", limit=limit)
         for orphan in orphans:
             await self._in_yielding_transaction(partial(_cancel_orphan, orphan=orphan))
         return len(orphans)

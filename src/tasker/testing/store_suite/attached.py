@@ -54,7 +54,7 @@ class TestAttachedTasks(StoreTests):
 
         await hand.complete(claim)
 
-        assert 0 == await store.cancel_orphans(10)
+        assert 0 == await store.cancel_orphaned_tasks(10)
         assert TaskStatus.PENDING is await status_of(store, child)
 
     async def test_attached_tasks_beyond_one_transaction_are_cancelled_later(
@@ -68,7 +68,7 @@ class TestAttachedTasks(StoreTests):
         ]
         await store.cancel_task(parent, ACT)
 
-        assert 2 == await store.cancel_orphans(10)
+        assert 2 == await store.cancel_orphaned_tasks(10)
 
         assert {TaskStatus.CANCELLED} == {await status_of(store, each) for each in children}
-        assert 0 == await store.cancel_orphans(10)
+        assert 0 == await store.cancel_orphaned_tasks(10)

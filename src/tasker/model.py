@@ -1565,7 +1565,7 @@ class StepSummary:
     """Its number in the template's order."""
 
     spawned_by: int | None = field(default=None, compare=False)
-    """Of a step made at run time: the number of the step whose instances it belongs to."""
+    """For a step created at run time: the number of the spawner that created its instance."""
 
     instance: int | None = field(default=None, compare=False)
     """Of a step made at run time: which instance it is part of, from 0."""
@@ -2140,7 +2140,7 @@ class Spawn(NamedTuple):
     no: int  #: the step that spawned it
     key: str
 
-    def has(self, instance: int) -> bool:
+    def has_instance(self, instance: int) -> bool:
         """Return whether an instance of the join, counted from 0, is one of these."""
         return 0 <= instance - self.first_instance < self.instances
 
@@ -2155,7 +2155,7 @@ class Instance(NamedTuple):
     task_id: TaskId
     no: int
     template_node: int  #: its number in the template
-    spawned_by: int | None  #: the step whose body it is part of; None: it undoes a single step
+    spawned_by: int | None  #: the spawner that created it; None: it undoes a single step
     instance: int | None  #: which instance of that body, from 0
     item: JsonText | None
     undoes: int | None = None  #: the step that it undoes

@@ -297,7 +297,7 @@ WAITING = (
     *("first_signal", "known_signal", "untaken_signals", "take_signal", "return_signals"),
     *("waiters_of_signal", "waiters_of_broadcast", "first_broadcast", "kept_broadcasts"),
     *("known_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
-    *("signalled_task", "hold_step", "load_calls", "external_call", "completed_step"),
+    *("signalled_task", "hold_step", "load_calls", "external_call", "step_of_token"),
     *("escalate_approvals", "park_history", "attached_tasks", "orphaned_tasks"),
     *("take_back_failure", "claim_deliveries", "settle_delivery", "events_to_deliver"),
     *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
@@ -321,7 +321,7 @@ GATED = (
 
 COMPENSATING = (
     *("add_compensating_steps", "add_planner", "compensation_numbers", "drop_planner"),
-    *("lock_planner", "mark_ending", "mark_numbers", "reserve_compensation", "unmark_ending"),
+    *("lock_planner", "mark_ending", "set_last_no", "reserve_compensation", "unmark_ending"),
 )
 """Statements of compensation that read some steps of a task."""
 
@@ -637,7 +637,7 @@ INDEXES = {
     "first_broadcast": {"broadcast_pkey"},
     "known_broadcast": {"broadcast_id"},
     "undelivered": {"broadcast_undelivered"},
-    "completed_step": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
+    "step_of_token": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
     "external_call": {"durable_call_pkey"},
     "escalate_approvals": {"approval_escalation"},
     "attached_tasks": {"task_attached"},

@@ -118,7 +118,7 @@ def check_step(hours: float, step_seconds: int | None) -> int:
     if step_seconds is None:
         return max(1, round(hours * 60 / 96)) * 60
     if step_seconds % 60 or step_seconds <= 0:
-        raise InvalidInput(f"must be a multiple of 60, not {step_seconds}", path="$.step")
+        raise InvalidInput(f"must be a positive multiple of 60, not {step_seconds}", path="$.step")
     if hours * 3600 / step_seconds > MOST_POINTS:
         raise InvalidInput(f"gives more than {MOST_POINTS:,} points", path="$.step")
     return step_seconds

@@ -84,7 +84,12 @@ class LoadedTemplate:
         for body, instance in place.instances if place else ():
             spawns = await store.spawns(task_id, body.join + (offset or 0))
             offset = next(
-                (each.number(instance) - body.first for each in spawns if each.has(instance)), None
+                (
+                    each.number(instance) - body.first
+                    for each in spawns
+                    if each.has_instance(instance)
+                ),
+                None,
             )
             if offset is None:
                 break

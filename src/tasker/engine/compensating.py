@@ -167,7 +167,7 @@ def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
     order = edges.in_order()
     undoing = {undone: node for node, undone in compensating.undone.items()}
     waits = _nearest(edges, order)
-    _without_idle_gathers(waits, undoing)
+    _remove_idle_gathers(waits, undoing)
     kept = [place for place in order if place in waits]
     index = {place: number for number, place in enumerate(kept)}
     children: dict[_Place, list[int]] = {place: [] for place in kept}
@@ -197,7 +197,7 @@ def _nearest(edges: _Edges, order: Sequence[_Place]) -> dict[_Place, dict[_Place
     return {place: kept for place, kept in nearest.items() if place in edges.numbers}
 
 
-def _without_idle_gathers(waits: dict[_Place, dict[_Place, None]], undoing: dict[int, int]) -> None:
+def _remove_idle_gathers(waits: dict[_Place, dict[_Place, None]], undoing: dict[int, int]) -> None:
     """Remove the places that gather nothing: with one step before or after them at most."""
     before: dict[_Place, dict[_Place, None]] = {place: {} for place in waits}
     for place, following in waits.items():

@@ -450,7 +450,7 @@ class Worker:
 
     async def _warn_of_other_versions(self) -> None:
         """Log a warning about open tasks that require other code versions than this worker has."""
-        for template_id, tasks in (await self.store.open_tasks(_MOST_COUNTED)).items():
+        for template_id, tasks in (await self.store.count_open_tasks(_MOST_COUNTED)).items():
             template = (await self._cache.template(template_id)).template
             lacking = await asyncio.to_thread(self._steps_of_other_versions, template)
             if lacking:

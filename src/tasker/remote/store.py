@@ -254,7 +254,7 @@ class RemoteStore:
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         return
 
-    async def open_tasks(self, most: int) -> dict[TemplateId, int]:
+    async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
         return {}
 
     async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:

@@ -504,7 +504,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def open_tasks(self, most: int) -> dict[TemplateId, int]:
+    async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
         """Count the open tasks of each template, all together up to `most`."""
         ...
 

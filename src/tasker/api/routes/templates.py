@@ -110,10 +110,10 @@ async def list_templates(
         templates = [await _get_stored(api, one) for one in known if one.status is status]
     shown = [one for one in templates if visible is None or one.template.namespace in visible]
 
-    def build() -> TemplateList:
+    def build_body() -> TemplateList:
         return TemplateList(templates=[template_head(one, document=documents) for one in shown])
 
-    return await build_response(_step_count(*shown), build)
+    return await build_response(_step_count(*shown), build_body)
 
 
 @statuses.add("GET", "", TEMPLATES_LIST, response=StatusList)
@@ -301,7 +301,7 @@ async def register_templates(
     registered = await client_of_caller(request, api).register_all(templates, replace=replace)
     new = sum(one.created for one in registered)
 
-    def build() -> TemplatesRegistered:
+    def build_body() -> TemplatesRegistered:
         views: list[RegisteredTemplate] = [
             {**template_head(one.stored, document=True), "created": one.created}
             for one in registered
@@ -309,7 +309,7 @@ async def register_templates(
         return {"templates": views, "created": new}
 
     steps = _step_count(*(one.stored for one in registered))
-    return await build_response(steps, build, 201 if new else 200)
+    return await build_response(steps, build_body, 201 if new else 200)
 
 
 async def _authorize_shared_bounds(request: Request, templates: Sequence[Template]) -> None:

@@ -149,8 +149,8 @@ class Approvals(TransactionalStore):
 
 async def _complete(tx: Session, digest: str, value: JsonText) -> bool:
     """Store the completion of a step, or end its wait; return False if it cannot be completed."""
-    await tx.lock("lock_completed_step", digest=digest)
-    row = await tx.one("completed_step", digest=digest, name=CALL)
+    await tx.lock("lock_step_of_token", digest=digest)
+    row = await tx.one("step_of_token", digest=digest, name=CALL)
     if row is None or row["used"]:
         return False
     task_id, no, kind = TaskId(row["task_id"]), row["no"], CallKind.EXTERNAL

@@ -49,7 +49,7 @@ class Compensations(TransactionalStore):
                     "reserve_compensation", task_id=task_id, no=no, steps=total
                 )
                 last_no = numbers["first_no"] + total - 1
-                await tx.all("mark_numbers", task_id=task_id, last_no=last_no)
+                await tx.all("set_last_no", task_id=task_id, last_no=last_no)
             await tx.all(
                 "add_compensating_steps",
                 task_id=task_id,

@@ -127,8 +127,8 @@ class Workers(Places):
 
         await self._write(serve_unserved_engine_queues)
 
-    async def open_tasks(self, most: int) -> dict[TemplateId, int]:
-        rows = await self._all("open_tasks", most=most)
+    async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
+        rows = await self._all("count_open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
     async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:

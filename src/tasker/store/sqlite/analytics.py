@@ -11,7 +11,7 @@ from tasker.store.operations import analytics
 from tasker.store.operations.analytics import Bounds
 from tasker.store.session import T, Transaction
 from tasker.store.sqlite.driver import Driver
-from tasker.store.sqlite.session import SqliteSession, run_to_end
+from tasker.store.sqlite.session import SqliteSession, run_synchronously
 from tasker.store.sqlite.thread import translate_error
 
 _MEMORY_SHARE = 10  #: in memory the writer itself reads, so it reads that part of the bounds only
@@ -42,7 +42,7 @@ class Analytics(analytics.Analytics, Driver):
     async def _analyse(self, transaction: Transaction[T]) -> T:
         def analyse(on: sqlite3.Connection) -> T:
             session = SqliteSession(on, self._clock.now())
-            return _within_time_limit(on, lambda: run_to_end(transaction(session)))
+            return _within_time_limit(on, lambda: run_synchronously(transaction(session)))
 
         path = self.address.path
         if path is None:

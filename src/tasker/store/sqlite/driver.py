@@ -16,7 +16,7 @@ from tasker.store.session import Transaction, TransactionalStore
 from tasker.store.sqlite import connection as database
 from tasker.store.sqlite.address import Address
 from tasker.store.sqlite.change_watcher import ChangeWatcher
-from tasker.store.sqlite.session import SqliteSession, run_to_end
+from tasker.store.sqlite.session import SqliteSession, run_synchronously
 from tasker.store.sqlite.thread import DatabaseThread
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Driver(TransactionalStore):
     async def _run(self, transaction: Transaction[T], *, writes: bool) -> T:
         def work(on: sqlite3.Connection) -> tuple[T, set[str]]:
             session = SqliteSession(on, self._clock.now())
-            return run_to_end(transaction(session)), session.notifications
+            return run_synchronously(transaction(session)), session.notifications
 
         result, notifications = await self._thread.run(work, writes=writes)
         self._notify(notifications)

@@ -60,7 +60,7 @@ class SqliteSession:
         return settled
 
 
-def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_synchronously(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that awaits only calls of a session."""
     try:
         coroutine.send(None)

@@ -24,7 +24,7 @@ from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.session import Session
 from tasker.store.sqlite.driver import Driver
-from tasker.store.sqlite.session import SqliteSession, run_to_end
+from tasker.store.sqlite.session import SqliteSession, run_synchronously
 from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
 
 
@@ -101,13 +101,13 @@ def _store_tasks(
     on, now = session.connection, session.now.timestamp()
     replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
     if replacing:
-        run_to_end(free_keys(session, tasks))
+        run_synchronously(free_keys(session, tasks))
     taken = _take_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
     new = json_text([row for row in rows if row[0] not in taken])
     made = execute(on, "create_tasks", now=now, tasks=new).rowcount
     if made < len(rows) - len(taken):
         templates = {row[1] for row in rows if row[0] not in taken}
-        raise run_to_end(refusal_of_creation(session, templates))
+        raise run_synchronously(refusal_of_creation(session, templates))
     children = any(task.parent_id for task in tasks)
     if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
         raise operator_rules.unknown_task_error(unknown[0][0])
@@ -131,7 +131,7 @@ def _store_tasks(
     if replacing:
         has_lost_keys(tasks, created)
     if any(task.place for task in tasks):
-        run_to_end(take_places(session, tasks, created))
+        run_synchronously(take_places(session, tasks, created))
     return created
 
 

@@ -493,5 +493,5 @@ class TestWorkerList(StoreTests):
         ended = await create(store, first)
         await store.cancel_task(ended, ACT)
 
-        assert {first: 2, second: 1} == await store.open_tasks(100)
-        assert 2 == sum((await store.open_tasks(2)).values())
+        assert {first: 2, second: 1} == await store.count_open_tasks(100)
+        assert 2 == sum((await store.count_open_tasks(2)).values())

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -194,14 +195,18 @@ async def serve(
         facts: dict[str, Any] = {"url": server.url, "auth": auth.enabled}
         if own.ui:
             facts["ui"] = f"{server.url}{own.base_path}/ui/"
-        log.info("server_started", extra=facts)
         with linked_to_supervisor(supervisor, server.stop):
-            await _wait_until_stopped(server, worker)
+            await _wait_until_stopped(server, worker, facts)
     log.info("server_stopped")
 
 
-async def _wait_until_stopped(server: Server, worker: Worker | None) -> None:
-    """Wait for a signal or for the end of the worker, then stop the server."""
+async def _wait_until_stopped(
+    server: Server, worker: Worker | None, facts: Mapping[str, Any]
+) -> None:
+    """Wait for a signal or for the end of the worker, then stop the server.
+
+    The server is reported as started once signals are handled: a reader may send one at once.
+    """
     stopping = asyncio.Event()
 
     def on_signal(which: signal.Signals, count: int) -> None:
@@ -212,6 +217,7 @@ async def _wait_until_stopped(server: Server, worker: Worker | None) -> None:
         stopping.set()
 
     with on_signals(on_signal):
+        log.info("server_started", extra=facts)
         waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.wait_ended())]
         if worker is not None:
             waits.append(asyncio.create_task(worker.wait_until_ended()))

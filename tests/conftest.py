@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asyncpg import Connection
+from httpx._transports import asgi
 from hypothesis import HealthCheck, settings
 from tests.reused_connections import KEPT_SCHEMAS, reused_connections
 
@@ -59,6 +60,8 @@ parameters, expressions and schemas; workers; the client and the routes of tasks
 """
 NOT_LEFT_OUT = {"api/test_refusals.py", "api/test_tasks.py", "client/test_local.py"}
 
+gc.disable()  #: until the tests are collected: it takes a quarter of that time
+
 settings.register_profile("tasker", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tasker")  #: how long an example takes depends on what else the machine does
 
@@ -91,6 +94,7 @@ def pytest_collection_finish() -> None:
     """Exempt the collected tests from garbage collection, which takes a tenth of the time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +144,14 @@ def _make_tables_in_memory_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch, closing(tables):
         patch.setattr(sqlite, "upgrade", copy_tables)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _make_events_without_a_search() -> Iterator[None]:
+    """Let httpx not look for another event loop's package at each request, a tenth of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asgi, "create_event", asyncio.Event)
         yield
 
 

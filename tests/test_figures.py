@@ -79,9 +79,9 @@ async def test_a_worker_counts_its_settlements() -> None:
             await store.register_template(template, registered_by="tests")
         settings = WorkerSettings(poll=timedelta(seconds=0.05))
         async with Worker(store, [handlers], namespaces="*", settings=settings) as worker:
-            await worker.client.run("shop.go", timeout=20)
+            await worker.client.run("shop.go", timeout=60)
             with pytest.raises(TaskFailed):
-                await worker.client.run("shop.fail", timeout=20)
+                await worker.client.run("shop.fail", timeout=60)
         figures = await store.figures(Window(hours=1), step_seconds=86_400)
 
     counted = {row.name: (row.completed, row.failed, row.steps) for row in figures}

@@ -10,7 +10,7 @@ from tasker.model import StepSpec
 from tasker.store.protocol import Store
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
-SOON = 20.0  #: seconds; only a test that fails takes so long
+SOON = 60.0  #: seconds; only a test that fails takes so long
 
 
 class ApiClient(httpx.AsyncClient):

@@ -89,7 +89,7 @@ async def callers_of(
     async with run_server(create_app(store, settings=settings, auth=auth), settings) as server:
         callers = Callers(server)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 yield callers
         finally:
             callers.close()

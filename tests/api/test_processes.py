@@ -23,7 +23,7 @@ from tasker.model import AttemptOutcome, Task, TaskFilter, TaskStatus
 pytestmark = pytest.mark.anyio
 
 TASKS = 120
-PATIENCE = 90.0  #: seconds; only a test that fails takes so long
+PATIENCE = 300.0  #: seconds; only a test that fails takes so long
 WORKS = ("-H", "handlers.py", "--namespace", "*", "--lease", "2s")
 HANDLERS = """
     import asyncio
@@ -101,7 +101,6 @@ async def create(clients: list[HttpClient], no: int) -> Task:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(600)  # many processes are started, which takes minutes on a busy machine
 async def test_no_task_is_lost_when_servers_and_workers_are_killed(
     postgres_schema_url: str, tmp_path: Path
 ) -> None:

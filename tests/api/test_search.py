@@ -66,7 +66,7 @@ async def test_actions_are_previewed(one: ApiClient) -> None:
     assert ([], ["fail", "after"]) == (seen["refused"], seen["cancels"])
     async with one.worker() as worker:
         with pytest.raises(TaskFailed):
-            await worker.client.wait(task["id"], timeout=20)
+            await worker.client.wait(task["id"], timeout=60)
     outdated = {"If-Match": f'"{seen["etag"]}"'}
     await one.call(f"{path}/retry", {}, 412, headers=outdated)
     before = await one.read(path)

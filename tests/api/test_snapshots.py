@@ -40,7 +40,7 @@ async def test_a_snapshot_contains_steps_attempts_and_errors(api: ApiClient) -> 
     """Columns have equal lengths; times are relative to the task's creation."""
     task = await api.create("shop.broken", context={})
     async with api.worker() as worker:
-        await worker.client.run("shop.refund", {"order": "o-1"}, timeout=20)
+        await worker.client.run("shop.refund", {"order": "o-1"}, timeout=60)
     snapshot = await api.read(f"/v1/tasks/{task['id']}/snapshot")
 
     assert {2} == columns(snapshot)

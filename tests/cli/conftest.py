@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from tasker.cli import make_app
 
-PATIENCE = 60.0  #: seconds; only a test that fails takes so long
+PATIENCE = 300.0  #: seconds; only a test that fails takes so long
 
 HANDLERS = """
     import os

@@ -47,7 +47,7 @@ from tasker.teams.model import NamespacePolicy
 
 pytestmark = pytest.mark.anyio
 
-SOON = timedelta(seconds=20)  #: only a test that fails takes so long
+SOON = timedelta(seconds=60)  #: only a test that fails takes so long
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 GREETING = Template(

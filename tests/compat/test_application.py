@@ -32,7 +32,7 @@ ENDED = ("complete", "error", "cancelled", "resolved_manually")
 def run(client: TaskerClient, name: str, context: dict[str, Any], **options: Any) -> Any:
     """Create a task, and return it when it has ended."""
     task = client.create_task(name, context=context, **{"namespace": "shop", **options})
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while task.status not in ENDED:
         assert time.monotonic() < end, task
         time.sleep(0.02)
@@ -150,7 +150,7 @@ def test_subscribers_receive_the_events_of_templates(client: TaskerClient) -> No
     assert 1 == SubscriberRegistry.instance().start_all(poller)
 
     task = run(client, "order", {"items": [{"price": 4}]})
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not (mine := [e for e in Receipts.received if of(e) == task.task_uuid]):
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -202,7 +202,7 @@ def test_a_worker_without_the_database_uses_a_server(
         monkeypatch.setenv("TASKER_TEMPLATE_PATH", str(APP / "templates"))
         monkeypatch.delenv("DATABASE_URL", raising=False)
         ended = subprocess.run(
-            [sys.executable, "-c", _SCRIPT], check=True, capture_output=True, text=True, timeout=100
+            [sys.executable, "-c", _SCRIPT], check=True, capture_output=True, text=True, timeout=300
         )
 
     assert "complete 4950" == ended.stdout.strip()
@@ -230,7 +230,7 @@ def served(store: str) -> Iterator[str]:
         port = listening.getsockname()[1]
     command = [sys.executable, "-m", "tasker", "server", "--port", str(port), "--store", store]
     server = subprocess.Popen(command, env={"PATH": os.environ["PATH"]})
-    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 30
+    url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
     try:
         while not answers(url):
             assert time.monotonic() < end
@@ -238,7 +238,7 @@ def served(store: str) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
 
 
 def answers(url: str) -> bool:

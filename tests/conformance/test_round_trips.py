@@ -30,7 +30,7 @@ CALLS = (
     "park",
     "held",
 )
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 async def work() -> int:

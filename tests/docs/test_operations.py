@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import asyncpg
-import pytest
 from tests.docs.test_examples import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
@@ -42,7 +41,6 @@ steps:
 """
 
 
-@pytest.mark.timeout(300)
 def test_the_page_finds_the_step_that_made_checkout_slow(
     postgres_schema_url: str, tmp_path: Path
 ) -> None:
@@ -55,7 +53,7 @@ def test_the_page_finds_the_step_that_made_checkout_slow(
     def run(command: str) -> str:
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment,
-            capture_output=True, text=True, timeout=100, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert 0 == done.returncode, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -39,7 +39,7 @@ def endless() -> None:
 
 @handler(process=True)
 def tick(context: Context) -> int:
-    for _ in range(10):
+    for _ in range(20):
         time.sleep(0.1)
         context.heartbeat()
     return context.attempt

@@ -12,7 +12,7 @@ from tasker.notices import Notice
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
-SOON = timedelta(seconds=60)  #: only a test that fails takes so long
+SOON = timedelta(seconds=300)  #: only a test that fails takes so long
 AT_ONCE = Retry(backoff=Backoff.NONE)
 ONE_SLOT = WorkerSettings(slots=1)
 

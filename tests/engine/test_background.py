@@ -8,7 +8,7 @@ from tasker.engine.background import Background
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 10  #: only a test that fails takes so long
+SECONDS = 60  #: only a test that fails takes so long
 
 
 async def test_the_end_of_spawned_work_is_signalled() -> None:

@@ -27,7 +27,7 @@ from tasker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
 
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 def template(name: str) -> Template:

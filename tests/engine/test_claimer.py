@@ -1,6 +1,7 @@
 """Claims: how many, when, and that none of them is forgotten or runs twice."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -28,11 +29,11 @@ async def test_an_idle_worker_claims_at_its_poll_interval_after_a_retry(memory: 
     store = Unreliable(memory)
     async with Worker(store, [{"only": only}], templates=[FLOW]) as worker:
         await worker.client.run("n.flow", timeout=SOON)
-        before = store.calls.count("claim")
+        before, began = store.calls.count("claim"), time.monotonic()
         await asyncio.sleep(0.5)  # half a poll: a window to count in
-        claims = store.calls.count("claim") - before
+        claims, polls = store.calls.count("claim") - before, time.monotonic() - began
 
-    assert claims <= 3
+    assert claims <= 3 + polls
 
 
 async def test_claims_that_arrive_during_the_stop_are_released_before_the_grace_ends(

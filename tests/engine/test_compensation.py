@@ -340,4 +340,4 @@ async def test_a_compensating_function_is_checked_like_a_step_function(store: St
     def unbill(ship: Annotated[Any, Result("ship")]) -> None: ...
 
     with pytest.raises(Misuse, match=r"bill\.compensation"):
-        await asyncio.wait_for(Worker(store, [flow]).run(), 10)
+        await asyncio.wait_for(Worker(store, [flow]).run(), 60)

@@ -209,7 +209,7 @@ async def test_a_host_that_is_not_in_the_policy_is_refused(tmp_path: Path) -> No
                 context = {"host": "127.0.0.1", "port": service.port}
                 task = await worker.client.create_task("shop.order", context)
                 with pytest.raises(TaskFailed) as failed:
-                    await worker.client.wait(task.id, timeout=10)
+                    await worker.client.wait(task.id, timeout=60)
 
     assert "HTTP_HOST_NOT_ALLOWED" == failed.value.details["code"]
     assert [] == service.requests

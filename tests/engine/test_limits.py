@@ -28,7 +28,7 @@ from tasker.testing.virtual_time import VirtualTimeStore
 
 pytestmark = pytest.mark.anyio
 
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

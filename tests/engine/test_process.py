@@ -21,7 +21,8 @@ pytestmark = pytest.mark.anyio
 
 HANGS = """
 import asyncio, sys
-from tasker import Worker, open_store
+from datetime import timedelta
+from tasker import Worker, WorkerSettings, open_store
 
 async def only():
     print("began", flush=True)
@@ -29,7 +30,9 @@ async def only():
 
 async def main():
     async with open_store(sys.argv[1]) as store:
-        await Worker(store, [{"only": only}], namespaces=["n"], name="victim").run()
+        settings = WorkerSettings(lease=timedelta(hours=1))
+        handlers = [{"only": only}]
+        await Worker(store, handlers, namespaces=["n"], name="victim", settings=settings).run()
 
 asyncio.run(main())
 """
@@ -122,7 +125,7 @@ async def test_the_steps_of_a_killed_worker_are_taken_over_immediately(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    By another worker on the same machine, long before the lease of 30 seconds expires.
+    By another worker on the same machine, long before the lease of an hour expires.
     """
     flow = template("flow", step("only", retry=AT_ONCE))
     async with open_store(url, upgrade=True) as store:
@@ -133,14 +136,11 @@ async def test_the_steps_of_a_killed_worker_are_taken_over_immediately(
             assert victim.stdout is not None
             assert "began\n" == victim.stdout.readline()
             victim.send_signal(signal.SIGKILL)
-            killed = time.monotonic()
             handlers = {"only": lambda context: context.attempt}
             async with Worker(store, [handlers], namespaces=["n"]):
                 task = await client.wait(task.id, timeout=SOON)
-            took = time.monotonic() - killed
         history = await client.attempts(task.id)
 
     assert 2 == task.result
-    assert took < 20
     assert [AttemptOutcome.LOST, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert "worker_gone" in caplog.messages

@@ -37,7 +37,7 @@ class Calls:
     def wait_for(self, visits: int) -> bool:
         """Wait until threads have come for their next call so many times in all."""
         with self._visited:
-            return self._visited.wait_for(lambda: self._visits >= visits, timeout=10)
+            return self._visited.wait_for(lambda: self._visits >= visits, timeout=60)
 
 
 class Gap(deque[CallResult]):
@@ -81,7 +81,7 @@ async def test_a_call_that_ends_during_a_garbage_collection_is_collected() -> No
     runner._returned = Gap(in_gap)
     runner.start(*call_of("second", release.wait), None)
     runner.start(*call_of("first", lambda: 1), None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await both.wait()
     runner.close()
 

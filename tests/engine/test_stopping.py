@@ -200,7 +200,7 @@ class Hanging:
 
     async def in_loop(self, context: Context) -> int:
         if context.attempt > 1:
-            for _ in range(20):
+            for _ in range(30):
                 await asyncio.sleep(0.02)
                 context.heartbeat()
             return context.attempt
@@ -213,7 +213,7 @@ class Hanging:
 
     def in_thread(self, context: Context) -> int:
         if context.attempt > 1:
-            for _ in range(20):
+            for _ in range(30):
                 time.sleep(0.02)
                 context.heartbeat()
             return context.attempt
@@ -228,7 +228,7 @@ class Hanging:
             self.stopped.append(str(why))
 
 
-def silent(name: str, allowed: float = 0.2) -> StepSpec:
+def silent(name: str, allowed: float = 0.5) -> StepSpec:
     retry = Retry(max_attempts=2, backoff=Backoff.NONE)
     return step(name, heartbeat_timeout=timedelta(seconds=allowed), retry=retry)
 
@@ -248,7 +248,7 @@ async def test_an_attempt_without_heartbeats_is_stopped_and_retried(
 
     assert 2 == task.result
     assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
-    assert ("heartbeat_timeout", "attempt 1 sent no heartbeat for 0.2 s", True) == tuple(
+    assert ("heartbeat_timeout", "attempt 1 sent no heartbeat for 0.5 s", True) == tuple(
         (history[0].error or {})[name] for name in ("code", "message", "retryable")
     )
     assert "it sent no heartbeat for too long" in hanging.stopped[0]
@@ -266,7 +266,7 @@ async def test_a_process_without_heartbeats_is_killed(memory: Store) -> None:
 
 async def test_heartbeats_of_a_process_keep_its_attempt_alive(memory: Store) -> None:
     settings = WorkerSettings(processes=1)
-    flow = template("flow", silent("tick", 0.7))
+    flow = template("flow", silent("tick", 1.5))
     async with Worker(memory, [computing], templates=[flow], settings=settings) as worker:
         task = await worker.client.run("n.flow", timeout=SOON)
 
@@ -275,7 +275,7 @@ async def test_heartbeats_of_a_process_keep_its_attempt_alive(memory: Store) -> 
 
 async def test_an_attempt_that_waits_for_a_process_needs_no_heartbeat(memory: Store) -> None:
     settings = WorkerSettings(processes=1)
-    flow = template("flow", silent("tick", 0.7))
+    flow = template("flow", silent("tick", 1.5))
     async with Worker(memory, [computing], templates=[flow], settings=settings) as worker:
         tasks = [await worker.client.create_task("n.flow") for _ in range(3)]
         ended = [await worker.client.wait(task.id, timeout=SOON) for task in tasks]
@@ -285,7 +285,7 @@ async def test_an_attempt_that_waits_for_a_process_needs_no_heartbeat(memory: St
 
 async def test_a_checkpoint_is_a_heartbeat(memory: Store) -> None:
     async def only(context: AsyncContext) -> int:
-        for number in range(10):
+        for number in range(15):
             await asyncio.sleep(0.05)
             await context.checkpoint(number)
         return context.attempt
@@ -310,7 +310,7 @@ async def test_a_blocked_loop_does_not_time_an_attempt_out(memory: Store) -> Non
 
     async def block() -> None:
         await beating.wait()
-        time.sleep(0.5)  # noqa: ASYNC251 - it blocks the loop on purpose
+        time.sleep(1)  # noqa: ASYNC251 - it blocks the loop on purpose
 
     flow = template("flow", silent("beat"), step("block"))
     async with Worker(memory, [{"beat": beat, "block": block}], templates=[flow]) as worker:
@@ -328,22 +328,23 @@ async def test_cancelling_a_task_stops_its_running_handlers_immediately(
     store: Store, kind: Kind
 ) -> None:
     """
-    Long before the next renewal of a lease of 30 seconds.
+    Long before the next renewal of a lease of an hour.
     """
-    obstinate = kind()
+    obstinate, settings = kind(), WorkerSettings(lease=timedelta(hours=1))
     events: list[Notice] = []
     async with Worker(
-        store, [{"only": obstinate.only}], templates=[FLOW], observers=[events.append]
+        store,
+        [{"only": obstinate.only}],
+        templates=[FLOW],
+        settings=settings,
+        observers=[events.append],
     ) as worker:
         task = await worker.client.create_task("n.flow")
         await eventually(lambda: obstinate.began)
-        began = time.monotonic()
         cancelled = await LocalClient(store).cancel(task.id, reason="not wanted")
         await eventually(lambda: obstinate.stopped)
-        took = time.monotonic() - began
         ended = await only_step(store, task)
 
-    assert took < 8
     assert "another worker took over the step" in obstinate.stopped[0]
     assert (TaskStatus.CANCELLED, StepStatus.CANCELLED) == (cancelled.status, ended.status)
     assert [] == of_kind(SettleRefused, events)

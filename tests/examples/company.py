@@ -27,7 +27,7 @@ from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT / "tests" / "seeds"
 TEMPLATES = ROOT / "examples" / "growthcorp" / "templates"
-SOON = timedelta(seconds=20)
+SOON = timedelta(seconds=60)
 
 
 def company_templates() -> list[Template]:

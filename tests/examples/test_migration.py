@@ -56,7 +56,7 @@ def test_the_application_runs_them_with_the_earlier_handlers(tmp_path: Path) -> 
         env={"DATABASE_URL": f"sqlite:{tmp_path}/tasker.db", "PATH": "", "PYTHONPATH": "compat"},
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
             wait_for(lambda: answers(http))
             tasks = [
                 http.post(f"/{name.replace('.', '/')}", json=context).json()["task_uuid"]
@@ -73,7 +73,7 @@ def test_the_application_runs_them_with_the_earlier_handlers(tmp_path: Path) -> 
             assert (422, True) == (refused.status_code, "absent" in refused.json()["detail"])
     finally:
         server.terminate()
-        assert server.wait(30) in (0, -signal.SIGTERM)
+        assert server.wait(60) in (0, -signal.SIGTERM)
 
 
 def answers(http: httpx.Client) -> bool:

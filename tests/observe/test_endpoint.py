@@ -28,7 +28,7 @@ async def store() -> AsyncIterator[Store]:
 def status_of(url: str) -> int:
     """Return the status of an answer."""
     try:
-        with urlopen(url, timeout=10) as response:
+        with urlopen(url, timeout=60) as response:
             return int(response.status)
     except HTTPError as error:
         return error.code
@@ -64,7 +64,7 @@ async def test_a_worker_whose_loop_is_blocked_for_a_lease_is_not_live(store: Sto
         endpoint.worker = worker = Worker(store, settings=settings)
         async with worker:
             before = status_of(f"{url}/live")
-            give_up = time.monotonic() + 30
+            give_up = time.monotonic() + 60
             while status_of(f"{url}/live") == 200 and time.monotonic() < give_up:
                 pass  # the requests themselves block the loop
             blocked = status_of(f"{url}/live")
@@ -75,7 +75,7 @@ async def test_a_worker_whose_loop_is_blocked_for_a_lease_is_not_live(store: Sto
 def test_metrics_have_a_separate_path() -> None:
     endpoint = Endpoint(Metrics())
     with endpoint.serving("127.0.0.1:0") as url:
-        with urlopen(f"{url}/metrics", timeout=10) as response:
+        with urlopen(f"{url}/metrics", timeout=60) as response:
             assert b"tasker_attempts_running" in response.read()
         assert 404 == status_of(f"{url}/other")
 

@@ -82,7 +82,7 @@ async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
         await creations.add(creation(new_task(TEMPLATE)))
         return await creations.add(creation(new_task(TEMPLATE)))  # before any other callback runs
 
-    created = await asyncio.wait_for(create_again(), 5)
+    created = await asyncio.wait_for(create_again(), 60)
     assert 1 == len(created.tasks)
 
 

@@ -63,7 +63,7 @@ async def test_a_claim_skips_a_locked_step(store: Store, connection: Any) -> Non
     worker = await ManualWorker.hire(store)
     async with connection.transaction():
         await connection.fetch("select from step where task_id = $1 for update", locked)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             claims = await worker.claim(1)
 
     assert [other] == [claim.task_id for claim in claims]

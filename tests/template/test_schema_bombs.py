@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 LIMIT = 0.1  #: seconds of computing for which the event loop may stand still
 LEVELS = 60
-SOON = timedelta(seconds=30)
+SOON = timedelta(seconds=60)
 
 
 def doubling(keyword: str, levels: int) -> JsonObject:

@@ -10,6 +10,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from fastapi import FastAPI
 
 from tasker.api import create_app
 from tasker.codec import dumps, new_task_id
@@ -75,6 +76,11 @@ def calling(
 ) -> httpx.AsyncClient:
     """Make what calls the API over a store, with a credential as a bearer token."""
     app = create_app(store, settings=settings, auth=auth or AuthSettings(enabled=True))
+    return client_of(app, credential)
+
+
+def client_of(app: FastAPI, credential: str | None = None) -> httpx.AsyncClient:
+    """Make a client of an application, with a credential as a bearer token."""
     headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
     transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url="http://server", headers=headers)

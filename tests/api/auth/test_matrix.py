@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from tests.api.auth.scene import (
     ACT,
     NOBODY,
     begin,
-    calling,
+    client_of,
     key,
     register,
     rsa_key,
@@ -226,6 +227,18 @@ class World(NamedTuple):
     workers: dict[str, WorkerId]  #: remote workers that serve one namespace
     operations: Mapping[tuple[str, str], str]
     """Ids of operations on many tasks, by namespace and the permission that they need."""
+    applications: list[tuple[AuthSettings, FastAPI]]  #: one for each of the tests' settings
+
+    def calling(
+        self, credential: str | None = None, *, auth: AuthSettings | None = None
+    ) -> httpx.AsyncClient:
+        """Make a client that sends a credential; settings that are equal share an application."""
+        auth = auth or AuthSettings(enabled=True)
+        for settings, app in self.applications:
+            if settings == auth:
+                return client_of(app, credential)
+        self.applications.append((auth, create_app(self.store, auth=auth)))
+        return client_of(self.applications[-1][1], credential)
 
     async def ask(self, caller: httpx.AsyncClient, route: Route, namespace: str) -> httpx.Response:
         """Call a route about something in a namespace."""
@@ -345,7 +358,7 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
             for action in BulkAction:
                 operations[namespace, f"tasks:{action}"] = await operate(store, action, namespace)
             operations[namespace, "tasks:list"] = operations[namespace, "tasks:cancel"]
-        yield World(store, tasks, approvals, deliveries, workers, operations)
+        yield World(store, tasks, approvals, deliveries, workers, operations, [])
 
 
 # ------------------------------------------------------------------------- the table
@@ -376,7 +389,7 @@ def test_every_permission_is_required_by_a_route() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 async def test_requests_without_credentials_are_refused(world: World, route: Route) -> None:
     """Requests are refused before path and body are read."""
-    async with calling(world.store) as caller:
+    async with world.calling() as caller:
         right = await world.ask(caller, route, OWN)
         path = route.path.replace("{", "").replace("}", "!")
         wrong = await caller.request(route.method, path, content=b"{", headers={"X": "y"})
@@ -389,7 +402,7 @@ async def test_requests_without_credentials_are_refused(world: World, route: Rou
 @pytest.mark.parametrize("path", sorted(path for _, path in OPEN))
 async def test_health_requires_no_credentials(world: World, path: str) -> None:
     """Probes have no credentials."""
-    async with calling(world.store) as caller:
+    async with world.calling() as caller:
         assert 200 == (await caller.get(path)).status_code
 
 
@@ -428,7 +441,7 @@ async def test_a_key_has_the_permissions_of_its_role_in_its_namespaces(
     wrong = []
     for role in ("none", *ROLES):
         text = await key(world.store, *([] if role == "none" else [role]), namespaces=[OWN])
-        async with calling(world.store, text) as caller:
+        async with world.calling(text) as caller:
             for namespace in (OTHER, SHARED, OWN):
                 answer = await world.ask(caller, route, namespace)
                 answered = _found(answer)
@@ -445,7 +458,7 @@ async def test_a_list_contains_only_the_namespaces_of_the_key(world: World, rout
     for role in ("none", *ROLES):
         text = await key(world.store, *([] if role == "none" else [role]), namespaces=[OWN])
         held = {str(permission) for permission in ROLES.get(role, ())}
-        async with calling(world.store, text) as caller:
+        async with world.calling(text) as caller:
             answer = await world.ask(caller, route, OWN)
         right = 200 if route.permission in held else 403
         hidden = route.permission in OF_THE_SERVER or not _mentions(answer, OTHER, SHARED)
@@ -466,7 +479,7 @@ async def test_an_administrator_may_do_everything_in_every_namespace(
         token(roles=["admin"], namespaces=None, signed_with=rsa_key()),
     ]
     for credential in credentials:
-        async with calling(world.store, credential, auth=with_tokens()) as caller:
+        async with world.calling(credential, auth=with_tokens()) as caller:
             for namespace in (OWN, OTHER, SHARED):
                 assert (await world.ask(caller, route, namespace)).status_code in SEEN
 
@@ -476,12 +489,12 @@ async def test_one_permission_grants_only_its_routes(world: World, route: Route)
     """Each permission alone, and the wildcard of its resource; two if a route needs two."""
     for scope in (route.permission, route.permission.partition(":")[0] + ":*"):
         text = await key(world.store, permissions=[scope, *route.needs[1:]], namespaces=["*"])
-        async with calling(world.store, text) as caller:
+        async with world.calling(text) as caller:
             assert (await world.ask(caller, route, OWN)).status_code in SEEN
     for missing in route.needs:
         others = [str(each) for each in PERMISSIONS if str(each) != missing]
         text = await key(world.store, permissions=others, namespaces=["*"])
-        async with calling(world.store, text) as caller:
+        async with world.calling(text) as caller:
             answer = await world.ask(caller, route, OWN)
 
         assert (403, missing) == _found(answer)
@@ -516,7 +529,7 @@ async def test_a_team_manages_its_namespace_and_sees_the_shared_one(
     wrong = []
     for team in ("payments", "Payments"):
         member = token(team=team, roles=None, namespaces=None)
-        async with calling(world.store, member, auth=auth) as caller:
+        async with world.calling(member, auth=auth) as caller:
             for namespace in (OTHER, SHARED, OWN):
                 answer = await world.ask(caller, route, namespace)
                 answered = _found(answer)
@@ -534,9 +547,9 @@ async def test_a_list_shows_a_team_its_own_and_the_shared_namespace(
     auth = with_tokens(coordinator=BY_TEAM)
     member = token(team="payments", roles=None, namespaces=None)
     admin = token(team="platform", roles=["admin"], namespaces=None)
-    async with calling(world.store, member, auth=auth) as caller:
+    async with world.calling(member, auth=auth) as caller:
         seen = await world.ask(caller, route, OWN)
-    async with calling(world.store, admin, auth=auth) as caller:
+    async with world.calling(admin, auth=auth) as caller:
         everything = await world.ask(caller, route, OWN)
 
     of_all_teams = route.permission == "system:metrics_read"
@@ -554,7 +567,7 @@ def _mentions(answer: httpx.Response, *words: str) -> bool:
 async def test_metrics_may_be_public(world: World) -> None:
     """Other routes stay protected."""
     auth = AuthSettings(enabled=True, metrics_public=True)
-    async with calling(world.store, auth=auth) as caller:
+    async with world.calling(auth=auth) as caller:
         statuses = {
             route.path: (await world.ask(caller, route, OWN)).status_code for route in LISTS
         }
@@ -564,6 +577,6 @@ async def test_metrics_may_be_public(world: World) -> None:
 
 async def test_without_authentication_everybody_may_do_everything(world: World) -> None:
     """Therefore such a server listens on loopback only."""
-    async with calling(world.store, auth=AuthSettings()) as caller:
+    async with world.calling(auth=AuthSettings()) as caller:
         for route in ROUTES:
             assert (await world.ask(caller, route, OTHER)).status_code in SEEN, route

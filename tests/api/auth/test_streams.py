@@ -51,7 +51,7 @@ async def events_until(
     text, task = await key(either, "viewer"), await begin(either, "payments")
     events: list[str] = []
     async with (
-        asyncio.timeout(15),
+        asyncio.timeout(60),
         run_server(app, settings) as server,
         httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}) as caller,
         caller.stream("GET", f"/v1/tasks/{task}/stream") as answer,
@@ -117,7 +117,7 @@ async def test_revoking_a_key_ends_its_waits(
     caller = httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://t", headers={"X-API-Key": text}
     )
-    async with asyncio.timeout(15), caller:
+    async with asyncio.timeout(60), caller:
         waits = asyncio.create_task(caller.get(f"/v1/tasks/{task}/wait?timeout=3600"))
         await eventually(lambda: app.state.tasker.watcher.waiting_request_count(task))
         await either.revoke_api_key(parts.prefix, ACT)

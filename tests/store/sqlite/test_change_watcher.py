@@ -50,7 +50,7 @@ async def written(
         monkeypatch.setattr(module, "_watch_writes", lambda path: None)
     written = Written(tmp_path / "t.db")
     written.change_watcher.listen()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await written.rang.wait()
     yield written
     await written.change_watcher.close()
@@ -59,7 +59,7 @@ async def written(
 
 async def test_a_store_is_notified_only_of_the_commits_of_others(written: Written) -> None:
     """Its own commits would end all waits and trigger renewals."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         written.write(by_another=False)
         await written.asked.wait()
         written.write(by_another=True)

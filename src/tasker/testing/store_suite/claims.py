@@ -391,7 +391,7 @@ class TestClaims(StoreTests):
                     done.extend(claims)
                     claims = list(settled.claims)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(work(hand, 2 + 3 * n) for n, hand in enumerate(hands)))
 
         assert 300 == len(done) == len(set(done))

@@ -189,7 +189,7 @@ class TestJoins(StoreTests):
                 held += settled.claims
                 ended.extend(settled.ended)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(work(hand, Random(n)) for n, hand in enumerate(hands)))
 
         history = await stores[0].history(task_id)

@@ -22,7 +22,7 @@ from tasker.testing.store_suite.factories import (
 )
 
 LONG = 60.0  #: seconds, far beyond what a test may take
-SOON = 10.0
+SOON = 60.0
 
 
 async def starve(store: Store, hand: ManualWorker) -> None:

@@ -94,7 +94,9 @@ async def planted(*, sensitive: bool) -> AsyncIterator[World]:
         deliveries = {OWN: str(delivery.id)}
         bulk_id = await operate(store, BulkAction.RETRY, OWN)
         operations = defaultdict[tuple[str, str], str](lambda: bulk_id)
-        yield World(store, {OWN: task.id}, {OWN: approval}, deliveries, {OWN: worker}, operations)
+        yield World(
+            store, {OWN: task.id}, {OWN: approval}, deliveries, {OWN: worker}, operations, []
+        )
 
 
 async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
+from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -34,7 +35,7 @@ DEFINITIONS = frozenset(
 _MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
 """Fields whose plain values may be masked; those of others never are."""
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN = frozenset({str, int, float, bool, type(None), datetime})
 
 _ERROR_KEPT = frozenset({"type", "code", "steps", "retryable", "worker"})
 _FORM_TEXTS = frozenset({"title", "description", "default", "const", "enum", "examples"})
@@ -145,7 +146,7 @@ def scrub(value: Any, secrets: tuple[str, ...]) -> Any:
 
 
 def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
-    """Yield the owners of the data in a response; they may repeat."""
+    """Yield the owners of the data in a response, `default` if it has a part; they may repeat."""
     if type(content) in (list, tuple):
         for part in content:
             if not _is_plain(part):
@@ -155,10 +156,9 @@ def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
     if members is None:
         return
     owner = _owner(members, default)
-    if owner is not default:
-        yield owner
+    yield owner
     for name, part in members.items():
-        if type(part) in _PLAIN or name in PAYLOADS or name in DEFINITIONS:
+        if not part or type(part) in _PLAIN or name in PAYLOADS or name in DEFINITIONS:
             continue
         yield from owners_of(part, owner)
 
@@ -179,17 +179,27 @@ def masked(content: Any, rules: Mapping[Owner, Rule], default: Owner) -> Any:
         return content
     owner = _owner(members, default)
     rule = rules[owner]
-    shown = {
-        name: part
-        if type(part) in _PLAIN and name not in _MASKED
-        else _mask_member(members, name, part, rules, owner, rule)
+    changed = {
+        name: shown
         for name, part in members.items()
+        if (type(part) not in _PLAIN or name in _MASKED)
+        and (shown := _mask_member(members, name, part, rules, owner, rule)) is not part
     }
+    return _copy(content, members, changed) if changed else content
+
+
+def _copy(content: Any, members: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
+    """Return content with some of its members replaced."""
+    shown = {**members, **changed}
     if isinstance(content, Mapping):
         return shown
     if isinstance(content, tuple):
         return type(content)(**shown)
-    copy = object.__new__(type(content))
+    kind: Any = type(content)
+    copy = object.__new__(kind)
+    if _reader(kind) is vars:
+        vars(copy).update(shown)
+        return copy
     for name, part in shown.items():
         object.__setattr__(copy, name, part)
     return copy
@@ -290,20 +300,22 @@ def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
 
 
 def _members(value: Any) -> Mapping[str, Any] | None:
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
-        return dict(zip(names, value, strict=True))
     kind: Any = type(value)
     read = _reader(kind)
     return read(value) if read else None
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Any], dict[str, Any]] | None:
-    """Return the function that reads the fields of a dataclass; None for any other type."""
-    if not isinstance(kind, type) or not is_dataclass(kind):
+def _reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
+    """Return the function that reads the members of values of a type; None if they have none."""
+    if issubclass(kind, Mapping):
+        return lambda value: value
+    if issubclass(kind, tuple) and (fields := getattr(kind, "_fields", None)):
+        return lambda value: dict(zip(fields, value, strict=True))
+    if not is_dataclass(kind):
         return None
+    if not any("__slots__" in vars(base) for base in kind.__mro__):
+        return vars
     names = tuple(field.name for field in fields_of(kind))
     if len(names) < 2:
         return lambda value: {name: getattr(value, name) for name in names}

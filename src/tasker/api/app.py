@@ -49,6 +49,7 @@ from tasker.api.routes import (
     webhooks,
     workers,
 )
+from tasker.api.routing import DirectMiddleware
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.client.masking import SensitiveData
@@ -253,6 +254,7 @@ def _add_middleware(
     local_only: bool,
 ) -> None:
     """Wrap the routes in middleware; the last one added is the outermost."""
+    app.add_middleware(DirectMiddleware, routes=app.routes)
     app.add_middleware(LimitsMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

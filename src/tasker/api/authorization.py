@@ -89,7 +89,7 @@ async def reauthorize(
             raise
         return
     viewer = viewer_of(request)
-    request.state.principal = viewer.principal = principal
+    request.scope["state"]["principal"] = viewer.principal = principal
     owner, (namespace, name, version) = viewer.owner, template
     await authorize(
         request,
@@ -125,13 +125,13 @@ async def listable_namespaces(
 
 def principal_of(request: Request) -> Principal:
     """Return the caller of a request whose route declared a permission."""
-    principal: Principal = request.state.principal
+    principal: Principal = request.scope["state"]["principal"]
     return principal
 
 
 def viewer_of(request: Request) -> RequestViewer:
     """Return the viewer of a request whose route declared a permission."""
-    viewer: RequestViewer = request.state.viewer
+    viewer: RequestViewer = request.scope["state"]["viewer"]
     return viewer
 
 
@@ -187,7 +187,7 @@ def requires(
             api.rate_limits.admit(f"address {address}")
             raise
         api.rate_limits.admit(principal.name if principal.known else f"address {address}")
-        request.state.principal = principal
-        request.state.viewer = RequestViewer(principal, api.authorizer, api.sensitive)
+        viewer = RequestViewer(principal, api.authorizer, api.sensitive)
+        request.scope["state"].update(principal=principal, viewer=viewer)
 
     return authenticate

@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from tasker.api.fields import UUID_PATTERN
 from tasker.api.headers import first_header
@@ -43,7 +44,7 @@ class JsonBody(Generic[M]):
         self.optional = optional
 
     async def __call__(self, request: Request) -> M:
-        text = await request.body()
+        text = await read_body(request.receive)
         if not text and self.optional:
             text = b"{}"
         else:
@@ -71,6 +72,18 @@ class JsonBody(Generic[M]):
             raise invalid_request(error.errors(include_url=False), schema_of(model)) from None
         except ValueError as error:  # of from_json
             raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of a request. Raises ClientDisconnect."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @cache

@@ -27,6 +27,7 @@ from tasker.api.fields import (
 from tasker.api.headers import first_header, sent_correlation_id, traceparent_of
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body
+from tasker.api.views import convert
 from tasker.client import LocalClient, Origin, TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
@@ -246,7 +247,9 @@ async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Ta
     unserved = 0
     with suppress(StoreError):  # the task was created; the count is only informative
         unserved = await api.roots_without_worker.get(task.template)
-    return replace(task, counts=replace(task.counts, no_worker=unserved)) if unserved else task
+    if not unserved:
+        return task
+    return convert(task, Task, counts=replace(task.counts, no_worker=unserved))
 
 
 def _problem_at(place: str, error: InvalidInput) -> Problem:

@@ -38,7 +38,7 @@ class RequestViewer:
         A `large` one is walked off the event loop.
         """
         default = self.owner
-        owners = await in_thread(large, lambda: {default, *owners_of(content, default)})
+        owners = await in_thread(large, lambda: set(owners_of(content, default)))
         rules = await self._sensitive.rules(owners)
         for owner in owners:
             if not await self._reads(owner):

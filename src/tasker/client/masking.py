@@ -59,7 +59,7 @@ class SensitiveData:
             content: The values. Those without sensitive data are returned unchanged.
             default: The owner of content without a namespace.
         """
-        rules = await self.rules({default, *owners_of(content, default)})
+        rules = await self.rules(set(owners_of(content, default)))
         if all(rule.is_open for rule in rules.values()):
             return content
         return masked(content, rules, default)

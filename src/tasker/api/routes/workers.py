@@ -15,6 +15,7 @@ from tasker.api.auth.principal import Principal
 from tasker.api.dependencies import Api
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem
+from tasker.api.requests import read_body
 from tasker.api.routing import READS_BODY, Routes
 from tasker.client.templates import split_reference
 from tasker.model import WorkerId
@@ -89,7 +90,7 @@ class WorkerRoute(BaseRoute):
             raise Problem("draining", "The server is shutting down; use another one, or wait.")
         workers = api.remote_workers
         if action == "register":
-            body = _read_object(scope, await _read_body(receive))
+            body = _read_object(scope, await read_body(receive))
             name, credential, handlers = principal.name, principal.credential, principal.handlers
             registered = await workers.register(body, name, credential, allowed, handlers)
             await _answer(send, 201, registered)
@@ -100,7 +101,7 @@ class WorkerRoute(BaseRoute):
             await workers.retire(worker)
             await _answer(send, 204, None)
             return
-        body = _read_object(scope, await _read_body(receive))
+        body = _read_object(scope, await read_body(receive))
         if action == "run_task":
             await _check_may_create(api, principal, body)
         working = workers.calls[action](worker, body)
@@ -130,17 +131,6 @@ class _Named(NamedTuple):
 
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MOST_ID
-
-
-async def _read_body(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _read_object(scope: Scope, body: bytes) -> _Body:

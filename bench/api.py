@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from bench.databases import Database, Server, empty_database
-from bench.fleet import Settings
+from bench.fleet import Settings, loop_factory
 from bench.history import FINISHED, finish
 from bench.http_client import RunningServer, connect, make_key, require_success, send_all, serving
 from bench.rows import Percentiles, Row, median_row
@@ -54,8 +54,10 @@ def _creation(
         for line in lines:
             await line.request("POST", path, bodies[0])
         start, cpu, postgres = time.perf_counter(), process.cpu, server_cpu(database)
+        own = time.process_time()
         responses = await send_all(lines, path, iter(bodies))
-        took, tasks = time.perf_counter() - start, len(bodies) * each
+        took, own = time.perf_counter() - start, time.process_time() - own
+        tasks = len(bodies) * each
         steps = tasks * CHAIN.steps
         return Row(
             store=store,
@@ -63,6 +65,7 @@ def _creation(
             tasks_per_s=tasks / took,
             latency_ms=Percentiles.of([response.took for response in responses]),
             python_us_per_step=(process.cpu - cpu) / steps * 1e6,
+            client_us_per_step=own / steps * 1e6,
             postgres_us_per_step=postgres
             and ((server_cpu(database) or 0.0) - postgres) / steps * 1e6,
         )
@@ -72,8 +75,9 @@ def _creation(
         with empty_database(store, server) as database:
             asyncio.run(register(database))
             key = make_key(database.url, NAMESPACE)
-            with serving(database.url, auth=True) as process:
-                rows.append(asyncio.run(run(database, process, key)))
+            fast = asyncio.Runner(loop_factory=loop_factory(settings.loop))
+            with serving(database.url, auth=True) as process, fast as runner:
+                rows.append(runner.run(run(database, process, key)))
             asyncio.run(_require_tasks(database, (len(bodies) + connections) * each))
     return median_row(rows)
 

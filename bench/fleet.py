@@ -1,11 +1,12 @@
 """Starts the measured processes, releases them together, and collects their results."""
 
+import asyncio
 import importlib.util
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,15 @@ class Settings:
 
 def best_loop() -> str:
     return "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
+
+
+def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what creates event loops of a kind; None: the default."""
+    if loop != "uvloop":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 class Member:

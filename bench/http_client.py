@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryFile
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from bench.fleet import ROOT
 from bench.proc import cpu_of_process
 
 _TASKER = (sys.executable, "-P", "-m", "tasker")
+_LENGTH = re.compile(rb"\ncontent-length: *(\d+)", re.IGNORECASE)
 _START = 60.0  #: seconds that a server may take to start
 
 
@@ -27,32 +28,50 @@ class Response(NamedTuple):
     took: float
 
 
-class Connection:
+class Connection(asyncio.Protocol):
     """An HTTP connection that sends one request after the other."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str | None
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, key: str | None) -> None:
         self._key = f"Authorization: Bearer {key}\r\n" if key else ""
+        self._transport: asyncio.Transport
+        self._response: asyncio.Future[tuple[int, bytes]]
+        self._received = bytearray()
+        self._head = self._size = 0  # of the response, once its head has arrived
 
     async def request(self, method: str, path: str, body: bytes = b"") -> Response:
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._key}"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         start = time.perf_counter()
-        self._writer.write(head.encode() + b"\r\n" + body)
-        header = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        length = int(header.split(b"content-length:")[1].split(b"\r\n")[0])
-        content = await self._reader.readexactly(length)
-        return Response(int(header[9:12]), content, time.perf_counter() - start)
+        self._response = asyncio.get_running_loop().create_future()
+        self._transport.write(head.encode() + b"\r\n" + body)
+        return Response(*await self._response, time.perf_counter() - start)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._head and (head := self._received.find(b"\r\n\r\n") + 4) >= 4:
+            length = _LENGTH.search(self._received, 0, head)
+            self._head, self._size = head, head + int(length[1] if length else 0)
+        if self._head and len(self._received) >= self._size:
+            status, body = int(self._received[9:12]), bytes(self._received[self._head :])
+            self._received.clear()
+            self._head = 0
+            if not self._response.done():
+                self._response.set_result((status, body))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if hasattr(self, "_response") and not self._response.done():
+            self._response.set_exception(error or ConnectionResetError("the server closed"))
 
 
 async def connect(port: int, key: str | None = None) -> Connection:
     """Open a connection; its requests have the API key, if one is given."""
-    streams = await asyncio.open_connection("127.0.0.1", port, limit=64 << 20)
-    return Connection(*streams, key)
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: Connection(key), "127.0.0.1", port)
+    return connection
 
 
 async def send_all(

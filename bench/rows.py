@@ -32,6 +32,7 @@ class Row:
     latency_ms: Percentiles | None = None
     python_us_per_step: float | None = None
     postgres_us_per_step: float | None = None
+    client_us_per_step: float | None = None  #: of the process that sends requests
     rss_mb: float | None = None
     idle_cpu_percent: float | None = None
     fairness: float | None = None  #: Jain's index over the keys of limits: see `throughput`

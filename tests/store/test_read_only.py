@@ -34,7 +34,7 @@ async def test_a_database_that_becomes_writable_again_is_used(database: str) -> 
         worker = await ManualWorker.hire(store)
     await alter(database, "set default_transaction_read_only = on")
     async with open_store(database, upgrade=False) as store:
-        await store.wait_for_work(0.2)  # connects to listen; leases are renewed there
+        await store.wait_for_work(30)  # until it listens; leases are renewed on that connection
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
                 await create(store, template)

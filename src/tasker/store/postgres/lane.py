@@ -30,8 +30,8 @@ class DedicatedConnection:
             if self._expired and self._connection is not None:
                 self._connection.terminate()
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
                 self._expired = False
+                self._connection = await self._connect()
             return await self._connection.fetch(text, *values)
 
     def expire(self) -> None:

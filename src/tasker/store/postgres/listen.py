@@ -33,7 +33,8 @@ class Listener:
     async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record] | None"]:
         """Lend the connection for a short urgent statement; None if it is lost."""
         async with self._lent:
-            yield self._connection
+            connection = self._connection
+            yield None if connection is None or connection.is_closed() else connection
 
     async def wait(self, event: asyncio.Event, timeout: float) -> None:
         """Wait for one of the events, at most `timeout` seconds, and reset it."""

@@ -14,6 +14,9 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
+# A fifth of the tests' time is spent waiting, in which another process can use its core.
+TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 # The tests start many processes, each of which would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -37,8 +40,8 @@ ui: ui/node_modules/.ready ## Build the web UI into src/tasker/web/static/; need
 ui-watch: ui/node_modules/.ready ## Build the web UI again at each change
 	cd ui && npm run --silent watch
 
-test: $(READY) ## Run the tests, about 11 minutes on two cores; QUICK=1 about 90 s, on SQLite alone; ARGS="-k name" picks some
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(if $(QUICK),--assert=plain) $(ARGS)
+test: $(READY) ## Run the tests, about 9 minutes on two cores; QUICK=1 about 90 s, on SQLite alone; ARGS="-k name" picks some
+	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(if $(QUICK),--assert=plain) $(ARGS)
 
 test-crash: $(READY) ## Kill workers and databases while they work, about 3 minutes; ALL=1 at every statement
 	$(BIN)/pytest --numprocesses auto --dist load --timeout 600 tests/crash $(ARGS)

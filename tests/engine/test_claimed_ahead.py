@@ -123,10 +123,14 @@ async def test_a_cancelled_step_claimed_ahead_never_starts(memory: Store) -> Non
     assert [tasks[0].id, tasks[2].id] == started
 
 
-async def test_steps_claimed_ahead_are_dropped_with_a_lost_lease(memory: Store) -> None:
+async def test_steps_claimed_ahead_are_dropped_with_a_lost_lease(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Their next attempts are claimed under the new lease.
     """
+    pause = memory.wait_for_revocation
+    monkeypatch.setattr(memory, "wait_for_revocation", lambda _: pause(0.1))  # renews sooner
     gate = Gate()
     events: list[Notice] = []
     async with three_tasks(memory, gate, events) as (worker, tasks):

@@ -60,6 +60,10 @@ class Unreliable:
     def refuse(self, name: str, times: int = 1) -> None:
         self._refused[name] = times
 
+    def left(self, name: str) -> int:
+        """Return how many calls and replies are still to be lost."""
+        return self._lost.get(name, 0) + self._refused.get(name, 0)
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
         if not asyncio.iscoroutinefunction(method):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from tests.waiting import eventually
 
 from tasker import Context, LocalClient, StepStatus, Worker, WorkerSettings
 from tasker.engine import slots
-from tasker.errors import StoreUnavailable
-from tasker.model import AttemptOutcome, Claim, WorkerId
+from tasker.errors import Misuse, StoreUnavailable
+from tasker.model import AttemptOutcome, Claim, TaskId, TaskInput, WorkerId
 from tasker.notices import Notice, StepStarted
 from tasker.store.protocol import Store
 
@@ -335,6 +336,30 @@ async def test_a_reply_lost_while_claims_are_recovered_causes_another_recovery(
         task = await memory.find_task("n", "key")
         assert task is not None
         await worker.client.wait(task.id, timeout=SOON)
+
+
+class UnreadableOnce(Unreliable):
+    """A store whose tasks cannot be read at first, when settlements are lost too."""
+
+    is_readable = False
+
+    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+        if not self.is_readable:
+            self.is_readable = True
+            self.refuse("settle")
+            raise Misuse("the template is of a later release")
+        return list(await self.__getattr__("load_tasks")(ids))
+
+
+async def test_a_claim_that_could_not_be_handed_back_is_run(memory: Store) -> None:
+    """The lease does not end: it would belong to this worker for ever."""
+    store: Any = UnreadableOnce(memory)
+    async with Worker(store, [{"only": lambda: 1}], templates=[FLOW]) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)
+        task = await LocalClient(memory).create_task("n.flow")
+        await worker.client.wait(task.id, timeout=SOON)
+
+    assert [AttemptOutcome.COMPLETE] == [row.outcome for row in await memory.history(task.id)]
 
 
 async def test_the_context_of_a_task_created_here_is_not_read_again(memory: Store) -> None:

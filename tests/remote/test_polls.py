@@ -173,6 +173,41 @@ async def test_steps_for_a_cancelled_poll_are_handed_back(
         assert [0, 2] == [number for claim in recorder.claims for number in claim]
 
 
+async def test_the_poll_of_a_lost_connection_ends_before_claims_are_listed(
+    polls: Polls, recorder: Recorder
+) -> None:
+    """
+    What it still claims is handed back first; else the worker would run it, and lose it.
+    """
+    recorder.due = 100
+    one = worker(0)
+    [claiming] = await begin(polls, recorder, one)
+    claiming.cancel()
+    await asyncio.sleep(0)
+
+    withdrawing = asyncio.create_task(polls.withdraw(one))
+    await asyncio.sleep(0)
+    assert not withdrawing.done()
+    recorder.release.set()
+    await withdrawing
+
+    assert [(0, OutcomeCode.RELEASED)] * 2 == [recorder.released.get_nowait() for _ in range(2)]
+
+
+async def test_a_poll_that_waits_for_steps_ends_when_its_worker_resumes(
+    polls: Polls, recorder: Recorder
+) -> None:
+    """Its connection is lost, though the server has not seen that yet."""
+    one = worker(0)
+    [claiming] = await begin(polls, recorder, one)
+    recorder.release.set()
+    await eventually(lambda: not one.claims_in_progress)
+
+    await polls.withdraw(one)
+
+    assert [] == list(await claiming)
+
+
 async def test_a_drained_worker_is_answered_and_claims_nothing(
     polls: Polls, recorder: Recorder
 ) -> None:

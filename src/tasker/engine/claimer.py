@@ -119,8 +119,12 @@ class Claimer:
         """Compare the claims with the store's, if there were as many such settlements."""
         if relaxed_settlements > self._verified:
             self._verified = relaxed_settlements
-            self._uncertain = True
-            self.wake()
+            self.check_claims()
+
+    def check_claims(self) -> None:
+        """Compare the claims with the store's."""
+        self._uncertain = True
+        self.wake()
 
     def forget_tasks(self) -> None:
         """Forget results that other workers may replace."""
@@ -257,8 +261,7 @@ class Claimer:
                 await self._cache.remember(_task_input_of(new))
                 self.accept(created.claims)
         except BaseException:
-            self._uncertain = True
-            self.wake()
+            self.check_claims()
             raise
         finally:
             self._creating.discard(new.id)
@@ -391,12 +394,13 @@ class Claimer:
             await self._settle([released(claim) for claim in claims])
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Settle claims that did not start; on failure they expire with the lease."""
+        """Settle claims that did not start; on failure those that the store still lists are run."""
         try:
             await self._store.settle(self._lease.id, outcomes)
         except StoreUnavailable as error:
             facts = {"attempts": len(outcomes), "error": str(error)}
             log.warning("claims_not_released", extra=facts)
+            self.check_claims()
 
 
 def _handler_queue(key: AttemptKey, task: CachedTask) -> PauseTarget | None:

@@ -55,6 +55,10 @@ class FreedStepConsumer(Protocol):
         """Claim again: limits may let more steps through."""
         ...
 
+    def check_claims(self) -> None:
+        """Compare the claims with the store's."""
+        ...
+
     async def recover(self) -> None:
         """Wait for the store after a lost reply."""
         ...
@@ -210,6 +214,7 @@ class Settler:
             except StoreUnavailable:
                 await self._claimer.recover()
             else:
+                self._claimer.check_claims()  # a remote worker's poll ended with the look
                 for finished in batch:
                     if finished.outcome.key not in held:
                         self._reporter.unsettled(finished)

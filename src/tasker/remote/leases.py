@@ -9,6 +9,7 @@ from tasker.errors import LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
 from tasker.remote.answers import Answers
+from tasker.remote.polls import Polls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
 from tasker.remote.steps import StepFinder
@@ -25,6 +26,7 @@ class Leases:
         store: The store.
         finder: Reads tickets.
         answers: Makes the answers.
+        polls: The polls of workers.
         lease: Time after which the steps of a worker that does not renew are taken over.
         closing: Set when the server shuts down: waits then end.
     """
@@ -34,12 +36,14 @@ class Leases:
         store: Store,
         finder: StepFinder,
         answers: Answers,
+        polls: Polls,
         lease: timedelta,
         closing: asyncio.Event,
     ) -> None:
         self._store = store
         self._finder = finder
         self._answers = answers
+        self._polls = polls
         self.lease = lease
         self.pause = lease.total_seconds() / RENEWALS
         """Seconds between two renewals."""
@@ -85,8 +89,12 @@ class Leases:
         return revoked
 
     async def resume(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
-        """Return the claims that the store has for a worker and that it does not know of."""
+        """Return the claims that the store has for a worker and that it does not know of.
+
+        A claim of the worker that still waits ends: nobody receives its answer.
+        """
         known = await self._read_held(worker, body)
+        await self._polls.withdraw(worker)
         keys = {claim.key for claim, _ in known}
         held = await self._store.held(worker.id)
         listed = {claim.key for claim in held}

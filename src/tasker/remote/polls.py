@@ -1,8 +1,7 @@
 """The polls of remote workers: those that wait for steps of the same queues claim together."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -50,12 +49,27 @@ class Polls:
         if seconds < _LONGEST_PAUSE:
             asyncio.get_running_loop().call_later(seconds, self.work.ring)
 
-    def hand_back(self, worker: WorkerId, claims: Sequence[Claim]) -> None:
+    async def withdraw(self, worker: RegisteredWorker) -> None:
+        """End the poll of a worker whose connection was lost; return when it claims nothing more.
+
+        The claims that were made for it are then in the store, or handed back.
+        """
+        if (group := self._groups.get(worker.kind)) is not None:
+            group.withdraw(worker)
+        while worker.claims_in_progress:
+            await next(iter(worker.claims_in_progress)).wait()
+
+    def hand_back(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> None:
         """Release claims for which nobody waits any more."""
+        ended = _begin_claim([worker])
 
         async def release() -> None:
-            with suppress(StoreError):  # the worker finds what it holds with `resume`
-                await self.store.settle(worker, [released(claim) for claim in claims])
+            try:
+                await self.store.settle(worker.id, [released(claim) for claim in claims])
+            except StoreError:  # the worker finds what it holds with `resume`
+                return
+            finally:
+                _end_claim([worker], ended)
 
         self.keep_running(release())
 
@@ -64,6 +78,20 @@ class Polls:
         task = asyncio.create_task(work, name="tasker-polls")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _begin_claim(workers: Iterable[RegisteredWorker]) -> asyncio.Event:
+    """Note that a claim for workers is in progress, until `_end_claim`."""
+    ended = asyncio.Event()
+    for worker in workers:
+        worker.claims_in_progress.add(ended)
+    return ended
+
+
+def _end_claim(workers: Iterable[RegisteredWorker], ended: asyncio.Event) -> None:
+    for worker in workers:
+        worker.claims_in_progress.discard(ended)
+    ended.set()
 
 
 class _Poll:
@@ -108,6 +136,12 @@ class _PollGroup:
             if poll.timer is not None:
                 poll.timer.cancel()
 
+    def withdraw(self, worker: RegisteredWorker) -> None:
+        """End the polls of a worker, except those that a claim is in progress for."""
+        for poll in [*self._new, *self._waiting]:
+            if poll.worker is worker and not poll.claims.done():
+                poll.claims.set_result(())
+
     async def _claim_for_all(self) -> None:
         """Claim until no poll is left."""
         try:
@@ -140,6 +174,8 @@ class _PollGroup:
             group, others = self._next_group(), list(self._new)
             if not group:
                 continue
+            workers = [poll.worker for poll in group]
+            ended = _begin_claim(workers)
             try:
                 claimed, next_due = await self._claim_together(group)
             except Exception as error:  # delivered to those who wait
@@ -147,8 +183,11 @@ class _PollGroup:
                     if not poll.claims.done():
                         poll.claims.set_exception(error)
                 continue
-            for poll in group:
-                self._deliver(poll, claimed.get(poll.worker.id, ()))
+            else:
+                for poll in group:
+                    self._deliver(poll, claimed.get(poll.worker.id, ()))
+            finally:
+                _end_claim(workers, ended)
             if sum(map(len, claimed.values())) == sum(poll.room for poll in group):
                 self._claim_for_waiting()  # there may be more
                 continue
@@ -181,7 +220,7 @@ class _PollGroup:
         """Answer a poll; without claims it waits on, if it does."""
         if poll.claims.done():  # its caller is gone
             if claims:
-                self._polls.hand_back(poll.worker.id, claims)
+                self._polls.hand_back(poll.worker, claims)
         elif claims or not poll.waits:
             poll.claims.set_result(claims)
         else:

@@ -39,6 +39,10 @@ class RegisteredWorker:
         self.quiet = False  #: whether it is to claim no more
         self.is_live = True  #: whether its lease is valid, as far as this server knows
         self.is_claiming = False
+        self.claims_in_progress: set[asyncio.Event] = set()
+        """One for each claim in progress, and for each that is being handed back; set at its end.
+        """
+
         self.given: dict[AttemptKey, tuple[Claim, str]] = {}
         """Claims that this server passed on and that are not settled, with their tickets."""
 

@@ -75,7 +75,7 @@ class RemoteWorkers:
         settlements = Settlements(
             store, finder, settler, answers, judge, attempts, services, reports
         )
-        self._leases = Leases(store, finder, answers, lease, closing)
+        self._leases = Leases(store, finder, answers, polls, lease, closing)
         self.calls: Mapping[str, Call] = {
             "claim": claims.claim,
             "payload": claims.payload,

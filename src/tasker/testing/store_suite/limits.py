@@ -27,6 +27,7 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
+    chain,
     new_task,
     one,
     only_state,
@@ -272,6 +273,24 @@ class TestConcurrency(StoreTests):
 
         assert {*[other][: what == "task"]} == {claim.task_id for claim in held}
         assert {task_id, other} == {claim.task_id for claim in held + resumed}
+
+    @pytest.mark.parametrize("alone", [True, False])
+    async def test_a_limited_step_that_is_freed_in_a_paused_task_waits(
+        self, store: Store, *, alone: bool
+    ) -> None:
+        """The worker that frees it does not claim it."""
+        template = await put(store, limited(chain(), "b"))
+        tasks = await create_under(store, template, ("a", at_most(5)), count=2, no=2)
+        hand = await ManualWorker.hire(store)
+        claims = sorted(await hand.claim())[: 1 if alone else 2]
+        for task_id in tasks:
+            await store.pause(PauseTarget.of_task(task_id), ACT)
+
+        outcomes = [completed(claim, JsonText("1")) for claim in claims]
+        settled = await store.settle(hand.id, outcomes, claim_up_to=5)
+
+        assert [] == list(settled.claims)
+        assert [] == await hand.claim_gated()
 
 
 class TestTwoLimits(StoreTests):

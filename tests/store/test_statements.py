@@ -108,6 +108,7 @@ PARTS = {
         "any_failed_task",
         "settle_accepted",
         "settle_arrivals",
+        "settle_cancelled",
         "settle_children",
         "settle_ends",
         "settle_events",

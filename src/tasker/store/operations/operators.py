@@ -116,17 +116,18 @@ class Operators(Tasks):
         async def resolve(tx: Session) -> None:
             await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_key(tx, task_id)
-            undoing = await compensation.has_begun(tx, task_id)
             steps = await tx.lock(
                 "chosen_steps",
                 task_id=task_id,
                 nos=[no],
-                undoing=undoing,
+                undoing=False,
                 last_no=0,
                 until=no,
                 limit=1,
             )
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
+            planned = steps[0]["undoes"] is not None
+            undoing = planned or await compensation.has_begun(tx, task_id)
             if undoing:
                 _require_undoing(task_id, steps, action)
             before = operator_rules.require_step(

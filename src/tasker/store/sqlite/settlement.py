@@ -63,6 +63,7 @@ def settle(
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
     if fetch_one(on, "any_failed_task")[0]:
         failed = [row[0] for row in fetch(on, "settle_failed_tasks")]
+        execute(on, "settle_cancelled")
         left = _begin_compensation(on, failed, now) or left
         ended += _end_failed(on, failed, now)
     if ended:

@@ -18,11 +18,14 @@ from tasker.model import (
     Instance,
     JsonText,
     PauseTarget,
+    Settlement,
     StepSpec,
     TaskFilter,
     TaskId,
     TaskStatus,
     Template,
+    Trigger,
+    completed,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -255,6 +258,51 @@ class TestCompensationOfCancelledTasks(StoreTests):
         assert [] == await hand.claim()
         assert TaskStatus.CANCELLED == (await store.get_task(task_id)).status
 
+    @pytest.mark.parametrize("grouped", [False, True])
+    async def test_what_completes_after_the_cancellation_counts_if_the_task_goes_on(
+        self, store: Store, *, grouped: bool
+    ) -> None:
+        """A retry cancels the compensation; the steps that were cancelled run after it."""
+        task_id = await begin(store, trip())
+        hand = await ManualWorker.hire(store)
+        flight = await hand.claim_one()
+        await store.cancel_task(task_id, ACT)
+        if grouped:
+            await store.settle_group([Settlement(hand.id, [completed(flight, JsonText("1"))], 0)])
+        else:
+            await hand.complete(flight)
+
+        await store.retry_steps(task_id, ACT)
+
+        assert {"flight": "complete", "hotel": "enqueued", "pay": "pending"} == await states_of(
+            store, task_id
+        )
+        assert 2 == await hand.work_off()
+        assert await facts(store, task_id) == (TaskStatus.COMPLETE, None)
+
+    async def test_a_failure_is_taken_back_from_cancelled_steps(self, store: Store) -> None:
+        """A step that waits for the retried one and another runs once, after both."""
+        steps = (
+            StepSpec(name="flight", compensate=UNDO),
+            StepSpec(name="car"),
+            StepSpec(name="hotel"),
+            StepSpec(name="report", dependencies=("car", "hotel"), trigger=Trigger.ALL_DONE),
+            StepSpec(name="drive", dependencies=("car",)),
+        )
+        task_id = await begin(store, replace(trip(), steps=steps))
+        hand = await ManualWorker.hire(store)
+        flight, car, hotel = sorted(await hand.claim())
+        await hand.fail(car)
+        await store.cancel_task(task_id, ACT)
+
+        await store.retry_steps(task_id, ACT, steps=[car.no])
+        await hand.complete(await hand.claim_one(), flight)
+
+        assert "pending" == (await states_of(store, task_id))["report"]
+        await hand.complete(hotel)
+        await hand.work_off()
+        assert await facts(store, task_id) == (TaskStatus.COMPLETE, None)
+
     async def test_a_task_is_cancelled_once(self, store: Store) -> None:
         hand, task_id = await failed_trip(store, trip())
 
@@ -320,6 +368,16 @@ class TestFailedCompensation(StoreTests):
         await store.resolve_step(task_id, claim.no, None, ACT)
 
         assert await facts(store, task_id) == UNDONE
+
+    async def test_resolving_the_plan_ends_the_compensation(self, store: Store) -> None:
+        """Whoever resolves it has undone the steps by hand."""
+        hand, task_id = await failed_trip(store, trip(Compensation(hold=timedelta(minutes=15))))
+        planner = max(step.no for step in await store.list_steps(task_id))
+
+        await store.resolve_step(task_id, planner, None, ACT)
+
+        assert await facts(store, task_id) == UNDONE
+        assert [] == await hand.claim()
 
     async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
         """Other steps of the task are refused."""

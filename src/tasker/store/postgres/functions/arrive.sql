@@ -75,7 +75,7 @@ begin
                 where q.id = abs(s.queue_id) / 5 * 5
             )
         from unnest(v_child_task, v_child_no, v_missed) as c (task_id, no, missed)
-        where c.missed > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
+        where c.missed > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int in ({PENDING}, {CANCELLED})
           and s.undoes is null;   -- which runs all the same
     end if;
 end $$;

@@ -164,6 +164,13 @@ begin
             for update
         );
     end if;
+    if cardinality(v_failed_tasks) > 0 then
+        update step s                        -- cancelled: it waits for less if it runs after all
+        set pending_parents = s.pending_parents - c.parents
+        from unnest(v_child_task, v_child_no, v_parents) as c (task_id, no, parents)
+        where c.no > 0 and c.task_id = any (v_failed_tasks)
+          and s.task_id = c.task_id and s.no = c.no and s.state::int = {CANCELLED};
+    end if;
     if 0 = any (v_child_no) then
         with sunk as (
             update task t

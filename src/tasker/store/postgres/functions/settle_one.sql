@@ -90,6 +90,9 @@ begin
     end if;
 
     if exists (select from task where id = p_task and has_failed_step and state = {OPEN}) then
+        update step s                        -- see settle
+        set pending_parents = s.pending_parents - cardinality(array_positions(v_children, s.no))
+        where s.task_id = p_task and s.no = any (v_children) and s.state::int = {CANCELLED};
         return query
             select 2, e.id, e.state::int, 0, null::float8 from end_failed(array[p_task]) as e;
     end if;

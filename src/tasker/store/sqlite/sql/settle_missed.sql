@@ -9,5 +9,5 @@ set missed_parents = coalesce(step.missed_parents, 0) + c.missed,
         where q.id = abs(step.queue_id) / 5 * 5
     )
 from temp.child c
-where c.missed > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = {PENDING}
+where c.missed > 0 and step.task_id = c.task_id and step.no = c.no and +step.state in ({PENDING}, {CANCELLED})
   and step.undoes is null -- which runs all the same

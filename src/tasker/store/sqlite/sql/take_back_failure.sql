@@ -1,4 +1,4 @@
--- Take a step's failure back from the children that still wait, before it is retried or resolved.
+-- Take a step's failure back from the children that still wait, or were cancelled, before it is retried or resolved.
 -- :task_id text, :no int
 update step
 set pending_parents = step.pending_parents + c.times, missed_parents = step.missed_parents - 1
@@ -8,5 +8,5 @@ from (
     where s.task_id = :task_id and s.no = :no and s.state = {ERROR}
     group by c.value
 ) c
-where c.no > 0 and step.task_id = :task_id and step.no = c.no and step.state = {PENDING}
+where c.no > 0 and step.task_id = :task_id and step.no = c.no and step.state in ({PENDING}, {CANCELLED})
 returning step.no

@@ -8,11 +8,15 @@ chose, and says whether it might.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.property.shapes import HANDLERS, LIMITS, LoadedTemplate, Node
+from tests.property.shapes import HANDLERS, LIMITS, LoadedTemplate, Node, compensation_of
 
 from tasker.model import (
     ENGINE,
     AttemptOutcome,
+    CompensatingStep,
+    Compensation,
+    CompensationStatus,
+    Ending,
     LimitKey,
     Outcome,
     Place,
@@ -29,6 +33,8 @@ OPEN = TaskStatus.PENDING  #: of a task: not ended; shown as pending or in progr
 RUNNABLE = frozenset({StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING})
 _EVENTS = frozenset({StepStatus.ERROR, StepStatus.WAITING})
 UNENDED = RUNNABLE | {StepStatus.PENDING}
+_WAITS = frozenset({StepStatus.PENDING, StepStatus.CANCELLED})
+"""States of steps at which the ends of others arrive; a cancelled step may run after all."""
 
 _HEEDS_FAILURE = frozenset(
     {Trigger.ALL_DONE, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE}
@@ -41,6 +47,10 @@ Key = tuple[TaskId, int, int]
 
 class Forbidden(Exception):
     """The state forbids it: what a store refuses with WrongStatus."""
+
+
+class Undoing(Exception):
+    """Its compensation forbids it: what a store refuses with Compensating."""
 
 
 class Taken(Exception):
@@ -77,6 +87,7 @@ class ModelStep:
     wait_ends: float | None = None
     checkpoint: object = None
     passed: bool = False  #: whether its attempt was claimed through the gate of its limit
+    undoes: int | None = None  #: the number of the step that it undoes; 0: it plans the others
 
     @property
     def done(self) -> bool:
@@ -116,9 +127,65 @@ class ModelTask:
     spawned: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The first instance of each spawner, and the number of its instances."""
 
+    last_no: int = 0  #: the greatest number of a step that was given away
+    ending: TaskStatus | None = None  #: how it ends once it is compensated
+    first_undoing: int | None = None  #: the number of the first step that undoes another
+
+    def __post_init__(self) -> None:
+        bodies = sum(node.spawns for node in self.shape)
+        undone = sum(node.undone for node in self.shape)
+        self.last_no = len(self.shape) + bodies + (2 + undone if undone else 0)
+
+    @property
+    def compensation(self) -> Compensation | None:
+        return compensation_of(self.shape)
+
+    @property
+    def planner(self) -> int:
+        """The number of the step that plans its compensation."""
+        return len(self.shape) + sum(node.spawns for node in self.shape) + 1
+
+    @property
+    def undoing(self) -> bool:
+        """Whether its compensation has begun."""
+        planner = self.steps.get(self.planner)
+        return planner is not None and planner.undoes == 0 and planner.attempt > 0
+
+    @property
+    def undone(self) -> set[int]:
+        """The completed steps that say how they are undone."""
+        return {
+            no
+            for no, step in self.steps.items()
+            if step.state is StepStatus.COMPLETE and step.node.undone and not step.node.spawns
+        }
+
+    @property
+    def compensated(self) -> CompensationStatus | None:
+        """How far its compensation is."""
+        if self.ending is None:
+            return None
+        if self.state is OPEN:
+            return CompensationStatus.RUNNING
+        ended = (StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY)
+        undoing = [step for step in self.steps.values() if step.undoes is not None]
+        complete = all(step.state in ended for step in undoing)
+        return CompensationStatus.COMPLETE if complete else CompensationStatus.INCOMPLETE
+
+    def descendants(self, no: int) -> set[int]:
+        """Return the steps that wait for a step, directly or not."""
+        children = self.steps[no].children
+        return {*children}.union(*(self.descendants(child) for child in children))
+
     def unhandled(self, no: int) -> bool:
         """Return whether a step failed, and its failure does not reach all of its children."""
         step = self.steps[no]
+        if step.undoes is not None:
+            return (
+                step.state is StepStatus.ERROR
+                and bool(step.children)
+                and not self.heeds(no, step.children[0])
+            )
         return (
             step.state is StepStatus.ERROR
             and not step.node.allow_failure
@@ -127,6 +194,8 @@ class ModelTask:
 
     def heeds(self, no: int, child: int) -> bool:
         """Return whether the failure of step `no` reaches a child."""
+        if self.steps[no].undoes is not None:
+            return self.compensation is not None and self.compensation.keep_going
         allowed = self.steps[no].node.allow_failure
         return allowed or self.steps[child].node.trigger in _HEEDS_FAILURE
 
@@ -145,8 +214,12 @@ class ModelTask:
 
     @property
     def eventful(self) -> bool:
-        """Whether it failed, or a step of it failed or waits for a task."""
-        return self.failed or any(step.state in _EVENTS for step in self.steps.values())
+        """Whether it failed, is compensated, or a step of it failed or waits for a task."""
+        return (
+            self.failed
+            or self.ending is not None
+            or any(step.state in _EVENTS for step in self.steps.values())
+        )
 
     @property
     def failed(self) -> bool:
@@ -167,6 +240,7 @@ class Model:
         self.keys: dict[str, ModelKey] = {}
         self.alive: set[WorkerId] = set()
         self.paused: set[str] = set()  #: handlers whose queue is paused
+        self.holds = True  #: whether compensations may begin later than they could
 
     # ------------------------------------------------------------------- creating
 
@@ -194,7 +268,7 @@ class Model:
             Full: As many tasks are open as may be, and no other is to be created.
         """
         holder = self.holder_of(key)
-        if holder is not None and holder.state is OPEN:
+        if holder is not None and holder.state is OPEN and holder.ending is None:
             self._cancel(holder.id)
         waits = place is not None and self._make_room(place)
         steps = {}
@@ -224,11 +298,14 @@ class Model:
         return False
 
     def _under(self, key: LimitKey) -> list[ModelTask]:
-        """Return the open tasks of a key, oldest first."""
+        """Return the open tasks of a key that are not compensated, oldest first."""
         return [
             task
             for task in self.tasks.values()
-            if task.place is not None and task.place.key == key and task.state is OPEN
+            if task.place is not None
+            and task.place.key == key
+            and task.state is OPEN
+            and task.ending is None
         ]
 
     def admit(self) -> int:
@@ -368,7 +445,7 @@ class Model:
                 step.uncounted_attempts += kind in (AttemptOutcome.RELEASED, AttemptOutcome.LOST)
 
     def _reached(self, task: ModelTask, no: int) -> list[int]:
-        """Return the pending children at which the end of step `no` arrives."""
+        """Return the children at which the end of step `no` arrives."""
         parent = task.steps[no]
         failure = parent.state is StepStatus.ERROR
         if not (parent.done or failure):
@@ -376,8 +453,7 @@ class Model:
         return [
             child
             for child in parent.children
-            if task.steps[child].state is StepStatus.PENDING
-            and not (failure and not task.heeds(no, child))
+            if task.steps[child].state in _WAITS and not (failure and not task.heeds(no, child))
         ]
 
     def _miss(self, task_id: TaskId, no: int, choice: Collection[int] | None) -> None:
@@ -389,7 +465,8 @@ class Model:
         task = self.tasks[task_id]
         for child in self._reached(task, no):
             failure = task.steps[no].state is StepStatus.ERROR
-            if failure or self._skips(task, no, child, choice):
+            missed = failure or self._skips(task, no, child, choice)
+            if missed and task.steps[child].undoes is None:
                 task.steps[child].queue = ENGINE
 
     def _skips(self, task: ModelTask, no: int, child: int, choice: Collection[int] | None) -> bool:
@@ -407,7 +484,7 @@ class Model:
             step = task.steps[child]
             skips = self._skips(task, no, child, choice)
             step.pending_parents -= 1 if skips else self._weight(task, no, child)
-            if step.pending_parents <= 0:
+            if step.pending_parents <= 0 and step.state is StepStatus.PENDING:
                 step.state, step.due = StepStatus.ENQUEUED, self.now
                 freed.append(child)
         return freed
@@ -420,14 +497,14 @@ class Model:
         return len(step.node.parents) if at_once else 1
 
     def _forgetful(self, task: ModelTask, no: int) -> list[int]:
-        """Return the children that wait, and that the failure of step `no` has reached."""
+        """Return the children that have not run, and that the failure of step `no` has reached."""
         step = task.steps[no]
         if step.state is not StepStatus.ERROR:
             return []
         return [
             child
             for child in step.children
-            if task.heeds(no, child) and task.steps[child].state is StepStatus.PENDING
+            if task.heeds(no, child) and task.steps[child].state in _WAITS
         ]
 
     def _take_back(self, task: ModelTask, no: int) -> None:
@@ -449,13 +526,75 @@ class Model:
             task = self.tasks[task_id]
             if task.state is not OPEN:
                 continue
-            if task.complete:
+            if task.ending is None and task.complete:
                 self._end(task, TaskStatus.COMPLETE)
                 ended.add(task_id)
-            elif task.stuck:
-                self._end(task, TaskStatus.ERROR)
+            elif (task.ending is not None or task.stuck) and self._end_failed(task):
                 ended.add(task_id)
         return ended
+
+    def _end_failed(self, task: ModelTask) -> bool:
+        """End a failed or cancelled task, or begin to undo what it has done."""
+        compensation, planned = task.compensation, task.planner in task.steps
+        if task.ending is not None and not planned:
+            self._stop_steps(task, {StepStatus.ENQUEUED, StepStatus.WAITING})
+        if any(step.state in RUNNABLE for step in task.steps.values()):
+            return False
+        fits = task.ending is not None or (compensation and Ending.ERROR in compensation.on)
+        if compensation and fits and not planned and task.undone:
+            task.ending = task.ending or TaskStatus.ERROR
+            node = Node((), ENGINE)
+            hold = compensation.hold.total_seconds() if self.holds else 0.0
+            task.steps[task.planner] = ModelStep(
+                node, [], 0, StepStatus.ENQUEUED, ENGINE, due=self.now + hold, undoes=0
+            )
+            return False
+        incomplete = any(
+            step.undoes is not None
+            and step.state not in (StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY)
+            for step in task.steps.values()
+        )
+        self._end(task, TaskStatus.ERROR if incomplete else task.ending or TaskStatus.ERROR)
+        return True
+
+    def plan(self, key: Key, steps: Sequence[CompensatingStep]) -> bool:
+        """Let a task be undone by these steps, in reverse order of its graph."""
+        if self.holder(key) is None:
+            return False
+        task = self.tasks[key[0]]
+        compensation = task.compensation
+        assert compensation is not None
+        undone = task.undone
+        places = {step.undoes: step for step in steps if step.undoes in undone}
+        assert undone == places.keys()
+        assert [step.place for step in steps] == [*range(len(steps))]
+        for no, step in places.items():
+            waits, waiting = {step.place}, {*step.children}
+            while waiting - waits:
+                waits |= waiting
+                waiting = {child for place in waits for child in steps[place].children}
+            before = {other for other in undone if no in task.descendants(other)}
+            assert before == {other for other in undone if places[other].place in waits} - {no}
+        if task.first_undoing is None:
+            task.first_undoing = task.last_no + 1
+            task.last_no += len(steps)
+        first = task.first_undoing
+        for step in steps:
+            handler = task.steps[step.undoes].node.handler if step.undoes in undone else ENGINE
+            free = not step.pending_parents
+            task.steps.setdefault(
+                first + step.place,
+                ModelStep(
+                    Node((), handler),
+                    [first + child for child in step.children],
+                    step.pending_parents,
+                    StepStatus.ENQUEUED if free else StepStatus.PENDING,
+                    handler,
+                    due=self.now,
+                    undoes=step.undoes,
+                ),
+            )
+        return True
 
     def _end(self, task: ModelTask, state: TaskStatus) -> None:
         task.state = state
@@ -475,14 +614,13 @@ class Model:
         task_id, no, _ = key
         task = self.tasks[task_id]
         if no not in task.spawned:
-            bodies = sum(node.spawns for node in task.shape)
-            last = max((first + many for first, many in task.spawned.values()), default=0) - 1
-            task.spawned[no] = max(last, len(task.shape) + bodies) + 1, total
+            task.spawned[no] = task.last_no + 1, total
+            task.last_no += total
         first, total = task.spawned[no]
         join = no + 1
         for number in range(first + begin, first + min(end, total)):
             if number not in task.steps:
-                node = Node((), HANDLERS[0])
+                node = Node((), HANDLERS[0], undone=task.steps[no].node.undone)
                 task.steps[number] = ModelStep(
                     node, [join], 0, StepStatus.ENQUEUED, node.queue, due=self.now
                 )
@@ -567,16 +705,43 @@ class Model:
         return [
             task
             for task in self.tasks.values()
-            if task.state is OPEN and task.deadline is not None and task.deadline <= self.now
+            if task.state is OPEN
+            and task.ending is None
+            and task.deadline is not None
+            and task.deadline <= self.now
         ]
 
     def sweep(self) -> set[TaskId]:
-        """End what is past its deadline; return which tasks ended."""
-        overdue = self.overdue()
-        for task in overdue:
-            self._stop(task, StepStatus.CANCELLED)
-            self._end(task, TaskStatus.ERROR)
-        return {task.id for task in overdue}
+        """End what is past its deadline, and has failed; return which tasks ended."""
+        ended = self._close([task.id for task in self.tasks.values() if not task.complete])
+        for task in self.overdue():
+            if self._end_early(task, TaskStatus.ERROR):
+                ended.add(task.id)
+        places = {place for task_id in ended if (place := self.tasks[task_id].place)}
+        for place in places:
+            self._admit_for(place.key)
+        return ended
+
+    def _end_early(self, task: ModelTask, state: TaskStatus) -> bool:
+        """End a task, or begin to undo what it has done; return whether it has ended."""
+        compensation = task.compensation
+        on = () if compensation is None else compensation.on
+        running = any(
+            step.state is StepStatus.IN_PROGRESS and step.node.undone and not step.node.spawns
+            for step in task.steps.values()
+        )
+        if state.value in on and (task.undone or running):
+            task.ending, task.failing = state, True
+            self._stop_steps(task, UNENDED - {StepStatus.IN_PROGRESS})
+            return task.id in self._close([task.id])
+        self._stop(task, StepStatus.CANCELLED)
+        self._end(task, state)
+        return True
+
+    def _stop_steps(self, task: ModelTask, states: Collection[StepStatus]) -> None:
+        for step in task.steps.values():
+            if step.state in states:
+                step.state, step.awaits, step.wait_ends = StepStatus.CANCELLED, None, None
 
     def _stop(self, task: ModelTask, state: StepStatus) -> None:
         for no, step in task.steps.items():
@@ -598,34 +763,61 @@ class Model:
 
     def _cancel(self, task_id: TaskId) -> None:
         task = self._open_to(task_id, OPEN)
-        self._stop(task, StepStatus.CANCELLED)
-        self._end(task, TaskStatus.CANCELLED)
+        if task.ending is not None:
+            raise Undoing
+        self._end_early(task, TaskStatus.CANCELLED)
         task.acts += 1
 
     def retry(self, task_id: TaskId, nos: Collection[int] | None, counted_attempts: int) -> None:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
         self._require_key(task)
+        undoing = task.undoing
         errors = [no for no, step in task.steps.items() if step.state is StepStatus.ERROR]
-        chosen = [no for no in errors if task.unhandled(no)] if nos is None else list(nos)
+        failed = [
+            no
+            for no in errors
+            if (task.steps[no].undoes is not None if undoing else task.unhandled(no))
+        ]
+        chosen = failed if nos is None else list(nos)
+        if undoing:
+            self._require_undoing(task, chosen)
         given_up = any(step.state is StepStatus.CANCELLED for step in task.steps.values())
         if not set(chosen) <= set(errors) or not (chosen or given_up):
             raise Forbidden
-        if any(self._is_over(task, no) for no in chosen):
+        if not undoing and any(self._is_over(task, no) for no in chosen):
             raise Forbidden
+        if not undoing:
+            self._call_off(task)
         for no in chosen:
             self._take_back(task, no)
             step = task.steps[no]
             step.state, step.due = StepStatus.ENQUEUED, self.now
             step.uncounted_attempts = step.attempt - counted_attempts
-        self._reopen(task)
+        self._reopen(task, revive=not undoing)
         task.acts += len(chosen) or 1
+
+    def _require_undoing(self, task: ModelTask, nos: Collection[int]) -> None:
+        if not nos or any(task.steps[no].undoes is None for no in nos):
+            raise Undoing
+
+    def _call_off(self, task: ModelTask) -> None:
+        """Let a task go on whose compensation has not begun."""
+        task.ending = None
+        planner = task.steps.get(task.planner)
+        if planner is not None and planner.undoes == 0:
+            del task.steps[task.planner]
 
     def resolve_step(self, task_id: TaskId, no: int, *, action: StepAction) -> None:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
         self._require_key(task)
         step = task.steps[no]
+        undoing = task.undoing or step.undoes is not None
+        if undoing:
+            self._require_undoing(task, [no])
         if step.state not in RUNNABLE | {StepStatus.ERROR}:
             raise Forbidden
+        if not undoing:
+            self._call_off(task)
         if step.state is StepStatus.IN_PROGRESS:
             task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
         self._take_back(task, no)
@@ -635,9 +827,11 @@ class Model:
         step.state = StepStatus.COMPLETE if complete else StepStatus.RESOLVED_MANUALLY
         outcome = AttemptOutcome.COMPLETE if complete else AttemptOutcome.RESOLVED_MANUALLY
         task.history.append((no, step.attempt, outcome))
-        self._reopen(task)
+        self._reopen(task, revive=not undoing)
         self._free(task_id, no)
         self._close({task_id})
+        if task.place is not None and (task.state is not OPEN or task.ending is not None):
+            self._admit_for(task.place.key)
         task.acts += 1
 
     def resolve_task(self, task_id: TaskId) -> None:
@@ -657,16 +851,16 @@ class Model:
         if holder is not None and holder is not task and holder.state is OPEN:
             raise Taken
 
-    def _reopen(self, task: ModelTask) -> None:
-        """Bring a task back to life, with its key and the steps that its deadline had cancelled."""
+    def _reopen(self, task: ModelTask, *, revive: bool) -> None:
+        """Bring a task back to life, with its key; with `revive`, with the steps given up."""
         if task.key is not None and self.keys[task.key].while_open:
             self.keys[task.key].holder = task.id
         task.state = OPEN
-        task.failing = any(map(task.unhandled, task.steps))
+        task.failing = task.ending is not None or any(map(task.unhandled, task.steps))
         if task.deadline is not None and task.deadline <= self.now:
             task.deadline = None
         for step in task.steps.values():
-            if step.state is StepStatus.CANCELLED:
+            if revive and step.state is StepStatus.CANCELLED:
                 waits = step.pending_parents > 0
                 step.state = StepStatus.PENDING if waits else StepStatus.ENQUEUED
                 step.due = self.now

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.property.model import OPEN, Forbidden, Full, Key, Model, ModelTask, Taken
+from tests.property.model import OPEN, Forbidden, Full, Key, Model, ModelTask, Taken, Undoing
 from tests.property.shapes import (
     HANDLERS,
     LIMITS,
@@ -40,8 +40,17 @@ from tests.property.shapes import (
 from tasker import codec, open_store
 from tasker.clock import ManualClock
 from tasker.durable import CallKind
-from tasker.errors import IdempotencyConflict, LeaseLost, TaskExists, TooManyOpenTasks, WrongStatus
+from tasker.engine.compensating import plan
+from tasker.errors import (
+    Compensating,
+    IdempotencyConflict,
+    LeaseLost,
+    TaskExists,
+    TooManyOpenTasks,
+    WrongStatus,
+)
 from tasker.events import EventFilter
+from tasker.graph import Graph
 from tasker.model import (
     ENGINE,
     AttemptOutcome,
@@ -90,6 +99,7 @@ ACT = AuditNote(actor="ann", reason="because")
 KINDS = tuple(AttemptOutcome)
 SETTLED = (0, 0, 0, 1, 2, 2, 4, 8, 100, 101)
 NO_CHOICE, HAND_BACK = 100, 101  #: further kinds: a success that chooses no child, a hand-back
+_NEVER_UNDOING = (8, NO_CHOICE)  #: what a step that undoes another one never does
 
 OF_ENDS = {
     AttemptOutcome.COMPLETE: TaskStatus.COMPLETE,
@@ -154,6 +164,7 @@ class Engine(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         self.clock = self.make_clock()
+        self.model.holds = self.clock is not None
         self.stores = [
             await self.stack.enter_async_context(
                 open_store(self.url, upgrade=True, clock=self.clock)
@@ -179,7 +190,8 @@ class Engine(RuleBasedStateMachine):
 
     async def _put(self, shape: LoadedTemplate) -> TemplateId:
         if shape not in self.templates:
-            template = template_of(shape, self.namespace, f"t{len(self.templates)}")
+            name = f"t{len(self.templates)}"
+            template = template_of(shape, self.namespace, name, holds=self.model.holds)
             registered = await self.stores[0].register_template(template, registered_by="ann")
             self.templates[shape] = registered.stored.id
         return self.templates[shape]
@@ -462,6 +474,9 @@ class Engine(RuleBasedStateMachine):
 
     def outcome(self, claim: Claim, kind: int, delay: float) -> Outcome:
         later = timedelta(seconds=delay if self.clock else 0)
+        step = self.model.tasks[claim.task_id].steps.get(claim.no)
+        if step is not None and step.undoes is not None and kind in _NEVER_UNDOING:
+            kind = 0
         if kind == NO_CHOICE:
             return completed(claim, codec.dumps({}))._replace(choice=())
         if kind == HAND_BACK:
@@ -500,6 +515,9 @@ class Engine(RuleBasedStateMachine):
         grouped: bool = False,
     ) -> None:
         """Settle outcomes as one worker, or as a group of all workers that share them."""
+        for outcome in outcomes:
+            if KINDS[outcome.outcome] is AttemptOutcome.COMPLETE:
+                await self._plan(hand, Claim(*outcome[:3], 0))
         open_before = {task.id for task in self.model.tasks.values() if task.state is OPEN}
         accepted, freed = self.model.settle(outcomes)
         events = [self._event(index, outcome) for index, outcome in enumerate(outcomes) if publish]
@@ -533,6 +551,79 @@ class Engine(RuleBasedStateMachine):
         for (owner, _), each in zip(shares, settled, strict=True):
             assert len(each.claims) <= room
             self.took(owner, each.claims, {*freed} & {*self.model.due(owner.handlers)})
+
+    @rule(
+        shape=shapes(6, Node((), HANDLERS[0], undone=True)),
+        which=some,
+        kinds=st.lists(st.tuples(some, st.sampled_from([0, 0, 0, 1, 2])), max_size=6),
+        begin=st.sampled_from(["fail", "cancel", "cancel late"]),
+        plans=st.booleans(),
+    )
+    def create_to_undo(
+        self,
+        shape: LoadedTemplate,
+        which: int,
+        kinds: list[tuple[int, int]],
+        begin: str,
+        plans: bool,
+    ) -> None:
+        """Create a task, settle steps of it, and cancel it or let it fail; plan to undo it."""
+        hand = self.hand(which)
+        self.pause_queue(HANDLERS[0], False)
+        self.run(self._create(shape, hand, 5, None, None))
+        task = list(self.model.tasks.values())[-1]
+        if begin == "cancel late":
+            self._cancel(task)
+        self._settle_in(task, hand, 0, 0)
+        for number, kind in kinds:
+            self._settle_in(task, hand, number, kind)
+        if begin == "cancel":
+            self._cancel(task)
+        while begin == "fail" and self._settle_in(task, hand, 0, 1):
+            pass
+        if plans:
+            self._begin_to_undo(task, hand)
+
+    def _settle_in(self, task: ModelTask, hand: ManualWorker, number: int, kind: int) -> bool:
+        """Settle a step in progress of a task, and claim what follows; return whether any was."""
+        held = [claim for claim in self.claims if claim.task_id == task.id]
+        held = [claim for claim in held if self.model.holder(claim[:3])]
+        if held:
+            outcome = self.outcome(held[number % len(held)], kind, 0)
+            self.run(self._settle(hand, [outcome], 5))
+        return bool(held)
+
+    def _begin_to_undo(self, task: ModelTask, hand: ManualWorker) -> None:
+        """Run the step of a task that plans how others are undone."""
+        if (task.id, task.planner) not in self.model.due([ENGINE]) and self.clock is not None:
+            self.time_passes(60)
+        if (task.id, task.planner) in self.model.due([ENGINE]):
+            self.claim(self.hands.index(hand), 1000)
+            self.touched.add(task.id)
+            held = [claim for claim in self.claims if claim.key[:2] == (task.id, task.planner)]
+            self.run(self._settle(hand, [completed(held[-1], codec.dumps(1))], 5))
+
+    @precondition(lambda self: self.claims)
+    @rule(which=some, number=some)
+    def plan(self, which: int, number: int) -> None:
+        """Insert the steps that undo others; another attempt inserts the same."""
+        self.run(self._plan(self.hand(which), self.claim_of(number)))
+
+    async def _plan(self, hand: ManualWorker, claim: Claim) -> None:
+        task = self.model.tasks[claim.task_id]
+        step = task.steps.get(claim.no)
+        if step is None or step.undoes != 0:
+            return
+        template = template_of(task.shape, self.namespace, "t")
+        graph = Graph(template)
+        nodes = [*graph.layout.undone.values()]
+        steps = plan(graph, await hand.store.completed_steps(task.id, nodes))
+        keep_going = template.compensation.keep_going
+        added = await hand.store.add_compensating_steps(
+            claim, steps, len(steps), keep_going=keep_going
+        )
+        assert self.model.plan(claim[:3], steps) == added
+        self.touched.add(task.id)
 
     @precondition(lambda self: self.claims)
     @rule(which=some, number=some, counted_attempts=st.sampled_from([0, 2]))
@@ -640,8 +731,12 @@ class Engine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.overdue())
     @rule()
     def sweep(self) -> None:
+        self.run(self._sweep())
+
+    async def _sweep(self) -> None:
+        self.touched |= {task.id for task in self.model.tasks.values() if task.waits_for_place}
         ended = self.model.sweep()
-        ends = {end.task_id for end in self.run(self.stores[-1].sweep())}
+        ends = {end.task_id for end in await self.stores[-1].sweep()}
         assert ended == ends & self.model.tasks.keys()
         self.touched |= ended
 
@@ -667,8 +762,9 @@ class Engine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.tasks) > 1)
     @rule(which=some)
     def cancel(self, which: int) -> None:
-        task = self.task(which)
-        self.touched |= {task.id for task in self.model.tasks.values() if task.waits_for_place}
+        self._cancel(self.task(which))
+
+    def _cancel(self, task: ModelTask) -> None:
         self.act(task, lambda: self.model.cancel(task.id), self.stores[0].cancel_task(task.id, ACT))
 
     @precondition(lambda self: self.model.tasks)
@@ -740,17 +836,21 @@ class Engine(RuleBasedStateMachine):
         self, task: ModelTask, play: Callable[[], None], work: Coroutine[Any, Any, Any]
     ) -> None:
         """Act on a task in model and store; what one forbids, so does the other."""
+        waiting = {task.id for task in self.model.tasks.values() if task.waits_for_place}
         try:
             play()
         except Forbidden:
             with pytest.raises(WrongStatus):
+                self.run(work)
+        except Undoing:
+            with pytest.raises(Compensating):
                 self.run(work)
         except Taken:
             with pytest.raises(TaskExists):
                 self.run(work)
         else:
             assert task.shown == self.run(work).status
-        self.touched.add(task.id)
+        self.touched |= {task.id, *waiting}
 
     # -------------------------------------------------------------------- checking
 
@@ -772,6 +872,7 @@ class Engine(RuleBasedStateMachine):
             }
             stored = await self.stores[0].get_task(task_id)
             assert task.shown == stored.status
+            assert task.compensated == stored.compensation
             assert self._counts(task) == stored.counts
 
     def _counts(self, task: ModelTask) -> StepCounts:
@@ -803,6 +904,7 @@ class Engine(RuleBasedStateMachine):
                     self.model.signal(task.id, step.awaits)
                     await self.stores[0].signal(new, ACT)
         await self._resume_all()
+        await self._sweep()
         hand = await self._hire(HANDLERS)
         for _ in range(200):
             await self._expire(hand, 1000, False, 0)

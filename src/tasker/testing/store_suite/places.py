@@ -128,7 +128,7 @@ class TestOpenTasks(StoreTests):
         await create_placed(store, placed(template, WhenFull.REJECT, tasks=1))
 
         refused = placed(template, WhenFull.REJECT, tasks=1)
-        with pytest.raises(TooManyOpenTasks, match="at most 1 task with the key 'customer:acme' may be open"):
+        with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
             await store.create_tasks([refused])
 
         assert [] == await store.load_tasks([refused.id])

@@ -159,6 +159,14 @@ def test_why_lists_first_what_needs_a_person() -> None:
     assert ["failed", "retry_due", "running", "deadline"] == [one.code for one in reasons]
 
 
+def test_why_says_which_limit_holds_a_task_up() -> None:
+    reason = "stripe 5 of 5 running, 0 before it"
+    limited = step(StepStatus.ENQUEUED, limit_reason=reason)
+
+    (only,) = task_reasons(task(), [limited], NOW)
+    assert ("limit", f"pay waits for a limit: {reason}.") == (only.code, only.text)
+
+
 def test_an_ended_task_has_one_reason() -> None:
     """Unless it failed: that is explained."""
     assert ["ended"] == [one.code for one in task_reasons(task(TaskStatus.COMPLETE), [], NOW)]

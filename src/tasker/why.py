@@ -62,13 +62,11 @@ def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reaso
     if task.status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.ERROR):
         return [_ended(task)]
     reasons = [*map(_paused, task.pauses), *_compensation(task)]
-    for code in _ORDER:
-        reasons += [
-            reason
-            for step in steps
-            for reason in step_reasons(step, now)
-            if reason.code == code and reason.code != "paused"
-        ]
+    of_steps = (reason for step in steps for reason in step_reasons(step, now))
+    reasons += sorted(
+        (reason for reason in of_steps if reason.code not in _OF_OTHERS),
+        key=lambda reason: _ORDER.index(reason.code),
+    )
     if not task.ended and task.deadline is not None:
         reasons.append(
             Reason(
@@ -84,6 +82,7 @@ def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reaso
 _ORDER = (
     "failed",
     "no_worker",
+    "limit",
     "retry_due",
     "running",
     "ready",
@@ -93,7 +92,10 @@ _ORDER = (
     "scheduled",
     "waiting",
 )
-"""Codes of steps in the order of a task's answer; what waits for steps follows from the others."""
+"""Codes of steps in the order of a task's answer."""
+
+_OF_OTHERS = ("waits_for_steps", "paused")
+"""Codes that a task's answer leaves out: they follow from other steps, or are those of the task."""
 
 
 def step_reasons(step: Step, now: datetime) -> list[Reason]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -33,11 +34,13 @@ class Event(NamedTuple):
 
 
 @asynccontextmanager
-async def served(store: Store) -> AsyncIterator[tuple[Server, ApiClient, Watcher]]:
+async def served(
+    store: Store, settings: ServerSettings = SETTINGS
+) -> AsyncIterator[tuple[Server, ApiClient, Watcher]]:
     """Serve an application: streams do not flow without a connection."""
-    app = create_app(store, settings=SETTINGS)
+    app = create_app(store, settings=settings)
     async with (
-        run_server(app, SETTINGS) as server,
+        run_server(app, settings) as server,
         ApiClient(store, base_url=server.url, timeout=SOON) as client,
     ):
         yield server, client, app.state.tasker.watcher
@@ -167,6 +170,25 @@ async def test_an_idle_stream_sends_heartbeats(
                     break
 
             assert ": alive" == line
+
+
+@pytest.mark.parametrize("place", ["/v1/tasks/{}/stream", "/v1/stream?task={}"])
+async def test_a_stream_outlives_the_time_limit_of_requests(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(waiting, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(waiting, "_SLICE", 0.02)
+    limit = 0.5
+    settings = SETTINGS.model_copy(update={"timeout": timedelta(seconds=limit)})
+    async with served(memory, settings) as (_, one, _):
+        task = await one.create()
+        began = time.monotonic()
+        async with one.stream("GET", place.format(task["id"])) as response:
+            async for _line in response.aiter_lines():
+                if time.monotonic() - began > 3 * limit:
+                    break
+            else:
+                raise AssertionError("the stream ended")
 
 
 async def test_a_stopping_server_ends_streams_and_waits(

@@ -19,7 +19,7 @@ from tasker.settings import AccessLog, ServerSettings
 log = logging.getLogger("tasker.api")
 access_log = logging.getLogger("tasker.access")
 
-_WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|stream)")
+_WAITS = re.compile(r"/v1/(stream|tasks/[^/]+/(wait|stream))")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WORKER_WAITS = re.compile(r"/v1/workers/\d+/(claim|renew)")
 _LARGE = re.compile(r"/v1/(tasks|templates)/bulk|/v1/workers/\d+/(settle|spawn)")

@@ -252,6 +252,8 @@ async def with_limit_reasons(
 def _reason(row: Row) -> str | None:
     """Return why a gate does not let a step through; None if it does."""
     before = f"{row['before']:,} before it"
+    if row["concurrency"] == 0:
+        return f"{row['key']} is set to 0, {before}"
     if row["concurrency"] is not None and row["running"] >= row["concurrency"]:
         return f"{row['key']} {row['running']:,} of {row['concurrency']:,} running, {before}"
     if row["has_rate"] and row["tokens"] < 1:

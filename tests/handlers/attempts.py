@@ -2,21 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from tasker.clock import ManualClock
 from tasker.durable import DurableCall, NewCall
 from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
+from tasker.handlers.instances import Joined, Page
 from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
     Retry,
-    Spawn,
     Spawned,
-    StepResult,
     StepSpec,
     TaskId,
     TaskInput,
@@ -81,11 +80,10 @@ class FakeServices:
     async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
         return Spawned(0, 0, new.instances)
 
-    async def spawns(self, attempt: LiveAttempt, join_no: int) -> list[Spawn]:
-        return []
-
-    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> list[StepResult]:
-        return []
+    async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+        none: list[Page] = []
+        for page in none:
+            yield page
 
     def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)

@@ -62,6 +62,8 @@ SELECTED = {
         "test_bodies_of_several_steps_may_be_nested",
         "test_a_batch_that_yields_continues_from_its_checkpoint",
         "test_an_instance_adds_instances_to_its_own_join",
+        "test_many_results_are_read_in_pages",
+        "test_a_sync_handler_can_read_instances",
     },
     test_step_logs: {
         "test_logged_records_and_printed_lines_are_kept",

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -10,10 +10,12 @@ from tasker.client import Client, LocalClient, Origin, SyncClient
 from tasker.completions import COMPLETE, digest_of
 from tasker.durable import DurableCall, NewCall
 from tasker.engine.call_recorder import CallRecorder
+from tasker.engine.instances import reader_of
 from tasker.engine.step_logs import StepLogs
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
-from tasker.model import JsonText, NewInstances, Spawn, Spawned, StepResult
+from tasker.handlers.instances import Joined, Page
+from tasker.model import JsonText, NewInstances, Spawned
 from tasker.store.protocol import Store
 from tasker.waits import NewWait
 
@@ -100,11 +102,9 @@ class HandlerServices:
             )
         return spawned
 
-    async def spawns(self, attempt: LiveAttempt, join_no: int) -> Sequence[Spawn]:
-        return await self._store.spawns(attempt.claim.task_id, join_no)
-
-    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> Sequence[StepResult]:
-        return await self._store.load_results({attempt.claim.task_id: nos})
+    def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+        join_no = joined.join_no(attempt.instance)
+        return reader_of(self._store, attempt.claim.task_id, joined, join_no).pages()
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -1,12 +1,12 @@
 """The engine's own steps of `map`, `batch` and `repeat`: spawners, checks and joins."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tasker import limits
 from tasker.codec import dumps, loads
 from tasker.engine.engine_steps import EngineAttempt
+from tasker.engine.instances import reader_of
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
 from tasker.handlers.instances import InstanceInput, InstanceReader, joined_of
 from tasker.layout import Body, EngineCall
@@ -87,12 +87,7 @@ async def join(attempt: EngineAttempt) -> Outcome:
     graph, store = attempt.cached.compiled.graph, attempt.engine.store
     body = graph.layout.joins[graph.numbers[attempt.spec.name]]
     task_id, join_no = attempt.claim.task_id, attempt.claim.no
-    reader = InstanceReader(
-        joined_of(graph, body),
-        join_no,
-        partial(store.spawns, task_id),
-        lambda nos: store.load_results({task_id: nos}),
-    )
+    reader = reader_of(store, task_id, joined_of(graph, body), join_no)
     if isinstance(body.spawning, Repeat):
         return completed(attempt.claim, await reader.last() or JsonText("null"))
     spawns = await store.spawns(task_id, join_no)

@@ -6,7 +6,7 @@
 """
 
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from tasker.clock import Clock
 from tasker.durable import DurableCall, NewCall
 from tasker.graph import Graph, step_numbers
-from tasker.handlers.instances import NO_SURROUNDINGS, InstanceInput, Surroundings
+from tasker.handlers.instances import NO_SURROUNDINGS, InstanceInput, Joined, Page, Surroundings
 from tasker.limits import LOG_CHARACTERS
 from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
-    Spawn,
     Spawned,
-    StepResult,
     StepSpec,
     TaskInput,
     TemplateName,
@@ -112,14 +110,8 @@ class Services(Protocol):
         """
         ...
 
-    async def spawns(self, attempt: "LiveAttempt", join_no: int) -> Sequence[Spawn]:
-        """Return the spawns of one of the task's joins."""
-        ...
-
-    async def load_results(
-        self, attempt: "LiveAttempt", nos: Sequence[int]
-    ) -> Sequence[StepResult]:
-        """Return the results of those of the task's steps that are done."""
+    def pages(self, attempt: "LiveAttempt", joined: Joined) -> AsyncIterator[Page]:
+        """Yield the results of the instances of an earlier step."""
         ...
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:

@@ -17,7 +17,6 @@ from tasker.handlers.decorators import Config, Input, Result
 from tasker.handlers.external import external_call
 from tasker.handlers.instances import (
     NO_SURROUNDINGS,
-    InstanceReader,
     Instances,
     ItemMarker,
     Joined,
@@ -280,13 +279,9 @@ def _make_filler(
 
 def instances_of(attempt: LiveAttempt, joined: Joined, validate: Validate | None) -> Instances[Any]:
     """Return the results of the instances of a step before an attempt's."""
-    instance, services = attempt.instance, attempt.services
-    join_no = instance.number(joined.join, joined.scope) if instance else joined.join
-    text = attempt.results.get(joined.join)
-    reader = InstanceReader(
-        joined, join_no, partial(services.spawns, attempt), partial(services.load_results, attempt)
-    )
-    return Instances(None if text is None else loads(text), reader, services.wait_for, validate)
+    services, text = attempt.services, attempt.results.get(joined.join)
+    value, pages = None if text is None else loads(text), partial(services.pages, attempt, joined)
+    return Instances(value, pages, services.wait_for, validate)
 
 
 def _fill_keys(

@@ -51,9 +51,14 @@ class InstanceInput(NamedTuple):
 class Joined(NamedTuple):
     """A step with instances whose results a later step can read."""
 
+    step: str
     join: int
     scope: int  #: of the join
     sinks: tuple[tuple[str, int], ...]  #: last steps of the body, and their places in it
+
+    def join_no(self, instance: InstanceInput | None) -> int:
+        """Return the number of the join in the task, as seen from an instance."""
+        return instance.number(self.join, self.scope) if instance else self.join
 
 
 class Surroundings(NamedTuple):
@@ -109,7 +114,7 @@ def joined_of(graph: Graph, body: Body) -> Joined:
         sinks = tuple(
             (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check]
         )
-    return Joined(body.join, graph.layout.scope(body.join), sinks)
+    return Joined(body.spec.name, body.join, graph.layout.scope(body.join), sinks)
 
 
 def new_instances(
@@ -148,6 +153,10 @@ def new_instances(
         )
 
 
+Page: TypeAlias = Sequence[JsonText | None]
+"""Results of instances in their order; None for those that have none."""
+
+
 class InstanceReader:
     """Reads results of instances, page by page.
 
@@ -170,19 +179,27 @@ class InstanceReader:
         self._spawns = spawns
         self._load = load
 
-    async def pages(self) -> AsyncIterator[Sequence[JsonText | None]]:
-        """Yield the results of all instances in order; None for those that have none."""
+    async def pages(self) -> AsyncIterator[Page]:
+        """Yield the results of all instances."""
         for spawn in await self._spawns(self._join_no):
             for begin in range(0, spawn.instances, PAGE):
                 count = min(PAGE, spawn.instances - begin)
                 yield await self._page(spawn, begin, count)
+
+    async def page(self, begin: int, most: int) -> Page:
+        """Return the results of up to `most` instances; none if there is no instance `begin`."""
+        for spawn in await self._spawns(self._join_no):
+            if spawn.has_instance(begin):
+                place = begin - spawn.first_instance
+                return await self._page(spawn, place, min(most, spawn.instances - place))
+        return ()
 
     async def last(self) -> JsonText | None:
         """Return the result of the last instance."""
         *_, spawn = await self._spawns(self._join_no)
         return (await self._page(spawn, spawn.instances - 1, 1))[0]
 
-    async def _page(self, spawn: Spawn, begin: int, count: int) -> Sequence[JsonText | None]:
+    async def _page(self, spawn: Spawn, begin: int, count: int) -> Page:
         sinks = self._joined.sinks
         firsts = [spawn.first_no + place * spawn.size for place in range(begin, begin + count)]
         rows = await self._load([first + place for first in firsts for _, place in sinks])
@@ -212,12 +229,12 @@ class Instances(Generic[T]):
     def __init__(
         self,
         value: Any,
-        reader: InstanceReader,
+        pages: Callable[[], AsyncIterator[Page]],
         wait_for: Callable[[Coroutine[Any, Any, Any]], Any],
         validate: Callable[[Any], Any] | None,
     ) -> None:
         self._value = value
-        self._reader = reader
+        self._pages = pages
         self._wait_for = wait_for
         self._validate = validate
 
@@ -231,7 +248,7 @@ class Instances(Generic[T]):
             for each in self._value:
                 yield self._converted(each)
             return
-        async for page in self._reader.pages():
+        async for page in self._pages():
             for text in page:
                 yield self._converted(None if text is None else loads(text))
 
@@ -239,7 +256,7 @@ class Instances(Generic[T]):
         if isinstance(self._value, Sequence):
             yield from map(self._converted, self._value)
             return
-        pages = self._reader.pages()
+        pages = self._pages()
         while (page := self._wait_for(_next_page(pages))) is not None:
             for text in page:
                 yield self._converted(None if text is None else loads(text))
@@ -248,9 +265,7 @@ class Instances(Generic[T]):
         return value if self._validate is None or value is None else self._validate(value)
 
 
-async def _next_page(
-    pages: AsyncIterator[Sequence[JsonText | None]],
-) -> Sequence[JsonText | None] | None:
+async def _next_page(pages: AsyncIterator[Page]) -> Page | None:
     return await anext(pages, None)
 
 

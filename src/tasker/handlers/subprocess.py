@@ -11,7 +11,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Coroutine, Mapping, MutableSequence, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, MutableSequence, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import lru_cache
@@ -26,7 +26,7 @@ from tasker.durable import DurableCall, NewCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
-from tasker.handlers.instances import InstanceInput
+from tasker.handlers.instances import InstanceInput, Joined, Page
 from tasker.handlers.output import share_output
 from tasker.handlers.results import result_text
 from tasker.handlers.target import Handler
@@ -34,9 +34,7 @@ from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
-    Spawn,
     Spawned,
-    StepResult,
     StepSpec,
     TaskInput,
 )
@@ -150,10 +148,7 @@ class NoServices:
     async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
         raise Misuse("a handler in a separate process cannot add instances; use process=False")
 
-    async def spawns(self, attempt: LiveAttempt, join_no: int) -> Sequence[Spawn]:
-        raise Misuse(_NO_INSTANCES)
-
-    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> Sequence[StepResult]:
+    def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
         raise Misuse(_NO_INSTANCES)
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:

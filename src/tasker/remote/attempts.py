@@ -5,19 +5,20 @@ from typing import Any
 
 from tasker import codec
 from tasker.client import LocalClient
+from tasker.engine.instances import reader_of
 from tasker.engine.logs import hide_secrets
 from tasker.engine.services import HandlerServices
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.handlers.context import require_same_number
-from tasker.handlers.instances import Surroundings, new_instances
+from tasker.handlers.instances import PAGE, Surroundings, new_instances
 from tasker.limits import INSTANCES, LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import Claim
 from tasker.redact import redact
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
 from tasker.remote.registered import RegisteredWorker
-from tasker.remote.serving import ServedStep
+from tasker.remote.serving import PAYLOAD, ServedStep
 from tasker.remote.steps import StepFinder
 from tasker.remote.waits import record_call, record_once, run_task
 from tasker.step_logs import NewLogRecord, fields_text, level_number
@@ -110,6 +111,34 @@ class RunningAttempts:
             require_same_number(part, spawned)
         first = 0 if spawned is None else spawned.first_instance
         return {"first_instance": first, "instances": spawned.instances if spawned else 0}
+
+    async def instances(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
+        """Return results of the instances of an earlier step: a page of at most `PAGE`.
+
+        Raises: AttemptCancelled, InvalidRequest, InvalidTicket.
+        """
+        step = await self._finder.running(worker, body)
+        if not await self._finder.is_held(worker, step):
+            raise AttemptCancelled("the attempt is over")
+        name, begin = fields.text(body, "step"), fields.integer(body, "begin", 0, INSTANCES)
+        around = Surroundings.of_step(step.task.compiled.graph, step.node)
+        joined = around.joined.get(name)
+        if joined is None:
+            raise InvalidRequest(
+                f"step {step.name!r} can read the instances of"
+                f" {', '.join(sorted(around.joined)) or 'no step'}, not of {name!r}",
+                path="$.step",
+            )
+        join_no = joined.join_no(step.task.instance)
+        reader = reader_of(self._store, step.claim.task_id, joined, join_no)
+        results: list[Any] = []
+        left = PAYLOAD
+        for text in await reader.page(begin, PAGE):
+            left -= len(text or "")
+            if left < 0 and results:
+                break
+            results.append(None if text is None else fields.fragment(text))
+        return {"results": results}
 
     async def progress(self, worker: RegisteredWorker, body: fields.JsonBody) -> None:
         """Store the progress of an attempt, as a log record with the field `fraction`.

@@ -29,7 +29,16 @@ from tasker.remote.verdicts import Judge
 from tasker.settings import SchemaMode
 from tasker.store.protocol import AuditNote, Store
 
-FEATURES = ("signals", "approvals", "durable_calls", "spawn", "run_task", "progress", "logs")
+FEATURES = (
+    "signals",
+    "approvals",
+    "durable_calls",
+    "spawn",
+    "instances",
+    "run_task",
+    "progress",
+    "logs",
+)
 
 Call = Callable[[RegisteredWorker, fields.JsonBody], Awaitable[Mapping[str, Any] | None]]
 """Answers one call of a worker; None: without content."""
@@ -88,6 +97,7 @@ class RemoteWorkers:
             "once": attempts.once,
             "record": attempts.record,
             "spawn": attempts.spawn,
+            "instances": attempts.instances,
             "run_task": attempts.run_task,
             "progress": attempts.progress,
             "logs": attempts.logs,

@@ -19,6 +19,7 @@ from tasker.clock import SystemClock
 from tasker.durable import CallKind, DurableCall, NewCall
 from tasker.engine.step_logs import FAILED
 from tasker.errors import (
+    AttemptCancelled,
     LeaseLost,
     Misuse,
     StoreError,
@@ -590,6 +591,13 @@ class RemoteStore:
         if answer is None:
             return None
         return Spawned(0, answer["first_instance"], answer["instances"])
+
+    async def instances(self, claim: Claim, step: str, begin: int) -> Sequence[JsonText | None]:
+        """Return a page of results of an earlier step's instances. Raises AttemptCancelled."""
+        answer = await self._call_of(claim, "instances", {"step": step, "begin": begin})
+        if answer is None:
+            raise AttemptCancelled("the attempt is over")
+        return [None if each is None else text_of(each) for each in answer["results"]]
 
 
 def text_of(value: Any) -> JsonText:

@@ -1,7 +1,7 @@
 """The worker of `tasker worker --server`: the same engine, over the worker protocol."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, cast
 
@@ -16,7 +16,7 @@ from tasker.engine.task_cache import CachedInstance, CachedTask, CompiledTemplat
 from tasker.engine.worker import Worker
 from tasker.errors import AttemptCancelled, Misuse
 from tasker.handlers import LiveAttempt
-from tasker.handlers.instances import InstanceInput
+from tasker.handlers.instances import InstanceInput, Joined, Page
 from tasker.model import (
     AttemptKey,
     Claim,
@@ -118,6 +118,12 @@ class RemoteServices(HandlerServices):
 
     def sync_client(self, attempt: LiveAttempt) -> SyncClient:
         return SyncClient(self.client(attempt), self._event_loop)
+
+    async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+        begin = 0
+        while page := await self._remote.instances(attempt.claim, joined.step, begin):
+            yield page
+            begin += len(page)
 
     async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
         step = self._remote.step(attempt.claim.key)

@@ -1,7 +1,7 @@
 """Runs one step without an engine, calling its handler as a worker does."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from tasker.handlers import (
     Upstream,
     compile_plan,
 )
+from tasker.handlers.instances import Joined, Page
 from tasker.handlers.results import result_text
 from tasker.model import (
     ATTEMPT_OUTCOMES,
@@ -34,9 +35,7 @@ from tasker.model import (
     JsonText,
     NewInstances,
     Retry,
-    Spawn,
     Spawned,
-    StepResult,
     StepSpec,
     TaskId,
     TaskInput,
@@ -240,11 +239,10 @@ class _Services:
         self.spawned += (codec.loads(item or "null") for item in new.items)
         return Spawned(0, 0, new.instances)
 
-    async def spawns(self, attempt: LiveAttempt, join_no: int) -> Sequence[Spawn]:
-        return ()
-
-    async def load_results(self, attempt: LiveAttempt, nos: Sequence[int]) -> Sequence[StepResult]:
-        return ()
+    async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
+        none: list[Page] = []
+        for page in none:
+            yield page
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)

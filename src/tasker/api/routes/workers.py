@@ -50,6 +50,7 @@ ACTIONS: Mapping[str, Action] = {
     "once": Action("Record a durable call"),
     "record": Action("Record a durable call of any kind"),
     "spawn": Action("Add instances to a map"),
+    "instances": Action("Read results of the instances of an earlier step"),
     "run_task": Action("Run a child task once"),
     "progress": Action("Store the progress of an attempt"),
     "logs": Action("Store log records of an attempt"),

@@ -1,0 +1,17 @@
+"""Reads the results of instances from the store."""
+
+from functools import partial
+
+from tasker.handlers.instances import InstanceReader, Joined
+from tasker.model import TaskId
+from tasker.store.protocol import WorkerStore
+
+
+def reader_of(store: WorkerStore, task_id: TaskId, joined: Joined, join_no: int) -> InstanceReader:
+    """Return a reader of the results of the instances that a join of a task has."""
+    return InstanceReader(
+        joined,
+        join_no,
+        partial(store.spawns, task_id),
+        lambda nos: store.load_results({task_id: nos}),
+    )

@@ -149,15 +149,22 @@ async def test_values_beyond_the_limit_of_a_step_are_a_permanent_error(store: St
     assert "the data of the durable calls of step 'only' is" in message
 
 
-@pytest.mark.parametrize("name", ["", "x" * 201, "nul\0"])
-async def test_an_invalid_name_is_a_permanent_error(store: Store, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "must have 1 to 200 characters; '' has 0"),
+        ("x" * 201, f"must have 1 to 200 characters; '{'x' * 50}' has 201"),
+        ("nul\0", "must not contain NUL or unpaired surrogates"),
+    ],
+)
+async def test_an_invalid_name_is_a_permanent_error(store: Store, name: str, problem: str) -> None:
     async def only(ctx: AsyncContext) -> None:
         await ctx.once(name, str)
 
     code, message = await code_of(store, only)
 
     assert "invalid_input" == code
-    assert "a durable call's name must be a string" in message
+    assert f"a durable call's name {problem}" in message
 
 
 async def test_a_fresh_retry_repeats_the_recorded_calls(store: Store) -> None:

@@ -13,6 +13,7 @@ import pytest
 from asyncpg import Connection
 from httpx._transports import asgi
 from hypothesis import HealthCheck, settings
+from tests.ports import reserved_port
 from tests.reused_connections import KEPT_SCHEMAS, reused_connections
 
 from tasker.store.open import make_store
@@ -95,6 +96,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """Return a port that the system gives to nobody else during the test."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,27 @@ def reserve(port: int = 0) -> socket.socket:
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", port))
+    try:
+        holder.bind(("127.0.0.1", port))
+    except (OSError, OverflowError):
+        holder.close()
+        raise
     return holder
+
+
+@contextmanager
+def two_reserved_ports() -> Iterator[int]:
+    """Reserve a free port and the one after it; yield the first."""
+    while True:
+        with reserve() as holder:
+            port: int = holder.getsockname()[1]
+            try:
+                second = reserve(port + 1)
+            except (OSError, OverflowError):  # somebody else's, or beyond the last
+                continue
+            with second:
+                yield port
+            return
 
 
 @contextmanager

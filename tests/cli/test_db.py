@@ -1,13 +1,13 @@
 """`tasker db ...`"""
 
 import asyncio
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from tests.cli.conftest import Here, words
+from tests.ports import reserved_port
 
 from tasker.store.postgres.address import Address
 
@@ -103,12 +103,11 @@ def test_an_invalid_duration_is_refused(tasker: Here, span: str) -> None:
 
 
 def test_upgrade_can_wait_for_the_database(tasker: Here) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    store = ("--store", f"postgresql://t:secret@127.0.0.1:{port}/t")
-    at_once = tasker("db", "upgrade", *store)
-    began = time.monotonic()
-    later = tasker("db", "upgrade", "--wait", "2s", *store)
+    with reserved_port() as port:
+        store = ("--store", f"postgresql://t:secret@127.0.0.1:{port}/t")
+        at_once = tasker("db", "upgrade", *store)
+        began = time.monotonic()
+        later = tasker("db", "upgrade", "--wait", "2s", *store)
 
     assert (3, 3) == (at_once.code, later.code)
     assert time.monotonic() - began > 1

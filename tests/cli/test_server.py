@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -191,10 +190,8 @@ def test_a_second_signal_stops_the_server_immediately(project: Project) -> None:
         assert 0 == server.end()
 
 
-def test_a_worker_reads_the_settings_too(project: Project, tasker: Here) -> None:
+def test_a_worker_reads_the_settings_too(project: Project, tasker: Here, free_port: int) -> None:
     """Including the address of its metrics."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     project.write(
         "tasker.toml",
         f"""
@@ -204,7 +201,7 @@ def test_a_worker_reads_the_settings_too(project: Project, tasker: Here) -> None
         handlers = ["shop.py"]
         templates = ["sell.yaml"]
         slots = 7
-        metrics = "127.0.0.1:{port}"
+        metrics = "127.0.0.1:{free_port}"
         """,
     )
     with project.starting("worker") as worker:
@@ -212,7 +209,8 @@ def test_a_worker_reads_the_settings_too(project: Project, tasker: Here) -> None
         store = ("--store", "sqlite:other.db")
         ran = tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}', *store)
         assert 0 == tasker("task", "show", "last", "--watch", *store).code
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
+        url = f"http://127.0.0.1:{free_port}/metrics"
+        with urllib.request.urlopen(url, timeout=60) as response:
             metrics = response.read().decode()
 
     assert 0 == ran.code, ran.err

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Here, Project, command
+from tests.ports import two_reserved_ports
 
 SLOW = """
     import asyncio
@@ -215,10 +216,12 @@ def _pid(line: str) -> int:
 
 
 def test_each_process_serves_its_metrics_at_a_port_of_its_own(slow: Project) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    flags = ("--processes", "2", "--metrics", f"127.0.0.1:{port}")
-    with slow.starting("worker", "-H", "slow.py", *flags) as worker:
+    with (
+        two_reserved_ports() as port,
+        slow.starting(
+            "worker", "-H", "slow.py", "--processes", "2", "--metrics", f"127.0.0.1:{port}"
+        ) as worker,
+    ):
         for _ in range(2):
             worker.until("worker_started")
         for own in (port, port + 1):

@@ -1,7 +1,6 @@
 """Applications for the earlier package run unchanged."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.compat.conftest import APP
+from tests.ports import reserved_port
 
 from tasker_core import (
     ClientTaskResponse,
@@ -226,8 +226,13 @@ with Worker.start(["tests.compat.app.handlers", "tasker_core.examples"]):
 @contextmanager
 def served(store: str) -> Iterator[str]:
     """Run a server, and yield its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    with reserved_port() as port, serving(port, store) as url:
+        yield url
+
+
+@contextmanager
+def serving(port: int, store: str) -> Iterator[str]:
+    """Run a server at a port, and yield its URL."""
     command = [sys.executable, "-m", "tasker", "server", "--port", str(port), "--store", store]
     server = subprocess.Popen(command, env={"PATH": os.environ["PATH"]})
     url, end = f"http://127.0.0.1:{port}", time.monotonic() + 60

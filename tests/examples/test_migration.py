@@ -1,7 +1,6 @@
 """The five workflows of the migration example, with both kinds of handlers."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -46,17 +45,16 @@ def test_native_handlers_run_the_templates(
         assert [expected] == list(run.task.result.values())
 
 
-def test_the_application_runs_them_with_the_earlier_handlers(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_the_application_runs_them_with_the_earlier_handlers(
+    tmp_path: Path, free_port: int
+) -> None:
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "examples.migration.app:app", "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", "examples.migration.app:app", "--port", str(free_port)],
         cwd=Path(native.__file__).parents[2],
         env={"DATABASE_URL": f"sqlite:{tmp_path}/tasker.db", "PATH": "", "PYTHONPATH": "compat"},
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as http:
             wait_for(lambda: answers(http))
             tasks = [
                 http.post(f"/{name.replace('.', '/')}", json=context).json()["task_uuid"]

@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+for _module in ("endings", "fleet", "waits"):  # so that what they assert is reported with values
+    pytest.register_assert_rewrite(f"tests.crash.{_module}")
 os.environ.setdefault("TASKER_SEED", str(random.randrange(10**9)))  # for xdist's workers too
 
 

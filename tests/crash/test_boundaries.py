@@ -6,9 +6,10 @@ import random
 import re
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,11 @@ async def run_victim(
             while line := await process.stdout.readline():
                 if line == b"done\n":
                     if at:  # it may be a boundary of a renewal, of cleaning, or of the end
-                        await asyncio.sleep(3 * SETTINGS.lease.total_seconds())
-                    process.terminate()
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(3 * SETTINGS.lease.total_seconds()):
+                                await process.wait()
+                    if process.returncode is None:
+                        process.terminate()
             return await process.wait()
     finally:
         if process.returncode is None:
@@ -143,7 +147,8 @@ async def test_a_task_survives_a_kill_at_any_boundary_to_the_database(
                 assert code in (-signal.SIGKILL, 0)
                 unreached.extend([str(at)] if code == 0 else [])
             except (AssertionError, TimeoutError) as error:
-                return f"{at} (occurrence {occurrence}): {error!r}"
+                where = "".join(traceback.format_exception(error)[-3:])
+                return f"{at} (occurrence {occurrence}): {where}"
         return None
 
     assert 0 == await attempt(tmp_path / "whole", None, 0)

@@ -30,7 +30,7 @@ from tasker.remote.worker import RemoteWorker
 
 SETTINGS = WorkerSettings(
     slots=8,
-    lease=timedelta(seconds=1),
+    lease=timedelta(seconds=3),  # for which a busy machine may stop a process that lives
     poll=timedelta(seconds=0.2),
     subscriber_timeout=timedelta(seconds=1),
 )

@@ -305,7 +305,7 @@ WAITING = (
     *("due_schedules", "move_schedule", "waiting_ticks", "list_ticks", "remove_ticks"),
     *("extend_tick", "lock_due_schedule", "mark_scheduled"),
     *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
-    "awaited_places",
+    *("awaited_places", "places_awaited_below"),
 )
 """Statements of waits, deliveries, schedules and pages of steps, on both stores."""
 

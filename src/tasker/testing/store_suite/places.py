@@ -19,6 +19,7 @@ from tasker.model import (
     TemplateId,
     WhenFull,
 )
+from tasker.store.operations import operators
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -93,6 +94,33 @@ class TestOpenTasks(StoreTests):
         await store.cancel_task(tasks[1], ACT)
 
         assert tasks[2] == (await hand.claim_one()).task_id
+
+    @pytest.mark.parametrize("way", ["cancelled", "overdue", "resolved", "orphaned"])
+    async def test_a_task_that_ends_with_its_parent_admits_those_that_wait_for_it(
+        self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        """Also if it is attached to a task that is attached to it."""
+        monkeypatch.setattr(operators, "CHILDREN", 0 if way == "orphaned" else 100)
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        parent = await create(store, template, deadline=timedelta(hours=1))
+        if way == "resolved":
+            await hand.fail(await hand.claim_one())
+        between = await create(store, template, parent_id=parent, attached=True)
+        child = replace(placed(template, tasks=1), parent_id=between, attached=True)
+        _, waiting = await create_placed(store, child, placed(template, tasks=1))
+
+        if way == "overdue":
+            await subject.advance(timedelta(hours=2))
+            await store.sweep()
+        elif way == "resolved":
+            await store.resolve_task(parent, ACT)
+        else:
+            await store.cancel_task(parent, ACT)
+        while await store.cancel_orphaned_tasks(10):
+            pass
+
+        assert waiting in {claim.task_id for claim in await hand.claim()}
 
     @pytest.mark.parametrize("way", ["overdue", "resolved"])
     async def test_a_task_that_no_worker_ends_admits_those_that_wait_for_it(

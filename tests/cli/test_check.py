@@ -32,6 +32,19 @@ def test_mismatched_handlers_are_reported_with_their_position_and_exit_with_1(ta
     assert [None, line] == [problem["line"] for problem in checked["problems"]]
 
 
+def test_plain_functions_count_if_steps_call_them(tasker: Here) -> None:
+    """Others may be helpers."""
+    tasker.project.write(
+        "plain.yaml", "name: plain\nnamespace_name: n\nversion: 1.0.0\nsteps: [{name: store}]\n"
+    )
+    tasker.project.write("plain.py", "def store(): ...\n\ndef helper(): ...\n")
+
+    ran = tasker("check", "-T", "plain.yaml", "-H", "plain.py", "--strict")
+
+    assert "1 template, 1 handler: no problems" in ran.out
+    assert 0 == ran.code
+
+
 def test_unused_handlers_are_warnings_unless_strict(tasker: Here) -> None:
     tasker.project.write("more.py", "from tasker import handler\n\n@handler\ndef lonely(): ...\n")
     flags = ("--handlers", "more.py")

@@ -144,3 +144,15 @@ async def test_one_worker_runs_all_printed_templates(memory: Store) -> None:
             task = await worker.client.run(each.full_name, context, timeout=SOON)
             assert TaskStatus.COMPLETE == task.status
     assert 5 == len(templates)
+
+
+async def test_a_worker_lists_plain_functions_that_steps_call(store: Store, tmp_path: Path) -> None:
+    """Also those of templates that another process has registered; others may be helpers."""
+    file = tmp_path / "plain_greetings.py"
+    file.write_text("def greet(): ...\n\ndef wave(): ...\n\ndef helper(): ...\n")
+    await LocalClient(store).register(template("b", "wave", "wave"))
+
+    async with Worker(store, [str(file)], templates=[GREET], namespaces=["b"]):
+        [worker] = await store.list_workers()
+
+    assert ("greet", "wave") == tuple(worker.handlers)

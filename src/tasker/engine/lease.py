@@ -96,11 +96,12 @@ class WorkerLease:
     async def open(self) -> None:
         """Open a lease, and determine the queues that this worker serves."""
         began = time.monotonic()
+        handlers = [ENGINE] if self._engine_only else await self._handler_names()
         self.id = await self._store.register_worker(
             self._name,
             lease=self._settings.lease,
             slots=self._settings.slots,
-            handlers=[ENGINE] if self._engine_only else self._handlers.names(),
+            handlers=handlers,
             process=this_process(self._settings.labels),
         )
         self.ids = (self.id, *self.ids[:1])
@@ -109,6 +110,16 @@ class WorkerLease:
         self.serves_gated = False
         await self.find_queues()
         self.holds = True
+
+    async def _handler_names(self) -> list[str]:
+        """List the registered handlers, and others that steps of registered templates call."""
+        names = set(self._handlers.names())
+        for queue in await self._store.queues():
+            handler = self._handlers.find(queue.handler, queue.namespace)
+            is_plain = handler is not None and not self._handlers.is_registered(handler)
+            if is_plain and self._serves(queue):
+                names.add(queue.handler)
+        return sorted(names)
 
     def serves_namespace(self, namespace: str) -> bool:
         """Return whether this worker is one for a namespace, though perhaps not for its queues."""

@@ -94,7 +94,9 @@ def _required_inputs(spec: StepSpec, handler: Handler | None, graph: Graph) -> I
 
 
 def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
-    """List the registered handlers that no step of `templates` uses."""
+    """List the registered handlers that no step of `templates` uses; other functions may be
+    helpers.
+    """
     used = set()
     for template in templates:
         for spec in steps_with_handlers(template.steps):

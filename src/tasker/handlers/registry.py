@@ -314,6 +314,23 @@ class Handlers:
 
     # -- listing
 
+    def undecorated(self, templates: Iterable[Template]) -> frozenset[str]:
+        """Return the names by which steps of `templates` find handlers that are not registered."""
+        called = {
+            (normalize_handler_name(spec.handler), template.namespace, spec.handler_version)
+            for template in templates
+            for spec in steps_with_handlers(template.steps)
+        }
+        return frozenset(
+            call[0]
+            for call in called
+            if (handler := self.find(*call)) is not None and not self.is_registered(handler)
+        )
+
+    def is_registered(self, handler: Handler) -> bool:
+        """Return whether a handler was found by a registered name, not as a function or class."""
+        return handler.name in self._registered
+
     def names(self) -> tuple[str, ...]:
         """Return the registered names, sorted."""
         return tuple(sorted(self._registered))

@@ -130,7 +130,7 @@ class _Findings:
             ]
         if handlers is not None:
             findings.loaded = LoadedSources(handlers, templates)
-            findings.handlers = len(handlers)
+            findings.handlers = len(handlers) + len(handlers.undecorated(templates))
             for template in templates:
                 findings.problems += [
                     (template.full_name, problem) for problem in problems_of(template, handlers)

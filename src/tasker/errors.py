@@ -470,6 +470,10 @@ class StoreUnavailable(StoreError):
     code = "store_unavailable"
 
 
+class ServerUnavailable(StoreUnavailable):
+    """The server cannot be reached, or something in front of it answers in its place."""
+
+
 class LeaseLost(StoreError):
     """The worker's lease expired; other workers have taken over its steps."""
 

@@ -183,6 +183,21 @@ def test_an_unreachable_store_exits_with_3(tasker: Here) -> None:
     assert "Traceback" not in ran.err
 
 
+def test_an_unreachable_server_is_called_a_server(tasker: Here) -> None:
+    listed = tasker("task", "list", "--server", "http://127.0.0.1:1")
+
+    assert 3 == listed.code
+    assert listed.err.startswith("error: the server http://127.0.0.1:1 cannot be reached: ")
+
+
+@pytest.mark.parametrize("arguments", [("task", "list"), ("worker", "--handlers", "shop.py")])
+def test_the_url_of_a_server_needs_a_scheme(tasker: Here, arguments: tuple[str, ...]) -> None:
+    ran = tasker(*arguments, "--server", "localhost:8080")
+
+    assert 2 == ran.code
+    assert "URL must start with http:// or https://" in ran.err
+
+
 def _on_a_terminal(project: Project, *arguments: str, **environment: str) -> str:
     """Run a command on a pseudo terminal; return all that it wrote there."""
     ours, theirs = pty.openpty()

@@ -48,6 +48,10 @@ def test_a_sqlite_url_names_the_file(url: str, path: Path | None, synchronous: s
         ("sqlitee:a.db", "sqlite or postgresql://, not sqlitee"),
         ("mysql://x", "not mysql"),
         ("tasker.db", "not tasker.db:; for a SQLite file write sqlite:tasker.db"),
+        (
+            "localhost:8080",
+            "a server's URL must start with http:// or https://: http://localhost:8080",
+        ),
         ("", "must start with sqlite or postgresql://, not ''"),
         ("postgresql://u:secret@h/d?schema=A-b", "schema=A-b"),
         ("postgresql://u:sec:ret@h:port/d", "port"),

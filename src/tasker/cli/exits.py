@@ -20,6 +20,7 @@ from tasker.errors import (
     NotFound,
     Problem,
     Refused,
+    ServerUnavailable,
     StoreError,
     StoreUnavailable,
     TaskerError,
@@ -34,7 +35,9 @@ class Exit(IntEnum):
     DONE = 0
     FAILED = 1  #: the task failed or was cancelled; `check` found problems
     USAGE = 2  #: an invalid flag, file, template or context, or something named was not found
-    STORE = 3  #: the store cannot be reached, or its schema belongs to another release
+    STORE = (
+        3  #: the store or the server cannot be reached, or its schema belongs to another release
+    )
     TIMEOUT = 4  #: the task did not end in time; it continues
     REFUSED = 5  #: refused because of stored data: wrong status, version or key in use
     BUG = 70
@@ -106,6 +109,8 @@ def print_error(console: Console, error: BaseException) -> None:
         print_message(console, _bug_report(error), title="Unexpected error")
     elif isinstance(error, InvalidTemplate | InvalidPolicy):
         print_problems(console, error.problems)
+    elif isinstance(error, ServerUnavailable):
+        print_message(console, f"the server {error}")
     elif isinstance(error, StoreUnavailable):
         print_message(console, f"the store cannot be reached: {error}")
     else:

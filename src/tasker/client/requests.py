@@ -12,7 +12,7 @@ import httpx
 import orjson
 
 from tasker.client import decode
-from tasker.errors import StoreError, StoreUnavailable
+from tasker.errors import ServerUnavailable, StoreError
 
 _RETRIED = frozenset({429, 502, 503, 504})
 _NOT_STARTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -60,7 +60,7 @@ class Requests:
 
         Raises:
             TaskerError: The server's problem, as the error that a local client would raise.
-            StoreUnavailable: The server cannot be reached.
+            ServerUnavailable: The server cannot be reached.
         """
         content = None if body is None else orjson.dumps(body, default=str)
         sent = dict(headers or {})
@@ -77,7 +77,7 @@ class Requests:
                 if not left or not (repeatable or isinstance(error, _NOT_STARTED)):
                     why = str(error) or type(error).__name__
                     message = f"{self._http.base_url} cannot be reached: {why}"
-                    raise StoreUnavailable(message) from error
+                    raise ServerUnavailable(message) from error
                 pause = None
             else:
                 refused = response.status_code == 429
@@ -97,7 +97,7 @@ def _read_json(response: httpx.Response) -> Any:
         raise decode.error_of(orjson.loads(response.content))
     message = f"{response.request.url.copy_with(query=None)} returned status {response.status_code}"
     if response.status_code in _RETRIED:
-        raise StoreUnavailable(message)
+        raise ServerUnavailable(message)
     raise StoreError(f"{message} with {kind or 'no content type'}: is this a Tasker server?")
 
 

@@ -22,6 +22,7 @@ from tasker.errors import (
     AttemptCancelled,
     LeaseLost,
     Misuse,
+    ServerUnavailable,
     StoreError,
     StoreUnavailable,
     TaskerError,
@@ -173,7 +174,7 @@ class RemoteStore:
             )
         except httpx.TransportError as error:
             why = str(error) or type(error).__name__
-            raise StoreUnavailable(f"{self.url} cannot be reached: {why}") from error
+            raise ServerUnavailable(f"{self.url} cannot be reached: {why}") from error
         if response.status_code == 204:
             return None
         if response.is_success:
@@ -181,7 +182,7 @@ class RemoteStore:
         try:
             answer = orjson.loads(response.content)
         except orjson.JSONDecodeError:
-            raise StoreUnavailable(f"{self.url} returned status {response.status_code}") from None
+            raise ServerUnavailable(f"{self.url} returned status {response.status_code}") from None
         if response.is_success:
             return answer
         code, detail = str(answer.get("code", "")), str(answer.get("detail", ""))

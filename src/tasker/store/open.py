@@ -1,5 +1,6 @@
 """Opens the store of a URL."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,8 @@ from tasker.store import migrate
 from tasker.store.protocol import Store
 
 DEFAULT_URL = "sqlite"
+
+_HOST_AND_PORT = re.compile(r"[\w.-]+:\d+(/|$)")
 
 
 def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
@@ -39,6 +42,8 @@ def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
         return PostgresStore(url)
     given = f"{scheme}:" if url else "''"
     hint = "" if ":" in url or not url else f"; for a SQLite file write sqlite:{url}"
+    if _HOST_AND_PORT.match(url):
+        hint = f"; a server's URL must start with http:// or https://: http://{url}"
     raise InvalidSettings(f"a store URL must start with sqlite or postgresql://, not {given}{hint}")
 
 

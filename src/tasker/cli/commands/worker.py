@@ -245,6 +245,8 @@ async def _open_worker(
         async with open_store(settings.store.get_secret_value()) as store:
             yield Worker(store, handlers, **options)
         return
+    if not server.startswith(("http://", "https://")):
+        raise InvalidSettings(f"--server {server}: the URL must start with http:// or https://")
     from tasker.remote.store import RemoteStore
     from tasker.remote.worker import RemoteWorker
 

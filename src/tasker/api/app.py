@@ -50,6 +50,7 @@ from tasker.api.routes import (
     workers,
 )
 from tasker.api.routing import DirectMiddleware
+from tasker.api.shared import SharedResponses
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.client.masking import SensitiveData
@@ -210,6 +211,7 @@ def _make_api(
         metrics_text=MetricsText(store, metrics),
         readiness=Readiness(store),
         roots_without_worker=TTLCache(store.roots_without_worker, seconds=1),
+        shared=SharedResponses(),
         remote_workers=RemoteWorkers(
             store,
             client,

@@ -11,6 +11,7 @@ from tasker.api.auth.authorizer import Authorizer
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsText
 from tasker.api.rate_limits import RateLimits
+from tasker.api.shared import SharedResponses
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.client.masking import SensitiveData
@@ -42,6 +43,7 @@ class Api:
     readiness: Readiness
     roots_without_worker: TTLCache[TemplateName, int]
     """By template, how many of its roots no live worker can run; a second old at most."""
+    shared: SharedResponses
     remote_workers: RemoteWorkers
     closing: asyncio.Event
     """Set when the server begins to shut down: long polls and streams then end."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -63,6 +64,13 @@ class JsonResponse(Response):
                 self.body = await in_thread(large, partial(self.render, content))
                 self.headers["Content-Length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
+
+    def copy(self) -> "JsonResponse":
+        """Return the same response, to be sent to another caller."""
+        other = copy(self)
+        other.raw_headers = [*self.raw_headers]
+        other.__dict__.pop("_headers", None)  # Starlette's view of the original's headers
+        return other
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=_OPTIONS)

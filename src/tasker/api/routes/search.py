@@ -73,4 +73,8 @@ async def get_system(request: Request, api: ApiOf) -> JsonResponse:
     the numbers of steps.
     """
     sees_all = await visible_namespaces(request, ANALYTICS_READ) is None
-    return JsonResponse(await system_status(api.store, sees_all=sees_all))
+
+    async def build() -> JsonResponse:
+        return JsonResponse(await system_status(api.store, sees_all=sees_all))
+
+    return await api.shared.respond(request, sees_all, build)

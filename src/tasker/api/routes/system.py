@@ -102,7 +102,11 @@ async def get_performance(
 ) -> JsonResponse:
     """Report durations, rates and outcomes of the tasks of the last hours."""
     window = await _requested_window(request, hours, namespace, name, version)
-    return JsonResponse(await api.store.performance(window))
+
+    async def build() -> JsonResponse:
+        return JsonResponse(await api.store.performance(window))
+
+    return await api.shared.respond(request, window, build)
 
 
 @analytics.add("GET", "/series", ANALYTICS_READ, response=Chart, refuses=("invalid_input",))
@@ -122,7 +126,11 @@ async def get_series(
     is read from these figures, which are kept for 14 days. `by=status` applies to `ended`.
     """
     window = await _requested_window(request, hours, namespace, name, None)
-    return JsonResponse(await make_series(api.store, metric, window, by=by, step_seconds=step))
+
+    async def build() -> JsonResponse:
+        return JsonResponse(await make_series(api.store, metric, window, by=by, step_seconds=step))
+
+    return await api.shared.respond(request, (metric, by, window, step), build)
 
 
 @failures.add("GET", "", ANALYTICS_READ, response=list[FailureCause])
@@ -139,7 +147,11 @@ async def list_failures(
     At most the newest 1,000 failed tasks of the last hours are read.
     """
     window = await _requested_window(request, hours, namespace, name, version)
-    return JsonResponse(await failure_causes(api.store, window))
+
+    async def build() -> JsonResponse:
+        return JsonResponse(await failure_causes(api.store, window))
+
+    return await api.shared.respond(request, window, build)
 
 
 class FailureCareBody(Body):
@@ -206,8 +218,14 @@ async def get_bottlenecks(
 ) -> JsonResponse:
     """Report slow and failing steps, errors, and steps that block others."""
     window = await _requested_window(request, hours, namespace, name, version)
-    bottlenecks = await api.store.bottlenecks(window, limit=limit, min_executions=min_executions)
-    return JsonResponse(bottlenecks)
+
+    async def build() -> JsonResponse:
+        bottlenecks = await api.store.bottlenecks(
+            window, limit=limit, min_executions=min_executions
+        )
+        return JsonResponse(bottlenecks)
+
+    return await api.shared.respond(request, (window, limit, min_executions), build)
 
 
 async def _requested_window(

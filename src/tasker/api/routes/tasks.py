@@ -271,14 +271,18 @@ async def list_tasks(
     Tasks created in the meantime do not shift later pages.
     """
     visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
-    tasks = await api.store.list_tasks(
-        query.to_task_filter(visible, query.attributes),
-        after=TaskId(query.cursor) if query.cursor else None,
-        limit=query.limit + 1,
-    )
-    shown = [task.id for task in tasks[: query.limit]]
-    current = await api.store.current_steps(shown) if query.current else {}
-    return JsonResponse(page_of(tasks, query.limit, current))
+
+    async def build() -> JsonResponse:
+        tasks = await api.store.list_tasks(
+            query.to_task_filter(visible, query.attributes),
+            after=TaskId(query.cursor) if query.cursor else None,
+            limit=query.limit + 1,
+        )
+        shown = [task.id for task in tasks[: query.limit]]
+        current = await api.store.current_steps(shown) if query.current else {}
+        return JsonResponse(page_of(tasks, query.limit, current))
+
+    return await api.shared.respond(request, (query.model_dump_json(), visible), build)
 
 
 @routes.add("GET", "/counts", TASKS_LIST, response=TaskCounts)
@@ -287,8 +291,12 @@ async def count_tasks(
 ) -> JsonResponse:
     """Count tasks by status, up to 10,000 of each status."""
     visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
-    filter = query.to_task_filter(visible, query.attributes)
-    return JsonResponse(await api.client.count_tasks(filter))
+
+    async def build() -> JsonResponse:
+        filter = query.to_task_filter(visible, query.attributes)
+        return JsonResponse(await api.client.count_tasks(filter))
+
+    return await api.shared.respond(request, (query.model_dump_json(), visible), build)
 
 
 def page_of(

@@ -1,0 +1,99 @@
+"""Responses that viewers of the same view share for a moment.
+
+Each open page of the web UI asks again every few seconds. A request that accepts an older response
+says so with `Cache-Control: max-age=SECONDS`; all others are answered from the store.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import NamedTuple
+
+from starlette.requests import Request
+
+from tasker.api.headers import first_header
+from tasker.api.responses import JsonResponse
+from tasker.ttl_cache import Clock
+
+LONGEST_SHARED = 10  #: seconds for which a response is kept at most
+MOST_SHARED = 128  #: responses
+LARGEST_SHARED = 256_000  #: bytes of a response that is kept; larger ones are shared while built
+
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])", re.ASCII | re.IGNORECASE)
+
+
+class _Entry(NamedTuple):
+    response: "asyncio.Task[JsonResponse]"
+    began: float
+
+
+class SharedResponses:
+    """Builds responses, and gives them to all requests that accept their age.
+
+    Callers are authenticated, authorized and masked one by one: only the content is shared.
+
+    Args:
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: dict[Hashable, _Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def respond(
+        self, request: Request, key: Hashable, build: Callable[[], Awaitable[JsonResponse]]
+    ) -> JsonResponse:
+        """Return a response of a route, built anew unless the request accepts an older one.
+
+        Args:
+            request: The request.
+            key: All that the response depends on, such as the namespaces that the caller may see.
+            build: Builds the response; must use nothing else of the caller.
+        """
+        age = _accepted_age(request)
+        if not age:
+            return await build()
+        key = (request.scope["path"], key)
+        entry = self._entries.get(key)
+        if entry is None or self._clock() - entry.began >= age:
+            entry = self._start_building(key, build)
+        response = await asyncio.shield(entry.response)
+        return response.copy()
+
+    def _start_building(
+        self, key: Hashable, build: Callable[[], Awaitable[JsonResponse]]
+    ) -> _Entry:
+        async def run() -> JsonResponse:
+            return await build()
+
+        entry = _Entry(asyncio.create_task(run()), self._clock())
+        self._entries.pop(key, None)
+        self._forget_old()
+        self._entries[key] = entry
+
+        def forget_unless_kept(done: "asyncio.Task[JsonResponse]") -> None:
+            failed = done.cancelled() or done.exception() is not None
+            kept = not failed and len(done.result().body) <= LARGEST_SHARED
+            if not kept and self._entries.get(key) is entry:
+                del self._entries[key]
+
+        entry.response.add_done_callback(forget_unless_kept)
+        return entry
+
+    def _forget_old(self) -> None:
+        """Forget what is too old, and the oldest if there are too many; they are in order."""
+        oldest = self._clock() - LONGEST_SHARED
+        for key, entry in [*self._entries.items()]:
+            if entry.began > oldest and len(self._entries) < MOST_SHARED:
+                return
+            del self._entries[key]
+
+
+def _accepted_age(request: Request) -> int:
+    """Return the age in seconds that the caller accepts; 0: none."""
+    found = _MAX_AGE.search(first_header(request.scope, "cache-control") or "")
+    return min(int(found[1]), LONGEST_SHARED) if found else 0

@@ -38,8 +38,12 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._head = self._size = 0  # of the response, once its head has arrived
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> Response:
+    async def request(
+        self, method: str, path: str, body: bytes = b"", *, max_age: int = 0
+    ) -> Response:
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._key}"
+        if max_age:
+            head += f"Cache-Control: max-age={max_age}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         start = time.perf_counter()

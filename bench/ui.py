@@ -5,11 +5,12 @@ steps and the failed ones errors; figures of each minute. Requests go to a serve
 """
 
 import asyncio
+import itertools
 import json
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ _DAYS = 30
 _FIGURES_DAYS = 14
 _REPEATS = 30
 _TABS = 50
+_LIST_EVERY = 2.0  #: seconds, as in ui/src/views/tasks.tsx
+_TASK_EVERY = 5.0  #: seconds, as in ui/src/views/task.tsx
 _TEMPLATES = [f"{space}.workflow_{no}" for space in ("shop", "billing", "mail") for no in range(4)]
 _TASK = (
     "id template_id state open_sinks has_failed_step created_at ended_at correlation_id created_by"
@@ -277,27 +280,40 @@ def _open_tabs(port: int, count: int) -> Iterator[list[int]]:
 
 
 async def _tab(port: int, no: int, answered: list[int]) -> None:
-    """Ask as pages do: a list and its counts every 5 s, or a task every 2 s beside its stream."""
+    """Ask as visible pages do: a list and its counts, or a task beside its stream."""
     line = await connect(port)
     await asyncio.sleep(no / _TABS * 2)
 
-    async def ask(path: str) -> Any:
-        response = await line.request("GET", path)
+    async def ask(path: str, every: float, *, max_age: int = 0) -> Any:
+        """Ask, and rest as `ui/src/state/pace.ts` does."""
+        response = await line.request("GET", path, max_age=max_age)
         require_success([response])
         answered[0] += 1
+        await asyncio.sleep(max(every, min(9 * response.took, 15)))
         return json.loads(response.body)
 
-    while True:
-        listed = (await ask("/v1/tasks?limit=50"))["tasks"]
-        if no % 2 or not listed:
-            await ask("/v1/tasks/counts")
-            await asyncio.sleep(5)
-            continue
-        task = random.choice(listed)["id"]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for turn in itertools.count():
+        age = 1 if turn else 0  # the first time everything is new
+        page = "/v1/tasks?limit=100&current=true"
+        listed = (await ask(page, _LIST_EVERY, max_age=age))["tasks"]
+        if no % 2 and not turn % 2:
+            await ask("/v1/tasks/counts", 0, max_age=2 * age)
+        elif not no % 2 and listed:
+            await _look_at(random.choice(listed)["id"], port, ask)
+
+
+async def _look_at(task: str, port: int, ask: Callable[..., Awaitable[Any]]) -> None:
+    """Look at a task for a while: ask when it changes, as its stream reports, and regularly."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
         writer.write(f"GET /v1/stream?task={task} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        for _ in range(5):
-            await ask(f"/v1/tasks/{task}/snapshot")
-            await asyncio.sleep(2)
+        for _ in range(10):
+            if (await ask(f"/v1/tasks/{task}/snapshot", 0))["task"]["ended_at"]:
+                await asyncio.sleep(_TASK_EVERY)
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TASK_EVERY):
+                    while not (await reader.readline()).startswith(b"event: change"):
+                        pass
+    finally:
         writer.close()
-        del reader

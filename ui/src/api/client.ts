@@ -35,6 +35,9 @@ export function now(): number {
   return Date.now() + clockOffset.value
 }
 
+/** Seconds of age that answers to the requests of a signal may have; otherwise they are new. */
+export const accepts = new WeakMap<AbortSignal, number>()
+
 interface Options {
   body?: unknown
   /** The ETag that the object must have. */
@@ -46,6 +49,8 @@ export async function call<T>(method: string, path: string, options: Options = {
   const headers: Record<string, string> = { Accept: "application/json" }
   const csrf = session.peek()?.csrf
   if (csrf && method !== "GET") headers["X-CSRF"] = csrf
+  const age = options.signal ? accepts.get(options.signal) : undefined
+  if (age) headers["Cache-Control"] = `max-age=${age}`
   if (options.ifMatch) headers["If-Match"] = `"${options.ifMatch}"`
   if (options.body !== undefined) headers["Content-Type"] = "application/json"
   let response: Response

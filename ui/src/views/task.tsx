@@ -11,7 +11,7 @@ import { Top } from "../parts/shell.tsx"
 import { StepTable } from "../parts/step_table.tsx"
 import { href, navigate, route, setQuery } from "../router.ts"
 import { cancelAction, isOpen, pauseAction, refusal, resolveTaskAction, retryTaskAction } from "../state/actions.ts"
-import { useTaskStream } from "../state/follow.ts"
+import { reconnecting, useTaskStream } from "../state/follow.ts"
 import { useKeys } from "../state/keys.ts"
 import { criticalPath, pictureOf, type Picture } from "../state/picture.ts"
 import { useResource } from "../state/resource.ts"
@@ -24,6 +24,7 @@ const VIEWS = ["both", "graph", "timeline", "table"] as const
 type ViewName = (typeof VIEWS)[number]
 const MANY = 300 // nodes above which the timeline alone is shown at first
 const EVERY = 2_000
+const EVERY_FOLLOWED = 5_000 // beside the stream, which reports changes of the task but not of its children
 const EVERY_ENDED = 10_000
 
 export function TaskPage(props: { id: string }) {
@@ -35,14 +36,14 @@ export function TaskPage(props: { id: string }) {
   const resource = useResource(
     key,
     (signal) => get<SnapshotView>(`/v1/tasks/${id}/snapshot${opened.length ? `?${new URLSearchParams(opened.map((one) => ["open", one]))}` : ""}`, signal),
-    open ? EVERY : EVERY_ENDED,
+    !open ? EVERY_ENDED : reconnecting.value ? EVERY : EVERY_FOLLOWED,
   )
   const snapshot = resource.data
   const picture = useMemo(() => (snapshot ? pictureOf(snapshot) : null), [snapshot])
   useEffect(() => {
     if (snapshot) setOpen(isOpen(snapshot.task))
   }, [snapshot])
-  useTaskStream(id, snapshot !== null && isOpen(snapshot.task), resource.reload)
+  useTaskStream(id, snapshot !== null && isOpen(snapshot.task), resource.follow)
   const [action, setAction] = useState<Action | null>(null)
 
   if (!picture) {

@@ -23,7 +23,7 @@ export function Tasks() {
   const key = query.toString()
   const [older, setOlder] = useState<{ key: string; tasks: TaskView[]; cursor: string | null }>({ key, tasks: [], cursor: null })
   const load = (cursor: string | null, signal?: AbortSignal) =>
-    get<TaskList>(`/v1/tasks${queryOf({ ...apiQuery(query, now()), limit: PAGE, cursor, current: "true" })}`, signal)
+    get<TaskList>(`/v1/tasks${queryOf({ ...apiQuery(query, Math.floor(now() / EVERY) * EVERY), limit: PAGE, cursor, current: "true" })}`, signal)
   const list = useResource(`tasks ${key}`, (signal) => load(null, signal), EVERY)
   const pages = older.key === key ? older : { key, tasks: [], cursor: null }
   const [held, setHeld] = useState<{ key: string; tasks: TaskView[] } | null>(null)

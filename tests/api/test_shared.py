@@ -103,17 +103,17 @@ async def test_tabs_share_one_read_of_the_store(
     ],
 )
 async def test_what_pages_ask_regularly_is_shared(memory: Store, path: str) -> None:
-    """And the same as what is built anew."""
+    """And the same as what is newly built."""
     app = still(memory)
     async with client_of(app, memory) as api:
         await api.create()
-        anew = await api.read(path)
+        fresh = await api.read(path)
         assert 0 == len(app.state.tasker.shared)
         shared = [await api.read(path, headers=AGED) for _ in range(3)]
 
     assert 1 == len(app.state.tasker.shared)
     assert shared[0] == shared[1] == shared[2]
-    assert anew.keys() == shared[0].keys() if isinstance(anew, dict) else anew == shared[0]
+    assert fresh.keys() == shared[0].keys() if isinstance(fresh, dict) else fresh == shared[0]
 
 
 async def test_a_request_that_accepts_no_age_reads_the_store(memory: Store) -> None:

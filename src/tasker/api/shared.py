@@ -47,7 +47,7 @@ class SharedResponses:
     async def respond(
         self, request: Request, key: Hashable, build: Callable[[], Awaitable[JsonResponse]]
     ) -> JsonResponse:
-        """Return a response of a route, built anew unless the request accepts an older one.
+        """Return a response of a route, newly built unless the request accepts an older one.
 
         Args:
             request: The request.
@@ -95,5 +95,5 @@ class SharedResponses:
 
 def _accepted_age(request: Request) -> int:
     """Return the age in seconds that the caller accepts; 0: none."""
-    found = _MAX_AGE.search(first_header(request.scope, "cache-control") or "")
-    return min(int(found[1]), LONGEST_SHARED) if found else 0
+    match = _MAX_AGE.search(first_header(request.scope, "cache-control") or "")
+    return min(int(match[1]), LONGEST_SHARED) if match else 0

@@ -10,6 +10,8 @@ from tasker import TaskFailed, Worker
 from tasker.errors import PermanentError
 from tasker.notices import Notice, StepSettled, TaskEnded
 from tasker.store.protocol import Store
+from tasker.template.load import parse_template
+from tasker.testing import run_workflow
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +37,17 @@ async def test_final_failures_are_logged_without_observers(
     levels = {record.getMessage(): record.levelno for record in caplog.records}
     assert logging.WARNING == levels["attempt_failed"]
     assert logging.WARNING == levels["task_failed"]
+
+
+async def test_a_skipped_step_is_logged_as_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="tasker")
+    flow = parse_template("{name: flow, steps: [{name: only, when: input.cents > 5}]}")
+
+    await run_workflow(flow, {"cents": 1}, stubs={"only": 1})
+
+    levels = {record.getMessage(): record.levelno for record in caplog.records}
+    assert logging.INFO == levels["step_skipped"]
+    assert "attempt_failed" not in levels
 
 
 async def test_a_failing_observer_affects_neither_work_nor_other_observers(memory: Store) -> None:

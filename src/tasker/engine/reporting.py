@@ -92,7 +92,7 @@ class Reporter:
         if finished.outcome.error is not None:
             self._log(
                 logging.WARNING if outcome is AttemptOutcome.ERROR else logging.INFO,
-                "attempt_failed",
+                "step_skipped" if outcome is AttemptOutcome.SKIPPED else "attempt_failed",
                 **finished.running.log_fields(),
                 outcome=outcome.value,
                 delay_s=finished.outcome.delay,

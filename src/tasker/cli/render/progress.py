@@ -46,7 +46,7 @@ from tasker.notices import (
     TickHandled,
 )
 
-PROGRESS_EVENTS = frozenset({"attempt_failed", "task_failed"})
+PROGRESS_EVENTS = frozenset({"attempt_failed", "step_skipped", "task_failed"})
 """Log events that repeat what a line of `Progress` says."""
 
 _KEPT = 10_000  #: notices kept for tasks that may still be added

@@ -105,6 +105,7 @@ def test_a_server_listens_on_the_loopback_interface_by_default(project: Project)
         (("--policies", "gone.yaml"), "gone.yaml: cannot be read"),
         (("--config", "gone.toml"), "gone.toml cannot be read"),
         (("--with-worker", "-H", "gone.py"), "gone.py"),
+        (("--with-worker", "-T", "sell.yaml"), "a worker needs handlers: pass --handlers"),
         (("--store", "mysql://x"), "a store URL must start with"),
     ],
 )

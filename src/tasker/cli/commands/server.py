@@ -236,6 +236,8 @@ def _load_handlers(settings: Settings) -> LoadedSources | None:
         if settings.worker.handlers:
             raise InvalidSettings("--handlers needs a worker in this process: add --with-worker")
         return None
+    if not settings.worker.handlers and not settings.worker.http:
+        raise InvalidSettings("a worker needs handlers: pass --handlers, or omit --with-worker")
     return load_sources(settings.worker.handlers, settings.worker.templates, skip_broken=True)
 
 

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasker.model import Pause, PauseKind, Step, StepCounts, StepStatus, Task, TaskId, TaskStatus
+from tasker.model import (
+    Pause,
+    PauseKind,
+    Step,
+    StepCounts,
+    StepStatus,
+    StepWait,
+    Task,
+    TaskId,
+    TaskStatus,
+    WaitKind,
+)
 from tasker.why import MOST_REASONS, step_reasons, task_reasons
 
 NOW = datetime(2026, 11, 29, 1, 0, tzinfo=UTC)
@@ -117,6 +128,16 @@ def test_why_states_what_a_step_waits_for() -> None:
             step(StepStatus.WAITING, waits_for=TASK, run_at=None),
             "waits_for_task",
             f"pay waits for the task {TASK}.",
+            None,
+        ),
+        (
+            step(
+                StepStatus.WAITING,
+                run_at=None,
+                waits=(StepWait(kind=WaitKind.APPROVAL, name="approval"),),
+            ),
+            "waits_for_signal",
+            "pay waits for an approval; the open approvals name who may decide it.",
             None,
         ),
         (

@@ -13,9 +13,11 @@ from tasker.model import (
     PauseKind,
     Step,
     StepStatus,
+    StepWait,
     Task,
     TaskId,
     TaskStatus,
+    WaitKind,
 )
 
 MOST_REASONS = 50  #: of one answer
@@ -160,8 +162,7 @@ def _waiting(step: Step) -> Reason:
             code="waits_for_task", blocking=True, text=text, step=step.name, task=step.waits_for
         )
     if step.waits:
-        names = _list_names(dict.fromkeys(wait.name for wait in step.waits))
-        text = f"{step.name} waits for {names}."
+        text = f"{step.name} waits for {_awaited(step.waits)}."
         return Reason(
             code="waits_for_signal",
             blocking=True,
@@ -174,6 +175,16 @@ def _waiting(step: Step) -> Reason:
         text = f"{step.name} sleeps."
         return Reason(code="sleeping", blocking=True, text=text, step=step.name, until=until)
     return Reason(code="waiting", blocking=True, text=f"{step.name} is parked.", step=step.name)
+
+
+def _awaited(waits: Sequence[StepWait]) -> str:
+    """Return what a parked step waits for."""
+    kinds = {wait.kind for wait in waits}
+    if WaitKind.APPROVAL in kinds:
+        return "an approval; the open approvals name who may decide it"
+    if WaitKind.EXTERNAL in kinds:
+        return "its completion by another system"
+    return _list_names(dict.fromkeys(wait.name for wait in waits))
 
 
 def _compensation(task: Task) -> Iterator[Reason]:

@@ -73,6 +73,14 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
             "waits for signal paid",
         ),
         (
+            replace(WAITING, waits=(StepWait(kind=WaitKind.APPROVAL, name="approval"),)),
+            "waits for an approval (`tasker approval list` shows who decides)",
+        ),
+        (
+            replace(WAITING, waits=(StepWait(kind=WaitKind.EXTERNAL, name="external"),)),
+            "waits for its completion by another system",
+        ),
+        (
             replace(
                 WAITING,
                 waits=(

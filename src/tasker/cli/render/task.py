@@ -375,13 +375,19 @@ def wait_text(step: Step, now: datetime) -> str:
     limit = "" if step.waits_until is None else time_ago(step.waits_until, now)
     if not step.waits:
         return f"sleeps, due {limit}" if limit else "waits"
+    timeout = f", times out {limit}" if limit else ""
+    kinds = {one.kind for one in step.waits}
+    if WaitKind.APPROVAL in kinds:
+        return f"waits for an approval (`tasker approval list` shows who decides){timeout}"
+    if WaitKind.EXTERNAL in kinds:
+        return f"waits for its completion by another system{timeout}"
     broadcast = {one.name for one in step.waits if one.kind is WaitKind.BROADCAST}
     names = [
         one.name if one.key is None else f"{one.name} with the key {one.key}"
         for one in step.waits
         if one.kind is not WaitKind.SIGNAL or one.name not in broadcast
     ]
-    return f"waits for signal {' or '.join(names)}" + (f", times out {limit}" if limit else "")
+    return f"waits for signal {' or '.join(names)}{timeout}"
 
 
 def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool) -> None:

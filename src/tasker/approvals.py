@@ -126,6 +126,11 @@ def names_of(actor: str, groups: Collection[str]) -> list[str]:
     return [f"user:{actor}", *(f"role:{group}" for group in groups)]
 
 
+def assignees_of(actor: str, groups: Collection[str]) -> list[str] | None:
+    """List the assignees whose approvals an actor may decide; None: it may decide all."""
+    return None if EVERY_GROUP in groups else names_of(actor, groups)
+
+
 def check_assignees(assignees: Sequence[str], path: str) -> None:
     """Raise InvalidInput unless all are `user:NAME` or `role:NAME`."""
     if len(assignees) > MOST_ASSIGNEES:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from tests.api.auth.scene import calling, token, with_tokens
 
+from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import new_key
 from tasker.teams.model import NewApiKey
@@ -83,3 +84,13 @@ async def test_only_assignees_with_the_permission_can_decide(store: Store) -> No
     assert (409, "wrong_status") == again
     names = [(await store.approval(one.id)).decided_by for one in approvals.values()]
     assert ["ana", "bob", "bot"] == names
+
+
+async def test_without_authentication_all_open_approvals_are_the_callers(store: Store) -> None:
+    """Everyone may decide them."""
+    asked = [(await ask(store, "role:support"))[1].id, (await ask(store, "user:ana"))[1].id]
+
+    async with calling(store, auth=AuthSettings()) as caller:
+        answer = await caller.get("/v1/approvals?mine=true")
+
+    assert asked == [one["id"] for one in answer.json()["approvals"]]

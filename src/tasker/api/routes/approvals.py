@@ -14,7 +14,7 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views import documented
-from tasker.approvals import EVERY_GROUP, Approval, names_of
+from tasker.approvals import EVERY_GROUP, Approval, assignees_of
 from tasker.model import TaskId
 from tasker.teams.permissions import APPROVALS_DECIDE, APPROVALS_READ, Permission
 
@@ -52,7 +52,10 @@ async def list_approvals(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> JsonResponse:
-    """List approvals that steps wait for, or that were decided; `mine` selects the caller's own."""
+    """List approvals that steps wait for, or that were decided; `mine` selects the caller's own.
+
+    Without authentication, everyone may decide all approvals, so `mine` selects all open ones.
+    """
     visible = await visible_namespaces(request, APPROVALS_READ)
     task = None if task_id is None else TaskId(task_id)
     if status == "decided":
@@ -61,7 +64,7 @@ async def list_approvals(
         )
         return JsonResponse(ApprovalList(approvals=decided, next_cursor=None))
     listed = await api.store.approvals(
-        assignee=names_of(principal_of(request).name, groups_of(request)) if mine else None,
+        assignee=assignees_of(principal_of(request).name, groups_of(request)) if mine else None,
         namespace=namespace,
         task_id=task,
         visible=visible,

@@ -36,6 +36,18 @@ def test_an_assignee_decides_an_approval(page: Any, site: Site) -> None:
     page.locator("li", has_text="a good customer").wait_for()
 
 
+def test_without_authentication_all_approvals_wait_for_the_viewer(page: Any, site: Site) -> None:
+    """Those that are assigned to others too; the navigation counts them."""
+    task = site.create("shop.handover", orders=["A", "B"], total=120)
+    site.wait(task, "waiting_for_dependencies")
+    page.goto("approvals")
+    page.locator("li", has_text=task[:13]).get_by_text("for role:managers").wait_for()
+    badge = page.get_by_role("navigation", name="Main").get_by_role("link", name="Approvals")
+    badge.locator(".n").wait_for()
+
+    site.send("POST", f"/v1/tasks/{task}/cancel", {"reason": "the test ends"})
+
+
 def test_a_version_is_compared_and_approved(page: Any, site: Site) -> None:
     """Where the policy of its namespace requires a review, which is declared by a form."""
     template = "name: mail\nnamespace_name: reviewed\nversion: {}\nsteps:\n  - name: write\n"
@@ -189,6 +201,10 @@ def test_a_queue_and_a_workflow_are_paused_and_the_audit_says_why(page: Any, sit
     page.goto("audit?namespace=shop")
     row = page.locator("tr", has_text="a wrong text")
     row.get_by_text("anonymous").wait_for()
+    titles = page.locator("thead").inner_text().split()
+    assert ["Who", "Via", "Action", "Object", "Reason"] == [one for one in titles if one.isalpha()][
+        1:6
+    ]
     row.get_by_role("button").click()
     page.get_by_role("group", name="After").wait_for()
 

@@ -141,6 +141,7 @@ def test_a_failed_step_is_resolved_after_a_preview_of_the_consequences(
     task = site.create("shop.order", order="A-9", card="stolen")
     site.wait(task, "error")
     page.goto(f"tasks/{task}?step=charge_card")
+    page.locator(".why").get_by_text("reported stolen. 1 step waits behind it.").wait_for()
     page.get_by_role("button", name="Set result…").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("1 step after it can run").wait_for()
@@ -267,6 +268,40 @@ def test_usual_durations_are_shown_beside_those_of_a_task(page: Any, site: Site)
     page.locator("dt", has_text="Usually").wait_for()
     page.goto("workflows/shop/order")
     page.get_by_text("by the newest").wait_for()
+
+
+def test_a_workflow_shows_what_its_steps_declare(page: Any, site: Site) -> None:
+    page.goto("workflows/shop/handover")
+    for row, text in {
+        "check_order": "check_order for each of input.orders",
+        "agree": "approval by role:managers, up to 24 h",
+        "send_parcel": "5 attempts, exponential from 2 s",
+    }.items():
+        page.locator("tbody tr", has=page.get_by_role("button", name=row)).get_by_text(
+            text
+        ).wait_for()
+    page.locator("tbody tr").get_by_text("when input.total > 100").wait_for()
+    page.locator("tbody tr").get_by_text("limit warehouse: 50/s; limit: 2 running").wait_for()
+    page.get_by_text("limit handover: 5 running").wait_for()
+    page.get_by_text("0 0 1 1 * Europe/Berlin").wait_for()
+    page.get_by_text("dashed ones may be skipped").wait_for()
+    assert [] == violations(page)
+    page.get_by_role("link", name="yearly").click()
+    page.wait_for_url(re.compile(r"/schedules\?namespace=shop"))
+
+
+def test_long_names_end_inside_their_nodes(page: Any, site: Site) -> None:
+    """The whole name is the title of the node."""
+    name = "WWW_METHOD_NOT_REFUNDABLE_MMM"
+    site.register(f"name: long\nnamespace_name: named\nversion: 1.0.0\nsteps:\n  - name: {name}\n")
+    page.goto("workflows/named/long")
+    node = page.locator(f".node[data-step={name}]")
+    node.wait_for()
+
+    end = "boxes => Math.max(...boxes.map(box => box.getBBox().x + box.getBBox().width))"
+    assert node.locator("text").evaluate_all(end) <= node.locator(".box").evaluate_all(end)
+    assert "…" in node.locator(".nm").inner_html()
+    assert name in node.locator("title").inner_html()
 
 
 def test_a_task_is_submitted_with_a_form(page: Any, site: Site, guard: Guard) -> None:

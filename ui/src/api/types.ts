@@ -409,6 +409,7 @@ export interface TemplateView {
   registered_at: string
   deadline_seconds: number | null
   input_schema: Record<string, unknown> | null
+  document: unknown
   steps: StepSpec[]
 }
 

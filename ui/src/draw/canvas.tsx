@@ -217,10 +217,10 @@ function drawFace(context: CanvasRenderingContext2D, props: Props, colour: Colou
   if (!names) return
   context.font = `500 11.5px ${fontOf()}`
   context.fillStyle = colour("text")
-  context.fillText(shorten(node.name, 23), x + 31, y + 22)
+  context.fillText(shorten(node.name, NODE_WIDTH - 40), x + 31, y + 22)
   context.font = `400 11px ${fontOf()}`
   context.fillStyle = colour(tone === "ok" || tone === "idle" ? "text3" : tone)
-  context.fillText(shorten(props.captionOf(node.key), 23), x + 31, y + 39)
+  context.fillText(shorten(props.captionOf(node.key), NODE_WIDTH - 40), x + 31, y + 39)
 }
 
 let font = ""
@@ -260,6 +260,14 @@ function drawGlyph(context: CanvasRenderingContext2D, status: string, colour: st
   context.stroke()
 }
 
-export function shorten(text: string, most: number): string {
-  return text.length > most ? `${text.slice(0, most - 9)}…${text.slice(-8)}` : text
+let ruler: CanvasRenderingContext2D | undefined
+
+/** A text of a node without so much of its middle that it is at most `room` wide. */
+export function shorten(text: string, room: number): string {
+  if (text.length < 13) return text
+  ruler ??= document.createElement("canvas").getContext("2d")!
+  ruler.font = `500 11.5px ${fontOf()}`
+  let shown = text
+  for (let kept = Math.min(text.length - 9, 40); kept && ruler.measureText(shown).width > room; kept--) shown = `${text.slice(0, kept)}…${text.slice(-8)}`
+  return shown
 }

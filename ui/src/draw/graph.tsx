@@ -2,13 +2,12 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import type { Picture, StepNode } from "../state/picture.ts"
 import { ranFor } from "../state/picture.ts"
+import { useLater } from "../state/later.ts"
 import { countdown, duration } from "../state/time.ts"
 import { stepLook } from "../status.ts"
 import { IconButton } from "../parts/bits.tsx"
-import { Glyph, GlyphShape, Icon } from "../parts/icons.tsx"
+import { Glyph, GlyphShape } from "../parts/icons.tsx"
 import { CanvasGraph, shorten, type View } from "./canvas.tsx"
-import { resolvedColours } from "./colours.ts"
-import type { Drawing, Format } from "./export.ts"
 import { layOut } from "./lay_out.ts"
 import { NODE_WIDTH, type Layout } from "./layout.ts"
 import { Minimap } from "./minimap.tsx"
@@ -39,6 +38,7 @@ interface Props {
 
 export function GraphView(props: Props) {
   const { picture } = props
+  const later = useLater(props.fileName !== undefined)
   const box = useRef<HTMLDivElement>(null)
   const [size, setSize] = useState({ width: 800, height: 246 })
   const [placed, setPlaced] = useState<{ shape: string; layout: Layout } | null>(null)
@@ -163,27 +163,11 @@ export function GraphView(props: Props) {
         />
       )}
       <div class="zoom">
-        {layout && props.fileName && <SaveMenu name={props.fileName} drawing={{ picture, layout, height: HEIGHT, curve, captionOf }} />}
+        {layout && props.fileName && later && <later.SaveMenu name={props.fileName} drawing={{ picture, layout, height: HEIGHT, curve, captionOf }} />}
         <IconButton icon="minus" label="Zoom out" onClick={() => zoom(1 / 1.3)} />
         <IconButton icon="plus" label="Zoom in" onClick={() => zoom(1.3)} />
         <IconButton icon="fit" label="Fit" onClick={() => setView(null)} />
       </div>
-    </div>
-  )
-}
-
-const FORMATS: [Format, string][] = [["svg", "SVG"], ["png", "PNG"], ["mermaid", "Mermaid"]]
-
-function SaveMenu(props: { name: string; drawing: Drawing }) {
-  const [open, setOpen] = useState(false)
-  const save = (format: Format) => {
-    setOpen(false)
-    void import("./export.ts").then((module) => module.save(props.drawing, format, props.name, resolvedColours()))
-  }
-  return (
-    <div class="save" onKeyDown={(event) => event.key === "Escape" && open && (event.stopPropagation(), setOpen(false))}>
-      <button type="button" class="icon" aria-label="Save the graph" title="Save the graph" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="shot" /></button>
-      {open && <div class="menu">{FORMATS.map(([format, label]) => <button type="button" key={format} onClick={() => save(format)}>{label}</button>)}</div>}
     </div>
   )
 }
@@ -270,14 +254,16 @@ function Node(props: NodeProps) {
   const { node, x, y } = props
   const look = stepLook(node.status)
   const ghost = node.status === "pending" || node.status === "skipped" || node.status === "cancelled"
-  const second = props.caption
+  const room = NODE_WIDTH - (props.plain ? 22 : 40)
+  const [name, second] = [shorten(node.name, room), shorten(props.caption, room)]
+  const whole = [node.name, props.caption].filter((text) => text !== name && text !== second).join(", ")
   return (
     <g
       class={`node ${props.plain && !(props.toned && node.status !== "enqueued") ? "" : look.tone}${ghost ? " ghost" : ""}${node.group ? " many" : ""}`}
       tabIndex={0}
       role="button"
       aria-pressed={props.selected}
-      aria-label={labelOf(node, second, look.label, props.details)}
+      aria-label={[props.details ? `${name} ${second}` : node.name, !props.plain && look.label, props.details && whole].filter(Boolean).join(", ")}
       data-step={node.key}
       onClick={() => props.select(node.key)}
       onKeyDown={(event) => {
@@ -287,14 +273,15 @@ function Node(props: NodeProps) {
         props.select(node.key)
       }}
     >
+      {whole && <title>{whole}</title>}
       {node.group && <rect class="box under" x={x + 4} y={y + 4} width={NODE_WIDTH} height={HEIGHT} rx={8} />}
       {props.selected && <rect class="halo" x={x - 3.5} y={y - 3.5} width={NODE_WIDTH + 7} height={HEIGHT + 7} rx={11} />}
       <rect class="box" x={x} y={y} width={NODE_WIDTH} height={HEIGHT} rx={8} />
       {props.details ? (
         <>
           {!props.plain && <GlyphShape status={node.status} x={x + 11} y={y + 11} />}
-          <text class="nm" x={x + (props.plain ? 12 : 31)} y={y + 22}>{shorten(node.name, 23)}</text>{" "}
-          <text class="sb" x={x + (props.plain ? 12 : 31)} y={y + 39}>{shorten(second, 23)}</text>
+          <text class="nm" x={x + (props.plain ? 12 : 31)} y={y + 22}>{name}</text>{" "}
+          <text class="sb" x={x + (props.plain ? 12 : 31)} y={y + 39}>{second}</text>
           {node.group && <GroupBar node={node} x={x + 11} y={y + HEIGHT - 9} />}
         </>
       ) : (
@@ -302,13 +289,6 @@ function Node(props: NodeProps) {
       )}
     </g>
   )
-}
-
-/** What is read out: first what is to be seen, then the status, and the whole name where it was shortened. */
-function labelOf(node: StepNode, second: string, status: string, details: boolean): string {
-  if (!details) return `${node.name}, ${status}`
-  const shown = shorten(node.name, 23)
-  return `${shown} ${shorten(second, 23)}, ${status}${shown === node.name ? "" : `, ${node.name}`}`
 }
 
 const TONES: Record<string, string> = { complete: "ok", resolved_manually: "ok", error: "err", in_progress: "run", waiting_for_retry: "retry", waiting: "park" }

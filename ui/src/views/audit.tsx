@@ -41,22 +41,24 @@ export function Audit() {
 
 export function AuditTable(props: { events: TeamEvent[]; more: (() => void) | null }) {
   const [open, setOpen] = useState<number | null>(null)
+  const via = props.events.some((event) => event.via)
+  const reason = props.events.some((event) => event.reason)
   return (
     <div class="tb flat">
       <table>
-        <thead><tr><th>When</th><th>Who</th><th class="narrow-hide">Via</th><th>Did</th><th>To</th><th class="narrow-hide">Reason</th><th><span class="vh">Change</span></th></tr></thead>
+        <thead><tr><th>When</th><th>Who</th>{via && <th class="narrow-hide">Via</th>}<th>Action</th><th>Object</th>{reason && <th class="narrow-hide">Reason</th>}<th><span class="vh">Change</span></th></tr></thead>
         <tbody>
           {props.events.map((event) => {
             const changed = event.before !== null || event.after !== null
             return (
               <>
                 <tr class="row" key={event.id}>
-                  <td><Time at={event.at} /></td><td>{event.actor}</td><td class="narrow-hide sec">{event.via ?? ""}</td><td>{event.action.replaceAll("_", " ")}</td><td>{event.subject}</td><td class="narrow-hide sec">{event.reason}</td>
+                  <td><Time at={event.at} /></td><td>{event.actor}</td>{via && <td class="narrow-hide sec">{event.via}</td>}<td>{event.action.replaceAll("_", " ")}</td><td>{event.subject}</td>{reason && <td class="narrow-hide sec">{event.reason}</td>}
                   <td class="num">{changed && <Button small kind="ghost" label={`${open === event.id ? "Hide" : "Change"} of ${event.subject}, entry ${event.id}`} onClick={() => setOpen(open === event.id ? null : event.id)}>{open === event.id ? "Hide" : "Change"}</Button>}</td>
                 </tr>
                 {open === event.id && (
                   <tr key={`${event.id} change`}>
-                    <td colSpan={7} class="wrap">
+                    <td colSpan={5 + Number(via) + Number(reason)} class="wrap">
                       <div class="two-cols">
                         <section><h2 class="small">Before</h2><Json value={event.before} label="Before" /></section>
                         <section><h2 class="small">After</h2><Json value={event.after} label="After" /></section>

@@ -314,7 +314,7 @@ function WhyBanner(props: { picture: Picture; act: (action: Action) => void }) {
   const [first, ...others] = reasons.id === task.id ? reasons.reasons : []
   const look = first && BANNERS[first.code]
   if (!first || !look || (!failed && !idle)) return null
-  const [sentence, ...rest] = first.text.split(/(?<=\.) (?=[A-Z])/)
+  const [sentence, ...rest] = first.text.replace(/[^.!?…]$/, "$&.").split(/(?<=\.) (?=[A-Z])/)
   const left = first.until ? Date.parse(first.until) - now() : null
   const more = others.filter((one) => one.blocking).length
   const retry = refusal("tasks:retry", task.namespace)
@@ -323,7 +323,7 @@ function WhyBanner(props: { picture: Picture; act: (action: Action) => void }) {
     <div class={`why tone-${look.tone}`} role="status">
       <Glyph look={look} />
       <p>
-        <b>{sentence}</b>
+        <b>{sentence}</b>{" "}
         <span>
           {rest.length > 0 && `${rest.join(" ")} `}
           {first.until && <>Due at {clock(first.until)}. </>}

@@ -191,12 +191,12 @@ function Table(props: TableProps) {
     <table class="fixed tasks">
       <colgroup>
         <col class="w-ck" /><col class="w-status" /><col class="w-wf" /><col class="w-ns wide" /><col class="w-steps narrow-hide" /><col class="w-what narrow-hide" />
-        <col class="w-id wide" /><col class="w-by wide" /><col class="w-created" /><col class="w-took narrow-hide" />
+        <col class="w-id wider" /><col class="w-by widest" /><col class="w-created" /><col class="w-took narrow-hide" />
       </colgroup>
       <thead>
         <tr>
           <th><span class="vh">Selected</span></th><th>Status</th><th>Workflow</th><th class="wide">Namespace</th><th class="narrow-hide">Steps</th>
-          <th class="narrow-hide">What happens</th><th class="wide">Id</th><th class="wide">Created by</th><th class="num">Created</th>
+          <th class="narrow-hide">What happens</th><th class="wider">Id</th><th class="widest">Created by</th><th class="num">Created</th>
           <th class="num narrow-hide">Took</th>
         </tr>
       </thead>
@@ -223,15 +223,15 @@ function Row(props: { task: TaskView; current: boolean; selected: boolean; toggl
       <td class="ck">
         <input type="checkbox" aria-label={`Select ${task.name} ${shortId(task.id)}`} checked={props.selected} onChange={() => props.toggle(task.id)} />
       </td>
-      <td class={`st ${look.tone === "err" ? "" : ""}`}><Glyph look={look} />{look.label}</td>
+      <td class="st"><Glyph look={look} />{look.label}</td>
       <td>
         <a class="wf" href={href(`/tasks/${task.id}`)} title={task.title ?? task.full_name}><b>{task.name}</b><span class="muted">{task.version}</span></a>
       </td>
       <td class="wide sec">{task.namespace}</td>
       <td class="narrow-hide sec"><Progress counts={task.counts} />{doneOf(task.counts)}/{totalOf(task.counts)}{task.counts.uncounted > 0 && <span title={`and ${task.counts.uncounted.toLocaleString("en")} more steps, not counted here`}>+</span>}</td>
-      <td class="narrow-hide sec"><Happens task={task} /></td>
-      <td class="wide mono id" title={task.id}>{shortId(task.id)}</td>
-      <td class="wide sec" title={task.created_by}>{task.created_by}</td>
+      <td class="narrow-hide sec" onMouseEnter={(event) => (event.currentTarget.title = event.currentTarget.textContent)}><Happens task={task} /></td>
+      <td class="wider mono id" title={task.id}>{shortId(task.id)}</td>
+      <td class="widest sec" title={task.created_by}>{task.created_by}</td>
       <td class="num sec"><Time at={task.created_at} /></td>
       <td class="num narrow-hide"><Took task={task} /></td>
     </tr>

@@ -11,6 +11,7 @@ import { Button, Copy, Failed, Loading, plural, Time } from "../parts/bits.tsx"
 import { Icon } from "../parts/icons.tsx"
 import { Json } from "../parts/json.tsx"
 import { Top } from "../parts/shell.tsx"
+import { boundsOf, conditionOf, detailsOf, schedulesOf, workOf, type Declared } from "./declared.ts"
 import { Diff } from "./diff.tsx"
 import { pauseTargetAction, refusal } from "../state/actions.ts"
 import { contextOf, fieldsOf, type FormField } from "../state/forms.ts"
@@ -20,6 +21,7 @@ import { duration } from "../state/time.ts"
 import { usually, useUsual } from "../state/usual.ts"
 
 const TABS = { overview: "Overview", submit: "New task", inputs: "Inputs", versions: "Versions", diff: "What changed", call: "How to call it" } as const
+const ENGINE = "tasker.engine" // handles waits, approvals and child tasks
 type Tab = keyof typeof TABS
 
 interface Loaded {
@@ -85,18 +87,21 @@ export function Workflow(props: { namespace: string; name: string }) {
 
 function Overview(props: { template: TemplateView }) {
   const { template } = props
-  const picture = useMemo(() => pictureOf(pictureOfSteps(template.steps)), [template])
+  const declared = template.document as Declared
+  const conditional = new Set(declared.steps.filter((one) => one.when ?? one.trigger).map((one) => one.name))
+  const picture = useMemo(() => pictureOf(pictureOfSteps(template.steps, template.steps.map((one) => (conditional.has(one.name) ? "pending" : "enqueued")))), [template])
   const selected = route.value.query.get("step")
   const step = template.steps.find((one) => one.name === selected)
   const usual = useUsual(template)
+  const works = new Map(declared.steps.filter((one) => one.wait ?? one.approval ?? one.task ?? one.http ?? one.map ?? one.batch ?? one.repeat).map((one) => [one.name, workOf(one)]))
   const captions = useMemo(
-    () => new Map(template.steps.map((one) => [one.name, `${one.handler.split(".").at(-1)!}${usual?.steps[one.name] ? `, ~${duration(usual.steps[one.name]!.median)}` : ""}`])),
+    () => new Map(template.steps.map((one) => [one.name, `${works.get(one.name) ?? one.handler.split(".").at(-1)!}${usual?.steps[one.name] ? `, ~${duration(usual.steps[one.name]!.median)}` : ""}`])),
     [template, usual],
   )
   return (
     <>
       <section class="panel graph">
-        <header><h2>Graph</h2><span class="muted">{plural(template.steps.length, "step")}{usual?.task && `, ${usually(usual.task)} by the newest ${plural(usual.task.runs, "complete task")}`}</span></header>
+        <header><h2>Graph</h2><span class="muted">{plural(template.steps.length, "step")}{usual?.task && `, ${usually(usual.task)} by the newest ${plural(usual.task.runs, "complete task")}`}{conditional.size > 0 && "; dashed ones may be skipped"}</span></header>
         <GraphView picture={picture} selected={selected} critical={new Set()} now={0} fileName={`${template.name}-${template.version}`} captions={captions} select={(key) => setQuery({ step: key === selected ? null : key }, { replace: true })} />
       </section>
       {step && (
@@ -111,7 +116,61 @@ function Overview(props: { template: TemplateView }) {
           </dl>
         </section>
       )}
+      <Bounds template={template} declared={declared} />
+      <Steps template={template} declared={declared} selected={selected} />
     </>
+  )
+}
+
+/** The limits and schedules of the whole workflow. */
+function Bounds(props: { template: TemplateView; declared: Declared }) {
+  const [bounds, schedules] = [boundsOf(props.declared), schedulesOf(props.declared)]
+  if (bounds.length + schedules.length === 0) return null
+  return (
+    <section class="panel flat">
+      <header><h2>Limits and schedules</h2></header>
+      <dl class="pad">
+        {bounds.length > 0 && <><dt>Limits</dt><dd>{bounds.join("; ")}</dd></>}
+        {schedules.map(({ name, times }) => (
+          <><dt>Schedule</dt><dd><a class="link" href={href(`/schedules?namespace=${props.template.namespace}`)}>{name}</a> <span class="mono">{times}</span></dd></>
+        ))}
+      </dl>
+    </section>
+  )
+}
+
+function retryOf({ retry, timeout_seconds }: TemplateView["steps"][number]): string {
+  const attempts = retry.retryable && retry.max_attempts > 1 && `${plural(retry.max_attempts, "attempt")}, ${retry.backoff} from ${duration(retry.initial_delay_seconds)}`
+  return [attempts, timeout_seconds !== null && `timeout ${duration(timeout_seconds)}`].filter(Boolean).join(", ").replaceAll(".0 s", " s")
+}
+
+/** What each step does, and what it declares. */
+function Steps(props: { template: TemplateView; declared: Declared; selected: string | null }) {
+  const views = new Map(props.template.steps.map((one) => [one.name, one]))
+  const details = props.declared.steps.some(detailsOf)
+  return (
+    <section class="panel flat">
+      <header><h2>Steps</h2></header>
+      <div class="scroll-x">
+        <table>
+          <thead><tr><th>Step</th><th>Does</th><th>Runs</th><th class="narrow-hide">Attempts</th>{details && <th class="narrow-hide">Limits and events</th>}</tr></thead>
+          <tbody>
+            {props.declared.steps.map((step) => {
+              const view = views.get(step.name)
+              return (
+                <tr class={`row${step.name === props.selected ? " cur" : ""}`} key={step.name}>
+                  <td><button type="button" class="link" onClick={() => setQuery({ step: step.name === props.selected ? null : step.name }, { replace: true })}>{step.name}</button></td>
+                  <td class="wrap sec">{workOf(step)}</td>
+                  <td class="wrap c-retry">{conditionOf(step)}</td>
+                  <td class="wrap sec narrow-hide">{view && view.handler !== ENGINE && retryOf(view)}</td>
+                  {details && <td class="wrap sec narrow-hide">{detailsOf(step)}</td>}
+                </tr>
+              )
+            })}
+          </tbody>
+        </table>
+      </div>
+    </section>
   )
 }
 

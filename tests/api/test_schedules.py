@@ -80,6 +80,7 @@ async def test_lists_are_read_in_pages(one: ApiClient) -> None:
         ("", {**HOURLY, "version": "^^1"}, "invalid_input"),
         ("", {**HOURLY, "anchor": "0001-01-01T00:00:00Z"}, "invalid_request"),
         ("/preview", {"every": "1h", "after": "9999-12-31T23:59:59Z"}, "invalid_request"),
+        ("", {**HOURLY, "template": "shop.refund"}, "invalid_request"),
         ("/preview", {"every": "1h", "count": 101}, "invalid_request"),
         (
             "/shop/hourly/backfill",

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 from starlette.requests import Request
 
 from tasker import limits
@@ -112,6 +112,13 @@ class TemplateOfSchedule(ScheduleFields):
     """Exact, a range, or absent: the latest release at each tick."""
 
     reason: Text = ""
+
+    @field_validator("template", mode="before")
+    @classmethod
+    def _refuse_namespace(cls, template: object) -> object:
+        if isinstance(template, str) and "." in template:
+            raise ValueError("must not contain the namespace: the field 'namespace' names it")
+        return template
 
 
 class ScheduleChangeBody(ScheduleFields):

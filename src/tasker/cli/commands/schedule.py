@@ -11,7 +11,7 @@ from rich.text import Text
 from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Context, Reason, parse_duration_option, parse_time
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import local_time, one_line, print_table
+from tasker.cli.render.style import format_count, local_time, one_line, print_table
 from tasker.cli.render.tables import make_table
 from tasker.durations import format_duration
 from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
@@ -260,8 +260,9 @@ async def backfill_schedule(
         _print_ticks(invocation, result.ticks, stored.schedule.timezone)
         return
     existing = f", {result.existing:,} existed" if result.existing else ""
-    created = "1 task" if result.created == 1 else f"{result.created:,} tasks"
-    invocation.out.print(f"{created} created{existing}", highlight=False)
+    invocation.out.print(
+        f"{format_count('task', result.created)} created{existing}", highlight=False
+    )
 
 
 @command(app, "trigger", acts=True)

@@ -188,6 +188,32 @@ async def test_redirects_to_other_hosts_are_refused() -> None:
     assert [] == other.requests
 
 
+async def test_no_request_sends_the_cookies_of_earlier_responses() -> None:
+    """A worker calls for many teams: the session of one must not go out with calls of another."""
+
+    def answer(sent: Sent) -> Reply:
+        headers = {**JSON, "Set-Cookie": "session=s3cret; Path=/"}
+        return (
+            Reply(307, b"", {**headers, "Location": "/b"})
+            if sent.path == "/a"
+            else Reply(200, b"{}", headers)
+        )
+
+    with serving(answer) as service:
+        step = HttpStep(_allow_all, HTTP.http_networks)
+        for path in ("/a", "/c"):
+            request = step._client.build_request("GET", service.url + path)
+            await step._send(request, HttpCall(url=service.url), "shop")
+        await step.close()
+
+    assert ["/a", "/b", "/c"] == [sent.path for sent in service.requests]
+    assert all("cookie" not in sent.headers for sent in service.requests)
+
+
+async def _allow_all(namespace: str) -> NamespacePolicy:
+    return NamespacePolicy(namespace=namespace, http_hosts=("*",))
+
+
 async def test_a_host_that_is_not_in_the_policy_is_refused(tmp_path: Path) -> None:
     """A literal host at registration, a computed one when the step runs."""
     with serving(lambda _: Reply()) as service:

@@ -118,6 +118,7 @@ async def test_a_body_that_is_too_large_omits_context_and_result(event: Event) -
     [
         (Reply(500), "the response has the status 500"),
         (Reply(404), "the response has the status 404"),
+        (Reply(503, headers={"Retry-After": "²"}), "the response has the status 503"),
         (Reply(302, headers={"Location": "/elsewhere"}), "the response has the status 302"),
     ],
 )
@@ -153,7 +154,7 @@ async def test_private_addresses_are_refused(memory: Store, url: str) -> None:
 
 
 async def test_a_dead_letter_can_be_repeated(memory: Store) -> None:
-    replies = [Reply(500), Reply(200)]
+    replies = [Reply(500, headers={"Set-Cookie": "session=s3cret; Path=/"}), Reply(200)]
     with serving(lambda _: replies.pop(0)) as service:
         async with publishing(memory, service.url) as (worker, _):
             dead = await delivered(memory, DeliveryStatus.DEAD)
@@ -163,6 +164,7 @@ async def test_a_dead_letter_can_be_repeated(memory: Store) -> None:
 
     assert [500, 200] == [attempt.response for attempt in again.log]
     assert 1 == len({sent.headers["webhook-id"] for sent in service.requests})
+    assert all("cookie" not in sent.headers for sent in service.requests)
 
 
 async def test_a_worker_without_webhooks_leaves_them_to_other_workers(memory: Store) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from http.cookiejar import DefaultCookiePolicy
 from typing import TypeAlias
 
 import httpcore
@@ -20,6 +21,25 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  #: IPv6 addresses that stand for
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def open_checked_client(private_networks: Iterable[Network]) -> httpx.AsyncClient:
+    """Open a client for requests that teams declare: to checked addresses, without a time limit.
+
+    Teams share it, so it keeps no cookies: those of one team would be sent with the requests of
+    another to the same host.
+
+    Args:
+        private_networks: Networks that may be reached besides public addresses.
+    """
+    client = httpx.AsyncClient(
+        transport=CheckedTransport(private_networks),
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 - callers limit the whole request
+    )
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    return client
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):

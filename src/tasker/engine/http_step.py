@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import httpx
 
 from tasker import codec
-from tasker.engine.checked_transport import CheckedTransport, Network
+from tasker.engine.checked_transport import Network, open_checked_client
 from tasker.errors import InvalidExpression, PermanentError
 from tasker.handlers import AsyncContext
 from tasker.handlers.http import check_response, connection_error, idempotency_headers
@@ -40,12 +40,7 @@ class HttpStep:
     def __init__(self, read_policy: ReadPolicy, private_networks: Iterable[Network] = ()) -> None:
         self._read_policy = read_policy
         self._policies: dict[str, tuple[float, NamespacePolicy | None]] = {}
-        self._client = httpx.AsyncClient(
-            transport=CheckedTransport(private_networks),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - one limit for the whole call
-        )
+        self._client = open_checked_client(private_networks)
 
     async def call(self, ctx: AsyncContext) -> dict[str, Json]:
         """Send the request of a step, and return the response's status, headers and body.

@@ -16,7 +16,7 @@ import orjson
 
 import tasker
 from tasker import limits
-from tasker.engine.checked_transport import CheckedTransport, Network
+from tasker.engine.checked_transport import Network, open_checked_client
 from tasker.errors import PermanentError
 from tasker.events import WEBHOOK_TIMEOUT, DeliveryResponse, Endpoint, Event, secret_key
 from tasker.model import Json
@@ -33,12 +33,7 @@ class WebhookSender:
     """
 
     def __init__(self, private_networks: Iterable[Network] = ()) -> None:
-        self._client = httpx.AsyncClient(
-            transport=CheckedTransport(private_networks),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - one limit for the whole request
-        )
+        self._client = open_checked_client(private_networks)
 
     async def send(self, endpoint: Endpoint, event: Event) -> DeliveryResponse:
         """Send one event. Redirects are not followed, and the response's body is not read."""
@@ -113,4 +108,4 @@ def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) ->
 def _retry_after(response: httpx.Response) -> float:
     """Return the seconds of a `Retry-After` header; dates count as none."""
     written = response.headers.get("Retry-After", "")
-    return min(float(written), _MOST_RETRY_AFTER) if written.isdigit() else 0.0
+    return min(float(written), _MOST_RETRY_AFTER) if written.isdecimal() else 0.0

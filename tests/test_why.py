@@ -134,10 +134,18 @@ def test_why_states_what_a_step_waits_for() -> None:
             step(
                 StepStatus.WAITING,
                 run_at=None,
-                waits=(StepWait(kind=WaitKind.APPROVAL, name="approval"),),
+                waits=(
+                    StepWait(
+                        kind=WaitKind.APPROVAL,
+                        name="approval",
+                        approval="0199",
+                        assignees=("user:ann", "role:managers"),
+                    ),
+                ),
             ),
             "waits_for_signal",
-            "pay waits for an approval; the open approvals name who may decide it.",
+            "pay waits for an approval by user:ann or role:managers"
+            " (`tasker approval decide 0199 JSON`).",
             None,
         ),
         (

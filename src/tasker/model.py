@@ -1545,6 +1545,12 @@ class StepWait:
     key: str | None = None
     """Of a broadcast."""
 
+    approval: str | None = None
+    """Id of the approval that decides it."""
+
+    assignees: tuple[str, ...] = ()
+    """Of an approval: `user:NAME` and `role:NAME`; none: everyone who may decide approvals."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepSummary:

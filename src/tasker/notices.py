@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
 from tasker.codec import creation_time
-from tasker.model import AttemptOutcome, TaskId, TaskInput, TaskStatus, TemplateName
+from tasker.model import (
+    AttemptOutcome,
+    StepWait,
+    TaskId,
+    TaskInput,
+    TaskStatus,
+    TemplateName,
+)
 
 
 class StepStarted(NamedTuple):
@@ -48,6 +55,7 @@ class StepWaiting(NamedTuple):
     awaits: TaskId | None  #: the task that it waits for; None: it waits for something else
     ran_for: timedelta
     is_remote: bool = False  #: in a remote worker, for which this server reports
+    waits: tuple[StepWait, ...] = ()  #: what may arrive and end the wait
 
 
 class SettleRefused(NamedTuple):

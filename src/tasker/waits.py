@@ -12,7 +12,7 @@ from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import CallKind
 from tasker.errors import InvalidInput, Refused, StepParked, TooLarge
 from tasker.limits import ARRIVAL_BYTES, ARRIVAL_NAME, BROADCASTS, UNTAKEN_SIGNALS
-from tasker.model import JsonText, TaskId, WaitKind
+from tasker.model import JsonText, StepWait, TaskId, WaitKind
 
 
 class Awaited(NamedTuple):
@@ -127,6 +127,23 @@ class ParkedForArrival(StepParked):
         names = " or ".join(awaited.name for awaited in wait.awaited)
         super().__init__(f"waits for {names}")
         self.wait = wait
+
+
+def step_waits(parked: StepParked | None) -> tuple[StepWait, ...]:
+    """Return what a parked step waits for, as clients describe it; empty for a time or a task."""
+    if not isinstance(parked, ParkedForArrival):
+        return ()
+    approval = parked.wait.approval
+    return tuple(
+        StepWait(
+            kind=awaited.kind,
+            name=awaited.name,
+            key=awaited.key or None,
+            approval=approval and approval.id,
+            assignees=tuple(approval.assignees) if approval else (),
+        )
+        for awaited in parked.wait.awaited
+    )
 
 
 class TooManySignals(Refused):

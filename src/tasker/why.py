@@ -162,7 +162,7 @@ def _waiting(step: Step) -> Reason:
             code="waits_for_task", blocking=True, text=text, step=step.name, task=step.waits_for
         )
     if step.waits:
-        text = f"{step.name} waits for {_awaited(step.waits)}."
+        text = f"{step.name} waits for {describe_waits(step.waits)}."
         return Reason(
             code="waits_for_signal",
             blocking=True,
@@ -177,14 +177,30 @@ def _waiting(step: Step) -> Reason:
     return Reason(code="waiting", blocking=True, text=f"{step.name} is parked.", step=step.name)
 
 
-def _awaited(waits: Sequence[StepWait]) -> str:
-    """Return what a parked step waits for."""
-    kinds = {wait.kind for wait in waits}
-    if WaitKind.APPROVAL in kinds:
-        return "an approval; the open approvals name who may decide it"
-    if WaitKind.EXTERNAL in kinds:
-        return "its completion by another system"
-    return _list_names(dict.fromkeys(wait.name for wait in waits))
+def describe_waits(waits: Sequence[StepWait]) -> str:
+    """Return what a parked step waits for, such as `the signal paid or the signal cancelled`."""
+    for wait in waits:
+        if wait.kind is WaitKind.APPROVAL:
+            return _approval(wait)
+        if wait.kind is WaitKind.EXTERNAL:
+            return "its completion by another system"
+    broadcast = {wait.name for wait in waits if wait.kind is WaitKind.BROADCAST}
+    names = [
+        wait.name if wait.key is None else f"{wait.name} with the key {wait.key}"
+        for wait in waits
+        if wait.kind is not WaitKind.SIGNAL or wait.name not in broadcast
+    ]
+    return f"the signal {' or '.join(names)}"
+
+
+def _approval(wait: StepWait) -> str:
+    """Return who may decide an approval, and with which command."""
+    if wait.approval is None:
+        return "an approval"
+    others = len(wait.assignees) - _MOST_NAMES
+    names = [*wait.assignees[:_MOST_NAMES], *([f"{others} others"] if others > 0 else [])]
+    by = f" by {' or '.join(names)}" if names else ""
+    return f"an approval{by} (`tasker approval decide {wait.approval} JSON`)"
 
 
 def _compensation(task: Task) -> Iterator[Reason]:

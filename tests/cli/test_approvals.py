@@ -28,6 +28,9 @@ def test_approvals_are_listed_shown_and_decided(tasker: Here, tmp_path: Path) ->
     listed = json.loads(tasker("approval", "list", *store, "--json").out)["approvals"]
     own = tasker("approval", "list", "--mine", "--as", "eve", "--group", "heads", *store)
     shown = tasker("approval", "show", mine, *store)
+    task_id = json.loads(tasker("approval", "show", mine, *store, "--json").out)["task_id"]
+    shown_task = tasker("task", "show", task_id, *store)
+    why = tasker("task", "why", task_id, *store)
     refused = tasker("approval", "decide", mine, '{"approved": true}', "--as", "eve", *store)
     invalid = tasker("approval", "decide", mine, '{"approved": 1}', "--as", "ana", *store)
     form = '{"approved": true, "comment": "fine"}'
@@ -40,6 +43,9 @@ def test_approvals_are_listed_shown_and_decided(tasker: Here, tmp_path: Path) ->
     assert mine in own.out
     assert other not in own.out
     assert "user:ana, role:heads" in shown.out
+    advice = f"an approval by user:ana or role:heads (`tasker approval decide {mine} JSON`)"
+    assert advice in " ".join(shown_task.out.split())
+    assert advice in " ".join(why.out.split())
     assert "eve may not decide this approval" in refused.err
     assert "$.approved" in invalid.err
     assert decided.out.startswith("decided: step only of task ")

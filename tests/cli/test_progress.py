@@ -10,10 +10,13 @@ from rich.console import Console
 from tests.cli.conftest import uncoded
 
 from tasker import codec
+from tasker.approvals import NewApproval
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import console_for
+from tasker.durable import CallKind
 from tasker.model import (
     AttemptOutcome,
+    JsonText,
     Retry,
     Step,
     StepCounts,
@@ -23,6 +26,7 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     Template,
+    WaitKind,
 )
 from tasker.notices import (
     LoopBlocked,
@@ -33,6 +37,7 @@ from tasker.notices import (
     StepWaiting,
     TaskEnded,
 )
+from tasker.waits import Awaited, NewWait, ParkedForArrival, step_waits
 
 TEMPLATE = Template(
     namespace="shop",
@@ -144,6 +149,17 @@ def test_every_attempt_has_its_own_number() -> None:
         started("pay", 3),
         SettleRefused(**_facts("pay", 3)),
     )
+
+
+def test_a_wait_for_an_approval_names_its_assignees_and_the_command() -> None:
+    approval = NewApproval("0199", JsonText("{}"), ["role:managers"])
+    awaited = [Awaited(WaitKind.APPROVAL, "approval")]
+    wait = NewWait("approval", CallKind.WAIT_APPROVAL, awaited, approval=approval)
+    waits = step_waits(ParkedForArrival(wait))
+
+    assert [
+        "pay waits for an approval by role:managers (`tasker approval decide 0199 JSON`)"
+    ] == printed(StepWaiting(**_facts("pay", 1), awaits=None, ran_for=NO_TIME, waits=waits))
 
 
 def test_events_that_arrive_before_their_task_are_kept() -> None:

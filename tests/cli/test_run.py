@@ -171,6 +171,7 @@ def test_a_changed_template_exits_with_5_unless_replacing_is_allowed(tasker: Her
 
     assert 5 == refused.code
     assert "already exists in namespace 'shop' with version 1.0.0" in refused.err
+    assert "template shop.sell@1.0.0 differs in $.description: " in refused.err
     assert 0 == replaced.code
 
 

@@ -70,11 +70,21 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
         (replace(WAITING, waits_until=NOW + timedelta(hours=1)), "sleeps, due in 1 h"),
         (
             replace(WAITING, waits=(StepWait(kind=WaitKind.SIGNAL, name="paid"),)),
-            "waits for signal paid",
+            "waits for the signal paid",
         ),
         (
-            replace(WAITING, waits=(StepWait(kind=WaitKind.APPROVAL, name="approval"),)),
-            "waits for an approval (`tasker approval list` shows who decides)",
+            replace(
+                WAITING,
+                waits=(
+                    StepWait(
+                        kind=WaitKind.APPROVAL,
+                        name="approval",
+                        approval="0199",
+                        assignees=("a", "b", "c", "d", "e"),
+                    ),
+                ),
+            ),
+            "waits for an approval by a or b or c or 2 others (`tasker approval decide 0199 JSON`)",
         ),
         (
             replace(WAITING, waits=(StepWait(kind=WaitKind.EXTERNAL, name="external"),)),
@@ -90,7 +100,7 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
                 ),
                 waits_until=NOW + timedelta(days=3),
             ),
-            "waits for signal paid with the key o-1 or cancelled, times out in 3 d",
+            "waits for the signal paid with the key o-1 or cancelled, times out in 3 d",
         ),
     ],
 )

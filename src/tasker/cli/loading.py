@@ -4,20 +4,26 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
+from tasker.cli.render.style import short_json
+from tasker.client import Client
 from tasker.errors import (
     HandlerNotFound,
     InvalidInput,
     InvalidTemplate,
+    NotApproved,
+    NotFound,
+    TaskRegistrationError,
 )
 from tasker.handlers import Handlers
 from tasker.layout import steps_with_handlers
 from tasker.model import Template, all_steps
+from tasker.template.diff import compare
 from tasker.template.load import load_template, load_templates
 
 log = logging.getLogger("tasker.cli")
@@ -27,6 +33,7 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 """Networks that `http:` steps may reach during development."""
 
+_MOST_CHANGES = 5  #: of a template that are listed
 _BLOCKED = 0.5  #: seconds after which a loop that has not reported a signal counts as blocked
 
 
@@ -113,7 +120,7 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
 
 @contextmanager
 def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
-    """Add the template's name to the error for an invalid context.
+    """Add the template's name to the error for an invalid context, but not to those of options.
 
     Args:
         template: Its full name.
@@ -122,10 +129,41 @@ def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
+        option = error.path.removeprefix("$.")
+        if str(error).startswith(f"{option} "):  # the errors of a context begin with a path
+            raise
         message = f"the context is not valid for {template}: {error}"
         if not given:
             message += """; pass the inputs as --context '{"NAME": VALUE}'"""
         raise InvalidInput(message, path=error.path) from None
+
+
+@asynccontextmanager
+async def explain_conflicts(client: Client, templates: Iterable[Template]) -> AsyncIterator[None]:
+    """Add the differences of templates to the error that their versions have other content."""
+    try:
+        yield
+    except TaskRegistrationError as error:
+        differences = [await _describe_differences(client, template) for template in templates]
+        raise TaskRegistrationError(f"{error}{''.join(differences)}") from None
+
+
+async def _describe_differences(client: Client, template: Template) -> str:
+    """Describe how a template differs from the registered version; "" if it does not."""
+    try:
+        stored = (await client.template(template.full_name)).template
+    except (NotFound, NotApproved):
+        return ""
+    changes = compare(stored, template).changes
+    shown = [
+        f"{one.path}: {short_json(one.before, 40)} -> {short_json(one.after, 40)}"
+        for one in changes[:_MOST_CHANGES]
+    ]
+    if not shown:
+        return ""
+    rest = len(changes) - len(shown)
+    more = f" and {rest} more" if rest else ""
+    return f"; template {template.full_name} differs in {', '.join(shown)}{more}"
 
 
 @contextmanager

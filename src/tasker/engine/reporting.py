@@ -11,6 +11,7 @@ from tasker.engine.figures import FigureCounter
 from tasker.engine.running import Finished, Running
 from tasker.engine.step_logs import StepLogs
 from tasker.engine.task_cache import CachedTask
+from tasker.errors import ParkedForTask, StepParked
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
@@ -33,6 +34,7 @@ from tasker.notices import (
     StepWaiting,
     TaskEnded,
 )
+from tasker.waits import step_waits
 
 log = logging.getLogger("tasker.worker")
 
@@ -130,9 +132,11 @@ class Reporter:
         """Report an attempt whose settlement received no reply and is not repeated."""
         self.stopped(finished.running, timedelta(seconds=finished.ran_for))
 
-    def parked(self, running: Running, awaits: TaskId | None, ran_for: timedelta) -> None:
-        """Report a step that waits, for a task or for something else."""
-        self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for))
+    def parked(self, running: Running, parked: StepParked | None, ran_for: timedelta) -> None:
+        """Report a step that waits; `parked` says what for, None: for a time or a completion."""
+        awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
+        waits = step_waits(parked)
+        self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for, waits=waits))
 
     def lost(self, outcome: Outcome, template: Template, step: str) -> None:
         """Report an attempt whose worker's lease has expired."""

@@ -299,8 +299,7 @@ class Settler:
             self._parking.discard(running.key)
         if held:
             ran_for = timedelta(seconds=time.monotonic() - running.began)
-            awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
-            self._reporter.parked(running, awaits, ran_for)
+            self._reporter.parked(running, parked, ran_for)
         else:
             self._reporter.refused(running)
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import CachedTask
+from tasker.errors import ParkedForTask, StepParked
 from tasker.model import ATTEMPT_OUTCOMES, AttemptOutcome, Outcome, TaskEnd, TaskId
 from tasker.notices import StepSettled, StepStarted, StepWaiting
 from tasker.remote.serving import ServedStep
+from tasker.waits import step_waits
 
 
 class RemoteReporter:
@@ -48,12 +50,17 @@ class RemoteReporter:
                 )
             )
 
-    def parked(self, step: ServedStep, awaits: TaskId | None) -> None:
-        """Report a step that waits, for a task or for something else."""
+    def parked(self, step: ServedStep, parked: StepParked | None) -> None:
+        """Report a step that waits; `parked` says what for, None: for a time or a completion."""
         if self._reporter.observers:
-            fields = _fields_of(step)
             self._reporter.emit(
-                StepWaiting(**fields, awaits=awaits, ran_for=step.ran_for, is_remote=True)
+                StepWaiting(
+                    **_fields_of(step),
+                    awaits=parked.task_id if isinstance(parked, ParkedForTask) else None,
+                    ran_for=step.ran_for,
+                    is_remote=True,
+                    waits=step_waits(parked),
+                )
             )
 
     def ended(self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:

@@ -7,7 +7,7 @@ from tasker.durable import CallKind, DurableCall
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import park_in_store
 from tasker.engine.spawning import cancel_beside
-from tasker.errors import Misuse, ParkedForTask, ParkedForTime, WaitCycle
+from tasker.errors import Misuse, ParkedForTime, WaitCycle
 from tasker.handlers.external import completion_wait
 from tasker.model import Claim, External, OutcomeCode, released, slept
 from tasker.remote import fields
@@ -203,6 +203,5 @@ class Settlements:
             return Verdict(slept(step.claim, parked.seconds if parked else 0.0))
         if await park_in_store(self._store, step.claim, parked):
             consequences.words[place] = "parked"
-            awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
-            self._reporter.parked(step, awaits)
+            self._reporter.parked(step, parked)
         return None

@@ -151,7 +151,13 @@ class Reader(NamedTuple):
             pending_parents=max(row["pending_parents"], 0),  # an eager rule frees with more
             waits_for=row["waits_for"],
             waits=tuple(
-                StepWait(kind=WaitKind(one["kind"]), name=one["name"], key=one["key"])
+                StepWait(
+                    kind=WaitKind(one["kind"]),
+                    name=one["name"],
+                    key=one["key"],
+                    approval=one["approval"],
+                    assignees=tuple(one["assignees"] or ()),
+                )
                 for one in _loads_or_none(row["waits"]) or ()
             ),
             waits_until=self._instant_or_none(row["waits_until"]),

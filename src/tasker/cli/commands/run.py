@@ -13,6 +13,7 @@ from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
     LOOPBACK,
     LoadedSources,
+    explain_conflicts,
     explain_context,
     load_sources,
     name_and_files,
@@ -162,7 +163,7 @@ class EmbeddedTask:
             )
             signals = on_signals(lambda which, count: self._on_signal(worker, which, count))
             with signals:
-                async with worker:
+                async with explain_conflicts(worker.client, self._loaded.templates), worker:
                     template = await self._find_template(worker, name, options)
                     with self._attach_progress(worker, template) as progress:
                         with explain_context(template.full_name, given=bool(context)):

@@ -13,19 +13,18 @@ from tasker import versions
 from tasker.cli.app import Invocation, command, group
 from tasker.cli.completion import complete_template
 from tasker.cli.exits import Exit
-from tasker.cli.loading import is_template_file, load_sources
+from tasker.cli.loading import explain_conflicts, is_template_file, load_sources
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
 from tasker.cli.render import graphs
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import human_duration, one_line, print_table, short_json, time_ago
+from tasker.cli.render.style import human_duration, one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.errors import TaskRegistrationError
 from tasker.model import MAX_BULK, PauseTarget, Template, TemplateVersion
-from tasker.template.diff import compare
 from tasker.template.document import to_document
 from tasker.template.dump import dump_yaml
 from tasker.template.load import load_template
@@ -221,7 +220,9 @@ async def _register(
 ) -> list[dict[str, str]]:
     """Register templates at once, or one by one if any is refused; return their outcomes."""
     try:
-        registered = await client.register_all(templates, replace=replace)
+        conflicts = templates if len(templates) == 1 else ()
+        async with explain_conflicts(client, conflicts):
+            registered = await client.register_all(templates, replace=replace)
     except TaskRegistrationError as error:
         if len(templates) > 1:
             return [
@@ -229,15 +230,7 @@ async def _register(
                 for template in templates
                 for outcome in await _register(client, [template], replace)
             ]
-        (template,) = templates
-        differences = await _describe_differences(client, template)
-        return [
-            {
-                "template": template.full_name,
-                "outcome": "refused",
-                "error": f"{error}{differences}",
-            }
-        ]
+        return [{"template": templates[0].full_name, "outcome": "refused", "error": str(error)}]
     return [
         {
             "template": one.stored.template.full_name,
@@ -246,18 +239,6 @@ async def _register(
         }
         for one in registered
     ]
-
-
-async def _describe_differences(client: Client, template: Template) -> str:
-    """Describe how a template differs from the registered version."""
-    stored = (await client.template(template.full_name)).template
-    changes = compare(stored, template).changes
-    shown = [
-        f"{one.path}: {short_json(one.before, 40)} -> {short_json(one.after, 40)}"
-        for one in changes
-    ]
-    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-    return f"; template {template.full_name} differs in {', '.join(shown[:5])}{more}"
 
 
 async def find_template(

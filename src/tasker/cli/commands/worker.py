@@ -14,7 +14,7 @@ import typer
 from tasker.cli.app import Invocation, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
-from tasker.cli.loading import load_sources, on_signals
+from tasker.cli.loading import explain_conflicts, load_sources, on_signals
 from tasker.cli.options import (
     Environment,
     Namespaces,
@@ -230,7 +230,7 @@ async def _run_worker(
                 worker.stop(None if count == 1 else timedelta(0))
 
             with on_signals(stop):
-                async with worker:
+                async with explain_conflicts(worker.client, loaded.templates), worker:
                     with linked_to_supervisor(supervisor, worker.stop):
                         await worker.wait_until_ended()
     return Exit.DONE

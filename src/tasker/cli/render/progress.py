@@ -31,6 +31,7 @@ from tasker.cli.render.style import (
     error_line,
     human_duration,
     is_plain,
+    one_line,
     symbol,
 )
 from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
@@ -45,6 +46,7 @@ from tasker.notices import (
     TaskEnded,
     TickHandled,
 )
+from tasker.why import describe_waits
 
 PROGRESS_EVENTS = frozenset({"attempt_failed", "step_skipped", "task_failed"})
 """Log events that repeat what a line of `Progress` says."""
@@ -64,15 +66,19 @@ class StepProgress:
         self.since: float | None = None  #: start of the running attempt
         self.due: float | None = None  #: earliest start of the next attempt
         self.error = ""  #: error of the last failed attempt
-        self.awaits: TaskId | None = None  #: the task that it waits for
+        self.waits_for = ""  #: what it waits for, as text
 
     def started(self, notice: StepStarted, now: float) -> None:
-        self.status, self.since, self.due, self.awaits = "in_progress", now, None, None
+        self.status, self.since, self.due, self.waits_for = "in_progress", now, None, ""
         self.attempt = notice.attempt
 
     def parked(self, notice: StepWaiting, now: float) -> None:
         self._stop_timer(now)
-        self.status, self.awaits = "waiting", notice.awaits
+        self.status = "waiting"
+        if notice.awaits is not None:
+            self.waits_for = f"task {notice.awaits}"
+        else:
+            self.waits_for = describe_waits(notice.waits) if notice.waits else ""
 
     def settled(self, notice: StepSettled, now: float) -> None:
         self._stop_timer(now)
@@ -98,6 +104,9 @@ class StepProgress:
         """Take over the state in the store."""
         self.status, self.attempt = step.status.value, step.attempts
         self.error = error_line(step.error)
+        self.waits_for = describe_waits(step.waits) if step.waits else ""
+        if step.waits_for is not None:
+            self.waits_for = f"task {step.waits_for}"
         self.since = self.due = None
         if step.claimed_at is not None:
             began = now - (clock - step.claimed_at).total_seconds()
@@ -418,12 +427,16 @@ def _describe_notice(step: StepProgress, notice: Notice) -> str:
                 else f"started again{_attempt_suffix(step)}"
             )
         case StepWaiting():
-            return f"waits for task {notice.awaits}" if notice.awaits else "waits"
+            return _describe_wait(step)
         case SettleRefused():
             return "was taken over by another worker: its outcome was discarded"
         case StepSettled():
             return _describe_outcome(step, notice)
     return ""
+
+
+def _describe_wait(step: StepProgress) -> str:
+    return one_line(f"waits for {step.waits_for}") if step.waits_for else "waits"
 
 
 def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
@@ -564,7 +577,7 @@ def _step_details(step: StepProgress, now: float) -> str:
             left = (step.due or now) - now
             return f"again {f'in {human_duration(left)}' if left > 0 else 'now'}: {step.error}"
         case "waiting":
-            return f"waits for task {step.awaits}" if step.awaits else "waits"
+            return _describe_wait(step)
         case "error":
             return step.error
         case "pending" | "complete" | "in_progress":

@@ -49,12 +49,11 @@ from tasker.model import (
     TaskStatus,
     Template,
     Trigger,
-    WaitKind,
 )
 from tasker.redact import redact
 from tasker.step_logs import LogRecord
 from tasker.times import Timeline
-from tasker.why import Reason
+from tasker.why import Reason, describe_waits
 
 MOST = 50  #: maximum rows of a table
 
@@ -376,18 +375,7 @@ def wait_text(step: Step, now: datetime) -> str:
     if not step.waits:
         return f"sleeps, due {limit}" if limit else "waits"
     timeout = f", times out {limit}" if limit else ""
-    kinds = {one.kind for one in step.waits}
-    if WaitKind.APPROVAL in kinds:
-        return f"waits for an approval (`tasker approval list` shows who decides){timeout}"
-    if WaitKind.EXTERNAL in kinds:
-        return f"waits for its completion by another system{timeout}"
-    broadcast = {one.name for one in step.waits if one.kind is WaitKind.BROADCAST}
-    names = [
-        one.name if one.key is None else f"{one.name} with the key {one.key}"
-        for one in step.waits
-        if one.kind is not WaitKind.SIGNAL or one.name not in broadcast
-    ]
-    return f"waits for signal {' or '.join(names)}{timeout}"
+    return one_line(f"waits for {describe_waits(step.waits)}{timeout}")
 
 
 def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool) -> None:

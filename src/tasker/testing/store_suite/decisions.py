@@ -23,6 +23,7 @@ from tasker.model import (
     Claim,
     JsonText,
     StepStatus,
+    StepWait,
     TaskId,
     TaskStatus,
     Template,
@@ -106,6 +107,15 @@ class TestDecisions(StoreTests):
         assert ApprovalStatus.OPEN is approval.status
         assert approval.due_at is not None
         assert HOUR == approval.due_at - approval.opened_at
+        (step,) = await store.list_steps(task_id)
+        assert (
+            StepWait(
+                kind=WaitKind.APPROVAL,
+                name="approval",
+                approval=approval.id,
+                assignees=("user:ana",),
+            ),
+        ) == step.waits
 
         decided = await decide(store, approval)
 

@@ -101,7 +101,7 @@ def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.Monk
         "TASKER_STOER is not a setting; did you mean 'store'?",
         "tasker.toml: server.prot is not a setting; did you mean 'port'?",
         "TASKER_SERVER__PORTT is not a setting; did you mean 'port'?",
-        "tasker.toml: worker.slots: input should be a valid integer",
+        "tasker.toml: worker.slots: must be an integer",
         "tasker.toml: sever is not a setting; did you mean 'server'?",
     ):
         assert any(line.startswith(start) for line in lines), (start, lines)
@@ -113,9 +113,9 @@ def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.Monk
         ("x = [", "tasker.toml is not valid TOML"),
         ("[server]\nport = 70000", "server.port: must be at most 65535, not 70000"),
         ('[server]\ntimeout = "soon"', "server.timeout: must be a number of seconds, or text"),
-        ('log_level = "loud"', "log_level: input should be 'debug'"),
-        ('[server]\ninputs = "maybe"', "server.inputs: input should be 'enforce'"),
-        ("server = 5", "server: input should be a valid dictionary"),
+        ('log_level = "loud"', "log_level: must be 'debug'"),
+        ('[server]\ninputs = "maybe"', "server.inputs: must be 'enforce'"),
+        ("server = 5", "server: must be an object"),
         ("[worker]\nlease = 0.1", "worker.lease: must be at least 1s, not 100ms"),
     ],
 )
@@ -228,7 +228,7 @@ def test_invalid_secret_files_are_refused_by_name(
     message = refusal()
 
     assert "TASKER_STOER (a secret file) is not a setting; did you mean 'store'?" in message
-    assert "TASKER_SERVER__PORT (a secret file): input should be a valid integer" in message
+    assert "TASKER_SERVER__PORT (a secret file): must be an integer" in message
     assert "swordfish" not in message
     monkeypatch.setenv("TASKER_SECRETS", str(tmp_path / "gone"))
     assert re.search("TASKER_SECRETS: directory .* not found", refusal())

@@ -48,6 +48,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from tasker.durations import parse_retry_after
+from tasker.plurals import format_count
 
 if TYPE_CHECKING:
     from tasker.model import JsonObject, Task, TaskId
@@ -373,9 +374,9 @@ class TooManyOpenTasks(Refused):
     members: ClassVar[Mapping[str, str]] = {"key": "key"}
 
     def __init__(self, key: str, tasks: int) -> None:
-        most = "1 task" if tasks == 1 else f"{tasks} tasks"
         super().__init__(
-            f"at most {most} with the key {key!r} may be open: try again after one has ended"
+            f"at most {format_count('task', tasks)} with the key {key!r} may be open:"
+            " try again after one has ended"
         )
         self.key = key
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tasker.model import Step, StepStatus, Task, TaskId, TaskStatus
+from tasker.plurals import format_count
 
 MOST_NAMES = 100  #: of one list
 _OPEN = frozenset({TaskStatus.PENDING, TaskStatus.IN_PROGRESS})
@@ -195,37 +196,34 @@ def _effects(
 ) -> Iterable[str]:
     if act is Act.CANCEL:
         if cancelled:
-            yield f"{_count(cancelled, 'step')} will not start."
+            yield f"{format_count('step', cancelled)} will not start."
         if discarded:
-            yield f"Results of {_count(discarded, 'running step')} are discarded."
+            yield f"Results of {format_count('running step', discarded)} are discarded."
         if children:
-            yield f"{_count(children, 'open child task')} {_is(children)} cancelled too."
+            yield f"{format_count('open child task', children)} {_is(children)} cancelled too."
         yield "The results of steps that are done are kept."
         yield "It cannot be undone."
         return
     if act is Act.RESOLVE:
         yield "The task is marked as resolved."
         if cancelled + discarded:
-            yield f"{_count(cancelled + discarded, 'step')} will not run any more."
+            yield f"{format_count('step', cancelled + discarded)} will not run any more."
         yield "It cannot be undone."
         return
     if act is Act.RETRY:
         names = ", ".join(step.name for step in chosen[:3]) + (", …" if len(chosen) > 3 else "")
         again = "gets another attempt" if len(chosen) == 1 else "get another attempt each"
-        yield f"{_count(len(chosen), 'step')} {again}: {names}."
+        yield f"{format_count('step', len(chosen))} {again}: {names}."
     elif act is Act.COMPLETE_STEP:
         yield f"{chosen[0].name} is complete with this result, as if its handler had returned it."
     else:
         yield f"{chosen[0].name} is marked as resolved; dependent steps receive null as its result."
     if behind:
         its = "its" if behind == 1 else "their"
-        yield f"{_count(behind, 'step')} after it can run once {its} other dependencies are done."
+        steps = format_count("step", behind)
+        yield f"{steps} after it can run once {its} other dependencies are done."
     else:
         yield "Nothing else waits for it."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _is(number: int) -> str:

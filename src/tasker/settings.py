@@ -38,6 +38,7 @@ from tasker.durations import format_duration, parse_duration
 from tasker.errors import InvalidSettings
 from tasker.redact import redact
 from tasker.suggest import did_you_mean
+from tasker.validation import describe_fault
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -835,15 +836,10 @@ def _describe_problem(error: Mapping[str, Any], places: _SettingSources | None =
         known = _setting_names(path[:-1]) if places else list(WorkerSettings.model_fields)
         guess = did_you_mean(path[-1], known)
         return f"{place} is not a setting{guess}; allowed: {', '.join(sorted(known))}"
-    context = error.get("ctx") or {}
-    for bound, words in _BOUNDS.items():
-        if bound in context and error["type"] in _OUT_OF_BOUNDS:
-            return f"{place}: must be {words} {context[bound]}, not {error['input']}"
-    message = str(context.get("error") or error["msg"])
-    return f"{place}: {message[:1].lower()}{message[1:]}"
+    given = f", not {error['input']}" if error["type"] in _OUT_OF_BOUNDS else ""
+    return f"{place}: {describe_fault(error)}{given}"
 
 
-_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _OUT_OF_BOUNDS = {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
 
 

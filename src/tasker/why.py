@@ -19,6 +19,7 @@ from tasker.model import (
     TaskStatus,
     WaitKind,
 )
+from tasker.plurals import format_count
 
 MOST_REASONS = 50  #: of one answer
 _MOST_NAMES = 3  #: names in one sentence
@@ -197,8 +198,9 @@ def _approval(wait: StepWait) -> str:
     """Return who may decide an approval, and with which command."""
     if wait.approval is None:
         return "an approval"
-    others = len(wait.assignees) - _MOST_NAMES
-    names = [*wait.assignees[:_MOST_NAMES], *([f"{others} others"] if others > 0 else [])]
+    names = list(wait.assignees[:_MOST_NAMES])
+    if (others := len(wait.assignees) - len(names)) > 0:
+        names.append(format_count("other", others))
     by = f" by {' or '.join(names)}" if names else ""
     return f"an approval{by} (`tasker approval decide {wait.approval} JSON`)"
 
@@ -231,7 +233,7 @@ def _ended(task: Task) -> Reason:
 
 
 def _failure(step: Step) -> str:
-    attempts = "1 attempt" if step.attempts == 1 else f"{step.attempts} attempts"
+    attempts = format_count("attempt", step.attempts)
     return f"{step.name} failed permanently after {attempts}. {_last_error(step)}".strip()
 
 
@@ -248,11 +250,11 @@ def _unmet(step: Step) -> str:
         return "later steps to be undone first"
     if step.pending_parents == len(step.dependencies):
         return _list_names(step.dependencies)
-    return f"{step.pending_parents} of {len(step.dependencies)} steps"
+    return f"{step.pending_parents} of {format_count('step', len(step.dependencies))}"
 
 
 def _list_names(names: Iterable[str]) -> str:
     names = list(names)
     if len(names) > _MOST_NAMES:
-        return f"{len(names)} steps"
+        return format_count("step", len(names))
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -156,7 +156,7 @@ def test_other_metadata_in_annotated_is_kept() -> None:
         return cents
 
     assert 1 == call(charge, {"amount": 1})
-    with pytest.raises(PermanentError, match=r"\$\.amount: Input should be greater than 0"):
+    with pytest.raises(PermanentError, match=r"\$\.amount: must be more than 0"):
         call(charge, {"amount": 0})
 
 
@@ -285,13 +285,13 @@ def test_an_invalid_input_is_reported_with_its_path_and_without_its_value() -> N
     assert "INVALID_INPUT" == error.code
     assert (
         "parameter 'holds' of step 'charge' does not accept the task's input: $.holds[1].cents:"
-        " Input should be a valid integer, unable to parse string as an integer"
+        " must be an integer"
     ) == str(error)
     assert isinstance(error.details, Mapping)
     assert [
         {
             "path": "$.holds[1].cents",
-            "problem": "Input should be a valid integer, unable to parse string as an integer",
+            "problem": "must be an integer",
         }
     ] == error.details["problems"]
     assert error.__cause__ is None
@@ -313,7 +313,7 @@ def test_an_error_in_a_result_names_the_step() -> None:
 
     error = failure(charge, results={"reserve": {"cents": 1}})
     assert "INVALID_RESULT" == error.code
-    assert "does not accept the result of step 'reserve': $.id: Field required" in str(error)
+    assert "does not accept the result of step 'reserve': $.id: is required" in str(error)
 
 
 def test_an_absent_result_is_reported_as_missing() -> None:
@@ -330,7 +330,7 @@ def test_configuration_is_checked_like_inputs() -> None:
     assert "MISSING_CONFIG" == failure(charge, config={"free": 1}).code
     error = failure(charge, config={"fee": "much"})
     assert "INVALID_CONFIG" == error.code
-    assert "the step's configuration: $.fee: Input should be a valid integer" in str(error)
+    assert "the step's configuration: $.fee: must be an integer" in str(error)
 
 
 def test_a_value_that_is_not_an_object_has_no_keys() -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tasker.errors import InvalidInput, StoreUnavailable
+from tasker.plurals import format_count
 
 MOST_HOURS = 8_760
 MOST_TASKS = 100_000  #: tasks examined, the newest of a window
@@ -403,14 +404,8 @@ def _advise_on_errors(
 
 def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
     for step in [step for step in blocking_steps if step.failed_tasks][:_MOST_STEPS]:
-        yield (
-            f"{step} failed in {_open_tasks(step.failed_tasks)}, and others wait for it:"
-            " retry it or resolve it"
-        )
-
-
-def _open_tasks(count: int) -> str:
-    return "1 open task" if count == 1 else f"{count} open tasks"
+        tasks = format_count("open task", step.failed_tasks)
+        yield f"{step} failed in {tasks}, and others wait for it: retry it or resolve it"
 
 
 def _advise_on_store(utilization: Utilization) -> Iterator[str]:

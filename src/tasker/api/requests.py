@@ -15,6 +15,7 @@ from tasker.api.headers import first_header
 from tasker.api.problems import Fault, Problem
 from tasker.suggest import did_you_mean
 from tasker.template.schema import json_path
+from tasker.validation import describe_fault
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -143,15 +144,9 @@ def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: l
     kind = error["type"]
     if kind == "extra_forbidden":
         return f"is unknown{did_you_mean(str(location[-1]), allowed)}"
-    if kind in ("missing", "union_tag_not_found"):
-        return "is required"
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    if kind == "string_pattern_mismatch":
-        pattern = error["ctx"]["pattern"]
-        return "is not a UUID" if pattern == UUID_PATTERN else f"must match {pattern}"
-    message: str = error["msg"]
-    return message[:1].lower() + message[1:]
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == UUID_PATTERN:
+        return "is not a UUID"
+    return describe_fault(error)
 
 
 def _allowed_values(error: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,11 @@ from tasker.bulk import BulkAction, BulkOperation, BulkPreview, BulkRequest, Bul
 from tasker.cli.app import Invocation
 from tasker.cli.exits import Exit
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import format_count, one_line, print_table, time_ago
+from tasker.cli.render.style import one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table
 from tasker.client import Client
 from tasker.client.bulk import POLL, LocalBulk
+from tasker.plurals import format_count
 
 DONE = {BulkAction.CANCEL: "cancelled", BulkAction.RETRY: "retried", BulkAction.RESOLVE: "resolved"}
 _SHOWN = 10  #: refused tasks that are printed

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, Queue, Requirement, WorkerInfo
+from tasker.plurals import plural
 
 
 def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
@@ -21,7 +22,7 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
         return f"no live worker has handler {queue.handler!r}"
     if not any(labels.items() <= worker.process.labels.items() for worker in having):
         shown = ", ".join(f"{name}={value}" for name, value in requirement.labels)
-        what = "label" if len(labels) == 1 else "labels"
+        what = plural("label", len(labels))
         return f"no live worker with handler {queue.handler!r} has the required {what} {shown}"
     if requirement.version:
         return f"no live worker has handler {queue.handler!r} at version {requirement.version}"

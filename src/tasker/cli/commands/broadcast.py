@@ -7,8 +7,8 @@ import typer
 from tasker.cli.app import Invocation, command
 from tasker.cli.options import parse_json
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import format_count
 from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.plurals import format_count
 
 app = typer.Typer(add_completion=False)
 

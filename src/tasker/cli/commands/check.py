@@ -12,7 +12,6 @@ from tasker.cli.app import Invocation, command
 from tasker.cli.exits import Exit, print_problems
 from tasker.cli.loading import LoadedSources
 from tasker.cli.options import Namespaces, TemplatePaths
-from tasker.cli.render.style import format_count
 from tasker.client import Client
 from tasker.errors import (
     HandlerImportError,
@@ -26,6 +25,7 @@ from tasker.handlers import Handlers, check_assumed_inputs, result_schemas, unus
 from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
+from tasker.plurals import format_count
 from tasker.template.document import digest, to_document
 from tasker.template.expression_checks import expression_problems
 from tasker.template.load import load_templates

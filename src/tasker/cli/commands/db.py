@@ -16,6 +16,7 @@ from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import human_duration, print_table
 from tasker.cli.render.tables import workers_table
 from tasker.errors import StoreUnavailable
+from tasker.plurals import format_count
 from tasker.store.open import make_store
 
 log = logging.getLogger("tasker.cli")
@@ -156,7 +157,7 @@ async def prune(
         invocation.print_document({"ended_before": before, "tasks": count, "deleted": not dry_run})
         return
     outcome = "would be deleted" if dry_run else "deleted"
-    invocation.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {outcome}")
+    invocation.out.print(f"{format_count('task', count)} {outcome}")
 
 
 def _require_positive(span: timedelta) -> timedelta:

@@ -17,12 +17,12 @@ from tasker.cli.exits import Exit, print_error, print_problems, relative_path
 from tasker.cli.loading import LOOPBACK, LoadedSources, load_sources, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
-from tasker.cli.render.style import format_count
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import check, check_assumed_inputs
 from tasker.handlers.gathering import split_namespace
 from tasker.handlers.importing import is_path
+from tasker.plurals import format_count
 from tasker.settings import ServerSettings, WorkerSettings
 from tasker.store.protocol import Store
 

@@ -11,10 +11,11 @@ from rich.text import Text
 from tasker.cli.app import Invocation, command, group
 from tasker.cli.options import Context, Reason, parse_duration_option, parse_time
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import format_count, local_time, one_line, print_table
+from tasker.cli.render.style import local_time, one_line, print_table
 from tasker.cli.render.tables import make_table
 from tasker.durations import format_duration
 from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
+from tasker.plurals import format_count
 from tasker.schedules.document import describe
 from tasker.schedules.model import StoredSchedule, TickRecord
 

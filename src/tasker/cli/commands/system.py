@@ -4,8 +4,9 @@ import typer
 from rich.text import Text
 
 from tasker.cli.app import Invocation, command
-from tasker.cli.render.style import format_count, human_duration, one_line, print_table
+from tasker.cli.render.style import human_duration, one_line, print_table
 from tasker.cli.render.tables import make_table
+from tasker.plurals import format_count
 
 app = typer.Typer(add_completion=False)
 

@@ -14,8 +14,9 @@ from tasker.analytics.model import (
     Spread,
     StepFigures,
 )
-from tasker.cli.render.style import format_count, human_duration, one_line, print_table, time_ago
+from tasker.cli.render.style import human_duration, one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table
+from tasker.plurals import format_count
 
 
 def render_analytics(console: Console, performance: Performance, bottlenecks: Bottlenecks) -> None:

@@ -179,11 +179,6 @@ def error_location(error: Mapping[str, object] | None) -> str:
     return f"{relative_path(own[-1][0])}:{own[-1][1]}" if own else ""
 
 
-def format_count(word: str, count: int) -> str:
-    """Format a number with its noun: `1 step`, `2,000 steps`."""
-    return f"{count:,} {word if count == 1 else f'{word}s'}"
-
-
 def print_table(console: Console, what: RenderableType) -> None:
     """Print a table, without trailing blanks unless stdout is a terminal."""
     if console.is_terminal:

@@ -20,7 +20,6 @@ from tasker.cli.render.style import (
     LOOKS,
     error_line,
     error_location,
-    format_count,
     human_duration,
     is_plain,
     local_time,
@@ -50,6 +49,7 @@ from tasker.model import (
     Template,
     Trigger,
 )
+from tasker.plurals import format_count
 from tasker.redact import redact
 from tasker.step_logs import LogRecord
 from tasker.times import Timeline

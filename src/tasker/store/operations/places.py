@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from tasker.errors import TooManyOpenTasks
 from tasker.model import Created, JsonText, LimitKey, NewTask, PauseKind, Task, TaskId, WhenFull
+from tasker.plurals import format_count
 from tasker.store.operations.operators import CHILDREN, cancel_if_open
 from tasker.store.operations.pauses import Pauses
 from tasker.store.operations.pausing import set_paused
@@ -112,7 +113,7 @@ async def _take_place(tx: Session, task: NewTask) -> None:
     )
     if waits:
         (template,) = await tx.all("template_of_task", task_id=task.id)
-        most = "1 task" if place.tasks == 1 else f"{place.tasks} tasks"
+        most = format_count("task", place.tasks)
         await tx.one(
             "add_pause",
             kind=PauseKind.TASK,

@@ -120,9 +120,11 @@ clean: ## Remove everything that can be made again
 
 $(READY): pyproject.toml requirements.lock | $(UV)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Tasker needs Python 3.11 or newer; set PYTHON=...")'
+	@echo "Installing the locked dependencies into $(VENV): on a new machine this takes a few minutes"
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable ./compat
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@echo "Installing Tasker into $(VENV)"
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable ./compat
 	@touch $@
 
 ui/node_modules/.ready: ui/package.json ui/package-lock.json ui/.npmrc
@@ -134,5 +136,6 @@ sdk/typescript/node_modules/.ready $(HONO)/node_modules/.ready: %/node_modules/.
 	@touch $@
 
 .uv/bin/uv:
+	@echo "Installing uv, which installs the dependencies, into .uv"
 	$(PYTHON) -m venv .uv
 	.uv/bin/pip install --quiet --disable-pip-version-check uv

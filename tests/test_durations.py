@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.durations import format_duration, parse_duration, parse_retry_after
+from tasker.durations import format_duration, human_duration, parse_duration, parse_retry_after
 from tasker.errors import InvalidInput, InvalidTemplate, RetryableError
 from tasker.model import Backoff, Retry
 from tasker.workflow import Workflow
@@ -172,3 +172,26 @@ def test_an_invalid_deadline_of_a_workflow_is_refused() -> None:
         InvalidTemplate, match="deadline must be a number of seconds, or text such as"
     ):
         Workflow("shop.order", deadline="tomorrow")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0414, "41 ms"),
+        (0.9999, "1.0 s"),
+        (3.25, "3.2 s"),
+        (30, "30 s"),
+        (59.96, "1 min"),
+        (125, "2 min 5 s"),
+        (3600, "1 h"),
+        (11_520, "3 h 12 min"),
+        (349_200, "4 d 1 h"),
+        (-5, "0 ms"),
+        (None, ""),
+    ],
+)
+def test_durations_are_formatted_for_people(seconds: float | None, text: str) -> None:
+    assert text == human_duration(seconds)
+    if seconds is not None:
+        assert text == human_duration(timedelta(seconds=seconds))

@@ -31,8 +31,9 @@ from rich.text import Text
 
 from tasker.api import create_app
 from tasker.cli.render.progress import Progress
-from tasker.cli.render.style import console_for, human_duration, is_plain, status_text
+from tasker.cli.render.style import console_for, is_plain, status_text
 from tasker.client import Client, LocalClient
+from tasker.durations import human_duration
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskFailed, WaitTimeout
 from tasker.model import (

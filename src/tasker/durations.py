@@ -53,6 +53,30 @@ def format_duration(length: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+def human_duration(span: timedelta | float | None) -> str:
+    """Return a duration for people: `41 ms`, `30 s`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`.
+
+    Smaller units are left out. For a value that a user may copy, use `format_duration`.
+    """
+    if span is None:
+        return ""
+    seconds = max(float(span.total_seconds() if isinstance(span, timedelta) else span), 0.0)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.0f} s" if seconds.is_integer() else f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
+
+
 def parse_retry_after(
     value: object, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> timedelta | None:

@@ -47,7 +47,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from tasker.durations import parse_retry_after
+from tasker.durations import human_duration, parse_retry_after
 from tasker.plurals import format_count
 
 if TYPE_CHECKING:
@@ -563,7 +563,7 @@ class ParkedForTime(StepParked):
     """The step sleeps for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"sleeps for {seconds:g} s")
+        super().__init__(f"sleeps for {human_duration(seconds)}")
         self.seconds = seconds
 
 

@@ -236,11 +236,13 @@ async def test_the_correlation_id_is_taken_from_the_request_and_returned(one: Ap
     own = await one.post("/v1/tasks", json=REFUND)
     refused = await one.get("/v1/nothing", headers={"X-Correlation-Id": "order-78"})
     forged = await one.get("/v1/nothing", headers={"X-Correlation-Id": "a b\tc"})
+    invalid = await one.call("/v1/tasks", REFUND, 400, headers={"X-Correlation-Id": "a b"})
 
     assert "order-77" == sent.headers["x-correlation-id"] == sent.json()["correlation_id"]
     assert own.json()["id"] == own.headers["x-correlation-id"]
     assert "order-78" == refused.headers["x-correlation-id"] == refused.json()["correlation_id"]
     assert forged.headers["x-correlation-id"] not in ("", "a b\tc")
+    assert "header.X-Correlation-Id" == invalid["errors"][0]["path"]
 
 
 async def test_the_trace_of_the_request_is_stored_with_the_task(one: ApiClient) -> None:

@@ -113,11 +113,11 @@ def printed(*events: Notice, add: bool = True, **options: Any) -> list[str]:
 def test_attempts_and_retries_are_reported_line_by_line() -> None:
     assert [
         "pay started (attempt 1)",
-        "pay failed after 2.0 s (attempt 1), again in 1 min 30 s: ValueError: no money",
+        "pay failed after 2 s (attempt 1), again in 1 min 30 s: ValueError: no money",
         "pay started again (attempt 2)",
-        "pay complete in 2.0 s (attempt 2)",
+        "pay complete in 2 s (attempt 2)",
         "ship started",
-        "ship failed permanently after 2.0 s: ValueError: no lorry",
+        "ship failed permanently after 2 s: ValueError: no lorry",
     ] == printed(
         started("pay"),
         settled("pay", "retry", error="no money", delay=90),
@@ -199,7 +199,7 @@ def test_a_blocked_loop_is_reported() -> None:
     with Progress(console_for(file=file)) as progress:
         progress.observe(LoopBlocked(ID, "pay", timedelta(seconds=3)))
 
-    assert "the handler of step pay blocks the event loop, for 3.0 s so far\n" == file.getvalue()
+    assert "the handler of step pay blocks the event loop, for 3 s so far\n" == file.getvalue()
 
 
 def _step(name: str, state: StepStatus, **more: Any) -> Step:

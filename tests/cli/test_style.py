@@ -11,7 +11,6 @@ from tasker.cli.render.style import (
     OUTCOMES,
     console_for,
     error_line,
-    human_duration,
     one_line,
     outcome_text,
     print_table,
@@ -34,28 +33,6 @@ def test_every_status_and_outcome_has_its_own_style() -> None:
     assert {*AttemptOutcome} <= {*LOOKS, *OUTCOMES}
     assert "✗ error" == status_text("error").plain
     assert "x lost" == outcome_text("lost", plain=True).plain
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 ms"),
-        (0.0414, "41 ms"),
-        (0.9999, "1.0 s"),
-        (3.25, "3.2 s"),
-        (59.96, "1 min"),
-        (125, "2 min 5 s"),
-        (3600, "1 h"),
-        (11_520, "3 h 12 min"),
-        (349_200, "4 d 1 h"),
-        (-5, "0 ms"),
-        (None, ""),
-    ],
-)
-def test_durations_are_formatted_for_people(seconds: float | None, text: str) -> None:
-    assert text == human_duration(seconds)
-    if seconds is not None:
-        assert text == human_duration(timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize(

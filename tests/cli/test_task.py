@@ -103,6 +103,19 @@ def test_an_empty_list_says_so_on_stderr(tasker: Here, done: str) -> None:
     assert (0, "", "no tasks match\n") == ran
 
 
+def test_an_empty_list_names_an_unknown_template(tasker: Here, done: str) -> None:
+    ran = tasker("task", "list", "--template", "shop.sel")
+    counted = tasker("task", "count", "--template", "shop.sel")
+    known = tasker("task", "list", "--template", "shop.sell", "--status", "cancelled")
+
+    assert "no tasks match: template shop.sel not found; did you mean 'shop.sell'?" == words(
+        ran.err
+    )
+    assert words(ran.err) == words(counted.err)
+    assert (0, 0) == (ran.code, counted.code)
+    assert "no tasks match\n" == known.err
+
+
 def test_an_unknown_status_is_refused_with_the_allowed_ones(tasker: Here) -> None:
     ran = tasker("task", "list", "--status", "complet")
 
@@ -420,6 +433,8 @@ def test_the_timeline_separates_queued_running_and_backoff(tasker: Here, done: s
     assert ["step", "started", "after", "queued", "ran", "backoff", "parked"] in [
         line.split() for line in shown.out.splitlines()
     ]
+    starts = [step["started_after"] for step in timeline["steps"]]
+    assert sorted(starts) == starts
     assert 0.009 <= charge["backoff"] < 5  # 0.01 s, spread by a tenth
     assert 0 == charge["parked"]
     assert timeline["task"]["backoff"] <= charge["backoff"]  # `pack` may run meanwhile

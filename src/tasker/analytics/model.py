@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from tasker.durations import human_duration
 from tasker.errors import InvalidInput, StoreUnavailable
 from tasker.plurals import format_count
 
@@ -324,7 +325,7 @@ class Bottlenecks:
 def analysis_timeout() -> StoreUnavailable:
     """Return the error for an analysis that exceeded its time limit."""
     return StoreUnavailable(
-        f"the analysis took longer than {TIMEOUT.total_seconds():g} s:"
+        f"the analysis took longer than {human_duration(TIMEOUT)}:"
         " ask for fewer hours, or for one namespace"
     )
 
@@ -378,7 +379,7 @@ def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
         )
     for step in top_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
         yield (
-            f"{step} takes {step.average_duration_seconds:.0f} s on average: split it,"
+            f"{step} takes {human_duration(step.average_duration_seconds)} on average: split it,"
             " or make independent parts of it separate steps"
         )
 

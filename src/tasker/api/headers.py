@@ -36,6 +36,16 @@ def sent_correlation_id(scope: Mapping[str, Any]) -> str | None:
     return sent if sent is not None and is_correlation_id(sent) else None
 
 
+def correlation_id_of_new_tasks(scope: Mapping[str, Any]) -> str | None:
+    """Return the caller's correlation id, or None if it is absent. Raises ValueError."""
+    sent = first_header(scope, CORRELATION)
+    if sent is None or is_correlation_id(sent):
+        return sent
+    raise ValueError(
+        "must have at most 128 characters of A-Z a-z 0-9 . _ : -, and begin with a letter or digit"
+    )
+
+
 def correlation_id_of(scope: Mapping[str, Any]) -> str:
     """Return the request's correlation id: the caller's, or a new one."""
     state = scope["state"]

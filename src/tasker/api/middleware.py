@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasker.api.headers import CORRELATION, correlation_id_of, first_header
 from tasker.api.problems import Problem, problem_of
+from tasker.durations import human_duration
 from tasker.settings import AccessLog, ServerSettings
 
 log = logging.getLogger("tasker.api")
@@ -195,7 +196,7 @@ class LimitsMiddleware:
             await problem.reply(scope)(scope, receive, send)
 
     def _timeout_problem(self, scope: Scope, body: "_LimitedBody") -> Problem:
-        limit = f"{self.settings.timeout.total_seconds():g} s"
+        limit = human_duration(self.settings.timeout)
         if not body.complete and scope["method"] in ("POST", "PUT", "PATCH"):
             return Problem("request_incomplete", f"The body did not arrive within {limit}.")
         return Problem("request_timeout", f"The request took longer than {limit}.")

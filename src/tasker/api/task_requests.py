@@ -24,7 +24,7 @@ from tasker.api.fields import (
     Version,
     to_timedelta,
 )
-from tasker.api.headers import first_header, sent_correlation_id, traceparent_of
+from tasker.api.headers import correlation_id_of_new_tasks, first_header, traceparent_of
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body
 from tasker.api.views import convert
@@ -131,7 +131,7 @@ def task_request_of(
         idempotency_key=fields.idempotency_key or key,
         unique_while=fields.unique_while,
         if_exists=fields.if_exists,
-        correlation_id=fields.correlation_id or sent_correlation_id(request.scope),
+        correlation_id=fields.correlation_id or _correlation_id_of(request),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
         attached=fields.attached,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
@@ -180,6 +180,15 @@ def idempotency_key(request: Request, fields: TaskFields) -> str | None:
     if fault["message"]:
         raise Problem("invalid_request", f"{fault['path']} {fault['message']}.", errors=[fault])
     return key
+
+
+def _correlation_id_of(request: Request) -> str | None:
+    """Return the correlation id of the request's header, if any. Raises Problem."""
+    try:
+        return correlation_id_of_new_tasks(request.scope)
+    except ValueError as error:
+        fault: Fault = {"path": "header.X-Correlation-Id", "message": str(error)}
+        raise Problem("invalid_request", f"{fault['path']} {error}.", errors=[fault]) from None
 
 
 async def create_one(api: Api, request: Request, fields: TaskFields, template: Reference) -> Task:

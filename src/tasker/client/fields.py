@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from tasker.codec import UNSTORABLE
-from tasker.durations import Duration, parse_duration
+from tasker.durations import Duration, human_duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import PRIORITIES, IfExists, TaskFilter, UniqueWhile
 
@@ -61,11 +61,13 @@ def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
             raise _invalid_field("run_at", message)
     if (length := parse_duration_field("delay", delay)) is not None and length > LONGEST_DELAY:
         most = f"{LONGEST_DELAY.days:,} days"
-        raise _invalid_field("delay", f"must be at most {most}, not {length}")
+        raise _invalid_field("delay", f"must be at most {most}, not {human_duration(length)}")
     length = parse_duration_field("deadline", deadline)
     if length is not None and not timedelta(0) < length <= LONGEST_DEADLINE:
         most = f"at most {LONGEST_DEADLINE.days:,} days"
-        raise _invalid_field("deadline", f"must be greater than 0 and {most}, not {length}")
+        raise _invalid_field(
+            "deadline", f"must be greater than 0 and {most}, not {human_duration(length)}"
+        )
 
 
 def check_priority(priority: Any) -> None:

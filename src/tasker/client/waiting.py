@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from tasker.durations import human_duration
 from tasker.errors import ParkedForTask, StoreUnavailable, TaskFailed, WaitCycle, WaitTimeout
 from tasker.model import Task, TaskId, TaskStatus
 from tasker.store.protocol import Store
@@ -126,7 +127,7 @@ def require_success(task: Task) -> Task:
 
 def wait_timeout_error(task: Task, timeout: timedelta) -> WaitTimeout:
     """Return the error for a task that did not end in time."""
-    return WaitTimeout(f"task {task.id} is still {task.status} after {timeout}")
+    return WaitTimeout(f"task {task.id} is still {task.status} after {human_duration(timeout)}")
 
 
 def step_parked_error(task: Task, waiting: TaskId) -> BaseException:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tasker.durations import human_duration
 from tasker.errors import Misuse, TaskerError
 from tasker.events import (
     WEBHOOK_TIMEOUT,
@@ -252,7 +253,9 @@ class Deliverer:
                     else:
                         await _call_in_thread(subscriber.function, event)
             except TimeoutError:
-                return DeliveryResponse(None, f"the subscriber took longer than {limit:g} s")
+                return DeliveryResponse(
+                    None, f"the subscriber took longer than {human_duration(limit)}"
+                )
             except (Exception, SystemExit) as error:  # subscribers may raise anything
                 return DeliveryResponse(None, f"{type(error).__name__}: {error}")
             return DeliveryResponse(None, "")

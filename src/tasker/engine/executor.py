@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from tasker.durations import human_duration
 from tasker.engine.engine_steps import EngineAttempt, EnginePlan, EngineServices
 from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
 from tasker.engine.publishing import with_events
@@ -319,7 +320,8 @@ class Executor:
         if running.over:
             return
         error = AttemptTimeout(
-            f"attempt {running.claim.attempt} took longer than {seconds:g} s", code="timeout"
+            f"attempt {running.claim.attempt} took longer than {human_duration(seconds)}",
+            code="timeout",
         )
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
         self._interrupt(running, StopReason.TIMEOUT)
@@ -347,7 +349,7 @@ class Executor:
             self._schedule_heartbeat_check(running, left)
             return
         error = HeartbeatTimeout(
-            f"attempt {running.claim.attempt} sent no heartbeat for {seconds:g} s",
+            f"attempt {running.claim.attempt} sent no heartbeat for {human_duration(seconds)}",
             code="heartbeat_timeout",
         )
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))

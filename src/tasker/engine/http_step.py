@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import httpx
 
 from tasker import codec
+from tasker.durations import human_duration
 from tasker.engine.checked_transport import Network, open_checked_client
 from tasker.errors import InvalidExpression, PermanentError
 from tasker.handlers import AsyncContext
@@ -121,7 +122,7 @@ class HttpStep:
                             code="HTTP_REDIRECT",
                         )
         except TimeoutError:
-            late = httpx.ReadTimeout(f"there was no response within {seconds:g} s")
+            late = httpx.ReadTimeout(f"there was no response within {human_duration(seconds)}")
             raise connection_error(late, shown) from None
         except httpx.TransportError as error:
             raise connection_error(error, shown) from error

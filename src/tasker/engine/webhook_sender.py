@@ -16,6 +16,7 @@ import orjson
 
 import tasker
 from tasker import limits
+from tasker.durations import human_duration
 from tasker.engine.checked_transport import Network, open_checked_client
 from tasker.errors import PermanentError
 from tasker.events import WEBHOOK_TIMEOUT, DeliveryResponse, Endpoint, Event, secret_key
@@ -49,7 +50,9 @@ class WebhookSender:
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
         except TimeoutError:
-            return DeliveryResponse(None, f"there was no response within {WEBHOOK_TIMEOUT:g} s")
+            return DeliveryResponse(
+                None, f"there was no response within {human_duration(WEBHOOK_TIMEOUT)}"
+            )
         except (
             httpx.HTTPError,
             httpx.InvalidURL,

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from tasker import codec
+from tasker.durations import human_duration
 from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     STEP_STATUSES,
@@ -34,7 +35,7 @@ def not_claimed_error(seconds: float) -> JsonText:
     return codec.dumps(
         {
             "type": "QueueTimeout",
-            "message": f"no worker claimed the step within {seconds:g} s",
+            "message": f"no worker claimed the step within {human_duration(seconds)}",
             "code": "queue_timeout",
             "retryable": False,
         }

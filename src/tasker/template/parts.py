@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
 from tasker import versions
+from tasker.durations import format_duration
 from tasker.errors import InvalidExpression, InvalidInput
 from tasker.model import (
     NAMESPACE,
@@ -345,8 +346,8 @@ def check_delay_order(value: Value, change: RetryChange) -> RetryChange:
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:
         value.refuse(
-            f"the first delay ({first.total_seconds():g} s) exceeds"
-            f" the longest delay ({cap.total_seconds():g} s)"
+            f"the first delay ({format_duration(first)}) exceeds"
+            f" the longest delay ({format_duration(cap)})"
         )
     return change
 

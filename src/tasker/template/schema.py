@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 
 from tasker import codec
+from tasker.durations import human_duration
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
 from tasker.suggest import closest, suggest_allowed
@@ -146,7 +147,7 @@ def answer_question(question: JsonObject) -> JsonObject:
 
 def _too_long_message(what: str) -> str:
     return (
-        f"checking {what} took more than {schema_process.TIME_LIMIT:g} s"
+        f"checking {what} took more than {human_duration(schema_process.TIME_LIMIT)}"
         " or too much memory; make the schema simpler or the value smaller"
     )
 
@@ -166,7 +167,9 @@ def check_schema(schema: JsonObject) -> Fault | None:
     try:
         wrong = schema_process.submit({"schema": schema}).result()["fault"]
     except CheckTookTooLong:
-        return Fault((), f"it took more than {schema_process.TIME_LIMIT:g} s to compile")
+        return Fault(
+            (), f"it took more than {human_duration(schema_process.TIME_LIMIT)} to compile"
+        )
     return wrong and Fault(*wrong)
 
 

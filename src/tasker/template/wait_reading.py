@@ -37,6 +37,8 @@ _FORMS = ("for", "until", "signal", "any")
 def read_wait(value: Value, names: Collection[str]) -> Wait | None:
     """Read the `wait` of a step, whose expressions may use `names`."""
     fields = value.fields(_WAIT)
+    if not isinstance(value.node, Table):
+        return None
     given = [form for form in _FORMS if form in fields]
     if len(given) != 1:
         value.refuse("a wait has exactly one of 'for', 'until', 'signal' and 'any'")

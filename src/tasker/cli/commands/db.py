@@ -13,8 +13,9 @@ from tasker.cli.app import Invocation, command, group, require_existing
 from tasker.cli.exits import Exit
 from tasker.cli.options import parse_duration_option
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import human_duration, print_table
+from tasker.cli.render.style import print_table
 from tasker.cli.render.tables import workers_table
+from tasker.durations import human_duration
 from tasker.errors import StoreUnavailable
 from tasker.plurals import format_count
 from tasker.store.open import make_store

@@ -30,9 +30,9 @@ from tasker.cli.options import (
 )
 from tasker.cli.render.json import reserve_stdout, task_document, to_plain
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
-from tasker.cli.render.style import human_duration
 from tasker.cli.render.task import render_end, store_flag
 from tasker.client.templates import split_reference
+from tasker.durations import human_duration
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
 from tasker.handlers import check_assumed_inputs

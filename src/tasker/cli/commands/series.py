@@ -8,15 +8,9 @@ from rich.text import Text
 from tasker.analytics.figures import Grouping, Metric
 from tasker.cli.app import Invocation, command
 from tasker.cli.options import Last, WindowNamespace, WindowTemplate, window_of
-from tasker.cli.render.style import (
-    human_duration,
-    is_plain,
-    local_time,
-    one_line,
-    print_table,
-    sparkline,
-)
+from tasker.cli.render.style import is_plain, local_time, one_line, print_table, sparkline
 from tasker.cli.render.tables import make_table
+from tasker.durations import human_duration
 
 app = typer.Typer(add_completion=False)
 

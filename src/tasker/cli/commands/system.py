@@ -4,8 +4,9 @@ import typer
 from rich.text import Text
 
 from tasker.cli.app import Invocation, command
-from tasker.cli.render.style import human_duration, one_line, print_table
+from tasker.cli.render.style import one_line, print_table
 from tasker.cli.render.tables import make_table
+from tasker.durations import human_duration
 from tasker.plurals import format_count
 
 app = typer.Typer(add_completion=False)

@@ -33,6 +33,9 @@ from tasker.cli.render.style import is_plain, print_table, status_text
 from tasker.cli.render.tables import make_table, tasks_table
 from tasker.cli.render.task import log_text, reason_text, render_task
 from tasker.cli.render.timeline import timeline_document
+from tasker.client import Client
+from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.errors import NotFound, TaskerError
 from tasker.limits import BULK_RATE
 from tasker.model import (
     MOST_COUNTED,
@@ -234,6 +237,7 @@ async def list_tasks(
             matching = replace(matching, parent_id=await find_task(client, parent))
         start = await find_task(client, after) if after is not None else None
         tasks = await client.tasks(matching, after=start, limit=limit + 1)
+        reason = "" if tasks else await _unknown_template(client, matching)
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
     if invocation.as_json:
@@ -244,7 +248,7 @@ async def list_tasks(
     if tasks:
         print_table(invocation.out, tasks_table(invocation.out, tasks))
     else:
-        invocation.err.print("no tasks match")
+        invocation.err.print(f"no tasks match{reason}")
     if following:
         invocation.err.print(f"more: --after {following}", style="dim")
 
@@ -255,6 +259,7 @@ async def count_tasks(invocation: Invocation, matching: TaskFilter) -> None:
     """Count tasks by status, up to 10,000 of each."""
     async with invocation.client() as client:
         counts = await client.count_tasks(matching)
+        reason = "" if any(counts.by_status.values()) else await _unknown_template(client, matching)
     if invocation.as_json:
         invocation.print_document(counts)
         return
@@ -267,7 +272,23 @@ async def count_tasks(invocation: Invocation, matching: TaskFilter) -> None:
     if table.row_count:
         print_table(invocation.out, table)
     else:
-        invocation.err.print("no tasks match")
+        invocation.err.print(f"no tasks match{reason}")
+
+
+async def _unknown_template(client: Client, matching: TaskFilter) -> str:
+    """Return `: template ... not found` if the filter names an unknown template, else ""."""
+    if matching.name is None:
+        return ""
+    if matching.namespace is None and await client.templates(name=matching.name):
+        return ""  # in another namespace than the default one
+    name = f"{matching.namespace or DEFAULT_NAMESPACE}.{matching.name}"
+    try:
+        await client.template(name, matching.version)
+    except NotFound as error:
+        return f": {error}"
+    except TaskerError:  # it is not approved, or may not be read
+        pass
+    return ""
 
 
 @command(app, "show")

@@ -18,11 +18,12 @@ from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
 from tasker.cli.render import graphs
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import human_duration, one_line, print_table, time_ago
+from tasker.cli.render.style import one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
+from tasker.durations import human_duration
 from tasker.errors import TaskRegistrationError
 from tasker.model import MAX_BULK, PauseTarget, Template, TemplateVersion
 from tasker.template.document import to_document

@@ -14,8 +14,9 @@ from tasker.analytics.model import (
     Spread,
     StepFigures,
 )
-from tasker.cli.render.style import human_duration, one_line, print_table, time_ago
+from tasker.cli.render.style import one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table
+from tasker.durations import human_duration
 from tasker.plurals import format_count
 
 

@@ -25,15 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker import codec
-from tasker.cli.render.style import (
-    LOOKS,
-    SPINNER,
-    error_line,
-    human_duration,
-    is_plain,
-    one_line,
-    symbol,
-)
+from tasker.cli.render.style import LOOKS, SPINNER, error_line, is_plain, one_line, symbol
+from tasker.durations import human_duration
 from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
 from tasker.notices import (
     AttemptLost,

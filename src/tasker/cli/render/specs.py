@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from tasker.cli.render.style import human_duration, one_line
+from tasker.cli.render.style import one_line
+from tasker.durations import human_duration
 from tasker.layout import EngineCall
 from tasker.model import (
     ENGINE,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rich.console import Console, RenderableType
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tasker import codec
 from tasker.cli.exits import relative_path
+from tasker.durations import human_duration
 
 
 class Appearance(NamedTuple):
@@ -96,27 +97,6 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
     """Return an attempt's outcome as styled text."""
     look = LOOKS[OUTCOMES.get(outcome, outcome)]
     return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
-
-
-def human_duration(span: timedelta | float | None) -> str:
-    """Format a duration: `41 ms`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`."""
-    if span is None:
-        return ""
-    seconds = max(span.total_seconds() if isinstance(span, timedelta) else span, 0.0)
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, smaller, name in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"
 
 
 def time_ago(instant: datetime | None, now: datetime | None = None) -> str:

@@ -10,13 +10,13 @@ from rich.text import Text
 
 from tasker.cli.render.style import (
     error_line,
-    human_duration,
     is_plain,
     one_line,
     short_json,
     status_text,
     time_ago,
 )
+from tasker.durations import human_duration
 from tasker.model import StoredTemplate, Task, WorkerInfo
 
 _WIDE = 112  #: width of a terminal from which whole ids are shown

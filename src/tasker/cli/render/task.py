@@ -20,7 +20,6 @@ from tasker.cli.render.style import (
     LOOKS,
     error_line,
     error_location,
-    human_duration,
     is_plain,
     local_time,
     one_line,
@@ -33,6 +32,7 @@ from tasker.cli.render.style import (
 )
 from tasker.cli.render.tables import is_narrow, make_table, tasks_table
 from tasker.cli.render.timeline import timeline_table
+from tasker.durations import human_duration
 from tasker.graph import Graph
 from tasker.model import (
     DEFAULT_PRIORITY,

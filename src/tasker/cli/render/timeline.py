@@ -1,13 +1,14 @@
 """Renders the times of a task: queued, ran, backoff, parked."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.render.style import human_duration
 from tasker.cli.render.tables import make_table
+from tasker.durations import human_duration
 from tasker.model import Times
 from tasker.times import Timeline
 
@@ -16,11 +17,19 @@ def timeline_table(timeline: Timeline) -> Table:
     """Return a table of the steps' times, and of the task's in its last row."""
     columns = ("started after", "queued", "ran", "backoff", "parked")
     rows = make_table("step", *columns, right=columns, flexible=())
-    for name, times in timeline.steps.items():
+    for name, times in _in_order_of_start(timeline):
         rows.add_row(Text(name), *_time_cells(times))
     rows.add_section()
     rows.add_row(Text("task", style="bold"), *_time_cells(timeline.task))
     return rows
+
+
+def _in_order_of_start(timeline: Timeline) -> list[tuple[str, Times]]:
+    """Return the steps' times in the order in which they started; others follow."""
+    return sorted(
+        timeline.steps.items(),
+        key=lambda one: math.inf if one[1].started_after is None else one[1].started_after,
+    )
 
 
 def _time_cells(times: Times) -> list[str]:
@@ -31,5 +40,5 @@ def _time_cells(times: Times) -> list[str]:
 
 def timeline_document(timeline: Timeline) -> dict[str, Any]:
     """Write the timeline for programs; all times are seconds."""
-    steps = [{"step": name, **asdict(times)} for name, times in timeline.steps.items()]
+    steps = [{"step": name, **asdict(times)} for name, times in _in_order_of_start(timeline)]
     return {"task": asdict(timeline.task), "steps": steps}

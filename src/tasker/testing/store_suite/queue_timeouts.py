@@ -55,7 +55,7 @@ class TestQueueTimeouts(StoreTests):
         assert [(task_id, TaskStatus.ERROR)] == list(failed.ended)
         (step,), (attempt,) = await store.list_steps(task_id), await store.history(task_id)
         assert step.error == attempt.error
-        assert (StepStatus.ERROR, "queue_timeout", "no worker claimed the step within 60 s") == (
+        assert (StepStatus.ERROR, "queue_timeout", "no worker claimed the step within 1 min") == (
             step.status,
             (step.error or {})["code"],
             (step.error or {})["message"],

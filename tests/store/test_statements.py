@@ -16,6 +16,7 @@ from tasker.engine.compensating import plan as plan_of
 from tasker.graph import Graph
 from tasker.model import (
     ENGINE,
+    Code,
     JsonText,
     Outcome,
     StepSpec,
@@ -300,11 +301,14 @@ WAITING = (
     *("known_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
     *("signalled_task", "hold_step", "load_calls", "external_call", "step_of_token"),
     *("escalate_approvals", "park_history", "attached_tasks", "orphaned_tasks"),
-    *("take_back_failure", "claim_deliveries", "settle_delivery", "events_to_deliver"),
+    *("take_back_failures", "claim_deliveries", "settle_delivery", "events_to_deliver"),
     *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
     *("due_schedules", "move_schedule", "waiting_ticks", "list_ticks", "remove_ticks"),
     *("extend_tick", "lock_due_schedule", "mark_scheduled"),
     *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
+    *("steps_to_retry", "chosen_steps", "retry_steps", "take_back_sinks", "started_without"),
+    *("forget_calls", "cancelled_steps", "cancelled_children", "revive_steps"),
+    *("add_audit_of_steps", "unfinished_steps"),
     *("awaited_places", "places_awaited_below"),
 )
 """Statements of waits, deliveries, schedules and pages of steps, on both stores."""
@@ -361,7 +365,7 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
     """It reads only the steps that it needs of a task with 100,000 steps."""
     whole = re.compile(r"SEARCH (s|c|o|step) USING PRIMARY KEY \(task_id=\?\)")
     names = {*WAITING, *GATED, *COMPENSATING, *PLACES}
-    names -= {"drop_planner", "signalled_task", "take_back_failure"}  # once; few; children
+    names -= {"drop_planner", "signalled_task"}  # once; few
 
     assert [] == [
         (name, line) for name in names for line in plan(migrated, name) if whole.match(line)
@@ -647,6 +651,13 @@ INDEXES = {
     "fresh_events": {"outbox_fresh"},
     "steps_to_stop": {"step_pkey"},
     "stop_steps": {"step_pkey", "due_pkey"},
+    "steps_to_retry": {"step_pkey"},
+    "chosen_steps": {"step_pkey"},
+    "retry_steps": {"step_pkey"},
+    "started_without": {"step_pkey"},
+    "forget_calls": {"durable_call_pkey"},
+    "cancelled_children": {"step_pkey"},
+    "unfinished_steps": {"step_pkey"},
     "awaited_places": {"task_place_waiting", "task_place_pkey"},
     "end_waits_of_steps": {"wait_pkey"},
     "end_places": {"task_place_open"},
@@ -882,6 +893,43 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
             counts.append(await buffers(connection, "settle", values))  # the first makes the plans
 
     assert counts[1] < 80
+
+
+async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """Two of 3,000 failed instances, with plans made while the tables were empty."""
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    async with make_store(postgres_schema_url) as store:
+        await connection.execute("analyze")
+        _, claim = await spawner_of(store, mapped())
+        for begin in range(0, 3000, 1000):
+            await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+        await connection.execute("update step set state = $1 where spawned_by = 2", Code.ERROR)
+        steps: dict[str, object] = {"task_id": claim.task_id, "nos": [1000, 2000]}
+        some: dict[str, object] = {
+            "task_id": claim.task_id,
+            "last_no": 1000,
+            "until": 1002,
+            "limit": 2,
+        }
+        audited = {**dict.fromkeys(("actor", "action", "reason", "before", "after"), "x")}
+        given: dict[str, dict[str, object]] = {
+            "chosen_steps": steps,
+            "steps_to_retry": {**some, "undoing": False},
+            "cancelled_children": {"task_id": claim.task_id, "no": 1000},
+            "started_without": steps,
+            "take_back_failures": steps,
+            "take_back_sinks": steps,
+            "forget_calls": steps,
+            "free_child_keys": steps,
+            "return_signals": steps,
+            "retry_steps": {**steps, "counted_attempts": 0, "held": True},
+            "add_audit_of_steps": {**steps, **audited, "via": None, "bulk_id": None},
+        }
+        read = {name: await buffers(connection, name, values) for name, values in given.items()}
+
+    assert {} == {name: pages for name, pages in read.items() if pages >= 60}
 
 
 async def buffers(connection: Any, name: str, values: dict[str, object]) -> int:

@@ -1,7 +1,8 @@
 """Operator actions on tasks and steps."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
+from tasker import limits
 from tasker.errors import (
     Compensating,
     NotFound,
@@ -26,15 +27,16 @@ from tasker.store.operations.recording import audit
 from tasker.store.operations.retrying import (
     Retrying,
     is_retried,
+    require_undoing,
     retry_page,
     revive,
-    revive_all,
-    take_back_failure,
+    revive_for,
+    take_back_failures,
 )
 from tasker.store.operations.stopping import stop_page, stop_steps
 from tasker.store.operations.tasks import Tasks, read_task
 from tasker.store.protocol import AuditNote, StepAction
-from tasker.store.rows import Row, step_name
+from tasker.store.rows import step_name
 from tasker.store.session import Session
 
 _TASKS = 100  #: tasks whose actions one call of `continue_actions` carries out
@@ -116,31 +118,23 @@ class Operators(Tasks):
         async def resolve(tx: Session) -> None:
             await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_key(tx, task_id)
-            steps = await tx.lock(
-                "chosen_steps",
-                task_id=task_id,
-                nos=[no],
-                undoing=False,
-                last_no=0,
-                until=no,
-                limit=1,
-            )
+            steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
             planned = steps[0]["undoes"] is not None
             undoing = planned or await compensation.has_begun(tx, task_id)
             if undoing:
-                _require_undoing(task_id, steps, action)
+                require_undoing(task_id, steps, action)
             before = operator_rules.require_step(
                 step_name(steps[0]), steps[0]["state"], action, operator_rules.RESOLVABLE
             )
             if not undoing:
                 await compensation.call_off(tx, task_id)
             await tx.all("stop_attempt", task_id=task_id, no=no)
-            await take_back_failure(tx, task_id, no)
+            await take_back_failures(tx, task_id, [no])
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
             await tx.all("end_waits", task_id=task_id, no=no)
             if not undoing:
-                await revive_all(tx, task_id)
+                await revive_for(tx, task_id, no, act)
             await _reopen(tx, task_id)
             resolved = Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)
             await settle_with_events(tx, [resolved])
@@ -148,6 +142,7 @@ class Operators(Tasks):
             await tx.call("revoke")
 
         await self._in_yielding_transaction(resolve)
+        await self._finish(task_id)
         return await self.get_task(task_id)
 
     async def resolve_task(
@@ -181,18 +176,18 @@ async def retry(
     state = await lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
     await _regain_key(tx, task_id)
     undoing = await compensation.has_begun(tx, task_id)
-    retrying = Retrying(task_id, act, counted_attempts, fresh, undoing)
-    failed, more_failed = await (
-        retrying.next_failed(tx, 0) if steps is None else retrying.given(tx, steps)
-    )
+    nos = None if steps is None else sorted(set(steps))
+    retrying = Retrying(task_id, act, counted_attempts, fresh, undoing, nos)
+    await retrying.require_retryable(tx)
+    failed, more_failed = await retrying.next_failed(tx, 0)
     cancelled, more_cancelled = await retrying.next_cancelled(tx, 0)
-    operator_rules.require_steps(task_id, steps, [row["no"] for row in failed])
     if undoing:
-        _require_undoing(task_id, failed, "retry")
+        require_undoing(task_id, failed, "retry")
     else:
         await compensation.call_off(tx, task_id)
     others = await is_retried(tx, task_id)
     held = others or more_failed is not None or more_cancelled is not None
+    retrying.require_awaited(failed, await retrying.take_back(tx, failed))
     await retrying.retry(tx, failed, held=held)
     if not held:
         await revive(tx, task_id, cancelled, held=False)
@@ -234,12 +229,6 @@ _PAGES: Mapping[ActionKind, Callable[[Session, PagedAction], Awaitable[None]]] =
     ActionKind.PAUSE: pause_page,
     ActionKind.RETRY: retry_page,
 }
-
-
-def _require_undoing(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
-    """Raise Compensating unless all of the steps, at least one, undo others."""
-    if not steps or any(row["undoes"] is None for row in steps):
-        raise Compensating(task_id, action)
 
 
 async def end_early(
@@ -303,7 +292,8 @@ async def lock_task(
     """Lock a task and return its status. Raises: NotFound, TaskChanged, WrongStatus."""
     rows = await tx.lock("task_state", task_id=task_id)
     if rows and if_match is not None:
-        await tx.lock("lock_steps", task_id=task_id)  # they change without the task
+        # steps change without the task; the ETag depends on those that are counted
+        await tx.lock("unfinished_steps", task_id=task_id, counted=limits.STEPS_PAGE)
         etag = (await read_task(tx, task_id)).etag or ""
         if etag != if_match:
             raise TaskChanged(task_id, etag)

@@ -1,5 +1,7 @@
 """Recording what operators do with tasks."""
 
+from collections.abc import Sequence
+
 from tasker.model import TaskId
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
@@ -19,6 +21,30 @@ async def audit(
         "add_audit",
         task_id=task_id,
         no=no,
+        actor=act.actor,
+        action=action,
+        reason=act.reason,
+        before=before,
+        after=after,
+        via=act.via,
+        bulk_id=act.bulk_id,
+    )
+
+
+async def audit_steps(
+    tx: Session,
+    task_id: TaskId,
+    nos: Sequence[int],
+    action: str,
+    act: AuditNote,
+    before: str,
+    after: str,
+) -> None:
+    """Add an entry for each of some steps to the audit of a task."""
+    await tx.all(
+        "add_audit_of_steps",
+        task_id=task_id,
+        nos=nos,
         actor=act.actor,
         action=action,
         reason=act.reason,

@@ -5,28 +5,30 @@ back, out of their queues: a step that ran before the page of its child would no
 last page all are put into their queues, in pages too.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from tasker.errors import FailureHandled
-from tasker.model import StepStatus, TaskId
+from tasker.errors import Compensating, FailureHandled
+from tasker.model import Code, StepStatus, TaskId
 from tasker.store import operator_rules
 from tasker.store.operations.paging import (
+    READ,
     ActionKind,
     Page,
     PagedAction,
     call_off,
+    greatest_numbers,
     next_page,
     paged_actions,
     put_off,
 )
-from tasker.store.operations.recording import audit
+from tasker.store.operations.recording import audit_steps
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
 
-PAGE = 100  #: steps that one transaction retries, or revives
-ALL = 2**31 - 1  #: steps, if none are left to pages
+PAGE = 500  #: steps that one transaction retries, or revives
 
 
 class Retrying(NamedTuple):
@@ -37,25 +39,42 @@ class Retrying(NamedTuple):
     counted_attempts: Mapping[int, int]  #: see `OperatorStore.retry_steps`
     fresh: bool
     undoing: bool  #: whether the steps undo others
+    nos: Sequence[int] | None  #: of the steps left to retry, in order; None: all failed ones
 
-    async def given(self, tx: Session, nos: Collection[int]) -> Page:
-        """Lock the steps that were given."""
-        steps = await tx.lock(
-            "chosen_steps",
-            task_id=self.task_id,
-            nos=list(nos),
-            undoing=self.undoing,
-            last_no=0,
-            until=ALL,
-            limit=ALL,
-        )
-        return Page(steps, None)
+    async def require_retryable(self, tx: Session) -> None:
+        """Raise unless all steps that were given can be retried.
+
+        Raises: NotFound, Compensating, WrongStatus, FailureHandled.
+        """
+        for first in range(0, len(self.nos or ()), PAGE):
+            nos = (self.nos or ())[first : first + PAGE]
+            steps = await tx.all("chosen_steps", task_id=self.task_id, nos=nos)
+            operator_rules.require_steps(self.task_id, nos, [row["no"] for row in steps])
+            if self.undoing:
+                require_undoing(self.task_id, steps, "retry")
+            for row in steps:
+                operator_rules.require_step(
+                    step_name(row), row["state"], "retry", operator_rules.FAILED
+                )
+            self.require_awaited(steps, await self._started_without(tx, steps))
+
+    def require_awaited(self, failed: Sequence[Row], started_without: Collection[int]) -> None:
+        """Raise FailureHandled if the children of a failed step have started without it."""
+        for row in failed:
+            if row["no"] in started_without:
+                raise FailureHandled(row["name"])
 
     async def next_failed(self, tx: Session, last_no: int) -> Page:
-        """Lock the next failed steps."""
-        return await next_page(
-            tx, "chosen_steps", self.task_id, last_no, PAGE, nos=None, undoing=self.undoing
-        )
+        """Lock the next steps to retry."""
+        if self.nos is None:
+            return await next_page(
+                tx, "steps_to_retry", self.task_id, last_no, PAGE, undoing=self.undoing
+            )
+        left = [no for no in self.nos if no > last_no]
+        nos = left[:PAGE]
+        steps = await tx.lock("chosen_steps", task_id=self.task_id, nos=nos)
+        failed = [row for row in steps if row["state"] == Code.ERROR]
+        return Page(failed, nos[-1] if len(left) > PAGE else None)
 
     async def next_cancelled(self, tx: Session, last_no: int) -> Page:
         """Lock the next steps that the deadline of the task cancelled."""
@@ -65,31 +84,45 @@ class Retrying(NamedTuple):
 
     async def has_more(self, tx: Session) -> bool:
         """Return whether any step of the task is to be retried or revived."""
-        first = {"task_id": self.task_id, "last_no": 0, "until": ALL, "limit": 1}
-        failed = await tx.all("chosen_steps", nos=None, undoing=self.undoing, **first)
-        return bool(failed or (not self.undoing and await tx.all("cancelled_steps", **first)))
+        greatest = (await greatest_numbers(tx, [self.task_id]))[self.task_id]
+        for last_no in range(0, greatest, READ):
+            some = {"task_id": self.task_id, "last_no": last_no, "until": last_no + READ}
+            failed = await tx.all("steps_to_retry", **some, undoing=self.undoing, limit=1)
+            if failed or (not self.undoing and await tx.all("cancelled_steps", **some, limit=1)):
+                return True
+        return False
+
+    async def take_back(self, tx: Session, failed: Sequence[Row]) -> Collection[int]:
+        """Let the pending children of failed steps wait for them again.
+
+        Returns:
+            The numbers of those whose children have all started without them.
+        """
+        if not failed:
+            return ()
+        await take_back_failures(tx, self.task_id, [row["no"] for row in failed])
+        return await self._started_without(tx, failed)
 
     async def retry(self, tx: Session, failed: Sequence[Row], *, held: bool) -> None:
         """Enqueue failed steps, or with `held` let them wait out of their queues."""
-        for row in failed:
-            await self._retry_step(tx, row, held=held)
-
-    async def _retry_step(self, tx: Session, row: Row, *, held: bool) -> None:
-        step = {"task_id": self.task_id, "no": row["no"]}
-        before = operator_rules.require_step(
-            step_name(row), row["state"], "retry", operator_rules.FAILED
-        )
+        if not failed:
+            return
+        nos = [row["no"] for row in failed]
         if self.fresh:
-            await tx.all("forget_calls", **step)
-            await tx.all("free_child_keys", **step)
-            await tx.all("return_signals", **step)
-        waited_for = await take_back_failure(tx, self.task_id, row["no"])
-        if row["is_handled"] and not (waited_for or row["ends_task"] or self.undoing):
-            raise FailureHandled(row["name"])
-        used = self.counted_attempts.get(row["template_node"] or row["no"], 0)
-        await tx.all("retry_step", **step, counted_attempts=used, held=held)
+            for statement in ("forget_calls", "free_child_keys", "return_signals"):
+                await tx.all(statement, task_id=self.task_id, nos=nos)
+        by_used = defaultdict(list)
+        for row in failed:
+            used = self.counted_attempts.get(row["template_node"] or row["no"], 0)
+            by_used[used].append(row["no"])
+        for used, some in by_used.items():
+            await tx.all(
+                "retry_steps", task_id=self.task_id, nos=some, counted_attempts=used, held=held
+            )
         action = "retry_fresh" if self.fresh else "retry"
-        await audit(tx, self.task_id, row["no"], action, self.act, before, StepStatus.ENQUEUED)
+        await audit_steps(
+            tx, self.task_id, nos, action, self.act, StepStatus.ERROR, StepStatus.ENQUEUED
+        )
 
     async def put_off(self, tx: Session, stage: str, last_no: int) -> None:
         """Leave the steps of a stage, `failed` or `cancelled`, to the pages that follow."""
@@ -102,8 +135,16 @@ class Retrying(NamedTuple):
             "counted_attempts": list(self.counted_attempts.items()),
             "fresh": self.fresh,
             "undoing": self.undoing,
+            "nos": self.nos and [no for no in self.nos if no > last_no],
         }
         await put_off(tx, PagedAction(self.task_id, ActionKind.RETRY, last_no, details))
+
+    async def _started_without(self, tx: Session, failed: Sequence[Row]) -> Collection[int]:
+        handled = [row["no"] for row in failed if row["is_handled"] and not row["ends_task"]]
+        if not handled or self.undoing:
+            return ()
+        rows = await tx.all("started_without", task_id=self.task_id, nos=handled)
+        return {row["no"] for row in rows}
 
 
 async def retry_page(tx: Session, action: PagedAction) -> None:
@@ -120,10 +161,13 @@ async def retry_page(tx: Session, action: PagedAction) -> None:
         dict(details["counted_attempts"]),
         details["fresh"],
         details["undoing"],
+        details["nos"],
     )
     if details["stage"] == "failed":
         failed, last_no = await retrying.next_failed(tx, action.last_no)
-        await retrying.retry(tx, failed, held=True)
+        started_without = await retrying.take_back(tx, failed)
+        waiting = [row for row in failed if row["no"] not in started_without]
+        await retrying.retry(tx, waiting, held=True)
         if last_no is None:
             await retrying.put_off(tx, "cancelled", 0)
         else:
@@ -146,11 +190,26 @@ async def is_retried(tx: Session, task_id: TaskId) -> bool:
     return any(action.kind is ActionKind.RETRY for action in await paged_actions(tx, task_id))
 
 
-async def revive_all(tx: Session, task_id: TaskId) -> None:
-    """Let all steps run or wait that the deadline of a locked task cancelled."""
-    every = {"last_no": 0, "until": ALL, "limit": ALL}
-    cancelled = await tx.lock("cancelled_steps", task_id=task_id, **every)
-    await revive(tx, task_id, cancelled, held=False)
+async def revive_for(tx: Session, task_id: TaskId, no: int, act: AuditNote) -> None:
+    """Let all steps run or wait that the deadline of a locked task cancelled.
+
+    Args:
+        tx: The transaction.
+        task_id: The task.
+        no: The step that is resolved next. If the steps are many, its children come first, as its
+            success arrives at them, and the others follow in pages.
+        act: The actor and the reason.
+    """
+    retrying = Retrying(task_id, act, {}, fresh=False, undoing=False, nos=None)
+    cancelled, last_no = await retrying.next_cancelled(tx, 0)
+    others = await is_retried(tx, task_id)
+    held = others or last_no is not None
+    await revive(tx, task_id, cancelled, held=held)
+    if held:
+        children = await tx.lock("cancelled_children", task_id=task_id, no=no)
+        await revive(tx, task_id, children, held=True)
+    if last_no is not None and not others:
+        await retrying.put_off(tx, "cancelled", last_no)
 
 
 async def revive(tx: Session, task_id: TaskId, steps: Sequence[Row], *, held: bool) -> None:
@@ -160,8 +219,13 @@ async def revive(tx: Session, task_id: TaskId, steps: Sequence[Row], *, held: bo
         await tx.all("revive_steps", task_id=task_id, nos=nos, held=held)
 
 
-async def take_back_failure(tx: Session, task_id: TaskId, no: int) -> bool:
-    """Let the pending children of a failed step wait for it again; return whether any do."""
-    taken_back = await tx.all("take_back_failure", task_id=task_id, no=no)
-    await tx.all("take_back_sink", task_id=task_id, no=no)
-    return bool(taken_back)
+async def take_back_failures(tx: Session, task_id: TaskId, nos: Collection[int]) -> None:
+    """Let the pending children of failed steps wait for them again, and the task for its sinks."""
+    await tx.all("take_back_failures", task_id=task_id, nos=list(nos))
+    await tx.all("take_back_sinks", task_id=task_id, nos=list(nos))
+
+
+def require_undoing(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
+    """Raise Compensating unless all of the steps, at least one, undo others."""
+    if not steps or any(row["undoes"] is None for row in steps):
+        raise Compensating(task_id, action)

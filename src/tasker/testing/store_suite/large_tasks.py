@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from tasker import limits
-from tasker.errors import WrongStatus
+from tasker.errors import FailureHandled, NotFound, WrongStatus
 from tasker.model import (
     CompensateSpec,
     Compensation,
+    JsonText,
     PauseTarget,
     StepCounts,
     StepStatus,
@@ -19,11 +20,13 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     Template,
+    Trigger,
     released,
 )
 from tasker.store.operations import pausing, retrying, stopping, tasks
 from tasker.store.operations.operators import Operators
 from tasker.store.protocol import Store
+from tasker.testing.store_suite.arrivals import ruled
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
@@ -39,6 +42,9 @@ from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 from tasker.testing.store_suite.subject import Subject
 
 WIDE = fan(7)
+HANDLED = ruled(
+    graph("handled", a="", b="", c="", handled="", after="handled"), after=Trigger.ALL_DONE
+)
 
 
 def undoable() -> Template:
@@ -50,6 +56,12 @@ def undoable() -> Template:
 
 async def statuses(store: Store, task_id: TaskId) -> set[StepStatus]:
     return {step.status for step in await store.list_steps(task_id)}
+
+
+async def failed_and_enqueued(store: Store, task_id: TaskId) -> tuple[int, int]:
+    """Count the failed and the enqueued steps of a task."""
+    counts = (await store.get_task(task_id)).counts
+    return counts.error, counts.enqueued
 
 
 async def child_of_cancelled(store: Store, template: Template) -> tuple[ManualWorker, TaskId]:
@@ -279,6 +291,95 @@ class TestActionsInPages(StoreTests):
         assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
         actions = ["retry"] * 7 if way == "failed" else ["retry"]
         assert actions == [entry.action for entry in await store.audit(task_id)]
+
+    async def test_the_given_steps_are_retried_in_pages(self, store: Store) -> None:
+        """And no others; a sweep retries those of the later pages."""
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await hand.fail(*await hand.claim())
+
+        with dying():
+            await store.retry_steps(task_id, ACT, steps=[8, 2, 3, 5, 3])
+        between = await hand.claim()
+        await store.sweep()
+
+        assert [] == between
+        assert [2, 3, 5, 8] == sorted(claim.no for claim in await hand.claim())
+        assert 4 == len(await store.audit(task_id))
+
+    @pytest.mark.parametrize("last", [8, 9, 10])
+    async def test_steps_are_refused_before_any_of_their_pages(
+        self, store: Store, last: int
+    ) -> None:
+        """A later page has one that did not fail, or does not exist."""
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        claims = sorted(await hand.claim())
+        await hand.complete(claims.pop())
+        await hand.fail(*claims)
+
+        with pytest.raises(NotFound if last == 10 else WrongStatus):
+            await store.retry_steps(task_id, ACT, steps=[2, 3, 4, last])
+
+        assert (6, 0) == await failed_and_enqueued(store, task_id)
+        assert [] == await store.audit(task_id)
+
+    async def test_a_failure_that_was_handled_is_refused_before_any_page(
+        self, store: Store
+    ) -> None:
+        """The step after it has run without it; the others may still be retried."""
+        task_id = await begin(store, HANDLED)
+        hand = await ManualWorker.hire(store)
+        await hand.fail(*await hand.claim())
+        assert 5 == (await hand.claim_one()).no
+
+        with pytest.raises(FailureHandled, match="cannot retry step handled"):
+            await store.retry_steps(task_id, ACT, steps=[1, 2, 3, 4])
+
+        assert (4, 0) == await failed_and_enqueued(store, task_id)
+        await store.retry_steps(task_id, ACT)
+        assert (1, 3) == await failed_and_enqueued(store, task_id)
+
+    async def test_the_steps_of_an_overdue_task_run_on_after_one_is_resolved(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """Only when all have been revived, so that none ends before its child waits for it."""
+        task_id = await begin(store, WIDE, deadline=timedelta(hours=1))
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        (failing,) = await hand.claim(1)
+        await hand.fail(failing)
+        await subject.advance(timedelta(hours=2))
+        await store.sweep()
+        assert 7 == (await store.get_task(task_id)).counts.cancelled
+
+        with dying():
+            await store.resolve_step(task_id, failing.no, JsonText("1"), ACT)
+        between = await hand.claim()
+        await store.sweep()
+
+        assert [] == between
+        await hand.complete(*await hand.claim(6))
+        assert 9 == (await hand.claim_one()).no
+
+    async def test_a_step_is_resolved_between_the_pages_of_a_retry(self, store: Store) -> None:
+        task_id = await begin(store, WIDE)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        await hand.fail(*await hand.claim())
+        with dying():
+            await store.retry_steps(task_id, ACT)
+
+        with dying():
+            await store.resolve_step(task_id, 8, JsonText("1"), ACT)
+        assert [] == await hand.claim()
+        await store.sweep()
+
+        await hand.complete(*await hand.claim(6))
+        await hand.complete(await hand.claim_one())
+        assert TaskStatus.COMPLETE is (await store.get_task(task_id)).status
 
     async def test_a_retried_task_that_is_paused_stays_paused(self, store: Store) -> None:
         """Also if it is paused, or resumed, between two pages."""

@@ -5,8 +5,11 @@ case when {step}.template_node is not null then (
         union all
         select p.spawned_by, p.instance, r.depth + 1
         from around r
-        join step p on p.task_id = {step}.task_id and p.no = r.spawned_by
-        where p.template_node is not null
+        cross join lateral (
+            select p.spawned_by, p.instance from step p
+            where p.task_id = {step}.task_id and p.no = r.spawned_by and p.template_node is not null
+            offset 0   -- else a planner without figures reads all steps of the task
+        ) p
     )
     select json_agg(around.instance order by around.depth desc)::text from around
 ) end

@@ -1,9 +1,5 @@
--- The next steps of a task: those given, or all whose failure fails the task; with :undoing, of those that undo others.
--- :task_id uuid, :nos int[] or null, :undoing bool, :last_no, :until, :limit int
-select no, name, undoes, {include instances_of step=s} as instances, template_node, state,
+-- Given steps of a task. :task_id uuid, :nos int[]
+select s.no, s.name, s.undoes, {include instances_of step=s} as instances, s.template_node, s.state,
        s.state = {ERROR} and not {include unhandled step=s} as is_handled, coalesce(0 = any (s.on_error), false) as ends_task
-from step s
-where task_id = :task_id::uuid and no > :last_no::int and no <= :until::int
-  and (no = any (:nos::int[]) or (:nos is null and state = {ERROR} and case when :undoing::boolean then undoes is not null else {include unhandled step=s} end))
-order by no
-limit :limit::int
+from {include numbered_steps}
+order by s.no

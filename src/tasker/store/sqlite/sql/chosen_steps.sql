@@ -1,9 +1,6 @@
--- The next steps of a task: those given, or all whose failure fails the task; with :undoing, of those that undo others.
--- :task_id text, :nos text (JSON list) or null, :undoing, :last_no, :until, :limit int
-select no, name, undoes, {include instances_of step=s} as instances, template_node, state,
+-- Given steps of a task. :task_id text, :nos text (JSON list)
+select s.no, s.name, s.undoes, {include instances_of step=s} as instances, s.template_node, s.state,
        s.state = {ERROR} and not {include unhandled step=s} as is_handled, exists (select 1 from json_each(s.on_error) where value = 0) as ends_task
 from step s
-where task_id = :task_id and no > :last_no and no <= :until
-  and (no in (select value from json_each(:nos)) or (:nos is null and state = {ERROR} and case when :undoing then undoes is not null else {include unhandled step=s} end))
-order by no
-limit :limit
+where s.task_id = :task_id and s.no in (select value from json_each(:nos))
+order by s.no

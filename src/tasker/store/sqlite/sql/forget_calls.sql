@@ -1,2 +1,2 @@
--- Delete the durable calls of a step. :task_id text, :no int
-delete from durable_call where task_id = :task_id and no = :no
+-- Delete the durable calls of steps. :task_id text, :nos text (JSON list)
+delete from durable_call where task_id = :task_id and no in (select value from json_each(:nos))

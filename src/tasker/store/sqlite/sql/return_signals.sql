@@ -1,2 +1,2 @@
--- Let a step receive its signals again. :task_id text, :no int
-update signal set taken_by = null where task_id = :task_id and taken_by = :no
+-- Let steps receive their signals again. :task_id text, :nos text (JSON list)
+update signal set taken_by = null where task_id = :task_id and taken_by in (select value from json_each(:nos))

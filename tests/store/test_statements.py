@@ -309,7 +309,7 @@ WAITING = (
     *("steps_to_retry", "chosen_steps", "retry_steps", "take_back_sinks", "started_without"),
     *("forget_calls", "cancelled_steps", "cancelled_children", "revive_steps"),
     *("add_audit_of_steps", "unfinished_steps"),
-    *("awaited_places", "places_awaited_below"),
+    "awaited_places",
 )
 """Statements of waits, deliveries, schedules and pages of steps, on both stores."""
 

@@ -5,12 +5,13 @@ thread no call of the session waits, so the coroutine runs to its end at the fir
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from tasker.codec import UNSTORABLE
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidInput, StoreUnavailable
 from tasker.model import Created, NewEvent, NewTask, Outcome, Settled, TaskEnd, TaskId
 from tasker.store.rows import Reader, Row
 
@@ -25,6 +26,9 @@ class Session(Protocol):
     """
 
     read: Reader
+    ended: list[TaskId]
+    """Tasks that have ended in this transaction, or begin to be compensated; those that wait for
+    their places are admitted after it."""
 
     @property
     def now(self) -> datetime:
@@ -103,6 +107,16 @@ class TransactionalStore(ABC):
 
         Raises: IdempotencyConflict, Refused (a template takes no new tasks).
         """
+
+    @abstractmethod
+    async def admit_after(self, ended: Collection[TaskId]) -> int:
+        """Start tasks that waited for the end of some; see `WorkerStore.admit_after`."""
+
+    async def _admit_after(self, ended: Collection[TaskId]) -> None:
+        """Start tasks that waited for the end of some; if that fails, `admit_waiting` does it."""
+        if ended:
+            with suppress(StoreUnavailable):
+                await self.admit_after(ended)
 
     async def _all(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._read(lambda tx: tx.all(statement, **values))

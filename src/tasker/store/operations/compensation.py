@@ -60,7 +60,10 @@ class Compensations(TransactionalStore):
             await tx.call("wake")
             return True
 
-        return await self._write(add)
+        added = await self._write(add)
+        if added:
+            await self._admit_after([task_id])
+        return added
 
 
 async def begin_ending(

@@ -143,7 +143,10 @@ class Operators(Tasks):
 
         await self._in_yielding_transaction(resolve)
         await self._finish(task_id)
-        return await self.get_task(task_id)
+        task = await self.get_task(task_id)
+        if task.compensation:  # which the resolution may have begun
+            await self._admit_after([task_id])
+        return task
 
     async def resolve_task(
         self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
@@ -236,6 +239,7 @@ async def end_early(
 ) -> bool:
     """End a task, after what it has done is undone; return whether it has ended."""
     if await compensation.begin_ending(tx, task_id, code, error):
+        tx.ended.append(task_id)
         await _cancel_children(tx, task_id)
         return False
     await stop_task(tx, task_id, code, error)
@@ -255,6 +259,7 @@ async def stop_task(
     steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
     await stop_steps(tx, task_id, steps, compensated=False)
     await tx.all("end_task", task_id=task_id, state=int(code), error=error)
+    tx.ended.append(task_id)
     await tx.call("wake_parents", ended=[task_id])
     await tx.call("revoke")
     await _cancel_children(tx, task_id)

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 
 from tasker.errors import TooManyOpenTasks
-from tasker.model import Created, JsonText, LimitKey, NewTask, PauseKind, Task, TaskId, WhenFull
+from tasker.model import Created, LimitKey, NewTask, PauseKind, TaskId, WhenFull
 from tasker.plurals import format_count
-from tasker.store.operations.operators import CHILDREN, cancel_if_open
+from tasker.store.operations.operators import cancel_if_open
 from tasker.store.operations.pauses import Pauses
 from tasker.store.operations.pausing import set_paused
-from tasker.store.protocol import AuditNote, StepAction
+from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row
 from tasker.store.session import Session
 
@@ -23,49 +23,6 @@ class Places(Pauses):
 
     async def admit_after(self, ended: Collection[TaskId]) -> int:
         return await self._admit_for(await self._all("awaited_places", tasks=list(ended)))
-
-    async def admit_after_early_end(self, ended: Collection[TaskId]) -> int:
-        """Start tasks that waited for those that ended early, or for tasks attached to them.
-
-        Returns:
-            How many were started.
-        """
-        rows = await self._all("places_awaited_below", tasks=list(ended), limit=CHILDREN)
-        return await self._admit_for(rows)
-
-    async def cancel_task(
-        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
-    ) -> Task:
-        return await self._admit_for_end_of(
-            await super().cancel_task(task_id, act, if_match=if_match)
-        )
-
-    async def resolve_task(
-        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
-    ) -> Task:
-        return await self._admit_for_end_of(
-            await super().resolve_task(task_id, act, if_match=if_match)
-        )
-
-    async def resolve_step(
-        self,
-        task_id: TaskId,
-        no: int,
-        result: JsonText | None,
-        act: AuditNote,
-        *,
-        action: StepAction = StepAction.RESOLVE,
-        if_match: str | None = None,
-    ) -> Task:
-        return await self._admit_for_end_of(
-            await super().resolve_step(task_id, no, result, act, action=action, if_match=if_match)
-        )
-
-    async def _admit_for_end_of(self, task: Task) -> Task:
-        """Admit the tasks that waited for a task, if it has ended or is being compensated."""
-        if task.ended or task.compensation:
-            await self.admit_after_early_end([task.id])
-        return task
 
     async def _admit_for(self, keys: Sequence[Row]) -> int:
         admitted = 0

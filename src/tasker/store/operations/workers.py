@@ -248,8 +248,6 @@ class Workers(Places):
             ended += await self._write(_end_failed)
         if await self._one("overdue", limit=1):
             ended += await self._in_yielding_transaction(_end_overdue)
-        if ended:
-            await self.admit_after_early_end([end.task_id for end in ended])
         await self.continue_actions()
         await self.complete_pauses()
         return ended
@@ -258,8 +256,6 @@ class Workers(Places):
         orphans = await self._all("orphaned_tasks", limit=limit)
         for orphan in orphans:
             await self._in_yielding_transaction(partial(_cancel_orphan, orphan=orphan))
-        if orphans:
-            await self.admit_after_early_end([TaskId(orphan["id"]) for orphan in orphans])
         return len(orphans)
 
 

@@ -133,6 +133,7 @@ class Driver(TransactionalStore):
             async with connection.transaction():
                 result = await transaction(session)
         self._move_cursors_back(session.enqueued)
+        await self._admit_after(session.ended)
         return result
 
     def _move_cursors_back(self, enqueued: Iterable[tuple[QueueId, Place]]) -> None:
@@ -156,13 +157,14 @@ class Driver(TransactionalStore):
                         async with connection.transaction():
                             await connection.execute(_WAIT_BRIEFLY)
                             result = await transaction(session)
-                    self._move_cursors_back(session.enqueued)
-                    return result
+                    break
                 except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                     if not left:
                         raise
                 await asyncio.sleep(0.02 * random.random())
-            raise AssertionError("the last try returns or raises")
+        self._move_cursors_back(session.enqueued)
+        await self._admit_after(session.ended)
+        return result
 
     async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._all(statement, **values)

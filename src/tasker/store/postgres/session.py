@@ -37,6 +37,7 @@ class PostgresSession:
 
     def __init__(self, connection: Connection) -> None:
         self.now = datetime.now(UTC)
+        self.ended: list[TaskId] = []
         self.enqueued: list[tuple[QueueId, Place]] = []  #: the first step of each queue
         self._connection = connection
 
@@ -61,7 +62,9 @@ class PostgresSession:
 
     async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
         rows = await self.all("end_failed", tasks=list(tasks))
-        return [TaskEnd(TaskId(row["id"]), _task_status(row["state"])) for row in rows]
+        ended = [TaskEnd(TaskId(row["id"]), _task_status(row["state"])) for row in rows]
+        self.ended += [end.task_id for end in ended]
+        return ended
 
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         given = settlement_parameters(None, outcomes, claim_up_to=0)
@@ -70,7 +73,9 @@ class PostgresSession:
         else:
             rows = await self.all("settle", **given)
         self.enqueued += first_enqueued_steps(rows)
-        return read_settled_rows(rows)
+        settled = read_settled_rows(rows)
+        self.ended += [end.task_id for end in settled.ended]
+        return settled
 
 
 def settlement_parameters(

@@ -99,12 +99,13 @@ class Driver(TransactionalStore):
         return await self._write(lambda tx: tx.all(statement, **values))
 
     async def _run(self, transaction: Transaction[T], *, writes: bool) -> T:
-        def work(on: sqlite3.Connection) -> tuple[T, set[str]]:
+        def work(on: sqlite3.Connection) -> tuple[T, SqliteSession]:
             session = SqliteSession(on, self._clock.now())
-            return run_synchronously(transaction(session)), session.notifications
+            return run_synchronously(transaction(session)), session
 
-        result, notifications = await self._thread.run(work, writes=writes)
-        self._notify(notifications)
+        result, session = await self._thread.run(work, writes=writes)
+        self._notify(session.notifications)
+        await self._admit_after(session.ended)
         return result
 
     def _notify(self, notifications: Collection[str]) -> None:

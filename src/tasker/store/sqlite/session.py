@@ -26,6 +26,7 @@ class SqliteSession:
 
     def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
         self.now = now
+        self.ended: list[TaskId] = []
         self.notifications: set[str] = set()
         self.connection = connection
         self._cursor = connection.cursor()
@@ -51,12 +52,15 @@ class SqliteSession:
 
     async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
         self.notifications.add("wake")
-        return settlement.end_failed(self.connection, tasks, self.now.timestamp())
+        ended = settlement.end_failed(self.connection, tasks, self.now.timestamp())
+        self.ended += [end.task_id for end in ended]
+        return ended
 
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()
         settled, _ = settlement.settle(connection, None, outcomes, given, 0, now, events)
         self.notifications.add("wake")
+        self.ended += [end.task_id for end in settled.ended]
         return settled
 
 

@@ -59,15 +59,18 @@ class Tasks(Limits, Driver):
         """Create tasks in a transaction of their own; nothing in it waits for others."""
         rows = [_creation_row(task) for task in creation.tasks]
         notifications = {"wake"}  # there may be roots that were not claimed
+        ended: list[TaskId] = []  # those that the new ones replace
 
         def create(on: sqlite3.Connection) -> Created:
             session = SqliteSession(on, self._clock.now())
             created = _store_tasks(session, creation, rows)
             notifications.update(session.notifications)
+            ended.extend(session.ended)
             return created
 
         created = await self._in_transaction(create)
         self._notify(notifications)
+        await self._admit_after(ended)
         return created
 
     async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:

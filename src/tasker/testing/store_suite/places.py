@@ -9,6 +9,7 @@ import pytest
 
 from tasker.errors import TooManyOpenTasks
 from tasker.model import (
+    IfExists,
     JsonText,
     LimitKey,
     NewTask,
@@ -21,11 +22,14 @@ from tasker.model import (
 )
 from tasker.store.operations import operators
 from tasker.store.protocol import Store
+from tasker.testing.store_suite.bulk import start, taken
+from tasker.testing.store_suite.compensating import insert_plan, trip
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
     create,
+    graph,
     new_task,
     one,
     put,
@@ -138,6 +142,61 @@ class TestOpenTasks(StoreTests):
             await store.resolve_step(tasks[0], 1, JsonText("1"), ACT)
 
         assert tasks[1] == (await hand.claim_one()).task_id
+
+    @pytest.mark.parametrize("way", ["bulk", "replaced"])
+    async def test_a_task_that_is_ended_for_another_admits_those_that_wait_for_it(
+        self, store: Store, way: str
+    ) -> None:
+        """By an operation on many tasks, or by its successor."""
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        first = replace(placed(template, tasks=1), idempotency_key="key")
+        first_id, waiting = await create_placed(store, first, placed(template, tasks=1))
+
+        if way == "bulk":
+            await start(store)
+            assert await store.act_in_bulk(await taken(store), first_id) is not None
+        else:
+            fresh = new_task(template, idempotency_key="key", if_exists=IfExists.REPLACE)
+            await store.create_tasks([fresh])
+
+        assert waiting in {claim.task_id for claim in await hand.claim()}
+
+    async def test_many_attached_tasks_admit_those_that_wait_for_them(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that ended before are not in the way of the others."""
+        monkeypatch.setattr(operators, "CHILDREN", 2)
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        parent = await create(store, await put(store, graph("parent", other="")))
+        for _ in range(5):
+            await create(store, template, parent_id=parent, attached=True)
+        own = await ManualWorker.hire(store, handlers=["only"])
+        await own.complete(*await own.claim())
+        keys = [ACME._replace(key=f"customer:{number}") for number in range(2)]
+        for key in keys:
+            child = placed(template, tasks=1, key=key)
+            await create_placed(store, replace(child, parent_id=parent, attached=True))
+        waiting = await create_placed(store, *(placed(template, tasks=1, key=key) for key in keys))
+
+        await store.cancel_task(parent, ACT)
+
+        assert set(waiting) == {claim.task_id for claim in await hand.claim()}
+
+    async def test_a_task_that_is_compensated_admits_those_that_wait_for_it(
+        self, store: Store
+    ) -> None:
+        """As soon as the plan of its compensation is made."""
+        template = await put(store, trip())
+        hand = await ManualWorker.hire(store)
+        _, waiting = await create_placed(store, *(placed(template, tasks=1) for _ in range(2)))
+        await hand.complete(await hand.claim_one())
+        await hand.fail(await hand.claim_one())
+
+        await insert_plan(store, await hand.claim_one(), trip())
+
+        assert waiting in {claim.task_id for claim in await hand.claim()}
 
     async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:
         template = await put(store, one())

@@ -13,11 +13,10 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
+from tasker.sensitive_texts import MASKED, SHORTEST_TEXT, SensitiveTexts, written_forms
+
 Keys: TypeAlias = tuple[str, ...]
 """A path below `input` or `results`; lists count as transparent."""
-
-MASKED = "[masked]"
-"""What stands in the place of a text."""
 
 PAYLOADS = frozenset(
     {"context", "result", "results", "checkpoint", "payload", "decision", "attributes", "fields"}
@@ -42,8 +41,13 @@ _FORM_TEXTS = frozenset({"title", "description", "default", "const", "enum", "ex
 _QUOTING = frozenset({"failed", "retry_due"})
 """Codes of reasons whose text ends with the message of an error."""
 
-_SHORTEST_TEXT, _SHORTEST_NUMBER = 4, 6
-"""Characters from which a sensitive value is also replaced where it is a part of another text."""
+_SHORTEST_NUMBER = 6
+"""Digits from which a sensitive number is also replaced where it is a part of a text."""
+
+_PLACEHOLDERS: tuple[Mapping[str, Any], ...] = tuple(
+    {"masked": True, "type": kind} for kind in ("string", "number", "boolean")
+)
+"""What stands in the place of other values."""
 
 
 UNKNOWN = "?"  #: the parent of a task that a response does not name
@@ -59,6 +63,9 @@ class Owner(NamedTuple):
     parent_id: str | None = UNKNOWN
 
 
+NO_TEXTS = SensitiveTexts()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """The data of one owner that a caller may read."""
@@ -72,7 +79,7 @@ class Rule:
     results: tuple[Keys, ...] = ()
     """Sensitive paths below the results; the first key is a step's name."""
 
-    secrets: tuple[str, ...] = ()
+    secrets: SensitiveTexts = NO_TEXTS
     """Sensitive values, which are also replaced in other payloads and in texts."""
 
     @property
@@ -108,7 +115,7 @@ def mask_path(value: Any, keys: Keys) -> Any:
 
 
 def secrets_at(value: Any, keys: Keys = ()) -> Iterator[str]:
-    """Yield the texts of the values below a path that are long enough to be recognized."""
+    """Yield the values below a path that are long enough to be recognized, in all written forms."""
     if isinstance(value, list | tuple):
         for part in value:
             yield from secrets_at(part, keys)
@@ -117,30 +124,34 @@ def secrets_at(value: Any, keys: Keys = ()) -> Iterator[str]:
         for part in parts:
             yield from secrets_at(part, keys[1:])
     elif not keys and _is_long_enough(value):
-        yield str(value)
+        yield from written_forms(str(value))
 
 
 def _is_long_enough(value: Any) -> bool:
     if isinstance(value, str):
-        return len(value) >= _SHORTEST_TEXT
+        return len(value) >= SHORTEST_TEXT
     if isinstance(value, int | float) and not isinstance(value, bool):
         return len(str(value)) >= _SHORTEST_NUMBER
     return False
 
 
-def scrub(value: Any, secrets: tuple[str, ...]) -> Any:
+def scrub(value: Any, secrets: SensitiveTexts) -> Any:
     """Return a JSON value in which sensitive values are replaced, also as parts of texts."""
     if not secrets:
         return value
     if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASKED)
-        return value
+        return secrets.hide(value)
     if isinstance(value, Mapping):
+        if value in _PLACEHOLDERS:
+            return value
         return {scrub(key, secrets): scrub(part, secrets) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [scrub(part, secrets) for part in value]
-    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in secrets:
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and str(value) in secrets.values
+    ):
         return mask(value)
     return value
 

@@ -61,3 +61,15 @@ def test_attempts_are_bounded_for_errors_that_are_retried_by_name() -> None:
     second = outcome_of(error, Claim(TaskId("t"), 1, 2, 2), spec, Random(1))
 
     assert [OutcomeCode.RETRY, OutcomeCode.ERROR] == [first.outcome, second.outcome]
+
+
+def test_a_long_stack_trace_keeps_whole_lines() -> None:
+    """Otherwise the end of a sensitive value could be left at its begin, where nothing masks it."""
+    error = ValueError("\n".join(f"line {number} of the message" for number in range(1_000)))
+    stored = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), StepSpec(name="only"), Random(1)).error
+    assert stored is not None
+
+    first, *_, last = loads(stored)["trace"].splitlines()
+
+    assert first.startswith("line ")
+    assert "line 999 of the message" == last

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, replace
 from inspect import isawaitable
+from itertools import chain
 from typing import Any
 
 from tasker import codec
@@ -20,13 +21,16 @@ from tasker.masking import (
     secrets_at,
 )
 from tasker.model import TaskId, TemplateName
+from tasker.sensitive_texts import SensitiveTexts
 from tasker.store.protocol import Store
 from tasker.template.sensitive import sensitive_of
 from tasker.ttl_cache import TTLCache
 
 _FRESH = 60.0  #: seconds for which the sensitive paths of a template version are cached
 _PARTS = frozenset({"failures", "schedules", "hooks", "webhooks"})  #: of a client, with methods
-_MOST = 10_000  #: tasks whose kin is cached
+_MOST_VALUES = 10_000  #: sensitive values that are found in texts; of more, nothing is shown
+_CACHED = 16_000_000  #: characters of the values of cached kin
+_KIN = 1_000  #: characters that kin counts at least
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,10 @@ class _Kin:
 
     loaded: LoadedTemplate
     parent: TaskId | None
-    rule: Rule  #: with the values of its context, but not those of its results
+    rule: Rule
+    values: frozenset[str] = frozenset()
+    """Its sensitive values in all forms: those of its context, and once read those of its results.
+    They are at most one more than `_MOST_VALUES`."""
 
 
 class SensitiveData:
@@ -50,7 +57,7 @@ class SensitiveData:
         self._store = store
         self._templates = templates
         self._rules: TTLCache[TemplateName, Rule] = TTLCache(self._find, seconds=_FRESH)
-        self._kin: BoundedCache[str, _Kin] = BoundedCache(_MOST)
+        self._kin: BoundedCache[str, _Kin] = BoundedCache(_CACHED)
 
     async def masked(self, content: Any, default: Owner) -> Any:
         """Return values of the model with sensitive data masked.
@@ -98,13 +105,14 @@ class SensitiveData:
             missing = [TaskId(task) for task in wanted if task not in kin]
             for stored in await self._store.load_tasks(missing) if missing else ():
                 loaded = await self._templates.load(stored.template_id)
-                rule = _rule_of(loaded)
+                rule, values = _rule_of(loaded), frozenset[str]()
                 if rule.inputs:
                     context = codec.loads(stored.context)
-                    secrets = (text for keys in rule.inputs for text in secrets_at(context, keys))
-                    rule = replace(rule, secrets=tuple(secrets))
-                kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule)
-                self._kin.put(stored.task_id, own, 1)
+                    values = _bounded(
+                        text for keys in rule.inputs for text in secrets_at(context, keys)
+                    )
+                kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule, values)
+                self._kin.put(stored.task_id, own, _KIN + sum(map(len, values)))
             parents = {kin[task].parent for task in wanted if task in kin}
             wanted = {parent for parent in parents if parent and parent not in kin}
         return await self._with_results(kin)
@@ -132,24 +140,34 @@ class SensitiveData:
                 if named == name
                 for text in secrets_at(result, tuple(rest))
             )
-            rule = replace(own.rule, secrets=(*own.rule.secrets, *secrets))
-            kin[step.task_id] = replace(own, rule=rule)
+            kin[step.task_id] = replace(own, values=_bounded(chain(own.values, secrets)))
         return kin
 
     def _complete(self, owner: Owner, declared: Rule | None, kin: dict[str, _Kin]) -> Rule:
         """Return a rule with the values of the task and of its parents."""
-        secrets: list[str] = []
+        values: set[str] = set()
         task = _first_of_chain(owner, declared)
         if task is not None and task == owner.task_id:
             if task not in kin:
                 return OPEN if declared is not None and declared.is_open else CLOSED
             declared = declared or kin[task].rule
         while task is not None and task in kin:
-            secrets += kin[task].rule.secrets
+            values |= kin[task].values
             task = kin[task].parent
+        if len(values) > _MOST_VALUES:
+            return CLOSED
         rule = declared or OPEN
-        longest_first = sorted(dict.fromkeys(secrets), key=len, reverse=True)
-        return replace(rule, secrets=tuple(longest_first)) if secrets else rule
+        return replace(rule, secrets=SensitiveTexts(values)) if values else rule
+
+
+def _bounded(values: Iterable[str]) -> frozenset[str]:
+    """Return different values, no more than one above the limit."""
+    bounded: set[str] = set()
+    for value in values:
+        bounded.add(value)
+        if len(bounded) > _MOST_VALUES:
+            break
+    return frozenset(bounded)
 
 
 def _first_of_chain(owner: Owner, declared: Rule | None) -> str | None:

@@ -145,7 +145,7 @@ def _stored_fields(
     if requested:
         fields["retry_after_s"] = requested.total_seconds()
     if trace is not None:
-        fields["trace"] = _storable_text(trace[-_TRACE:], _TRACE)
+        fields["trace"] = _storable_text(_last_lines(trace, _TRACE), _TRACE)
     if details:
         try:
             fields["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
@@ -173,6 +173,13 @@ def lost_attempt_error(worker: str) -> JsonText:
     """Return the stored error of an attempt whose worker was lost."""
     lost = LostLease(f"worker {worker} stopped renewing its lease", code="lease_lost")
     return error_text(lost, retryable=True)
+
+
+def _last_lines(text: str, most: int) -> str:
+    """Return the whole lines at the end of a text: a value that is cut cannot be masked."""
+    if len(text) <= most:
+        return text
+    return text[-most:].partition("\n")[2] or text[-most:]
 
 
 def _storable_text(text: str, max_length: int) -> str:

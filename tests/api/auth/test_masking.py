@@ -297,6 +297,50 @@ async def test_texts_are_searched_in_logs_as_the_caller_is_shown_them(
         assert pages[SECRET]["next_cursor"] == pages["no such"]["next_cursor"]
 
 
+async def test_sensitive_values_are_masked_however_errors_and_logs_quote_them() -> None:
+    """With escapes as in Python, and a printed value line by line."""
+    card = "number 4711\nholder 'Ann'"
+    async with open_store("sqlite::memory:") as store:
+        await store.register_template(refund(sensitive=True), registered_by="the tests")
+        task = await LocalClient(store).create_task(f"{OWN}.refund", {"card": card})
+        hand = await ManualWorker.hire(store)
+        (check,) = await hand.claim()
+        lines = [
+            NewLogRecord(task.id, check.no, 1, number, time.time(), 20, "stdout", line, None)
+            for number, line in enumerate(card.splitlines())
+        ]
+        await store.append_logs(lines)
+        await store.settle(hand.id, [completed(check, dumps({}))])
+        (pay,) = await hand.claim()
+        error = {"type": "KeyError", "message": str(KeyError(card)), "trace": f"{card!r}"}
+        await store.settle(hand.id, [failed(pay, dumps(error))])
+        path = f"/v1/tasks/{task.id}"
+        async with calling(store, await credential(store)) as caller:
+            parts = "", "/attempts", "/logs", "/why", "/snapshot", "/steps/pay"
+            shown = [(await caller.get(f"{path}{part}")).text for part in parts]
+            matching = (await caller.get(f"{path}/logs", params={"text": "holder"})).json()
+
+    assert [] == [text for text in shown if "4711" in text or "Ann" in text]
+    assert all("[masked]" in text for text in shown)
+    assert [] == matching["records"]
+
+
+async def test_a_task_with_too_many_sensitive_values_shows_no_data() -> None:
+    """Texts are not searched for all of them."""
+    numbers = [{"number": f"card-{number}"} for number in range(10_001)]
+    async with open_store("sqlite::memory:") as store:
+        await store.register_template(refund(sensitive=True), registered_by="the tests")
+        client = LocalClient(store)
+        made = [
+            await client.create_task(f"{OWN}.refund", {"cards": cards, "other": 1})
+            for cards in (numbers[1:], numbers)
+        ]
+        async with calling(store, await credential(store)) as caller:
+            shown = [(await caller.get(f"/v1/tasks/{task.id}")).json() for task in made]
+
+    assert [1, {"masked": True, "type": "number"}] == [task["context"]["other"] for task in shown]
+
+
 async def test_the_command_line_masks_what_it_reads_from_a_store() -> None:
     async with planted(sensitive=True) as world:
         client = LocalClient(world.store)

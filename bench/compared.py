@@ -110,6 +110,15 @@ def _processes(processes: int) -> Compared:
     )
 
 
+def _remote(shape: str, amounts: Amounts) -> Compared:
+    server = _cost("run: server", "run", "process")
+    database = _cost("run: PostgreSQL", "run", "postgres")
+    both = _cost("run: both", "run", "process", "postgres")
+    name = f"remote-{shape}"
+    measures = {"postgres": (server, database, both), "sqlite": (server,)}
+    return Compared(name, amounts, measures, program=name)
+
+
 _CREATION = "us/creation"
 _SNAPSHOT = (
     _cost("before: both", "before", "process", "postgres"),
@@ -166,6 +175,10 @@ COMPARED: Sequence[Compared] = (
         },
         program="api-create",
     ),
+    _remote("1x50", Amounts(1_500, 5_000, 10_000)),
+    _remote("8x5", Amounts(750, 2_500, 5_000)),
+    _remote("12x2", Amounts(500, 1_500, 3_000)),
+    _remote("1x1", Amounts(100, 400, 800)),
     *map(_processes, (1, 2, 4)),
     Compared(
         "backlog",

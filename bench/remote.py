@@ -37,9 +37,9 @@ def _remote(settings: Settings, store: str, server: Server | None, workers: int,
     tasks = (500 if settings.quick else 3_000) // (4 if workers * slots == 1 else 1)
 
     async def run(database: Database, process: RunningServer) -> Row:
-        await _create(database, tasks)
+        await create(database.url, tasks)
         left = [tasks * CHAIN.steps]
-        hands = [await _Hand.register(process.port, slots) for _ in range(workers)]
+        hands = [await Hand.register(process.port, slots) for _ in range(workers)]
         start, cpu, postgres = time.perf_counter(), process.cpu, server_cpu(database)
         await asyncio.gather(*(hand.work(left) for hand in hands))
         took, steps = time.perf_counter() - start, tasks * CHAIN.steps
@@ -63,25 +63,28 @@ def _remote(settings: Settings, store: str, server: Server | None, workers: int,
     return median_row(rows)
 
 
-async def _create(database: Database, tasks: int) -> None:
+async def create(url: str, tasks: int) -> None:
+    """Create chains."""
     key = CHAIN.template.key
     request = TaskRequest(template=f"{key.namespace}.{key.name}", context={"n": 1})
-    async with open_store(database.url) as store:
+    async with open_store(url) as store:
         for begin in range(0, tasks, 500):
             await LocalClient(store).create_tasks([request] * min(500, tasks - begin))
 
 
-class _Hand:
+class Hand:
     """One remote worker."""
 
     def __init__(self, line: Connection, worker: str, slots: int) -> None:
         self._line = line
         self._path = f"/v1/workers/{worker}"
         self._slots = slots
+        self._steps: list[Any] = []  #: claimed, and not reported yet
         self.settlements: list[float] = []  #: seconds of each
 
     @classmethod
-    async def register(cls, port: int, slots: int) -> "_Hand":
+    async def register(cls, port: int, slots: int) -> "Hand":
+        """Register a worker for the steps of chains."""
         line = await connect(port)
         body = {
             "protocol": 1,
@@ -96,18 +99,18 @@ class _Hand:
 
     async def work(self, left: list[int]) -> None:
         """Run steps until none is left for all workers together."""
-        steps: list[Any] = []
         while left[0] > 0:
-            if len(steps) < self._slots:
-                wait = 0.0 if steps else 0.2
-                steps += await self._call("claim", max=self._slots - len(steps), wait_s=wait)
-            if steps:
+            if len(self._steps) < self._slots:
+                wait = 0.0 if self._steps else 0.2
+                room = self._slots - len(self._steps)
+                self._steps += await self._call("claim", max=room, wait_s=wait)
+            if self._steps:
                 outcomes = [
                     {"ticket": step["ticket"], "outcome": "complete", "result": {"ok": True}}
-                    for step in steps
+                    for step in self._steps
                 ]
-                left[0] -= len(steps)
-                steps = await self._call("settle", outcomes=outcomes, max=self._slots)
+                left[0] -= len(outcomes)
+                self._steps = await self._call("settle", outcomes=outcomes, max=self._slots)
 
     async def _call(self, action: str, **body: Any) -> list[Any]:
         sent = json.dumps(body).encode()

@@ -26,10 +26,11 @@ async def create(order: Order) -> Sample:
     with serving(order["url"], auth=True) as server:
         lines = [await connect(server.port, key) for _ in range(CONNECTIONS)]
         await send_all(lines, "/v1/tasks", iter([body] * (CONNECTIONS * _WARM_UP)))
-        start = _cpu_of(server, order)
+        start = cpu_of_both(server, order)
         await send_all(lines, "/v1/tasks", iter([body] * tasks))
-        return {"create": _cpu_of(server, order).since(start, tasks)}
+        return {"create": cpu_of_both(server, order).since(start, tasks)}
 
 
-def _cpu_of(server: RunningServer, order: Order) -> Cpu:
+def cpu_of_both(server: RunningServer, order: Order) -> Cpu:
+    """Return the CPU seconds of a server and of the database server."""
     return cpu_of(order)._replace(process=server.cpu, at=time.monotonic())

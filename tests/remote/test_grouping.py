@@ -51,12 +51,13 @@ async def settle_all(recorder: Recorder, workers: int) -> list[asyncio.Task[Sett
     """Settle an outcome of each worker; all but the first arrive during the first transaction."""
     groups = SettlementGroups(as_store(recorder))
     outcome = completed(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
-    settling = [
-        asyncio.create_task(groups.settle(Settlement(WorkerId(each), [outcome])))
-        for each in range(workers)
-    ]
+
+    def settle(worker: int) -> asyncio.Task[Settled]:
+        return asyncio.create_task(groups.settle(Settlement(WorkerId(worker), [outcome])))
+
+    first = settle(0)
     await recorder.began.wait()
-    return settling
+    return [first, *map(settle, range(1, workers))]
 
 
 def as_store(recorder: Any) -> Store:
@@ -83,6 +84,17 @@ async def test_what_arrives_during_a_transaction_goes_together_into_the_next(
     assert [[0], [1, 2, 3]] == recorder.transactions
 
 
+async def test_what_arrives_in_one_iteration_of_the_event_loop_goes_together(
+    recorder: Recorder,
+) -> None:
+    groups = SettlementGroups(as_store(recorder))
+    outcome = completed(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
+    arriving = [groups.settle(Settlement(WorkerId(each), [outcome])) for each in range(3)]
+
+    assert ["0", "1", "2"] == owners(await asyncio.gather(*arriving))
+    assert [[0, 1, 2]] == recorder.transactions
+
+
 async def test_an_outcome_that_cannot_be_stored_fails_alone(recorder: Recorder) -> None:
     recorder.refuses = WorkerId(2)
     settling = await settle_all(recorder, 4)
@@ -107,6 +119,7 @@ async def test_a_store_that_is_away_is_reported_to_all(recorder: Recorder) -> No
 async def test_a_cancelled_request_hurts_no_other(recorder: Recorder, cancelled: int) -> None:
     """Neither the current transaction nor waiting requests are affected."""
     settling = await settle_all(recorder, 3)
+    await asyncio.sleep(0)  # the others have arrived
 
     settling[cancelled].cancel()
     await asyncio.sleep(0)

@@ -35,8 +35,7 @@ class SettlementGroups:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: deque[_Waiting] = deque()
-        self._is_settling = False
-        self._rest: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     async def settle(self, settlement: Settlement) -> Settled:
         """Settle the outcomes of a worker, with those of others if a transaction is in progress.
@@ -45,26 +44,19 @@ class SettlementGroups:
 
         Raises: StoreError (one of the outcomes cannot be stored), StoreUnavailable.
         """
-        if self._is_settling:
-            waiting = _Waiting(settlement, asyncio.get_running_loop().create_future())
-            self._waiting.append(waiting)
-            return await waiting.settled
-        self._is_settling = True
-        try:
-            return await self._settle_alone(settlement)
-        finally:
-            if self._waiting:
-                self._rest = asyncio.create_task(self._settle_rest(), name="tasker-settlements")
-            else:
-                self._is_settling = False
+        waiting = _Waiting(settlement, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._settling is None:  # what arrives in this iteration of the event loop joins it
+            self._settling = asyncio.create_task(self._settle_all(), name="tasker-settlements")
+        return await waiting.settled
 
-    async def _settle_rest(self) -> None:
+    async def _settle_all(self) -> None:
         """Settle groups until nobody waits."""
         try:
             while group := self._next_group():
                 await self._settle_group(group)
         finally:
-            self._is_settling = False
+            self._settling = None
 
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []

@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from tests.api.api_client import NOBODY, ApiClient
 from tests.remote.remote_worker import HANDLERS, RemoteHand
 
+from tasker.api.app import create_app
 from tasker.model import StepSpec, TaskConcurrency, Template
 from tasker.store.protocol import Store
 
@@ -55,6 +57,19 @@ async def test_a_claim_waits_for_a_step(api: ApiClient) -> None:
 
     [step] = await waiting
     assert "look_up" == step["step"]
+
+
+async def test_a_server_that_shuts_down_leaves_the_delay_to_workers(store: Store) -> None:
+    """Without `Retry-After`, their delays begin at 0.1 s."""
+    app = create_app(store)
+    async with ApiClient(store, transport=httpx.ASGITransport(app), base_url="http://t") as api:
+        hand = await RemoteHand.register(api)
+        app.state.tasker.closing.set()
+
+        refused = await api.post(f"/v1/workers/{hand.id}/claim", json={"max": 1, "wait_s": 0})
+
+        assert "draining" == api.json_of(refused, 503)["code"]
+        assert "retry-after" not in refused.headers
 
 
 async def test_the_server_decides_on_retries(api: ApiClient, store: Store) -> None:

@@ -95,6 +95,10 @@ _RETRY_AFTER = {
     "schema_mismatch": 30,
     "not_ready": 2,
 }
+_SOON = frozenset({"store_unavailable", "overloaded", "draining"})
+"""Codes without `Retry-After` for remote workers: their own delays begin at 0.1 s and grow."""
+
+_WORKERS = "/v1/workers"
 _SILENT = frozenset({500, 503})  #: statuses whose cause appears only in the log
 _DETAILS = {
     "store_unavailable": "The store cannot be reached at the moment; try again.",
@@ -223,8 +227,11 @@ class Problem(HTTPException):
 
     def reply(self, scope: Mapping[str, Any]) -> JsonResponse:
         """Return the response to a request."""
-        body = self.body(scope["path"], correlation_id_of(scope))
-        reply = JsonResponse(body, self.status_code, self.headers, revealed=True)
+        path, headers = scope["path"], dict(self.headers or {})
+        if self.code in _SOON and path.startswith(_WORKERS):
+            headers.pop("Retry-After", None)
+        body = self.body(path, correlation_id_of(scope))
+        reply = JsonResponse(body, self.status_code, headers, revealed=True)
         reply.headers["Content-Type"] = MEDIA_TYPE
         return reply
 

@@ -159,7 +159,7 @@ class Reporter:
         for task_id, status in ended:
             self._task_ends.report(task_id)
             task = tasks.get(task_id)
-            template = None if task is None else task.compiled.template.key
+            template = None if task is None else task.compiled.key
             if self.freed is not None and task is not None and task.compiled.bounds_open_tasks:
                 self.freed.put_nowait(task_id)
             if status is TaskStatus.ERROR:

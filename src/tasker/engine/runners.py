@@ -306,7 +306,7 @@ def _span_of(running: Running, plan: Plan | EnginePlan) -> AttemptSpan:
         handler, function = spec.handler, plan.handler.qualified_name(spec.method)
     return AttemptSpan(
         claim.task_id,
-        running.task.compiled.template.key,
+        running.task.compiled.key,
         running.name,
         claim.attempt,
         task.correlation_id,

@@ -69,7 +69,7 @@ class Running:
         """Return the fields that identify the attempt in events and log records."""
         return {
             "task_id": self.claim.task_id,
-            "template": self.task.compiled.template.key,
+            "template": self.task.compiled.key,
             "step": self.name,
             "attempt": self.claim.attempt,
             "correlation_id": self.task.input.correlation_id,

@@ -55,6 +55,7 @@ class CompiledTemplate:
         labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.template = template
+        self.key = template.key
         self.graph = Graph(template)
         #: steps that the engine decides about before they run; None: it has none
         self.conditions = {
@@ -346,10 +347,13 @@ class TaskCache:
         tasks = {task_id: task for task_id in ids if (task := self._find(task_id))}
         unknown = sorted(ids - tasks.keys())
         if unknown:
-            for given in await self._store.load_tasks(unknown):
+            for given in await self._load_tasks(unknown):
                 compiled = await self.template(given.template_id)
                 tasks[given.task_id] = self._add_task(given, compiled)
         return tasks
+
+    async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
+        return await self._store.load_tasks(ids)
 
     async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
         """Return those of the tasks that are cached or stored."""

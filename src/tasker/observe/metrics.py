@@ -251,16 +251,16 @@ class Metrics:
             series = self._series_of(self.step_seconds, template, last=_PHASES[kind])
             series.inc(max(seconds, 0.0))
         if isinstance(notice, StepStarted):
-            self.running.inc(not notice.is_remote)
+            self._note_running(notice, 1)
             queued = notice.queued_for.total_seconds()
             self._series_of(self.queued_seconds, notice.template).observe(queued)
         elif isinstance(notice, StepSettled):
             at = notice.template, notice.step
-            self.running.dec(not notice.is_remote)
+            self._note_running(notice, -1)
             self._series_of(self.attempts, *at, notice.outcome.value).inc()
             self._series_of(self.attempt_seconds, *at).observe(notice.ran_for.total_seconds())
         elif isinstance(notice, StepWaiting):
-            self.running.dec(not notice.is_remote)
+            self._note_running(notice, -1)
             self._series_of(self.attempts, notice.template, notice.step, "parked").inc()
         elif isinstance(notice, AttemptStopped):
             self.running.dec()
@@ -286,6 +286,10 @@ class Metrics:
             if notice.outcome == "created":
                 late = max(notice.late_by.total_seconds(), 0.0)
                 self.tick_seconds.labels(*schedule).observe(late)
+
+    def _note_running(self, notice: StepStarted | StepSettled | StepWaiting, by: int) -> None:
+        if not notice.is_remote:
+            self.running.inc(by)
 
     def count_created_tasks(self, tasks: Iterable[Task]) -> None:
         """Count the new ones among tasks."""

@@ -72,7 +72,7 @@ def _fields_of(step: ServedStep) -> dict[str, Any]:
     claim, task = step.claim, step.task
     return {
         "task_id": claim.task_id,
-        "template": task.compiled.template.key,
+        "template": task.compiled.key,
         "step": step.name,
         "attempt": claim.attempt,
         "correlation_id": task.input.correlation_id,

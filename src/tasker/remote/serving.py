@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tasker import codec
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers.instances import InstanceInput
-from tasker.model import Claim, JsonText, StepSpec
+from tasker.model import Claim
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
 from tasker.remote.tickets import Tickets
@@ -65,13 +64,13 @@ def steps_of(
 
 def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, Any], int]:
     """Return the values that a handler reads, and their size in bytes."""
-    claim, task = step.claim, step.task
+    claim, task, node = step.claim, step.task, step.node
     template = _template_of(task)
     size, results = len(task.input.context) + len(claim.checkpoint or ""), {}
     failures = {}
-    missed = task.missed
-    for name, no in worker.readable(template, step.node):
-        if not task.known >> no & 1 and no not in missed:
+    known, missed = task.known, task.missed
+    for name, no in worker.readable(template, node):
+        if not known >> no & 1 and no not in missed:
             continue
         text = task.results.get(no)
         size += len(text or "")
@@ -81,7 +80,7 @@ def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, An
     items = task.instance.items if task.instance else {}
     return {
         "context": _fragment(task.input.context),
-        "config": _fragment(_config_of(template.spec(step.node))),
+        "config": template.fields_of(node).config,
         "results": results,
         "failures": failures,
         "checkpoint": _fragment(claim.checkpoint),
@@ -90,24 +89,15 @@ def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, An
 
 
 def _head_of(worker: RegisteredWorker, step: ServedStep, tickets: Tickets) -> dict[str, Any]:
-    claim, task = step.claim, step.task
-    template, given = _template_of(task), task.input
-    spec, key = template.spec(step.node), template.template.key
-    instance, name = task.instance, step.name
+    claim, task, node, name = step.claim, step.task, step.node, step.name
+    given, instance = task.input, task.instance
     return {
-        "ticket": tickets.sign(claim, given.template_id, step.node, worker.id),
+        "ticket": tickets.sign(claim, given.template_id, node, worker.id),
         "task_id": claim.task_id,
         "step": name,
-        "handler": spec.handler,
-        "method": spec.method,
-        "namespace": key.namespace,
-        "template": key.name,
-        "version": key.version,
+        **_template_of(task).fields_of(node).head,
         "attempt": claim.attempt,
         "counted_attempts": claim.counted_attempts,
-        "max_attempts": spec.retry.attempt_limit,
-        "timeout_s": _seconds(spec.timeout),
-        "heartbeat_timeout_s": _seconds(spec.heartbeat_timeout),
         "idempotency_key": f"{claim.task_id}:{name}",
         "correlation_id": given.correlation_id,
         "parent_id": given.parent_id,
@@ -138,13 +128,5 @@ def _template_of(task: CachedTask) -> RemoteTemplate:
     return template
 
 
-def _config_of(spec: StepSpec) -> JsonText:
-    return codec.dumps(spec.config, what=f"config of step {spec.name!r}")
-
-
 def _fragment(text: str | None) -> orjson.Fragment:
     return _NULL if text is None else orjson.Fragment(text)
-
-
-def _seconds(time: Any) -> float | None:
-    return None if time is None else time.total_seconds()

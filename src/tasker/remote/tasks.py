@@ -1,18 +1,44 @@
 """The server's cache of the tasks whose steps remote workers run."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasker import codec
 from tasker.engine.task_cache import CompiledTemplate, TaskCache
 from tasker.graph import step_numbers
 from tasker.handlers import Handlers
 from tasker.layout import EngineCall
-from tasker.model import ENGINE, Template
+from tasker.model import ENGINE, StepSpec, TaskId, TaskInput, Template
 from tasker.store.protocol import WorkerStore
 
 _MEMORY = 64 << 20  #: bytes of contexts and results, for each environment
 _UNREADABLE = (EngineCall.SPAWN, EngineCall.CHECK)  #: engine steps whose results are not given
 
 
+class StepFields(NamedTuple):
+    """What all attempts of a step have in common, as answers have it."""
+
+    head: dict[str, Any]
+    config: orjson.Fragment
+
+
 class RemoteTemplate(CompiledTemplate):
     """A template whose handlers are in remote workers."""
+
+    def __init__(self, template: Template, handlers: Handlers) -> None:
+        super().__init__(template, handlers)
+        self._fields: dict[int, StepFields] = {}
+
+    def fields_of(self, no: int) -> StepFields:
+        """Return what all attempts of a step have in common."""
+        fields = self._fields.get(no)
+        if fields is None:
+            fields = self._fields[no] = _fields_of(self.spec(no), self.template)
+        return fields
 
     def needs(self, no: int) -> int | None:
         """Return the mask of all steps before step `no`, since workers differ in what they need.
@@ -46,6 +72,39 @@ class RemoteTasks(TaskCache):
 
     def __init__(self, store: WorkerStore, environment: str | None) -> None:
         super().__init__(store, Handlers.of(), environment=environment, limit=_MEMORY)
+        self._wanted: set[TaskId] = set()  #: for the next call of the store
+        self._loading: asyncio.Task[Mapping[TaskId, TaskInput]] | None = None
+
+    async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
+        """Read tasks, together with those that other workers' claims need at the same time."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load_wanted(), name="tasker-tasks")
+        self._wanted.update(ids)
+        loaded = await asyncio.shield(self._loading)
+        return [loaded[task_id] for task_id in ids if task_id in loaded]
+
+    async def _load_wanted(self) -> Mapping[TaskId, TaskInput]:
+        wanted, self._wanted, self._loading = sorted(self._wanted), set(), None
+        return {task.task_id: task for task in await self._store.load_tasks(wanted)}
 
     def _compile(self, template: Template) -> CompiledTemplate:
         return RemoteTemplate(template, self._handlers)
+
+
+def _fields_of(spec: StepSpec, template: Template) -> StepFields:
+    head = {
+        "handler": spec.handler,
+        "method": spec.method,
+        "namespace": template.namespace,
+        "template": template.name,
+        "version": template.version,
+        "max_attempts": spec.retry.attempt_limit,
+        "timeout_s": _seconds(spec.timeout),
+        "heartbeat_timeout_s": _seconds(spec.heartbeat_timeout),
+    }
+    config = codec.dumps(spec.config, what=f"config of step {spec.name!r}")
+    return StepFields(head, orjson.Fragment(config))
+
+
+def _seconds(time: timedelta | None) -> float | None:
+    return None if time is None else time.total_seconds()

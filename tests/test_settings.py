@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tasker.api.docstrings import attribute_docstrings
 from tasker.errors import InvalidSettings
 from tasker.redact import redact
 from tasker.settings import Settings, WorkerSection, WorkerSettings, load_settings
@@ -258,11 +259,12 @@ def test_urls_without_passwords_are_shown_unchanged() -> None:
 
 def names(model: type[BaseModel], within: str = "") -> Iterator[tuple[str, Any, str]]:
     """List all settings: dotted name, default, description."""
+    described = attribute_docstrings(model)
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from names(field.annotation, f"{within}{name}.")
         else:
-            yield f"{within}{name}", field.default, field.description or ""
+            yield f"{within}{name}", field.default, described.get(name, "")
 
 
 def documented() -> dict[str, str]:

@@ -107,9 +107,9 @@ def _check_log_url(url: str) -> str:
 
 
 class Section(BaseModel):
-    """One table of the file."""
+    """One table of the file. Its validator is built on first use: a command uses few of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SchemaMode(StrEnum):
@@ -480,8 +480,8 @@ class AuthSettings(Section):
     leeway: Annotated[Seconds, _duration_between("0s", "5m")] = timedelta(seconds=30)
     """Tolerated clock difference for `exp`, `nbf` and `iat`."""
 
-    oidc: OidcSettings = OidcSettings()
-    claims: ClaimNames = ClaimNames()
+    oidc: OidcSettings = Field(default_factory=OidcSettings)
+    claims: ClaimNames = Field(default_factory=ClaimNames)
     """Which claims of a token hold what."""
 
     trust_email: bool = False
@@ -533,7 +533,10 @@ class AuthSettings(Section):
     def _is_configured(self) -> bool:
         """Return whether any setting differs from its default."""
         fields = type(self).model_fields
-        return any(getattr(self, name) != field.default for name, field in fields.items())
+        return any(
+            getattr(self, name) != field.get_default(call_default_factory=True)
+            for name, field in fields.items()
+        )
 
     @field_validator("jwt_public_key")
     @classmethod
@@ -629,10 +632,10 @@ class Settings(Section):
     log_format: Literal["console", "json"] = "console"
     """Format of log records: `console` is for people, `json` is one JSON object per line."""
 
-    server: ServerSettings = ServerSettings()
-    auth: AuthSettings = AuthSettings()
-    worker: WorkerSection = WorkerSection()
-    telemetry: TelemetrySection = TelemetrySection()
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    worker: WorkerSection = Field(default_factory=WorkerSection)
+    telemetry: TelemetrySection = Field(default_factory=TelemetrySection)
 
     def to_plain(self) -> dict[str, Any]:
         """Return all settings as plain values, with secrets hidden."""
@@ -731,7 +734,6 @@ def _settings_class() -> type[Settings]:
             env_nested_delimiter="__",
             extra="forbid",
             frozen=True,
-            nested_model_default_partial_update=True,
         )
 
         @classmethod

@@ -1,13 +1,9 @@
 """The OpenAPI 3.1 description of all routes, responses and problems."""
 
-import ast
-import inspect
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import partial
-from itertools import pairwise
-from textwrap import dedent
-from typing import Any, cast
+from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -19,6 +15,7 @@ from tasker import model, why
 from tasker.analytics import failures
 from tasker.analytics import model as analytics
 from tasker.api.compat import founding_views
+from tasker.api.docstrings import attribute_docstrings
 from tasker.api.problems import ProblemDetails
 from tasker.api.requests import JSON_TYPES, JsonBody
 from tasker.api.views import tasks
@@ -103,23 +100,18 @@ def _document(kind: type) -> None:
     and with all of its fields required.
     """
     config = ConfigDict(
-        json_schema_extra=partial(_describe_fields, kind),
+        json_schema_extra=partial(_describe_response, kind),
         json_schema_serialization_defaults_required=True,
     )
     with_config(config)(kind)
 
 
-def _describe_fields(kind: type, schema: dict[str, Any]) -> None:
+def _describe_response(kind: type, schema: dict[str, Any]) -> None:
     described = schema["properties"]
     for field in described.values():
         field.pop("default", None)
-    for base in kind.__mro__[:-1]:
-        (definition,) = ast.parse(dedent(inspect.getsource(base))).body
-        for attribute, following in pairwise(cast("ast.ClassDef", definition).body):
-            match attribute, following:
-                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
-                    text = inspect.cleandoc(text).replace("None", "null")
-                    described[name].setdefault("description", text)
+    for name, text in attribute_docstrings(kind).items():
+        described[name].setdefault("description", text.replace("None", "null"))
 
 
 def _schemas_of(shape: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from tasker.api.docstrings import describe_fields
 from tasker.api.fields import UUID_PATTERN
 from tasker.api.headers import first_header
 from tasker.api.problems import Fault, Problem
@@ -25,10 +26,17 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 
 class Body(BaseModel):
-    """A JSON request body: values are not converted, unknown fields are rejected."""
+    """A JSON request body: values are not converted, unknown fields are rejected.
+
+    Its validator is built for the first request: to build all of them delays the start of a server.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        defer_build=True,
+        json_schema_extra=describe_fields,
     )
 
 

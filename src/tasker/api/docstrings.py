@@ -1,0 +1,43 @@
+"""Reads the docstrings of attributes, which the OpenAPI description shows.
+
+They are read from the source when that is asked for: pydantic's `use_attribute_docstrings` reads
+them whenever a class is made, which took a tenth of the time that a server needs to start.
+"""
+
+import ast
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
+from textwrap import dedent
+from typing import Any, cast
+
+
+@cache
+def attribute_docstrings(kind: type) -> Mapping[str, str]:
+    """Return the docstrings of a class's annotated attributes, inherited ones included."""
+    documented: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.partition(".")[0] == "tasker":
+            documented |= _own_docstrings(base)
+    return documented
+
+
+def describe_fields(schema: dict[str, Any], kind: type) -> None:
+    """Describe the fields of a class's JSON Schema: `json_schema_extra` of models."""
+    for name, text in attribute_docstrings(kind).items():
+        schema["properties"][name].setdefault("description", text)
+
+
+def _own_docstrings(kind: type) -> Mapping[str, str]:
+    try:
+        source = inspect.getsource(kind)
+    except OSError:
+        return {}  # installed without sources
+    (definition,) = ast.parse(dedent(source)).body
+    documented = {}
+    for attribute, following in pairwise(cast("ast.ClassDef", definition).body):
+        match attribute, following:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                documented[name] = inspect.cleandoc(text)
+    return documented

@@ -16,7 +16,7 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,6 +94,12 @@ def watch_sqlite(passed: Pass) -> None:
         def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
             passed(Boundary("before", name_of(sql)))
             cursor = super().execute(sql, *parameters)
+            passed(Boundary("after", name_of(sql)))
+            return cursor
+
+        def executemany(self, sql: str, parameters: Iterable[Any]) -> sqlite3.Cursor:
+            passed(Boundary("before", name_of(sql)))
+            cursor = super().executemany(sql, parameters)
             passed(Boundary("after", name_of(sql)))
             return cursor
 

@@ -122,6 +122,16 @@ class Process:
     def send(self, which: signal.Signals) -> None:
         self._process.send_signal(which)
 
+    def insist(self, which: signal.Signals) -> int:
+        """Send a signal once a second until the process ends; return its exit code."""
+        for _ in range(int(PATIENCE)):
+            try:
+                self._process.wait(1)
+                break
+            except subprocess.TimeoutExpired:
+                self.send(which)
+        return self.end()
+
     def end(self) -> int:
         """Wait for its end; return its exit code."""
         code = self._process.wait(PATIENCE)

@@ -1,7 +1,7 @@
 """What is counted, and under which labels."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -50,12 +50,13 @@ def snapshot(name: str, age: float | None) -> OldestSnapshot:
     )
 
 
-def child_workflow() -> Workflow:
+def child_workflow(ready: Callable[[], bool] = lambda: True) -> Workflow:
+    """Return a workflow whose only step completes when it is `ready`."""
     workflow = Workflow("n.child")
 
     @workflow.step
     async def work() -> None:
-        return None
+        await eventually(ready)
 
     return workflow
 
@@ -75,8 +76,7 @@ def endings() -> Workflow:
 
     @workflow.step
     async def waits(ctx: AsyncContext) -> None:
-        later = datetime.now(UTC) + timedelta(seconds=0.2)  # so that this step is parked first
-        await ctx.client.run("n.child", run_at=later)
+        await ctx.client.run("n.child")
 
     @workflow.step(timeout=0.05, retry=Retry(max_attempts=1))
     async def takes_too_long() -> None:
@@ -101,7 +101,8 @@ async def test_the_gauge_of_running_attempts_returns_to_zero(store: Store) -> No
         started.set()
         await asyncio.Event().wait()
 
-    workflows = [endings(), child_workflow(), endless]
+    parked = ("tasker_attempts_total", "n", "parked", "waits", "endings")
+    workflows = [endings(), child_workflow(lambda: parked in samples(metrics)), endless]
     settings = WorkerSettings(grace=timedelta(0))
     async with Worker(store, workflows, settings=settings, observers=[metrics.observe]) as worker:
         await worker.client.create_task("n.endless")
@@ -148,10 +149,10 @@ async def test_the_time_of_steps_is_counted_by_status(store: Store) -> None:
 
     @workflow.step
     async def waits(ctx: AsyncContext, retries: None) -> None:
-        later = datetime.now(UTC) + timedelta(seconds=0.2)
-        await ctx.client.run("n.child", run_at=later)
+        await ctx.client.run("n.child")
 
-    workflows = [workflow, child_workflow()]
+    parked = ("tasker_attempts_total", "n", "parked", "waits", "times")
+    workflows = [workflow, child_workflow(lambda: parked in samples(metrics))]
     async with Worker(store, workflows, observers=[metrics.observe]) as worker:
         task = await worker.client.run("n.times")
         timeline = await worker.client.timeline(task.id)

@@ -5,13 +5,14 @@ any code of its own.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias
+from types import UnionType
+from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from tasker.sensitive_texts import MASKED, SHORTEST_TEXT, SensitiveTexts, written_forms
 
@@ -34,7 +35,8 @@ DEFINITIONS = frozenset(
 _MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
 """Fields whose plain values may be masked; those of others never are."""
 
-_PLAIN = frozenset({str, int, float, bool, type(None), datetime})
+_PLAIN_TYPES = (str, int, float, bool, type(None), datetime)
+_PLAIN = frozenset(_PLAIN_TYPES)
 
 _ERROR_KEPT = frozenset({"type", "code", "steps", "retryable", "worker"})
 _FORM_TEXTS = frozenset({"title", "description", "default", "const", "enum", "examples"})
@@ -163,12 +165,15 @@ def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
             if not _is_plain(part):
                 yield from owners_of(part, default)
         return
-    members = _members(content)
-    if members is None:
+    kind: Any = type(content)
+    names = _parts(kind)
+    if names == ():
         return
+    members = _members(content)
     owner = _owner(members, default)
     yield owner
-    for name, part in members.items():
+    for name in members if names is None else names:
+        part = members[name]
         if not part or type(part) in _PLAIN or name in PAYLOADS or name in DEFINITIONS:
             continue
         yield from owners_of(part, owner)
@@ -182,18 +187,20 @@ def masked(content: Any, rules: Mapping[Owner, Rule], default: Owner) -> Any:
         rules: The rules of its owners and of `default`.
         default: The owner of content without a namespace.
     """
-    if type(content) in (list, tuple):
-        kind = type(content)
+    kind: Any = type(content)
+    if kind in (list, tuple):
         return kind(part if _is_plain(part) else masked(part, rules, default) for part in content)
-    members = _members(content)
-    if members is None:
+    names = _parts(kind)
+    if names == ():
         return content
+    members = _members(content)
     owner = _owner(members, default)
     rule = rules[owner]
     changed = {
         name: shown
-        for name, part in members.items()
-        if (type(part) not in _PLAIN or name in _MASKED)
+        for name in (members if names is None else names)
+        if ((part := members[name]) or (part is not None and name in PAYLOADS))
+        and (type(part) not in _PLAIN or name in _MASKED)
         and (shown := _mask_member(members, name, part, rules, owner, rule)) is not part
     }
     return _copy(content, members, changed) if changed else content
@@ -224,7 +231,7 @@ def _mask_member(
     owner: Owner,
     rule: Rule,
 ) -> Any:
-    if part is None or name in DEFINITIONS:
+    if name in DEFINITIONS:
         return part
     if name in PAYLOADS:
         return _mask_payload(members, name, part, rule)
@@ -259,7 +266,7 @@ def _mask_error(error: Any, rule: Rule) -> Any:
     if rule.reads:
         return scrub(error, rule.secrets)
     if isinstance(error, str):
-        return MASKED if error else ""
+        return MASKED
     return {
         key: part if key in _ERROR_KEPT else MASKED if isinstance(part, str) else mask(part)
         for key, part in error.items()
@@ -310,10 +317,10 @@ def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
     return Owner(namespace, name, version, task_id, members.get("parent_id", UNKNOWN))
 
 
-def _members(value: Any) -> Mapping[str, Any] | None:
+def _members(value: Any) -> Mapping[str, Any]:
     kind: Any = type(value)
     read = _reader(kind)
-    return read(value) if read else None
+    return read(value) if read else {}
 
 
 @cache
@@ -332,6 +339,42 @@ def _reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
         return lambda value: {name: getattr(value, name) for name in names}
     values = attrgetter(*names)  # several times faster than as many calls of getattr
     return lambda value: dict(zip(names, values(value), strict=True))
+
+
+@cache
+def _parts(kind: Any) -> tuple[str, ...] | None:
+    """Return the members of values of a class that are masked, or have parts that may be.
+
+    None: any of them, as in a mapping.
+    """
+    if issubclass(kind, Mapping):
+        return None
+    if _reader(kind) is None:
+        return ()
+    try:
+        types = get_type_hints(kind)
+    except NameError:  # some of them are imported for type checkers only
+        return None
+    names = kind._fields if issubclass(kind, tuple) else [field.name for field in fields_of(kind)]
+    return tuple(name for name in names if _may_be_masked(name, types[name]))
+
+
+def _may_be_masked(name: str, declared: Any) -> bool:
+    """Return whether a member of a type is masked for some callers, or has parts that are."""
+    if name in DEFINITIONS or (name == "error" and declared is int):  # the latter is a count
+        return False
+    return name in _MASKED or not _is_plain_type(declared)
+
+
+def _is_plain_type(declared: Any) -> bool:
+    """Return whether all values of a type are plain, or lists of plain values."""
+    declared = getattr(declared, "__supertype__", declared)  # of a NewType
+    origin, parts = get_origin(declared), get_args(declared)
+    if origin is Literal:
+        return True
+    if origin in (Union, UnionType, tuple, list, Sequence):
+        return all(_is_plain_type(part) for part in parts if part is not ...)
+    return isinstance(declared, type) and issubclass(declared, _PLAIN_TYPES)
 
 
 def _is_plain(value: Any) -> bool:

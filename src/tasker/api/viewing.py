@@ -1,12 +1,11 @@
 """The callers of requests, and what each of them may be shown."""
 
-from functools import partial
+import asyncio
 from typing import Any
 
 from tasker.api.auth.authorizer import Authorizer
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import ANONYMOUS, Principal
-from tasker.api.responses import in_thread
 from tasker.client.masking import SensitiveData
 from tasker.masking import CLOSED, Owner, masked, owners_of
 from tasker.teams.permissions import PAYLOADS_READ
@@ -38,14 +37,20 @@ class RequestViewer:
         A `large` one is walked off the event loop.
         """
         default = self.owner
-        owners = await in_thread(large, lambda: set(owners_of(content, default)))
+        owners = (
+            await asyncio.to_thread(lambda: set(owners_of(content, default)))
+            if large
+            else set(owners_of(content, default))
+        )
         rules = await self._sensitive.rules(owners)
         for owner in owners:
             if not await self._reads(owner):
                 rules[owner] = CLOSED
         if all(rule.is_open for rule in rules.values()):
             return content
-        return await in_thread(large, partial(masked, content, rules, default))
+        if large:
+            return await asyncio.to_thread(masked, content, rules, default)
+        return masked(content, rules, default)
 
     async def sees_all(self) -> bool:
         """Return whether nothing of the task at the request's path is masked."""

@@ -74,11 +74,8 @@ class SensitiveData:
     async def rules(self, owners: Collection[Owner]) -> dict[Owner, Rule]:
         """Return what is sensitive in the data of each owner."""
         declared = {owner: await self._declared(owner) for owner in owners}
-        kin = await self._load_kin(
-            task
-            for owner, rule in declared.items()
-            if (task := _first_of_chain(owner, rule)) is not None
-        )
+        wanted = {_first_of_chain(owner, rule) for owner, rule in declared.items()} - {None}
+        kin = await self._load_kin(filter(None, wanted)) if wanted else {}
         return {owner: self._complete(owner, rule, kin) for owner, rule in declared.items()}
 
     async def _declared(self, owner: Owner) -> Rule | None:

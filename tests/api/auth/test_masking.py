@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,9 +18,18 @@ from tasker.bulk import BulkAction
 from tasker.client.masking import MaskedClient, SensitiveData
 from tasker.codec import dumps, new_task_id
 from tasker.durable import CallKind
-from tasker.masking import DEFINITIONS, PAYLOADS, TEXTS
+from tasker.masking import (
+    CLOSED,
+    DEFINITIONS,
+    PAYLOADS,
+    TEXTS,
+    Owner,
+    masked,
+    owners_of,
+)
 from tasker.model import NewEvent, NewTask, TaskId, WaitKind, completed, failed
 from tasker.schedules.model import NewSchedule
+from tasker.sensitive_texts import MASKED
 from tasker.step_logs import NewLogRecord
 from tasker.store.protocol import Store
 from tasker.teams.permissions import PAYLOADS_READ, PAYLOADS_REVEAL, PERMISSIONS
@@ -392,3 +402,21 @@ def _is_free(schema: Any) -> bool:
         values = schema.get("additionalProperties")
         return not isinstance(values, dict) or values.get("type") != "integer"
     return any(map(_is_free, schema.get("anyOf", ())))
+
+
+@dataclass
+class Unresolved:
+    """A part of a response whose types only type checkers know."""
+
+    parts: "tuple[Unknown, ...]"  # type: ignore[name-defined]  # noqa: F821
+    context: "Unknown"  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_data_in_members_of_unresolvable_types_is_masked() -> None:
+    part = Unresolved(parts=({"message": SECRET},), context=SECRET)
+
+    owners = set(owners_of(part, Owner()))
+
+    shown = masked(part, dict.fromkeys(owners, CLOSED), Owner())
+    assert ({"message": MASKED},) == shown.parts
+    assert {"masked": True, "type": "string"} == shown.context

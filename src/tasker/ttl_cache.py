@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -12,9 +13,12 @@ Clock = Callable[[], float]
 """Returns seconds, as `time.monotonic` does."""
 
 
-class _Entry(NamedTuple, Generic[V]):
-    value: "asyncio.Future[V]"
+@dataclass(slots=True)
+class _Entry(Generic[V]):
+    loading: "asyncio.Future[V]"
     until: float
+    value: Any = None
+    loaded: bool = False  #: whether `value` was read; asking the future takes longer
 
 
 class TTLCache(Generic[K, V]):
@@ -46,15 +50,17 @@ class TTLCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None or self._clock() >= entry.until:
             entry = self._start_loading(key)
-        value = entry.value
-        if value.done() and not value.cancelled() and value.exception() is None:
-            return value.result()  # most often; a shield would take longer than all the rest
+        elif entry.loaded:
+            value: V = entry.value
+            return value
         try:
-            return await asyncio.shield(value)
+            value = await asyncio.shield(entry.loading)
         except Exception:
             if self._entries.get(key) is entry:
                 del self._entries[key]
             raise
+        entry.value, entry.loaded = value, True
+        return value
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -1,7 +1,7 @@
 """Request headers: correlation ids and trace contexts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from tasker import codec
@@ -9,6 +9,7 @@ from tasker.client.trace import current_trace
 
 CORRELATION = "x-correlation-id"
 
+_BY_NAME = "tasker.headers"  #: key of the headers by name in an ASGI scope
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
@@ -20,23 +21,22 @@ def is_correlation_id(text: str) -> bool:
     return _CORRELATION_ID.fullmatch(text) is not None
 
 
-def first_header(scope: Mapping[str, Any], name: str) -> str | None:
+def first_header(scope: MutableMapping[str, Any], name: str) -> str | None:
     """Return the first header with a (lower-case) name, or None if it is absent."""
-    wanted = name.encode()
-    for key, value in scope["headers"]:
-        if key == wanted:
-            text: str = value.decode("latin-1")
-            return text
-    return None
+    headers: dict[bytes, bytes] | None = scope.get(_BY_NAME)
+    if headers is None:
+        headers = scope[_BY_NAME] = dict(reversed(scope["headers"]))  # the first one is kept
+    value = headers.get(name.encode())
+    return None if value is None else value.decode("latin-1")
 
 
-def sent_correlation_id(scope: Mapping[str, Any]) -> str | None:
+def sent_correlation_id(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's correlation id, or None if it is absent or invalid."""
     sent = first_header(scope, CORRELATION)
     return sent if sent is not None and is_correlation_id(sent) else None
 
 
-def correlation_id_of_new_tasks(scope: Mapping[str, Any]) -> str | None:
+def correlation_id_of_new_tasks(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's correlation id, or None if it is absent. Raises ValueError."""
     sent = first_header(scope, CORRELATION)
     if sent is None or is_correlation_id(sent):
@@ -46,7 +46,7 @@ def correlation_id_of_new_tasks(scope: Mapping[str, Any]) -> str | None:
     )
 
 
-def correlation_id_of(scope: Mapping[str, Any]) -> str:
+def correlation_id_of(scope: MutableMapping[str, Any]) -> str:
     """Return the request's correlation id: the caller's, or a new one."""
     state = scope["state"]
     known: str | None = state.get("correlation_id")
@@ -55,12 +55,12 @@ def correlation_id_of(scope: Mapping[str, Any]) -> str:
     return known
 
 
-def sent_traceparent(scope: Mapping[str, Any]) -> str | None:
+def sent_traceparent(scope: MutableMapping[str, Any]) -> str | None:
     """Return the caller's W3C traceparent, or None if it is absent or invalid."""
     sent = first_header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
 
 
-def traceparent_of(scope: Mapping[str, Any]) -> str | None:
+def traceparent_of(scope: MutableMapping[str, Any]) -> str | None:
     """Return the traceparent for new tasks: that of the request's span, or the caller's."""
     return current_trace() or sent_traceparent(scope)

@@ -37,6 +37,7 @@ _WITHOUT_SCRIPTS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     *_SECURITY,
 )
+_ADDED = frozenset(name for name, _ in _WITHOUT_SCRIPTS)
 
 _CLIENT_GONE = 499  #: status of a request whose client went away, in logs and metrics
 
@@ -111,7 +112,7 @@ class ErrorMiddleware:
 def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return a response's headers with the correlation id, and those for browsers."""
     complete = list(headers)
-    present = {name.lower(): value for name, value in complete}
+    present = dict(complete)
     correlation = present.get(_CORRELATION)
     if correlation is None:
         complete.append((_CORRELATION, correlation_id_of(scope).encode("latin-1")))
@@ -119,8 +120,9 @@ def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[t
         scope["state"]["correlation_id"] = correlation.decode("latin-1")
     # The page of the documentation loads scripts; it is off by default.
     added = _SECURITY if scope["path"] == _DOCS else _WITHOUT_SCRIPTS
-    complete += [header for header in added if header[0] not in present]
-    return complete
+    if _ADDED.isdisjoint(present):
+        return [*complete, *added]
+    return complete + [header for header in added if header[0] not in present]
 
 
 def route_of(scope: Scope) -> str:

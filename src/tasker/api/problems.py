@@ -5,7 +5,7 @@ addresses of databases appear only in the log.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any, NotRequired
 
@@ -225,7 +225,7 @@ class Problem(HTTPException):
             body["errors"] = self.errors
         return body
 
-    def reply(self, scope: Mapping[str, Any]) -> JsonResponse:
+    def reply(self, scope: MutableMapping[str, Any]) -> JsonResponse:
         """Return the response to a request."""
         path, headers = scope["path"], dict(self.headers or {})
         if self.code in _SOON and path.startswith(_WORKERS):

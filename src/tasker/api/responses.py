@@ -62,7 +62,10 @@ class JsonResponse(Response):
             content = await viewer.masked(self._content, large=large)
             if content is not self._content:
                 self.body = await in_thread(large, partial(self.render, content))
-                self.headers["Content-Length"] = str(len(self.body))
+                length = (b"content-length", b"%d" % len(self.body))
+                self.raw_headers = [
+                    length if header[0] == length[0] else header for header in self.raw_headers
+                ]
         await super().__call__(scope, receive, send)
 
     def copy(self) -> "JsonResponse":

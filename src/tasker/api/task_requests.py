@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -31,7 +32,7 @@ from tasker.api.views import convert
 from tasker.client import LocalClient, Origin, TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
-from tasker.model import PRIORITIES, IfExists, Task, TaskId, UniqueWhile
+from tasker.model import PRIORITIES, IfExists, StepCounts, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
@@ -258,7 +259,12 @@ async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Ta
         unserved = await api.roots_without_worker.get(task.template)
     if not unserved:
         return task
-    return convert(task, Task, counts=replace(task.counts, no_worker=unserved))
+    return convert(task, Task, counts=_counts_with_unserved(task.counts, unserved))
+
+
+@lru_cache(maxsize=1_000)  # new tasks of a template have equal counts
+def _counts_with_unserved(counts: StepCounts, unserved: int) -> StepCounts:
+    return replace(counts, no_worker=unserved)
 
 
 def _problem_at(place: str, error: InvalidInput) -> Problem:

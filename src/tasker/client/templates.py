@@ -56,7 +56,27 @@ class LoadedTemplate:
 
         layout = self.graph.layout
         made = sum(not layout.scope(no) for no in self.graph.nodes)
-        self._counts = StepCounts(enqueued=roots, pending=made - roots)
+        template = stored.template
+        self._initial = Task(
+            id=TaskId(""),
+            namespace=template.namespace,
+            name=template.name,
+            version=template.version,
+            status=TaskStatus.PENDING,
+            context={},
+            correlation_id="",
+            parent_id=None,
+            idempotency_key=None,
+            created_by="",
+            reason="",
+            tags=(),
+            created_at=stored.registered_at,
+            ended_at=None,
+            deadline=None,
+            error=None,
+            counts=StepCounts(enqueued=roots, pending=made - roots),
+            updated_at=stored.registered_at,
+        )
 
     def step_number(self, step: str) -> int:
         """Return a step's number. Raises NotFound."""
@@ -132,13 +152,10 @@ class LoadedTemplate:
 
     def initial_task(self, new: NewTask, created_at: datetime) -> Task:
         """Return a task in its initial state."""
-        template = self.stored.template
-        return Task(
+        task = object.__new__(Task)  # copied: its constructor takes three times as long
+        vars(task).update(
+            vars(self._initial),
             id=new.id,
-            namespace=template.namespace,
-            name=template.name,
-            version=template.version,
-            status=TaskStatus.PENDING,
             context=codec.loads(new.context),
             correlation_id=new.correlation_id,
             parent_id=new.parent_id,
@@ -147,15 +164,13 @@ class LoadedTemplate:
             reason=new.reason,
             tags=new.tags,
             created_at=created_at,
-            ended_at=None,
             deadline=created_at + new.deadline if new.deadline else None,
-            error=None,
-            counts=self._counts,
             updated_at=created_at,
             title=new.title,
             priority=new.priority,
             attributes=new.attributes,
         )
+        return task
 
 
 def _described(step: Step, spec: StepSpec, now: datetime, times: Times | None) -> Step:

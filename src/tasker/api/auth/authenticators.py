@@ -7,7 +7,7 @@ credential is neither an API key nor, if tokens are accepted, a bearer token.
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -62,7 +62,7 @@ class AuthenticatorError(Exception):
 
 async def authenticate_with(
     authenticator: Authenticator,
-    scope: Mapping[str, Any],
+    scope: MutableMapping[str, Any],
     roles: Mapping[str, frozenset[Permission]],
 ) -> Principal:
     """Return the principal of a request, as determined by an authenticator.
@@ -94,7 +94,7 @@ async def authenticate_with(
     return principal
 
 
-def auth_request_of(scope: Mapping[str, Any]) -> AuthRequest:
+def auth_request_of(scope: MutableMapping[str, Any]) -> AuthRequest:
     """Return the part of a request that an authenticator receives."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasker.api.auth.authenticators import Authenticator, AuthenticatorError, authenticate_with
@@ -138,7 +138,11 @@ class Authorizer:
     # ------------------------------------------------------------ authentication
 
     async def authenticate(
-        self, scope: Mapping[str, Any], permissions: Sequence[Permission], *, every: bool = False
+        self,
+        scope: MutableMapping[str, Any],
+        permissions: Sequence[Permission],
+        *,
+        every: bool = False,
     ) -> Principal:
         """Return the caller of a request.
 
@@ -171,7 +175,7 @@ class Authorizer:
             raise forbidden(missing, principal, where)
         return principal
 
-    async def _identify_caller(self, scope: Mapping[str, Any]) -> Principal:
+    async def _identify_caller(self, scope: MutableMapping[str, Any]) -> Principal:
         secret = None if sends_credential(scope) else session_secret_of(scope)
         if secret is not None and (self._settings.api_keys or self._settings.has_login):
             return await self.sessions.principal_of(secret, scope)
@@ -187,7 +191,9 @@ class Authorizer:
         claims = await self._tokens.claims(credential.text)
         return principal_of_claims(claims, self._settings, self._roles)
 
-    def _credential_or_authenticator(self, scope: Mapping[str, Any]) -> Credential | Authenticator:
+    def _credential_or_authenticator(
+        self, scope: MutableMapping[str, Any]
+    ) -> Credential | Authenticator:
         """Return the API key or token of a request, or the custom authenticator to ask instead.
 
         Raises:
@@ -204,7 +210,7 @@ class Authorizer:
             is_ours = credential.text.startswith(KEY_PREFIX)
         return credential if is_ours or self._authenticator is None else self._authenticator
 
-    def _log_refusal(self, scope: Mapping[str, Any], refusal: NotAuthenticated) -> None:
+    def _log_refusal(self, scope: MutableMapping[str, Any], refusal: NotAuthenticated) -> None:
         level = logging.INFO if refusal.reason == "missing" else logging.WARNING
         facts = {
             "reason": refusal.reason,
@@ -219,7 +225,7 @@ class Authorizer:
 
     async def authorize(
         self,
-        scope: Mapping[str, Any],
+        scope: MutableMapping[str, Any],
         principal: Principal,
         permission: Permission,
         target: Resource,

@@ -1,9 +1,11 @@
 """Reads the credential of a request."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tasker.api.headers import first_header
 
 Reason = Literal["missing", "malformed", "invalid", "expired", "revoked"]
 
@@ -50,7 +52,7 @@ class Credential:
     """Whether it must be an API key."""
 
 
-def credential_of(scope: Mapping[str, Any]) -> Credential:
+def credential_of(scope: MutableMapping[str, Any]) -> Credential:
     """Return the credential of a request; `Authorization` takes precedence over `X-API-Key`.
 
     Raises:
@@ -72,9 +74,9 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
     return Credential(key, True)
 
 
-def sends_credential(scope: Mapping[str, Any]) -> bool:
+def sends_credential(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request has a header that carries a credential."""
-    return any(key in (b"authorization", b"x-api-key") for key, _ in scope["headers"])
+    return any(first_header(scope, name) is not None for name in ("authorization", "x-api-key"))
 
 
 def is_valid_name(text: str) -> bool:
@@ -82,14 +84,14 @@ def is_valid_name(text: str) -> bool:
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
 
 
-def _single_header(scope: Mapping[str, Any], name: str) -> str | None:
+def _single_header(scope: MutableMapping[str, Any], name: str) -> str | None:
     """Return a header, or None if it is absent. Raises NotAuthenticated if it is repeated."""
+    if first_header(scope, name) is None:
+        return None
     wanted = name.encode()
     values = [value for key, value in scope["headers"] if key == wanted]
     if len(values) > 1:
         raise NotAuthenticated("malformed", f"{name} was sent {len(values)} times")
-    if not values:
-        return None
     if len(values[0]) > _MOST:
         raise NotAuthenticated("malformed", f"{name} has {len(values[0]):,} characters")
     text: str = values[0].decode("latin-1")

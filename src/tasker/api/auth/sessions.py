@@ -10,7 +10,7 @@ server's pages made it: by its origin, and by a token that only these pages can 
 import hmac
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -106,7 +106,7 @@ class Sessions:
         """Return a session, or None if it has ended."""
         return await self._known.get(digest_of(secret))
 
-    async def principal_of(self, secret: str, scope: Mapping[str, Any]) -> Principal:
+    async def principal_of(self, secret: str, scope: MutableMapping[str, Any]) -> Principal:
         """Return the caller of a request with a session.
 
         Raises:
@@ -147,7 +147,7 @@ def csrf_token_of(secret: str) -> str:
     return digest_of(f"csrf {secret}")
 
 
-def session_secret_of(scope: Mapping[str, Any]) -> str | None:
+def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:
     """Return the value of a request's session cookie, or None if it has none."""
     header = first_header(scope, "cookie")
     if header is None:
@@ -156,7 +156,7 @@ def session_secret_of(scope: Mapping[str, Any]) -> str | None:
     return cookies.get(HOST_COOKIE) or cookies.get(COOKIE) or None
 
 
-def require_own_page(scope: Mapping[str, Any], token: str | None) -> None:
+def require_own_page(scope: MutableMapping[str, Any], token: str | None) -> None:
     """Refuse a change that one of this server's pages did not make.
 
     Args:
@@ -179,7 +179,7 @@ def require_own_page(scope: Mapping[str, Any], token: str | None) -> None:
         )
 
 
-def _has_own_origin(scope: Mapping[str, Any]) -> bool:
+def _has_own_origin(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request comes from this server's own pages, or from no page at all."""
     site, origin = first_header(scope, "sec-fetch-site"), first_header(scope, "origin")
     if site is not None:

@@ -80,7 +80,7 @@ begin
                greatest(p_run_at, now()) + s.queue_timeout * interval '1 s'
         from template_step s
         where s.template_id = p_template and s.scope = 0 and s.pending_parents = 0 and s.no <> all (v_claimed);
-        perform wake();
+        perform wake_for_tasks(array[p_template]);
     end if;
     kind := 1;
     task_id := p_id;

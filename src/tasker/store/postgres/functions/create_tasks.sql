@@ -252,7 +252,7 @@ begin
         where {include due_entry entry=d step=s};
     end if;
     if v_enqueued > 0 then
-        perform wake();
+        perform wake_for_tasks(p_template);
     end if;
     return query select 1, n, 0, null::uuid from unnest(p_id) as n where n <> all (v_taken);
 end $$;

@@ -25,8 +25,10 @@ def attribute_docstrings(kind: type) -> Mapping[str, str]:
 
 def describe_fields(schema: dict[str, Any], kind: type) -> None:
     """Describe the fields of a class's JSON Schema: `json_schema_extra` of models."""
-    for name, text in attribute_docstrings(kind).items():
-        schema["properties"][name].setdefault("description", text)
+    documented = attribute_docstrings(kind)
+    for name, field in schema["properties"].items():
+        if name in documented:  # a later release may have replaced the source since the start
+            field.setdefault("description", documented[name])
 
 
 def _own_docstrings(kind: type) -> Mapping[str, str]:

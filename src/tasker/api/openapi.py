@@ -107,11 +107,11 @@ def _document(kind: type) -> None:
 
 
 def _describe_response(kind: type, schema: dict[str, Any]) -> None:
-    described = schema["properties"]
-    for field in described.values():
+    documented = attribute_docstrings(kind)
+    for name, field in schema["properties"].items():
         field.pop("default", None)
-    for name, text in attribute_docstrings(kind).items():
-        described[name].setdefault("description", text.replace("None", "null"))
+        if name in documented:
+            field.setdefault("description", documented[name].replace("None", "null"))
 
 
 def _schemas_of(shape: Any) -> dict[str, Any]:

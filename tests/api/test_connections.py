@@ -152,7 +152,7 @@ async def test_incomplete_heads_do_not_block_other_clients(
         for _ in range(200):
             await callers.call(HALF_A_HEAD)
 
-        async with httpx.AsyncClient(base_url=callers.server.url) as client:
+        async with httpx.AsyncClient(base_url=callers.server.url, timeout=60) as client:
             for _ in range(5):
                 assert 200 == (await client.get("/health")).status_code
         assert idle.is_closed or await idle.rest()

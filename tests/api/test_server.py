@@ -37,7 +37,7 @@ async def test_a_draining_server_accepts_requests_and_is_not_ready(store: Store)
     """
     settings = ServerSettings(port=0, drain=timedelta(hours=1), grace=timedelta(0))
     async with run_server(create_app(store, settings=settings), settings) as server:
-        async with httpx.AsyncClient(base_url=server.url) as caller:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as caller:
             assert 200 == (await caller.get("/ready")).status_code
 
             server.stop()
@@ -46,7 +46,7 @@ async def test_a_draining_server_accepts_requests_and_is_not_ready(store: Store)
             assert 503 == ready.status_code
             assert ["server"] == ready.json()["failed_checks"]
             assert 200 == (await caller.get("/live")).status_code
-        async with httpx.AsyncClient(base_url=server.url) as newcomer:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as newcomer:
             assert 200 == (await newcomer.get("/v1/tasks")).status_code
 
         server.stop(at_once=True)
@@ -62,7 +62,7 @@ async def test_a_server_exits_after_draining(store: Store) -> None:
         server.stop()
         server.stop()
         await server.wait_ended()
-        async with httpx.AsyncClient() as caller:
+        async with httpx.AsyncClient(timeout=60) as caller:
             with pytest.raises(httpx.ConnectError):
                 await caller.get(f"{server.url}/live")
 
@@ -97,7 +97,7 @@ async def test_a_client_that_hangs_up_is_no_error(
         writer.close()
         await writer.wait_closed()
         await eventually(lambda: sum(limits.under_way.values()) == 0)
-        async with httpx.AsyncClient() as other:
+        async with httpx.AsyncClient(timeout=60) as other:
             await other.get(f"{server.url}/v1/tasks")
         records = [*caplog.records]
 

@@ -78,9 +78,9 @@ def test_the_web_ui_is_served_over_the_same_store(tasker: Here) -> None:
         line = dev.until("web UI: ")
         dev.until("ready:")
         (url,) = re.findall(r"web UI: (http://localhost:\d+)/ui/", line)
-        assert "<title>Tasker</title>" in httpx.get(f"{url}/ui/").text
+        assert "<title>Tasker</title>" in httpx.get(f"{url}/ui/", timeout=60).text
         body = {"name": "shop.sell", "context": {"sku": "mug"}}
-        assert 201 == httpx.post(f"{url}/v1/tasks", json=body).status_code
+        assert 201 == httpx.post(f"{url}/v1/tasks", json=body, timeout=60).status_code
         dev.until("complete after")
         dev.send(signal.SIGINT)
         assert 0 == dev.end()

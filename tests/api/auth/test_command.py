@@ -38,7 +38,7 @@ def test_a_team_has_access_to_its_namespace_only(tasker: Here) -> None:
 
     with project.starting("server", "--templates", "sell.yaml", "--log-format", "json") as server:
         url = server.until('"server_started"').partition('"url":')[2].split('"')[1]
-        with httpx.Client(base_url=url.replace("0.0.0.0", "127.0.0.1")) as caller:
+        with httpx.Client(base_url=url.replace("0.0.0.0", "127.0.0.1"), timeout=60) as caller:
 
             def ask(credential: str, method: str, path: str, body: object = None) -> int:
                 headers = {"Authorization": f"Bearer {credential.strip()}"}

@@ -81,7 +81,7 @@ async def test_no_server_process_logs_credentials(
     app = create_app(store, settings=settings, auth=with_tokens())
     made = await credentials(store)
     with caplog.at_level(logging.DEBUG):
-        async with run_server(app, settings) as server, httpx.AsyncClient() as caller:
+        async with run_server(app, settings) as server, httpx.AsyncClient(timeout=60) as caller:
             for text in made.values():
                 await caller.get(
                     f"{server.url}/v1/tasks", headers={"Authorization": f"Bearer {text}"}

@@ -53,7 +53,7 @@ async def events_until(
     async with (
         asyncio.timeout(60),
         run_server(app, settings) as server,
-        httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}) as caller,
+        httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}, timeout=60) as caller,
         caller.stream("GET", f"/v1/tasks/{task}/stream") as answer,
     ):
         async for line in answer.aiter_lines():

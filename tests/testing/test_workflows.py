@@ -1,6 +1,7 @@
 """Whole workflows on the production engine, with a clock that skips."""
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from tasker.errors import HandlerNotFound, InvalidInput, Misuse, WaitTimeout
 from tasker.model import AttemptOutcome, Backoff, StepOverride, StepSpec
 from tasker.notices import StepStarted, StepWaiting, TaskEnded
 from tasker.testing import run_workflow, run_workflow_sync
+from tasker.testing.virtual_time import VirtualTimeStore
 from tasker.workflow import Workflow
 
 HOURS = Retry(
@@ -475,6 +477,34 @@ def test_days_of_waiting_and_signals_take_milliseconds() -> None:
     assert timedelta(days=32) == run.slept
 
 
+@pytest.mark.anyio
+async def test_a_task_that_is_created_during_a_look_for_idle_time_runs_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The look saw nothing to do, but there is something when it ends."""
+
+    looking, created = asyncio.Event(), asyncio.Event()
+    create = VirtualTimeStore._create
+
+    async def look(self: VirtualTimeStore) -> bool:
+        looking.set()
+        await created.wait()
+        for _ in range(50):  # `run_workflow` goes on in the meantime
+            await asyncio.sleep(0)
+        return False
+
+    async def create_during_look(self: VirtualTimeStore, creation: Any, *how: bool) -> Any:
+        await looking.wait()
+        result = await create(self, creation, *how)
+        created.set()
+        return result
+
+    monkeypatch.setattr(VirtualTimeStore, "_send_signal", look)
+    monkeypatch.setattr(VirtualTimeStore, "_create", create_during_look)
+
+    assert (await run_workflow(checkout(), {"order_id": "7"})).ok
+
+
 def test_a_signal_that_never_comes_is_named() -> None:
     flow = Workflow("shop.order", version="1.0.0")
 
@@ -482,8 +512,44 @@ def test_a_signal_that_never_comes_is_named() -> None:
     async def order(ctx: AsyncContext) -> None:
         await ctx.wait_signal("paid")
 
-    with pytest.raises(WaitTimeout, match="order is waiting"):
+    unused = (
+        r"order is waiting; the signal 'sent' was not used \(steps waited for signals: 'paid'\)"
+    )
+    with pytest.raises(WaitTimeout, match=unused):
         run_workflow_sync(flow, signals=[("sent", 1)])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"signals": [("paid", 1), ("payed", 2), ("paid", 3)]},
+            "the signals 'payed', 'paid' were not used (steps waited for signals: 'paid');"
+            " the task ended as complete",
+        ),
+        (
+            {"signals": [("paid", 1)], "decisions": [{"approved": True}]},
+            'the decision {"approved":true} was not used (no step waited for approvals);'
+            " the task ended as complete",
+        ),
+        (
+            {"signals": [("paid", 0)], "completions": [{"result": 1}]},
+            'the completion {"result":1} was not used (no step waited for other systems);'
+            " the task ended as error, order: not a cent",
+        ),
+    ],
+)
+def test_what_nothing_waited_for_is_an_error(given: Any, message: str) -> None:
+    """It names what was not used, and what the workflow waited for."""
+    flow = Workflow("shop.order", version="1.0.0")
+
+    @flow.step
+    async def order(ctx: AsyncContext) -> None:
+        if not await ctx.wait_signal("paid"):
+            raise PermanentError("not a cent")
+
+    with pytest.raises(Misuse, match=re.escape(message)):
+        run_workflow_sync(flow, **given)
 
 
 def test_the_result_contains_the_published_events() -> None:

@@ -24,6 +24,7 @@ from tasker.model import (
     TaskId,
     WorkerId,
 )
+from tasker.plurals import plural
 from tasker.schedules.model import DueSchedule
 from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
@@ -44,7 +45,10 @@ _AHEAD = """
 """
 _AWAITED = "select task_id, name from wait where kind = 'signal' order by task_id, no, name"
 
-_EXTERNAL = "select task_id, no from wait where kind = 'external' order by task_id, no"
+_EXTERNAL = """
+    select w.task_id, w.no, s.name from wait w join step s on s.task_id = w.task_id and s.no = w.no
+    where w.kind = 'external' order by w.task_id, w.no
+"""
 
 _TEST = AuditNote(actor="test")
 
@@ -78,6 +82,9 @@ class VirtualTimeStore(SqliteStore):
     ) -> None:
         self._decisions = list(decisions)
         self._completions = [_completion_text(body) for body in completions]
+        self._approved: list[str] = []  #: steps whose approvals were decided
+        self._completed: list[str] = []  #: external steps that were completed
+        self._awaited: dict[str, None] = {}  #: names of signals for which steps waited
         self._tokens: dict[tuple[TaskId, int], str] = {}  #: digests by external step
         self._signals = [(name, payload_text(payload)) for name, payload in signals]
         self._manual_clock = clock or ManualClock()
@@ -97,6 +104,22 @@ class VirtualTimeStore(SqliteStore):
     def clock(self) -> ManualClock:
         """The clock that skips."""
         return self._manual_clock
+
+    def unused(self) -> list[str]:
+        """Describe signals, decisions and completions for which nothing waited."""
+        unused = []
+        if self._signals:
+            names = [name for name, _ in self._signals]
+            unused.append(_describe_unused("signal", names, "for signals", self._awaited))
+        if self._decisions:
+            forms = [dumps(form)[:60] for form in self._decisions]
+            unused.append(_describe_unused("decision", forms, "for approvals", self._approved))
+        if self._completions:
+            bodies = [text[:60] for text in self._completions]
+            unused.append(
+                _describe_unused("completion", bodies, "for other systems", self._completed)
+            )
+        return unused
 
     async def settle(
         self,
@@ -164,7 +187,8 @@ class VirtualTimeStore(SqliteStore):
         times = (due, ahead.deadline, ahead.timeout, room, tick)
         instants = [instant for instant in times if instant is not None]
         if not instants:
-            self.still.set()
+            if not self._work.is_set():  # else a task was created after the look
+                self.still.set()
             return
         at = _round_up_to_microsecond(min(instants))
         if (pause := at - self.clock.now()) > timedelta(0):
@@ -189,6 +213,7 @@ class VirtualTimeStore(SqliteStore):
             return False
         for approval in await self.approvals(limit=1):
             form = await fill_form(approval, self._decisions.pop(0))
+            self._approved.append(approval.step)
             await self.decide(approval.id, dumps(form), groups={EVERY_GROUP}, act=_TEST)
             return True
         return False
@@ -202,7 +227,8 @@ class VirtualTimeStore(SqliteStore):
         if not self._completions:
             return False
         rows = await self._thread.run(lambda on: on.execute(_EXTERNAL).fetchall(), writes=False)
-        for task_id, no in rows:
+        for task_id, no, step in rows:
+            self._completed.append(step)
             await self.complete_external(
                 self._tokens[TaskId(task_id), no], self._completions.pop(0)
             )
@@ -214,6 +240,7 @@ class VirtualTimeStore(SqliteStore):
         if not self._signals:
             return False
         rows = await self._thread.run(lambda on: on.execute(_AWAITED).fetchall(), writes=False)
+        self._awaited |= dict.fromkeys(awaited for _, awaited in rows)
         for index, (name, payload) in enumerate(self._signals):
             for task_id, awaited in rows:
                 if awaited == name:
@@ -230,6 +257,15 @@ def _completion_text(body: Json) -> JsonText:
             path="$.completions",
         )
     return dumps(body)
+
+
+def _describe_unused(noun: str, given: Sequence[str], what: str, awaited: Iterable[str]) -> str:
+    """Return `signal 'paid' was not used: steps waited for signals 'payment'`."""
+    which = ", ".join(map(repr, given)) if noun == "signal" else ", ".join(given)
+    names = ", ".join(map(repr, awaited))
+    waited = f"steps waited {what}: {names}" if names else f"no step waited {what}"
+    were = "was" if len(given) == 1 else "were"
+    return f"the {plural(noun, len(given))} {which} {were} not used ({waited})"
 
 
 def _round_up_to_microsecond(seconds: float) -> datetime:

@@ -12,7 +12,7 @@ from tasker.client.waiting import require_success
 from tasker.clock import ManualClock
 from tasker.durations import Duration, parse_duration
 from tasker.engine import Worker
-from tasker.errors import WaitTimeout
+from tasker.errors import Misuse, WaitTimeout
 from tasker.events import Event, EventFilter
 from tasker.handlers import Handlers
 from tasker.model import (
@@ -22,6 +22,7 @@ from tasker.model import (
     AttemptOutcome,
     Json,
     Step,
+    StepStatus,
     Task,
     TaskFilter,
     TaskId,
@@ -183,7 +184,8 @@ async def run_workflow(
         WaitTimeout: The time limit was exceeded, or nothing is left to do and the task has not
             ended. The message lists the statuses of the steps.
         HandlerNotFound: A step has neither a handler nor a stub.
-        Misuse: `stubs` or `failures` names an unknown step.
+        Misuse: `stubs` or `failures` names an unknown step, or no step waited for one of the
+            `signals`, `decisions` or `completions`.
     """
     given = (workflow, *templates)
     template, *others = [_template_of(source) for source in given]
@@ -217,6 +219,7 @@ async def run_workflow(
             task = await worker.client.create_task(started, context, **options)
             store.still.clear()
             await _wait_until_idle(store, task.id, timeout)
+            await _require_all_used(store, task.id)
         return WorkflowRun(
             task=await worker.client.get(task.id),
             steps={step.name: step for step in await store.list_steps(task.id)},
@@ -284,10 +287,23 @@ async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Du
         open_steps = await _describe_open_steps(store, task_id)
         raise WaitTimeout(f"the task did not end within {seconds:g} s: {open_steps}") from None
     if not (await store.get_task(task_id)).ended:
+        facts = [await _describe_open_steps(store, task_id), *store.unused()]
         raise WaitTimeout(
-            "the task has not ended, and no worker can continue it:"
-            f" {await _describe_open_steps(store, task_id)}"
+            f"the task has not ended, and no worker can continue it: {'; '.join(facts)}"
         )
+
+
+async def _require_all_used(store: VirtualTimeStore, task_id: TaskId) -> None:
+    """Raise Misuse if something was given for which no step waited."""
+    if unused := store.unused():
+        task = await store.get_task(task_id)
+        failed = [
+            f"{step.name}: {step.error.get('message', step.error)}"
+            for step in await store.list_steps(task_id)
+            if step.status is StepStatus.ERROR and step.error is not None
+        ]
+        ended = f"the task ended as {task.status}"
+        raise Misuse("; ".join([*unused, f"{ended}, {', '.join(failed)}" if failed else ended]))
 
 
 async def _describe_open_steps(store: Store, task_id: TaskId) -> str:

@@ -13,13 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, model_validator
-from tests.handlers.attempts import attempt, call, plan
+from tests.handlers.attempts import TEMPLATE, attempt, call, plan
 from typing_extensions import TypedDict
 
 from tasker.errors import Misuse, PermanentError
 from tasker.handlers import Config, Context, Input, Result, StepHandler, handler
+from tasker.handlers.attempt import Upstream
+from tasker.handlers.binding import compile_plan
+from tasker.handlers.instances import Surroundings
 from tasker.handlers.target import Handler
-from tasker.model import Json, JsonObject
+from tasker.model import Json, JsonObject, StepSpec
 
 
 class Hold(BaseModel):
@@ -270,6 +273,27 @@ def test_a_missing_input_is_a_permanent_error_that_names_it() -> None:
         " 'order_id'; did you mean 'orderid'?"
     ) == str(error)
     assert {"parameter": "order_id", "source": "input", "key": "order_id"} == error.details
+
+
+def test_a_missing_input_of_an_instance_names_what_it_is_given() -> None:
+    """A handler whose parameter is called otherwise than the element of its map."""
+
+    def convert(files: str) -> None: ...
+
+    compiled = compile_plan(
+        Handler("convert", convert),
+        StepSpec(name="convert"),
+        upstream=Upstream.with_names(),
+        template=TEMPLATE,
+        around=Surroundings(items=("file", "cursor")),
+    )
+    with pytest.raises(PermanentError) as caught:
+        compiled.call(attempt({}))
+
+    assert (
+        "parameter 'files' of step 'convert' cannot be filled: the task's input has no 'files',"
+        " and this instance is given only file, cursor; did you mean 'file'?"
+    ) == str(caught.value)
 
 
 def test_an_optional_type_alone_does_not_make_an_input_optional() -> None:

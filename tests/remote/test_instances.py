@@ -37,12 +37,15 @@ async def test_a_remote_worker_reads_all_instances_while_its_attempt_runs(store:
     """
     app = create_app(store)
     sent: list[dict[str, Any]] = []
+    answers: list[bytes] = []
 
     class Transport(httpx.ASGITransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.url.path.endswith("/instances"):
                 sent.append({"url": str(request.url), "content": await request.aread()})
-            return await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
+            answers.append(await response.aread())
+            return response
 
     async def total(double: Instances[int]) -> list[int]:
         values = [value async for value in double]
@@ -67,4 +70,5 @@ async def test_a_remote_worker_reads_all_instances_while_its_attempt_runs(store:
 
     assert [NUMBERS, NUMBERS, NUMBERS * (NUMBERS - 1)] == task.result
     assert 4 == len(sent)  # the last page is empty
+    assert any(b'"items":{"number":17,"item":17}' in answer for answer in answers)
     assert (409, "attempt_cancelled") == (late.status_code, late.json()["code"])

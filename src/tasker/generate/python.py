@@ -11,6 +11,7 @@ from tasker.generate.shapes import (
     ANY,
     Enumeration,
     Field,
+    Given,
     ListOf,
     MapOf,
     Named,
@@ -20,8 +21,9 @@ from tasker.generate.shapes import (
     Shape,
     Types,
     names_in,
+    step_name,
 )
-from tasker.model import StepSpec
+from tasker.model import Batch, StepSpec
 
 _SCALARS = {
     "string": "str",
@@ -53,7 +55,12 @@ def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     blocks = [_handler(types, spec, used) for spec in steps]
     body = "".join(f"\n\n{block}" for block in blocks)
     typing = [name for name in ("Annotated", "Any") if re.search(rf"\b{name}\b", body)]
-    tasker = ["PermanentError", *(["Result"] if "Annotated[" in body else []), "handler"]
+    tasker = [
+        *(["Cursor"] if re.search(r"\bcursor: Cursor\b", body) else []),
+        "PermanentError",
+        *(["Result"] if "Annotated[" in body else []),
+        "handler",
+    ]
     imports = [f"from typing import {', '.join(typing)}\n"] if typing else []
     imports.append(f"from tasker import {', '.join(tasker)}\n")
     if used:
@@ -71,13 +78,23 @@ def _handler(types: Types, spec: StepSpec, used: set[str]) -> str:
         name, kind = _identifier(step), result_of(step)
         return f"{name}: {kind}" if name == step else f'{name}: Annotated[{kind}, Result("{step}")]'
 
-    parameters = map(parameter, spec.dependencies)
+    def given(each: Given) -> str:
+        used.update(names_in(each.shape))
+        kind = "Cursor" if isinstance(each.spawning, Batch) else _type(each.shape)
+        return f"{each.name}: {kind}"
+
+    around = [each for each in types.given[spec.name] if _identifier(each.name) == each.name]
+    names = {each.name for each in around}
+    results = [step for step in spec.dependencies if _identifier(step) not in names]
+    parameters = [*map(given, reversed(around)), *map(parameter, results)]
+    name, result = step_name(spec), types.returned.get(spec.name, ANY)
+    used.update(names_in(result))
     documented = f'    """{spec.description}"""\n' if spec.description else ""
     return (
         f"@handler({_quote(spec.handler)})\n"
-        f"def {snake(spec.name)}({', '.join(parameters)}) -> {result_of(spec.name)}:\n"
+        f"def {snake(name)}({', '.join(parameters)}) -> {_type(result)}:\n"
         f"{documented}"
-        f'    raise PermanentError("{spec.name} is not written yet")\n'
+        f'    raise PermanentError("{name} is not written yet")\n'
     )
 
 

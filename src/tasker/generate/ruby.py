@@ -14,6 +14,7 @@ from tasker.generate.shapes import (
     Scalar,
     Shape,
     Types,
+    step_name,
 )
 from tasker.model import StepSpec
 
@@ -40,12 +41,15 @@ def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     blocks = [f'require "tasker"\n\n# Types: {module}.rbs\n']
     for spec in steps:
         documented = f"# {spec.description}\n" if spec.description else ""
+        name = step_name(spec)
+        given = f"  {snake(item.name)} = ctx.item\n" if (item := types.item_of(spec)) else ""
+        given += "  cursor = ctx.cursor\n" if types.in_batch(spec) else ""
         results = "".join(
             f"  {snake(step)} = ctx.result({json.dumps(step)})\n" for step in spec.dependencies
         )
         blocks.append(
-            f"{documented}Tasker.handler({_quote(spec.handler)}) do |ctx|\n{results}"
-            f'  raise Tasker::PermanentError, "{spec.name} is not written yet"\nend\n'
+            f"{documented}Tasker.handler({_quote(spec.handler)}) do |ctx|\n{given}{results}"
+            f'  raise Tasker::PermanentError, "{name} is not written yet"\nend\n'
         )
     return "\n".join(blocks)
 

@@ -16,6 +16,7 @@ from tasker.generate.shapes import (
     Scalar,
     Shape,
     Types,
+    step_name,
 )
 from tasker.model import StepSpec
 
@@ -56,9 +57,9 @@ def write_types(types: Types) -> str:
 
 def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps, and a function that adds them to a worker."""
-    shapes = [
-        types.results.get(name, ANY) for spec in steps for name in (spec.name, *spec.dependencies)
-    ]
+    shapes = [types.results.get(name, ANY) for spec in steps for name in spec.dependencies]
+    shapes += [types.returned.get(spec.name, ANY) for spec in steps]
+    shapes += [item.shape for spec in steps if (item := types.item_of(spec))]
     lines = ["use serde_json::Value;"] if any("Value" in _type(shape) for shape in shapes) else []
     lines.append("use tasker::{Context, Error, Worker};")
     lines += ["", f"use super::{module}::*;"] if types.definitions else []
@@ -69,7 +70,7 @@ def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     ]
     lines.append("    worker")
     for spec in steps:
-        lines.append(f"        .handler({_quote(spec.handler)}, {_identifier(spec.name)})")
+        lines.append(f"        .handler({_quote(spec.handler)}, {_identifier(step_name(spec))})")
     lines.append("}")
     for spec in steps:
         lines += ["", *_handler(types, spec)]
@@ -81,15 +82,21 @@ def _handler(types: Types, spec: StepSpec) -> list[str]:
         return _type(types.results.get(step, ANY))
 
     lines = [f"/// {spec.description}"] if spec.description else []
-    name, result = _identifier(spec.name), result_of(spec.name)
-    lines.append(f"async fn {name}(ctx: Context) -> Result<{result}, Error> {{")
+    name, result = _identifier(step_name(spec)), _type(types.returned.get(spec.name, ANY))
+    reads = types.input is not None or spec.dependencies or types.given.get(spec.name)
+    context = "ctx" if reads else "_ctx"
+    lines.append(f"async fn {name}({context}: Context) -> Result<{result}, Error> {{")
     if types.input is not None:
         lines.append(f"    let _input: {_type(types.input)} = ctx.context()?;")
+    if item := types.item_of(spec):
+        lines.append(f"    let _{snake(item.name)}: {_type(item.shape)} = ctx.item()?;")
+    if types.in_batch(spec):
+        lines.append("    let _cursor = ctx.cursor()?;")
     for step in spec.dependencies:
         lines.append(
             f"    let _{snake(step)}: {result_of(step)} = ctx.result({json.dumps(step)})?;"
         )
-    return [*lines, f'    Err(Error::permanent("{spec.name} is not written yet"))', "}"]
+    return [*lines, f'    Err(Error::permanent("{step_name(spec)} is not written yet"))', "}"]
 
 
 def _definition(definition: Record | Enumeration) -> str:

@@ -4,12 +4,24 @@ What a schema says beyond the tree, such as bounds and patterns, is left to the 
 inputs and results against the whole schema.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tasker.generate.names import comment_text, pascal
-from tasker.model import JsonObject, Template, all_steps
+from tasker.layout import Layout
+from tasker.model import (
+    Batch,
+    Collect,
+    JsonObject,
+    Map,
+    Repeat,
+    Spawning,
+    StepSpec,
+    Template,
+    all_steps,
+)
+from tasker.template.expressions import Path, compile_expression
 
 _SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
 
@@ -93,6 +105,14 @@ class Enumeration:
     description: str = ""
 
 
+class Given(NamedTuple):
+    """What an instance is given."""
+
+    name: str
+    shape: Shape
+    spawning: Spawning
+
+
 @dataclass(slots=True)
 class Types:
     """The types of a template; each definition stands after those that it uses."""
@@ -103,9 +123,30 @@ class Types:
     results: dict[str, Shape] = field(default_factory=dict)
     """By step name, of the steps with a schema of their result."""
 
+    returned: dict[str, Shape] = field(default_factory=dict)
+    """By the name of a node, what its handler returns."""
+
+    given: dict[str, tuple[Given, ...]] = field(default_factory=dict)
+    """By the name of a node within a body, what its instances are given, from the innermost."""
+
+    def item_of(self, spec: StepSpec) -> Given | None:
+        """Return the element of the innermost map around a step, or None if there is no map."""
+        around = self.given.get(spec.name, ())
+        return next((each for each in around if isinstance(each.spawning, Map)), None)
+
+    def in_batch(self, spec: StepSpec) -> bool:
+        """Return whether a step is part of a batch."""
+        around = self.given.get(spec.name, ())
+        return any(isinstance(each.spawning, Batch) for each in around)
+
+
+def step_name(spec: StepSpec) -> str:
+    """Return the name of the step that a node belongs to: `convert` of `convert[]`."""
+    return spec.name.removesuffix("[]")
+
 
 def types_of(template: Template) -> Types:
-    """Return the types of a template's input and of its steps' results."""
+    """Return the types of a template's input, of results, and of what instances are given."""
     types = Types(template)
     if template.input_schema is not None:
         reader = _Reader(types, template.input_schema)
@@ -114,7 +155,66 @@ def types_of(template: Template) -> Types:
         if spec.result_schema is not None:
             reader = _Reader(types, spec.result_schema)
             types.results[spec.name] = reader.read(spec.result_schema, f"{pascal(spec.name)}Result")
+    layout = Layout(template.steps)
+    own = dict(types.results)
+    types.returned = {spec.name: own.get(step_name(spec), ANY) for spec in layout.specs}
+    for spec in all_steps(template.steps):
+        if spec.spawning is not None and spec.name in own:
+            types.results[spec.name] = _result_of_instances(spec, own[spec.name])
+    for no, spec in enumerate(layout.specs, start=1):
+        types.given[spec.name] = tuple(_given_to(types, layout, no))
     return types
+
+
+def _result_of_instances(spec: StepSpec, instance: Shape) -> Shape:
+    """Return the shape of the result of a step with instances."""
+    if isinstance(spec.spawning, Repeat):
+        return instance
+    return ListOf(instance) if spec.collect is Collect.LIST and spec.reduce is None else ANY
+
+
+def _given_to(types: Types, layout: Layout, no: int) -> Iterator[Given]:
+    """Yield what the instances around a node are given, from the innermost."""
+    scope = layout.scope(no)
+    while scope:
+        body = layout.bodies[scope]
+        scope = layout.scope(scope)
+        match body.spawning:
+            case Map(over=over, item=item):
+                around = {each.name: each.shape for each in _given_to(types, layout, body.spawner)}
+                yield Given(item, _element_shape(types, over, around), body.spawning)
+            case Batch():
+                yield Given("cursor", ANY, body.spawning)
+            case Repeat():
+                yield Given("iteration", Scalar("integer"), body.spawning)
+
+
+def _element_shape(types: Types, over: str, around: Mapping[str, Shape]) -> Shape:
+    """Return the shape of the elements of a list, as far as the schemas of its path say."""
+    node = compile_expression(over).node
+    if not isinstance(node, Path):
+        return ANY
+    first, *keys = node.keys
+    shape = types.input if first == "input" else around.get(str(first))
+    if first == "results" and keys:
+        shape = types.results.get(str(keys.pop(0)))
+    records = {each.name: each for each in types.definitions if isinstance(each, Record)}
+    for key in keys:
+        shape = _part_of(shape, key, records)
+    return shape.items if isinstance(shape, ListOf) else ANY
+
+
+def _part_of(shape: Shape | None, key: str | int, records: Mapping[str, Record]) -> Shape | None:
+    match shape:
+        case Nullable(inner):
+            return _part_of(inner, key, records)
+        case ListOf(inner) if isinstance(key, int):
+            return inner
+        case MapOf(inner):
+            return inner
+        case Named(name) if name in records:
+            return next((each.shape for each in records[name].fields if each.name == key), None)
+    return None
 
 
 class _Reader:

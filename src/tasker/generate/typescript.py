@@ -5,6 +5,7 @@ import re
 
 from tasker.generate.names import camel, pascal
 from tasker.generate.shapes import (
+    ANY,
     Enumeration,
     ListOf,
     MapOf,
@@ -15,6 +16,7 @@ from tasker.generate.shapes import (
     Shape,
     Types,
     names_in,
+    step_name,
 )
 from tasker.model import StepSpec
 
@@ -53,6 +55,11 @@ def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     used = {f"{name}Results"} if types.results else set()
     if types.input is not None and steps:
         used |= names_in(types.input)
+    for spec in steps:
+        if (item := types.item_of(spec)) is not None:
+            used |= names_in(item.shape)
+        if step_name(spec) != spec.name:
+            used |= names_in(types.returned.get(spec.name, ANY))
     body = "".join(f"\n{_handler(types, spec, name)}" for spec in steps)
     given = ["defineHandler", "PermanentError", *(["typed"] if " typed<" in body else [])]
     imports = f"import {{ {', '.join(given)} }} from 'tasker';\n"
@@ -65,10 +72,19 @@ def _handler(types: Types, spec: StepSpec, name: str) -> str:
     def result_of(step: str) -> str:
         return f"{name}Results[{_quote(step)}]" if step in types.results else "unknown"
 
-    results = {camel(step): step for step in spec.dependencies}
-    given = [*results, *(["context"] if types.input is not None else [])]
+    item, plain = types.item_of(spec), step_name(spec)
+    read: dict[str, str] = {}
+    if types.input is not None:
+        read["input"] = f"context.input as unknown as {_type(types.input)}"
+    if types.in_batch(spec):
+        read["cursor"] = "context.cursor"
+    if item is not None:
+        read[camel(item.name)] = f"context.item as {_type(item.shape)}"
+    results = {camel(step): step for step in spec.dependencies if camel(step) not in read}
+    given = [*results, *(["context"] if read else [])]
+    returned = _type(types.returned.get(spec.name, ANY)) if plain != spec.name else result_of(plain)
     lines = [f"/** {spec.description} */"] if spec.description else []
-    lines += [f"export const {camel(spec.name)} = defineHandler(", f"  {_quote(spec.handler)},"]
+    lines += [f"export const {camel(plain)} = defineHandler(", f"  {_quote(spec.handler)},"]
     if results:
         lines += ["  {", "    depends: {"]
         lines += [
@@ -77,12 +93,11 @@ def _handler(types: Types, spec: StepSpec, name: str) -> str:
         ]
         lines += ["    },", "  },"]
     parameter = f"{{ {', '.join(given)} }}" if results else ", ".join(given)
-    lines.append(f"  async ({parameter}): Promise<{result_of(spec.name)}> => {{")
-    if types.input is not None:
-        lines.append(f"    const input = context.input as unknown as {_type(types.input)};")
-    used = ", ".join([*results, *(["input"] if types.input is not None else [])])
+    lines.append(f"  async ({parameter}): Promise<{returned}> => {{")
+    lines += [f"    const {key} = {value};" for key, value in read.items()]
+    used = ", ".join([*results, *read])
     details = f", {{ details: {{ {used} }} }}" if used else ""
-    message = _quote(f"{spec.name} is not written yet")
+    message = _quote(f"{plain} is not written yet")
     lines += [f"    throw new PermanentError({message}{details});", "  },", ");"]
     return "\n".join(lines) + "\n"
 

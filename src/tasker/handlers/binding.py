@@ -338,7 +338,11 @@ def _missing_error(argument: Argument, known: Iterable[str], facts: StepFacts) -
     elif argument.origin == "item":
         reason = f"this instance has no {label!r}"
     else:
-        reason = f"the task's input has no {label!r}{did_you_mean(label, known)}"
+        items = facts.around.items
+        reason = f"the task's input has no {label!r}"
+        if items:
+            reason += f", and this instance is given only {', '.join(items)}"
+        reason += did_you_mean(label, (*known, *items))
     return PermanentError(
         f"parameter {name!r} of step {facts.spec.name!r} cannot be filled: {reason}",
         code=f"MISSING_{argument.origin.upper()}",

@@ -1,7 +1,7 @@
 """The JSON of claimed steps. Stored JSON is passed on as text, without being parsed."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import orjson
 
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers.instances import InstanceInput
-from tasker.model import Claim
+from tasker.model import Claim, JsonText, Map
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
 from tasker.remote.tickets import Tickets
@@ -77,15 +77,28 @@ def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, An
         results[name] = _fragment(text)
         if no in missed and (error := missed[no].error) is not None and no in task.failures():
             failures[name] = _fragment(error)
-    items = task.instance.items if task.instance else {}
     return {
         "context": _fragment(task.input.context),
         "config": template.fields_of(node).config,
         "results": results,
         "failures": failures,
         "checkpoint": _fragment(claim.checkpoint),
-        "items": {name: _fragment(text) for name, text in items.items()},
+        "items": {name: _fragment(text) for name, text in _items_of(step).items()},
     }, size
+
+
+def _items_of(step: ServedStep) -> Mapping[str, JsonText | None]:
+    """Return what an instance is given; the element of the innermost map is also its `item`."""
+    if step.task.instance is None:
+        return {}
+    items, layout = step.task.instance.items, step.task.compiled.graph.layout
+    scope = 0 if "item" in items else layout.scope(step.node)
+    while scope:
+        spawning = layout.bodies[scope].spawning
+        if isinstance(spawning, Map) and spawning.item in items:
+            return {**items, "item": items[spawning.item]}
+        scope = layout.scope(scope)
+    return items
 
 
 def _head_of(worker: RegisteredWorker, step: ServedStep, tickets: Tickets) -> dict[str, Any]:

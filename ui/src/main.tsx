@@ -5,18 +5,18 @@ import { Failed, Loading } from "./parts/bits.tsx"
 import { Shell } from "./parts/shell.tsx"
 import { match, route, startRouter } from "./router.ts"
 import { startKeys } from "./state/keys.ts"
-import { loadLater, missing, useLater, type LaterPart } from "./state/later.ts"
+import { operatePart, taskPart, usePart, type LaterPart, type Part } from "./state/later.ts"
 import { Home } from "./views/home.tsx"
 import { Login } from "./views/login.tsx"
-import { TaskPage } from "./views/task.tsx"
 import { NotFound } from "./views/not_found.tsx"
 import { Tasks } from "./views/tasks.tsx"
 
-/** A page of those that are loaded when the first of them is opened. */
-function Later(props: { page: (pages: LaterPart) => JSX.Element }) {
-  const pages = useLater()
-  if (pages) return props.page(pages)
-  if (missing.value) return <Failed problem={new Problem(0, "unreachable", "A part of the page could not be loaded.")} what="the page" reload={loadLater} />
+/** A page of a part that is loaded when the first of its pages is opened. */
+function Later<T>(props: { part: Part<T>; page: (part: T) => JSX.Element }) {
+  const { part } = props
+  const loaded = usePart(part)
+  if (loaded) return props.page(loaded)
+  if (part.missing.value) return <Failed problem={new Problem(0, "unreachable", "A part of the page could not be loaded.")} what="the page" reload={part.load} />
   return <Loading what="the page" />
 }
 
@@ -54,9 +54,9 @@ function Page() {
   if (match("/", path)) return may("system:analytics_read") ? <Home /> : <Tasks />
   if (match("/tasks", path)) return <Tasks />
   const later = laterPage(path.replace(/(.)\/$/, "$1"))
-  if (later) return <Later page={later} />
+  if (later) return <Later key="operate" part={operatePart} page={later} />
   const task = match("/tasks/:id", path)
-  if (task) return <TaskPage key={task["id"]!} id={task["id"]!} />
+  if (task) return <Later key="task" part={taskPart} page={({ TaskPage }) => <TaskPage key={task["id"]!} id={task["id"]!} />} />
   return <NotFound />
 }
 
@@ -78,4 +78,5 @@ function App() {
 
 startRouter()
 startKeys()
+if (match("/tasks/:id", route.peek().path)) taskPart.load() // beside the session, not after it
 render(<App />, document.getElementById("app")!)

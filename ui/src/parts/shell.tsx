@@ -8,7 +8,7 @@ import { reconnecting } from "../state/follow.ts"
 import { live, useResource } from "../state/resource.ts"
 import { useKeys } from "../state/keys.ts"
 import { useLater } from "../state/later.ts"
-import { badges, helpOpen, namespaceOf, paletteOpen, toggleTheme } from "../state/shell.ts"
+import { badges, helpOpen, namespaceOf, paletteOpen, toggleTheme, waiting } from "../state/shell.ts"
 import { clock, setZone, tick, zone } from "../state/time.ts"
 import { Icon, Logo } from "./icons.tsx"
 import { IconButton } from "./bits.tsx"
@@ -154,16 +154,18 @@ function Who() {
   )
 }
 
-/** Count the approvals that wait for the viewer, for the navigation. */
+/** Load the approvals that wait for the viewer: their number for the navigation, the first ones for the home page. */
 function useWaiting(): void {
-  const waiting = useResource(
+  const list = useResource(
     "approvals of the navigation",
     (signal) => (may("approvals:read") ? get<ApprovalList>("/v1/approvals?mine=true&limit=100", signal) : Promise.resolve({ approvals: [], next_cursor: null })),
     30_000,
   )
   useEffect(() => {
-    if (waiting.data) badges.value = { ...badges.peek(), "/approvals": waiting.data.approvals.length }
-  }, [waiting.data])
+    if (!list.data) return
+    waiting.value = list.data.approvals
+    badges.value = { ...badges.peek(), "/approvals": list.data.approvals.length }
+  }, [list.data])
 }
 
 export function Shell(props: { children: ComponentChildren }) {

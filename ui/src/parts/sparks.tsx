@@ -15,6 +15,42 @@ export function Bars(props: { values: readonly number[] }) {
   )
 }
 
+/** A line over time, without numbers: they stand beside it. */
+export function Spark(props: { values: readonly number[]; bad?: boolean }) {
+  const { values } = props
+  const most = Math.max(...values, 0)
+  if (values.length < 2 || most === 0) return null
+  const line = values.map((value, at) => `${((at * 120) / (values.length - 1)).toFixed(1)} ${(25 - (23 * value) / most).toFixed(1)}`).join("L")
+  return (
+    <svg class={`spark${props.bad ? " bad" : ""}`} viewBox="0 0 120 26" preserveAspectRatio="none" aria-hidden="true">
+      <path class="area" d={`M0 26L${line}L120 26Z`} />
+      <path class="line" d={`M${line}`} />
+    </svg>
+  )
+}
+
+const CELLS = 48
+
+/** How busy it was over time, a cell for each span: the darker the busier, crossed where something failed. */
+export function Strip(props: { ended: readonly number[]; failed: readonly number[]; label: string }) {
+  const cell = (values: readonly number[], at: number) => {
+    const [from, to] = [at, at + 1].map((edge) => Math.round((edge * values.length) / CELLS)) as [number, number]
+    return values.slice(from, to).reduce((sum, one) => sum + one, 0)
+  }
+  const cells = Array.from({ length: CELLS }, (_, at) => [cell(props.ended, at), cell(props.failed, at)] as const)
+  const most = Math.max(...cells.map(([ended]) => ended), 1)
+  return (
+    <svg class="strip" viewBox={`0 0 ${CELLS * 10} 18`} preserveAspectRatio="none" role="img" aria-label={props.label}>
+      {cells.map(([ended, failed], at) => (
+        <g key={at}>
+          <rect x={at * 10} width="8.6" height="18" rx="1.5" class={failed ? "bad" : ended ? "" : "none"} fill-opacity={failed || !ended ? 1 : 0.18 + (0.82 * ended) / most} />
+          {failed > 0 && <path d={`M${at * 10 + 2.8} 7l3 4m0-4l-3 4`} />}
+        </g>
+      ))}
+    </svg>
+  )
+}
+
 const STATUSES = ["complete", "error", "cancelled"] as const
 const TONES = { complete: "b-ok", error: "b-err", cancelled: "b-idle" }
 

@@ -1,5 +1,6 @@
 // What the frame of the pages keeps: the chosen namespace, the theme, and open dialogs.
 import { signal } from "@preact/signals"
+import type { Approval } from "../api/types.ts"
 import { route } from "../router.ts"
 
 export type Theme = "system" | "light" | "dark"
@@ -35,3 +36,6 @@ export function namespaceOf(query: URLSearchParams = route.value.query): string 
 
 /** Numbers beside the entries of the navigation. */
 export const badges = signal<Record<string, number>>({})
+
+/** Approvals that wait for the viewer. */
+export const waiting = signal<readonly Approval[]>([])

@@ -10,7 +10,7 @@ import { Top } from "../parts/shell.tsx"
 import { href, navigate, route, setQuery, withQuery } from "../router.ts"
 import { apiQuery, command, FILTERS, STATUSES } from "../state/filters.ts"
 import { useKeys } from "../state/keys.ts"
-import { useLater } from "../state/later.ts"
+import { taskPart, useLater, usePart } from "../state/later.ts"
 import { useResource } from "../state/resource.ts"
 import { countdown, duration, tick } from "../state/time.ts"
 import { TASK_LOOKS, taskLook } from "../status.ts"
@@ -51,6 +51,7 @@ export function Tasks() {
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
   const [all, setAll] = useState(false)
   const bulk = useLater()
+  usePart(taskPart, list.data !== null) // one of the tasks is probably opened next
   useEffect(() => setSelected(new Set()), [key])
   useEffect(() => setAll(false), [selected])
   const at = shown.findIndex((task) => task.id === current)

@@ -17,14 +17,16 @@ from bench.proc import cpu_of_process
 
 _TASKER = (sys.executable, "-P", "-m", "tasker")
 _LENGTH = re.compile(rb"\ncontent-length: *(\d+)", re.IGNORECASE)
+_ETAG = re.compile(rb"\netag: *([^\r\n]+)", re.IGNORECASE)
 _START = 60.0  #: seconds that a server may take to start
 
 
 class Response(NamedTuple):
-    """One response, and the seconds until it was read."""
+    """One response, its ETag, and the seconds until it was read."""
 
     status: int
     body: bytes
+    etag: str
     took: float
 
 
@@ -34,16 +36,18 @@ class Connection(asyncio.Protocol):
     def __init__(self, key: str | None) -> None:
         self._key = f"Authorization: Bearer {key}\r\n" if key else ""
         self._transport: asyncio.Transport
-        self._response: asyncio.Future[tuple[int, bytes]]
+        self._response: asyncio.Future[tuple[int, bytes, str]]
         self._received = bytearray()
         self._head = self._size = 0  # of the response, once its head has arrived
 
     async def request(
-        self, method: str, path: str, body: bytes = b"", *, max_age: int = 0
+        self, method: str, path: str, body: bytes = b"", *, max_age: int = 0, known: str = ""
     ) -> Response:
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{self._key}"
         if max_age:
             head += f"Cache-Control: max-age={max_age}\r\n"
+        if known:
+            head += f"If-None-Match: {known}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         start = time.perf_counter()
@@ -61,10 +65,12 @@ class Connection(asyncio.Protocol):
             self._head, self._size = head, head + int(length[1] if length else 0)
         if self._head and len(self._received) >= self._size:
             status, body = int(self._received[9:12]), bytes(self._received[self._head :])
+            etag = _ETAG.search(self._received, 0, self._head)
+            named = etag[1].decode() if etag else ""
             self._received.clear()
             self._head = 0
             if not self._response.done():
-                self._response.set_result((status, body))
+                self._response.set_result((status, body, named))
 
     def connection_lost(self, error: Exception | None) -> None:
         if hasattr(self, "_response") and not self._response.done():
@@ -95,7 +101,7 @@ async def send_all(
 def require_success(responses: Sequence[Response]) -> None:
     """Raise RuntimeError unless all requests succeeded."""
     for response in responses:
-        if response.status not in (200, 201):
+        if response.status not in (200, 201, 304):
             raise RuntimeError(f"{response.status}: {response.body[:500].decode(errors='replace')}")
 
 

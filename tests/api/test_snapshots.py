@@ -6,7 +6,8 @@ import pytest
 from tests.api.api_client import NOBODY, ApiClient
 
 from tasker import Template
-from tasker.model import StepSpec
+from tasker.model import StepSpec, TaskId
+from tasker.testing.store_suite.factories import ACT
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +55,23 @@ async def test_a_snapshot_contains_steps_attempts_and_errors(api: ApiClient) -> 
     assert snapshot["workers"][attempt["worker"]]
     assert task["id"] == snapshot["task"]["id"]
     assert [] == snapshot["groups"]
+
+
+async def test_a_snapshot_that_the_caller_has_is_not_sent_again(api: ApiClient) -> None:
+    """Until the task changes."""
+    task = await api.create("shop.broken", context={})
+    place = f"/v1/tasks/{task['id']}/snapshot"
+    first = await api.get(place)
+    known = {"If-None-Match": first.headers["etag"]}
+
+    again = await api.get(place, headers=known)
+    await api.store.cancel_task(TaskId(task["id"]), ACT)
+    changed = await api.get(place, headers=known)
+
+    assert (304, b"") == (again.status_code, again.content)
+    assert first.headers["etag"] == again.headers["etag"]
+    assert 200 == changed.status_code
+    assert first.headers["etag"] != changed.headers["etag"]
 
 
 async def test_many_similar_steps_are_grouped(one: ApiClient) -> None:

@@ -1,16 +1,21 @@
-"""Watches tasks that requests wait for; one read of the store serves all waiters of a task."""
+"""Watches tasks that requests wait for.
+
+One read of the store serves all waiters of a task, and all tasks that streams follow.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from tasker.errors import TaskerError
 from tasker.model import Task, TaskId
 from tasker.notices import LoopBlocked, Notice, TickHandled
+from tasker.store.operator_rules import unknown_task_error
 from tasker.store.protocol import Store
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
+_FOLLOWED_EVERY = 0.25  #: seconds between reads of tasks that streams follow, if one has changed
 
 
 class WatchedTask:
@@ -81,12 +86,103 @@ class WatchedTask:
         self._looked = asyncio.Event()
 
 
+class FollowedTask:
+    """One task whose changes streams report."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._etag: str | None = None
+        self._error: TaskerError | None = None
+        self._noticed = asyncio.Event()  #: set and replaced at each change
+
+    async def wait_for_change(self, since: str | None, timeout: float) -> str | None:
+        """Wait up to `timeout` seconds until the ETag differs from `since`; return it, or None.
+
+        Raises:
+            NotFound: The task no longer exists.
+            StoreUnavailable: The store cannot be reached.
+        """
+        end = time.monotonic() + timeout
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._etag is not None and self._etag != since:
+                return self._etag
+            try:
+                async with asyncio.timeout(max(end - time.monotonic(), 0)):
+                    await self._noticed.wait()
+            except TimeoutError:
+                return None
+
+    def update(self, etag: str | None, error: TaskerError | None = None) -> None:
+        """Note what was read of the task."""
+        if (etag, error) != (self._etag, self._error):
+            self._etag, self._error = etag, error
+            self._noticed.set()
+            self._noticed = asyncio.Event()
+
+
+class FollowedTasks:
+    """The tasks that streams follow: all are read at once, at most four times a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tasks: dict[TaskId, FollowedTask] = {}
+        self._hurry = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def follow(self, task_id: TaskId) -> AsyncIterator[FollowedTask]:
+        """Follow a task."""
+        followed = self._tasks.setdefault(task_id, FollowedTask())
+        followed.users += 1
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="follow tasks")
+        try:
+            yield followed
+        finally:
+            followed.users -= 1
+            if not followed.users:
+                del self._tasks[task_id]
+            if not self._tasks and self._reading is not None:
+                self._reading.cancel()
+                self._reading = None
+
+    def refresh(self, task_id: TaskId) -> None:
+        """Read soon if the task is followed."""
+        if task_id in self._tasks:
+            self._hurry.set()
+
+    async def _read(self) -> None:
+        """Read the tasks again and again, until none is followed."""
+        while True:
+            self._hurry.clear()
+            tasks = {**self._tasks}
+            try:
+                self._note(tasks, await self._store.etags(tasks))
+            except TaskerError as error:
+                for task in tasks.values():
+                    task.update(None, error)
+            await asyncio.sleep(_FOLLOWED_EVERY)
+            try:
+                async with asyncio.timeout(_LONGEST_PAUSE - _FOLLOWED_EVERY):
+                    await self._hurry.wait()
+            except TimeoutError:
+                continue
+
+    def _note(self, tasks: Mapping[TaskId, FollowedTask], etags: Mapping[TaskId, str]) -> None:
+        for id, task in tasks.items():
+            etag = etags.get(id)
+            task.update(etag, None if etag else unknown_task_error(id))
+
+
 class Watcher:
     """The tasks of one store that requests wait for."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._watched: dict[TaskId, WatchedTask] = {}
+        self.followed = FollowedTasks(store)
 
     @asynccontextmanager
     async def watch(self, task_id: TaskId) -> AsyncIterator[WatchedTask]:
@@ -114,3 +210,4 @@ class Watcher:
             return
         if watched := self._watched.get(notice.task_id):
             watched.refresh()
+        self.followed.refresh(notice.task_id)

@@ -673,6 +673,10 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
+        """Return the ETags of those of `ids` that exist, as `get_task` returns them."""
+        ...
+
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
         """Return those of `ids` that have ended or do not exist."""
         ...

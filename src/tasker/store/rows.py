@@ -112,7 +112,7 @@ class Reader(NamedTuple):
             priority=row["priority"],
             attributes=codec.loads(row["attributes"]),
             updated_at=self.instant(row["updated_at"]),
-            etag=_etag(row),
+            etag=etag(row),
             created=created,
         )
 
@@ -418,7 +418,7 @@ def step_name(row: Row, column: str = "name") -> str:
     return fill_label(row[column], _loads_or_none(row["instances"]) or ())
 
 
-def _etag(row: Row) -> str:
+def etag(row: Row) -> str:
     """Return a text that differs whenever a task, its steps or what is shown of them changed.
 
     An attempt raises the sum of attempts, its end moves a step to another count, and each

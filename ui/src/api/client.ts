@@ -42,16 +42,36 @@ interface Options {
   body?: unknown
   /** The ETag that the object must have. */
   ifMatch?: string | undefined
+  /** The ETag of what the caller has. */
+  ifNoneMatch?: string | undefined
   signal?: AbortSignal | undefined
 }
 
 export async function call<T>(method: string, path: string, options: Options = {}): Promise<T> {
+  const response = await send(method, path, options)
+  return (response.status === 204 ? null : await response.json()) as T
+}
+
+/** What was read, and its ETag. */
+export interface Known<T> {
+  etag: string | null
+  data: T
+}
+
+/** Read what has changed since it was read before; null: nothing. */
+export async function getChanged<T>(path: string, known: Known<T> | null, signal?: AbortSignal): Promise<Known<T> | null> {
+  const response = await send("GET", path, { signal, ifNoneMatch: known?.etag ?? undefined })
+  return response.status === 304 ? null : { etag: response.headers.get("ETag"), data: (await response.json()) as T }
+}
+
+async function send(method: string, path: string, options: Options): Promise<Response> {
   const headers: Record<string, string> = { Accept: "application/json" }
   const csrf = session.peek()?.csrf
   if (csrf && method !== "GET") headers["X-CSRF"] = csrf
   const age = options.signal ? accepts.get(options.signal) : undefined
   if (age) headers["Cache-Control"] = `max-age=${age}`
   if (options.ifMatch) headers["If-Match"] = `"${options.ifMatch}"`
+  if (options.ifNoneMatch) headers["If-None-Match"] = options.ifNoneMatch
   if (options.body !== undefined) headers["Content-Type"] = "application/json"
   let response: Response
   try {
@@ -68,9 +88,9 @@ export async function call<T>(method: string, path: string, options: Options = {
     connection.value = { ...connection.peek(), problem }
     throw problem
   }
-  if (response.ok) {
+  if (response.ok || response.status === 304) {
     connection.value = { answeredAt: Date.now(), problem: null }
-    return (response.status === 204 ? null : await response.json()) as T
+    return response
   }
   throw await problemOf(response)
 }

@@ -1,21 +1,25 @@
 """A task as a picture, why it does not run, and what actions on it would do."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Annotated
 
 from fastapi import Depends, Query
 from pydantic import Field, model_validator
 from starlette.requests import Request
+from starlette.responses import Response
 
 from tasker.api.authorization import visible_namespaces
+from tasker.api.conditions import IfNoneMatch
 from tasker.api.dependencies import ApiOf
 from tasker.api.fields import Line, TaskPath
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import MOST_ATTEMPTS, read_authorized_task, template_and_steps
-from tasker.api.routing import READS_BODY, Routes
+from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.snapshots import SnapshotView, snapshot_view
-from tasker.model import TaskFilter
+from tasker.model import Task, TaskFilter
 from tasker.preview import Act, ActionPreview, preview
 from tasker.teams.permissions import TASKS_LIST, TASKS_READ
 from tasker.why import Reason
@@ -25,11 +29,19 @@ routes = Routes("tasks", "/v1/tasks/{task_id}")
 _MOST_CHILDREN = 100
 
 
-@routes.add("GET", "/snapshot", TASKS_READ, response=SnapshotView, refuses=("not_found",))
+@routes.add(
+    "GET",
+    "/snapshot",
+    TASKS_READ,
+    response=SnapshotView,
+    extra_responses={304: ExtraResponse(None, "The snapshot has the ETag that the request names.")},
+    refuses=("not_found",),
+)
 async def get_task_snapshot(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
+    if_none_match: IfNoneMatch,
     grouped: Annotated[
         bool,
         Query(description="Whether many steps with the same structure are shown as one group."),
@@ -37,14 +49,18 @@ async def get_task_snapshot(
     open: Annotated[  # noqa: A002 - the parameter's name
         list[Line] | None, Query(description="Groups whose steps are listed.", max_length=100)
     ] = None,
-) -> JsonResponse:
+) -> Response:
     """Read a task and its steps in columns, without contexts and results, as a picture needs."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_and_steps(api, task)
-    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
     visible = await visible_namespaces(request, TASKS_LIST)
     of_task = TaskFilter(parent_id=task.id, visible=visible)
     children = await api.store.list_tasks(of_task, limit=_MOST_CHILDREN)
+    etag = _etag(task, children)
+    headers = {"ETag": f'"{etag}"'}
+    if etag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    loaded, steps = await template_and_steps(api, task)
+    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
     now = datetime.now(UTC)
 
     def build() -> SnapshotView:
@@ -53,7 +69,13 @@ async def get_task_snapshot(
             task, described, history, children, now, grouped=grouped, opened=open or ()
         )
 
-    return await build_response(len(steps), build)
+    return await build_response(len(steps), build, headers=headers)
+
+
+def _etag(task: Task, children: Sequence[Task]) -> str:
+    """Return a text that differs whenever a snapshot changed, apart from its time."""
+    facts = (task.etag, [(child.id, child.status.value) for child in children])
+    return sha256(repr(facts).encode()).hexdigest()[:20]
 
 
 @routes.add("GET", "/why", TASKS_READ, response=list[Reason], refuses=("not_found",))

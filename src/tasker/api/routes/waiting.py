@@ -207,11 +207,11 @@ async def _stream_changes(
 
 async def _follow(request: Request, api: Api, task: Task, changes: asyncio.Queue[bytes]) -> None:
     """Report the changes of a task, until the caller may not see it any more."""
-    seen: Task | None = task
-    async with api.watcher.watch(task.id) as watched:
+    seen = task.etag
+    async with api.watcher.followed.follow(task.id) as followed:
         while True:
             try:
-                changed = await watched.wait_for_change(seen, _SLICE)
+                changed = await followed.wait_for_change(seen, _SLICE)
                 await reauthorize(
                     request, TASKS_READ, task.template, str(unknown_task_error(task.id))
                 )

@@ -23,7 +23,7 @@ from tasker.model import (
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.limits import with_limit_reasons
 from tasker.store.operations.templates import queues_after, template_ids
-from tasker.store.rows import state_filter
+from tasker.store.rows import etag, state_filter
 from tasker.store.session import Session, TransactionalStore
 
 COUNTED_IN_LISTS = 1_000  #: steps that a list counts of each task
@@ -35,6 +35,13 @@ class Tasks(TransactionalStore):
 
     async def get_task(self, task_id: TaskId) -> Task:
         return await self._read(lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id)))
+
+    async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
+        async def find(tx: Session) -> dict[TaskId, str]:
+            rows = await tx.all("etags", ids=list(ids), counted=limits.STEPS_PAGE)
+            return {TaskId(row["id"]): etag(row) for row in rows}
+
+        return await self._read(find) if ids else {}
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
         rows = await self._all("ended_tasks", ids=list(ids))

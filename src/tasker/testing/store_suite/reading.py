@@ -81,6 +81,20 @@ class TestReadingTasks(StoreTests):
         await store.retry_steps(broken, ACT)
         assert {complete, cancelled, NOBODY} == await store.ended_tasks(ids)
 
+    async def test_etags_of_several_tasks_equal_those_of_each(self, store: Store) -> None:
+        """Unknown ids are left out."""
+        complete = (await run_down(store, one())).id
+        broken = (await run_down(store, chain(), failing=("b",))).id
+        still_open = await begin(store, chain())
+        ids = [complete, broken, still_open, NOBODY]
+
+        for _ in range(2):
+            etags = await store.etags(ids)
+            assert etags == {id: (await store.get_task(id)).etag for id in ids[:3]}
+            assert 3 == len({*etags.values()})
+            await store.cancel_task(still_open, ACT)
+        assert {} == await store.etags([])
+
     async def test_an_id_may_be_in_upper_or_lower_case(self, store: Store) -> None:
         """People paste both."""
         task_id = await begin(store, one())

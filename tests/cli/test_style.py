@@ -4,8 +4,11 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from tasker.cli.render.json import write_document
 from tasker.cli.render.style import (
     LOOKS,
     OUTCOMES,
@@ -18,7 +21,9 @@ from tasker.cli.render.style import (
     status_text,
     time_ago,
 )
+from tasker.cli.render.task import reason_text
 from tasker.model import AttemptOutcome, StepStatus, TaskStatus
+from tasker.why import Reason
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -78,3 +83,40 @@ def test_tables_in_files_have_full_cells_and_no_trailing_blanks() -> None:
     lines = file.getvalue().splitlines()
     assert "a" * 500 in lines[0]
     assert [line.rstrip() for line in lines] == lines
+
+
+@pytest.mark.parametrize("control", ["\x1b]0;x\x07", "\x1b[2J", "\x9b2J", "\u202e", "\x7f"])
+def test_a_console_prints_no_control_characters_of_data(control: str) -> None:
+    """An error message could otherwise change the terminal of whoever reads it."""
+    file = io.StringIO()
+    console = console_for(file=file)
+    table = Table()
+    table.add_column(control)
+    table.add_row(Text(f"row {control}", style="red"))
+
+    console.print(reason_text(Reason(code="failed", blocking=True, text=f"failed: {control}\n")))
+    console.print(f"plain\t{control}")
+    print_table(console, table)
+
+    printed = file.getvalue()
+    assert all(char.isprintable() or char in "\n\t" for char in printed)
+    assert printed.startswith("failed: \N{REPLACEMENT CHARACTER}")
+
+
+def test_a_console_for_terminals_keeps_its_own_styles() -> None:
+    file = io.StringIO()
+    console = console_for(file=file)
+    terminal = Console(file=file, force_terminal=True, color_system="standard")
+    for hook in console._render_hooks:
+        terminal.push_render_hook(hook)
+
+    terminal.print(Text("\x1b[2J", style="red"), end="")
+
+    assert "\x1b[31m\N{REPLACEMENT CHARACTER}[2J\x1b[0m" == file.getvalue()
+
+
+def test_documents_escape_what_terminals_interpret(capsys: pytest.CaptureFixture[str]) -> None:
+    write_document({"é": "\x1b\x9b\u202e\x7f"})
+
+    printed = capsys.readouterr().out
+    assert '{\n  "é": "\\u001b\\u009b\\u202e\\u007f"\n}\n' == printed

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,16 @@ def task_document(task: Task) -> dict[str, Any]:
 def write_document(value: object) -> None:
     """Write a JSON document to stdout."""
     text = orjson.dumps(to_plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-    sys.stdout.write(text.decode() + "\n")
+    sys.stdout.write(_CONTROLS.sub(_escaped, text.decode()) + "\n")
     sys.stdout.flush()
+
+
+_CONTROLS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that terminals interpret, and that JSON need not escape."""
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return f"\\u{ord(control[0]):04x}"
 
 
 @contextmanager

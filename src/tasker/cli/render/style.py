@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from rich.console import Console, RenderableType
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderableType,
+    RenderHook,
+    RenderResult,
+)
+from rich.segment import Segment
 from rich.text import Text
 
 from tasker import codec
@@ -47,14 +55,40 @@ OUTCOMES: Mapping[str, str] = {
 
 _FRAME = re.compile(r'^  File "(.+?)", line (\d+)', re.MULTILINE)
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters by which printed data could change a terminal, or the order of what it shows."""
+
 _BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class _Printable(NamedTuple):
+    """What a console prints, without control characters in its data."""
+
+    printed: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self.printed, options):
+            yield Segment(text if control else _without_controls(text), style, control)
+
+
+class _OnlyPrintable(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Printable(each) for each in renderables]
+
+
+def _without_controls(text: str) -> str:
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def console_for(
     *, stderr: bool = False, no_color: bool = False, file: object | None = None
 ) -> Console:
-    """Create a console for stdout or stderr; lines wrap only on terminals."""
+    """Create a console for stdout or stderr; lines wrap only on terminals.
+
+    It prints control characters in data as replacement characters: tasks, templates and errors may
+    contain what others wrote.
+    """
     console = Console(
         stderr=stderr,
         file=file,  # type: ignore[arg-type]  # rich asks for more than it needs
@@ -74,6 +108,7 @@ def console_for(
             markup=False,
             width=4000,
         )
+    console.push_render_hook(_OnlyPrintable())
     return console
 
 

@@ -242,6 +242,9 @@ async def test_missing_objects_are_not_found(one: ApiClient) -> None:
         {"status": "completed"},
         {"created_after": "yesterday"},
         {"created_after": "2026-01-01"},
+        {"created_after": "0001-01-01T00:00:00+01:00"},
+        {"created_before": "9999-12-31T23:59:59-01:00"},
+        {"cursor": "zzz"},
         {"tag": "\x00"},
         {"namespace": "a b"},
         {"source_system": "b"},
@@ -251,6 +254,15 @@ async def test_unknown_and_invalid_query_parameters_are_refused(
     one: ApiClient, query: dict[str, str]
 ) -> None:
     problem = await one.read("/v1/tasks", 400, params=query)
+
+    assert "invalid_request" == problem["code"]
+
+
+@pytest.mark.parametrize("name", ["cursor", "task_id"])
+async def test_an_invalid_id_in_the_query_of_approvals_is_refused(
+    one: ApiClient, name: str
+) -> None:
+    problem = await one.read("/v1/approvals", 400, params={name: "zzz"})
 
     assert "invalid_request" == problem["code"]
 

@@ -1,6 +1,6 @@
 """Types of request fields and parameters: names, ids, strings, times."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Path
@@ -44,7 +44,16 @@ Attribute: TypeAlias = Annotated[
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
-Instant: TypeAlias = AwareDatetime
+
+
+def _check_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999 of UTC") from None
+
+
+Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_utc)]
 
 
 def _check_year(at: datetime) -> datetime:

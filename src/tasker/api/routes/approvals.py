@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.authorization import authorize, principal_of, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
-from tasker.api.fields import Namespace, Text
+from tasker.api.fields import Namespace, Text, Uuid
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import client_of_caller
@@ -48,8 +48,8 @@ async def list_approvals(
     mine: bool = False,
     status: Literal["open", "decided"] = "open",
     namespace: Namespace | None = None,
-    task_id: Annotated[str | None, Query(max_length=100)] = None,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    task_id: Uuid | None = None,
+    cursor: Uuid | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> JsonResponse:
     """List approvals that steps wait for, or that were decided; `mine` selects the caller's own.

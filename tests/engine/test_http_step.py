@@ -287,6 +287,8 @@ async def test_private_addresses_are_refused_unless_allowed() -> None:
                 "::",
                 "fe80::1",
                 "fd00::1",
+                "fec0::1",
+                "64:ff9b:1::7f00:1",
                 "::ffff:127.0.0.1",
                 "::ffff:192.168.0.1",
                 "64:ff9b::7f00:1",

@@ -17,6 +17,12 @@ from tasker.errors import PermanentError
 
 _MOST_CONNECTIONS = 200
 _KEPT_ALIVE = 10.0  #: seconds for which an unused connection stays open
+_INTERNAL = (
+    ipaddress.IPv6Network("fec0::/10"),  # addresses of a site, before fc00::/7
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # a site's own translation to IPv4 addresses
+)
+"""Networks that are not public, though `ipaddress` says so."""
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  #: IPv6 addresses that stand for IPv4 addresses
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -104,6 +110,8 @@ def is_allowed(address: Address, private_networks: Iterable[Network]) -> bool:
     plain = _unwrap(address)
     if any(plain in network for network in private_networks):
         return True
+    if any(plain in network for network in _INTERNAL):
+        return False
     return plain.is_global and not plain.is_multicast
 
 

@@ -29,8 +29,8 @@ from tasker.ttl_cache import TTLCache
 _FRESH = 60.0  #: seconds for which the sensitive paths of a template version are cached
 _PARTS = frozenset({"failures", "schedules", "hooks", "webhooks"})  #: of a client, with methods
 _MOST_VALUES = 10_000  #: sensitive values that are found in texts; of more, nothing is shown
-_CACHED = 16_000_000  #: characters of the values of cached kin
-_KIN = 1_000  #: characters that kin counts at least
+_CACHED = 32_000_000  #: bytes of cached kin, about
+_KIN, _VALUE = 1_000, 100  #: bytes of one without values, and of a value besides its characters
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class SensitiveData:
                         text for keys in rule.inputs for text in secrets_at(context, keys)
                     )
                 kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule, values)
-                self._kin.put(stored.task_id, own, _KIN + sum(map(len, values)))
+                self._kin.put(stored.task_id, own, _size_of(values))
             parents = {kin[task].parent for task in wanted if task in kin}
             wanted = {parent for parent in parents if parent and parent not in kin}
         return await self._with_results(kin)
@@ -155,6 +155,11 @@ class SensitiveData:
             return CLOSED
         rule = declared or OPEN
         return replace(rule, secrets=SensitiveTexts(values)) if values else rule
+
+
+def _size_of(values: frozenset[str]) -> int:
+    """Return about how many bytes kin with these values takes."""
+    return _KIN + sum(len(value) + _VALUE for value in values)
 
 
 def _bounded(values: Iterable[str]) -> frozenset[str]:

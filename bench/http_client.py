@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple, cast
@@ -54,6 +54,9 @@ class Connection(asyncio.Protocol):
         self._response = asyncio.get_running_loop().create_future()
         self._transport.write(head.encode() + b"\r\n" + body)
         return Response(*await self._response, time.perf_counter() - start)
+
+    def close(self) -> None:
+        self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -133,15 +136,18 @@ def make_key(url: str, namespace: str) -> str:
 
 
 @contextmanager
-def serving(url: str, *arguments: str, auth: bool = False) -> Iterator[RunningServer]:
+def serving(
+    url: str, *arguments: str, auth: bool = False, settings: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
     """Run `tasker server` on a store, with default settings but for the port.
 
     Args:
         url: The URL of the store.
         arguments: Further arguments of the command.
         auth: Whether callers must authenticate.
+        settings: Variables with other settings.
     """
-    variables = {**_environment(), "TASKER_SERVER__PORT": "0"}
+    variables = {**_environment(), "TASKER_SERVER__PORT": "0", **(settings or {})}
     if auth:
         variables["TASKER_AUTH__ENABLED"] = "true"
     with TemporaryFile("w+") as log:

@@ -55,6 +55,8 @@ def all_measurements() -> Iterator[Measurement]:
         for workers, slots in remote.SHAPES:
             measure = remote.remote(workers, slots)
             yield _single(store, remote.workload(workers, slots), measure, workers)
+        yield _single(store, "remote-idle", remote.idle)
+        yield _single(store, "remote-cancel", remote.cancel)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
         for one in COMPARED:
@@ -66,7 +68,7 @@ def all_measurements() -> Iterator[Measurement]:
 
 
 SCALES = ("queues", "processes", "snapshot", "backlog", "memory")
-_WAITS = ("wake-signal", "idle-parked", "timers")
+_WAITS = ("wake-signal", "idle-parked", "timers", "remote-idle", "remote-cancel")
 _SLOW = ("snapshot", "backlog", "memory")
 _QUICK_SQLITE = ("chain", "fan50", "lattice", "latency", "create-bulk", "create-single", "wake")
 _QUICK_NORMAL = ("chain", "latency")

@@ -2,6 +2,8 @@
 
 The server is as `tasker server` runs it, with the guards and without API keys. Each worker has one
 connection; it reports all steps of an answer as complete in its next settlement.
+
+Idle workers have two connections each, as those of the SDKs: a claim and a renewal wait.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bench import proc
 from bench.api import register, server_cpu
 from bench.databases import Database, Server, empty_database
 from bench.fleet import Settings
@@ -21,6 +24,11 @@ from tasker.store.open import open_store
 
 SHAPES = ((1, 50), (8, 5), (12, 2), (1, 1))
 """Workers, and slots of each."""
+
+
+IDLE = 1_000  #: idle workers
+_WAIT = 25.0  #: seconds of a claim
+_RENEWALS = 10.0  #: seconds between two renewals of a worker
 
 
 def remote(workers: int, slots: int) -> Callable[[Settings, str, Server | None], Row]:
@@ -53,6 +61,55 @@ def _remote(settings: Settings, store: str, server: Server | None, workers: int,
             postgres_us_per_step=postgres
             and ((server_cpu(database) or 0.0) - postgres) / steps * 1e6,
         )
+
+    rows = []
+    for _ in range(settings.runs):
+        with empty_database(store, server) as database:
+            asyncio.run(register(database))
+            with serving(database.url) as process:
+                rows.append(asyncio.run(run(database, process)))
+    return median_row(rows)
+
+
+def idle(settings: Settings, store: str, server: Server | None) -> Row:
+    """Measure the CPU and the memory of a server with 1,000 idle remote workers."""
+    seconds = 10.0 if settings.quick else 30.0
+
+    async def run(process: RunningServer) -> Row:
+        begin = time.monotonic()
+        waiting = []
+        for _ in range(IDLE):
+            hand = await Hand.register(process.port, 2)
+            waiting.append(asyncio.create_task(hand.rest(process.port)))
+        await asyncio.sleep(max(0.0, begin + _RENEWALS - time.monotonic()) + 1)  # all wait
+        start, cpu = time.monotonic(), process.cpu
+        await asyncio.sleep(seconds)
+        share = (process.cpu - cpu) / (time.monotonic() - start)
+        memory = proc.memory(process.pid)
+        for task in waiting:
+            if task.done():
+                task.result()  # raises the error of a refused request
+            task.cancel()
+        return Row(store=store, workload="remote-idle", idle_cpu_percent=share * 100, rss_mb=memory)
+
+    rows = []
+    for _ in range(settings.runs):
+        with empty_database(store, server) as database:
+            asyncio.run(register(database))
+            more = {"TASKER_SERVER__CONNECTIONS_PER_ADDRESS": "5000"}  # all are on this machine
+            with serving(database.url, settings=more) as process:
+                rows.append(asyncio.run(run(process)))
+    return median_row(rows)
+
+
+def cancel(settings: Settings, store: str, server: Server | None) -> Row:
+    """Measure from the request to cancel a task until its attempt's worker knows."""
+    tasks = 30 if settings.quick else 200
+
+    async def run(database: Database, process: RunningServer) -> Row:
+        hand, line = await Hand.register(process.port, 1), await connect(process.port)
+        took = [await hand.hear_cancel(database.url, process.port, line) for _ in range(tasks)]
+        return Row(store=store, workload="remote-cancel", latency_ms=Percentiles.of(took))
 
     rows = []
     for _ in range(settings.runs):
@@ -111,6 +168,43 @@ class Hand:
                 ]
                 left[0] -= len(outcomes)
                 self._steps = await self._call("settle", outcomes=outcomes, max=self._slots)
+
+    async def rest(self, port: int) -> None:
+        """Claim and renew with long polls until cancelled."""
+        renewals = await connect(port)
+
+        async def renew() -> None:
+            while True:
+                await self._post(renewals, "renew", held=[], wait_s=_RENEWALS)
+
+        async def claim() -> None:
+            while True:
+                await self._call("claim", max=self._slots, wait_s=_WAIT)
+
+        await asyncio.gather(renew(), claim())
+
+    async def hear_cancel(self, url: str, port: int, line: Connection) -> float:
+        """Run a task's first step until it is cancelled; return the seconds that this takes."""
+        await create(url, 1)
+        [step] = await self._call("claim", max=1, wait_s=_WAIT)
+        body = {"held": [step["ticket"]], "wait_s": _RENEWALS}
+        renewing = asyncio.create_task(self._post(line, "renew", **body))
+        await asyncio.sleep(0.05)  # the renewal waits in the server
+        start = time.perf_counter()
+        cancelling = await connect(port)
+        path = f"/v1/tasks/{step['task_id']}/cancel"
+        cancelled = asyncio.create_task(cancelling.request("POST", path, b'{"reason": "bench"}'))
+        while not (await renewing)["cancelled"]:
+            renewing = asyncio.create_task(self._post(line, "renew", **body))
+        took = time.perf_counter() - start
+        require_success([await cancelled])
+        cancelling.close()
+        return took
+
+    async def _post(self, line: Connection, action: str, **body: Any) -> Any:
+        response = await line.request("POST", f"{self._path}/{action}", json.dumps(body).encode())
+        require_success([response])
+        return json.loads(response.body)
 
     async def _call(self, action: str, **body: Any) -> list[Any]:
         sent = json.dumps(body).encode()

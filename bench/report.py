@@ -59,11 +59,13 @@ _TITLES = {
     "ui-tabs-50": "4-step chain, 50 open tabs of the web UI",
     "idle": "idle worker",
     "idle-parked": "idle worker, 100,000 steps waiting for signals",
+    "remote-idle": "server with 1,000 idle remote workers",
+    "remote-cancel": "cancellation of a task, until the remote worker of its attempt receives it",
     "create-and-wait": "Tasker",
     "dbos-async": "DBOS Transact, async functions",
     "dbos-sync": "DBOS Transact, sync functions in threads",
 }
-_LATENCIES = ("latency", "wake", "wake-signal", "timers", "api-list", "api-wait")
+_LATENCIES = ("latency", "wake", "wake-signal", "timers", "api-list", "api-wait", "remote-cancel")
 _PEERS = ("create-and-wait", "dbos-async", "dbos-sync")
 _CREATIONS = ("create-bulk", "create-single", "api-create", "api-bulk")
 

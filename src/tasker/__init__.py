@@ -142,7 +142,7 @@ if TYPE_CHECKING:
     from tasker.store.protocol import Registered, Store
     from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
     from tasker.template.load import load_template, load_templates, parse_template
-    from tasker.times import Timeline
+    from tasker.times import TaskTimes
     from tasker.typed_template import TypedTemplate
     from tasker.waits import Arrival, BroadcastSent, SignalSent
     from tasker.why import Reason
@@ -273,12 +273,12 @@ __all__ = [
     "TaskRegistrationError",
     "TaskRequest",
     "TaskStatus",
+    "TaskTimes",
     "TaskerError",
     "TeamEvent",
     "Template",
     "TemplateName",
     "TemplateVersion",
-    "Timeline",
     "TooLarge",
     "TypedTemplate",
     "Unauthenticated",
@@ -489,7 +489,7 @@ _HOMES = {
         "load_templates",
         "parse_template",
     ),
-    "times": ("Timeline",),
+    "times": ("TaskTimes",),
     "typed_template": ("TypedTemplate",),
     "waits": (
         "Arrival",

@@ -69,7 +69,7 @@ NO_TEXTS = SensitiveTexts()
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MaskingRule:
     """The data of one owner that a caller may read."""
 
     reads: bool = True
@@ -90,8 +90,8 @@ class Rule:
         return self.reads and not (self.inputs or self.results or self.secrets)
 
 
-OPEN = Rule()
-CLOSED = Rule(reads=False)
+OPEN = MaskingRule()
+CLOSED = MaskingRule(reads=False)
 
 
 def mask(value: Any) -> Any:
@@ -179,7 +179,7 @@ def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
         yield from owners_of(part, owner)
 
 
-def masked(content: Any, rules: Mapping[Owner, Rule], default: Owner) -> Any:
+def masked(content: Any, rules: Mapping[Owner, MaskingRule], default: Owner) -> Any:
     """Return a response as its caller may see it; dataclasses stay what they are.
 
     Args:
@@ -227,9 +227,9 @@ def _mask_member(
     members: Mapping[str, Any],
     name: str,
     part: Any,
-    rules: Mapping[Owner, Rule],
+    rules: Mapping[Owner, MaskingRule],
     owner: Owner,
-    rule: Rule,
+    rule: MaskingRule,
 ) -> Any:
     if name in DEFINITIONS:
         return part
@@ -246,7 +246,7 @@ def _mask_member(
     return part if _is_plain(part) else masked(part, rules, owner)
 
 
-def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: Rule) -> Any:
+def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: MaskingRule) -> Any:
     if not rule.reads:
         return dict.fromkeys(part, MASKED) if name == "attributes" else mask(part)
     if name == "context":
@@ -262,7 +262,7 @@ def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: Rule) 
     return scrub(part, rule.secrets)
 
 
-def _mask_error(error: Any, rule: Rule) -> Any:
+def _mask_error(error: Any, rule: MaskingRule) -> Any:
     if rule.reads:
         return scrub(error, rule.secrets)
     if isinstance(error, str):

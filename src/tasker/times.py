@@ -27,7 +27,7 @@ from tasker.notices import (
 )
 
 
-class Timeline(NamedTuple):
+class TaskTimes(NamedTuple):
     """Times of a task by phase, as a whole and by step."""
 
     task: Times
@@ -58,9 +58,9 @@ _GAPS = {
 """The phase of a step between an attempt with this outcome and its next due time."""
 
 
-def timeline(
+def task_times(
     task: Task, steps: Sequence[Step], history: Iterable[Attempt], now: datetime
-) -> Timeline:
+) -> TaskTimes:
     """Return the times of a task; running phases count until `now`."""
     attempts: dict[int, list[Attempt]] = {step.no: [] for step in steps}
     for attempt in history:
@@ -78,7 +78,7 @@ def timeline(
         if after is not None:
             started.append(after)
         by_step[step.name] = _make_times(after, _sum_by_phase(intervals))
-    return Timeline(
+    return TaskTimes(
         _make_times(min(started, default=None), _sum_without_overlap(everything)), by_step
     )
 

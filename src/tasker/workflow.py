@@ -135,7 +135,7 @@ class Steps(ABC):
         """The template, without its steps."""
 
     @abstractmethod
-    def _changed(self) -> None:
+    def _on_change(self) -> None:
         """Note that a step was added or changed."""
 
     @property
@@ -279,7 +279,7 @@ class Steps(ABC):
             )
             spec = replace(declared.spec, compensate=undo)
             self._steps[name] = replace(declared, spec=spec, compensation=function)
-            self._changed()
+            self._on_change()
             return function
 
         return decorate
@@ -786,7 +786,7 @@ class Steps(ABC):
                 step.with_location(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
             )
         self._steps[spec.name] = step
-        self._changed()
+        self._on_change()
 
     def _let_depend(self, name: str, steps: Iterable[str]) -> None:
         """Make a step depend on further steps."""
@@ -794,13 +794,13 @@ class Steps(ABC):
         waits = self._own_steps((*declared.spec.dependencies, *steps))
         spec = replace(declared.spec, dependencies=waits)
         self._steps[name] = replace(declared, spec=spec)
-        self._changed()
+        self._on_change()
 
     def _specs(self) -> tuple[StepSpec, ...]:
         """Return the specs of the steps, with their bodies. Raises InvalidTemplate."""
         return tuple(step.complete_spec() for step in self._steps.values())
 
-    def _functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+    def _handler_functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Yield the names of handlers and their functions, in bodies too."""
         for step in self._steps.values():
             if step.function is not None:
@@ -808,7 +808,7 @@ class Steps(ABC):
             if step.spec.compensate is not None and step.compensation is not None:
                 yield step.spec.compensate.callable, step.compensation
             if step.body is not None:
-                yield from step.body._functions()
+                yield from step.body._handler_functions()
 
     def _with_location(self, problem: Problem, path: str) -> Problem:
         """Return a problem with the place of the function that it is about.
@@ -850,8 +850,8 @@ class Body(Steps):
     def _outer(self) -> Steps:
         return self._around
 
-    def _changed(self) -> None:
-        self._around._changed()
+    def _on_change(self) -> None:
+        self._around._on_change()
 
     def _own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
         own: list[str] = []
@@ -969,7 +969,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
     def _head(self) -> Template:
         return self._declared
 
-    def _changed(self) -> None:
+    def _on_change(self) -> None:
         self._template = None
 
     @property
@@ -1058,7 +1058,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
         """Handler name -> function; `Handlers.of(workflow)` takes them from here."""
-        return MappingProxyType(dict(self._functions()))
+        return MappingProxyType(dict(self._handler_functions()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,7 +253,7 @@ async def test_the_trace_of_the_request_is_stored_with_the_task(one: ApiClient) 
     traced = await one.call("/v1/tasks", REFUND, 201, headers={"traceparent": trace})
     untraced = await one.call("/v1/tasks", REFUND, 201, headers={"traceparent": "00-zz"})
 
-    kept = await one.store.load_tasks([traced["id"], untraced["id"]])
+    kept = await one.store.load_task_inputs([traced["id"], untraced["id"]])
     assert {traced["id"]: trace, untraced["id"]: None} == {
         task.task_id: task.trace for task in kept
     }

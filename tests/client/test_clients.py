@@ -437,7 +437,7 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
         (attempt.step, attempt.attempt, attempt.outcome) for attempt in history
     ]
     assert history[1:] == await client.attempts(task.id, step="shout")
-    timeline = await client.timeline(task.id)
+    timeline = await client.task_times(task.id)
     assert {attempt.step: attempt.ran for attempt in history} == {
         name: times.ran for name, times in timeline.steps.items()
     }
@@ -452,7 +452,7 @@ async def test_steps_have_the_fields_of_their_template(scene: Scene) -> None:
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
     first, second = await client.steps(task.id)
-    timeline = await client.timeline(task.id)
+    timeline = await client.task_times(task.id)
 
     assert ("greet", (), 3, True) == (
         first.handler,
@@ -636,7 +636,7 @@ async def test_missing_objects_are_not_found(scene: Scene) -> None:
         client.get(NOBODY),
         client.steps(NOBODY),
         client.attempts(NOBODY),
-        client.timeline(NOBODY),
+        client.task_times(NOBODY),
         client.audit(NOBODY),
         client.cancel(NOBODY),
         client.retry(NOBODY),

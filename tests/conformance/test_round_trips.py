@@ -24,7 +24,7 @@ CALLS = (
     "create_tasks",
     "claim",
     "settle",
-    "load_tasks",
+    "load_task_inputs",
     "load_results",
     "get_task",
     "park",
@@ -120,7 +120,7 @@ async def test_a_fan_out_takes_a_few_calls(url: str) -> None:
     assert 1 == counts["create_tasks"]
     assert counts["settle"] <= 8
     assert counts["claim"] <= 8
-    assert 0 == counts["load_tasks"] + counts["load_results"] + counts["get_task"]
+    assert 0 == counts["load_task_inputs"] + counts["load_results"] + counts["get_task"]
 
 
 async def test_a_chain_of_four_steps_takes_five_commits(postgres_schema_url: str) -> None:

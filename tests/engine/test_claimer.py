@@ -168,9 +168,9 @@ async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store)
     store = Unreliable(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
-        store.held_up["load_tasks"] = gate = asyncio.Event()
+        store.held_up["load_task_inputs"] = gate = asyncio.Event()
         pieces.claimer.accept(await claimed(pieces, memory))
-        await eventually(lambda: "load_tasks" in store.calls)
+        await eventually(lambda: "load_task_inputs" in store.calls)
         pieces.claimer.close()
         gate.set()
 
@@ -215,16 +215,16 @@ async def test_claims_whose_task_is_read_while_claims_are_recovered_are_not_read
     store = Unreliable(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         await LocalClient(memory).create_task("n.flow")
-        store.held_up["load_tasks"] = gate = asyncio.Event()
+        store.held_up["load_task_inputs"] = gate = asyncio.Event()
         pieces.claimer.accept(await claimed(pieces, memory))
-        await eventually(lambda: "load_tasks" in store.calls)
+        await eventually(lambda: "load_task_inputs" in store.calls)
         pieces.claimer.verify_claims(1)
         pieces.background.start("claim", pieces.claimer.run())
         await eventually(lambda: "claim" in store.calls)  # they are recovered
         gate.set()
         await eventually(lambda: pieces.settler.waiting_count)
 
-    assert 1 == store.calls.count("load_tasks")
+    assert 1 == store.calls.count("load_task_inputs")
 
 
 async def test_claims_are_verified_once_after_relaxed_settlements(
@@ -343,12 +343,12 @@ class UnreadableOnce(Unreliable):
 
     is_readable = False
 
-    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+    async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         if not self.is_readable:
             self.is_readable = True
             self.refuse("settle")
             raise Misuse("the template is of a later release")
-        return list(await self.__getattr__("load_tasks")(ids))
+        return list(await self.__getattr__("load_task_inputs")(ids))
 
 
 async def test_a_claim_that_could_not_be_handed_back_is_run(memory: Store) -> None:
@@ -368,4 +368,4 @@ async def test_the_context_of_a_task_created_here_is_not_read_again(memory: Stor
         await eventually(lambda: "wait_for_work" in store.calls)  # it has slots to spare
         await worker.client.run("n.flow", timeout=SOON)
 
-    assert "load_tasks" not in store.calls[: store.calls.index("settle")]
+    assert "load_task_inputs" not in store.calls[: store.calls.index("settle")]

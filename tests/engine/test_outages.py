@@ -64,7 +64,7 @@ async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: lis
 # ------------------------------------------------------------------------ lost replies
 
 
-@pytest.mark.parametrize("name", ["settle", "claim", "load_tasks", "load_results", "held"])
+@pytest.mark.parametrize("name", ["settle", "claim", "load_task_inputs", "load_results", "held"])
 @pytest.mark.parametrize("how", ["lose", "refuse"])
 async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, how: str) -> None:
     store = Unreliable(memory)
@@ -131,9 +131,9 @@ async def test_recovery_ignores_claims_that_are_in_transit(memory: Store) -> Non
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
         await eventually(lambda: "wait_for_work" in store.calls)
-        store.held_up["load_tasks"] = asyncio.Event()
+        store.held_up["load_task_inputs"] = asyncio.Event()
         fetched = await LocalClient(memory).create_task("n.diamond")
-        await eventually(lambda: "load_tasks" in store.calls)
+        await eventually(lambda: "load_task_inputs" in store.calls)
         store.held_up["create_tasks"] = asyncio.Event()
         creation = asyncio.create_task(worker.client.create_task("n.diamond"))
         await eventually(lambda: _count(memory.held(worker.id), 2))

@@ -58,7 +58,7 @@ class Bench:
     async def records(self, name: str = "n.hourly") -> list[tuple[str, str, str]]:
         return [
             (f"{one.first:%d %H:%M}", f"{one.last:%d %H:%M}", one.outcome.value)
-            for one in await self.client.schedules.ticks(name)
+            for one in await self.client.schedules.ticks_without_task(name)
         ]
 
     async def end(self, task: Task) -> None:
@@ -236,7 +236,7 @@ async def test_a_tick_whose_task_cannot_be_created_is_recorded(bench: Bench) -> 
 
     assert ["28 03:00"] == await bench.ticks()
     assert [("28 01:00", "28 02:00", "failed")] == await bench.records()
-    (record,) = await bench.client.schedules.ticks("n.hourly")
+    (record,) = await bench.client.schedules.ticks_without_task("n.hourly")
     assert TickOutcome.FAILED is record.outcome
     assert "retired" in record.detail
 

@@ -150,7 +150,7 @@ async def test_a_chain_whose_results_do_not_fit_is_not_read_again(
         pieces.claimer.accept([root])
         await client.wait(task.id, timeout=SOON)
 
-    assert ["load_tasks"] == [call for call in store.calls if call.startswith("load_")]
+    assert ["load_task_inputs"] == [call for call in store.calls if call.startswith("load_")]
 
 
 async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None:

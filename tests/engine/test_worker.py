@@ -518,7 +518,9 @@ class Surprising(Unreliable):
         raise ZeroDivisionError("who would have thought")
 
 
-@pytest.mark.parametrize("name", ["renew", "expired", "sweep", "settle", "claim", "load_tasks"])
+@pytest.mark.parametrize(
+    "name", ["renew", "expired", "sweep", "settle", "claim", "load_task_inputs"]
+)
 async def test_a_failing_background_task_ends_the_worker_with_its_error(
     memory: Store, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -582,12 +584,12 @@ async def test_a_step_whose_task_cannot_be_read_is_postponed(
 
     class Illiterate(Unreliable):
         def __getattr__(self, name: str) -> Any:
-            return self._load if name == "load_tasks" else super().__getattr__(name)
+            return self._load if name == "load_task_inputs" else super().__getattr__(name)
 
         async def _load(self, ids: Any) -> Any:
             if odd in ids:
                 raise Misuse("what is this?")
-            return await memory.load_tasks(ids)
+            return await memory.load_task_inputs(ids)
 
     client = LocalClient(memory)
     await client.register(FLOW)

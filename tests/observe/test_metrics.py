@@ -155,7 +155,7 @@ async def test_the_time_of_steps_is_counted_by_status(store: Store) -> None:
     workflows = [workflow, child_workflow(lambda: parked in samples(metrics))]
     async with Worker(store, workflows, observers=[metrics.observe]) as worker:
         task = await worker.client.run("n.times")
-        timeline = await worker.client.timeline(task.id)
+        timeline = await worker.client.task_times(task.id)
 
     values = samples(metrics)
     total = {

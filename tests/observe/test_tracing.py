@@ -355,7 +355,7 @@ async def test_without_an_sdk_no_spans_are_made_and_trace_ids_are_passed_on(stor
     async with httpx.AsyncClient(transport=transport, base_url="http://t") as http:
         for sent in ({"traceparent": PARENT}, {}):
             made = await http.post("/v1/tasks", json={"name": "n.parent"}, headers=sent)
-            (kept,) = await store.load_tasks([made.json()["id"]])
+            (kept,) = await store.load_task_inputs([made.json()["id"]])
             assert sent.get("traceparent") == kept.trace
     async with worker(store, Tracing()):
         task = await LocalClient(store).run("n.asynchronous")

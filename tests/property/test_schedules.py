@@ -148,7 +148,7 @@ async def check(store: Store, schedule: Schedule) -> None:
     handled = await created(store)
     assert len(set(handled)) == len(handled), "a tick has two tasks"
     buffered = 0
-    for record in await store.schedule_ticks("n", "s", limit=100_000):
+    for record in await store.ticks_without_task("n", "s", limit=100_000):
         between = list(ticks_between(schedule, record.first, record.last + MICRO))
         assert [record.first, record.last] == [between[0], between[-1]]
         handled += between

@@ -296,14 +296,14 @@ def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection) -> Non
 
 
 WAITING = (
-    *("first_signal", "known_signal", "untaken_signals", "take_signal", "return_signals"),
+    *("first_signal", "find_signal", "untaken_signals", "take_signal", "return_signals"),
     *("waiters_of_signal", "waiters_of_broadcast", "first_broadcast", "kept_broadcasts"),
-    *("known_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
+    *("find_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
     *("signalled_task", "hold_step", "load_calls", "external_call", "step_of_token"),
     *("escalate_approvals", "park_history", "attached_tasks", "orphaned_tasks"),
     *("take_back_failures", "claim_deliveries", "settle_delivery", "events_to_deliver"),
     *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
-    *("due_schedules", "move_schedule", "waiting_ticks", "list_ticks", "remove_ticks"),
+    *("due_schedules", "move_schedule", "buffered_ticks", "list_ticks", "remove_ticks"),
     *("extend_tick", "lock_due_schedule", "mark_scheduled"),
     *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
     *("steps_to_retry", "chosen_steps", "retry_steps", "take_back_sinks", "started_without"),
@@ -637,10 +637,10 @@ INDEXES = {
     "waiters_of_signal": {"wait_pkey"},
     "waiters_of_broadcast": {"wait_broadcast", "step_pkey"},
     "first_signal": {"signal_pkey"},
-    "known_signal": {"signal_id"},
+    "find_signal": {"signal_id"},
     "untaken_signals": {"signal_untaken"},
     "first_broadcast": {"broadcast_pkey"},
-    "known_broadcast": {"broadcast_id"},
+    "find_broadcast": {"broadcast_id"},
     "undelivered": {"broadcast_undelivered"},
     "step_of_token": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
     "external_call": {"durable_call_pkey"},
@@ -745,7 +745,7 @@ async def test_a_claim_of_limited_steps_reads_only_what_it_claims_on_postgres(
     [
         ("due_schedules", set(), "schedule_look_at"),
         ("list_tasks", {"schedule_id"}, "task_schedule"),
-        ("waiting_ticks", set(), "schedule_tick_pkey"),
+        ("buffered_ticks", set(), "schedule_tick_pkey"),
     ],
 )
 async def test_schedules_and_their_tasks_are_found_by_their_indexes_on_postgres(

@@ -62,7 +62,7 @@ async def template_of(client: Client, task_id: TaskId) -> Template:
     if store is None:
         task = await client.get(task_id)
         return (await client.template(str(task.template))).template
-    known = await store.load_tasks([task_id])
+    known = await store.load_task_inputs([task_id])
     if not known:
         raise NotFound(f"task {task_id} not found")
     return (await store.template_by_id(known[0].template_id)).template

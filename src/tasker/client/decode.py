@@ -62,7 +62,7 @@ from tasker.model import (
 from tasker.step_logs import LogPage
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template.load import from_document
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 from tasker.waits import BroadcastSent, SignalSent, TooManyBroadcasts, TooManySignals
 from tasker.why import Reason
 
@@ -100,10 +100,10 @@ task_counts = TypeAdapter(TaskCounts).validate_python
 search_matches = TypeAdapter(list[SearchMatch]).validate_python
 
 
-def timeline(view: JsonObject) -> Timeline:
+def task_times(view: JsonObject) -> TaskTimes:
     """Decode the timeline of a task."""
     steps = {step["name"]: _times.validate_python(step["times"]) for step in view["steps"]}
-    return Timeline(_times.validate_python(view["times"]), steps)
+    return TaskTimes(_times.validate_python(view["times"]), steps)
 
 
 def template(view: JsonObject) -> StoredTemplate:

@@ -51,7 +51,7 @@ from tasker.model import (
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.template.document import to_document
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, payload_text
 from tasker.why import Reason
 
@@ -282,8 +282,8 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}{within}/attempts")
         return decode.attempts(read)
 
-    async def timeline(self, task_id: str) -> Timeline:
-        return decode.timeline(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
+    async def task_times(self, task_id: str) -> TaskTimes:
+        return decode.task_times(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
 
     async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
         path = f"/v1/tasks/{_path_segment(task_id)}/why"

@@ -76,7 +76,7 @@ class HttpSchedules(ScheduleClient):
     async def get(self, name: str) -> StoredSchedule:
         return _decode(await self._requests.get(_path(name)))
 
-    async def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
         read = await self._requests.get(f"{_path(name)}/ticks", limit=limit)
         return _records(read["ticks"])
 

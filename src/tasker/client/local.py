@@ -86,7 +86,7 @@ from tasker.template.attributes import attributes_of, title_of
 from tasker.template.load import check_template
 from tasker.template.schema import examine_input, prepare_input
 from tasker.template.step_limits import limits_of_steps, place_of_task
-from tasker.times import Timeline, timeline
+from tasker.times import TaskTimes, task_times
 from tasker.typed_template import In, TypedTemplate
 from tasker.waits import (
     BroadcastSent,
@@ -407,7 +407,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if request.priority is not None:
             return request.priority
         if request.parent_id is not None:
-            for parent in await self.store.load_tasks([TaskId(request.parent_id)]):
+            for parent in await self.store.load_task_inputs([TaskId(request.parent_id)]):
                 return parent.priority
         elif self._origin is not None and self._origin.priority is not None:
             return self._origin.priority
@@ -545,19 +545,19 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         return await self.store.history(TaskId(task_id), no=no)
 
     @brief_refusals
-    async def timeline(self, task_id: str) -> Timeline:
+    async def task_times(self, task_id: str) -> TaskTimes:
         return (await self._read_with_times(TaskId(task_id)))[1]
 
     async def _read_with_times(
         self, task_id: TaskId, after: int = 0, limit: int | None = None
-    ) -> tuple[list[Step], Timeline]:
+    ) -> tuple[list[Step], TaskTimes]:
         """Return a task's steps, described, and the times of the task and its steps."""
         task = await self.store.get_task(task_id)
         loaded = await self._template_of_task(task.id)
         steps = await self.store.list_steps(task.id, after=after, limit=limit)
         history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
         now = self.store.clock.now()
-        times = timeline(task, steps, history, now)
+        times = task_times(task, steps, history, now)
         return loaded.described(steps, now, times), times
 
     @brief_refusals
@@ -744,7 +744,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def _report_ended(self, task: Task) -> Task:
         """Report a task that an action ended, and return it."""
         if task.ended and self._observers:
-            inputs = await self.store.load_tasks([task.id])
+            inputs = await self.store.load_task_inputs([task.id])
             task_input = inputs[0] if inputs else None
             notice = TaskEnded.now(task.id, task.status, task.template, task_input)
             for observe in self._observers:
@@ -832,7 +832,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     async def _template_of_task(self, task_id: TaskId) -> LoadedTemplate:
         """Return a task's template. Raises NotFound."""
-        inputs = await self.store.load_tasks([operator_rules.canonical_task_id(task_id)])
+        inputs = await self.store.load_task_inputs([operator_rules.canonical_task_id(task_id)])
         if not inputs:
             raise operator_rules.unknown_task_error(task_id)
         return await self._templates.load(inputs[0].template_id)

@@ -14,8 +14,8 @@ from tasker.masking import (
     CLOSED,
     OPEN,
     UNKNOWN,
+    MaskingRule,
     Owner,
-    Rule,
     masked,
     owners_of,
     secrets_at,
@@ -39,7 +39,7 @@ class _Kin:
 
     loaded: LoadedTemplate
     parent: TaskId | None
-    rule: Rule
+    rule: MaskingRule
     values: frozenset[str] = frozenset()
     """Its sensitive values in all forms: those of its context, and once read those of its results.
     They are at most one more than `_MOST_VALUES`."""
@@ -56,7 +56,7 @@ class SensitiveData:
     def __init__(self, store: Store, templates: TemplateCache) -> None:
         self._store = store
         self._templates = templates
-        self._rules: TTLCache[TemplateName, Rule] = TTLCache(self._find, seconds=_FRESH)
+        self._rules: TTLCache[TemplateName, MaskingRule] = TTLCache(self._find, seconds=_FRESH)
         self._kin: BoundedCache[str, _Kin] = BoundedCache(_CACHED)
 
     async def masked(self, content: Any, default: Owner) -> Any:
@@ -71,14 +71,14 @@ class SensitiveData:
             return content
         return masked(content, rules, default)
 
-    async def rules(self, owners: Collection[Owner]) -> dict[Owner, Rule]:
+    async def rules(self, owners: Collection[Owner]) -> dict[Owner, MaskingRule]:
         """Return what is sensitive in the data of each owner."""
         declared = {owner: await self._declared(owner) for owner in owners}
         wanted = {_first_of_chain(owner, rule) for owner, rule in declared.items()} - {None}
         kin = await self._load_kin(filter(None, wanted)) if wanted else {}
         return {owner: self._complete(owner, rule, kin) for owner, rule in declared.items()}
 
-    async def _declared(self, owner: Owner) -> Rule | None:
+    async def _declared(self, owner: Owner) -> MaskingRule | None:
         """Return what the owner's template declares; None if it is not known by name."""
         if owner.namespace is None or owner.name is None or owner.version is None:
             return None
@@ -87,7 +87,7 @@ class SensitiveData:
         except (NotFound, NotApproved):
             return None
 
-    async def _find(self, template: TemplateName) -> Rule:
+    async def _find(self, template: TemplateName) -> MaskingRule:
         namespace, name, version = template
         return _rule_of(await self._templates.find(name, namespace, version or None))
 
@@ -100,7 +100,7 @@ class SensitiveData:
                 if (known := self._kin.get(task)) is not None:
                     kin[task] = known
             missing = [TaskId(task) for task in wanted if task not in kin]
-            for stored in await self._store.load_tasks(missing) if missing else ():
+            for stored in await self._store.load_task_inputs(missing) if missing else ():
                 loaded = await self._templates.load(stored.template_id)
                 rule, values = _rule_of(loaded), frozenset[str]()
                 if rule.inputs:
@@ -140,7 +140,9 @@ class SensitiveData:
             kin[step.task_id] = replace(own, values=_bounded(chain(own.values, secrets)))
         return kin
 
-    def _complete(self, owner: Owner, declared: Rule | None, kin: dict[str, _Kin]) -> Rule:
+    def _complete(
+        self, owner: Owner, declared: MaskingRule | None, kin: dict[str, _Kin]
+    ) -> MaskingRule:
         """Return a rule with the values of the task and of its parents."""
         values: set[str] = set()
         task = _first_of_chain(owner, declared)
@@ -172,7 +174,7 @@ def _bounded(values: Iterable[str]) -> frozenset[str]:
     return frozenset(bounded)
 
 
-def _first_of_chain(owner: Owner, declared: Rule | None) -> str | None:
+def _first_of_chain(owner: Owner, declared: MaskingRule | None) -> str | None:
     """Return the task from which on sensitive values are looked up: the owner's or its parent."""
     if owner.task_id is not None and (
         declared is None or not declared.is_open or owner.parent_id == UNKNOWN
@@ -181,12 +183,12 @@ def _first_of_chain(owner: Owner, declared: Rule | None) -> str | None:
     return None if owner.parent_id == UNKNOWN else owner.parent_id
 
 
-def _rule_of(loaded: LoadedTemplate) -> Rule:
+def _rule_of(loaded: LoadedTemplate) -> MaskingRule:
     template = loaded.stored.template
     if not template.sensitive:
         return OPEN
     inputs, results = sensitive_of(template)
-    return Rule(inputs=inputs, results=results)
+    return MaskingRule(inputs=inputs, results=results)
 
 
 class MaskedClient:

@@ -43,7 +43,7 @@ from tasker.model import (
 )
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 from tasker.typed_template import In, Out, TypedTemplate
 from tasker.waits import BroadcastSent, SignalSent
 from tasker.why import Reason
@@ -389,7 +389,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """List the ended attempts of a task or of one step, oldest first. Raises NotFound."""
         ...
 
-    async def timeline(self, task_id: str) -> Timeline:
+    async def task_times(self, task_id: str) -> TaskTimes:
         """Return the time of a task and its steps by phase. Raises NotFound."""
         ...
 

@@ -91,7 +91,7 @@ class ScheduleClient(Protocol):
         """Return a schedule. Raises NotFound."""
         ...
 
-    async def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
         """List the ticks that have no task, the latest first, at most 1,000. Raises NotFound.
 
         Ticks with a task are found by `client.tasks(TaskFilter(schedule_id=...))`.
@@ -230,8 +230,8 @@ class LocalSchedules(ScheduleClient):
             namespace=namespace, template=template, after=after, limit=_PAGE
         )
 
-    async def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
-        return await self._store.schedule_ticks(*split_schedule_name(name), limit=limit)
+    async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+        return await self._store.ticks_without_task(*split_schedule_name(name), limit=limit)
 
     async def pause(
         self, name: str, *, reason: str = "", if_match: str | None = None

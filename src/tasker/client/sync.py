@@ -59,7 +59,7 @@ from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 from tasker.typed_template import In, Out, TypedTemplate
 from tasker.waits import BroadcastSent, SignalSent
 from tasker.why import Reason
@@ -234,9 +234,9 @@ class SyncClient:
         """List the ended attempts of a task or of one step, oldest first. Raises NotFound."""
         return self._wait_for(self._client.attempts(task_id, step=step))
 
-    def timeline(self, task_id: str) -> Timeline:
+    def task_times(self, task_id: str) -> TaskTimes:
         """Return the time of a task and its steps by phase. Raises NotFound."""
-        return self._wait_for(self._client.timeline(task_id))
+        return self._wait_for(self._client.task_times(task_id))
 
     def logs(
         self,
@@ -594,9 +594,11 @@ class SyncSchedules:
         """Return a schedule. Raises NotFound."""
         return cast(StoredSchedule, self._wait_for(self._schedules.get(name)))
 
-    def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
-        """List the ticks that have no task, the latest first: see `ScheduleClient.ticks`."""
-        return cast(list[TickRecord], self._wait_for(self._schedules.ticks(name, limit=limit)))
+    def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+        """List ticks, the latest first: see `ScheduleClient.ticks_without_task`."""
+        return cast(
+            list[TickRecord], self._wait_for(self._schedules.ticks_without_task(name, limit=limit))
+        )
 
     def pause(self, name: str, *, reason: str = "", if_match: str | None = None) -> StoredSchedule:
         """Pause a schedule: its ticks create no tasks. Raises NotFound, ScheduleChanged."""

@@ -29,7 +29,7 @@ from tasker.model import (
 from tasker.store.protocol import Store, WorkerStore
 from tasker.suggest import did_you_mean
 from tasker.template.step_limits import declared_limits
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 from tasker.ttl_cache import Clock, TTLCache
 
 DEFAULT_NAMESPACE = "default"
@@ -139,7 +139,7 @@ class LoadedTemplate:
         }
 
     def described(
-        self, steps: Iterable[Step], now: datetime, timeline: Timeline | None = None
+        self, steps: Iterable[Step], now: datetime, timeline: TaskTimes | None = None
     ) -> list[Step]:
         """Return steps with the fields that depend on their template and on the time."""
         specs = self.graph.specs

@@ -153,7 +153,7 @@ class Executor:
         running = Running(claim, node, task, spec, attempt)
         self.running[running.key] = running
         self._slots.take()
-        self._reporter.started(running)
+        self._reporter.report_start(running)
         if task.compiled.conditions is not None and self._decide(running, plan, queue_paused):
             return
         if isinstance(plan, Misuse):
@@ -371,7 +371,7 @@ class Executor:
                 continue
             self._mark_over(running)
             ran_for = timedelta(seconds=time.monotonic() - running.began)
-            self._reporter.stopped(running, ran_for)
+            self._reporter.report_stop(running, ran_for)
             self._interrupt(running, StopReason.REVOKED)
 
     def _forget(self, keys: set[AttemptKey]) -> None:

@@ -233,7 +233,7 @@ class Janitor:
                 for index, (outcome, compiled) in enumerate(zip(outcomes, templates, strict=True)):
                     if compiled is not None and index not in settled.refused:
                         name = compiled.spec(expired[index].node).name
-                        self._reporter.lost(outcome, compiled.template, name)
+                        self._reporter.report_lost_attempt(outcome, compiled.template, name)
                 await self._report_ended(settled.ended)
 
     async def _retire_gone_workers(self) -> None:
@@ -305,7 +305,7 @@ class Janitor:
                 log.error("template_unreadable", extra={"error": str(error)})
             for task_id, _ in ended:
                 self._cache.forget(task_id)
-            self._reporter.ended(ended, tasks)
+            self._reporter.report_ended_tasks(ended, tasks)
 
     async def _cancel_beside_failures(
         self, outcomes: Sequence[Outcome], templates: Sequence[CompiledTemplate | None]
@@ -348,7 +348,7 @@ class Janitor:
                 text = lost_attempt_error(attempt.worker)
                 outcomes[index] = lost(attempt.claim, text, timedelta(0))
             elif not settled.refused:  # the settlement of the others will refuse it
-                self._reporter.lost(outcome, compiled.template, spec.name)
+                self._reporter.report_lost_attempt(outcome, compiled.template, spec.name)
                 await self._report_ended(settled.ended)
 
     def _outcome_of_lost(

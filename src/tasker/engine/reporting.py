@@ -66,13 +66,13 @@ class Reporter:
         self.freed: asyncio.Queue[TaskId] | None = None
         """Ended tasks that others may wait for, if the janitor of this process admits those."""
 
-    def started(self, running: Running) -> None:
+    def report_start(self, running: Running) -> None:
         """Report the start of an attempt."""
         if self.observers:
             queued, parked = running.claim.waited
             self.emit(StepStarted(**running.log_fields(), queued_for=queued, parked_for=parked))
 
-    def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
+    def report_settlements(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
         """Report a settlement; `refused` contains the indexes of late outcomes."""
         if self._figures is not None:
             self._figures.settled(batch, refused)
@@ -82,14 +82,14 @@ class Reporter:
             return
         for index, finished in enumerate(batch):
             if index in refused:
-                self.refused(finished.running)
+                self.report_refusal(finished.running)
             elif self.observers or finished.outcome.error is not None:
                 self._report_outcome(finished)
 
     def _report_outcome(self, finished: Finished) -> None:
         outcome = ATTEMPT_OUTCOMES[finished.outcome.outcome]
         if outcome is AttemptOutcome.PARKED:
-            self.parked(finished.running, None, timedelta(seconds=finished.ran_for))
+            self.report_wait(finished.running, None, timedelta(seconds=finished.ran_for))
             return
         if finished.outcome.error is not None:
             self._log(
@@ -116,29 +116,29 @@ class Reporter:
         if self._figures is not None:
             self._figures.count(template, outcome)
 
-    def refused(self, running: Running) -> None:
+    def report_refusal(self, running: Running) -> None:
         """Report an attempt whose settlement was refused."""
         self._log(logging.WARNING, "settle_refused", **running.log_fields())
         self.emit(SettleRefused(**running.log_fields()))
 
-    def stopped(self, running: Running, ran_for: timedelta) -> None:
+    def report_stop(self, running: Running, ran_for: timedelta) -> None:
         """Report an attempt that ended without an outcome from this worker."""
         if self._logs is not None and self._logs.held:
             self._logs.ended(running.attempt, failed=True)
         if self.observers:
             self.emit(AttemptStopped(**running.log_fields(), ran_for=ran_for))
 
-    def unsettled(self, finished: Finished) -> None:
+    def report_unsettled(self, finished: Finished) -> None:
         """Report an attempt whose settlement received no reply and is not repeated."""
-        self.stopped(finished.running, timedelta(seconds=finished.ran_for))
+        self.report_stop(finished.running, timedelta(seconds=finished.ran_for))
 
-    def parked(self, running: Running, parked: StepParked | None, ran_for: timedelta) -> None:
+    def report_wait(self, running: Running, parked: StepParked | None, ran_for: timedelta) -> None:
         """Report a step that waits; `parked` says what for, None: for a time or a completion."""
         awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
         waits = step_waits(parked)
         self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for, waits=waits))
 
-    def lost(self, outcome: Outcome, template: Template, step: str) -> None:
+    def report_lost_attempt(self, outcome: Outcome, template: Template, step: str) -> None:
         """Report an attempt whose worker's lease has expired."""
         if self.observers:
             self.emit(
@@ -152,7 +152,9 @@ class Reporter:
                 )
             )
 
-    def ended(self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+    def report_ended_tasks(
+        self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]
+    ) -> None:
         """Report ended tasks, with their template and input if known."""
         if self._figures is not None:
             self._figures.ended(ended, tasks)

@@ -190,12 +190,12 @@ class Settler:
                 self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome in (OutcomeCode.RETRY, OutcomeCode.PARKED):
                 self._claimer.claim_within(outcome.delay)
-        self._reporter.settled(batch, refused)
+        self._reporter.report_settlements(batch, refused)
         if settled.ended:
             tasks = {finished.outcome.task_id: finished.running.task for finished in batch}
             for task_id, _ in settled.ended:
                 self._cache.forget(task_id)
-            self._reporter.ended(settled.ended, tasks)
+            self._reporter.report_ended_tasks(settled.ended, tasks)
         self._claimer.accept(settled.claims)
 
     async def _find_unconfirmed(self, batch: list[Finished]) -> list[Finished]:
@@ -217,7 +217,7 @@ class Settler:
                 self._claimer.check_claims()  # a remote worker's poll ended with the look
                 for finished in batch:
                     if finished.outcome.key not in held:
-                        self._reporter.unsettled(finished)
+                        self._reporter.report_unsettled(finished)
                 return [finished for finished in batch if finished.outcome.key in held]
 
     async def _isolate(self, batch: list[Finished], error: StoreError) -> None:
@@ -299,9 +299,9 @@ class Settler:
             self._parking.discard(running.key)
         if held:
             ran_for = timedelta(seconds=time.monotonic() - running.began)
-            self._reporter.parked(running, parked, ran_for)
+            self._reporter.report_wait(running, parked, ran_for)
         else:
-            self._reporter.refused(running)
+            self._reporter.report_refusal(running)
 
     async def _park_in_store(self, claim: Claim, parked: StepParked) -> bool:
         uncertain = False

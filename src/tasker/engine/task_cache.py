@@ -353,7 +353,7 @@ class TaskCache:
         return tasks
 
     async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
-        return await self._store.load_tasks(ids)
+        return await self._store.load_task_inputs(ids)
 
     async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
         """Return those of the tasks that are cached or stored."""

@@ -7,8 +7,8 @@ The server's side takes and returns JSON objects:
 - `registration` reads what a worker registers; `registered` keeps the workers that a server knows,
   all of which can be read again from the store.
 - `tickets` signs and reads tickets, `steps` finds the steps of tickets and claims.
-- `serving` and `answers` make the JSON of claimed steps, `verdicts` decides about outcomes, and
-  `settler` stores them.
+- `serving` and `claim_responses` make the JSON of claimed steps, `verdicts` decides about
+  outcomes, and `settler` stores them.
 
 The worker's side is the native engine: `worker` runs it over `store`, which makes the calls.
 """

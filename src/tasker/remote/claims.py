@@ -6,7 +6,7 @@ from typing import Any
 from tasker.errors import AttemptCancelled, LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
-from tasker.remote.answers import Answers
+from tasker.remote.claim_responses import ClaimResponses
 from tasker.remote.errors import ClaimUnderWay
 from tasker.remote.polls import Polls
 from tasker.remote.registered import RegisteredWorker
@@ -25,7 +25,7 @@ class Claims:
         store: The store.
         polls: Claims and waits.
         finder: Finds the tasks of claims.
-        answers: Makes the answers.
+        responses: Builds the responses.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Claims:
         store: Store,
         polls: Polls,
         finder: StepFinder,
-        answers: Answers,
+        responses: ClaimResponses,
     ) -> None:
         self._store = store
         self._polls = polls
         self._finder = finder
-        self._answers = answers
+        self._responses = responses
 
     async def claim(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Claim steps for a worker, and wait for them.
@@ -58,7 +58,7 @@ class Claims:
             worker.is_claiming = False
         if not worker.is_live:
             raise LeaseLost(f"the lease of worker {worker.id} has expired")
-        return await self._answers.answer(worker, claims)
+        return await self._responses.respond(worker, claims)
 
     async def payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Return what a handler reads. Raises AttemptCancelled, InvalidTicket."""

@@ -8,7 +8,7 @@ from typing import Any
 from tasker.errors import LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
-from tasker.remote.answers import Answers
+from tasker.remote.claim_responses import ClaimResponses
 from tasker.remote.polls import Polls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
@@ -25,7 +25,7 @@ class Leases:
     Args:
         store: The store.
         finder: Reads tickets.
-        answers: Makes the answers.
+        responses: Builds the responses.
         polls: The polls of workers.
         lease: Time after which the steps of a worker that does not renew are taken over.
         closing: Set when the server shuts down: waits then end.
@@ -35,14 +35,14 @@ class Leases:
         self,
         store: Store,
         finder: StepFinder,
-        answers: Answers,
+        responses: ClaimResponses,
         polls: Polls,
         lease: timedelta,
         closing: asyncio.Event,
     ) -> None:
         self._store = store
         self._finder = finder
-        self._answers = answers
+        self._responses = responses
         self._polls = polls
         self.lease = lease
         self.pause = lease.total_seconds() / RENEWALS
@@ -102,7 +102,7 @@ class Leases:
         worker.given = {key: each for key, each in worker.given.items() if key in listed}
         for claim in new:
             self._finder.cache(worker).forget(claim.task_id)
-        answer = await self._answers.answer(worker, new)
+        answer = await self._responses.respond(worker, new)
         answer["cancelled"] = [text for claim, text in known if claim.key not in listed]
         return answer
 

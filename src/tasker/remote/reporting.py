@@ -23,7 +23,7 @@ class RemoteReporter:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
-    def started(self, step: ServedStep) -> None:
+    def report_start(self, step: ServedStep) -> None:
         """Report a step that is handed to a remote worker."""
         if self._reporter.observers:
             queued, parked = step.claim.waited
@@ -32,12 +32,12 @@ class RemoteReporter:
                 StepStarted(**fields, queued_for=queued, parked_for=parked, is_remote=True)
             )
 
-    def settled(self, step: ServedStep, outcome: Outcome) -> None:
+    def report_settlement(self, step: ServedStep, outcome: Outcome) -> None:
         """Report a stored outcome."""
         self._reporter.count(step.task.input.template_id, outcome.outcome)
         kind = ATTEMPT_OUTCOMES[outcome.outcome]
         if kind is AttemptOutcome.PARKED:
-            self.parked(step, None)
+            self.report_wait(step, None)
         elif self._reporter.observers:
             self._reporter.emit(
                 StepSettled(
@@ -50,7 +50,7 @@ class RemoteReporter:
                 )
             )
 
-    def parked(self, step: ServedStep, parked: StepParked | None) -> None:
+    def report_wait(self, step: ServedStep, parked: StepParked | None) -> None:
         """Report a step that waits; `parked` says what for, None: for a time or a completion."""
         if self._reporter.observers:
             self._reporter.emit(
@@ -63,9 +63,11 @@ class RemoteReporter:
                 )
             )
 
-    def ended(self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+    def report_ended_tasks(
+        self, ended: Collection[TaskEnd], tasks: Mapping[TaskId, CachedTask]
+    ) -> None:
         """Report ended tasks, with their template and input if known."""
-        self._reporter.ended(ended, tasks)
+        self._reporter.report_ended_tasks(ended, tasks)
 
 
 def _fields_of(step: ServedStep) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from tasker.engine.services import HandlerServices
 from tasker.errors import AttemptCancelled
 from tasker.model import Via, WorkerId, WorkerProcess, released
 from tasker.remote import fields
-from tasker.remote.answers import Answers
 from tasker.remote.attempts import RunningAttempts
+from tasker.remote.claim_responses import ClaimResponses
 from tasker.remote.claims import WAIT, Claims
 from tasker.remote.errors import InvalidTicket
 from tasker.remote.leases import Leases
@@ -78,13 +78,13 @@ class RemoteWorkers:
         reports = RemoteReporter(reporter)
         polls = Polls(store, self._queues, closing)
         settler = RemoteSettler(store, finder, judge, reports, polls.claim_again_in)
-        answers = Answers(store, finder, settler, judge, public_url, reports)
-        claims = Claims(store, polls, finder, answers)
+        responses = ClaimResponses(store, finder, settler, judge, public_url, reports)
+        claims = Claims(store, polls, finder, responses)
         attempts = RunningAttempts(store, finder, services, client)
         settlements = Settlements(
-            store, finder, settler, answers, judge, attempts, services, reports
+            store, finder, settler, responses, judge, attempts, services, reports
         )
-        self._leases = Leases(store, finder, answers, polls, lease, closing)
+        self._leases = Leases(store, finder, responses, polls, lease, closing)
         self.calls: Mapping[str, Call] = {
             "claim": claims.claim,
             "payload": claims.payload,

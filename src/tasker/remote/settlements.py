@@ -11,8 +11,8 @@ from tasker.errors import Misuse, ParkedForTime, WaitCycle
 from tasker.handlers.external import completion_wait
 from tasker.model import Claim, External, OutcomeCode, released, slept
 from tasker.remote import fields
-from tasker.remote.answers import Answers
 from tasker.remote.attempts import RunningAttempts
+from tasker.remote.claim_responses import ClaimResponses
 from tasker.remote.errors import InvalidRequest, InvalidTicket
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
@@ -35,7 +35,7 @@ class Settlements:
         store: The store.
         finder: Finds the steps of tickets.
         settler: Settles what was decided.
-        answers: Makes the answers.
+        responses: Builds the responses.
         judge: Decides about results and failures.
         attempts: Stores what outcomes bring beside their results.
         services: Returns what handlers use through their context.
@@ -47,7 +47,7 @@ class Settlements:
         store: Store,
         finder: StepFinder,
         settler: RemoteSettler,
-        answers: Answers,
+        responses: ClaimResponses,
         judge: Judge,
         attempts: RunningAttempts,
         services: Callable[[], HandlerServices],
@@ -56,7 +56,7 @@ class Settlements:
         self._store = store
         self._finder = finder
         self._settler = settler
-        self._answers = answers
+        self._responses = responses
         self._judge = judge
         self._attempts = attempts
         self._services = services
@@ -83,7 +83,7 @@ class Settlements:
         claims: Sequence[Claim] = ()
         if decided:
             claims = await self._settler.settle(worker, decided, most, consequences)
-        answer = await self._answers.answer(worker, claims, settled=consequences.words)
+        answer = await self._responses.respond(worker, claims, settled=consequences.words)
         if consequences.problems:
             answer["problems"] = consequences.problems
         return answer
@@ -164,7 +164,7 @@ class Settlements:
                 return await self._judge.of_completion(step, completion)
             if await self._store.park_for_arrival(claim, completion_wait(external or External())):
                 consequences.words[place] = "parked"
-                self._reporter.parked(step, None)
+                self._reporter.report_wait(step, None)
         return None
 
     async def _fail_external(
@@ -203,5 +203,5 @@ class Settlements:
             return Verdict(slept(step.claim, parked.seconds if parked else 0.0))
         if await park_in_store(self._store, step.claim, parked):
             consequences.words[place] = "parked"
-            self._reporter.parked(step, parked)
+            self._reporter.report_wait(step, parked)
         return None

@@ -139,14 +139,14 @@ class RemoteSettler:
             if index in refused:
                 continue
             consequences.words[each.place] = _WORDS[outcome.outcome]
-            self._reporter.settled(each.step, outcome)
+            self._reporter.report_settlement(each.step, outcome)
             if outcome.outcome is OutcomeCode.COMPLETE:
                 cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome is not OutcomeCode.ERROR:
                 self._claim_again_in(outcome.delay)
         if settled.ended:
             tasks = {each.step.claim.task_id: each.step.task for each in decided}
-            self._reporter.ended(settled.ended, tasks)
+            self._reporter.report_ended_tasks(settled.ended, tasks)
         for task_id, _ in settled.ended:
             cache.forget(task_id)
 

@@ -187,7 +187,7 @@ class RemoteStore:
             return answer
         code, detail = str(answer.get("code", "")), str(answer.get("detail", ""))
         if response.status_code in _UNAVAILABLE:
-            await self._pause(path, response.headers.get("Retry-After"))
+            await self._wait_before_retry(path, response.headers.get("Retry-After"))
             raise StoreUnavailable(f"{self.url}: {detail}")
         if code in _GONE:
             raise LeaseLost(detail)
@@ -197,7 +197,7 @@ class RemoteStore:
             raise StoreUnavailable(f"{self.url}: {detail}")
         raise ServerRefusal(code, detail)
 
-    async def _pause(self, path: str, retry_after: str | None) -> None:
+    async def _wait_before_retry(self, path: str, retry_after: str | None) -> None:
         """Wait as long as a busy server asks, or longer with each of its refusals of a route."""
         refused = self._failures[path] = self._failures.get(path, 0) + 1
         longest = min(_FIRST_PAUSE * 2 ** min(refused - 1, 10), _PAUSE)

@@ -85,7 +85,7 @@ class RemoteTasks(TaskCache):
 
     async def _load_wanted(self) -> Mapping[TaskId, TaskInput]:
         wanted, self._wanted, self._loading = sorted(self._wanted), set(), None
-        return {task.task_id: task for task in await self._store.load_tasks(wanted)}
+        return {task.task_id: task for task in await self._store.load_task_inputs(wanted)}
 
     def _compile(self, template: Template) -> CompiledTemplate:
         return RemoteTemplate(template, self._handlers)

@@ -192,7 +192,7 @@ class WorkerStore(Protocol):
         """Return those of handlers' queues that are paused, or whose namespace is."""
         ...
 
-    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+    async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         """Return the inputs of tasks for workers, in no particular order."""
         ...
 
@@ -1196,7 +1196,7 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def schedule_ticks(
+    async def ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
     ) -> list[TickRecord]:
         """List the recorded ticks without a task, the latest first. Raises NotFound."""

@@ -93,7 +93,7 @@ async def run_schedules(
         return ScheduleRun(
             tasks=[await worker.client.get(task_id) for _, task_id in scheduled],
             records={
-                stored.full_name: await store.schedule_ticks(stored.namespace, stored.name)
+                stored.full_name: await store.ticks_without_task(stored.namespace, stored.name)
                 for stored in await store.schedules()
             },
         )

@@ -344,7 +344,7 @@ async def list_ticks(
 ) -> JsonResponse:
     """List the ticks that have no task, the latest first."""
     await _authorize(request, SCHEDULES_READ, namespace, name)
-    ticks = await api.store.schedule_ticks(namespace, name, limit=limit)
+    ticks = await api.store.ticks_without_task(namespace, name, limit=limit)
     return JsonResponse(TickList(ticks=ticks))
 
 

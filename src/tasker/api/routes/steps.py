@@ -26,7 +26,7 @@ from tasker.errors import NotFound
 from tasker.limits import STEPS_PAGE
 from tasker.model import Attempt, Step, Task, TaskId
 from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
-from tasker.times import timeline
+from tasker.times import task_times
 
 routes = Routes("steps", "/v1/tasks/{task_id}/steps")
 
@@ -123,7 +123,7 @@ async def list_steps(
 
     def build() -> list[Step]:
         now = datetime.now(UTC)
-        return loaded.described(steps, now, timeline(task, steps, history, now))
+        return loaded.described(steps, now, task_times(task, steps, history, now))
 
     return await build_response(len(steps), build)
 

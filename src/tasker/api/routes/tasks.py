@@ -69,7 +69,7 @@ from tasker.teams.permissions import (
     TASKS_RETRY,
     Permission,
 )
-from tasker.times import Timeline, timeline
+from tasker.times import TaskTimes, task_times
 
 routes = Routes("tasks", "/v1/tasks")
 
@@ -136,7 +136,7 @@ class AttributeQuery(BaseModel):
 
     @field_validator("attribute")
     @classmethod
-    def _refuse_duplicates(cls, attribute: list[str]) -> list[str]:
+    def _refuse_repeated_names(cls, attribute: list[str]) -> list[str]:
         names = [pair.partition("=")[0] for pair in attribute]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"has {sorted(twice)[0]} twice")
@@ -530,7 +530,7 @@ async def read_authorized_task(
 
 async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
     """Return a task's template, as it was when the task was created."""
-    inputs = await api.store.load_tasks([task_id])
+    inputs = await api.store.load_task_inputs([task_id])
     if not inputs:
         raise unknown_task_error(task_id)
     return await api.templates.load(inputs[0].template_id)
@@ -563,7 +563,7 @@ async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse
 
     def build() -> TaskView:
         now = datetime.now(UTC)
-        times = timeline(task, steps, history, now)
+        times = task_times(task, steps, history, now)
         return task_view(task, loaded.described(steps, now, times), times.task)
 
     return await build_response(len(steps), build, status, etag_headers(task))
@@ -571,7 +571,7 @@ async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse
 
 async def timeline_of(
     api: Api, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
-) -> Timeline:
+) -> TaskTimes:
     """Return the time of a task's steps by phase; `no` selects a single step."""
     history = await api.store.history(task.id, no=no, limit=MOST_ATTEMPTS)
-    return timeline(task, steps, history, now)
+    return task_times(task, steps, history, now)

@@ -171,7 +171,7 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     """Show a schedule, its next ten ticks, and the latest ticks without a task."""
     async with invocation.client() as client:
         stored = await client.schedules.get(name)
-        records = await client.schedules.ticks(name, limit=_RECORDS)
+        records = await client.schedules.ticks_without_task(name, limit=_RECORDS)
         ticks: Sequence[datetime] = []
         if not stored.paused:
             ticks = await client.schedules.preview(_previewed(stored), after=_before_next(stored))

@@ -322,7 +322,7 @@ async def show(
         if watch:
             await follow_task(client, task_id, invocation.display)
         detail = await read_detail(client, task_id, full=full or invocation.as_json)
-        times = await client.timeline(task_id) if timeline else None
+        times = await client.task_times(task_id) if timeline else None
     if invocation.as_json:
         invocation.print_document(
             {

@@ -61,11 +61,11 @@ class StepProgress:
         self.error = ""  #: error of the last failed attempt
         self.waits_for = ""  #: what it waits for, as text
 
-    def started(self, notice: StepStarted, now: float) -> None:
+    def on_start(self, notice: StepStarted, now: float) -> None:
         self.status, self.since, self.due, self.waits_for = "in_progress", now, None, ""
         self.attempt = notice.attempt
 
-    def parked(self, notice: StepWaiting, now: float) -> None:
+    def on_wait(self, notice: StepWaiting, now: float) -> None:
         self._stop_timer(now)
         self.status = "waiting"
         if notice.awaits is not None:
@@ -73,7 +73,7 @@ class StepProgress:
         else:
             self.waits_for = describe_waits(notice.waits) if notice.waits else ""
 
-    def settled(self, notice: StepSettled, now: float) -> None:
+    def on_settlement(self, notice: StepSettled, now: float) -> None:
         self._stop_timer(now)
         self.error = failure_reason(notice) or self.error
         match notice.outcome:
@@ -87,7 +87,7 @@ class StepProgress:
             case _:
                 self.status = notice.outcome.value
 
-    def refused(self, now: float) -> None:
+    def on_refusal(self, now: float) -> None:
         """Record a refused settlement: another worker holds the step, or its task was cancelled."""
         self._stop_timer(now)
         if self.status == "in_progress":
@@ -321,13 +321,13 @@ def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
     match notice:
         case StepStarted():
             task.start(now)
-            task.step(notice.step).started(notice, now)
+            task.step(notice.step).on_start(notice, now)
         case StepSettled():
-            task.step(notice.step).settled(notice, now)
+            task.step(notice.step).on_settlement(notice, now)
         case StepWaiting():
-            task.step(notice.step).parked(notice, now)
+            task.step(notice.step).on_wait(notice, now)
         case SettleRefused():
-            task.step(notice.step).refused(now)
+            task.step(notice.step).on_refusal(now)
         case TaskEnded():
             task.end(notice.status.value, now)
 

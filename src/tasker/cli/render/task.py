@@ -52,7 +52,7 @@ from tasker.model import (
 from tasker.plurals import format_count
 from tasker.redact import redact
 from tasker.step_logs import LogRecord
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 from tasker.why import Reason, describe_waits
 
 MOST = 50  #: maximum rows of a table
@@ -84,7 +84,7 @@ class TaskDetail:
 
 
 def render_task(
-    console: Console, detail: TaskDetail, *, full: bool, timeline: Timeline | None = None
+    console: Console, detail: TaskDetail, *, full: bool, timeline: TaskTimes | None = None
 ) -> None:
     """Show a task: its fields, its graph with statuses, its attempts and its audit log.
 
@@ -101,7 +101,7 @@ def render_task(
     _print_steps(console, detail, full=full)
     if timeline is not None:
         console.print()
-        console.print(Text("Timeline", style="bold"))
+        console.print(Text("TaskTimes", style="bold"))
         print_table(console, timeline_table(timeline))
     if detail.children:
         console.print()

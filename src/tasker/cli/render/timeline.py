@@ -10,10 +10,10 @@ from rich.text import Text
 from tasker.cli.render.tables import make_table
 from tasker.durations import human_duration
 from tasker.model import Times
-from tasker.times import Timeline
+from tasker.times import TaskTimes
 
 
-def timeline_table(timeline: Timeline) -> Table:
+def timeline_table(timeline: TaskTimes) -> Table:
     """Return a table of the steps' times, and of the task's in its last row."""
     columns = ("started after", "queued", "ran", "backoff", "parked")
     rows = make_table("step", *columns, right=columns, flexible=())
@@ -24,7 +24,7 @@ def timeline_table(timeline: Timeline) -> Table:
     return rows
 
 
-def _in_order_of_start(timeline: Timeline) -> list[tuple[str, Times]]:
+def _in_order_of_start(timeline: TaskTimes) -> list[tuple[str, Times]]:
     """Return the steps' times in the order in which they started; others follow."""
     return sorted(
         timeline.steps.items(),
@@ -38,7 +38,7 @@ def _time_cells(times: Times) -> list[str]:
     return [started, *(human_duration(each) if each else "" for each in seconds)]
 
 
-def timeline_document(timeline: Timeline) -> dict[str, Any]:
+def timeline_document(timeline: TaskTimes) -> dict[str, Any]:
     """Write the timeline for programs; all times are seconds."""
     steps = [{"step": name, **asdict(times)} for name, times in _in_order_of_start(timeline)]
     return {"task": asdict(timeline.task), "steps": steps}

@@ -57,14 +57,14 @@ class Events(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [_event(row, tx.read) for row in rows]
+            return [_read_event(row, tx.read) for row in rows]
 
         return await self._read(read)
 
     async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
         async def read(tx: Session) -> list[Event]:
             rows = await tx.all("recent_events", after=after, since=since, limit=limit)
-            return [_event(row, tx.read) for row in rows]
+            return [_read_event(row, tx.read) for row in rows]
 
         return await self._read(read)
 
@@ -127,7 +127,7 @@ class Events(TransactionalStore):
             if not rows:
                 return []
             given = await tx.all("events_to_deliver", events=[row["event_no"] for row in rows])
-            events = {row["id"]: _event(row, tx.read) for row in given}
+            events = {row["id"]: _read_event(row, tx.read) for row in given}
             return [
                 Pending(
                     DeliveryId(row["id"]),
@@ -347,7 +347,7 @@ async def _add_audit(
     await add_event(tx, act, action, subject, before, after, namespace=namespace)
 
 
-def _event(row: Row, read: Reader) -> Event:
+def _read_event(row: Row, read: Reader) -> Event:
     return Event(
         no=EventNo(row["id"]),
         name=row["name"],

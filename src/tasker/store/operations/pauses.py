@@ -189,7 +189,7 @@ async def _require_known(tx: Session, target: PauseTarget) -> None:
     """Raise NotFound unless the template, the queue or the namespace exists."""
     space, name = target.namespace, target.name
     if target.kind is PauseKind.TEMPLATE:
-        if await tx.one("known_template", namespace=space, name=name) is None:
+        if await tx.one("template_exists", namespace=space, name=name) is None:
             raise NotFound(f"template {space}.{name} not found")
     elif target.kind is PauseKind.QUEUE:
         if await tx.one("queue_weight", namespace=space, handler=name) is None:

@@ -118,12 +118,12 @@ class Schedules(TransactionalStore):
 
         return await self._read(read)
 
-    async def schedule_ticks(
+    async def ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
     ) -> list[TickRecord]:
         async def read(tx: Session) -> list[TickRecord]:
             stored = await read_schedule(tx, namespace, name)
-            rows = await tx.all("list_ticks", id=stored.id, limit=limit)
+            rows = await tx.all("ticks_without_task", id=stored.id, limit=limit)
             return [tx.read.tick_record(row) for row in rows]
 
         return await self._read(read)
@@ -135,7 +135,7 @@ class Schedules(TransactionalStore):
             rows = await tx.all("due_schedules", limit=limit)
             waiting: dict[int, list[datetime]] = {}
             if ids := [row["id"] for row in rows if row["buffered"]]:
-                for tick in await tx.all("waiting_ticks", ids=ids):
+                for tick in await tx.all("buffered_ticks", ids=ids):
                     at = tx.read.instant(tick["first_tick"])
                     waiting.setdefault(tick["schedule_id"], []).append(at)
             return [

@@ -97,9 +97,7 @@ class Waits(TransactionalStore):
             await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)])
             row = await tx.one("signalled_task", task_id=task_id)
             if signal.id is not None and row is not None:
-                known = await tx.one(
-                    "known_signal", task_id=task_id, name=signal.name, id=signal.id
-                )
+                known = await tx.one("find_signal", task_id=task_id, name=signal.name, id=signal.id)
                 if known is not None:
                     return _sent(signal, task_id, created=False, step=None)
             status = operator_rules.require_task(task_id, row, "signal", operator_rules.OPEN)
@@ -129,7 +127,7 @@ class Waits(TransactionalStore):
 
         async def send(tx: Session) -> tuple[Row, bool]:
             await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_broadcast(namespace, name, key)])
-            known = None if id is None else await tx.one("known_broadcast", **place, id=id)
+            known = None if id is None else await tx.one("find_broadcast", **place, id=id)
             if known is not None:
                 return known, False
             kept = await tx.one("kept_broadcasts", **place)

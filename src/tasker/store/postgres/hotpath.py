@@ -221,8 +221,8 @@ class HotPath(Driver):
         )
         return {row["ord"] - 1: row["remaining"] for row in rows}
 
-    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
-        return [TaskInput(*row) for row in await self._fetch_pooled("load_tasks", ids=ids)]
+    async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+        return [TaskInput(*row) for row in await self._fetch_pooled("load_task_inputs", ids=ids)]
 
     async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]

@@ -60,7 +60,7 @@ def memory_name() -> str:
     return f"tasker-{uuid.uuid4().hex}"
 
 
-def status(connection: sqlite3.Connection) -> SchemaStatus:
+def schema_status(connection: sqlite3.Connection) -> SchemaStatus:
     """Return the version of the schema, without changing it."""
     number: int = connection.execute("pragma user_version").fetchone()[0]
     if not number:
@@ -85,7 +85,7 @@ def upgrade(connection: sqlite3.Connection, url: str) -> None:
     Raises:
         SchemaMismatch: The schema was made by migrations that this release does not have.
     """
-    before = status(connection)
+    before = schema_status(connection)
     require_known_schema(before, url)
     connection.execute(
         "create table if not exists schema_version (number integer primary key, digest text)"

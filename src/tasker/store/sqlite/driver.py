@@ -53,7 +53,7 @@ class Driver(TransactionalStore):
     async def __aenter__(self) -> Self:
         self._thread.start()
         try:
-            await self._thread.run(database.status, writes=False)
+            await self._thread.run(database.schema_status, writes=False)
         except BaseException:
             await self._thread.stop()
             raise
@@ -74,7 +74,7 @@ class Driver(TransactionalStore):
         return self._clock
 
     async def schema_status(self) -> SchemaStatus:
-        return await self._thread.run(database.status, writes=False)
+        return await self._thread.run(database.schema_status, writes=False)
 
     async def upgrade(self) -> SchemaStatus:
         await self._in_transaction(lambda on: database.upgrade(on, self.url))

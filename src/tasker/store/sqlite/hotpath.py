@@ -148,9 +148,9 @@ class HotPath(Driver):
 
         return await self._in_transaction(record)
 
-    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+    async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         rows = await self._thread.run(
-            lambda on: fetch(on, "load_tasks", ids=json_text(ids)), writes=False
+            lambda on: fetch(on, "load_task_inputs", ids=json_text(ids)), writes=False
         )
         return [TaskInput(*row) for row in rows]
 

@@ -71,7 +71,7 @@ class TestCreation(StoreTests):
 
         created = await store.create_tasks([new])
         task = await store.get_task(new.id)
-        (given,) = await store.load_tasks([new.id])
+        (given,) = await store.load_task_inputs([new.id])
 
         assert Created([(new.id, True)], [], task.created_at) == created
         assert one().key == task.template

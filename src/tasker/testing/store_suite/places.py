@@ -218,7 +218,7 @@ class TestOpenTasks(StoreTests):
         with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
             await store.create_tasks([refused])
 
-        assert [] == await store.load_tasks([refused.id])
+        assert [] == await store.load_task_inputs([refused.id])
         await hand.work_off()
         assert [refused.id] == await create_placed(store, refused)
 

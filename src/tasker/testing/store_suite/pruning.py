@@ -54,7 +54,7 @@ class TestPruning(StoreTests):
             with pytest.raises(NotFound):
                 await read(task_id)
         assert await store.find_task("suite", "k") is None
-        assert [] == await store.load_tasks([task_id])
+        assert [] == await store.load_task_inputs([task_id])
         assert [] == await store.load_results({task_id: [1]})
         assert [True] == [
             new

@@ -63,7 +63,7 @@ class TestReadingTasks(StoreTests):
                 with pytest.raises(NotFound, match=re.escape(task_id)):
                     await read(task_id)
         assert {NOBODY} == await store.ended_tasks([NOBODY])
-        assert [] == await store.load_tasks([NOBODY])
+        assert [] == await store.load_task_inputs([NOBODY])
         assert [] == await store.load_results({NOBODY: [1]})
 
     async def test_ended_tasks_are_selected_from_ids(self, store: Store) -> None:

@@ -160,7 +160,7 @@ class TestSchedules(StoreTests):
         assert (True, False) == (paused.paused, resumed.paused)
         assert [] == due
         assert [] == await store.due_schedules(10)
-        (record,) = await store.schedule_ticks("suite", "hourly")
+        (record,) = await store.ticks_without_task("suite", "hourly")
         assert TickOutcome.PAUSED is record.outcome
         assert 2 * HOUR == record.last - record.first
         assert record.last < resumed.next_at <= record.last + HOUR
@@ -301,7 +301,7 @@ class TestTicks(StoreTests):
         assert [] == before
         assert 1 == len(again.waiting)
         assert 0 == (await store.schedule("suite", "hourly")).buffered
-        assert [] == await store.schedule_ticks("suite", "hourly")
+        assert [] == await store.ticks_without_task("suite", "hourly")
 
     async def test_successive_ticks_share_a_record(self, store: Store, subject: Subject) -> None:
         due = await become_due(store, subject, hours=2)
@@ -314,7 +314,7 @@ class TestTicks(StoreTests):
         assert [
             skipped(tick + 2 * HOUR, tick + 2 * HOUR, TickOutcome.MISSED),
             skipped(tick, tick + HOUR, TickOutcome.SKIPPED),
-        ] == await store.schedule_ticks("suite", "hourly")
+        ] == await store.ticks_without_task("suite", "hourly")
 
     async def test_the_oldest_records_are_deleted(
         self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch
@@ -325,7 +325,7 @@ class TestTicks(StoreTests):
         for tick in ticks:
             due = await record(store, due, skipped(tick, tick, TickOutcome.SKIPPED))
 
-        kept = await store.schedule_ticks("suite", "hourly")
+        kept = await store.ticks_without_task("suite", "hourly")
 
         assert [ticks[3], ticks[2]] == [one.first for one in kept]
 

@@ -309,12 +309,12 @@ class TestSettling(StoreTests):
         template = await put(store, one())
         ids = [await create(store, template, {"n": number}) for number in range(3)]
 
-        inputs = await store.load_tasks([*ids, NOBODY])
+        inputs = await store.load_task_inputs([*ids, NOBODY])
 
         assert {(task_id, f'{{"n":{n}}}') for n, task_id in enumerate(ids)} == {
             (each.task_id, each.context) for each in inputs
         }
-        assert [] == await store.load_tasks([])
+        assert [] == await store.load_task_inputs([])
 
 
 class TestStickyClaims(StoreTests):

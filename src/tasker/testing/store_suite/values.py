@@ -59,7 +59,7 @@ class TestValues(StoreTests):
         await hand.settle(completed(claim, text))
 
         step = (await steps_of(store, task_id))["only"]
-        (given,) = await store.load_tasks([task_id])
+        (given,) = await store.load_task_inputs([task_id])
         (loaded,) = await store.load_results({task_id: [1]})
 
         assert {"value": value} == (await store.get_task(task_id)).context
@@ -76,7 +76,7 @@ class TestValues(StoreTests):
         claim = await hand.claim_one()
         await hand.settle(completed(claim, text))
 
-        (given,) = await store.load_tasks([new.id])
+        (given,) = await store.load_task_inputs([new.id])
         (loaded,) = await store.load_results({new.id: [1]})
 
         assert (text, text) == (given.context, loaded.result)

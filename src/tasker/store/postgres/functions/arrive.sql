@@ -45,7 +45,7 @@ begin
     into v_failed, v_child_task, v_child_no, v_parents, v_run_at, v_missed, v_owner
     from (
         select array_agg(task_id) from settled
-        where outcome = {OUTCOME.ERROR} and {include unhandled step=settled}
+        where outcome = {OUTCOME.ERROR} and {include failure_reaches_task step=settled}
     ) f, (
         select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at), array_agg(missed), array_agg(owner) from child
     ) c;

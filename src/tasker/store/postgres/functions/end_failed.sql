@@ -32,7 +32,7 @@ begin
                 select json_build_object(
                     'message', 'step ''' || (array_agg(step.name order by step.settled_at, step.no))[1] || ''''
                         || case when count(*) > 1 then ' and ' || count(*) - 1 || ' more' else '' end || ' failed: '
-                        || (array_agg({include reason step=step} order by step.settled_at, step.no))[1],
+                        || (array_agg({include error_message step=step} order by step.settled_at, step.no))[1],
                     'steps', json_agg(step.name order by step.no)
                 )
                 from step

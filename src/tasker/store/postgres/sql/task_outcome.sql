@@ -3,6 +3,6 @@
 -- :task_id uuid, :counted int
 select s.name, {include instances_of step=s} as instances, s.state, s.result, s.error, s.settled_at, s.children = '{0}' as is_last
 from step s
-where s.task_id = :task_id::uuid and (s.children = '{0}' or s.state = {ERROR} and {include unhandled step=s})
+where s.task_id = :task_id::uuid and (s.children = '{0}' or s.state = {ERROR} and {include failure_reaches_task step=s})
   and s.no <= :counted
 order by s.no

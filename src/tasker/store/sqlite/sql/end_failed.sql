@@ -10,7 +10,7 @@ set state = case when ending is null or {include not_undone task=task} then {ERR
             'steps', json_group_array(step.name)
         )
         from step, (
-            select s.name, {include reason step=s} as reason
+            select s.name, {include error_message step=s} as reason
             from step s where s.task_id = task.id and s.state = {ERROR} and {include fails_task task=task step=s} order by s.settled_at, s.no limit 1
         ) first
         where step.task_id = task.id and step.state = {ERROR} and {include fails_task task=task step=step}

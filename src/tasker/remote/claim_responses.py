@@ -1,4 +1,4 @@
-"""Makes the answers that bring claimed steps to remote workers."""
+"""Builds the responses that hand claimed steps to remote workers."""
 
 import secrets
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from tasker.remote.verdicts import Judge
 from tasker.store.protocol import Store
 
 
-class Answers:
-    """Makes answers with claimed steps.
+class ClaimResponses:
+    """Builds the responses that hand claimed steps to remote workers.
 
     Args:
         store: The store.
@@ -43,14 +43,14 @@ class Answers:
         self._public_url = public_url.rstrip("/")
         self._reporter = reporter
 
-    async def answer(
+    async def respond(
         self, worker: RegisteredWorker, claims: Sequence[Claim], **others: Any
     ) -> dict[str, Any]:
-        """Return the answer that brings claims to a worker."""
+        """Return the response that hands claims to a worker."""
         steps = await self._serve(worker, claims) if claims else []
         served = steps_of(worker, steps, await self._finder.tickets()) if steps else []
         for step in steps:
-            self._reporter.started(step)
+            self._reporter.report_start(step)
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
 
     async def _serve(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> list[ServedStep]:

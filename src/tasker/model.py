@@ -24,7 +24,7 @@ JsonObject: TypeAlias = Mapping[str, Json]
 T = TypeVar("T")
 
 JsonText = NewType("JsonText", str)
-"""A JSON value as its text, the form in which stores keep contexts, results and errors."""
+"""A JSON value as text, the form in which stores keep contexts, results and errors."""
 
 TaskId = NewType("TaskId", str)
 """A UUID (version 7, so ids sort by creation time), in its canonical text form."""
@@ -690,7 +690,7 @@ class ChildTask:
     """As `TaskRequest.template`."""
 
     context: JsonObject = field(default_factory=dict)
-    """Its inputs; texts may have placeholders."""
+    """Inputs of the task; strings may contain placeholders."""
 
     detached: bool = False
     """Whether the task continues when the step's task is cancelled."""
@@ -915,7 +915,7 @@ class Schedule:
 
     name: str
     cron: str
-    """A cron line of five fields, in local time of `timezone`; "" if `every` is given."""
+    """A cron line of five fields, in the local time of `timezone`; "" if `every` is given."""
 
     every: timedelta | None
     """The time between two ticks; None if `cron` is given."""
@@ -1087,7 +1087,7 @@ class Template:
 
     @property
     def key(self) -> TemplateName:
-        """Its full name: namespace, name and version."""
+        """Full name of the version: namespace, name and version."""
         return TemplateName(self.namespace, self.name, self.version)
 
     @property
@@ -1186,7 +1186,7 @@ class TemplateVersion:
 
     @property
     def key(self) -> TemplateName:
-        """Its full name: namespace, name and version."""
+        """Full name of the version: namespace, name and version."""
         return TemplateName(self.namespace, self.name, self.version)
 
 
@@ -1462,7 +1462,7 @@ class Task(TaskSummary):
     """One execution of a template."""
 
     context: Mapping[str, Any]
-    """Its inputs."""
+    """Inputs of the task."""
 
     result: Any = None
     """The result of its only last step, or several results by step name; None until it
@@ -1501,10 +1501,10 @@ class CurrentStep:
     """When its next attempt is due."""
 
     type: str | None
-    """Name of the class of its last error."""
+    """Name of the class of the last error."""
 
     code: str | None
-    """Of its last error; set by the handler."""
+    """Code of the last error, if the handler set one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1543,13 +1543,14 @@ class StepWait:
     kind: WaitKind
     name: str
     key: str | None = None
-    """Of a broadcast."""
+    """Key of a broadcast; None for everything else."""
 
     approval: str | None = None
     """Id of the approval that decides it."""
 
     assignees: tuple[str, ...] = ()
-    """Of an approval: `user:NAME` and `role:NAME`; none: everyone who may decide approvals."""
+    """Those who may decide the approval, as `user:NAME` and `role:NAME`. If empty, everyone with
+    the permission may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1562,22 +1563,24 @@ class StepSummary:
 
     task_id: TaskId
     no: int
-    """Its number in its task: in the template's order, from 1; steps made at run time follow."""
+    """Number of the step in the task, from 1 in the template's order. Steps that are created at run
+    time have higher numbers."""
 
     name: str
     """`convert`; of an instance with its number: `convert[17]`, `customer[3].line[0].bill`."""
 
     template_node: int = field(default=0, compare=False)
-    """Its number in the template's order."""
+    """Number of the step in the template's order."""
 
     spawned_by: int | None = field(default=None, compare=False)
     """For a step created at run time: the number of the spawner that created its instance."""
 
     instance: int | None = field(default=None, compare=False)
-    """Of a step made at run time: which instance it is part of, from 0."""
+    """Number of the instance that the step belongs to, from 0; None for a step of the template."""
 
     undoes: int | None = field(default=None, compare=False)
-    """Of a compensating step: the number of the step that it undoes; 0: it plans the others."""
+    """Number of the step that this compensating step undoes; 0 for the step that plans the
+    compensation, None for all other steps."""
 
     handler: str = ""
     status: StepStatus
@@ -1593,11 +1596,12 @@ class StepSummary:
     namespace; None unless `no_worker`."""
 
     limit_reason: str | None = field(default=None, compare=False)
-    """The limit that holds it up, as "customer:acme 5 of 5 running, 812 before it"; None: no limit
-    does. Only the first 20 such steps of a task have it."""
+    """The limit that the step waits for, such as "customer:acme 5 of 5 running, 812 before it", or
+    None. Only the first 20 such steps of a task have it."""
 
     pause: "Pause | None" = None
-    """A pause that holds it up: of its namespace, its handler's queue, its task or its template."""
+    """The pause that stops the step: of the namespace, the handler's queue, the task or the
+    template."""
 
     dependencies: tuple[str, ...] = ()
     pending_parents: int
@@ -1942,10 +1946,10 @@ class Outcome(NamedTuple):
     error: JsonText | None
     delay: float  #: seconds until the next attempt, if there is one
     choice: tuple[int, ...] | None = None
-    """Of a decision: the numbers of the children that it chose; None: all of them."""
+    """Numbers of the children that a decision chose; None: all of them."""
 
     to_handler: bool = False
-    """Of a released attempt: whether the step goes to the queue of its handler."""
+    """Whether the step of a released attempt goes to the queue of its handler."""
 
     @property
     def key(self) -> AttemptKey:

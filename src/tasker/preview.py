@@ -37,7 +37,7 @@ class Refusal:
     """Why a part of an action would be refused."""
 
     step: str | None
-    """None: the whole action."""
+    """The step that the action would not change; None: the whole action would be refused."""
 
     text: str
 
@@ -51,7 +51,7 @@ class ActionPreview:
     """The task's ETag: with it as `If-Match`, the action is refused if the task has changed."""
 
     refused: tuple[Refusal, ...]
-    """Not empty: the action would change nothing."""
+    """The reasons for a refusal; if there are any, the action would change nothing."""
 
     runs_again: tuple[str, ...]
     """Steps that get another attempt."""
@@ -69,10 +69,10 @@ class ActionPreview:
     """Open child tasks that are cancelled too."""
 
     attempts_left: Mapping[str, int]
-    """Of steps that run again: attempts until they fail permanently."""
+    """For each step that runs again, the number of attempts until it fails permanently."""
 
     effects: tuple[str, ...]
-    """The same in sentences."""
+    """The effects as sentences."""
 
     command: str
     """The equivalent command."""

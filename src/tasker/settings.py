@@ -158,7 +158,7 @@ class _WorkerBehaviour(Section):
     """Maximum time between two claims of an idle worker."""
 
     attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
-    """Time limit of attempts whose step sets none; absent: no limit."""
+    """Time limit of attempts whose step sets none; if absent, there is no limit."""
 
     results: SchemaMode = SchemaMode.WARN
     """Action for a result that does not match its step's `result_schema`."""
@@ -175,9 +175,9 @@ class _WorkerBehaviour(Section):
     needed; 0: one per core."""
 
     retention: Annotated[Seconds, _duration_between("1s")] | None = None
-    """How long a task is kept after its end if its template sets no `retention`; absent: forever.
-    Each worker deletes tasks across all namespaces, so if workers have different values, the
-    shortest applies."""
+    """How long a task is kept after its end if its template sets no `retention`; if absent, it is
+    kept forever. Each worker deletes tasks across all namespaces, so if workers have different
+    values, the shortest applies."""
 
     event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
     """How long domain events and their deliveries are kept, at least until they are delivered;
@@ -202,7 +202,7 @@ class _WorkerBehaviour(Section):
 
     public_url: str | None = None
     """Address of the server for other systems, such as `https://tasker.example.com`, with which
-    `completion_url` begins; absent: `completion_url` is only a path."""
+    `completion_url` begins; if absent, `completion_url` is only a path."""
 
     http: bool = False
     """Whether the worker also runs `http:` steps, the requests that templates declare."""
@@ -223,7 +223,7 @@ class WorkerSettings(_WorkerBehaviour):
     """Settings of one worker. Raises InvalidSettings for a value that is out of bounds."""
 
     environment: str | None = None
-    """The environment whose overrides apply to templates; absent: templates are used without
+    """The environment whose overrides apply to templates; if absent, templates are used without
     overrides."""
 
     @model_validator(mode="wrap")
@@ -255,8 +255,9 @@ class WorkerSection(_WorkerBehaviour):
     """Whether `tasker server` also runs a worker in its own process."""
 
     metrics: str | None = None
-    """Address at which a worker serves `/metrics`, `/live` and `/ready`, such as `127.0.0.1:9100`;
-    absent: none. A worker inside a server includes its metrics in the server's `/metrics`."""
+    """Address at which a worker serves `/metrics`, `/live` and `/ready`, such as
+    `127.0.0.1:9100`; if absent, it serves none of them. A worker inside a server includes its
+    metrics in the server's `/metrics`."""
 
     def worker_settings(self, environment: str | None) -> WorkerSettings:
         """Return the settings of a worker."""
@@ -287,7 +288,7 @@ class ServerSettings(Section):
     """Address of the team's own log store, to which pages about a step's logs link, such as
     `https://logs.example.com/?q={task_id}&from={from}`; it may contain `{task_id}`,
     `{correlation_id}`, `{namespace}`, `{template}`, `{version}`, `{step}`, `{attempt}`, `{from}`
-    and `{to}`. Absent: no link."""
+    and `{to}`. If absent, pages have no such link."""
 
     docs: bool = False
     """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
@@ -340,13 +341,13 @@ class ServerSettings(Section):
 
     public_url: str | None = None
     """Address of the server for other systems, which complete external steps of remote workers
-    there; absent: only a path."""
+    there; if absent, they get only a path."""
 
     results: SchemaMode = SchemaMode.WARN
     """Action for a result from a remote worker that does not match its step's `result_schema`."""
 
     rate: Annotated[float | None, Field(gt=0)] = None
-    """Average requests per second allowed to each caller; absent: unlimited."""
+    """Average requests per second allowed to each caller; if absent, the rate is unlimited."""
 
     burst: Annotated[int, Field(ge=1)] = 100
     """Requests that a caller may send in immediate succession before `rate` limits the caller."""
@@ -620,7 +621,7 @@ class Settings(Section):
     """`sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
 
     environment: str | None = None
-    """The environment whose overrides apply to templates; absent: templates are used without
+    """The environment whose overrides apply to templates; if absent, templates are used without
     overrides."""
 
     policies: Path | None = None

@@ -21,10 +21,10 @@ class Awaited(NamedTuple):
     kind: WaitKind
     name: str
     key: str = ""
-    """Of a broadcast."""
+    """Key of a broadcast; "" for everything else."""
 
     namespace: str = ""
-    """Of a broadcast."""
+    """Namespace of a broadcast; "" for everything else."""
 
     after: int = 0
     """Number of the last broadcast with this name and key that the step has received."""
@@ -112,7 +112,7 @@ class Arrival:
     sent_by: str | None = None
     sent_at: datetime | None = None
     number: int = 0
-    """Of a broadcast: grows with each one that has the same name and key."""
+    """Number of a broadcast, counted for its name and key; 0 for everything else."""
 
     @property
     def timed_out(self) -> bool:

@@ -35,14 +35,14 @@ class Reason:
     `ended`, `deadline`."""
 
     blocking: bool
-    """Whether it keeps work from going on until something else happens."""
+    """Whether the step or task cannot continue until something else happens."""
 
     text: str
     """A sentence for people."""
 
     step: str | None = None
     until: datetime | None = None
-    """When it ends by itself."""
+    """The time at which the reason ends without an action."""
 
     task: TaskId | None = None
     """The task that is waited for."""
@@ -51,7 +51,7 @@ class Reason:
     """The worker that runs the step."""
 
     actor: str | None = None
-    """Who paused it."""
+    """The person or program that paused it."""
 
 
 def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reason]:

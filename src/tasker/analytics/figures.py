@@ -61,7 +61,7 @@ class FigureRow(NamedTuple):
     """Figures of a template, added up over the minutes of one point."""
 
     point: int
-    """Number of the point since 1970."""
+    """Number of the point, counted from 1970."""
 
     namespace: str
     name: str

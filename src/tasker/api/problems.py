@@ -133,50 +133,50 @@ class ProblemDetails(TypedDict):
     """The same for every problem of one code."""
     status: int
     code: str
-    """For programs; never changes its meaning."""
+    """The kind of the error, for programs; the meaning of a code never changes."""
     detail: str
-    """For people."""
+    """A description of the error, for people."""
     instance: str
-    """The request's path."""
+    """The path of the request."""
     correlation_id: str
-    """As in the header `X-Correlation-Id`, and in the log."""
+    """The correlation id of the request, as in the header `X-Correlation-Id` and in the log."""
     errors: NotRequired[list[Fault]]
     """Every error in the request."""
     current_status: NotRequired[str]
-    """Of `wrong_status` and `template_not_approved`: that of the task, step or template version."""
+    """With `wrong_status` and `template_not_approved`: the status of the task, step or version."""
     action: NotRequired[str]
-    """Of `wrong_status`: the refused action."""
+    """With `wrong_status`: the refused action."""
     allowed: NotRequired[list[str]]
-    """Of `wrong_status`: the statuses that allow the action; of `method_not_allowed`: the methods;
-    of `template_not_approved`: who may approve it."""
+    """With `wrong_status`: the statuses that allow the action. With `method_not_allowed`: the
+    allowed methods. With `template_not_approved`: the people who may approve the template."""
     template: NotRequired[str]
-    """Of `template_not_approved`: its full name."""
+    """With `template_not_approved`: the full name of the template version."""
     reason: NotRequired[str]
-    """Of `unauthenticated`: `missing`, `malformed`, `invalid`, `expired` or `revoked`."""
+    """With `unauthenticated`: `missing`, `malformed`, `invalid`, `expired` or `revoked`."""
     permission: NotRequired[str]
-    """Of `forbidden`: the permission that is missing."""
+    """With `forbidden`: the missing permission."""
     namespace: NotRequired[str]
-    """Of `forbidden`: the namespace without the permission."""
+    """With `forbidden`: the namespace in which the caller lacks the permission."""
     ready: NotRequired[bool]
-    """Of `not_ready`: false."""
+    """With `not_ready`: always false."""
     checks: NotRequired[dict[str, Any]]
-    """Of `not_ready`: every check with its result."""
+    """With `not_ready`: all checks with their results."""
     failed_checks: NotRequired[list[str]]
-    """Of `not_ready`: their names."""
+    """With `not_ready`: the names of the failed checks."""
     error: NotRequired[dict[str, str]]
-    """Code and message as clients of the Rust core read them; only of its routes."""
+    """Code and message in the form of the Rust core; only on the routes for its clients."""
     key: NotRequired[str]
-    """Of `task_exists`: the idempotency key."""
+    """With `task_exists`: the idempotency key."""
     task_id: NotRequired[str]
-    """Of `task_exists`: the task that has the key; of `task_changed`: the task."""
+    """With `task_exists`: the task that has the key. With `task_changed`: the changed task."""
     etag: NotRequired[str]
-    """Of `task_changed` and `schedule_changed`: the ETag now."""
+    """With `task_changed` and `schedule_changed`: the current ETag."""
     schedule: NotRequired[str]
-    """Of `schedule_changed`: its full name."""
+    """With `schedule_changed`: the full name of the schedule."""
     size: NotRequired[int]
-    """Of `too_large`: bytes."""
+    """With `too_large`: the size in bytes."""
     limit: NotRequired[int]
-    """Of `too_large`: most bytes."""
+    """With `too_large`: the maximum size in bytes."""
 
 
 class Problem(HTTPException):

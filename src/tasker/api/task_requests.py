@@ -50,13 +50,13 @@ class TaskFields(Body):
     """The task's inputs, as the template's `input_schema` declares them."""
 
     created_by: Line | None = None
-    """Who creates it; ignored if the server knows the caller. Absent: the caller."""
+    """Name of the creator; ignored if the server knows the caller. By default, the caller."""
 
     reason: Text = ""
     tags: Annotated[list[Line], Field(max_length=100)] = Field(default_factory=list)
 
     correlation_id: Line | None = None
-    """Absent: the header `X-Correlation-Id`, or the new task's own id."""
+    """By default, the header `X-Correlation-Id` or, without it, the id of the new task."""
 
     parent_id: Uuid | None = None
     attached: bool = False
@@ -68,24 +68,27 @@ class TaskFields(Body):
 
     unique_while: UniqueWhile | None = None
     """How long the key belongs to the task: `always` (until it is pruned), `open` (until it
-    ends). Absent: `always`. Needs an idempotency key."""
+    ends). By default, `always`. Requires an idempotency key."""
 
     if_exists: IfExists | None = None
     """If another task has the key: `return` it, `reject` the request, or `replace` it (it is
-    cancelled if it is open; needs `tasks:cancel`). Absent: `return`. Needs an idempotency key."""
+    cancelled if it is open; needs `tasks:cancel`). By default, `return`. Requires an idempotency
+    key."""
 
     run_at: StartTime | None = None
-    """No step starts before then. Absent: at once, or after `delay_seconds`."""
+    """No step starts before this time. By default, steps start at once or after `delay_seconds`."""
 
     delay_seconds: Delay | None = None
-    """Time from creation to the earliest start of its steps; not beside `run_at`. Absent: none."""
+    """Time from creation to the earliest start of its steps; not allowed with `run_at`. By
+    default, none."""
 
     deadline_seconds: Seconds | None = None
-    """Time limit from creation to end. Absent: the template's."""
+    """Time limit from creation to end. By default, the template's."""
 
     priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
     """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
-    waiting. Absent: the parent task's, or else the template's, which is 2 by default."""
+    waiting. By default, that of the parent task or, without one, that of the template (2 by
+    default)."""
 
     @field_validator("delay_seconds")
     @classmethod
@@ -102,10 +105,10 @@ class NewTaskBody(TaskFields):
     """The template's name; also as `namespace.name` and `name@version`."""
 
     namespace: Namespace | None = None
-    """Absent: `default`."""
+    """By default, `default`."""
 
     version: Version | None = None
-    """Exact, a range, or absent: the latest release."""
+    """An exact version or a range. By default, the latest release."""
 
 
 class BulkBody(Body):

@@ -24,15 +24,15 @@ class SearchMatch:
 
     id: str
     name: str
-    """What it is called; of a task the name of its workflow."""
+    """Name of the result; for a task, the name of its workflow."""
 
     namespace: str | None
     title: str | None
-    """Of a task: its title."""
+    """Title of a task; None for everything else."""
 
     detail: str
     path: str
-    """Address of its page below `/ui`."""
+    """Path of the result's page in the web UI, below `/ui`."""
 
 
 class SearchScope(NamedTuple):

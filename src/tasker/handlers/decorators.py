@@ -52,7 +52,8 @@ class StepHandler:
     """
 
     handler_name: ClassVar[str] = ""
-    """Name that templates use, `::` allowed; "": the name of the class."""
+    """Name by which templates refer to the handler; may contain `::`. If empty, the name of the
+    class."""
 
     def call(self, *args: Any, **parameters: Any) -> Any:
         """Do the step's work and return its result; may be `async def`.

@@ -16,6 +16,7 @@ from pydantic.errors import (
 )
 
 from tasker.handlers.signature import adapter_of
+from tasker.template.expressions import kind_of
 
 Schema = Mapping[str, Any]
 
@@ -67,9 +68,9 @@ class _SchemaPart:
             names: Iterable[str] = [named] if isinstance(named, str) else named
             return frozenset("number" if name == "integer" else name for name in names)
         if "const" in part:
-            return frozenset({_kind_of(part["const"])})
+            return frozenset({kind_of(part["const"])})
         if "enum" in part:
-            return frozenset(_kind_of(value) for value in part["enum"])
+            return frozenset(kind_of(value) for value in part["enum"])
         for key in ("anyOf", "oneOf"):
             if key in part:
                 return frozenset().union(*(self.subschema(each).types() for each in part[key]))
@@ -143,15 +144,3 @@ def _follow_reference(whole: Schema, reference: str) -> Schema:
     for part in reference.removeprefix("#/").split("/"):
         place = place.get(part) if isinstance(place, Mapping) else None
     return place if isinstance(place, Mapping) else {}
-
-
-def _kind_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "object" if isinstance(value, Mapping) else "array"

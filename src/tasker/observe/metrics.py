@@ -228,13 +228,13 @@ class Metrics:
         )
         self.delivery_seconds = StoreGauge(
             "tasker_oldest_event_delivery_seconds",
-            "Age of the oldest event to deliver to a webhook or subscriber; absent: none.",
+            "Age of the oldest event to deliver to a webhook or subscriber, if there is one.",
             ("namespace", "subscription"),
             registry=self._store,
         )
         self.snapshot_seconds = StoreGauge(
             "tasker_oldest_snapshot_seconds",
-            "Age of the oldest open snapshot in PostgreSQL, by holder; absent: none or unknown.",
+            "Age of the oldest open snapshot in PostgreSQL, by holder, if it is known.",
             _SNAPSHOT,
             registry=self._store,
         )

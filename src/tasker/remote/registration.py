@@ -44,7 +44,7 @@ class Registration(NamedTuple):
     labels: Mapping[str, str]
     environment: str | None
     handlers: Mapping[str, tuple[RemoteHandler, ...]]
-    """By name; those of one name differ in versions or namespaces."""
+    """Handlers by name. Handlers with the same name differ in versions or namespaces."""
 
     credential: str = ""
     """The credential that registered it: `key 0f3a...`. Others of the same name are not it."""

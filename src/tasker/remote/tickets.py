@@ -30,7 +30,7 @@ class Ticket(NamedTuple):
 
     worker: WorkerId
     given_at: float
-    """Time when it was made, in seconds since 1970."""
+    """Time at which the ticket was issued, in seconds since 1970."""
 
 
 class Tickets:

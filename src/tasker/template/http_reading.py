@@ -1,13 +1,14 @@
 """Reads the HTTP calls of steps."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from tasker.errors import InvalidExpression
 from tasker.model import Classification, HttpCall, Json, StatusRange
 from tasker.template.expressions import Path, TextTemplate, check_names, compile_text
-from tasker.template.http import DEFAULT, KINDS, has_braces, is_header_value, literal_host
+from tasker.template.http import DEFAULT, KINDS, is_header_value, literal_host
+from tasker.template.parts import texts_with_braces
 from tasker.template.reading import (
     Fields,
     Keys,
@@ -17,7 +18,7 @@ from tasker.template.reading import (
     read_text,
     to_json,
 )
-from tasker.template.source import Items, Scalar, Table
+from tasker.template.source import Scalar
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MOST_HEADERS = 50
@@ -117,22 +118,9 @@ def _read_headers(value: Value, names: Collection[str]) -> Mapping[str, str]:
 
 
 def _read_body(value: Value, names: Collection[str]) -> Json:
-    for part in _texts_in(value):
+    for part in texts_with_braces(value):
         _read_template(part, names)
     return to_json(value.node)
-
-
-def _texts_in(value: Value) -> Iterator[Value]:
-    """Yield the strings of a value that have placeholders."""
-    node = value.node
-    if isinstance(node, Table):
-        for part in value.table().values():
-            yield from _texts_in(part)
-    elif isinstance(node, Items):
-        for part in value.items():
-            yield from _texts_in(part)
-    elif isinstance(node.value, str) and has_braces(node.value):
-        yield value
 
 
 def _read_classification(value: Value) -> Classification:

@@ -191,7 +191,7 @@ def check_step_keys(fields: Fields) -> None:
         task.refuse("the 'steps' are the body; make the task one of them")
     for key in OF_HANDLERS:
         if (value := fields.get(key)) is not None:
-            value.refuse(f"{key!r} belongs to a step of 'steps', which are the body; move it there")
+            value.refuse(f"{key!r} belongs to a step of the body: move it into 'steps'")
 
 
 def check_concurrency(fields: Fields, spec: StepSpec) -> None:

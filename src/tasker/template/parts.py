@@ -1,7 +1,7 @@
 """Readers that both dialects share: names, versions, retries, schemas, dependencies."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
@@ -27,6 +27,7 @@ from tasker.template.expressions import (
     compile_path,
     compile_text,
 )
+from tasker.template.http import has_braces
 from tasker.template.reading import (
     Fields,
     Keys,
@@ -40,7 +41,7 @@ from tasker.template.reading import (
     to_json,
 )
 from tasker.template.schema import check_schema
-from tasker.template.source import Mark, Scalar
+from tasker.template.source import Items, Mark, Scalar, Table
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_VERSION = "0.1.0"
@@ -372,3 +373,16 @@ def read_input_schema(value: Value) -> JsonObject | None:
             "a task's context must be an object: set the schema's type to 'object'"
         )
     return document
+
+
+def texts_with_braces(value: Value) -> Iterator[Value]:
+    """Yield the strings of a value that have placeholders."""
+    node = value.node
+    if isinstance(node, Table):
+        for part in value.table().values():
+            yield from texts_with_braces(part)
+    elif isinstance(node, Items):
+        for part in value.items():
+            yield from texts_with_braces(part)
+    elif isinstance(node.value, str) and has_braces(node.value):
+        yield value

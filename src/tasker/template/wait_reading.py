@@ -1,12 +1,11 @@
 """Reads what steps without a handler wait for: times, signals and tasks."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import timedelta
 
 from tasker.limits import ARRIVAL_NAME, AWAITED
 from tasker.model import AwaitedSignal, ChildTask, TimeoutAction, Wait
 from tasker.template import parts
-from tasker.template.http import has_braces
 from tasker.template.reading import (
     YEARS_10,
     Keys,
@@ -17,7 +16,7 @@ from tasker.template.reading import (
     read_json_object,
     read_text,
 )
-from tasker.template.source import Items, Table
+from tasker.template.source import Table
 
 _WAIT = Keys(
     what="a wait",
@@ -112,7 +111,7 @@ def read_task(value: Value, names: Collection[str]) -> ChildTask | None:
     template = None if named is None else read_text(named)
     context = fields.get("context")
     if context is not None:
-        for text in _texts_in(context):
+        for text in parts.texts_with_braces(context):
             parts.read_text_template(text, names)
     retry = fields.read("retry", read_choice, ("child", "never"))
     if not template:
@@ -123,16 +122,3 @@ def read_task(value: Value, names: Collection[str]) -> ChildTask | None:
         detached=fields.read("detached", read_flag) or False,
         retry_child=retry == "child",
     )
-
-
-def _texts_in(value: Value) -> Iterator[Value]:
-    """Yield the strings of a value that have placeholders."""
-    node = value.node
-    if isinstance(node, Table):
-        for part in value.table().values():
-            yield from _texts_in(part)
-    elif isinstance(node, Items):
-        for part in value.items():
-            yield from _texts_in(part)
-    elif isinstance(node.value, str) and has_braces(node.value):
-        yield value

@@ -85,7 +85,7 @@ class CoreQuery(BaseModel):
     per_page: int = Field(25, ge=1, le=100)
     namespace: Namespace | None = None
     status: EarlierStatus | None = None
-    """`completed` is `complete`, `failed` is `error`."""
+    """`completed` stands for `complete`, and `failed` for `error`."""
     initiator: Line | None = None
     source_system: Line | None = None
 

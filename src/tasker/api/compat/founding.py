@@ -104,7 +104,7 @@ class FoundingQuery(BaseModel):
     name: Annotated[str, Field(max_length=128)] | None = None
     version: Version | None = None
     status: EarlierStatus | None = None
-    """`completed` is `complete`, `failed` is `error`."""
+    """`completed` stands for `complete`, and `failed` for `error`."""
     cursor: Uuid | None = None
     """`next_cursor` of the previous page."""
     limit: int = Field(20, ge=1, le=100)

@@ -38,7 +38,7 @@ class DecisionBody(Body):
     form: Any
     """The filled-in form: an object that matches the approval's `form`, at most 64 KiB."""
     reason: Text = ""
-    """For the audit log of the task."""
+    """The reason, which the audit log of the task records."""
 
 
 @routes.add("GET", "", APPROVALS_READ, response=ApprovalList)

@@ -72,7 +72,7 @@ class BulkBody(Body):
     """Finds open tasks to cancel, failed ones to retry or resolve."""
     ids: Annotated[list[Uuid], Field(min_length=1, max_length=limits.BULK_IDS)] | None = None
     steps: Annotated[list[Line], Field(min_length=1, max_length=100)] | None = None
-    """Names of the steps to retry. Absent: all that failed."""
+    """Names of the steps to retry. By default, all failed steps."""
     reset_attempts: bool = False
     """Whether retried steps get all their attempts again instead of one more."""
     fresh: bool = False

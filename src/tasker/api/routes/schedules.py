@@ -66,7 +66,7 @@ class ScheduleFields(Body):
     """The time between two ticks: seconds, or text such as `15m`."""
 
     anchor: StartTime | None = None
-    """A tick of an interval. Absent: 1970-01-01T00:00:00Z."""
+    """A tick of an interval. By default, 1970-01-01T00:00:00Z."""
 
     timezone: Annotated[str, StringConstraints(max_length=100)] = "UTC"
     """IANA name of a time zone, such as `Europe/Berlin`."""
@@ -81,7 +81,7 @@ class ScheduleFields(Body):
     """Maximum delay of a task's start, at most 1 day."""
 
     priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
-    """Priority of its tasks. Absent: the template's."""
+    """Priority of the tasks. By default, the template's."""
 
     context: dict[str, Any] = Field(default_factory=dict)
     """Inputs of its tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in texts are replaced."""
@@ -109,7 +109,7 @@ class TemplateOfSchedule(ScheduleFields):
     """Name of the template, in the schedule's namespace."""
 
     version: Version | None = None
-    """Exact, a range, or absent: the latest release at each tick."""
+    """An exact version or a range. By default, the latest release at each tick."""
 
     reason: Text = ""
 
@@ -152,7 +152,7 @@ class PreviewBody(ScheduleFields):
     name: Name = "preview"
     count: Annotated[int, Field(ge=1, le=limits.TICKS_PREVIEWED)] = PREVIEW
     after: StartTime | None = None
-    """The time before the first tick. Absent: now."""
+    """The time before the first tick. By default, now."""
 
 
 class BackfillBody(Body):

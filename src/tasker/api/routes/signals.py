@@ -30,7 +30,7 @@ class SignalBody(Body):
     id: str | None = None
     """A signal with the same name and id is stored once."""
     reason: Text = ""
-    """For the audit log of the task."""
+    """The reason, which the audit log of the task records."""
 
 
 class BroadcastBody(Body):

@@ -83,7 +83,7 @@ async def explain_task(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
-    step: Annotated[Line | None, Query(description="Name of a step; absent: the task.")] = None,
+    step: Annotated[Line | None, Query(description="Name of a step; default: the task.")] = None,
 ) -> JsonResponse:
     """Explain why a task or a step does not run, the most important reason first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
@@ -96,7 +96,7 @@ class PreviewBody(Body):
 
     action: Act
     steps: Annotated[list[Line], Field(max_length=1000)] | None = None
-    """Names. Absent: all that the action applies to."""
+    """Names of steps. By default, all steps that the action applies to."""
     reset_attempts: bool = False
     """Whether retried steps get all their attempts again instead of one more."""
 

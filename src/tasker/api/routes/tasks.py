@@ -173,7 +173,7 @@ class RetryBody(Body):
     """Gives failed steps another attempt."""
 
     steps: list[Line] | None = None
-    """Names. Absent: all that failed."""
+    """Names of steps. By default, all failed steps."""
     reset_attempts: bool = False
     """Whether they get all their attempts again instead of one more."""
     fresh: bool = False
@@ -462,7 +462,7 @@ class RevealBody(Body):
     ]
     """For the audit log."""
     step: Line | None = None
-    """Name of a step; absent: the task and all of its steps, at most 1,000."""
+    """Name of a step; by default, the task and all of its steps, at most 1,000."""
 
 
 @routes.add(

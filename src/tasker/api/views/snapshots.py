@@ -103,7 +103,8 @@ class SnapshotView(TypedDict):
     waits_for: list[str | None]
     """The task that a parked step waits for."""
     undoes: list[int | None]
-    """Of a compensating step: the number of the step that it undoes; 0: it plans the others."""
+    """For each compensating step, the number of the step that it undoes; 0 for the step that plans
+    the compensation."""
     handlers: list[str]
     workers: list[str]
     errors: list[SnapshotError]

@@ -25,7 +25,7 @@ class TaskView(Derived, Task):
     `backoff` or `parked`; null in lists and in answers to a creation."""
 
     steps: Sequence[StepOverview]
-    """Its steps in the template's order; empty in lists and in answers to a creation."""
+    """The steps in the template's order; empty in lists and in responses to a creation."""
 
     current: CurrentStep | None
     """The step that says most about it, in lists that ask for it (`current=true`)."""

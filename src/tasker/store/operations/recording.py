@@ -21,13 +21,7 @@ async def audit(
         "add_audit",
         task_id=task_id,
         no=no,
-        actor=act.actor,
-        action=action,
-        reason=act.reason,
-        before=before,
-        after=after,
-        via=act.via,
-        bulk_id=act.bulk_id,
+        **_entry(action, act, before, after),
     )
 
 
@@ -45,11 +39,18 @@ async def audit_steps(
         "add_audit_of_steps",
         task_id=task_id,
         nos=nos,
-        actor=act.actor,
-        action=action,
-        reason=act.reason,
-        before=before,
-        after=after,
-        via=act.via,
-        bulk_id=act.bulk_id,
+        **_entry(action, act, before, after),
     )
+
+
+def _entry(action: str, act: AuditNote, before: str, after: str) -> dict[str, object]:
+    """Return the parameters of an entry that do not depend on what it is about."""
+    return {
+        "actor": act.actor,
+        "action": action,
+        "reason": act.reason,
+        "before": before,
+        "after": after,
+        "via": act.via,
+        "bulk_id": act.bulk_id,
+    }

@@ -303,7 +303,7 @@ WAITING = (
     *("escalate_approvals", "park_history", "attached_tasks", "orphaned_tasks"),
     *("take_back_failures", "claim_deliveries", "settle_delivery", "events_to_deliver"),
     *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
-    *("due_schedules", "move_schedule", "buffered_ticks", "list_ticks", "remove_ticks"),
+    *("due_schedules", "move_schedule", "buffered_ticks", "ticks_without_task", "remove_ticks"),
     *("extend_tick", "lock_due_schedule", "mark_scheduled"),
     *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
     *("steps_to_retry", "chosen_steps", "retry_steps", "take_back_sinks", "started_without"),

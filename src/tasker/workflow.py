@@ -31,6 +31,7 @@ from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.layout import item_names
+from tasker.limits import NESTING
 from tasker.model import (
     DEFAULT_PRIORITY,
     ApprovalSpec,
@@ -785,8 +786,16 @@ class Steps(ABC):
             raise InvalidTemplate(
                 step.with_location(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
             )
+        if spec.spawning is not None and self._depth >= NESTING:
+            message = f"steps may be nested to a depth of {NESTING}"
+            raise InvalidTemplate(step.with_location(Problem(message, path=spec.name)))
         self._steps[spec.name] = step
         self._on_change()
+
+    @property
+    def _depth(self) -> int:
+        """The number of bodies that the steps are part of."""
+        return 0 if self._outer is None else self._outer._depth + 1
 
     def _let_depend(self, name: str, steps: Iterable[str]) -> None:
         """Make a step depend on further steps."""

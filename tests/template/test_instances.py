@@ -19,7 +19,7 @@ from tasker.model import (
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
 from tasker.template.stored import from_stored
-from tasker.workflow import Workflow
+from tasker.workflow import Steps, Workflow
 
 WHOLE = """
 name: report
@@ -236,3 +236,26 @@ def test_bodies_may_be_nested_to_a_depth_of_five() -> None:
     assert 11 == len(Graph(nested(5)).specs)
     with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
         nested(6)
+
+
+def test_a_map_of_one_step_counts_towards_the_depth() -> None:
+    def nested(depth: int) -> Template:
+        step = StepSpec(name="innermost", spawning=Map(over="input.x"))
+        for level in range(depth - 1):
+            step = StepSpec(name=f"m{level}", spawning=Map(over="input.x"), steps=(step,))
+        template = Template(namespace="n", name="t", version="1.0.0", steps=(step,))
+        return from_document(to_document(template))
+
+    assert 11 == len(Graph(nested(5)).specs)
+    with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
+        nested(6)
+
+
+def test_workflows_are_nested_to_a_depth_of_five() -> None:
+    """The sixth body is refused where it is declared."""
+    steps: Steps = Workflow("n.t")
+    for level in range(5):
+        steps = steps.map_body(f"m{level}", over="input.x")
+
+    with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
+        steps.map_body("m5", over="input.x")

@@ -263,6 +263,9 @@ def _read_deadline(top: Fields) -> timedelta | None:
     return second if first is None else first
 
 
+_TOO_DEEP = f"steps may be nested to a depth of {limits.NESTING}"
+
+
 def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> ReadStep | None:
     """Read a step.
 
@@ -283,6 +286,8 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     batches = _read_batch_worker(fields, kind)
     if spawning is None and batches is not None:
         spawning = batches.map
+    if spawning is not None and depth >= limits.NESTING and fields.get("steps") is None:
+        value.refuse(_TOO_DEEP)
     within = ("input", "results", *names, *item_names(spawning))
     body = _read_body(fields, within[2:], depth + 1)
     collect, reduce = Collect.LIST, None
@@ -364,7 +369,7 @@ def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[Read
     if value is None:
         return ()
     if depth > limits.NESTING:
-        value.refuse(f"steps may be nested to a depth of {limits.NESTING}")
+        value.refuse(_TOO_DEEP)
         return ()
     items = value.items("a list of steps")
     if not items:

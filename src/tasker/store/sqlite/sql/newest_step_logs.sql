@@ -1,15 +1,4 @@
 -- Log records of a task, newest first. :task_id text, :no, :attempt int, :level int (the lowest),
 -- :text text (part of the message), :since real, all or null;
 -- :after_at real or null, :after_no, :after_attempt, :after_number int (the record that they follow); :limit int
-select l.task_id, l.no, s.name as step, {include instances_of step=s} as instances, l.attempt, l.number, l.at, l.level, l.source, l.message, l.fields
-from step_log l
-left join step s on s.task_id = l.task_id and s.no = l.no
-where l.task_id = :task_id
-  and (:no is null or l.no = :no)
-  and (:attempt is null or l.attempt = :attempt)
-  and (:level is null or l.level >= :level)
-  and (:text is null or instr(lower(l.message), lower(:text)) > 0)
-  and (:since is null or l.at >= :since)
-  and (:after_at is null or (l.at, l.no, l.attempt, l.number) < (:after_at, :after_no, :after_attempt, :after_number))
-order by l.at desc, l.no desc, l.attempt desc, l.number desc
-limit :limit
+{include logs_of_task beyond=< direction=desc}

@@ -57,9 +57,10 @@ sdk: $(READY) $(if $(shell command -v npm),sdk-typescript) $(if $(shell command 
 sdk-ruby: $(READY) ## Test the Ruby gem; needs Ruby 3.1
 	TASKER_SDK=ruby $(BIN)/pytest --numprocesses 2 --dist loadfile --timeout 300 sdk $(ARGS)
 
-pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in docs/images
+pictures: $(READY) ui/node_modules/.ready ## Take the pictures of the web UI in docs/images/ui again; RECORD=1 with new data
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.browser.lock
-	TASKER_TEST_PICTURES=docs/images $(BIN)/pytest tests/browser/test_pictures.py
+	$(if $(RECORD),$(BIN)/python -m tests.browser.record)
+	TASKER_TEST_PICTURES=remake $(BIN)/pytest tests/browser/test_pictures.py $(ARGS)
 
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)

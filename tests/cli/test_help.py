@@ -1,5 +1,6 @@
 """Help, completion, version, and how quickly the command line is there."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -68,6 +69,12 @@ def test_the_list_of_commands_has_the_first_line_of_each_help_text() -> None:
     assert {name: entry.help for name, entry in ENTRIES.items()} == {
         name: load_command(name).get_short_help_str(200) for name in ENTRIES
     }
+
+
+def test_garbage_is_collected_again_after_a_command_was_imported() -> None:
+    load_command("version")
+
+    assert gc.isenabled()
 
 
 def test_the_version_can_be_printed_by_a_flag(tasker: Here) -> None:

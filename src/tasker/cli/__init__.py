@@ -11,9 +11,11 @@ commands/  the commands, one module per subject
 render/    rendering of tasks, progress and documents
 """
 
+import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -131,7 +133,8 @@ def load_command(name: str) -> Any:
         typer.Exit: The command needs a package that is not installed; the message names the extra.
     """
     try:
-        module = import_module(f"tasker.cli.commands.{COMMANDS[name].module}")
+        with _without_garbage_collection():
+            module = import_module(f"tasker.cli.commands.{COMMANDS[name].module}")
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -145,6 +148,18 @@ def load_command(name: str) -> Any:
     command = get_command(module.app)
     command.name = name
     return command
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Pause garbage collection, which would take an eighth of the time of an import."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def make_app() -> typer.Typer:

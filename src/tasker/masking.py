@@ -302,7 +302,9 @@ def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
         if isinstance(task_id, str) and task_id != default.task_id and "namespace" not in members:
             return Owner(task_id=task_id)
         if isinstance(template := members.get("template"), str) and "context" in members:
-            return Owner(default.namespace, template, members.get("version") or "")
+            full, _, pinned = template.partition("@")
+            space, _, own = full.rpartition(".")
+            return Owner(space or default.namespace, own, pinned or members.get("version") or "")
         return default
     name, version = members.get("template"), members.get("version")
     if name is None and version is not None:

@@ -99,6 +99,36 @@ def test_a_graph_can_be_written_as_json(tasker: Here) -> None:
     assert {"reserve": [], "charge": ["reserve"]}.items() <= drawn["dependencies"].items()
 
 
+def test_a_template_that_runs_a_task_of_another_namespace_is_shown_and_checked(
+    tasker: Here,
+) -> None:
+    tasker.project.write(
+        "order.yaml",
+        """
+        name: order
+        namespace: shop
+        version: 1.0.0
+        steps:
+          - name: file
+            task: {template: archive.store@^1, context: {order: "{input.order}"}}
+        """,
+    )
+    store = """
+        name: store
+        namespace: archive
+        version: 1.0.0
+        steps: [{name: save}]
+        """
+    tasker.project.write("store.yaml", store)
+    tasker("template", "register", "order.yaml")
+
+    for _ in range(2):  # whether or not the other template exists
+        assert "template: archive.store@^1" in tasker("template", "show", "shop.order").out
+        assert "file" in tasker("template", "draw", "shop.order").out
+        assert 0 == tasker("check", "-T", "order.yaml", "--store", "sqlite").code
+        tasker("template", "register", "store.yaml")
+
+
 def test_an_unknown_template_exits_with_2_and_a_suggestion(tasker: Here) -> None:
     tasker("template", "register", "sell.yaml")
 

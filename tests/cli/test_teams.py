@@ -171,6 +171,18 @@ def test_a_key_is_printed_once(tasker: Here) -> None:
     assert made.out.split("_")[2].strip() not in tasker("key", "list", "--json").out
 
 
+def test_a_key_has_the_groups_that_decide_approvals(tasker: Here) -> None:
+    options = ("--role", "operator", "-n", "payments", "--group", "heads", "--group", "cfo")
+    made = tasker("key", "create", "ana", *options)
+    (listed,) = tasker("key", "list", "--json").document["keys"]
+    refused = tasker("key", "create", "eve", "--role", "viewer", "-n", "payments", "--group", "")
+
+    assert 0 == made.code
+    assert ["heads", "cfo"] == listed["groups"]
+    assert "heads cfo" in tasker("key", "list").out
+    assert (2, True) == (refused.code, "$.groups: must be 1 to 200" in refused.err)
+
+
 def test_a_key_is_revoked_by_its_prefix_or_full_text(tasker: Here) -> None:
     """
     Then only `--all` lists it.

@@ -62,6 +62,15 @@ async def create(
             " 'payments.*'; default: all handlers of the namespaces. Repeatable.",
         ),
     ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group",
+            metavar="NAME",
+            help="Group of the caller: the key may decide approvals that are assigned to role:NAME."
+            " Repeatable.",
+        ),
+    ] = None,
     expires: Annotated[
         Any,
         typer.Option(
@@ -86,6 +95,7 @@ async def create(
         scopes=tuple(scopes or ()),
         roles=tuple(roles or ()),
         namespaces=tuple(namespaces),
+        groups=tuple(groups or ()),
         handlers=tuple(handlers or ()),
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
@@ -141,6 +151,7 @@ async def list_keys(
         "scopes",
         "roles",
         "namespaces",
+        "groups",
         "handlers",
         "created",
         "by",
@@ -159,6 +170,7 @@ async def list_keys(
             " ".join(key.scopes),
             " ".join(key.roles),
             " ".join(key.namespaces),
+            " ".join(key.groups),
             " ".join(key.handlers) or "*",
             Text(time_ago(key.created_at, now), style="dim"),
             Text(one_line(key.created_by), style="dim"),

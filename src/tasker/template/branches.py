@@ -47,7 +47,7 @@ def _refuse_results_of_non_ancestors(
         if name not in ancestors:
             reason = "does not depend on" if name in steps else "names"
             kind = "" if name in steps else ", which is not a step"
-            read.name.refuse(
+            (read.when or read.name).refuse(
                 f"the condition of the step {read.spec.name!r} reads results.{name},"
                 f" but the step {reason} {name!r}{kind}{did_you_mean(name, ancestors)}"
             )

@@ -103,6 +103,9 @@ class ReadStep:
     spec: StepSpec
     name: Value
     dependencies: tuple[tuple[str, Value], ...]
+    when: Value | None = None
+    """The condition; None: the step has none."""
+
     expressions: tuple[tuple[str, Value], ...] = ()
     """Expressions that may use the results of earlier steps."""
 

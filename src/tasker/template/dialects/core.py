@@ -337,6 +337,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         spec=spec,
         name=named,
         dependencies=dependencies,
+        when=fields.get("when"),
         expressions=tuple(_expressions_of(fields)),
         body=body,
     )

@@ -168,7 +168,7 @@ def _read_step(value: Value) -> ReadStep | None:
     )
     if named is None or name is None:
         return None
-    return ReadStep(spec=spec, name=named, dependencies=dependencies)
+    return ReadStep(spec=spec, name=named, dependencies=dependencies, when=fields.get("when"))
 
 
 def _read_environment_change(value: Value) -> EnvironmentChange | None:

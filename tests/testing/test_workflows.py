@@ -13,6 +13,7 @@ from tasker import (
     AsyncContext,
     Context,
     EventSpec,
+    HttpCall,
     PermanentError,
     Retry,
     RetryableError,
@@ -334,6 +335,30 @@ def test_an_unknown_step_is_an_error_of_the_test() -> None:
         run_workflow_sync(checkout(), {"order_id": "7"}, stubs={"chrage": 1})
     with pytest.raises(Misuse, match="no step 'other'"):
         run_workflow_sync(checkout(), {"order_id": "7"}, failures={"other": [ValueError()]})
+
+
+def test_a_stub_of_a_step_without_a_handler_is_refused_with_what_to_pass_instead() -> None:
+    flow = Workflow("shop.order", version="1.0.0")
+    flow.task("refund", "payments.refund", {})
+    flow.wait("paid", signal="paid")
+    flow.approval("agree")
+
+    for step, advice in (
+        ("refund", "the workflow or template of payments.refund in `templates`"),
+        ("paid", "what it waits for in `signals`"),
+        ("agree", "its form in `decisions`"),
+    ):
+        reason = f"step '{step}' of shop.order@1.0.0 has no handler that a stub could replace"
+        with pytest.raises(Misuse, match=re.escape(f"{reason}; pass {advice}")):
+            run_workflow_sync(flow, stubs={step: 1})
+
+
+def test_an_http_step_without_a_stub_is_refused() -> None:
+    flow = Workflow("shop.rates", version="1.0.0")
+    flow.add("rate", http=HttpCall(url="https://rates.example.com"))
+
+    with pytest.raises(HandlerNotFound, match="step rate: an http step needs a stub in a test"):
+        run_workflow_sync(flow)
 
 
 def test_a_step_without_handler_or_stub_is_reported() -> None:

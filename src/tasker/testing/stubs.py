@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tasker.errors import Misuse
+from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.handlers import Handler, Handlers, LiveAttempt, Plan, Upstream, compile_plan
 from tasker.handlers.instances import Surroundings
-from tasker.layout import steps_with_handlers
-from tasker.model import StepSpec, Template
+from tasker.layout import Layout, steps_with_handlers
+from tasker.model import HTTP_HANDLER, StepSpec, Template
 from tasker.suggest import did_you_mean
 
 
@@ -34,11 +34,10 @@ class StubbedHandlers(Handlers):
         failures: Mapping[str, Sequence[BaseException]],
     ) -> None:
         vars(self).update(vars(handlers))  # they never change
-        known = [spec.name for spec in steps_with_handlers(template.steps)]
+        known = {spec.name for spec in steps_with_handlers(template.steps)}
         for name in (*stubs, *failures):
             if name not in known:
-                hint = did_you_mean(name, known)
-                raise Misuse(f"{template.full_name} has no step {name!r}{hint}")
+                raise _no_stub_error(template, name)
         self._key = template.key
         self._stubs = {name: _make_stub(name, given) for name, given in stubs.items()}
         self._failures = {name: tuple(errors) for name, errors in failures.items()}
@@ -52,6 +51,17 @@ class StubbedHandlers(Handlers):
         """Find a handler, or else the stub of the step."""
         handler = super().find(name, namespace, version)
         return handler or self._stubs_by_handler.get((namespace or "", name))
+
+    def not_found_error(
+        self, name: str, namespace: str | None = None, version: str = ""
+    ) -> HandlerNotFound:
+        """Return the error that explains why `find` returns None."""
+        if name == HTTP_HANDLER:
+            return HandlerNotFound(
+                "an http step needs a stub in a test, such as"
+                " stubs={STEP: {'status': 200, 'headers': {}, 'body': {}}}"
+            )
+        return super().not_found_error(name, namespace, version)
 
     def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
         """Compile how one step is run: with its stub, and its failures."""
@@ -68,6 +78,24 @@ class StubbedHandlers(Handlers):
         if errors := self._failures.get(spec.name):
             plan.call = _raise_first(plan.call, errors)
         return plan
+
+
+def _no_stub_error(template: Template, name: str) -> Misuse:
+    """Return the error for a stub of an unknown step, or of a step that the engine runs."""
+    specs = {spec.name: spec for spec in Layout(template.steps).specs}
+    if name not in specs:
+        return Misuse(f"{template.full_name} has no step {name!r}{did_you_mean(name, specs)}")
+    spec = specs[name]
+    advice = ""
+    if spec.task is not None:
+        advice = f"; pass the workflow or template of {spec.task.template} in `templates`"
+    elif spec.approval is not None:
+        advice = "; pass its form in `decisions`"
+    elif spec.wait is not None:
+        advice = "; pass what it waits for in `signals`"
+    return Misuse(
+        f"step {name!r} of {template.full_name} has no handler that a stub could replace{advice}"
+    )
 
 
 def _make_stub(step: str, given: Any) -> Handler:

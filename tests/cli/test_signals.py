@@ -1,5 +1,6 @@
 """`tasker task signal`, `tasker broadcast`, and what is shown of a step that waits."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,9 @@ from tests.cli.conftest import Here
 from tasker import Step, StepStatus
 from tasker.cli.render.task import wait_text
 from tasker.model import StepWait, TaskId, WaitKind
+from tasker.store.open import open_store
+from tasker.testing.store_suite.factories import ManualWorker, begin, one
+from tasker.testing.store_suite.signals import waiting
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 WAITING = Step(
@@ -43,6 +47,26 @@ def test_a_signal_is_sent_once(tasker: Here) -> None:
     assert "ann" in tasker("task", "show", task).out
 
 
+def test_a_signal_that_no_step_receives_names_what_the_steps_wait_for(tasker: Here) -> None:
+    """A misspelt name would otherwise wait unnoticed."""
+
+    async def park(url: str) -> TaskId:
+        async with open_store(url, upgrade=True) as store:
+            task_id = await begin(store, one())
+            (claim,) = await (await ManualWorker.hire(store)).claim()
+            assert await store.park_for_arrival(claim, waiting("paid"))
+            return task_id
+
+    store = ("--store", "sqlite:parked.db")
+    task_id = asyncio.run(park(store[1]))
+    misspelt = tasker("task", "signal", task_id, "payed", *store)
+    received = tasker("task", "signal", task_id, "paid", *store)
+
+    expected = "sent; no step waits for it yet; only waits for the signal paid\n"
+    assert expected == misspelt.out
+    assert "sent; step only received it\n" == received.out
+
+
 def test_a_signal_to_an_ended_task_is_refused(tasker: Here) -> None:
     task = tasker.task()["id"]
 
@@ -59,7 +83,7 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
         tasker("broadcast", "rate", "eur", "1.1", "--id", "e-1", "-n", "shop") for _ in range(2)
     ]
 
-    assert "sent; 0 steps received it\n" == sent[0].out
+    assert "sent to namespace shop; 0 steps received it\n" == sent[0].out
     assert "a broadcast with this id was sent before\n" == sent[1].out
 
 

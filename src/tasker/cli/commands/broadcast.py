@@ -44,4 +44,5 @@ async def broadcast(
     elif not sent.created:
         invocation.out.print("a broadcast with this id was sent before")
     else:
-        invocation.out.print(f"sent; {format_count('step', sent.steps)} received it")
+        steps = format_count("step", sent.steps)
+        invocation.out.print(f"sent to namespace {sent.namespace}; {steps} received it")

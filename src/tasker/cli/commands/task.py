@@ -35,7 +35,7 @@ from tasker.cli.render.task import log_text, reason_text, render_task
 from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE
-from tasker.errors import NotFound, TaskerError
+from tasker.errors import NotFound, Refused, TaskerError
 from tasker.limits import BULK_RATE
 from tasker.model import (
     MOST_COUNTED,
@@ -49,6 +49,9 @@ from tasker.model import (
     UniqueWhile,
 )
 from tasker.template.load import load_templates
+from tasker.why import describe_waits
+
+_MOST_STEPS = 1_000  #: whose waits a signal that no step receives is compared with
 
 TaskRef = Annotated[
     str,
@@ -691,14 +694,24 @@ async def signal(
     async with invocation.client(operates=True) as client:
         task_id = await find_task(client, task)
         sent = await client.signal(task_id, name, payload, id=id, reason=reason)
+        waits = [] if sent.step or not sent.created else await _describe_waiting(client, task_id)
     if invocation.as_json:
         invocation.print_document(to_plain(sent))
     elif not sent.created:
         invocation.out.print("a signal with this id was sent before")
     elif sent.step is None:
-        invocation.out.print("sent; no step waits for it yet")
+        invocation.out.print("; ".join(["sent", "no step waits for it yet", *waits]))
     else:
         invocation.out.print(f"sent; step {sent.step} received it")
+
+
+async def _describe_waiting(client: Client, task_id: TaskId) -> list[str]:
+    """Return what the steps of a task wait for now, unless the caller may not read it."""
+    try:
+        steps = await client.steps(task_id, limit=_MOST_STEPS)
+    except Refused:
+        return []
+    return [f"{step.name} waits for {describe_waits(step.waits)}" for step in steps if step.waits]
 
 
 @command(app, "reveal", acts=True)

@@ -29,6 +29,32 @@ def test_a_queue_is_paused_weighted_and_resumed(tasker: Here) -> None:
     assert "not paused: queue charge of namespace shop\n" == again.out
 
 
+def test_an_unknown_queue_is_refused_with_a_suggestion(tasker: Here) -> None:
+    tasker.project.write(
+        "flow.py",
+        """
+        from tasker import Workflow
+
+        flow = Workflow("shop.pay", version="1.0.0")
+
+
+        @flow.step
+        def take() -> None:
+            pass
+        """,
+    )
+    assert 0 == tasker("template", "register", "sell.yaml", "-H", "flow.py").code
+
+    misspelt = tasker("queue", "pause", "chrage", "-n", "shop")
+    step = tasker("queue", "weight", "take", "2", "-n", "shop")  # its handler has a longer name
+    other = tasker("queue", "pause", "charge", "-n", "store")
+
+    assert [2, 2, 2] == [ran.code for ran in (misspelt, step, other)]
+    assert "uses a handler 'chrage'; did you mean 'charge'?" in misspelt.err
+    assert "uses a handler 'take'; did you mean 'shop.pay.take'?" in step.err
+    assert "did you mean" not in other.err
+
+
 def test_a_worker_is_drained(tasker: Here) -> None:
     """By its id; it claims no more."""
 

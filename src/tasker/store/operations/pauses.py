@@ -13,6 +13,7 @@ from tasker.store.operations.recording import audit
 from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
+from tasker.suggest import did_you_mean
 
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
 _FIRST = "00000000-0000-0000-0000-000000000000"
@@ -75,7 +76,7 @@ class Pauses(Operators):
         async def change(tx: Session) -> None:
             rows = await tx.lock("queue_weight", **queue)
             if not rows:
-                raise _unknown_queue(namespace, handler)
+                raise await _unknown_queue(tx, namespace, handler)
             if (before := rows[0]["weight"]) == weight:
                 return
             await tx.all("set_queue_weight", **queue, weight=weight)
@@ -193,10 +194,15 @@ async def _require_known(tx: Session, target: PauseTarget) -> None:
             raise NotFound(f"template {space}.{name} not found")
     elif target.kind is PauseKind.QUEUE:
         if await tx.one("queue_weight", namespace=space, handler=name) is None:
-            raise _unknown_queue(space, name)
+            raise await _unknown_queue(tx, space, name)
     elif space not in {row["namespace"] for row in await tx.all("namespaces")}:
         raise NotFound(f"namespace {space} not found: it has neither a policy nor a template")
 
 
-def _unknown_queue(namespace: str, handler: str) -> NotFound:
-    return NotFound(f"no template of namespace {namespace} uses a handler {handler!r}")
+async def _unknown_queue(tx: Session, namespace: str, handler: str) -> NotFound:
+    """Return the error for an unknown queue, with the handler that was probably meant."""
+    rows = await tx.all("queues", after=0)
+    known = sorted({row["handler"] for row in rows if row["namespace"] == namespace})
+    ends = [name for name in known if name.endswith(f".{handler}")]
+    hint = f"; did you mean {ends[0]!r}?" if len(ends) == 1 else did_you_mean(handler, known)
+    return NotFound(f"no template of namespace {namespace} uses a handler {handler!r}{hint}")

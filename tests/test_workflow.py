@@ -294,6 +294,18 @@ def test_an_empty_workflow_has_no_template() -> None:
         _ = Workflow("w").template
 
 
+def test_a_problem_of_a_step_without_a_function_names_the_workflow() -> None:
+    workflow = Workflow("shop.x", version="1.0.0")
+    workflow.step(name="first")(lambda: 1)
+    workflow.approval("agree", "managers")
+
+    with pytest.raises(InvalidTemplate) as refused:
+        _ = workflow.template
+    (problem,) = refused.value.problems
+    assert "shop.x@1.0.0" == problem.file
+    assert "an assignee must be user:NAME or role:NAME, not 'managers'" in problem.message
+
+
 # ------------------------------------------------------------------------------ result
 
 

@@ -13,6 +13,7 @@ from tasker import (
     Template,
     Worker,
     WorkerSettings,
+    Workflow,
     load_template,
 )
 from tasker.derive import derive
@@ -156,3 +157,18 @@ async def test_a_worker_lists_plain_functions_that_steps_call(store: Store, tmp_
         [worker] = await store.list_workers()
 
     assert ("greet", "wave") == tuple(worker.handlers)
+
+
+async def test_a_step_without_a_handler_is_reported_once(
+    memory: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also if the worker gets its template twice: as a workflow and as a template."""
+    flow = Workflow("shop.order", version="1.0.0")
+    flow.step(name="first")(lambda: 1)
+    flow.add("elsewhere")
+
+    async with Worker(memory, [flow], templates=[flow.template], partial=True):
+        pass
+
+    warnings = [record for record in caplog.records if record.msg == "step_without_handler"]
+    assert 1 == len(warnings)

@@ -413,7 +413,7 @@ class Worker:
 
     def _check_handlers(self) -> None:
         """Raise Misuse or HandlerNotFound unless the templates' steps match the handlers."""
-        for template in self._templates:
+        for template in {each.full_name: each for each in self._templates}.values():
             graph = Graph(template)
             for spec in steps_with_handlers(template.steps):
                 if self.handlers.plan(template, graph, spec) is None:

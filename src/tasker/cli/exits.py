@@ -25,6 +25,7 @@ from tasker.errors import (
     StoreUnavailable,
     TaskerError,
     TaskFailed,
+    Unauthenticated,
     WaitTimeout,
 )
 
@@ -109,12 +110,17 @@ def print_error(console: Console, error: BaseException) -> None:
         print_message(console, _bug_report(error), title="Unexpected error")
     elif isinstance(error, InvalidTemplate | InvalidPolicy):
         print_problems(console, error.problems)
+    elif isinstance(error, Unauthenticated):
+        print_message(console, f"{error} {_CREDENTIALS}")
     elif isinstance(error, ServerUnavailable):
         print_message(console, f"the server {error}")
     elif isinstance(error, StoreUnavailable):
         print_message(console, f"the store cannot be reached: {error}")
     else:
         print_message(console, str(error))
+
+
+_CREDENTIALS = "Commands send the API key in TASKER_API_KEY, or the token in TASKER_TOKEN."
 
 
 def _bug_report(error: BaseException) -> str:

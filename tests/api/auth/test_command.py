@@ -4,7 +4,7 @@ import signal
 
 import httpx
 from tests.api.auth.scene import AUDIENCE, ISSUER, public_pem, rsa_key, token
-from tests.cli.conftest import Here, project, tasker
+from tests.cli.conftest import Here, project, tasker, words
 
 __all__ = ["project", "tasker"]  # the fixtures
 
@@ -38,7 +38,12 @@ def test_a_team_has_access_to_its_namespace_only(tasker: Here) -> None:
 
     with project.starting("server", "--templates", "sell.yaml", "--log-format", "json") as server:
         url = server.until('"server_started"').partition('"url":')[2].split('"')[1]
-        with httpx.Client(base_url=url.replace("0.0.0.0", "127.0.0.1"), timeout=60) as caller:
+        local = url.replace("0.0.0.0", "127.0.0.1")
+        without_key = tasker("task", "list", "--server", local)
+        assert 5 == without_key.code
+        assert "Commands send the API key in TASKER_API_KEY" in words(without_key.err)
+
+        with httpx.Client(base_url=local, timeout=60) as caller:
 
             def ask(credential: str, method: str, path: str, body: object = None) -> int:
                 headers = {"Authorization": f"Bearer {credential.strip()}"}

@@ -833,8 +833,8 @@ class Steps(ABC):
         rest = path[match.end() :].removeprefix(".")
         if step.body is not None and _STEP.match(rest):
             return step.body._with_location(problem, rest)
-        found = step.with_location(problem)
-        return replace(found, file=found.file or self._head.full_name)
+        located = step.with_location(problem)
+        return replace(located, file=located.file or self._head.full_name)
 
 
 class Body(Steps):

@@ -183,6 +183,17 @@ class TestEarlierNames < Minitest::Test
     assert_includes Tasker.configuration.ignored_sections, :auth
   end
 
+  def test_failures_that_time_may_cure_are_reported_and_repeated
+    failures = []
+    tries = 0
+    result = Tasker::Http.persist(failed: ->(error) { failures << error.message }) do
+      raise Tasker::AnswerLost, "no answer" if (tries += 1) == 1
+
+      tries
+    end
+    assert_equal([2, ["no answer"]], [result, failures])
+  end
+
   def test_text_is_blank_or_not_with_and_without_active_support
     assert_equal [true, true, false, false], ["", nil, 0, "a"].map(&:blank?)
     assert_equal({ a: [{ b: 1 }] }, { "a" => [{ "b" => 1 }] }.deep_symbolize_keys)

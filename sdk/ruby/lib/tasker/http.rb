@@ -49,8 +49,8 @@ module Tasker
 
     # Yield until the block succeeds; wait between failures that time may cure.
     #
-    # @yieldparam error [Error, nil] the failure before
-    def self.persist(give_up: -> { false })
+    # @param failed [Proc, nil] called with each failure that is repeated
+    def self.persist(give_up: -> { false }, failed: nil)
       delay = FIRST_DELAY
       begin
         yield
@@ -58,6 +58,7 @@ module Tasker
         raise if e.is_a?(ApiError) && !e.temporary?
         raise if give_up.call
 
+        failed&.call(e)
         sleep(e.is_a?(ApiError) && e.retry_after || delay * (0.5 + rand / 2))
         delay = [delay * 2, LONGEST_DELAY].min
         retry

@@ -117,11 +117,23 @@ module Tasker
     end
 
     def register
-      session = Http.persist(give_up: -> { @stopping }) { Session.register(@http, declaration) }
+      session = Http.persist(give_up: -> { @stopping }, failed: warn_once) { Session.register(@http, declaration) }
       change { @session = session }
       @logger.info("tasker: worker #{session.id} registered with #{@slots} slots")
       @logger.warn("tasker: no template calls #{session.unserved.join(", ")} yet") if session.unserved.any?
-      @logger.error("tasker: not permitted: #{session.refused.join(", ")}") if session.refused.any?
+      return if session.refused.empty?
+
+      where = @namespaces.join(", ")
+      @logger.error("tasker: the API key may not serve these handlers in #{where}: #{session.refused.join(", ")}")
+    end
+
+    # Return a proc that logs the first error that it is called with.
+    def warn_once
+      warned = false
+      lambda do |error|
+        @logger.warn("tasker: the worker is not registered yet and tries again: #{error.message}") unless warned
+        warned = true
+      end
     end
 
     def thread(&block)

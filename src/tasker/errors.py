@@ -357,7 +357,8 @@ class Compensating(Refused):
         super().__init__(
             f"cannot {action.removesuffix('_step')} task {task_id}: its compensation has begun."
             " From then on, only compensating steps can be retried, resolved, skipped or"
-            " completed. Until then, retrying the task cancels the compensation"
+            " completed. Until then, retrying the task cancels the compensation. To repeat the work"
+            " of a compensated task, create a new one"
         )
         self.task_id = task_id
 

@@ -265,7 +265,7 @@ def test_an_unknown_step_is_reported_with_the_existing_ones(tasker: Here, failed
     ran = tasker("task", "complete", failed, "chrge", "--result", "7")
 
     assert 2 == ran.code
-    assert "shop.sell@1.0.0 has no step 'chrge'" in ran.err
+    assert "shop.sell@1.0.0 has no step 'chrge'; did you mean 'charge'? It has " in ran.err
 
 
 def test_only_an_open_task_can_be_cancelled(tasker: Here, done: str) -> None:

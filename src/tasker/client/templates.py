@@ -84,7 +84,9 @@ class LoadedTemplate:
         layout = self.graph.layout
         if no is None:
             known = ", ".join(self.graph.names[: min(20, len(self.graph.nodes))])
-            raise NotFound(f"{self.stored.template.full_name} has no step {step!r}; it has {known}")
+            guess = did_you_mean(step, self.graph.names)
+            listed = f"{guess} It has {known}" if guess else f"; it has {known}"
+            raise NotFound(f"{self.stored.template.full_name} has no step {step!r}{listed}")
         if layout.scope(no):
             example = layout.label(no).replace("[]", "[0]")
             raise NotFound(f"the step {step!r} has instances; name one of them, such as {example}")

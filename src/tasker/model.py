@@ -871,7 +871,7 @@ class StepOverride:
 
 
 NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-NAMESPACE_RULE = "letters, digits and _, no digit first, at most 63 characters"
+NAMESPACE_RULE = "letters, digits and _, not starting with a digit, at most 63 characters"
 
 
 class TemplateName(NamedTuple):
@@ -2215,7 +2215,7 @@ class Queue(NamedTuple):
     """What a worker must provide besides the handler; '' for nothing."""
 
     gated: bool = False
-    """Whether its steps are under a concurrency limit, and are claimed apart."""
+    """Whether its steps are under limits, and are therefore claimed separately."""
 
     @property
     def ids(self) -> list[QueueId]:

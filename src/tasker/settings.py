@@ -180,8 +180,9 @@ class _WorkerBehaviour(Section):
     values, the shortest applies."""
 
     event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
-    """How long domain events and their deliveries are kept, at least until they are delivered;
-    dead deliveries are kept for 30 days. If workers have different values, the shortest applies."""
+    """How long domain events and their deliveries are kept. Undelivered events are kept longer,
+    until they are delivered; dead deliveries are kept for 30 days. If workers have different
+    values, the shortest applies."""
 
     step_logs: StepLogMode = StepLogMode.ALL
     """Which log and print output of handlers is kept with their attempts: `all`, `errors` (only of
@@ -391,11 +392,11 @@ class ClaimNames(Section):
     by this address."""
 
     permissions: tuple[str, ...] = ("permissions", "scope")
-    """The claims with permissions, as a list or separated by spaces. Unknown permissions are
-    ignored."""
+    """The claims that contain permissions; the value of each is a list, or a string separated by
+    spaces. Unknown permissions are ignored."""
 
     roles: str = "roles"
-    """The claim with names of roles, as a list or separated by spaces."""
+    """The claim that contains names of roles: a list, or a string separated by spaces."""
 
     namespaces: str = "namespaces"
     """The claim with the namespaces in which the permissions and roles apply, as a list or
@@ -541,7 +542,7 @@ class AuthSettings(Section):
 
     @field_validator("jwt_public_key")
     @classmethod
-    def _check_public_key(cls, key: str | None) -> str | None:
+    def _refuse_private_key(cls, key: str | None) -> str | None:
         if key is not None and "PRIVATE KEY" in key:
             raise ValueError(
                 "must be a public key, but this is a private key, which the server does not need"

@@ -85,7 +85,7 @@ class FakeServices:
         for page in none:
             yield page
 
-    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def run_blocking(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
 
 

@@ -188,7 +188,7 @@ def test_signatures_and_methods_that_cannot_be_called_are_reported() -> None:
     (message,) = problems_of(Charge, method="refund")
     assert "has no method 'refund'" in message
     (message,) = problems_of(local)
-    assert "define it at the top of a module" in message
+    assert "define it at the top level of a module" in message
 
 
 def test_a_broken_ancestor_is_reported_once_where_it_is() -> None:

@@ -157,7 +157,7 @@ def test_a_handler_that_another_process_cannot_find_is_refused() -> None:
         def call(self, context: Context) -> None: ...
 
     for target in (local, handler(process=True)(Local)):
-        with pytest.raises(Misuse, match="define it at the top of a module"):
+        with pytest.raises(Misuse, match="define it at the top level of a module"):
             _ = plan(target).packed
 
 

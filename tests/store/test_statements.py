@@ -124,7 +124,7 @@ PARTS = {
     },
 }
 SPAWNING = {
-    *("add_spawn", "find_spawn", "raise_join", "reserve_numbers", "spawn_steps"),
+    *("add_spawn", "find_spawn", "add_join_parents", "reserve_numbers", "spawn_steps"),
     "spawning_attempt",
 }  #: parts of a function that has no statement of its name on SQLite
 FUNCTIONS = {

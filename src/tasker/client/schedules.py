@@ -75,7 +75,7 @@ class ScheduleClient(Protocol):
     async def preview(
         self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
     ) -> list[datetime]:
-        """Return the first ticks of a schedule that need not exist, in UTC.
+        """Return the first ticks of a schedule, whether or not it exists, in UTC.
 
         Args:
             schedule: The schedule.

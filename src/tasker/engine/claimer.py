@@ -320,9 +320,9 @@ class Claimer:
             self._slots.hold(len(unknown))
             self._fetching.update(claim.key for claim in unknown)
             self._background.spawn(self._fetch(unknown))
-        self._watch_waiting()
+        self._schedule_withdrawal()
 
-    def _watch_waiting(self) -> None:
+    def _schedule_withdrawal(self) -> None:
         if self._executor.waiting and self._overdue is None:
             self._overdue = self._loop.call_later(_PATIENCE, self._withdraw_late, self._slots.begun)
 
@@ -332,7 +332,7 @@ class Claimer:
         pace = self._slots.begun - begun  # as many began within _PATIENCE
         if withdrawn := self._executor.withdraw(pace):
             self._background.spawn(self._release(withdrawn))
-        self._watch_waiting()
+        self._schedule_withdrawal()
 
     async def _fetch(self, claims: Sequence[Claim]) -> None:
         try:
@@ -349,7 +349,7 @@ class Claimer:
             fetched = tasks.get(claim.key)
             if fetched is not None and claim.key in valid:  # None: pruned meanwhile
                 self._executor.start(claim, fetched.task, queue_paused=fetched.queue_paused)
-        self._watch_waiting()
+        self._schedule_withdrawal()
 
     async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[AttemptKey, Fetched]:
         while True:

@@ -1,7 +1,7 @@
 """The engine's own steps that undo what a task has done: the plan, and gathering many of them.
 
 Steps are undone in reverse order: each after all steps that came after it. Between are the steps of
-the template that are not undone, as edges; an instance of a body is undone apart from the others.
+the template that are not undone, as edges; each instance of a body is undone by itself.
 """
 
 from collections.abc import Sequence

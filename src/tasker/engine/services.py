@@ -106,5 +106,5 @@ class HandlerServices:
         join_no = joined.join_no(attempt.instance)
         return reader_of(self._store, attempt.claim.task_id, joined, join_no).pages()
 
-    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

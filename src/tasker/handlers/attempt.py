@@ -114,7 +114,7 @@ class Services(Protocol):
         """Yield the results of the instances of an earlier step."""
         ...
 
-    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of these services, and block the calling thread until its end."""
         ...
 

@@ -282,7 +282,7 @@ def instances_of(attempt: LiveAttempt, joined: Joined, validate: Validate | None
     """Return the results of the instances of a step before an attempt's."""
     services, text = attempt.services, attempt.results.get(joined.join)
     value, pages = None if text is None else loads(text), partial(services.pages, attempt, joined)
-    return Instances(value, pages, services.wait_for, validate)
+    return Instances(value, pages, services.run_blocking, validate)
 
 
 def _fill_keys(

@@ -673,7 +673,7 @@ class SyncContext(Context):
         """Add instances to a `map` that this step is part of: see `AsyncContext.spawn`."""
         spawned, services = None, self._attempt.services
         for new in self._new_instances(step, items, name):
-            spawned = services.wait_for(services.spawn(self._attempt, new))
+            spawned = services.run_blocking(services.spawn(self._attempt, new))
             require_same_number(new, spawned)
         return 0 if spawned is None else spawned.first_instance
 
@@ -730,7 +730,7 @@ class SyncContext(Context):
         record = self._find_call(CallKind.ONCE, name)
         if record is None:
             text = calls.dump(name, function(*args, **options))
-            record = self._attempt.services.wait_for(calls.record(CallKind.ONCE, name, text))
+            record = self._attempt.services.run_blocking(calls.record(CallKind.ONCE, name, text))
         return value_of(record)
 
     def sleep(
@@ -754,7 +754,7 @@ class SyncContext(Context):
             DurableCallConflict: See `once`.
             InvalidInput: The time is invalid.
         """
-        self._attempt.services.wait_for(self._durable_calls.sleep(delay, until, call_name))
+        self._attempt.services.run_blocking(self._durable_calls.sleep(delay, until, call_name))
 
     def wait_signal(
         self,
@@ -786,7 +786,7 @@ class SyncContext(Context):
         wait = self._durable_calls.begin_wait(
             CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
-        arrival = self._attempt.services.wait_for(self._durable_calls.arrival(wait, on_timeout))
+        arrival = self._attempt.services.run_blocking(self._durable_calls.arrival(wait, on_timeout))
         return arrival.payload
 
     def wait_any(
@@ -816,7 +816,7 @@ class SyncContext(Context):
         wait = self._durable_calls.begin_wait(
             CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
-        return self._attempt.services.wait_for(self._durable_calls.arrival(wait, on_timeout))
+        return self._attempt.services.run_blocking(self._durable_calls.arrival(wait, on_timeout))
 
     def wait_approval(
         self,
@@ -861,7 +861,7 @@ class SyncContext(Context):
         )
         calls, namespace = self._durable_calls, self.namespace
         work = ask(calls, question, namespace=namespace, call_name=call_name)
-        return self._attempt.services.wait_for(work)
+        return self._attempt.services.run_blocking(work)
 
     def run_task(
         self,
@@ -900,12 +900,12 @@ class SyncContext(Context):
         work = self._durable_calls.run_task(
             template, context, call_name, retry, options, detached=detached
         )
-        return self._attempt.services.wait_for(work)
+        return self._attempt.services.run_blocking(work)
 
     def _find_call(self, kind: CallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls
         if not calls.loaded:
-            self._attempt.services.wait_for(calls.load())
+            self._attempt.services.run_blocking(calls.load())
         return calls.find(kind, name)
 
 

@@ -57,14 +57,14 @@ async def _call_async(call: Call, external: External, attempt: LiveAttempt) -> A
 
 def _call_blocking(call: Call, external: External, attempt: LiveAttempt) -> Any:
     services = attempt.services
-    if (completion := services.wait_for(services.open_completion(attempt))) is not None:
+    if (completion := services.run_blocking(services.open_completion(attempt))) is not None:
         return _outcome(completion, external, attempt)
     try:
         value = call(attempt)
     except AttemptCancelled:
         raise
     except Exception:
-        if (completion := services.wait_for(_find(attempt))) is None:
+        if (completion := services.run_blocking(_find(attempt))) is None:
             raise
         return _outcome(completion, external, attempt)
     services.save_checkpoint(attempt, dumps(value, what="the result")).result()

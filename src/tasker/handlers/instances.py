@@ -230,12 +230,12 @@ class Instances(Generic[T]):
         self,
         value: Any,
         pages: Callable[[], AsyncIterator[Page]],
-        wait_for: Callable[[Coroutine[Any, Any, Any]], Any],
+        run_blocking: Callable[[Coroutine[Any, Any, Any]], Any],
         validate: Callable[[Any], Any] | None,
     ) -> None:
         self._value = value
         self._pages = pages
-        self._wait_for = wait_for
+        self._run_blocking = run_blocking
         self._validate = validate
 
     def __len__(self) -> int:
@@ -257,7 +257,7 @@ class Instances(Generic[T]):
             yield from map(self._converted, self._value)
             return
         pages = self._pages()
-        while (page := self._wait_for(_next_page(pages))) is not None:
+        while (page := self._run_blocking(_next_page(pages))) is not None:
             for text in page:
                 yield self._converted(None if text is None else loads(text))
 

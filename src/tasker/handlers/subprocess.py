@@ -151,7 +151,7 @@ class NoServices:
     def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
         raise Misuse(_NO_INSTANCES)
 
-    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         work.close()
         raise Misuse(_NO_DURABLE_CALLS)
 

@@ -166,7 +166,7 @@ class Handler:
         if module is None or at_top is not self.target:
             raise Misuse(
                 f"{self} is marked `process=True`, but a separate process could not import it:"
-                " define it at the top of a module"
+                " define it at the top level of a module"
             )
         return Reference(origin_of(module), qualname)
 

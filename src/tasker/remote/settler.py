@@ -158,7 +158,7 @@ class RemoteSettler:
         error: StoreError,
         consequences: Consequences,
     ) -> list[Claim]:
-        """Settle the outcomes apart, to find the one that cannot be stored."""
+        """Settle the outcomes in halves, to find the one that cannot be stored."""
         if len(decided) > 1:
             half = len(decided) // 2
             first = await self.settle(worker, decided[:half], most, consequences)

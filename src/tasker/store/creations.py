@@ -35,7 +35,7 @@ class Creations:
     """Stores tasks in few transactions at a time; creations that arrive meanwhile share the next.
 
     A creation of many costs little more than one of one task. Where it is refused, or would
-    wait for another transaction, its parts are stored apart: each gets its own refusal, and
+    wait for another transaction, its parts are stored separately: each gets its own refusal, and
     waits by itself. A caller that is cancelled does not disturb the others; its tasks exist
     if they were in progress.
 
@@ -50,7 +50,7 @@ class Creations:
         self._at_once = at_once
         self._waiting: deque[Part] = deque()
         self._storing: set[asyncio.Task[None]] = set()
-        self._apart: set[asyncio.Task[None]] = set()
+        self._separate: set[asyncio.Task[None]] = set()
 
     async def add(self, creation: Creation) -> Created:
         """Store tasks, all or none; raise what `create` raises for them."""
@@ -97,7 +97,7 @@ class Creations:
             if isinstance(error, Busy) or (
                 len(parts) > 1 and not isinstance(error, StoreUnavailable)
             ):
-                self._store_apart(parts)
+                self._store_separately(parts)
             else:
                 _fail_replies([reply for _, reply in parts], error)
         except asyncio.CancelledError:
@@ -107,11 +107,11 @@ class Creations:
         else:
             _deliver_created(parts, created)
 
-    def _store_apart(self, parts: Sequence[Part]) -> None:
+    def _store_separately(self, parts: Sequence[Part]) -> None:
         for part in parts:
             task = asyncio.create_task(self._store([part], impatient=False))
-            self._apart.add(task)
-            task.add_done_callback(self._apart.discard)
+            self._separate.add(task)
+            task.add_done_callback(self._separate.discard)
 
 
 def _fail_replies(replies: Sequence["asyncio.Future[Created]"], error: Exception) -> None:

@@ -85,7 +85,9 @@ async def run_schedules(
                 async with asyncio.timeout(parse_duration(timeout).total_seconds()):
                     await store.still.wait()
             except TimeoutError:
-                raise WaitTimeout(f"the schedules did not end within {timeout}") from None
+                raise WaitTimeout(
+                    f"the run of the schedules did not end within {timeout} of real time"
+                ) from None
         tasks = await store.list_tasks(TaskFilter(), limit=_MOST)
         scheduled = sorted(
             (task.scheduled_for, task.id) for task in tasks if task.scheduled_for is not None

@@ -244,7 +244,7 @@ class _Services:
         for page in none:
             yield page
 
-    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
 

@@ -29,7 +29,7 @@ class EarlierFields(TaskFields):
     """Accepted if null."""
 
     requested_at: str | None = None
-    """Accepted and ignored: the server's clock counts."""
+    """Accepted but ignored: the server uses its own clock."""
 
     def task_fields(self) -> TaskFields:
         """Return the task's fields as Tasker names them."""

@@ -233,7 +233,7 @@ async def preview_schedule(
     api: ApiOf,
     body: Annotated[PreviewBody, Depends(JsonBody(PreviewBody))],
 ) -> JsonResponse:
-    """Compute the first ticks of a schedule that need not exist."""
+    """Compute the first ticks of a schedule, whether or not it exists."""
     schedules = client_of_caller(request, api).schedules
     ticks = await schedules.preview(body.to_schedule(body.name), count=body.count, after=body.after)
     return JsonResponse(Preview(ticks=ticks))

@@ -64,5 +64,5 @@ def spawn(
         now=now,
     )
     if parents := sum(row[0] for row in made):
-        execute(on, "raise_join", task_id=task_id, join_no=new.join_no, parents=parents)
+        execute(on, "add_join_parents", task_id=task_id, join_no=new.join_no, parents=parents)
     return spawned, any(row[1] == Code.ENQUEUED for row in made)

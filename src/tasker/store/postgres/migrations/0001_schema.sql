@@ -77,7 +77,7 @@ from template
 where replaced_at is null;
 
 -- requirement: what a worker must offer besides the handler: '' (nothing), a version range of
--- its code, labels. gated: its steps are under a concurrency limit and are claimed apart.
+-- its code, labels. gated: its steps are under limits and are therefore claimed separately.
 -- weight: its share of claims beside other queues.
 create table queue (
     id          int generated always as identity (start with 5 increment by 5) primary key,

@@ -179,7 +179,7 @@ def test_an_invalid_deadline_of_a_workflow_is_refused() -> None:
     [
         (0, "0 ms"),
         (0.0414, "41 ms"),
-        (0.9999, "1.0 s"),
+        (0.9999, "1 s"),
         (3.25, "3.2 s"),
         (30, "30 s"),
         (59.96, "1 min"),

@@ -64,7 +64,8 @@ def human_duration(span: timedelta | float | None) -> str:
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
-        return f"{seconds:.0f} s" if seconds.is_integer() else f"{seconds:.1f} s"
+        rounded = f"{seconds:.1f}".removesuffix(".0")
+        return f"{rounded} s"
     whole = round(seconds)
     for size, unit, smaller, name in (
         (86_400, "d", 3_600, "h"),

@@ -148,7 +148,7 @@ environments:
         (
             ["map: {over: input.x}", "handler: x", "steps: [{name: a}]"],
             "steps[1].handler",
-            "belongs to a step of 'steps'",
+            "belongs to a step of the body",
         ),
         (
             ["map: {over: input.x}", "steps: [{name: list}]"],
@@ -194,7 +194,7 @@ environments:
         (
             ["map: {over: input.x}", "wait: {for: 1h}", "steps: [{name: a}]"],
             "steps[1].wait",
-            "belongs to a step of 'steps'",
+            "belongs to a step of the body",
         ),
         (
             ["map: {over: input.x, task: {template: a.b, context: {x: '{itm}'}}}"],

@@ -32,6 +32,18 @@ def test_mismatched_handlers_are_reported_with_their_position_and_exit_with_1(ta
     assert [None, line] == [problem["line"] for problem in checked["problems"]]
 
 
+def test_steps_of_handlers_that_other_workers_serve_need_none(tasker: Here) -> None:
+    source = (tasker.project.root / "shop.py").read_text()
+    tasker.project.write("shop.py", source.replace("def charge(", "def chrge("))
+
+    unserved, other = tasker(*CHECK), tasker(*CHECK, "--served-elsewhere", "pack")
+    named, matched = [
+        tasker(*CHECK, "--served-elsewhere", handler) for handler in ("charge", "ch*")
+    ]
+
+    assert [1, 1, 0, 0] == [ran.code for ran in (unserved, other, named, matched)]
+
+
 def test_plain_functions_count_if_steps_call_them(tasker: Here) -> None:
     """Others may be helpers."""
     tasker.project.write(

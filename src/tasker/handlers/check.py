@@ -1,13 +1,15 @@
 """Checks that templates and handlers match, before anything runs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from typing import Any
 
 from tasker.errors import Misuse, Problem
 from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Argument, bind_parameter
+from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.instances import Surroundings
 from tasker.handlers.registry import Handlers
 from tasker.handlers.schemas import Schema, find_disagreement, schema_of
@@ -18,16 +20,24 @@ from tasker.suggest import closest, did_you_mean
 from tasker.template.condition_checks import may_lack
 
 
-def check(template: Template, handlers: Handlers) -> list[Problem]:
+def check(
+    template: Template, handlers: Handlers, served_elsewhere: Collection[str] = ()
+) -> list[Problem]:
     """List the problems of running tasks of `template` with `handlers`.
 
     Every step must have a handler, and every parameter an existing source; results must come from
     ancestors; and the handlers' type hints must not contradict the schemas.
 
+    Args:
+        template: The template.
+        handlers: The handlers.
+        served_elsewhere: Names of handlers that other workers serve, such as `payments.*`; their
+            steps need none of `handlers`.
+
     Returns:
         The problems in the order of the steps, or an empty list.
     """
-    checking = _Checking(template, handlers)
+    checking = _Checking(template, handlers, served_elsewhere)
     steps = steps_with_handlers(template.steps)
     return [problem for spec in steps for problem in checking.check_step(spec)]
 
@@ -116,9 +126,12 @@ def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[P
 class _Checking:
     """The check of one template against the handlers."""
 
-    def __init__(self, template: Template, handlers: Handlers) -> None:
+    def __init__(
+        self, template: Template, handlers: Handlers, served_elsewhere: Collection[str] = ()
+    ) -> None:
         self._template = template
         self._handlers = handlers
+        self._served_elsewhere = [normalize_handler_name(name) for name in served_elsewhere]
         self._graph = Graph(template)
         self._places = dict(_places(template.steps, "steps"))
         self._may_lack = may_lack(template)
@@ -130,6 +143,8 @@ class _Checking:
         place, namespace = self._places[spec.name], self._template.namespace
         handler = self._handlers.find(spec.handler, namespace, spec.handler_version)
         if handler is None:
+            if any(fnmatchcase(spec.handler, name) for name in self._served_elsewhere):
+                return
             error = self._handlers.not_found_error(spec.handler, namespace, spec.handler_version)
             yield Problem(message=f"step {spec.name!r}: {error}", path=place)
             return

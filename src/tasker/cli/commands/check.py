@@ -51,6 +51,15 @@ async def check(
         ),
     ] = None,
     namespaces: Namespaces = None,
+    served_elsewhere: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--served-elsewhere",
+            metavar="HANDLER",
+            help="Handler that other workers serve, for example in another language, such as"
+            " payments.charge or 'payments.*'. Repeatable.",
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +77,8 @@ async def check(
 
     Templates must be well-formed. Every step needs a handler, every parameter of a handler
     needs a source, results must come from earlier steps, and type hints must agree with
-    schemas. Unused handlers are reported as warnings.
+    schemas. Unused handlers are reported as warnings. Steps of handlers that other workers
+    serve need none with --served-elsewhere.
 
     With --store or --server, the command also checks a deploy: every step of the open tasks
     needs a handler in the required version, with parameters that match the task's template,
@@ -81,7 +91,8 @@ async def check(
         raise typer.BadParameter(
             "specify --templates, --handlers, or both", param_hint="--templates"
         )
-    findings = _Findings.check_sources(handlers or (), templates or ())
+    findings = _Findings(served_elsewhere or ())
+    findings.check_sources(handlers or (), templates or ())
     if store is not None:
         invocation.store_url = store
         async with invocation.client() as client:
@@ -97,48 +108,47 @@ async def check(
 class _Findings:
     """The checked templates and the problems in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, served_elsewhere: Sequence[str]) -> None:
+        self._served_elsewhere = served_elsewhere
         self.templates: list[str] = []
         self.handlers = 0
         self.loaded = LoadedSources(Handlers.of(), [])  #: the templates that could be read
         self.problems: list[tuple[str, Problem]] = []  #: (template or "", problem)
         self.warnings: list[Problem] = []
 
-    @classmethod
-    def check_sources(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
+    def check_sources(self, sources: Sequence[str], paths: Sequence[Path]) -> None:
         """Check all readable sources, and report unreadable ones as problems."""
-        findings = cls()
         templates, handlers = [], None
         try:
             templates += load_templates(paths)
         except InvalidTemplate as error:
-            findings.problems += [("", problem) for problem in error.problems]
+            self.problems += [("", problem) for problem in error.problems]
         except TooLarge as error:
-            findings.problems.append(("", Problem(str(error))))
+            self.problems.append(("", Problem(str(error))))
         try:
             handlers = Handlers.of(*sources) if sources else None
             templates += handlers.templates() if handlers is not None else ()
         except HandlerImportError as error:
-            findings.problems.append(("", Problem(str(error))))
+            self.problems.append(("", Problem(str(error))))
         except InvalidTemplate as error:
-            findings.problems += [("", problem) for problem in error.problems]
-        findings.templates = [template.full_name for template in templates]
+            self.problems += [("", problem) for problem in error.problems]
+        self.templates = [template.full_name for template in templates]
         for template in templates:
             schemas = {} if handlers is None else result_schemas(template, handlers)
-            findings.problems += [
+            self.problems += [
                 (template.full_name, problem) for problem in expression_problems(template, schemas)
             ]
         if handlers is not None:
-            findings.loaded = LoadedSources(handlers, templates)
-            findings.handlers = len(handlers) + len(handlers.undecorated(templates))
+            self.loaded = LoadedSources(handlers, templates)
+            self.handlers = len(handlers) + len(handlers.undecorated(templates))
             for template in templates:
-                findings.problems += [
-                    (template.full_name, problem) for problem in problems_of(template, handlers)
+                self.problems += [
+                    (template.full_name, problem)
+                    for problem in problems_of(template, handlers, self._served_elsewhere)
                 ]
             for template in templates:
-                findings.warnings += check_assumed_inputs(template, handlers)
-            findings.warnings += unused_handlers(templates, handlers) if templates else []
-        return findings
+                self.warnings += check_assumed_inputs(template, handlers)
+            self.warnings += unused_handlers(templates, handlers) if templates else []
 
     async def add_deployed(self, client: Client, namespaces: Sequence[str]) -> None:
         """Check against the registered templates and the open tasks of a store or server."""
@@ -163,7 +173,7 @@ class _Findings:
                 continue
             self.problems += [
                 (str(name), replace(problem, message=f"{tasks}: {problem.message}"))
-                for problem in problems_of(template, bound)
+                for problem in problems_of(template, bound, self._served_elsewhere)
             ]
             message = f"{name} has {tasks} and is not among the templates given"
             self.warnings.append(Problem(message))

@@ -349,6 +349,7 @@ def test_the_palette_opens_every_page(page: Any, site: Site) -> None:
     page.goto("tasks")
     page.locator("tbody tr").first.wait_for()
     page.keyboard.press("Control+k")
+    page.locator(".palette input:focus").wait_for()
     page.keyboard.type(site.tasks["failed"][:20])
     page.get_by_role("option", name="shop.order").wait_for()
     page.get_by_role("combobox", name="Find or do anything").fill("failed")

@@ -7,8 +7,8 @@ import { setTheme } from "../state/shell.ts"
 import { live } from "../state/resource.ts"
 import { enableSingleKeys, singleKeysEnabled } from "../state/keys.ts"
 import { Dialog } from "./dialog.tsx"
+import { ENTRIES, visible, within } from "./entries.ts"
 import { Icon } from "./icons.tsx"
-import { ENTRIES, visible, within } from "./shell.tsx"
 
 interface Choice {
   label: string

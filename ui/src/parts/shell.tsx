@@ -3,44 +3,16 @@ import type { ComponentChildren } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import { call, connection, get, may, now, session } from "../api/client.ts"
 import type { ApprovalList, NamespaceList } from "../api/types.ts"
-import { href, navigate, route, setQuery, withQuery } from "../router.ts"
+import { href, navigate, route, setQuery } from "../router.ts"
 import { reconnecting } from "../state/follow.ts"
 import { live, useResource } from "../state/resource.ts"
 import { useKeys } from "../state/keys.ts"
-import { useLater } from "../state/later.ts"
 import { badges, helpOpen, namespaceOf, paletteOpen, toggleTheme, waiting } from "../state/shell.ts"
 import { clock, setZone, tick, zone } from "../state/time.ts"
+import { ENTRIES, visible, within, type Entry } from "./entries.ts"
 import { Icon, Logo } from "./icons.tsx"
 import { IconButton } from "./bits.tsx"
-
-interface Entry {
-  path: string
-  label: string
-  icon: string
-  needs: string
-  badge?: "bad" | "plain"
-  heading?: string
-}
-
-export const ENTRIES: Entry[] = [
-  { path: "/", label: "Home", icon: "home", needs: "system:analytics_read" },
-  { path: "/tasks", label: "Tasks", icon: "tasks", needs: "tasks:list" },
-  { path: "/failures", label: "Failures", icon: "fail", needs: "system:analytics_read", badge: "bad" },
-  { path: "/approvals", label: "Approvals", icon: "approve", needs: "approvals:read", badge: "plain" },
-  { path: "/workflows", label: "Workflows", icon: "flow", needs: "templates:list", heading: "Registry" },
-  { path: "/schedules", label: "Schedules", icon: "cal", needs: "schedules:read" },
-  { path: "/limits", label: "Limits", icon: "limit", needs: "limits:read" },
-  { path: "/events", label: "Events", icon: "event", needs: "events:read" },
-  { path: "/namespaces", label: "Namespaces", icon: "ns", needs: "namespaces:read" },
-  { path: "/workers", label: "Workers", icon: "worker", needs: "workers:read", badge: "plain", heading: "System" },
-  { path: "/audit", label: "Audit", icon: "audit", needs: "namespaces:read" },
-  { path: "/settings", label: "Settings", icon: "gear", needs: "" },
-]
-
-/** Whether the viewer may see a page. */
-export function visible(entry: Entry): boolean {
-  return !entry.needs || may(entry.needs)
-}
+import { Help, Palette } from "./palette.tsx"
 
 const GOTO: Record<string, string> = {
   "g h": "/",
@@ -57,12 +29,6 @@ const GOTO: Record<string, string> = {
 
 function isCurrent(entry: Entry, path: string): boolean {
   return entry.path === "/" ? path === "/" : path === entry.path || path.startsWith(`${entry.path}/`)
-}
-
-/** An address that keeps the chosen namespace. */
-export function within(path: string): string {
-  const space = namespaceOf()
-  return space ? withQuery(path, new URLSearchParams({ namespace: space })) : path
 }
 
 function NamespaceMenu() {
@@ -171,7 +137,6 @@ function useWaiting(): void {
 export function Shell(props: { children: ComponentChildren }) {
   const { path } = route.value
   useWaiting()
-  const later = useLater(paletteOpen.value || helpOpen.value)
   useKeys({
     "mod+k": () => (paletteOpen.value = true),
     "?": () => (helpOpen.value = true),
@@ -193,8 +158,8 @@ export function Shell(props: { children: ComponentChildren }) {
         </div>
       </nav>
       <main class="main" id="main" tabIndex={-1}>{props.children}</main>
-      {paletteOpen.value && later && <later.Palette onClose={() => (paletteOpen.value = false)} />}
-      {helpOpen.value && later && <later.Help onClose={() => (helpOpen.value = false)} />}
+      {paletteOpen.value && <Palette onClose={() => (paletteOpen.value = false)} />}
+      {helpOpen.value && <Help onClose={() => (helpOpen.value = false)} />}
     </div>
   )
 }

@@ -40,7 +40,7 @@ ui: ui/node_modules/.ready ## Build the web UI into src/tasker/web/static/; need
 ui-watch: ui/node_modules/.ready ## Build the web UI again at each change
 	cd ui && npm run --silent watch
 
-test: $(READY) ## Run the tests, about 7 minutes on two cores; QUICK=1 about 50 s, on SQLite alone; ARGS="-k name" picks some
+test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 about 50 s, on SQLite alone; ARGS="-k name" picks some
 	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(if $(QUICK),--assert=plain) $(ARGS)
 
 test-crash: $(READY) ## Kill workers and databases while they work, about 3 minutes; ALL=1 at every statement

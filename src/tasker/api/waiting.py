@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Generic, TypeAlias, TypeVar
 
 from tasker.errors import TaskerError
 from tasker.model import Task, TaskId
@@ -14,28 +15,26 @@ from tasker.notices import LoopBlocked, Notice, TickHandled
 from tasker.store.operator_rules import unknown_task_error
 from tasker.store.protocol import Store
 
+T = TypeVar("T")
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
 _FOLLOWED_EVERY = 0.25  #: seconds between reads of tasks that streams follow, if one has changed
 
 
-class WatchedTask:
-    """One task that requests wait for."""
+class ObservedTask(Generic[T]):
+    """What is read of one task again and again, for requests that wait until it differs."""
 
-    def __init__(self, store: Store, task_id: TaskId) -> None:
+    def __init__(self) -> None:
         self.users = 0
-        self._store = store
-        self._id = task_id
-        self._task: Task | None = None
+        self._read: T | None = None
         self._error: TaskerError | None = None
-        self._looked = asyncio.Event()  #: set and replaced at each change
-        self._hurry = asyncio.Event()
-        self._looking = asyncio.create_task(self._poll(), name=f"watch {task_id}")
+        self._noticed = asyncio.Event()  #: set and replaced at each change
 
-    async def wait_for_change(self, since: Task | None, timeout: float) -> Task | None:
-        """Wait up to `timeout` seconds until the task differs from `since`.
+    async def wait_for_change(self, since: T | None, timeout: float) -> T | None:
+        """Wait up to `timeout` seconds until what is read differs from `since`.
 
         Returns:
-            The task, or None if it did not change.
+            What was read, or None if it did not change.
 
         Raises:
             NotFound: The task no longer exists.
@@ -45,13 +44,37 @@ class WatchedTask:
         while True:
             if self._error is not None:
                 raise self._error
-            if self._task is not None and self._task != since:
-                return self._task
+            if self._read is not None and self._read != since:
+                return self._read
             try:
                 async with asyncio.timeout(max(end - time.monotonic(), 0)):
-                    await self._looked.wait()
+                    await self._noticed.wait()
             except TimeoutError:
                 return None
+
+    def update(self, read: T | None, error: TaskerError | None = None) -> bool:
+        """Note what was read of the task, or why it was not; return whether that is new."""
+        if (read, error) == (self._read, self._error):
+            return False
+        self._read, self._error = read, error
+        self._noticed.set()
+        self._noticed = asyncio.Event()
+        return True
+
+
+FollowedTask: TypeAlias = ObservedTask[str]
+"""A task whose changes streams report: its ETag."""
+
+
+class WatchedTask(ObservedTask[Task]):
+    """One task that requests wait for."""
+
+    def __init__(self, store: Store, task_id: TaskId) -> None:
+        super().__init__()
+        self._store = store
+        self._id = task_id
+        self._hurry = asyncio.Event()
+        self._looking = asyncio.create_task(self._poll(), name=f"watch {task_id}")
 
     def refresh(self) -> None:
         """Read the task now."""
@@ -66,12 +89,10 @@ class WatchedTask:
             try:
                 task = await self._store.get_task(self._id)
             except TaskerError as error:
-                self._error = error
-                self._notify()
+                self.update(None, error)
                 return
-            if task != self._task:
-                self._task, pause = task, _FIRST_PAUSE
-                self._notify()
+            if self.update(task):
+                pause = _FIRST_PAUSE
             if task.ended:
                 pause = _LONGEST_PAUSE  # an operator may reopen it
             try:
@@ -80,46 +101,6 @@ class WatchedTask:
             except TimeoutError:
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
             self._hurry.clear()
-
-    def _notify(self) -> None:
-        self._looked.set()
-        self._looked = asyncio.Event()
-
-
-class FollowedTask:
-    """One task whose changes streams report."""
-
-    def __init__(self) -> None:
-        self.users = 0
-        self._etag: str | None = None
-        self._error: TaskerError | None = None
-        self._noticed = asyncio.Event()  #: set and replaced at each change
-
-    async def wait_for_change(self, since: str | None, timeout: float) -> str | None:
-        """Wait up to `timeout` seconds until the ETag differs from `since`; return it, or None.
-
-        Raises:
-            NotFound: The task no longer exists.
-            StoreUnavailable: The store cannot be reached.
-        """
-        end = time.monotonic() + timeout
-        while True:
-            if self._error is not None:
-                raise self._error
-            if self._etag is not None and self._etag != since:
-                return self._etag
-            try:
-                async with asyncio.timeout(max(end - time.monotonic(), 0)):
-                    await self._noticed.wait()
-            except TimeoutError:
-                return None
-
-    def update(self, etag: str | None, error: TaskerError | None = None) -> None:
-        """Note what was read of the task."""
-        if (etag, error) != (self._etag, self._error):
-            self._etag, self._error = etag, error
-            self._noticed.set()
-            self._noticed = asyncio.Event()
 
 
 class FollowedTasks:

@@ -41,7 +41,7 @@ class Compared(NamedTuple):
     size: int = 0
     autovacuum: bool = False  #: whether the server's background work belongs to the workload
     default: bool = False  #: whether it is compared when no workload is named
-    limit: float = 300  #: seconds until a run is given up
+    limit: float = 300  #: seconds until a run is stopped
 
     @property
     def processes(self) -> int:

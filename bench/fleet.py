@@ -19,7 +19,7 @@ from bench.databases import Database
 from bench.rows import Percentiles, Row
 
 ROOT = Path(__file__).resolve().parent.parent
-TIME_LIMIT = 600.0  #: seconds until a run is given up
+TIME_LIMIT = 600.0  #: seconds until a run is stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,8 +112,8 @@ other: 1
 """
 
     assert [
-        "2:14 'pay ments' is not the name of a namespace: letters, digits and _, not starting with"
-        " a digit, at most 63 characters",
+        "2:14 'pay ments' is not a valid namespace name: use letters, digits and _, not starting"
+        " with a digit (at most 63 characters)",
         "4:5 unknown key 'owner_tem' in a namespace; did you mean 'owner_team'? Allowed:"
         " owner_team, contact_email, description, requires_approval, approvers, http_hosts",
         "5:20 'payments' is not an e-mail address; write one as name@example.com",

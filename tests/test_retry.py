@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasker.errors import PermanentError, RetryableError
 from tasker.model import Backoff, Retry
-from tasker.retry import LONGEST_REQUEST, allows_another, delay_after, is_final, names_of
+from tasker.retry import LONGEST_REQUEST, allows_another, delay_after, is_permanent, names_of
 
 SECOND = timedelta(seconds=1)
 ANY_POLICY = st.builds(
@@ -202,6 +202,6 @@ def test_a_policy_names_errors_by_class_or_code(
     """None: the policy does not mention it."""
     policy = Retry(retry_on=retry_on, give_up_on=give_up_on)
 
-    final = is_final(names_of(error), policy, by_default=by_default)
+    final = is_permanent(names_of(error), policy, by_default=by_default)
 
     assert (by_default if expected is None else expected) is final

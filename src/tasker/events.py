@@ -29,7 +29,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105
 WEBHOOK_TIMEOUT = 10.0  #: seconds of one request
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
-_NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
+_NAME_RULE = "use letters, digits, _ and -, starting with a letter or _ (at most 128 characters)"
 _URL = re.compile(r"[!-~]+")
 _PATTERN = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_.-]{0,127}(\.\*)?")
 
@@ -108,7 +108,7 @@ class DeliveryStatus(StrEnum):
 
     PENDING = "pending"  #: to be delivered at `next_at`, or being delivered
     DELIVERED = "delivered"
-    DEAD = "dead"  #: given up; can be sent again
+    DEAD = "dead"  #: no longer retried; can be sent again
 
 
 class Pending(NamedTuple):
@@ -305,7 +305,7 @@ def new_webhook(name: str, url: str, events: Patterns, include: Collection[str])
         ("name", plain, _NAME, _NAME_RULE),
     ):
         if not pattern.fullmatch(part):
-            message = f"{part[:60]!r} is not the {what} of a webhook: {rule}"
+            message = f"{part[:60]!r} is not a valid {what} for a webhook: {rule}"
             raise InvalidInput(message, path=f"$.{what}")
     return NewWebhook(
         namespace=namespace,

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_ori
 from tasker.sensitive_texts import MASKED, SHORTEST_TEXT, SensitiveTexts, written_forms
 
 Keys: TypeAlias = tuple[str, ...]
-"""A path below `input` or `results`; lists count as transparent."""
+"""A path below `input` or `results`, without list indexes: it applies to all elements of a list."""
 
 PAYLOADS = frozenset(
     {"context", "result", "results", "checkpoint", "payload", "decision", "attributes", "fields"}

@@ -40,7 +40,7 @@ DEFAULT_PRIORITY = 2
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
 
 TASK_NODE = 0
-"""Number of the task itself among a step's children; steps count from 1."""
+"""Stands for the task itself in a step's list of children. Steps are numbered from 1."""
 
 
 # ------------------------------------------------------------------ templates
@@ -821,7 +821,10 @@ class StepSpec:
     """The question that it asks instead of running a handler."""
 
     compensate: CompensateSpec | None = None
-    """How it is undone if its task fails or is cancelled after it completed; None: it is not."""
+    """How to undo the step if its task fails or is cancelled after the step has completed.
+
+    None: the step is not undone.
+    """
 
     limits: tuple[Limit, ...] | None = None
     """Limits that the step is under, two at most; None: those of its template."""
@@ -871,7 +874,7 @@ class StepOverride:
 
 
 NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-NAMESPACE_RULE = "letters, digits and _, not starting with a digit, at most 63 characters"
+NAMESPACE_RULE = "use letters, digits and _, not starting with a digit (at most 63 characters)"
 
 
 class TemplateName(NamedTuple):
@@ -1567,7 +1570,10 @@ class StepSummary:
     time have higher numbers."""
 
     name: str
-    """`convert`; of an instance with its number: `convert[17]`, `customer[3].line[0].bill`."""
+    """The step's name, such as `convert`.
+
+    The name of an instance includes its number: `convert[17]`, `customer[3].line[0].bill`.
+    """
 
     template_node: int = field(default=0, compare=False)
     """Number of the step in the template's order."""
@@ -1949,7 +1955,7 @@ class Outcome(NamedTuple):
     """Numbers of the children that a decision chose; None: all of them."""
 
     to_handler: bool = False
-    """Whether the step of a released attempt goes to the queue of its handler."""
+    """Whether a released step moves from the engine queue to its handler's queue."""
 
     @property
     def key(self) -> AttemptKey:
@@ -2159,7 +2165,7 @@ class Spawn(NamedTuple):
         return self.first_no + (instance - self.first_instance) * self.size
 
 
-class Instance(NamedTuple):
+class RuntimeStep(NamedTuple):
     """A step that was made at run time."""
 
     task_id: TaskId

@@ -15,8 +15,8 @@ def allows_another(policy: Retry, counted_attempts: int) -> bool:
     return policy.retryable and counted_attempts < policy.max_attempts
 
 
-def is_final(names: Iterable[Collection[str]], policy: Retry, *, by_default: bool) -> bool:
-    """Return whether a policy retries no attempt that failed with an error.
+def is_permanent(names: Iterable[Collection[str]], policy: Retry, *, by_default: bool) -> bool:
+    """Return whether a policy makes an error permanent: attempts that fail with it are not retried.
 
     A code in `give_up_on` or `retry_on` takes precedence over a class, and a class over its bases.
 

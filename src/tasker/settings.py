@@ -193,7 +193,7 @@ class _WorkerBehaviour(Section):
     different values, the shortest applies."""
 
     deliver_for: Annotated[Seconds, _duration_between("1s")] = timedelta(days=3)
-    """Time for which a failed delivery of an event is retried before it is given up."""
+    """How long a failed event delivery is retried before it is marked dead."""
 
     subscriber_timeout: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=60)
     """Time limit of one call of a subscriber of events."""

@@ -50,7 +50,7 @@ class LogRecord:
     task_id: TaskId
     no: int
     step: str | None
-    """Name of the step, of an instance with its number."""
+    """Name of the step. The name of an instance includes its number."""
 
     attempt: int
     number: int

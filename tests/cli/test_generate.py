@@ -16,7 +16,7 @@ def test_generated_types_are_written_and_compared(tasker: Here) -> None:
 
     assert printed.out.startswith("// Generated from shop.sell@1.0.0 by `tasker generate types`.")
     assert [1, 0, 0, 1] == [ran.code for ran in (missing, written, current, changed)]
-    assert f"{file} is not current" in changed.err.replace("\n", "")
+    assert f"{file} is out of date" in changed.err.replace("\n", "")
     assert 2 == tasker(*command, "--check").code
 
 

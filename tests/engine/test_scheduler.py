@@ -267,7 +267,7 @@ async def test_a_schedule_needs_a_template_that_accepts_its_context(bench: Bench
         await bench.client.schedules.create("n.strict", hourly(name="b", context={"day": 5}))
     with pytest.raises(NotFound, match=r"template n\.nope not found"):
         await bench.client.schedules.create("n.nope", hourly(name="c"))
-    with pytest.raises(InvalidInput, match="is not a name"):
+    with pytest.raises(InvalidInput, match="is not a valid name"):
         await bench.client.schedules.create("n.flow", hourly(name="c.d"))
     with pytest.raises(InvalidInput, match="either 'cron' or 'every'"):
         await bench.client.schedules.create("n.flow", Schedule(name="d"))

@@ -100,7 +100,7 @@ async def test_an_analysis_that_exceeds_its_timeout_is_stopped(
         monkeypatch.setattr(module, "TIMEOUT", timedelta(milliseconds=1))
     monkeypatch.setattr(of_sqlite, "_CHECK_EVERY", 1)
 
-    with pytest.raises(StoreUnavailable, match="ask for fewer hours"):
+    with pytest.raises(StoreUnavailable, match="choose a shorter time window"):
         while True:  # a fast machine may get through once
             await store.bottlenecks(Window())
 

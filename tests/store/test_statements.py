@@ -56,7 +56,7 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # SQLite has no functions: what is one function on PostgreSQL is several statements there.
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
-    "claim": {"claim_heads", "next_due"},
+    "claim": {"queues_to_claim", "next_due"},
     "claim_gated": {
         "clean_gate",
         "due_of_gate",
@@ -139,7 +139,7 @@ AS_LISTS = {
     "claim_gated",
     "claim_group",
     "create_tasks",
-    "load_instances",
+    "load_runtime_steps",
     "load_results",
     "lost_claims",
     "record_calls",
@@ -190,7 +190,7 @@ def test_every_file_starts_with_a_comment(
     "file",
     [
         "sqlite/fragments/due_steps.sql",
-        "sqlite/sql/claim_heads.sql",
+        "sqlite/sql/queues_to_claim.sql",
         "sqlite/sql/claim_roots.sql",
         "sqlite/sql/settle_free.sql",
         "postgres/functions/claim.sql",
@@ -307,7 +307,7 @@ WAITING = (
     *("extend_tick", "lock_due_schedule", "mark_scheduled"),
     *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
     *("steps_to_retry", "chosen_steps", "retry_steps", "take_back_sinks", "started_without"),
-    *("forget_calls", "cancelled_steps", "cancelled_children", "revive_steps"),
+    *("forget_calls", "steps_to_revive", "cancelled_children", "revive_steps"),
     *("add_audit_of_steps", "unfinished_steps"),
     "awaited_places",
 )
@@ -376,10 +376,10 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
     ("name", "index"),
     [
         ("claim", "step_due"),
-        ("claim_heads", "step_due"),
+        ("queues_to_claim", "step_due"),
         ("next_due", "step_due"),
         ("held", "step_held"),
-        ("expired", "step_held"),
+        ("expired_attempts", "step_held"),
         ("failed_tasks", "task_has_failed_step"),
         ("overdue", "task_overdue"),
         ("unclaimed", "step_queue_timeout"),
@@ -668,7 +668,7 @@ INDEXES = {
     "completed_steps": {"step_pkey"},
     "compensable": {"step_pkey"},
     "lock_planner": {"step_pkey"},
-    "expired": {"claim_batch_pkey"},
+    "expired_attempts": {"claim_batch_pkey"},
     "overdue": {"task_overdue"},
     "failed_tasks": {"task_has_failed_step"},
 }
@@ -845,7 +845,7 @@ async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
     assert int(re.findall(r"shared hit=(\d+)", hits)[0]) <= 12
 
 
-@pytest.mark.parametrize("name", ["held", "expired"])
+@pytest.mark.parametrize("name", ["held", "expired_attempts"])
 async def test_the_steps_of_a_worker_are_found_by_its_claims_on_postgres(
     connection: Any, postgres_schema_url: str, name: str
 ) -> None:
@@ -1113,7 +1113,7 @@ async def test_spawning_scans_no_table_that_grows(
         for begin in range(0, 3000, 1000):
             for _ in range(2):
                 await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
-        await store.load_instances({claim.task_id: [6, 7, 8]})
+        await store.load_runtime_steps({claim.task_id: [6, 7, 8]})
     after = await scans(connection)
 
     grown = {name: after[name] - before.get(name, 0) for name in after}

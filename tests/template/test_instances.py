@@ -139,7 +139,7 @@ environments:
         (["map: {over: results.list +}"], "steps[1].map.over", "invalid expression"),
         (["map: {over: file}"], "steps[1].map.over", "unknown name 'file'"),
         (["map: {over: input.x, as: results}"], "steps[1].map.as", "has another meaning here"),
-        (["map: {over: input.x, as: 'a b'}"], "steps[1].map.as", "is not a name"),
+        (["map: {over: input.x, as: 'a b'}"], "steps[1].map.as", "is not a valid name"),
         (["map: {over: input.x, in: y}"], "steps[1].map.in", "unknown key 'in' in a map"),
         (["map: {over: input.x}", "batch: {total: 5, size: 1}"], "steps[1].batch", "only one of"),
         (["collect: none"], "steps[1].collect", "needs 'map', 'batch' or 'repeat'"),

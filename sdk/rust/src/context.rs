@@ -212,7 +212,7 @@ impl Context {
     text_of_claim! {
         /// Return the id of the task.
         task_id,
-        /// Return the step's name; of an instance with its number: `convert[17]`.
+        /// Return the step's name. The name of an instance includes its number: `convert[17]`.
         step,
         /// Return the namespace of the template.
         namespace,

@@ -79,7 +79,7 @@ export interface SignalName {
 /** A handler's view of one attempt of one step. */
 export class StepContext {
   readonly taskId: string;
-  /** The step's name; of an instance with its number: `convert[17]`. */
+  /** The step's name. The name of an instance includes its number: `convert[17]`. */
   readonly step: string;
   readonly namespace: string;
   readonly template: string;

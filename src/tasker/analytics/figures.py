@@ -99,7 +99,7 @@ class Chart:
     step_seconds: int
     points: int
     series: tuple[Series, ...]
-    """With the largest sum first, at most 50."""
+    """At most 50, in descending order of their sums."""
 
     as_of: datetime
     """Minutes that ended less than about a minute before may be incomplete."""

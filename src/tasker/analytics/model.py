@@ -326,7 +326,7 @@ def analysis_timeout() -> StoreUnavailable:
     """Return the error for an analysis that exceeded its time limit."""
     return StoreUnavailable(
         f"the analysis took longer than {human_duration(TIMEOUT)}:"
-        " ask for fewer hours, or for one namespace"
+        " choose a shorter time window or a single namespace"
     )
 
 

@@ -210,7 +210,7 @@ def _make_api(
         metrics=metrics,
         metrics_text=MetricsText(store, metrics),
         readiness=Readiness(store),
-        roots_without_worker=TTLCache(store.roots_without_worker, seconds=1),
+        count_unserved_roots=TTLCache(store.count_unserved_roots, seconds=1),
         shared=SharedResponses(),
         remote_workers=RemoteWorkers(
             store,

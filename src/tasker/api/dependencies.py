@@ -41,7 +41,7 @@ class Api:
     metrics: Metrics
     metrics_text: MetricsText
     readiness: Readiness
-    roots_without_worker: TTLCache[TemplateName, int]
+    count_unserved_roots: TTLCache[TemplateName, int]
     """By template, how many of its roots no live worker can run; a second old at most."""
     shared: SharedResponses
     remote_workers: RemoteWorkers

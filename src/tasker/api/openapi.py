@@ -26,7 +26,7 @@ _REF = "#/components/schemas/{model}"
 _ABOUT = """\
 Create tasks, read them, and act on them.
 
-Every refusal is `application/problem+json` with a `code` that never changes its meaning.
+Every error response is `application/problem+json` and has a stable `code`.
 Every response has the header `X-Correlation-Id`: that of the request, or a new one.
 """
 

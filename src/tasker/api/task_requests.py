@@ -259,7 +259,7 @@ async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Ta
         return task
     unserved = 0
     with suppress(StoreError):  # the task was created; the count is only informative
-        unserved = await api.roots_without_worker.get(task.template)
+        unserved = await api.count_unserved_roots.get(task.template)
     if not unserved:
         return task
     return convert(task, Task, counts=_counts_with_unserved(task.counts, unserved))

@@ -259,7 +259,7 @@ def command(
     }
 
     def decorate(function: Function) -> Function:
-        def run(**given: Any) -> None:
+        def run_command(**given: Any) -> None:
             verbose, log_format = given.pop("verbose"), given.pop("log_format")
             chosen = {key: given.pop(key) for key in common if key in given}
             invocation = Invocation(
@@ -291,10 +291,13 @@ def command(
             )
             for key, (annotation, default) in common.items()
         ]
-        run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
-        run.__name__, run.__doc__ = function.__name__, _join_paragraphs(function.__doc__)
-        (app.callback(invoke_without_command=True) if is_group else app.command(name))(run)
+        run_command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+        run_command.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
+        run_command.__name__, run_command.__doc__ = (
+            function.__name__,
+            _join_paragraphs(function.__doc__),
+        )
+        (app.callback(invoke_without_command=True) if is_group else app.command(name))(run_command)
         return function
 
     return decorate

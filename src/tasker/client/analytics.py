@@ -290,7 +290,7 @@ def check_fingerprint(fingerprint: str) -> None:
 def _check_care(namespace: str, change: FailureCareChange) -> None:
     """Raise InvalidInput unless a server would accept the change as well."""
     if not NAMESPACE.fullmatch(namespace):
-        raise InvalidInput(f"must be {NAMESPACE_RULE}", path="$.namespace")
+        raise InvalidInput(f"not a valid namespace name: {NAMESPACE_RULE}", path="$.namespace")
     check_texts(assignee=change.assignee, note=change.note)
     for field, text, most in (
         ("assignee", change.assignee, LONGEST_ASSIGNEE),

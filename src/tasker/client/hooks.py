@@ -84,7 +84,7 @@ class LocalHooks(HookClient):
         namespace, plain = split_webhook_name(name)
         for what, part in (("namespace", namespace), ("name", plain)):
             if not NAMESPACE.fullmatch(part):
-                message = f"{part[:60]!r} is not the {what} of a hook: {NAMESPACE_RULE}"
+                message = f"{part[:60]!r} is not a valid {what} for a hook: {NAMESPACE_RULE}"
                 raise InvalidInput(message, path=f"$.{what}")
         hook = Hook(
             namespace=namespace,

@@ -835,7 +835,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         inputs = await self.store.load_task_inputs([operator_rules.canonical_task_id(task_id)])
         if not inputs:
             raise operator_rules.unknown_task_error(task_id)
-        return await self._templates.load(inputs[0].template_id)
+        return await self._templates.get(inputs[0].template_id)
 
 
 def _error_of_request(index: int, error: InvalidInput) -> InvalidInput:

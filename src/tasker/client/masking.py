@@ -101,7 +101,7 @@ class SensitiveData:
                     kin[task] = known
             missing = [TaskId(task) for task in wanted if task not in kin]
             for stored in await self._store.load_task_inputs(missing) if missing else ():
-                loaded = await self._templates.load(stored.template_id)
+                loaded = await self._templates.get(stored.template_id)
                 rule, values = _rule_of(loaded), frozenset[str]()
                 if rule.inputs:
                     context = codec.loads(stored.context)
@@ -109,7 +109,7 @@ class SensitiveData:
                         text for keys in rule.inputs for text in secrets_at(context, keys)
                     )
                 kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule, values)
-                self._kin.put(stored.task_id, own, _size_of(values))
+                self._kin.put(stored.task_id, own, _cached_bytes(values))
             parents = {kin[task].parent for task in wanted if task in kin}
             wanted = {parent for parent in parents if parent and parent not in kin}
         return await self._with_results(kin)
@@ -159,8 +159,8 @@ class SensitiveData:
         return replace(rule, secrets=SensitiveTexts(values)) if values else rule
 
 
-def _size_of(values: frozenset[str]) -> int:
-    """Return about how many bytes kin with these values takes."""
+def _cached_bytes(values: frozenset[str]) -> int:
+    """Return about how many bytes a cached entry with these values takes."""
     return _KIN + sum(len(value) + _VALUE for value in values)
 
 

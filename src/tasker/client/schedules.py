@@ -276,7 +276,7 @@ class LocalSchedules(ScheduleClient):
                 )
                 for tick in ticks[first : first + _AT_ONCE]
             ]
-            advanced = await self._store.create_scheduled(stored, tasks)
+            advanced = await self._store.create_scheduled_tasks(stored, tasks)
             new = sum(is_new for _, is_new in advanced.created)
             created, existing = created + new, existing + len(tasks) - new
         return Backfill(ticks=ticks, created=created, existing=existing)
@@ -285,7 +285,7 @@ class LocalSchedules(ScheduleClient):
         stored = await self.get(name)
         tick = self._store.clock.now().replace(microsecond=0)
         task = await task_of_tick(self._client, stored, tick, created_by=self._client.actor)
-        await self._store.create_scheduled(stored, [ScheduledTask(tick, task)])
+        await self._store.create_scheduled_tasks(stored, [ScheduledTask(tick, task)])
         return task.id
 
     async def list(

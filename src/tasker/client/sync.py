@@ -792,7 +792,7 @@ class SyncWebhooks:
         return cast(list[Delivery], self._wait_for(listed))
 
     def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
-        """Send an event again, even if it was delivered or given up. Raises NotFound."""
+        """Send an event again, even a delivered or dead one. Raises NotFound."""
         self._wait_for(self._webhooks.send_again(name, delivery, reason=reason))
 
     def list(self, namespace: str | None = None) -> list[Webhook]:

@@ -128,7 +128,7 @@ class LoadedTemplate:
                 end = spawn.first_no + spawn.instances
                 for begin in range(spawn.first_no, end, MOST_SPAWNED):
                     numbers = range(begin, min(begin + MOST_SPAWNED, end))
-                    for row in await store.load_instances({task_id: numbers}):
+                    for row in await store.load_runtime_steps({task_id: numbers}):
                         if row.undoes == undone and row.no in numbers:
                             return row.no
         raise NotFound(f"task {task_id} has no step {step!r}")
@@ -227,9 +227,9 @@ class TemplateCache:
             InvalidInput: The namespace or version is given twice with different values.
         """
         template_id = await self._by_name.get(split_reference(name, namespace, version))
-        return await self.load(template_id)
+        return await self.get(template_id)
 
-    async def load(self, template_id: TemplateId) -> LoadedTemplate:
+    async def get(self, template_id: TemplateId) -> LoadedTemplate:
         """Return the template with an id."""
         loaded = self._by_id.get(template_id)
         if loaded is None:

@@ -106,7 +106,7 @@ class WebhookClient(Protocol):
         ...
 
     async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
-        """Send an event again, even if it was delivered or given up. Raises NotFound."""
+        """Send an event again, even a delivered or dead one. Raises NotFound."""
         ...
 
     async def list(self, namespace: str | None = None) -> list[Webhook]:

@@ -60,7 +60,7 @@ async def _completed_steps(
             break
     made = sorted({step.spawned_by for step in done if step.spawned_by is not None})
     inner = [no for no in made if no > len(graph.specs)]
-    rows = await store.load_instances({task_id: inner}) if inner else []
+    rows = await store.load_runtime_steps({task_id: inner}) if inner else []
     spawners = [
         CompletedStep(row.no, row.template_node, row.spawned_by, row.instance) for row in rows
     ]

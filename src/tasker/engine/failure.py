@@ -65,12 +65,12 @@ def outcome_of_failure(
         claim: The attempt.
         policy: The step's retry policy.
         rng: Source of the delay's jitter.
-        names: The names of the error: see `retry.is_final`.
+        names: The names of the error: see `retry.is_permanent`.
         permanent: Whether the error is final unless the policy mentions it.
         requested: The delay that the handler asked for.
         text: Returns the stored error, given whether it could be retried.
     """
-    final = retry.is_final(names, policy, by_default=permanent)
+    final = retry.is_permanent(names, policy, by_default=permanent)
     if final or not retry.allows_another(policy, claim.counted_attempts):
         return failed(claim, text(not final))
     delay = retry.delay_after(max(claim.counted_attempts, 1), policy, rng, requested=requested)

@@ -57,7 +57,7 @@ PRUNING = 60.0  #: seconds between searches for tasks to delete
 FIGURING = 5.0  #: seconds between two writings of what this worker has counted
 TENDING = 15.0  #: seconds between countings of created tasks
 TRIMMING = 15.0  #: seconds between checks of the free heap
-DEAD_KEPT = timedelta(days=30)  #: retention of deliveries that were given up
+DEAD_KEPT = timedelta(days=30)  #: retention of dead deliveries
 BULK_PERIOD = 1.0  #: most seconds between looks at a running operation on many tasks
 BULKS_KEPT = timedelta(days=30)  #: retention of operations on many tasks
 LOGS_PRUNED = 1_000  #: log records deleted per transaction

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LATE_LOGS = 2.0  #: seconds in which log records of a handler in a process may arrive after its end
 
 Ended: TypeAlias = Callable[[Running, Any, BaseException | None], None]
-"""Called in the loop, once for each attempt that was started: with its value or its error."""
+"""Called on the event loop, once per started attempt, with its value or its error."""
 
 
 class Runner(Protocol):

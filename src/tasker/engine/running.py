@@ -56,7 +56,7 @@ class Running:
 
     @property
     def name(self) -> str:
-        """The name of the step; of an instance with its number."""
+        """The name of the step. The name of an instance includes its number."""
         instance = self.task.instance
         return self.spec.name if instance is None else instance.name
 

@@ -94,7 +94,7 @@ async def join(attempt: EngineAttempt) -> Outcome:
     count, failed = sum(spawn.instances for spawn in spawns), 0
     if body.tolerates_failures:
         for each in spawns:
-            failed += await store.failed_instances(each)
+            failed += await store.count_failed_instances(each)
         _require_few_failures(body.spec, count, failed)
     if body.spec.collect is Collect.LIST and body.spec.reduce is None:
         results = await _collect(reader, count)

@@ -26,9 +26,9 @@ from tasker.model import (
     Code,
     Durability,
     FailurePolicy,
-    Instance,
     JsonText,
     PauseTarget,
+    RuntimeStep,
     StepResult,
     StepSpec,
     StepStatus,
@@ -310,7 +310,8 @@ class TaskCache:
         if not made:
             return {}
         rows = {
-            (row.task_id, row.no): row for row in await self._store.load_instances(_numbers(made))
+            (row.task_id, row.no): row
+            for row in await self._store.load_runtime_steps(_numbers(made))
         }
         instances = [
             (claim, tasks[claim.task_id], _instance_input(claim, tasks[claim.task_id], rows))
@@ -441,7 +442,7 @@ def _numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
 
 
 def _instance_input(
-    claim: Claim, task: CachedTask, rows: Mapping[tuple[TaskId, int], Instance]
+    claim: Claim, task: CachedTask, rows: Mapping[tuple[TaskId, int], RuntimeStep]
 ) -> InstanceInput:
     """Return what a claimed instance is given, with what those around it are given."""
     layout = task.compiled.graph.layout
@@ -449,7 +450,7 @@ def _instance_input(
     items: dict[str, JsonText] = {}
     offsets: dict[int, int] = {}
     numbers: list[int] = []
-    here: Instance | None = own
+    here: RuntimeStep | None = own
     while here is not None:
         scope = layout.scope(here.template_node)
         if not scope or here.spawned_by is None or here.instance is None:  # it undoes a single step

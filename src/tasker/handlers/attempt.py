@@ -237,7 +237,7 @@ class MaskOfStep(Protocol):
 class Upstream(Mapping[str, int]):
     """The steps before one step: their numbers by name, in the template's order."""
 
-    __slots__ = ("_ancestors", "_mask", "_names", "_no", "_numbers")
+    __slots__ = ("_ancestor_bits", "_ancestors", "_names", "_no", "_numbers")
 
     def __init__(
         self, numbers: Mapping[str, int], names: tuple[str, ...], ancestors: MaskOfStep, no: int
@@ -246,7 +246,7 @@ class Upstream(Mapping[str, int]):
         self._names = names  #: of all steps: number n is at n - 1
         self._ancestors = ancestors
         self._no = no
-        self._mask: int | None = None
+        self._ancestor_bits: int | None = None
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "Upstream":
@@ -275,23 +275,23 @@ class Upstream(Mapping[str, int]):
         return cls.with_numbers({name: no for no, name in enumerate(names, start=1)})
 
     @property
-    def mask(self) -> int:
+    def ancestor_bits(self) -> int:
         """Bit n is set if step n is an ancestor. Determined on first use: few handlers need it."""
-        if self._mask is None:
-            self._mask = self._ancestors[self._no]
-        return self._mask
+        if self._ancestor_bits is None:
+            self._ancestor_bits = self._ancestors[self._no]
+        return self._ancestor_bits
 
     def __getitem__(self, name: str) -> int:
         no = self._numbers[name]
-        if not self.mask >> no & 1:
+        if not self.ancestor_bits >> no & 1:
             raise KeyError(name)
         return no
 
     def __iter__(self) -> Iterator[str]:
-        return (self._names[no - 1] for no in step_numbers(self.mask))
+        return (self._names[no - 1] for no in step_numbers(self.ancestor_bits))
 
     def __len__(self) -> int:
-        return self.mask.bit_count()
+        return self.ancestor_bits.bit_count()
 
 
 class StepFacts(NamedTuple):

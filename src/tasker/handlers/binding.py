@@ -70,7 +70,7 @@ class Plan:
 
     def _needed_steps(self) -> int:
         if any(argument.origin == "context" for argument in self.arguments):
-            return self.facts.upstream.mask
+            return self.facts.upstream.ancestor_bits
         needed = 0
         for argument in self.arguments:
             if argument.origin == "result":

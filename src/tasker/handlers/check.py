@@ -199,7 +199,9 @@ class _Checking:
             case "config":
                 return self._check_config(spec, argument)
             case "result":
-                return self._check_result(argument) or self._check_presence(spec, argument)
+                return self._check_result_parameter(argument) or self._check_presence(
+                    spec, argument
+                )
         return None
 
     def _check_presence(self, spec: StepSpec, argument: Argument) -> str | None:
@@ -261,7 +263,7 @@ class _Checking:
             argument.key, [key for config in configs for key in config]
         )
 
-    def _check_result(self, argument: Argument) -> str | None:
+    def _check_result_parameter(self, argument: Argument) -> str | None:
         before = self._graph.specs[argument.key - 1]
         wanted = schema_of(argument.parameter.annotation, "validation")
         difference = _type_mismatch(

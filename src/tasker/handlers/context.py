@@ -81,7 +81,7 @@ class Context:
 
     @property
     def step(self) -> str:
-        """The step's name; of an instance with its number: `convert[17]`."""
+        """The step's name. The name of an instance includes its number: `convert[17]`."""
         instance = self._attempt.instance
         return self._facts.spec.name if instance is None else instance.name
 

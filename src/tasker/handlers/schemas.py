@@ -55,7 +55,7 @@ class _SchemaPart:
             reference = self.part.get("$ref")
             if not isinstance(reference, str):
                 break
-            self.part = _follow_reference(whole, reference)
+            self.part = _resolve_reference(whole, reference)
 
     def subschema(self, part: Any) -> "_SchemaPart":
         return _SchemaPart(self.whole, part)
@@ -138,7 +138,7 @@ def _find_array_difference(
     )
 
 
-def _follow_reference(whole: Schema, reference: str) -> Schema:
+def _resolve_reference(whole: Schema, reference: str) -> Schema:
     """Return the target of a reference `#/$defs/Name`, or {} for other references."""
     place: Any = whole
     for part in reference.removeprefix("#/").split("/"):

@@ -222,7 +222,7 @@ class Metrics:
         )
         self.deliveries = StoreGauge(
             "tasker_event_deliveries",
-            "Events to deliver to a webhook or subscriber (pending), and those given up (dead).",
+            "Events to deliver to a webhook or subscriber, and those that failed for good (dead).",
             ("namespace", "subscription", "status"),
             registry=self._store,
         )

@@ -61,14 +61,14 @@ class ClaimResponses:
                 continue
             step = ServedStep(claim, task)
             if task.compiled.spec(step.node).external is not None:
-                opened = await self._open_completion(worker, step)
+                opened = await self._add_completion(worker, step)
                 if opened is None:
                     continue
                 step = opened
             steps.append(step)
         return steps
 
-    async def _open_completion(
+    async def _add_completion(
         self, worker: RegisteredWorker, step: ServedStep
     ) -> ServedStep | None:
         """Return an external step with the address of its completion; settle it if it has one."""

@@ -33,7 +33,7 @@ class ServedStep(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the step; of an instance with its number."""
+        """The name of the step. The name of an instance includes its number."""
         instance = self.task.instance
         return self.task.compiled.spec(self.node).name if instance is None else instance.name
 

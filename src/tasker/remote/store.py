@@ -124,7 +124,10 @@ class RemoteStore:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self.before_settling: Callable[[Mapping[AttemptKey, bool]], Awaitable[None]] | None = None
-        """Called before attempts end, with whether they fail: later calls for them are refused."""
+        """Called just before the outcomes of attempts are sent, with whether each attempt failed.
+
+        The server refuses log records of an attempt after its outcome.
+        """
 
         self._http = httpx.AsyncClient(
             base_url=self.url,

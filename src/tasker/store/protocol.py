@@ -60,7 +60,6 @@ from tasker.model import (
     CurrentStep,
     ExpiredAttempt,
     GroupClaimed,
-    Instance,
     JsonObject,
     JsonText,
     LimitInfo,
@@ -78,6 +77,7 @@ from tasker.model import (
     QueueId,
     RemoteWorker,
     RunningStep,
+    RuntimeStep,
     SchemaStatus,
     ServedQueue,
     Settled,
@@ -375,7 +375,7 @@ class WorkerStore(Protocol):
         """List the spawns for a join, by first instance."""
         ...
 
-    async def failed_instances(self, spawn: Spawn) -> int:
+    async def count_failed_instances(self, spawn: Spawn) -> int:
         """Count the instances of a spawn with a step that failed permanently."""
         ...
 
@@ -383,7 +383,7 @@ class WorkerStore(Protocol):
         """Cancel the steps of a spawn that have not started, in transactions of `MOST_SPAWNED`."""
         ...
 
-    async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:
+    async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
         """Return what instances are given, with the instances that their spawners are part of.
 
         Each is returned once.
@@ -633,7 +633,7 @@ class TaskStore(Protocol):
         """List the approved versions of a template, in no particular order."""
         ...
 
-    async def roots_without_worker(self, name: TemplateName) -> int:
+    async def count_unserved_roots(self, name: TemplateName) -> int:
         """Count the roots of an approved template that no live worker can run."""
         ...
 
@@ -1227,7 +1227,7 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def create_scheduled(
+    async def create_scheduled_tasks(
         self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
     ) -> Advanced:
         """Create tasks for ticks without changing the schedule.
@@ -1581,7 +1581,7 @@ class EventStore(Protocol):
             before: Events published and deliveries made before then are deleted, but not events
                 with deliveries that are pending or dead; and subscriptions of code that no worker
                 has served since.
-            dead_before: Dead deliveries are deleted if they were given up before then.
+            dead_before: Dead deliveries are deleted if their last attempt was before then.
         """
 
 

@@ -27,8 +27,8 @@ class Session(Protocol):
 
     read: Reader
     ended: list[TaskId]
-    """Tasks that have ended in this transaction, or begin to be compensated; those that wait for
-    their places are admitted after it."""
+    """Tasks that ended, or whose compensation began, in this transaction. After it, tasks that wait
+    for the places these occupied are admitted."""
 
     @property
     def now(self) -> datetime:

@@ -41,7 +41,7 @@ def check_policy(policy: NamespacePolicy) -> None:
 def policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
     """Yield the problems of a policy, in the order of its fields."""
     if not NAMESPACE.fullmatch(policy.namespace):
-        message = f"{policy.namespace[:60]!r} is not the name of a namespace: {NAMESPACE_RULE}"
+        message = f"{policy.namespace[:60]!r} is not a valid namespace name: {NAMESPACE_RULE}"
         yield PolicyProblem("namespace", message)
     for field, most in _LONGEST.items():
         written: str = getattr(policy, field)

@@ -14,7 +14,7 @@ NAMES = ("result", "error", "input")  #: names in the expression of a payload
 RESERVED_PREFIX = "tasker."  #: names of events that Tasker itself may publish
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
-_NAME_RULE = "letters, digits, _, - and single dots, a letter or _ first"
+_NAME_RULE = "use letters, digits, _, - and single dots, starting with a letter or _"
 _EVENT = Keys(
     what="an event",
     allowed=("name", "on", "payload", "schema", "description", "delivery_mode", "publisher"),

@@ -69,7 +69,7 @@ class _Filler:
             )
         target = schema.get("$ref")
         if isinstance(target, str) and target not in path.seen:
-            self.fill(value, self._follow_reference(target), path.follow(target))
+            self.fill(value, self._resolve_reference(target), path.follow(target))
         for part in _as_list(schema.get("allOf")):
             self.fill(value, part, path)
         if isinstance(value, dict):
@@ -97,7 +97,7 @@ class _Filler:
             raise InvalidInput(f"the schema's defaults add more than {MAX_ADDED:,} bytes")
         return orjson.loads(text)
 
-    def _follow_reference(self, target: str) -> Any:
+    def _resolve_reference(self, target: str) -> Any:
         """Follow a reference within the schema; None for other references."""
         node: Any = self._root
         if not (target == "#" or target.startswith("#/")):

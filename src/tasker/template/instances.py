@@ -49,7 +49,7 @@ _COLLECT = Keys(what="a collect", allowed=("reduce",))
 _ON_FAILURE = Keys(what="on_failure", allowed=("policy", "max_failures"))
 
 _ITEM = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_ITEM_RULE = "letters, digits and _, not starting with a digit, at most 63 characters"
+_ITEM_RULE = "use letters, digits and _, not starting with a digit (at most 63 characters)"
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
 _MOST = 1_000_000_000
 

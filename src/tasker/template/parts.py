@@ -50,12 +50,12 @@ MAX_ATTEMPTS = 1_000
 LONGEST_TITLE = 200
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
-_NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
+_NAME_RULE = "use letters, digits, _ and -, starting with a letter or _ (at most 128 characters)"
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_METHOD_RULE = "letters, digits and _, not starting with a digit, at most 128 characters"
+_METHOD_RULE = "use letters, digits and _, not starting with a digit (at most 128 characters)"
 _HANDLER = re.compile(r"[^\s\x00-\x1f\x7f./\\]+(\.[^\s\x00-\x1f\x7f./\\]+)*")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
-_LABEL_RULE = "letters, digits, _, . and -, a letter or _ first, at most 63 characters"
+_LABEL_RULE = "use letters, digits, _, . and -, starting with a letter or _ (at most 63 characters)"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _MOST_LABELS = 16
 _ERROR = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.:-]{0,199}")
@@ -161,7 +161,7 @@ def read_step_name(value: Value) -> str | None:
 def check_environment_name(environment: str, value: Value, mark: Mark | None) -> None:
     """Report a problem if the name of an environment is invalid."""
     if not _NAME.fullmatch(environment):
-        value.refuse(f"{environment[:60]!r} is not the name of an environment: {_NAME_RULE}", mark)
+        value.refuse(f"{environment[:60]!r} is not a valid environment name: {_NAME_RULE}", mark)
 
 
 def read_method(value: Value) -> str | None:
@@ -234,7 +234,7 @@ def read_labels(value: Value) -> dict[str, str]:
     for label, part in value.table("a mapping of labels").items():
         wanted = read_text(part)
         if not _LABEL.fullmatch(label):
-            part.refuse(f"{label[:60]!r} is not the name of a label: {_LABEL_RULE}")
+            part.refuse(f"{label[:60]!r} is not a valid label name: {_LABEL_RULE}")
         elif wanted is not None and not _LABEL_VALUE.fullmatch(wanted):
             part.refuse(
                 "a label's value must be at most 63 characters: letters, digits, _, . and -"
@@ -251,7 +251,7 @@ def read_attributes(value: Value) -> dict[str, str]:
     attributes: dict[str, str] = {}
     for key, part in value.table("a mapping of attributes").items():
         if not _LABEL.fullmatch(key):
-            part.refuse(f"{key[:60]!r} is not the name of an attribute: {_LABEL_RULE}")
+            part.refuse(f"{key[:60]!r} is not a valid attribute name: {_LABEL_RULE}")
         elif path := read_path(part, ("input",)):
             attributes[key] = path
     if len(attributes) > MOST_ATTRIBUTES:

@@ -168,7 +168,7 @@ def read_name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
     """Read a text that must match `pattern`, which `rule` says in words."""
     written = read_text(value)
     if written is not None and not pattern.fullmatch(written):
-        value.refuse(f"{_excerpt(written)!r} is not a name: {rule}")
+        value.refuse(f"{_excerpt(written)!r} is not a valid name: {rule}")
         return None
     return written
 

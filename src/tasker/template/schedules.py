@@ -29,7 +29,7 @@ from tasker.template.reading import (
 
 NAMES = ("tick.start", "tick.end", "tick.date")  #: what placeholders of a context may name
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
-NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
+NAME_RULE = "use letters, digits, _ and -, starting with a letter or _ (at most 128 characters)"
 
 _KEYS = Keys(
     what="a schedule",
@@ -46,7 +46,7 @@ _KEYS = Keys(
         "context",
     ),
     aliases={"interval": "every", "tz": "timezone"},
-    refused={"template": "it is the template that declares the schedule"},
+    refused={"template": "a schedule always creates tasks of the template that declares it"},
 )
 
 
@@ -126,7 +126,7 @@ def check_schedule(schedule: Schedule) -> Schedule:
     """
     problems = list(find_problems(schedule))
     if not NAME.fullmatch(schedule.name):
-        problems.insert(0, ("name", f"{schedule.name[:60]!r} is not a name: {NAME_RULE}"))
+        problems.insert(0, ("name", f"{schedule.name[:60]!r} is not a valid name: {NAME_RULE}"))
     if problems:
         violations = [Violation(f"$.{field}", message) for field, message in problems]
         message = "; ".join(f"{field}: {message}" for field, message in problems)

@@ -533,7 +533,7 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
     inputs = await api.store.load_task_inputs([task_id])
     if not inputs:
         raise unknown_task_error(task_id)
-    return await api.templates.load(inputs[0].template_id)
+    return await api.templates.get(inputs[0].template_id)
 
 
 def client_of_caller(request: Request, api: Api) -> LocalClient:

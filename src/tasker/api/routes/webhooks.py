@@ -261,7 +261,7 @@ async def send_again(
     delivery: Annotated[int, Path(ge=1, lt=1 << 62)],
     body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
 ) -> JsonResponse:
-    """Send an event again, even if it was delivered or given up."""
+    """Send an event again, even a delivered or dead one."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
     client = _webhooks(request, api)
     await client.send_again(f"{namespace}.{name}", delivery, reason=body.reason)

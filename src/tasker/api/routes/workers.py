@@ -39,10 +39,10 @@ class Action(NamedTuple):
 
 
 ACTIONS: Mapping[str, Action] = {
-    "claim": Action("Claim steps, and wait for them", waits=True),
+    "claim": Action("Claim due steps, and wait for one if none is due", waits=True),
     "settle": Action("Settle attempts; the response contains the next steps"),
     "renew": Action("Renew the lease, and wait for revocations", waits=True),
-    "resume": Action("List claims whose response was lost"),
+    "resume": Action("List claims made by a request whose response was lost"),
     "payload": Action("Read the payload of a claimed step"),
     "template": Action("Read the template of a claimed step"),
     "checkpoint": Action("Store a checkpoint of an attempt"),

@@ -248,7 +248,7 @@ class Development:
         for file in loaded.handlers.files() if loaded is not None else ():
             yield file.parent
         for path in self._paths:
-            yield from _subfolders(path) if path.is_dir() else [path.resolve().parent]
+            yield from _folder_tree(path) if path.is_dir() else [path.resolve().parent]
 
 
 def _source_folders(source: str) -> Iterator[Path]:
@@ -256,7 +256,7 @@ def _source_folders(source: str) -> Iterator[Path]:
     place = str(split_namespace(source)[1])
     if is_path(place):
         path = Path(place).resolve()
-        yield from _subfolders(path) if path.is_dir() else [path.parent]
+        yield from _folder_tree(path) if path.is_dir() else [path.parent]
         return
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(place.partition(".")[0])
@@ -264,7 +264,7 @@ def _source_folders(source: str) -> Iterator[Path]:
             yield Path(spec.origin).parent
 
 
-def _subfolders(folder: Path) -> Iterator[Path]:
+def _folder_tree(folder: Path) -> Iterator[Path]:
     """Return a directory and all of its subdirectories."""
     yield folder.resolve()
     for path in folder.rglob("*"):

@@ -45,14 +45,14 @@ async def types(
     handlers: Workflows = None,
     check: Annotated[
         bool,
-        typer.Option("--check", metavar="", help="Write nothing; fail if --output is not current."),
+        typer.Option("--check", metavar="", help="Write nothing; fail if --output is out of date."),
     ] = False,
 ) -> Exit:
     """Generate types of a template's input and of its steps' results, from their schemas.
 
     For Ruby these are signatures in RBS.
 
-    Exit code: 0 done, 1 the file is not current (with --check).
+    Exit code: 0 done, 1 the file is out of date (with --check).
     """
     if check and output is None:
         raise typer.BadParameter("--check needs the file to compare", param_hint="--output")
@@ -62,7 +62,9 @@ async def types(
         invocation.out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
     elif check:
         if not output.exists() or output.read_text("utf-8") != text:
-            invocation.err.print(f"{output} is not current: generate it again without --check")
+            invocation.err.print(
+                f"{output} is out of date: run the command again without --check to regenerate it"
+            )
             return Exit.FAILED
     else:
         output.write_text(text, "utf-8")

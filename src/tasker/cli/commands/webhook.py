@@ -174,7 +174,7 @@ async def send_again(
     delivery: Annotated[int, typer.Argument(metavar="ID", help="Id of a delivery.")],
     reason: Reason = "",
 ) -> None:
-    """Send an event again, even if it was delivered or given up."""
+    """Send an event again, even a delivered or dead one."""
     async with invocation.client(operates=True) as client:
         await client.webhooks.send_again(name, delivery, reason=reason)
     if invocation.as_json:

@@ -75,7 +75,7 @@ class Events(TransactionalStore):
             ids = []
             for new in sorted(subscriptions, key=lambda new: (new.namespace, new.name)):
                 row = await tx.one(
-                    "put_subscription",
+                    "put_subscriber",
                     namespace=new.namespace,
                     name=new.name,
                     patterns=list(new.events),

@@ -117,7 +117,7 @@ class Operators(Tasks):
 
         async def resolve(tx: Session) -> None:
             await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
-            await _regain_key(tx, task_id)
+            await _regain_idempotency_key(tx, task_id)
             steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
             planned = steps[0]["undoes"] is not None
@@ -177,7 +177,7 @@ async def retry(
 ) -> None:
     """Enqueue failed steps of a task again; see `OperatorStore.retry_steps`."""
     state = await lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
-    await _regain_key(tx, task_id)
+    await _regain_idempotency_key(tx, task_id)
     undoing = await compensation.has_begun(tx, task_id)
     nos = None if steps is None else sorted(set(steps))
     retrying = Retrying(task_id, act, counted_attempts, fresh, undoing, nos)
@@ -305,7 +305,7 @@ async def lock_task(
     return operator_rules.require_task(task_id, rows[0] if rows else None, action, allowed)
 
 
-async def _regain_key(tx: Session, task_id: TaskId) -> None:
+async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
     """Give a task to reopen its key back. Raise TaskExists if another open task has it."""
     lost = await tx.one("lost_key", task_id=task_id)
     if lost is None:

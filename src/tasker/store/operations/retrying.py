@@ -80,7 +80,7 @@ class Retrying(NamedTuple):
         """Lock the next steps that the deadline of the task cancelled."""
         if self.undoing:
             return Page((), None)
-        return await next_page(tx, "cancelled_steps", self.task_id, last_no, PAGE)
+        return await next_page(tx, "steps_to_revive", self.task_id, last_no, PAGE)
 
     async def has_more(self, tx: Session) -> bool:
         """Return whether any step of the task is to be retried or revived."""
@@ -88,7 +88,7 @@ class Retrying(NamedTuple):
         for last_no in range(0, greatest, READ):
             some = {"task_id": self.task_id, "last_no": last_no, "until": last_no + READ}
             failed = await tx.all("steps_to_retry", **some, undoing=self.undoing, limit=1)
-            if failed or (not self.undoing and await tx.all("cancelled_steps", **some, limit=1)):
+            if failed or (not self.undoing and await tx.all("steps_to_revive", **some, limit=1)):
                 return True
         return False
 

@@ -185,7 +185,7 @@ class Schedules(TransactionalStore):
 
         return await self._in_yielding_transaction(move)
 
-    async def create_scheduled(
+    async def create_scheduled_tasks(
         self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
     ) -> Advanced:
         async def create(tx: Session) -> Advanced:

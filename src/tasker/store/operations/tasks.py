@@ -47,8 +47,8 @@ class Tasks(TransactionalStore):
         rows = await self._all("ended_tasks", ids=list(ids))
         return {TaskId(row["id"]) for row in rows}
 
-    async def roots_without_worker(self, name: TemplateName) -> int:
-        row = await self._one("roots_without_worker", **name._asdict())
+    async def count_unserved_roots(self, name: TemplateName) -> int:
+        row = await self._one("count_unserved_roots", **name._asdict())
         return int(row["roots"]) if row else 0
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:

@@ -135,11 +135,11 @@ class Workers(Places):
         rows = await self._all("spawns", task_id=task_id, join_no=join_no)
         return [Spawn(*(row[field] for field in Spawn._fields)) for row in rows]
 
-    async def failed_instances(self, spawn: Spawn) -> int:
+    async def count_failed_instances(self, spawn: Spawn) -> int:
         failed = 0
         for first_no, last_no in _pages(spawn):
             row = await self._one(
-                "failed_instances",
+                "count_failed_instances",
                 task_id=spawn.task_id,
                 first_no=first_no,
                 last_no=last_no,
@@ -209,7 +209,7 @@ class Workers(Places):
         return await self._read(read)
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
-        rows = await self._all("expired", limit=limit)
+        rows = await self._all("expired_attempts", limit=limit)
         return [
             ExpiredAttempt(
                 _claim_of_row(row),

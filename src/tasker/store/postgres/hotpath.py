@@ -14,12 +14,12 @@ from tasker.model import (
     Claim,
     Claimed,
     GroupClaimed,
-    Instance,
     JsonText,
     NewEvent,
     NewInstances,
     Outcome,
     OutcomeCode,
+    RuntimeStep,
     Settled,
     Settlement,
     Spawned,
@@ -192,12 +192,14 @@ class HotPath(Driver):
             raise TooManyInstances(int(str(error)), limits.INSTANCES) from None
         return Spawned(*rows[0]) if rows else None
 
-    async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:
+    async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
         rows = await self._fetch_pooled(
-            "load_instances", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
+            "load_runtime_steps",
+            tasks=[task_id for task_id, _ in pairs],
+            nos=[no for _, no in pairs],
         )
-        return [Instance(*row) for row in rows]
+        return [RuntimeStep(*row) for row in rows]
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key

@@ -63,13 +63,13 @@ class Listener:
                 connection = await self._connect()
                 pause = 0.1
                 try:
-                    await self._wait_until_lost(connection)
+                    await self._listen_until_lost(connection)
                 finally:
                     connection.terminate()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
-    async def _wait_until_lost(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _listen_until_lost(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         for channel in self._channels:

@@ -10,11 +10,11 @@ from tasker.model import (
     Claim,
     Claimed,
     GroupClaimed,
-    Instance,
     JsonText,
     NewEvent,
     NewInstances,
     Outcome,
+    RuntimeStep,
     Settled,
     Settlement,
     Spawned,
@@ -39,7 +39,7 @@ class HotPath(Driver):
         def claim(on: sqlite3.Connection) -> Claimed:
             now = self._now()
             claims: list[Claim] = []
-            due = [DueQueue(*row) for row in fetch(on, "claim_heads", worker=worker, now=now)]
+            due = [DueQueue(*row) for row in fetch(on, "queues_to_claim", worker=worker, now=now)]
             for queue, share in shares(due, limit):
                 most = min(share, limit - len(claims))
                 rows = fetch(on, "claim", worker=worker, queue=queue, limit=most, now=now)
@@ -58,7 +58,7 @@ class HotPath(Driver):
             now = self._now()
             count = 0
             claims: dict[WorkerId, list[Claim]] = {}
-            due = [DueQueue(*row) for row in fetch(on, "claim_heads", worker=leader, now=now)]
+            due = [DueQueue(*row) for row in fetch(on, "queues_to_claim", worker=leader, now=now)]
             for queue, share in shares(due, len(turns)):
                 workers = turns[count : count + share]
                 given = {"workers": json_text(workers), "limit": len(workers)}
@@ -124,12 +124,12 @@ class HotPath(Driver):
             self._work.set()
         return spawned
 
-    async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:
+    async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
         pairs = json_text([(task_id, no) for task_id, nos in steps.items() for no in nos])
         rows = await self._thread.run(
-            lambda on: fetch(on, "load_instances", steps=pairs), writes=False
+            lambda on: fetch(on, "load_runtime_steps", steps=pairs), writes=False
         )
-        return [Instance(*row) for row in rows]
+        return [RuntimeStep(*row) for row in rows]
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key

@@ -393,7 +393,7 @@ def _read_environment_change(value: Value) -> EnvironmentChange | None:
     fields = value.fields(_OVERRIDE)
     named = fields.required("name", f": the name of a step, or {parts.ALL}")
     name = optional(named, read_text)
-    config = fields.read("handler", _override_config)
+    config = fields.read("handler", _read_override_config)
     retry = fields.read("retry", _read_retry)
     timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
     if named is None or name is None:
@@ -401,7 +401,7 @@ def _read_environment_change(value: Value) -> EnvironmentChange | None:
     return EnvironmentChange(name=named, step=name, config=config, retry=retry, timeout=timeout)
 
 
-def _override_config(value: Value) -> JsonObject | None:
+def _read_override_config(value: Value) -> JsonObject | None:
     return value.fields(_OVERRIDE_HANDLER).read("initialization", read_json_object)
 
 

@@ -15,9 +15,9 @@ from tasker.model import (
     Compensation,
     CompensationStatus,
     EndingName,
-    Instance,
     JsonText,
     PauseTarget,
+    RuntimeStep,
     Settlement,
     StepSpec,
     TaskFilter,
@@ -178,8 +178,8 @@ class TestCompensation(StoreTests):
         undo = steps["work[2].fetch.compensation"]
         assert (third.no, 2, 2) == (undo.undoes, undo.spawned_by, undo.instance)
         assert [
-            Instance(task_id, undo.no, undo.template_node, 2, 2, JsonText("3"), third.no)
-        ] == await store.load_instances({task_id: [undo.no]})
+            RuntimeStep(task_id, undo.no, undo.template_node, 2, 2, JsonText("3"), third.no)
+        ] == await store.load_runtime_steps({task_id: [undo.no]})
         assert "work[1].fetch.compensation" not in steps
         await hand.work_off()
         assert await facts(store, task_id) == UNDONE

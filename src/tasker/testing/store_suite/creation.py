@@ -275,13 +275,13 @@ class TestCreationWithClaims(StoreTests):
         await put(store, template)
         hand = await ManualWorker.hire(store, handlers={"a", "c"}, serves=False)
 
-        alone = await store.roots_without_worker(template.key)
+        alone = await store.count_unserved_roots(template.key)
         await store.serve_queues(hand.id, hand.queues)
-        served = await store.roots_without_worker(template.key)
+        served = await store.count_unserved_roots(template.key)
         await store.retire_worker(hand.id)
 
-        assert (2, 1, 2) == (alone, served, await store.roots_without_worker(template.key))
-        assert 0 == await store.roots_without_worker(template.key._replace(version="9.0.0"))
+        assert (2, 1, 2) == (alone, served, await store.count_unserved_roots(template.key))
+        assert 0 == await store.count_unserved_roots(template.key._replace(version="9.0.0"))
 
 
 class TestCallersTransaction(StoreTests):

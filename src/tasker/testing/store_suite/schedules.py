@@ -337,8 +337,8 @@ class TestTicks(StoreTests):
         ticks = [stored.next_at - number * HOUR for number in (3, 2)]
         tasks = [scheduled(stored, tick, new_task(template), "backfill") for tick in ticks]
 
-        first = await store.create_scheduled(stored, tasks)
-        second = await store.create_scheduled(stored, tasks)
+        first = await store.create_scheduled_tasks(stored, tasks)
+        second = await store.create_scheduled_tasks(stored, tasks)
 
         assert [True, True] == [is_new for _, is_new in first.created]
         assert [(task_id, False) for task_id, _ in first.created] == list(second.created)

@@ -11,11 +11,11 @@ from tasker.errors import TooManyInstances
 from tasker.layout import Layout
 from tasker.model import (
     Claim,
-    Instance,
     JsonText,
     Map,
     NewInstances,
     PauseTarget,
+    RuntimeStep,
     Spawned,
     StepSpec,
     StepStatus,
@@ -168,7 +168,7 @@ class TestSpawning(StoreTests):
         await hand.complete(one, two)
         rest = await hand.claim()
         assert [8, 9, 10, 11] == sorted(claim.no for claim in rest)
-        loaded = await store.load_instances({one.task_id: [claim.no for claim in rest]})
+        loaded = await store.load_runtime_steps({one.task_id: [claim.no for claim in rest]})
         assert [(8, 2, "3"), (9, 3, "4"), (10, 4, "5"), (11, 5, "6")] == sorted(
             (each.no, each.instance, each.item) for each in loaded
         )
@@ -234,11 +234,13 @@ class TestSpawning(StoreTests):
         assert spawned == Spawned(15, 0, 2)
         await hand.complete(second)
         leaves = await hand.claim()
-        loaded = await store.load_instances({second.task_id: [leaf.no for leaf in leaves]})
+        loaded = await store.load_runtime_steps({second.task_id: [leaf.no for leaf in leaves]})
         assert [
-            Instance(second.task_id, second.no, inner.spawner, outer.spawner, 1, JsonText('"b"')),
-            Instance(second.task_id, 15, inner.first, second.no, 0, JsonText("7")),
-            Instance(second.task_id, 16, inner.first, second.no, 1, JsonText("7")),
+            RuntimeStep(
+                second.task_id, second.no, inner.spawner, outer.spawner, 1, JsonText('"b"')
+            ),
+            RuntimeStep(second.task_id, 15, inner.first, second.no, 0, JsonText("7")),
+            RuntimeStep(second.task_id, 16, inner.first, second.no, 1, JsonText("7")),
         ] == sorted(loaded, key=lambda each: each.no)
         await hand.complete(*leaves)
         inner_join = await hand.claim_one()
@@ -319,7 +321,7 @@ class TestSpawning(StoreTests):
 
         await hand.fail(claims[7], claims[8], claims[9])
 
-        assert 2 == await store.failed_instances(spawn)
+        assert 2 == await store.count_failed_instances(spawn)
 
     async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
         """Those that run are left alone, as are those that have ended."""

@@ -1,4 +1,4 @@
--- Lease up to `p_limit` due steps to a worker, from the queues that it serves: a share from each
+-- Claim up to `p_limit` due steps for a worker, from the queues that it serves: a share from each
 -- handler's queue, then what is left from those that have more. Rows that others lock are skipped.
 -- Or to several workers that serve the same queues, `p_workers` with `p_worker` among them: each in
 -- turn gets one step, up to its number in `p_rooms`, whose sum is `p_limit`.
@@ -180,7 +180,7 @@ begin
                 ), held as (
                     {include hold_claims at=v_now tasks=v_tasks nos=v_nos}
                 )
-                {include lease_steps worker=p_worker};
+                {include mark_claimed worker=p_worker};
         else
             v_owner := array(
                 select w.owner from unnest(p_rooms) with ordinality as w (room, owner)
@@ -194,7 +194,7 @@ begin
                 ), held as (
                     {include hold_claims_of_owners at=v_now owners=v_owner tasks=v_tasks nos=v_nos}
                 )
-                {include lease_steps worker=p_workers[c.owner]};
+                {include mark_claimed worker=p_workers[c.owner]};
         end if;
     end if;
 

@@ -1,6 +1,6 @@
--- Lease due steps of one queue, the oldest first. :worker int, :queue int, :limit int, :now real
+-- Claim due steps of one queue, the oldest first. :worker int, :queue int, :limit int, :now real
 update step
-{include lease worker=:worker}
+{include mark_claimed worker=:worker}
 where (task_id, no) in (
     {include due_steps}
 )

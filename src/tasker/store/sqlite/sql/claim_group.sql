@@ -1,7 +1,7 @@
 -- Lease due steps of one queue to several workers, the oldest first. :workers json (the worker of each
 -- step, in their order), :queue int, :limit int (their number), :now real
 update step
-{include lease worker=turn.worker}
+{include mark_claimed worker=turn.worker}
 from (
     select c.task_id, c.no, w.value as worker
     from (select *, row_number() over () - 1 as place from ({include due_steps})) as c

@@ -1,4 +1,4 @@
--- Lease the steps in v_steps to {worker} at v_now: the end of a claim.
+-- Mark the steps in v_steps as claimed by {worker} at v_now: the end of a claim.
 update step s
 set state = {IN_PROGRESS}, worker = {worker}, attempt = s.attempt + 1, claimed_at = v_now,
     enqueued_at = greatest(s.enqueued_at, s.run_at)   -- of a retry: when it was due

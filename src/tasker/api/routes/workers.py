@@ -39,7 +39,7 @@ class Action(NamedTuple):
 
 
 ACTIONS: Mapping[str, Action] = {
-    "claim": Action("Claim due steps, and wait for one if none is due", waits=True),
+    "claim": Action("Claim due steps. If none is due, wait until one is", waits=True),
     "settle": Action("Settle attempts; the response contains the next steps"),
     "renew": Action("Renew the lease, and wait for revocations", waits=True),
     "resume": Action("List claims made by a request whose response was lost"),

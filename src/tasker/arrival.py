@@ -97,7 +97,7 @@ def conditional_steps(graph: Graph) -> frozenset[int]:
             or spec.trigger is not Trigger.ALL_SUCCESS
             or any(
                 parent in conditional
-                or _may_miss(graph.specs[parent - 1])
+                or _may_arrive_without_success(graph.specs[parent - 1])
                 or (graph.layout.tolerates_failures(parent) and graph.layout.scope(no))
                 for parent in graph.awaited(no)
             )
@@ -106,7 +106,7 @@ def conditional_steps(graph: Graph) -> frozenset[int]:
     return frozenset(conditional)
 
 
-def _may_miss(parent: StepSpec) -> bool:
+def _may_arrive_without_success(parent: StepSpec) -> bool:
     """Return whether a step that runs may arrive without success at a child."""
     return parent.type is StepType.DECISION or _may_lack_result(parent)
 

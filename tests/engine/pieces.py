@@ -64,7 +64,7 @@ async def assembled(
     engine = EngineServices(store, client, services)
     executor = Executor(settings, services, slots, settler, reporter, engine)
     claimer = Claimer(store, settings, lease, slots, cache, executor, settler, background)
-    settler.freed_to(claimer)
+    settler.pass_freed_steps_to(claimer)
     scheduler = Scheduler(store, client, reporter)
     janitor = Janitor(
         store,

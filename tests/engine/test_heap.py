@@ -14,13 +14,13 @@ def test_free_pages_between_used_ones_are_returned_to_the_system() -> None:
     trimmer.trim()
     blocks = [b"x" * size for size in range(1_900, 2_100) for _ in range(300)]
     used = blocks[::200]
-    before = heap.resident()
+    before = heap.resident_bytes()
     del blocks
     due = trimmer.due
     trimmer.trim()
 
     assert 300 == len(used)
     assert due
-    assert heap.resident() < before - MOST_FREE
+    assert heap.resident_bytes() < before - MOST_FREE
     assert heap.free_bytes() > MOST_FREE
     assert not trimmer.due

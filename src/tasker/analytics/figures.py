@@ -143,7 +143,7 @@ def make_chart(
         at = row.point - first
         if not 0 <= at < points:
             continue
-        for key, value in _parts(row, metric, by).items():
+        for key, value in _values_by_series(row, metric, by).items():
             values.setdefault(key, [0.0] * points)[at] += value
             if metric is Metric.DURATION:
                 counts.setdefault(key, [0] * points)[at] += row.ended
@@ -162,7 +162,7 @@ def make_chart(
     )
 
 
-def _parts(row: FigureRow, metric: Metric, by: Grouping) -> Mapping[str, float]:
+def _values_by_series(row: FigureRow, metric: Metric, by: Grouping) -> Mapping[str, float]:
     """Return the value of a row by the key of its series."""
     if by is Grouping.STATUS and metric is Metric.ENDED:
         return {"complete": row.completed, "error": row.failed, "cancelled": row.cancelled}

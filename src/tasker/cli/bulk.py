@@ -86,7 +86,7 @@ async def watch(invocation: Invocation, client: Client, operation: BulkOperation
         bar = None if progress is None else progress.add_task(str(operation.action))
         try:
             while operation.status is BulkStatus.RUNNING:
-                delay = await _carry_on(client)
+                delay = await _handle_batch(client)
                 operation = await client.bulk.get(operation.id)
                 if progress is not None and bar is not None:
                     total = max(operation.matches, operation.handled)
@@ -101,11 +101,11 @@ async def watch(invocation: Invocation, client: Client, operation: BulkOperation
     return Exit.REFUSED if operation.refused else Exit.DONE
 
 
-async def _carry_on(client: Client) -> float:
+async def _handle_batch(client: Client) -> float:
     """Handle a batch of tasks if this process can; return the seconds until the next look."""
     if not isinstance(client.bulk, LocalBulk):
         return POLL
-    delay = await client.bulk.carry_on()
+    delay = await client.bulk.handle_batch()
     return POLL if delay is None else min(delay, POLL)
 
 

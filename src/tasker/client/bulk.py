@@ -239,7 +239,7 @@ class LocalBulk(BulkClient):
 
     # ------------------------------------------------------------ carrying them on
 
-    async def carry_on(self) -> float | None:
+    async def handle_batch(self) -> float | None:
         """Handle a batch of the operation that waits longest, if any is due.
 
         Any number of processes may do so at the same time.

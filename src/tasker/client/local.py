@@ -648,7 +648,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             if steps is None
             else [await loaded.number_in_task(self.store, task_id, step) for step in steps]
         )
-        return nos, {} if reset_attempts else loaded.all_but_one_attempt()
+        return nos, {} if reset_attempts else loaded.used_attempts_leaving_one()
 
     @brief_refusals
     async def resolve(

@@ -133,7 +133,7 @@ class LoadedTemplate:
                             return row.no
         raise NotFound(f"task {task_id} has no step {step!r}")
 
-    def all_but_one_attempt(self) -> dict[int, int]:
+    def used_attempts_leaving_one(self) -> dict[int, int]:
         """Return the attempts to count as used by each node, so that one is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)

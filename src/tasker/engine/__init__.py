@@ -11,7 +11,7 @@
   decides the outcome of each attempt: a result, or what `failure` makes of an error.
 - `Settler` stores outcomes, all that have arrived during the previous settlement at once. The store
   frees the steps that waited for them and claims some for this worker; these are passed to
-  `Claimer.accept`, the only path back (`Settler.freed_to`).
+  `Claimer.accept`, the only path back (`Settler.pass_freed_steps_to`).
 - `Slots` counts slots used by attempts and reserved by pending claims. All three
   share it.
 - `WorkerLease` renews one lease for all claims that the executor holds. If the store revokes a

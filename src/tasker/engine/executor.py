@@ -189,7 +189,7 @@ class Executor:
         if outcome is None:
             return False
         self._settle(running, outcome)
-        self._leave(running)
+        self._free_slot(running)
         return True
 
     def _runner_for(self, plan: Plan | EnginePlan) -> Runner:
@@ -242,7 +242,7 @@ class Executor:
                 self._settle(running, self._success(running, text))
             else:
                 self._settle(running, self._outcome_of(running, error))
-        self._leave(running)
+        self._free_slot(running)
 
     def _success(self, running: Running, text: JsonText) -> Outcome:
         """Return the outcome of an attempt with a result; that of a decision makes a choice."""
@@ -258,7 +258,7 @@ class Executor:
     def _outcome_of(self, running: Running, error: BaseException) -> Outcome:
         return outcome_of(error, running.claim, running.spec, self._rng)
 
-    def _leave(self, running: Running) -> None:
+    def _free_slot(self, running: Running) -> None:
         """Free the slot of an attempt that is over."""
         if self.running.get(running.key) is running:  # else its step runs again, after a crash
             del self.running[running.key]
@@ -364,7 +364,7 @@ class Executor:
     def revoke(self, claims: Sequence[Claim]) -> None:
         """Stop attempts that this worker lost; they are not settled."""
         if self._waiting:
-            self._forget({claim.key for claim in claims})
+            self._drop_waiting({claim.key for claim in claims})
         for claim in claims:
             running = self.running.get(claim.key)
             if running is None or running.over:
@@ -374,7 +374,7 @@ class Executor:
             self._reporter.report_stop(running, ran_for)
             self._interrupt(running, StopReason.REVOKED)
 
-    def _forget(self, keys: set[AttemptKey]) -> None:
+    def _drop_waiting(self, keys: set[AttemptKey]) -> None:
         """Drop claims that wait for a slot."""
         kept = [entry for entry in self._waiting if entry[0].key not in keys]
         self._slots.waiting -= len(self._waiting) - len(kept)

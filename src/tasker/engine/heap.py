@@ -38,17 +38,17 @@ class HeapTrimmer:
     @property
     def due(self) -> bool:
         """Whether trimming is worth its time, some milliseconds for each 100 MB."""
-        return resident() > self._resident + MOST_FREE and free_bytes() > MOST_FREE
+        return resident_bytes() > self._resident + MOST_FREE and free_bytes() > MOST_FREE
 
     def trim(self) -> None:
         """Return free pages to the system."""
         library = _glibc()
         if library is not None:
             library.malloc_trim(0)
-        self._resident = resident()
+        self._resident = resident_bytes()
 
 
-def resident() -> int:
+def resident_bytes() -> int:
     """Return the bytes of memory that this process occupies; 0 if the system does not show it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -112,7 +112,7 @@ class HttpStep:
             async with asyncio.timeout(seconds):
                 for _ in range(MOST_REDIRECTS + 1):
                     await self._require_allowed(first, namespace)
-                    answer, redirected = await self._exchange(request)
+                    answer, redirected = await self._send_once(request)
                     if redirected is None:
                         return answer
                     request = redirected
@@ -130,7 +130,7 @@ class HttpStep:
             f"{shown} was redirected more than {MOST_REDIRECTS} times", code="HTTP_REDIRECT"
         )
 
-    async def _exchange(self, request: httpx.Request) -> tuple["_Answer", httpx.Request | None]:
+    async def _send_once(self, request: httpx.Request) -> tuple["_Answer", httpx.Request | None]:
         """Send one request; return its response, and the next request if it is redirected."""
         streamed = await self._client.send(request, stream=True)
         try:

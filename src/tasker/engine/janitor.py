@@ -123,7 +123,7 @@ class Janitor:
             Duty("sweep", period, self.sweep),
             Duty("admit_waiting", period, self.admit_waiting),
             Duty("start_scheduled", period, scheduler.start_due),
-            Duty("carry_on_bulk", period, self.carry_on_bulk),
+            Duty("handle_bulk", period, self.handle_bulk),
             Duty("end_late_waits", period, self.end_late_waits),
             Duty("escalate", ESCALATING, self.escalate),
             Duty("cancel_orphaned_tasks", ORPHANS, self.cancel_orphaned_tasks),
@@ -187,9 +187,9 @@ class Janitor:
             except StoreUnavailable as error:
                 log.warning("duty_failed", extra={"duty": "admit_after_ends", "error": str(error)})
 
-    async def carry_on_bulk(self) -> None:
+    async def handle_bulk(self) -> None:
         """Handle the tasks of operations on many tasks, while any runs."""
-        while (delay := await self._bulk.carry_on()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
+        while (delay := await self._bulk.handle_batch()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
             await asyncio.sleep(min(delay, BULK_PERIOD))
 
     async def escalate(self) -> None:

@@ -61,5 +61,5 @@ class LoopMonitor:
             ticked_at, behind = self._ticked_at, self.stalled_for()
             if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
-                event = self._reporter.blocked(self._executor.current_attempt(), behind)
+                event = self._reporter.report_blocked_loop(self._executor.current_attempt(), behind)
                 self._loop.call_soon_threadsafe(self._reporter.emit, event)

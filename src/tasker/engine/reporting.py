@@ -170,7 +170,7 @@ class Reporter:
                 task_input = None if task is None else task.input
                 self.emit(TaskEnded.now(task_id, status, template, task_input))
 
-    def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
+    def report_blocked_loop(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
         """Log the handler that blocks the loop, and return the notice. Callable from any thread."""
         which = running.log_fields() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)

@@ -111,7 +111,7 @@ class Settler:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def freed_to(self, claimer: FreedStepConsumer) -> None:
+    def pass_freed_steps_to(self, claimer: FreedStepConsumer) -> None:
         """Set where freed steps go: the only way back in the engine's line."""
         self._claimer = claimer
 

@@ -170,7 +170,7 @@ class StepLogs:
             failed = index in refused or finished.outcome.outcome in FAILED
             self.ended(finished.running.attempt, failed=failed)
 
-    async def write_ending(self, failed: Mapping[AttemptKey, bool]) -> None:
+    async def write_before_outcomes(self, failed: Mapping[AttemptKey, bool]) -> None:
         """Store what attempts that are about to end have logged, if it is to be kept.
 
         Args:

@@ -259,9 +259,9 @@ class TaskCache:
         needs = task.compiled.needs(claim.no)
         if needs is None or needs & ~task.known:
             return None
-        return task if claim.task_id in self._tasks else self._keep_part(task, needs)
+        return task if claim.task_id in self._tasks else self._keep_needed_results(task, needs)
 
-    def _keep_part(self, removed: CachedTask, needs: int) -> CachedTask:
+    def _keep_needed_results(self, removed: CachedTask, needs: int) -> CachedTask:
         """Cache the results that are needed of a task that was removed and is still referred to."""
         task = removed.with_results(needs)
         self._add(task)

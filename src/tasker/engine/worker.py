@@ -319,7 +319,7 @@ class Worker:
             self._settler,
             self._background,
         )
-        self._settler.freed_to(claimer)
+        self._settler.pass_freed_steps_to(claimer)
         self._logs.start()
         self._monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
         for name, loop in self._loops(executor, claimer).items():

@@ -57,7 +57,7 @@ class RemoteWorker(Worker):
                 " webhook instead"
             )
         self.client = cast(LocalClient, remote.client)  # what users of both have in common
-        remote.before_settling = self._logs.write_ending
+        remote.before_settling = self._logs.write_before_outcomes
         remote.handlers, remote.environment = self.handlers, self.settings.environment
 
     def _open_http_step(self) -> NoReturn:

@@ -116,7 +116,7 @@ class Sessions:
         session = await self.read(secret)
         if session is None:
             raise NotAuthenticated("expired", "the session has ended")
-        require_own_page(scope, csrf_token_of(secret))
+        require_same_origin(scope, csrf_token_of(secret))
         await self._touched.get(digest_of(secret))
         if session.key_prefix is None:
             principal = self._principal_of_claims(session.claims or {})
@@ -156,7 +156,7 @@ def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:
     return cookies.get(HOST_COOKIE) or cookies.get(COOKIE) or None
 
 
-def require_own_page(scope: MutableMapping[str, Any], token: str | None) -> None:
+def require_same_origin(scope: MutableMapping[str, Any], token: str | None) -> None:
     """Refuse a change that one of this server's pages did not make.
 
     Args:
@@ -168,7 +168,7 @@ def require_own_page(scope: MutableMapping[str, Any], token: str | None) -> None
     """
     if scope["method"] in _SAFE:
         return
-    if not _has_own_origin(scope):
+    if not _is_same_origin(scope):
         raise Problem("csrf_refused", "The request was made by a page of another site.")
     sent = first_header(scope, CSRF) or ""
     if token is not None and not hmac.compare_digest(sent, token):
@@ -179,7 +179,7 @@ def require_own_page(scope: MutableMapping[str, Any], token: str | None) -> None
         )
 
 
-def _has_own_origin(scope: MutableMapping[str, Any]) -> bool:
+def _is_same_origin(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request comes from this server's own pages, or from no page at all."""
     site, origin = first_header(scope, "sec-fetch-site"), first_header(scope, "origin")
     if site is not None:

@@ -358,7 +358,7 @@ async def pause_schedule(
     body: PauseReason,
 ) -> JsonResponse:
     """Pause a schedule: its ticks create no tasks."""
-    schedules = await _acting(request, api, SCHEDULES_PAUSE, namespace, name)
+    schedules = await _schedules_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
     return _respond(
         await schedules.pause(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
     )
@@ -374,7 +374,7 @@ async def resume_schedule(
     body: PauseReason,
 ) -> JsonResponse:
     """Resume a schedule, from the first tick after now."""
-    schedules = await _acting(request, api, SCHEDULES_PAUSE, namespace, name)
+    schedules = await _schedules_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
     return _respond(
         await schedules.resume(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
     )
@@ -398,7 +398,7 @@ async def backfill_schedule(
 
     Needs `tasks:create` as well.
     """
-    schedules = await _acting(request, api, SCHEDULES_BACKFILL, namespace, name)
+    schedules = await _schedules_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     return JsonResponse(
@@ -426,14 +426,14 @@ async def trigger_schedule(
 
     Needs `tasks:create` as well.
     """
-    schedules = await _acting(request, api, SCHEDULES_BACKFILL, namespace, name)
+    schedules = await _schedules_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     task_id = await schedules.trigger(stored.full_name)
     return JsonResponse(Triggered(task_id=task_id), 201, {"Location": f"/v1/tasks/{task_id}"})
 
 
-async def _acting(
+async def _schedules_of_caller(
     request: Request, api: Api, permission: Permission, namespace: str, name: str
 ) -> Any:
     """Return the caller's methods for schedules, if it may use a permission."""

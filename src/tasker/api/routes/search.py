@@ -45,21 +45,21 @@ async def search(
     """
     scope = SearchScope(
         tasks=await visible_namespaces(request, TASKS_LIST),
-        templates=await _listable(request, TEMPLATES_LIST),
-        namespaces=await _listable(request, NAMESPACES_READ),
-        workers=_may(request, WORKERS_READ),
+        templates=await _visible_namespaces(request, TEMPLATES_LIST),
+        namespaces=await _visible_namespaces(request, NAMESPACES_READ),
+        workers=_is_permitted(request, WORKERS_READ),
     )
     return JsonResponse(SearchMatches(matches=await search_store(api.store, q, scope)))
 
 
-async def _listable(request: Request, permission: Permission) -> frozenset[str] | None:
+async def _visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Return the namespaces in which the caller has a permission; None: all."""
-    if not _may(request, permission):
+    if not _is_permitted(request, permission):
         return frozenset()
     return await visible_namespaces(request, permission)
 
 
-def _may(request: Request, permission: Permission) -> bool:
+def _is_permitted(request: Request, permission: Permission) -> bool:
     """Return whether the caller may have a permission; a coordinator may decide by namespace."""
     principal = principal_of(request)
     return principal.permissions is None or principal.has(permission)

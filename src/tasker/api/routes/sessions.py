@@ -17,7 +17,7 @@ from tasker.api.auth.sessions import (
     COOKIE,
     HOST_COOKIE,
     csrf_token_of,
-    require_own_page,
+    require_same_origin,
     session_secret_of,
 )
 from tasker.api.dependencies import Api, ApiOf
@@ -62,7 +62,7 @@ async def begin_session(
     request: Request, api: ApiOf, body: Annotated[LoginBody, Depends(JsonBody(LoginBody))]
 ) -> Response:
     """Log in to the web UI with an API key."""
-    require_own_page(request.scope, None)
+    require_same_origin(request.scope, None)
     api.logins.admit((request.scope.get("client") or ("",))[0])
     if not (api.authorizer.enabled and api.authorizer.accepts_keys):
         raise Problem("invalid_request", "This server has no logins: API keys are not accepted.")
@@ -115,7 +115,7 @@ async def begin_login(
     try:
         url = await provider.login_url(login, _callback_address(request, api))
     except LoginFailed as failure:
-        return _back_to_login(api, failure.code, failure.why)
+        return _redirect_to_login(api, failure.code, failure.why)
     response = RedirectResponse(url, 307)
     name, options = _cookie_of(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
     response.set_cookie(name, str(login), max_age=LOGIN_SECONDS, samesite="lax", **options)
@@ -147,7 +147,7 @@ async def finish_login(request: Request, api: ApiOf) -> Response:
         claims = await provider.log_in(login, dict(request.query_params), address)
         session = await api.authorizer.sessions.begin_with_claims(claims)
     except LoginFailed as failure:
-        response: Response = _back_to_login(api, failure.code, failure.why)
+        response: Response = _redirect_to_login(api, failure.code, failure.why)
     else:
         response = RedirectResponse(f"{api.settings.base_path}/ui{login.path}", 303)
         _set_cookie(request, api, response, session.secret, session.stored)
@@ -167,7 +167,7 @@ def _callback_address(request: Request, api: Api) -> str:
     return f"{(api.settings.public_url or own).rstrip('/')}/v1/session/oidc/callback"
 
 
-def _back_to_login(api: Api, code: str, why: str) -> Response:
+def _redirect_to_login(api: Api, code: str, why: str) -> Response:
     log.warning("login_failed", extra={"code": code, "why": why})
     return RedirectResponse(f"{api.settings.base_path}/ui/login?problem={code}", 303)
 
@@ -177,7 +177,7 @@ async def end_session(request: Request, api: ApiOf) -> Response:
     """Log out; does nothing without a session."""
     secret = session_secret_of(request.scope)
     if secret is not None:
-        require_own_page(request.scope, csrf_token_of(secret))
+        require_same_origin(request.scope, csrf_token_of(secret))
         await api.authorizer.sessions.end(secret)
     response = Response(status_code=204)
     for name in (COOKIE, HOST_COOKIE):

@@ -82,7 +82,7 @@ class WorkerRoute(BaseRoute):
         action = scope["action"]
         if action != "retire" and scope["method"] != "POST":
             raise Problem("method_not_allowed", "This path allows POST.", allowed=["POST"])
-        scope["route"] = _Named(f"{BASE}/{{worker}}/{action}" if scope["worker"] else BASE)
+        scope["route"] = _NamedRoute(f"{BASE}/{{worker}}/{action}" if scope["worker"] else BASE)
         api: Api = scope["app"].state.tasker
         principal = await _authenticate(api, scope, counts=action == "register")
         scope["state"]["principal"] = principal
@@ -94,13 +94,13 @@ class WorkerRoute(BaseRoute):
             body = _read_object(scope, await read_body(receive))
             name, credential, handlers = principal.name, principal.credential, principal.handlers
             registered = await workers.register(body, name, credential, allowed, handlers)
-            await _answer(send, 201, registered)
+            await _send_answer(send, 201, registered)
             return
         worker = await workers.worker(WorkerId(scope["worker"]))
         _check_owner(worker, principal, allowed)
         if action == "retire":
             await workers.retire(worker)
-            await _answer(send, 204, None)
+            await _send_answer(send, 204, None)
             return
         body = _read_object(scope, await read_body(receive))
         if action == "run_task":
@@ -108,7 +108,7 @@ class WorkerRoute(BaseRoute):
         working = workers.calls[action](worker, body)
         waits = ACTIONS[action].waits
         answer = await (_while_connected(working, receive) if waits else working)
-        await _answer(send, 204 if answer is None else 200, answer)
+        await _send_answer(send, 204 if answer is None else 200, answer)
 
 
 async def _authenticate(api: Api, scope: Scope, *, counts: bool) -> Principal:
@@ -124,7 +124,7 @@ async def _authenticate(api: Api, scope: Scope, *, counts: bool) -> Principal:
     return principal
 
 
-class _Named(NamedTuple):
+class _NamedRoute(NamedTuple):
     """The route of a request, as metrics name it."""
 
     path: str
@@ -151,7 +151,7 @@ def _read_object(scope: Scope, body: bytes) -> _Body:
     return value
 
 
-async def _answer(send: Send, status: int, answer: _Answer) -> None:
+async def _send_answer(send: Send, status: int, answer: _Answer) -> None:
     body = b"" if answer is None else orjson.dumps(answer)
     headers = [(b"content-length", str(len(body)).encode())]
     if answer is not None:
@@ -163,7 +163,7 @@ async def _answer(send: Send, status: int, answer: _Answer) -> None:
 async def _while_connected(answer: Awaitable[_Answer], receive: Receive) -> _Answer:
     """Return an answer, or stop the work on it when the caller disconnects."""
     working = asyncio.ensure_future(answer)
-    gone = asyncio.ensure_future(_disconnection(receive))
+    gone = asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -177,7 +177,7 @@ async def _while_connected(answer: Awaitable[_Answer], receive: Receive) -> _Ans
                 await working
 
 
-async def _disconnection(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -114,7 +114,7 @@ class SnapshotView(TypedDict):
     child_tasks: list[SnapshotChild]
 
 
-class _Positions(Generic[T]):
+class _DistinctValues(Generic[T]):
     """Distinct values in the order of their first use."""
 
     def __init__(self) -> None:
@@ -157,8 +157,8 @@ def snapshot_view(
         for step in steps
         if (group := groups.get(step.no)) is None or group["id"] in opened or step.status in _SHOWN
     ]
-    handlers, workers = _Positions[str](), _Positions[str]()
-    errors = _Positions[SnapshotError]()
+    handlers, workers = _DistinctValues[str](), _DistinctValues[str]()
+    errors = _DistinctValues[SnapshotError]()
 
     def error_of(error: Mapping[str, Any] | None) -> int | None:
         if error is None:

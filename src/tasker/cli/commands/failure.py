@@ -85,7 +85,7 @@ async def assign(
 ) -> None:
     """Set the person or team that looks after a cause."""
     async with invocation.client(operates=True) as client:
-        one = await _find(client, cause, window_of(last))
+        one = await _find_cause(client, cause, window_of(last))
         care = await client.failures.assign(
             one.fingerprint, assignee, namespace=one.namespace, reason=reason
         )
@@ -102,7 +102,7 @@ async def note(
 ) -> None:
     """Write a note about a cause."""
     async with invocation.client(operates=True) as client:
-        one = await _find(client, cause, window_of(last))
+        one = await _find_cause(client, cause, window_of(last))
         care = await client.failures.note(
             one.fingerprint, text, namespace=one.namespace, reason=reason
         )
@@ -142,7 +142,7 @@ async def mute(
     if until is None and below is None:
         raise InvalidInput("give --for, --until or --below")
     async with invocation.client(operates=True) as client:
-        one = await _find(client, cause, window_of(last))
+        one = await _find_cause(client, cause, window_of(last))
         care = await client.failures.mute(
             one.fingerprint, until=until, below=below, namespace=one.namespace, reason=reason
         )
@@ -155,12 +155,12 @@ async def unmute(
 ) -> None:
     """Unmute a cause: it needs attention again."""
     async with invocation.client(operates=True) as client:
-        one = await _find(client, cause, window_of(last))
+        one = await _find_cause(client, cause, window_of(last))
         care = await client.failures.unmute(one.fingerprint, namespace=one.namespace, reason=reason)
     _report(invocation, care, "not muted")
 
 
-async def _find(client: Client, start: str, window: Window) -> FailureCause:
+async def _find_cause(client: Client, start: str, window: Window) -> FailureCause:
     """Return the cause whose fingerprint begins with a text. Raises NotFound, InvalidInput."""
     causes = [
         one for one in await client.failures.list(window) if one.fingerprint.startswith(start)

@@ -134,6 +134,48 @@ async def test_a_map_over_another_type_than_a_list_fails(url: str) -> None:
     assert "cannot map over results.numbers: it is an object" in str(error["message"])
 
 
+BATCHES = """
+name: batches
+steps:
+- {name: split, type: batchable}
+- {name: work, type: batch_worker, dependencies: [split]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("cursors", "problem"),
+    [
+        ([(0, 5), (4, 9)], "[1]: it starts at 4, before the one before it ends at 5"),
+        ([(0, 5), (9, 5)], "[1]: it ends at 5, before it starts at 9"),
+        ([(0, 5), None], "[1]: it is null, not an object"),
+        ([(0, 5), (5, 5), (7, 9)], None),
+        ([("b", "c"), ("a", "b")], None),
+    ],
+)
+async def test_batches_of_an_analyzer_do_not_overlap_or_run_backwards(
+    cursors: list[tuple[Any, Any] | None], problem: str | None
+) -> None:
+    """Nothing is inserted; cursors that are no numbers are not compared."""
+    given = [each and {"start_cursor": each[0], "end_cursor": each[1]} for each in cursors]
+
+    task, steps = await run(
+        "sqlite::memory:",
+        BATCHES,
+        {
+            "split": lambda: {"batch_processing_outcome": {"cursor_configs": given}},
+            "work": lambda: 1,
+        },
+    )
+
+    error = steps["work.map"].error
+    if problem is None:
+        assert (TaskStatus.COMPLETE, None) == (task.status, error)
+    else:
+        assert error is not None
+        assert ("INVALID_CURSOR", 3) == (error["code"], len(steps))
+        assert str(error["message"]).endswith(f"cursor_configs{problem}")
+
+
 async def test_bodies_of_several_steps_may_be_nested(url: str) -> None:
     """Each step gets the elements around it, and the results of its own instance."""
     text = """

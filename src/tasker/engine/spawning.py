@@ -1,6 +1,6 @@
 """The engine's own steps of `map`, `batch` and `repeat`: spawners, checks and joins."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasker import limits
@@ -27,6 +27,7 @@ from tasker.model import (
     completed,
 )
 from tasker.store.protocol import WorkerStore
+from tasker.template.dialects.core import BATCHES
 from tasker.template.expressions import Expression, compile_expression
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
                     code="NOT_A_LIST",
                 )
             _require_count(name, len(given))
+            if over.endswith(BATCHES):
+                _require_cursors(name, given)
             return len(given), (dumps(item, what="an item") for item in given)
         case Batch(total=total):
             if isinstance(given, float) and given.is_integer():
@@ -180,6 +183,33 @@ def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
             )
         case Repeat():
             return 1, iter([JsonText("0")])
+
+
+def _require_cursors(step: str, batches: Sequence[Json]) -> None:
+    """Raise PermanentError if batches of an earlier system overlap or run backwards.
+
+    Cursors that are no numbers have no order that is known here.
+    """
+    last: float | None = None
+    for no, batch in enumerate(batches):
+        if not isinstance(batch, Mapping):
+            raise _invalid_cursor(step, no, f"it is {_kind(batch)}, not an object")
+        start, end = batch.get("start_cursor"), batch.get("end_cursor")
+        if not isinstance(start, int | float) or not isinstance(end, int | float):
+            continue
+        if end < start:
+            raise _invalid_cursor(step, no, f"it ends at {end:,}, before it starts at {start:,}")
+        if last is not None and start < last:
+            raise _invalid_cursor(
+                step, no, f"it starts at {start:,}, before the one before it ends at {last:,}"
+            )
+        last = end
+
+
+def _invalid_cursor(step: str, no: int, problem: str) -> PermanentError:
+    return PermanentError(
+        f"step {step!r} cannot run {BATCHES}[{no}]: {problem}", code="INVALID_CURSOR"
+    )
 
 
 def _require_count(step: str, count: int) -> None:

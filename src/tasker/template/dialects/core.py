@@ -456,6 +456,10 @@ def _read_step_type(value: Value) -> str | None:
     return read_choice(value, types)
 
 
+BATCHES = "batch_processing_outcome.cursor_configs"
+"""Path of the batches in the result of a step of type `batchable`."""
+
+
 class _Batches(NamedTuple):
     """A `batch_worker` of Tasker Core: a map over the batches of the step before it."""
 
@@ -481,7 +485,7 @@ def _read_batch_worker(fields: Fields, kind: str | None) -> _Batches | None:
         cursor = config.read("cursor_field", read_text)
         strategy = config.read("failure_strategy", read_choice, _FAILURE_STRATEGIES)
     analyzer = json.dumps(names[0] if names else "")
-    over = f"results[{analyzer}].batch_processing_outcome.cursor_configs"
+    over = f"results[{analyzer}].{BATCHES}"
     metadata = {"cursor_field": cursor or "id", "failure_strategy": strategy or _CONTINUE}
     return _Batches(
         Map(over=over, item="batch", max_concurrency=parallelism), {"batch_metadata": metadata}

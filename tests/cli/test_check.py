@@ -211,6 +211,9 @@ steps:
     dependencies: [route]
     when: input.cent > 3 and results.route.chosn == []
   - {name: never, dependencies: [route], when: 1 > 2}
+  - {name: follow, dependencies: [first, never], map: {over: "[1, 2]"}}
+  - {name: gather, dependencies: [follow]}
+  - {name: either, dependencies: [first, gather], trigger: one_success}
   - {name: lone, dependencies: [quote], trigger: all_skipped}
   - {name: end, dependencies: [dear, cheap], trigger: none_failed}
   - {name: first}
@@ -231,6 +234,12 @@ def cheap(quote: dict[str, int] = {}) -> int: ...
 def never(): ...
 @handler
 def lone(): ...
+@handler
+def follow(): ...
+@handler
+def gather(): ...
+@handler
+def either(): ...
 @handler
 def end(dear: int, cheap: int | None): ...
 @handler
@@ -257,6 +266,8 @@ def test_conditions_are_checked_against_schemas_and_types(tasker: Here) -> None:
         "step 'cheap': when: results.route has no property 'chosn'; did you mean 'chosen'?"
         " Allowed: chosen, reason, data",
         "step 'never': it never runs: its condition is always false",
+        "step 'follow': it never runs: step 'never', which it depends on, never runs",
+        "step 'gather': it never runs: step 'follow', which it depends on, never runs",
         "step 'lone': it never runs: its trigger is all_skipped, but step 'quote' is never skipped",
         f"step 'route': parameter 'quote': step 'quote' {absent}",
         f"step 'end': parameter 'dear': step 'dear' {absent}",

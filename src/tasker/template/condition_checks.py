@@ -1,20 +1,60 @@
 """Checks of what branches make of steps: those that never run, and those that may be missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from tasker.arrival import certain_steps, conditional_steps
+from tasker.errors import InvalidExpression
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template, Trigger
+from tasker.template.expressions import compile_expression
+
+_NEEDS_ALL = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
+"""Rules by which a step does not run after a parent that never runs."""
+
+_NEEDS_ONE = frozenset(
+    {
+        *(Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE),
+        Trigger.NONE_FAILED_MIN_ONE_SUCCESS,
+    }
+)
+"""Rules by which a step does not run if none of its parents ever runs."""
 
 
-def check_reachable(graph: Graph, spec: StepSpec) -> Iterator[str]:
-    """Report rules that no outcome of the parents satisfies."""
-    if spec.trigger is not Trigger.ALL_SKIPPED:
-        return
+def unreachable_steps(graph: Graph) -> Mapping[str, str]:
+    """Return the steps that run in no task, and why."""
     conditional = conditional_steps(graph)
-    for name in spec.dependencies:
-        if graph.numbers[name] not in conditional:
-            yield f"it never runs: its trigger is all_skipped, but step {name!r} is never skipped"
+    reasons: dict[str, str] = {}
+    for no in graph.order:
+        spec = graph.specs[no - 1]
+        if _is_always_false(spec):
+            reasons[spec.name] = "its condition is always false"
+            continue
+        certain = [name for name in spec.dependencies if graph.numbers[name] not in conditional]
+        if spec.trigger is Trigger.ALL_SKIPPED and certain:
+            reason = f"its trigger is all_skipped, but step {certain[0]!r} is never skipped"
+            reasons[spec.name] = reason
+            continue
+        missing = [name for name in spec.dependencies if name in reasons]
+        none_runs = missing == [*spec.dependencies]
+        if missing and (spec.trigger in _NEEDS_ALL or (spec.trigger in _NEEDS_ONE and none_runs)):
+            parent = missing[0]
+            if parent.startswith(f"{spec.name}."):  # its own spawner or join
+                reasons[spec.name] = reasons[parent]
+            else:
+                reasons[spec.name] = f"step {parent!r}, which it depends on, never runs"
+    return reasons
+
+
+def _is_always_false(spec: StepSpec) -> bool:
+    if spec.when is None:
+        return False
+    expression = compile_expression(spec.when)
+    if expression.paths:
+        return False
+    try:
+        return not expression.is_true({})
+    except InvalidExpression:  # reported as such
+        return False
 
 
 def may_lack(template: Template) -> Mapping[str, frozenset[str]]:

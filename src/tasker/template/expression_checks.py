@@ -7,7 +7,7 @@ from typing import Any
 
 from tasker import codec
 from tasker.approvals import DEFAULT_FORM
-from tasker.errors import InvalidExpression, InvalidInput, Problem
+from tasker.errors import InvalidInput, Problem
 from tasker.graph import Graph
 from tasker.layout import item_names
 from tasker.model import (
@@ -23,7 +23,7 @@ from tasker.model import (
     Template,
     Wait,
 )
-from tasker.template.condition_checks import check_reachable
+from tasker.template.condition_checks import unreachable_steps
 from tasker.template.expression_types import (
     KINDS,
     Schemas,
@@ -91,7 +91,7 @@ def expression_problems(template: Template, results: Mapping[str, Any]) -> list[
     return [
         *_check_template(template, schemas),
         *sensitive_problems(template, schemas),
-        *_check_steps(graph, template.steps, "steps", schemas, known),
+        *_check_steps(unreachable_steps(graph), template.steps, "steps", schemas, known),
     ]
 
 
@@ -173,7 +173,7 @@ def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
 
 
 def _check_steps(
-    graph: Graph,
+    unreachable: Mapping[str, str],
     steps: Sequence[StepSpec],
     prefix: str,
     schemas: Schemas,
@@ -184,14 +184,14 @@ def _check_steps(
         within = {**schemas, **_names_within(spec, schemas)}
         for message in (
             *_check_condition(spec, schemas),
-            *check_reachable(graph, spec),
+            *_check_reachable(spec, unreachable),
             *_check_instances(spec, schemas, within),
             *_check_work(spec, within),
             *_check_limits(spec.limits or (), schemas),
             *_check_events(spec, schemas, results),
         ):
             yield Problem(f"step {spec.name!r}: {message}", path=path)
-        yield from _check_steps(graph, spec.steps, f"{path}.steps", within, results)
+        yield from _check_steps(unreachable, spec.steps, f"{path}.steps", within, results)
 
 
 def _names_within(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
@@ -207,19 +207,17 @@ def _names_within(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
     return {}
 
 
+def _check_reachable(spec: StepSpec, unreachable: Mapping[str, str]) -> Iterator[str]:
+    if reason := unreachable.get(spec.name):
+        yield f"it never runs: {reason}"
+
+
 def _check_condition(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     if spec.when is None:
         return
     expression = compile_expression(spec.when)
     for message in check_condition(expression, schemas):
         yield f"when: {message}"
-    if not expression.paths:
-        try:
-            runs = expression.is_true({})
-        except InvalidExpression:  # reported above
-            return
-        if not runs:
-            yield "it never runs: its condition is always false"
 
 
 def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Iterator[str]:

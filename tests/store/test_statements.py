@@ -656,13 +656,14 @@ INDEXES = {
     "retry_steps": {"step_pkey"},
     "started_without": {"step_pkey"},
     "forget_calls": {"durable_call_pkey"},
+    "free_child_keys": {"task_key_pkey", "task_pkey"},
     "cancelled_children": {"step_pkey"},
     "unfinished_steps": {"step_pkey"},
     "awaited_places": {"task_place_waiting", "task_place_pkey"},
     "end_waits_of_steps": {"wait_pkey"},
     "end_places": {"task_place_open"},
     "places": {"task_place_open"},
-    "waiting_places": {"task_place_waiting"},
+    "waiting_places": {"task_place_waiting", "task_place_open"},
     "admit_place": {"task_place_pkey"},
     "reopen_place": {"task_place_pkey"},
     "completed_steps": {"step_pkey"},
@@ -898,7 +899,10 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
 async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
-    """Two of 3,000 failed instances, with plans made while the tables were empty."""
+    """Two of 3,000 failed instances, with plans made while the tables were empty.
+
+    Each has created a task.
+    """
     await connection.execute("set plan_cache_mode = force_generic_plan")
     async with make_store(postgres_schema_url) as store:
         await connection.execute("analyze")
@@ -906,6 +910,13 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
         for begin in range(0, 3000, 1000):
             await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
         await connection.execute("update step set state = $1 where spawned_by = 2", Code.ERROR)
+        child = await put(store, one())
+        for first in range(0, 3000, 1000):
+            made = range(first, first + 1000)
+            keys = [f"{claim.task_id}:{no}:child" for no in made]
+            await store.create_tasks(
+                [new_task(child, parent_id=claim.task_id, idempotency_key=key) for key in keys]
+            )
         steps: dict[str, object] = {"task_id": claim.task_id, "nos": [1000, 2000]}
         some: dict[str, object] = {
             "task_id": claim.task_id,

@@ -13,13 +13,23 @@ from tasker.store.rows import Row
 from tasker.store.session import Session
 
 _ACTOR = "tasker"
+_PAGE = 100  #: waiting tasks of a key that one transaction reads
+_FIRST = LimitKey("", "")  #: before all keys
 
 
 class Places(Pauses):
     """Admits tasks that wait until fewer tasks of their key are open."""
 
+    _looked_at = _FIRST
+    """The last key that `admit_waiting` has looked at; the next call begins behind it."""
+
     async def admit_waiting(self, limit: int) -> int:
-        return await self._admit_for(await self._all("waiting_places", limit=limit))
+        after = self._looked_at
+        rows = await self._all(
+            "waiting_places", after_namespace=after.namespace, after_key=after.key, limit=limit
+        )
+        self._looked_at = _key_of(rows[-1]) if len(rows) == limit else _FIRST
+        return await self._admit_for([row for row in rows if row["has_room"]])
 
     async def admit_after(self, ended: Collection[TaskId]) -> int:
         return await self._admit_for(await self._all("awaited_places", tasks=list(ended)))
@@ -27,12 +37,15 @@ class Places(Pauses):
     async def _admit_for(self, keys: Sequence[Row]) -> int:
         admitted = 0
         for row in keys:
-            key = LimitKey(row["namespace"], row["key"])
+            key = _key_of(row)
 
             async def admit(tx: Session, key: LimitKey = key) -> int:
                 return await _admit(tx, key)
 
-            admitted += await self._in_yielding_transaction(admit)
+            started = _PAGE
+            while started == _PAGE:
+                started = await self._in_yielding_transaction(admit)
+                admitted += started
         return admitted
 
 
@@ -64,7 +77,10 @@ async def _take_place(tx: Session, task: NewTask) -> None:
         note = AuditNote(actor=task.created_by, reason=f"replaced by task {task.id}")
         for row in running[: len(running) - place.tasks + 1]:
             await cancel_if_open(tx, TaskId(row["task_id"]), note)
-    waits = place.when_full is WhenFull.WAIT and len(opened) >= place.tasks
+    queued = len(opened) - len(running)
+    waits = place.when_full is WhenFull.WAIT and (
+        len(opened) >= place.tasks or queued == _PAGE  # behind more that wait
+    )
     await tx.all(
         "add_place", task_id=task.id, **place.key._asdict(), tasks=place.tasks, waiting=waits
     )
@@ -106,6 +122,11 @@ async def _admit(tx: Session, key: LimitKey) -> int:
 
 
 async def _open_places(tx: Session, key: LimitKey) -> Sequence[Row]:
+    """Return the places of a key, locked: all that are occupied, and the first that wait."""
     await tx.all("lock_place", **key._asdict())
-    await tx.all("end_places", **key._asdict())
-    return await tx.all("places", **key._asdict())
+    await tx.all("end_places", **key._asdict(), limit=_PAGE)
+    return await tx.all("places", **key._asdict(), limit=_PAGE)
+
+
+def _key_of(row: Row) -> LimitKey:
+    return LimitKey(row["namespace"], row["key"])

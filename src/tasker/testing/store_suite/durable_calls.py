@@ -117,9 +117,10 @@ class TestDurableCalls(StoreTests):
         claims = sorted(await hand.claim(), key=lambda claim: claim.no)
         await store.record_calls([call(claim, "a") for claim in claims])
         child = await put(store, graph("child", x=""))
-        for no in (1, 2):
+        for no in (1, 2, 11):
             key = f"{task_id}:{no}:child"
             await create(store, child, parent_id=task_id, idempotency_key=key)
+        await create(store, child, idempotency_key=f"{task_id}:1:not its child")
         await hand.fail(*claims)
 
         await store.retry_steps(task_id, ACT, steps=[1], fresh=True)
@@ -127,9 +128,10 @@ class TestDurableCalls(StoreTests):
 
         assert [] == await store.load_calls(claims[0])
         assert ["a"] == [each.name for each in await store.load_calls(claims[1])]
-        holders = [await store.find_task("suite", f"{task_id}:{no}:child") for no in (1, 2)]
-        assert [False, True] == [holder is not None for holder in holders]
-        assert 2 == len(await store.list_tasks(TaskFilter(parent_id=task_id)))
+        names = ("1:child", "2:child", "11:child", "1:not its child")
+        holders = [await store.find_task("suite", f"{task_id}:{name}") for name in names]
+        assert [False, True, True, True] == [holder is not None for holder in holders]
+        assert 3 == len(await store.list_tasks(TaskFilter(parent_id=task_id)))
         assert {"retry_fresh", "retry"} == {entry.action for entry in await store.audit(task_id)}
 
     async def test_records_of_an_attempt_that_ends_at_the_same_time_are_complete_or_absent(

@@ -20,7 +20,7 @@ from tasker.model import (
     TemplateId,
     WhenFull,
 )
-from tasker.store.operations import operators
+from tasker.store.operations import operators, places
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.bulk import start, taken
 from tasker.testing.store_suite.compensating import insert_plan, trip
@@ -197,6 +197,37 @@ class TestOpenTasks(StoreTests):
         await insert_plan(store, await hand.claim_one(), trip())
 
         assert waiting in {claim.task_id for claim in await hand.claim()}
+
+    async def test_each_look_for_waiting_tasks_goes_on_behind_the_last(self, store: Store) -> None:
+        """Keys whose tasks still run keep no others from their turn."""
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        keys = [ACME._replace(key=f"customer:{number}") for number in range(3)]
+        tasks = await create_placed(
+            store, *(placed(template, tasks=1, key=key) for key in keys for _ in range(2))
+        )
+        last = next(claim for claim in await hand.claim() if claim.task_id == tasks[4])
+        await hand.complete(last)
+
+        assert [0, 0, 1] == [await store.admit_waiting(1) for _ in range(3)]
+        assert tasks[5] == (await hand.claim_one()).task_id
+
+    async def test_many_waiting_tasks_start_in_order(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also behind those that were cancelled meanwhile, and if several may start at once."""
+        monkeypatch.setattr(places, "_PAGE", 2)
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        tasks = await create_placed(store, *(placed(template, tasks=3) for _ in range(10)))
+        for each in tasks[3:6]:
+            await store.cancel_task(each, ACT)
+
+        first = await hand.claim()
+        assert tasks[:3] == sorted(claim.task_id for claim in first)
+        await hand.complete(*first)
+        assert 3 == await store.admit_after(tasks[:3])
+        assert tasks[6:9] == sorted(claim.task_id for claim in await hand.claim())
 
     async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:
         template = await put(store, one())

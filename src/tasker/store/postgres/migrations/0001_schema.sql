@@ -195,14 +195,15 @@ create index task_paused on task (template_id, id) where paused;
 create index task_tags on task using gin (tags) where tags <> '{}';
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
 
--- unique_while: 'always', until the task is pruned; 'open', until it ends.
+-- unique_while: 'always', until the task is pruned; 'open', until it ends. The keys of tasks that a step
+-- created begin with `task:number:`, so they are next to each other in the index, whatever their namespaces are.
 create table task_key (
     namespace    text not null,
-    key          text not null,
+    key          text collate "C" not null,
     task_id      uuid not null,
     digest       text not null,
     unique_while text not null default 'always' check (unique_while in ('always', 'open')),
-    primary key (namespace, key)
+    primary key (key, namespace)
 );
 create index task_key_task on task_key (task_id);
 
@@ -333,8 +334,8 @@ create table task_place (
     waiting   boolean not null,
     ended     boolean not null default false
 );
-create index task_place_open on task_place (namespace, key, task_id) where not ended;
-create index task_place_waiting on task_place (namespace, key) where waiting and not ended;
+create index task_place_open on task_place (namespace, key, waiting, task_id) where not ended;
+create index task_place_waiting on task_place (namespace, key, task_id) where waiting and not ended;
 
 -- Actions on tasks of many steps, which are carried out in pages and have steps left to change; see operations/paging.py.
 -- kind: 'end', 'pause' (or resume) or 'retry'. last_no: the greatest number of a step that was looked at. details: what the

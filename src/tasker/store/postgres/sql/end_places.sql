@@ -1,4 +1,15 @@
--- Note which tasks of a key have ended, or are being compensated. :namespace, :key text
+-- Note which tasks of a key have ended, or are being compensated; of those that wait, among the first :limit.
+-- :namespace, :key text, :limit int
 update task_place p set ended = true
-where p.namespace = :namespace and p.key = :key and not p.ended
-  and not exists (select from task t where t.id = p.task_id and t.state = {OPEN} and t.ending is null)
+where p.task_id = any (array(
+        select r.task_id from task_place r
+        where r.namespace = :namespace and r.key = :key and not r.waiting and not r.ended
+        union all
+        (
+            select w.task_id from task_place w
+            where w.namespace = :namespace and w.key = :key and w.waiting and not w.ended
+            order by w.task_id
+            limit :limit::int
+        )
+    ))
+  and not {include place_is_open place=p}

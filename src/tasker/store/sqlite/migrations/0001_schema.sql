@@ -138,7 +138,7 @@ create table task_key (
     task_id      text not null,
     digest       text not null,
     unique_while text not null default 'always' check (unique_while in ('always', 'open')),
-    primary key (namespace, key)
+    primary key (key, namespace)
 ) without rowid;
 create index task_key_task on task_key (task_id);
 
@@ -247,8 +247,8 @@ create table task_place (
     waiting   integer not null,
     ended     integer not null default 0
 );
-create index task_place_open on task_place (namespace, key, task_id) where ended = 0;
-create index task_place_waiting on task_place (namespace, key) where waiting = 1 and ended = 0;
+create index task_place_open on task_place (namespace, key, waiting, task_id) where ended = 0;
+create index task_place_waiting on task_place (namespace, key, task_id) where waiting = 1 and ended = 0;
 
 create table paged_action (
     task_id text not null,

@@ -1,2 +1,26 @@
--- Keys for which tasks wait. :limit int
-select distinct namespace, key from task_place where waiting = 1 and ended = 0 limit :limit
+-- The next keys for which tasks wait, and whether fewer tasks of theirs are open than may be.
+-- :after_namespace, :after_key text, :limit int
+with recursive awaited (task_id) as (
+    select (
+        select task_id from task_place
+        where waiting = 1 and ended = 0 and (namespace, key) > (:after_namespace, :after_key)
+        order by namespace, key, task_id
+        limit 1
+    )
+    union all
+    select (
+        select w.task_id from task_place w
+        where w.waiting = 1 and w.ended = 0 and (w.namespace, w.key) > (p.namespace, p.key)
+        order by w.namespace, w.key, w.task_id
+        limit 1
+    )
+    from awaited a
+    join task_place p on p.task_id = a.task_id
+)
+select p.namespace, p.key, (
+    select count(*) from task_place r
+    where r.namespace = p.namespace and r.key = p.key and r.waiting = 0 and r.ended = 0 and {include place_is_open place=r}
+) < p.tasks as has_room
+from awaited a
+cross join task_place p on p.task_id = a.task_id
+limit :limit

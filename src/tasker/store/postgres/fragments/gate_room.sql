@@ -1,2 +1,5 @@
 -- How many steps the gate {gate} lets through now; null: any number.
-least({gate}.concurrency - {include gate_running}, floor({include gate_tokens}))::int
+least(
+    case when {gate}.concurrency is not null then {gate}.concurrency - {include gate_running} end,
+    floor({include gate_tokens})
+)::int

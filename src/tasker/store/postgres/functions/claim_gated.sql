@@ -123,8 +123,14 @@ begin
             where s.task_id = c.task_id and s.no = c.no and s.attempt = c.attempt and s.state = {IN_PROGRESS}
         );
         v_now := clock_timestamp();
-        select array_agg(g.id), array_agg(least(coalesce({include gate_room gate=g}, p_limit), p_limit)),
-               array_agg(0)
+        -- What is left of a gate's rows is in progress: only claims that have locked the gate add any.
+        select array_agg(g.id), array_agg(coalesce(least(
+                   case when g.concurrency is not null then
+                       g.concurrency - (select count(*) from gate_claim c where c.gate_id = g.id)
+                   end,
+                   floor({include gate_tokens gate=g}),
+                   p_limit
+               ), p_limit)::int), array_agg(0)
         into v_locked, v_room, v_taken
         from gate g
         where g.id = any (v_locked);

@@ -63,7 +63,12 @@ begin
         select min(b.no) into v_body from template_step b where b.template_id = v_template and b.scope = p_body;
     end if;
 
-    with made as (
+    with body as materialized (
+        select b.*, n.gate_id, n.outer_gate_id
+        from template_step b
+        left join body_gate n on n.task_id = p_task and n.node = b.no
+        where b.template_id = v_template and b.scope = p_body
+    ), made as (
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
                           queue_timeout, template_node, spawned_by, instance, on_error, item, gate_id, outer_gate_id)
         select p_task, g.offset_no + b.no, b.name, (b.queue_id + v_priority) * v_sign, b.pending_parents,
@@ -77,15 +82,13 @@ begin
                    array(select case when c >= v_body and c < v_body + v_spawn.size then g.offset_no + c else p_join end
                          from unnest(b.on_error) as c)
                end,
-               g.item::json, n.gate_id, n.outer_gate_id
+               g.item::json, b.gate_id, b.outer_gate_id
         from (
             select p_from + ord::int - 1 as place, item,
                    v_spawn.first_no + (p_from + ord::int - 1) * v_spawn.size - v_body as offset_no
             from unnest(p_items) with ordinality as i (item, ord)
         ) g
-        cross join template_step b
-        left join body_gate n on n.task_id = p_task and n.node = b.no
-        where b.template_id = v_template and b.scope = p_body
+        cross join body b
         on conflict do nothing
         returning *
     ), entries as (

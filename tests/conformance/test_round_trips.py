@@ -11,17 +11,24 @@ from typing import Any
 import pytest
 
 from tasker import Task, TaskStatus, Template, Worker, WorkerSettings
+from tasker.model import JsonObject
 from tasker.notices import Notice, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
+from tasker.template.load import parse_template
 from tasker.testing.store_suite.factories import fan, graph
 
 pytestmark = pytest.mark.anyio
 
 FOUR = graph("four", a="", b="a", c="b", d="c")
 WIDE = fan(50)
+MAPPED = parse_template(
+    "name: mapped\nnamespace: suite\nsteps:\n- {name: start}\n"
+    "- {name: each, dependencies: [start], map: {over: input.items}, collect: none}\n"
+)
 CALLS = (
     "create_tasks",
+    "spawn",
     "claim",
     "settle",
     "load_task_inputs",
@@ -37,7 +44,7 @@ async def work() -> int:
     return 1
 
 
-HANDLERS = dict.fromkeys(["a", "b", "c", "d", "start", "between", "end"], work)
+HANDLERS = dict.fromkeys(["a", "b", "c", "d", "start", "between", "end", "each"], work)
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgres"])
@@ -74,11 +81,11 @@ async def working(url: str, template: Template) -> AsyncIterator[Worker]:
         open_store(url, upgrade=True) as store,
         Worker(store, [HANDLERS], templates=[template], settings=settings) as worker,
     ):
-        await run(worker, template)
+        await run(worker, template, {"items": []})
         yield worker
 
 
-async def run(worker: Worker, template: Template) -> Task:
+async def run(worker: Worker, template: Template, context: JsonObject | None = None) -> Task:
     """Run a task by the worker's own client; wait by what the worker tells, not by polling."""
     ended = asyncio.Event()
 
@@ -87,7 +94,7 @@ async def run(worker: Worker, template: Template) -> Task:
             ended.set()
 
     worker.observers.append(observe)
-    task = await worker.client.create_task(template.full_name, {})
+    task = await worker.client.create_task(template.full_name, context or {})
     async with asyncio.timeout(SOON.total_seconds()):
         await ended.wait()
     worker.observers.remove(observe)
@@ -121,6 +128,19 @@ async def test_a_fan_out_takes_a_few_calls(url: str) -> None:
     assert counts["settle"] <= 8
     assert counts["claim"] <= 8
     assert 0 == counts["load_task_inputs"] + counts["load_results"] + counts["get_task"]
+
+
+async def test_a_map_inserts_its_instances_in_few_calls(url: str) -> None:
+    """
+    Up to a thousand in one, whatever else the task costs.
+    """
+    async with working(url, MAPPED) as worker:
+        counts = counted(worker.store)
+        await run(worker, MAPPED, {"items": list(range(2001))})
+
+    assert 3 == counts["spawn"]
+    assert 1 == counts["create_tasks"]
+    assert 0 == counts["get_task"] + counts["park"]
 
 
 async def test_a_chain_of_four_steps_takes_five_commits(postgres_schema_url: str) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from bench import api, history, latencies, peer, remote, ui
+from bench import api, history, latencies, peer, remote, tabs, ui
 from bench.compared import COMPARED, Compared, Scale
+from bench.costs import settle_costs
 from bench.databases import STORES, Server
 from bench.fleet import Settings
 from bench.rows import Row
@@ -64,7 +65,9 @@ def all_measurements() -> Iterator[Measurement]:
                 yield _scale(store, one)
     yield Measurement("postgres", "peer", 1, peer.peer)
     yield Measurement("postgres", "ui", 1, _ui(ui.pages))
-    yield Measurement("postgres", "ui-tabs", 1, _ui(ui.tabs))
+    yield Measurement("postgres", "ui-tabs", 1, _ui(tabs.tabs))
+    for store in ("postgres", "sqlite"):
+        yield Measurement(store, "settle-costs", 1, _costs(store))
 
 
 SCALES = ("queues", "processes", "snapshot", "backlog", "memory")
@@ -92,7 +95,7 @@ def select(
 
 
 def _included(one: Measurement, scale: Scale) -> bool:
-    if one.workload in ("sustained", "ui", "ui-tabs", *_SLOW):
+    if one.workload in ("sustained", "ui", "ui-tabs", "settle-costs", *_SLOW):
         return scale == "long" and one.store != "sqlite-normal"
     if one.workload in ("history", *SCALES, *GROWTH, *_WAITS):
         return scale != "quick" and one.store != "sqlite-normal"
@@ -131,6 +134,10 @@ def _scale(store: str, workload: Compared) -> Measurement:
 
 def _ui(run: Callable[[Settings, str, Server | None], list[Row]]) -> Measure:
     return lambda settings, server, _: run(settings, "postgres", server)
+
+
+def _costs(store: str) -> Measure:
+    return lambda settings, server, _: settle_costs(settings, store, server)
 
 
 def _history(store: str) -> Measure:

@@ -28,7 +28,9 @@ from bench.workloads import (
     wake_delays,
 )
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
+from tasker.engine.figures import FigureCounter
 from tasker.model import Claimed, Outcome, Settled, Template, WorkerId
+from tasker.settings import StepLogMode
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
@@ -67,7 +69,11 @@ async def _working(
     order: Order, templates: Sequence[Template], count: Callable[[int, Settled], None]
 ) -> AsyncIterator[tuple[Worker, CountingStore]]:
     """Run a worker that has already done some work, so that nothing is left to set up."""
-    settings = WorkerSettings(slots=order["slots"])
+    extras = order.get("extras", True)
+    logs = StepLogMode.ALL if extras else StepLogMode.OFF
+    settings = WorkerSettings(slots=order["slots"], step_logs=logs)
+    if not extras:
+        _count_no_figures()
     async with open_store(order["url"]) as store:
         counting = CountingStore(store, count)
         counting.gate.set()
@@ -88,6 +94,16 @@ async def _working(
             for _ in range(20):
                 await worker.client.run(f"{CHAIN.template.full_name}")
             yield worker, counting
+
+
+def _count_no_figures() -> None:
+    """Let the worker of this process count nothing for charts."""
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    for name in ("settled", "count", "ended"):
+        setattr(FigureCounter, name, nothing)
 
 
 async def work(order: Order) -> Report:

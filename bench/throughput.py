@@ -26,12 +26,22 @@ def throughput(
     return median_row(rows)
 
 
-def drain(settings: Settings, database: Database, workload: Workload, processes: int = 1) -> Row:
-    """Create a backlog and measure how workers work it off."""
+def drain(
+    settings: Settings,
+    database: Database,
+    workload: Workload,
+    processes: int = 1,
+    *,
+    extras: bool = True,
+) -> Row:
+    """Create a backlog and measure how workers work it off.
+
+    `extras`: whether the workers keep figures and the logs of steps.
+    """
     tasks = workload.quick if settings.quick else workload.tasks
     with fleet(settings, database, processes) as workers:
         for _ in range(processes):
-            workers.start("work", uses_earlier=workload is THROUGHPUT["earlier"])
+            workers.start("work", uses_earlier=workload is THROUGHPUT["earlier"], extras=extras)
         asyncio.run(_load(database.url, workload, tasks))
         span = Span(workers)
         workers.signal()

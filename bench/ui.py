@@ -1,17 +1,13 @@
-"""What the web UI asks among millions of tasks, and what open tabs cost the workers.
+"""What the web UI asks among millions of tasks.
 
 The tasks are loaded by COPY: ended ones of several templates over a month, of which the newest have
 steps and the failed ones errors; figures of each minute. Requests go to a server of its own.
 """
 
 import asyncio
-import itertools
 import json
 import random
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -21,8 +17,6 @@ from bench.databases import Database, Server, empty_database, execute
 from bench.fleet import Settings
 from bench.http_client import connect, require_success, serving
 from bench.rows import Percentiles, Row
-from bench.throughput import drain
-from bench.workloads import CHAIN, THROUGHPUT
 from tasker import LocalClient, parse_template
 from tasker.model import Code
 from tasker.store.open import make_store
@@ -33,9 +27,6 @@ STEPS = 3
 _DAYS = 30
 _FIGURES_DAYS = 14
 _REPEATS = 30
-_TABS = 50
-_LIST_EVERY = 2.0  #: seconds, as in ui/src/views/tasks.tsx
-_TASK_EVERY = 5.0  #: seconds, as in ui/src/views/task.tsx
 _TEMPLATES = [f"{space}.workflow_{no}" for space in ("shop", "billing", "mail") for no in range(4)]
 _TASK = (
     "id template_id state open_sinks has_failed_step created_at ended_at correlation_id created_by"
@@ -238,91 +229,3 @@ def _code(chance: random.Random) -> str:
 def _id(at: datetime, no: int) -> UUID:
     """Return an id as of that time: a UUID of version 7."""
     return UUID(int=int(at.timestamp() * 1000) << 80 | 0x7000_8000 << 48 | no)
-
-
-# ------------------------------------------------------------------ open tabs
-
-
-def tabs(settings: Settings, store: str, server: Server | None) -> list[Row]:
-    """Measure chains without open tabs, and with `_TABS`, half at a list and half at a task."""
-    rows = []
-    for count in (0, _TABS):
-        with empty_database(store, server) as database, serving(database.url) as process:
-            before = process.cpu
-            with _open_tabs(process.port, count) as answered:
-                row = drain(settings, database, THROUGHPUT[CHAIN.name])
-            cpu = process.cpu - before
-        print(f"{count} tabs: {answered[0]} answers, {cpu:.2f} s of CPU of the server")
-        rows.append(replace(row, workload=f"ui-tabs-{count}"))
-    return rows
-
-
-@contextmanager
-def _open_tabs(port: int, count: int) -> Iterator[list[int]]:
-    """Keep tabs open in a thread of their own; yield the number of answers they got."""
-    answered = [0]
-    closing = threading.Event()
-
-    async def keep_open() -> None:
-        opened = [asyncio.create_task(_tab(port, no, answered)) for no in range(count)]
-        await asyncio.to_thread(closing.wait)
-        for one in opened:
-            one.cancel()
-        await asyncio.gather(*opened, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: asyncio.run(keep_open()))
-    thread.start()
-    try:
-        yield answered
-    finally:
-        closing.set()
-        thread.join()
-
-
-async def _tab(port: int, no: int, answered: list[int]) -> None:
-    """Ask as visible pages do: a list and its counts, or a task beside its stream."""
-    line = await connect(port)
-    await asyncio.sleep(no / _TABS * 2)
-
-    known: dict[str, tuple[str, Any]] = {}
-
-    async def ask(path: str, every: float, *, max_age: int = 0) -> Any:
-        """Ask, and rest as `ui/src/state/pace.ts` does."""
-        etag, before = known.get(path, ("", None))
-        response = await line.request("GET", path, max_age=max_age, known=etag)
-        require_success([response])
-        answered[0] += 1
-        await asyncio.sleep(max(every, min(9 * response.took, 15)))
-        if 304 == response.status:
-            return before
-        content = json.loads(response.body)
-        if response.etag:
-            known.clear()
-            known[path] = (response.etag, content)
-        return content
-
-    for turn in itertools.count():
-        age = 1 if turn else 0  # the first time everything is new
-        page = "/v1/tasks?limit=100&current=true"
-        listed = (await ask(page, _LIST_EVERY, max_age=age))["tasks"]
-        if no % 2 and not turn % 2:
-            await ask("/v1/tasks/counts", 0, max_age=2 * age)
-        elif not no % 2 and listed:
-            await _look_at(random.choice(listed)["id"], port, ask)
-
-
-async def _look_at(task: str, port: int, ask: Callable[..., Awaitable[Any]]) -> None:
-    """Look at a task for a while: ask when it changes, as its stream reports, and regularly."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(f"GET /v1/stream?task={task} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        for _ in range(10):
-            if (await ask(f"/v1/tasks/{task}/snapshot", 0))["task"]["ended_at"]:
-                await asyncio.sleep(_TASK_EVERY)
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_TASK_EVERY):
-                    while not (await reader.readline()).startswith(b"event: change"):
-                        pass
-    finally:
-        writer.close()

@@ -2100,6 +2100,7 @@ class StepResult(NamedTuple):
     error: JsonText | None = None  #: of a failed step; of a skipped one, the reason
 
 
+MOST_WORKER_ATTEMPTS = 200  #: of a worker in one response
 MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn` inserts
 
 
@@ -2291,6 +2292,23 @@ class RunningStep:
     step: str
     attempt: int
     claimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerAttempt:
+    """An attempt of a worker that ended."""
+
+    task_id: TaskId
+    namespace: str
+    name: str
+    version: str
+    step: str
+    attempt: int
+    outcome: AttemptOutcome
+    claimed_at: datetime | None
+    settled_at: datetime
+    error: str | None
+    """The code of its error, or else the type; None if it has no error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

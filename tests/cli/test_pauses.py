@@ -55,6 +55,19 @@ def test_an_unknown_queue_is_refused_with_a_suggestion(tasker: Here) -> None:
     assert "did you mean" not in other.err
 
 
+def test_the_attempts_of_a_worker_are_listed(tasker: Here) -> None:
+    """Of a worker without any, it says so."""
+    assert 0 == tasker.run().code
+
+    listed = tasker("worker", "attempts", "1")
+    none = tasker("worker", "attempts", "4711")
+
+    assert 0 == listed.code
+    assert "complete" in listed.out
+    assert (0, "") == (none.code, none.out)
+    assert "no attempt of worker 4711 ended" in none.err
+
+
 def test_a_worker_is_drained(tasker: Here) -> None:
     """By its id; it claims no more."""
 

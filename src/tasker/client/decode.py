@@ -58,6 +58,7 @@ from tasker.model import (
     TaskCounts,
     TemplateVersion,
     Times,
+    WorkerAttempt,
 )
 from tasker.step_logs import LogPage
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
@@ -85,6 +86,7 @@ policy = TypeAdapter(NamespacePolicy).validate_python
 pause = TypeAdapter(Pause).validate_python
 pauses = TypeAdapter(list[Pause]).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
+worker_attempts = TypeAdapter(list[WorkerAttempt]).validate_python
 performance = TypeAdapter(Performance).validate_python
 usual_durations = TypeAdapter(UsualDurations).validate_python
 approval = TypeAdapter(Approval).validate_python

@@ -10,6 +10,7 @@ from tasker.client.teams import TeamClient, exact_name, target_of
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import NotFound
 from tasker.model import (
+    MOST_WORKER_ATTEMPTS,
     LimitInfo,
     LimitSetting,
     Pause,
@@ -17,6 +18,7 @@ from tasker.model import (
     PauseTarget,
     Rate,
     TemplateVersion,
+    WorkerAttempt,
 )
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template.step_limits import setting_values
@@ -89,6 +91,12 @@ class HttpTeams(TeamClient):
 
     async def drain_worker(self, worker: int, *, reason: str = "") -> None:
         await self._requests.send("POST", f"/v1/workers/{worker}/drain", body={"reason": reason})
+
+    async def worker_attempts(
+        self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
+    ) -> list[WorkerAttempt]:
+        read = await self._requests.get(f"/v1/workers/{worker}/attempts", limit=limit)
+        return decode.worker_attempts(read["attempts"])
 
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""

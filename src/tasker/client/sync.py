@@ -36,6 +36,7 @@ from tasker.errors import Misuse, Refused
 from tasker.events import Delivery, DeliveryStatus, Event, Patterns, Webhook
 from tasker.hooks import DEFAULT_HEADER, Hook, HookScheme, HookTarget
 from tasker.model import (
+    MOST_WORKER_ATTEMPTS,
     Attempt,
     AuditEntry,
     Json,
@@ -54,6 +55,7 @@ from tasker.model import (
     TaskId,
     Template,
     TemplateVersion,
+    WorkerAttempt,
 )
 from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
 from tasker.step_logs import LogPage
@@ -482,6 +484,12 @@ class SyncClient:
     def drain_worker(self, worker: int, *, reason: str = "") -> None:
         """Stop a worker from claiming more steps: see `Client.drain_worker`."""
         self._wait_for(self._client.drain_worker(worker, reason=reason))
+
+    def worker_attempts(
+        self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
+    ) -> list[WorkerAttempt]:
+        """List the attempts of a worker that ended: see `Client.worker_attempts`."""
+        return self._wait_for(self._client.worker_attempts(worker, limit=limit))
 
     def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""

@@ -6,6 +6,7 @@ from tasker.analytics.model import Backlog
 from tasker.client.templates import DEFAULT_NAMESPACE, TemplateCache, split_reference
 from tasker.errors import InvalidInput
 from tasker.model import (
+    MOST_WORKER_ATTEMPTS,
     LimitInfo,
     LimitSetting,
     Pause,
@@ -13,6 +14,7 @@ from tasker.model import (
     Rate,
     TemplateName,
     TemplateVersion,
+    WorkerAttempt,
     WorkerId,
 )
 from tasker.store.protocol import AuditNote, Store
@@ -67,6 +69,21 @@ class TeamClient(Protocol):
 
     async def drain_worker(self, worker: int, *, reason: str = "") -> None:
         """Stop a worker from claiming more steps; it finishes the running ones. Raises NotFound."""
+        ...
+
+    async def worker_attempts(
+        self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
+    ) -> list[WorkerAttempt]:
+        """List the attempts of a worker that ended, newest first, among those of the newest 1,000
+        tasks.
+
+        Args:
+            worker: The worker's id.
+            limit: Maximum number of attempts, 1 to 200.
+
+        Raises:
+            InvalidInput: The limit is invalid.
+        """
         ...
 
     async def set_queue_weight(
@@ -206,6 +223,13 @@ class LocalTeams(TeamClient):
 
     async def drain_worker(self, worker: int, *, reason: str = "") -> None:
         await self.store.drain_worker(WorkerId(worker), self._audit_note(reason))
+
+    async def worker_attempts(
+        self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
+    ) -> list[WorkerAttempt]:
+        if not 1 <= limit <= MOST_WORKER_ATTEMPTS:
+            raise InvalidInput(f"limit must be 1 to {MOST_WORKER_ATTEMPTS}, not {limit}")
+        return await self.store.worker_attempts(WorkerId(worker), limit=limit)
 
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""

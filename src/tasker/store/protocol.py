@@ -49,6 +49,7 @@ from tasker.events import (
 )
 from tasker.hooks import Hook, HookSecret
 from tasker.model import (
+    MOST_WORKER_ATTEMPTS,
     NO_QUEUE,
     Attempt,
     AuditEntry,
@@ -100,6 +101,7 @@ from tasker.model import (
     Unclaimed,
     UnservedQueue,
     Via,
+    WorkerAttempt,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -833,6 +835,24 @@ class OperatorStore(Protocol):
 
     async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:
         """List the steps that a worker runs, those that it claimed last first."""
+        ...
+
+    async def worker_attempts(
+        self,
+        worker: WorkerId,
+        *,
+        namespaces: Collection[str] | None = None,
+        limit: int = MOST_WORKER_ATTEMPTS,
+    ) -> list[WorkerAttempt]:
+        """List attempts of a worker that ended, newest first.
+
+        Reads the newest 1,000 tasks, and at most 20,000 attempts of them.
+
+        Args:
+            worker: The worker.
+            namespaces: Only attempts of tasks in these; None: in all.
+            limit: Maximum number of attempts.
+        """
         ...
 
     async def worker_queues(self, worker: WorkerId) -> list[ServedQueue]:

@@ -35,6 +35,7 @@ from tasker.model import (
     TemplateVersion,
     Via,
     WaitKind,
+    WorkerAttempt,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -180,6 +181,20 @@ class Reader(NamedTuple):
             claimed_at=self._instant_or_none(row["claimed_at"]),
             settled_at=self.instant(row["settled_at"]),
             error=_loads_or_none(row["error"]),
+        )
+
+    def worker_attempt(self, row: Row) -> WorkerAttempt:
+        return WorkerAttempt(
+            task_id=TaskId(row["task_id"]),
+            namespace=row["namespace"],
+            name=row["template"],
+            version=row["version"],
+            step=step_name(row),
+            attempt=row["attempt"],
+            outcome=ATTEMPT_OUTCOMES[row["outcome"]],
+            claimed_at=self._instant_or_none(row["claimed_at"]),
+            settled_at=self.instant(row["settled_at"]),
+            error=row["error"],
         )
 
     def failure_care(self, row: Row) -> FailureCare:

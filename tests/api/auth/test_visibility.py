@@ -262,11 +262,18 @@ async def test_a_worker_shows_only_the_steps_of_tasks_that_the_caller_may_list(
     """And the queues of the caller's namespaces."""
     own, _ = await begin(either, "payments"), await begin(either, "orders")
     worker = await ManualWorker.hire(either)
-    assert 2 == len(await worker.claim())
+    claims = await worker.claim()
+    assert 2 == len(claims)
     async with calling(either, await key(either, "operator", namespaces=["payments"])) as caller:
         shown = (await caller.get(f"/v1/workers/{worker.id}")).json()
         missing = await caller.get("/v1/workers/4711")
 
+        await worker.complete(*claims)
+        attempts = (await caller.get(f"/v1/workers/{worker.id}/attempts")).json()["attempts"]
+        some = await caller.get(f"/v1/workers/{worker.id}/attempts?limit=201")
+
     assert [own] == [step["task_id"] for step in shown["steps"]]
+    assert [own] == [attempt["task_id"] for attempt in attempts]
+    assert 400 == some.status_code
     assert {"payments"} == {queue["namespace"] for queue in shown["queues"]}
     assert 404 == missing.status_code

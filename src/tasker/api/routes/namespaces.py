@@ -21,11 +21,12 @@ from tasker.api.views.teams import (
     KeyList,
     NamespaceList,
     TeamAudit,
+    WorkerAttemptList,
     WorkerList,
 )
 from tasker.errors import NotFound
 from tasker.handlers.registry import EVERY_NAMESPACE
-from tasker.model import WorkerDetail, WorkerId, WorkerInfo
+from tasker.model import MOST_WORKER_ATTEMPTS, WorkerDetail, WorkerId, WorkerInfo
 from tasker.remote.errors import UnknownWorker
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.teams.permissions import (
@@ -218,6 +219,24 @@ async def read_worker(
             ],
         )
     )
+
+
+@workers.add("GET", "/{worker}/attempts", WORKERS_READ, response=WorkerAttemptList)
+async def list_worker_attempts(
+    request: Request,
+    api: ApiOf,
+    worker: Annotated[int, Path(ge=1, le=_MOST_ID)],
+    limit: Annotated[int, Query(ge=1, le=MOST_WORKER_ATTEMPTS)] = MOST_WORKER_ATTEMPTS,
+) -> JsonResponse:
+    """List the attempts of a worker that ended, newest first, among those of the newest 1,000
+    tasks.
+
+    Callers see the attempts of tasks that they may list.
+    """
+    await authorize(request, WORKERS_READ)
+    namespaces = await visible_namespaces(request, TASKS_LIST)
+    attempts = await api.store.worker_attempts(WorkerId(worker), namespaces=namespaces, limit=limit)
+    return JsonResponse({"attempts": attempts})
 
 
 def _with_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerInfo:

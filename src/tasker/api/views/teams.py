@@ -3,7 +3,7 @@
 from typing_extensions import TypedDict
 
 from tasker.api.views import documented
-from tasker.model import WorkerInfo
+from tasker.model import WorkerAttempt, WorkerInfo
 from tasker.teams.model import ApiKey, NamespaceInfo, TeamEvent
 
 
@@ -26,6 +26,12 @@ class KeyList(TypedDict):
     """API keys without their secrets, in the order of their creation."""
 
     keys: list[ApiKey]
+
+
+class WorkerAttemptList(TypedDict):
+    """Attempts of a worker that ended, newest first."""
+
+    attempts: list[WorkerAttempt]
 
 
 class WorkerList(TypedDict):

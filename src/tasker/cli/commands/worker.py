@@ -6,10 +6,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from tasker.cli.app import Invocation, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
@@ -23,8 +24,13 @@ from tasker.cli.options import (
     parse_duration_option,
 )
 from tasker.cli.processes import linked_to_supervisor, same_command, supervise
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import is_plain, one_line, print_table, time_ago
+from tasker.cli.render.tables import make_table
+from tasker.durations import human_duration
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
+from tasker.model import MOST_WORKER_ATTEMPTS
 from tasker.notices import Around, Observer
 from tasker.settings import Settings
 from tasker.store.open import open_store
@@ -190,6 +196,45 @@ async def drain_worker(
         invocation.print_document({"worker": worker, "drained": True})
         return
     invocation.out.print(f"worker {worker} claims no more steps")
+
+
+@command(app, "attempts")
+async def list_attempts(
+    invocation: Invocation,
+    worker: Annotated[
+        int,
+        typer.Argument(min=1, metavar="ID", help="Id, as `tasker db status` shows it."),
+    ],
+    limit: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKER_ATTEMPTS, help="Maximum number of attempts.")
+    ] = 25,
+) -> None:
+    """List the attempts of a worker that ended, newest first, among those of the newest 1,000
+    tasks."""
+    async with invocation.client() as client:
+        attempts = await client.worker_attempts(worker, limit=limit)
+    if invocation.as_json:
+        invocation.print_document({"attempts": to_plain(attempts)})
+        return
+    if not attempts:
+        invocation.err.print(f"no attempt of worker {worker} ended in the newest 1,000 tasks")
+        return
+    plain, now = is_plain(invocation.out), datetime.now(UTC)
+    columns = ("ended", "workflow", "step", "attempt", "outcome", "took", "error", "task")
+    rows = make_table(*columns, right=("attempt", "took"))
+    for one in attempts:
+        took = None if one.claimed_at is None else one.settled_at - one.claimed_at
+        rows.add_row(
+            one.settled_at.isoformat() if plain else time_ago(one.settled_at, now),
+            f"{one.namespace}.{one.name}@{one.version}",
+            Text(one_line(one.step), style="bold"),
+            str(one.attempt),
+            one.outcome,
+            "" if took is None else human_duration(took),
+            Text(one_line(one.error or ""), style="red"),
+            one.task_id,
+        )
+    print_table(invocation.out, rows)
 
 
 async def _run_worker(

@@ -1,6 +1,6 @@
 """Announcing and listing workers, and the janitor's duties."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -10,6 +10,7 @@ from tasker.durable import CallKind, DurableCall
 from tasker.errors import NotFound
 from tasker.model import (
     MOST_SPAWNED,
+    MOST_WORKER_ATTEMPTS,
     Claim,
     Code,
     ExpiredAttempt,
@@ -29,6 +30,7 @@ from tasker.model import (
     TemplateId,
     Unclaimed,
     UnservedQueue,
+    WorkerAttempt,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -38,9 +40,14 @@ from tasker.store.operations.operators import cancel_child, end_early
 from tasker.store.operations.places import Places
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.teams import add_event
+from tasker.store.operations.templates import template_ids
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
+
+_FIRST_TASK = "00000000-0000-0000-0000-000000000000"  #: not above any id
+_ATTEMPTS_OF_TASKS = 1_000  #: the newest tasks, whose attempts are read
+_ATTEMPTS_READ = 20_000
 
 
 class Workers(Places):
@@ -191,6 +198,30 @@ class Workers(Places):
                 )
                 for row in await tx.all("worker_steps", worker=worker, limit=limit)
             ]
+
+        return await self._read(read)
+
+    async def worker_attempts(
+        self,
+        worker: WorkerId,
+        *,
+        namespaces: Collection[str] | None = None,
+        limit: int = MOST_WORKER_ATTEMPTS,
+    ) -> list[WorkerAttempt]:
+        async def read(tx: Session) -> list[WorkerAttempt]:
+            templates = None
+            if namespaces is not None:
+                templates = await template_ids(tx, None, None, None, visible=namespaces)
+            rows = await tx.all(
+                "worker_attempts",
+                worker=worker,
+                templates=templates,
+                since=_FIRST_TASK,
+                most=_ATTEMPTS_OF_TASKS,
+                most_attempts=_ATTEMPTS_READ,
+                limit=limit,
+            )
+            return [tx.read.worker_attempt(row) for row in rows]
 
         return await self._read(read)
 

@@ -332,6 +332,41 @@ class TestWorkerList(StoreTests):
         ]
         assert ["a"] == [queue.handler for queue in await store.worker_queues(other.id)]
 
+    async def test_the_attempts_of_a_worker_are_listed_newest_first(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """Those that ended, successful first ones included, of the requested namespaces."""
+        pair = await begin(store, graph("pair", a="", b=""))
+        worker, other = await ManualWorker.hire(store, "first"), await ManualWorker.hire(store)
+        first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
+        await worker.complete(first)
+        await subject.advance(SECOND)
+        await worker.retry(second)
+        await other.complete(await other.claim_one())
+        await begin(store, one())
+        await worker.claim_one()
+
+        attempts = await store.worker_attempts(worker.id)
+
+        assert [
+            (pair, "suite", "pair", "1.0.0", "b", 1, "retry"),
+            (pair, "suite", "pair", "1.0.0", "a", 1, "complete"),
+        ] == [
+            (
+                *(each.task_id, each.namespace, each.name, each.version),
+                *(each.step, each.attempt, each.outcome),
+            )
+            for each in attempts
+        ]
+        failed, complete = attempts
+        assert failed.error is not None
+        assert complete.error is None
+        assert complete.claimed_at is not None
+        assert complete.claimed_at <= complete.settled_at
+        assert [failed] == await store.worker_attempts(worker.id, limit=1)
+        assert attempts == await store.worker_attempts(worker.id, namespaces=["suite"])
+        assert [] == await store.worker_attempts(worker.id, namespaces=["other"])
+
     async def test_a_worker_is_listed_with_the_details_of_its_process(self, store: Store) -> None:
         """All details are optional."""
         process = WorkerProcess(

@@ -8,6 +8,7 @@ from tests.api.api_client import NOBODY, ApiClient
 from tasker import Template
 from tasker.model import StepSpec, TaskId
 from tasker.testing.store_suite.factories import ACT
+from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +105,58 @@ async def test_many_similar_steps_are_grouped(one: ApiClient) -> None:
     assert {1002} == columns(opened) == columns(flat)
     assert "g2" == opened["group"][1]
     assert [None] * 1002 == flat["group"]
+
+
+FETCH_AND_PACK = (StepSpec(name="fetch"), StepSpec(name="pack", dependencies=("fetch",)))
+
+
+def parents(snapshot: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the names of each step's parents."""
+    names = dict(zip(snapshot["no"], snapshot["name"], strict=True))
+    lists = zip(snapshot["name"], snapshot["parents"], strict=True)
+    return {name: [names[no] for no in numbers] for name, numbers in lists}
+
+
+async def test_instances_are_between_the_step_that_made_them_and_the_one_that_waits(
+    one: ApiClient,
+) -> None:
+    """And within an instance, steps are in the order of its body."""
+    hand, spawner = await spawner_of(one.store, mapped(*FETCH_AND_PACK))
+    await one.store.spawn(spawner, instances(["1", "2"]))
+    await hand.complete(spawner)
+
+    snapshot = await one.read(f"/v1/tasks/{spawner.task_id}/snapshot")
+
+    assert {
+        "list": [],
+        "work.map": ["list"],
+        "work": ["work[0].pack", "work[1].pack"],
+        "end": ["work"],
+        "work[0].fetch": ["work.map"],
+        "work[0].pack": ["work[0].fetch"],
+        "work[1].fetch": ["work.map"],
+        "work[1].pack": ["work[1].fetch"],
+    } == parents(snapshot)
+
+
+async def test_the_same_step_of_many_instances_is_a_group(one: ApiClient) -> None:
+    """Also where the instances have several steps; the groups name each other's first step."""
+    hand, spawner = await spawner_of(one.store, mapped(*FETCH_AND_PACK))
+    await one.store.spawn(spawner, instances(["1"] * 20))
+    await hand.complete(spawner)
+
+    snapshot = await one.read(f"/v1/tasks/{spawner.task_id}/snapshot")
+
+    assert {"list": [], "work.map": ["list"], "work": [], "end": ["work"]} == parents(snapshot)
+    fetch, pack = snapshot["groups"]
+    assert ("work[].fetch", 20, [spawner.no], [pack["first"]]) == (
+        *(fetch["label"], fetch["count"]),
+        *(fetch["parents"], fetch["children"][:1]),
+    )
+    assert ("work[].pack", 20, [fetch["first"]], [3]) == (
+        *(pack["label"], pack["count"]),
+        *(pack["parents"], pack["children"]),
+    )
 
 
 async def test_unknown_tasks_have_no_snapshot(one: ApiClient) -> None:

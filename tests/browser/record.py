@@ -1,9 +1,11 @@
 """Record what the API responds to the pages of which pictures are taken: `make pictures RECORD=1`.
 
-The server is that of `tasker demo --serve`, with schedules, a limit, a version that waits for a
-review, and figures of the last day.
+The store is that of `tasker demo --serve`, with schedules, a limit, a version that waits for a
+review, and figures of the last day. A copy of it is served at the time of the copy, at which the
+clocks of the server and of the pages stand still.
 """
 
+import asyncio
 import math
 import random
 import re
@@ -11,9 +13,11 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,12 @@ import httpx
 from tests.browser.conftest import SOON, find_chromium, playwright_api
 from tests.browser.recordings import Recording
 from tests.browser.test_pictures import LOADED, LOOKS, PAGES, RECORDING
+
+from tasker.api import create_app
+from tasker.api.server import run_server
+from tasker.clock import ManualClock
+from tasker.settings import ServerSettings
+from tasker.store.open import open_store
 
 TASKS = 45  #: tasks that the demo has created when it is recorded
 LONG = 300.0  #: seconds until it has
@@ -98,6 +108,55 @@ def prepare(api: httpx.Client, store: Path) -> None:
     add_figures(store)
 
 
+def copied(store: Path, copy: Path) -> datetime:
+    """Copy a store that is in use; return a time at which nothing in the copy is in the future."""
+    with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return datetime.now(UTC)
+
+
+@contextmanager
+def standing_still(store: Path, at: datetime) -> Iterator[httpx.Client]:
+    """Serve a store from this process, whose clock stands still."""
+    stop_clocks(at)
+    address: Future[str] = Future()
+    stopped = threading.Event()
+
+    async def serve() -> None:
+        settings = ServerSettings(port=0)
+        async with open_store(f"sqlite:{store}", clock=ManualClock(at)) as opened:
+            app = create_app(opened, settings=settings, local_only=True)
+            async with run_server(app, settings) as server:
+                address.set_result(server.url)
+                await asyncio.to_thread(stopped.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        with httpx.Client(base_url=address.result(SOON)) as api:
+            yield api
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def stop_clocks(at: datetime) -> None:
+    """Let `datetime.now` return one time in all modules of Tasker."""
+
+    class Kind(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, datetime)
+
+    class Stopped(datetime, metaclass=Kind):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return at.astimezone(tz)
+
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("tasker.") and getattr(module, "datetime", None) is datetime:
+            setattr(module, "datetime", Stopped)  # noqa: B010
+
+
 def must(response: httpx.Response) -> None:
     assert response.is_success, response.text
 
@@ -150,10 +209,13 @@ def paths(api: httpx.Client) -> dict[str, str]:
 def main() -> None:
     path = find_chromium()
     assert path is not None, "no Chromium"
-    with tempfile.TemporaryDirectory() as folder, demo(Path(folder)) as (api, store):
-        prepare(api, store)
-        recording = Recording(datetime.now(UTC), paths(api), {})
-        with playwright_api.sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.db"
+        with demo(Path(folder)) as (api, store):
+            prepare(api, store)
+            at = copied(store, copy)
+        with standing_still(copy, at) as api, playwright_api.sync_playwright() as playwright:
+            recording = Recording(at, paths(api), {})
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
             for look in LOOKS.values():
                 for name, page_path in recording.pages.items():

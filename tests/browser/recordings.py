@@ -73,8 +73,6 @@ class Recording:
             response = route.fetch()
             assert response.ok, f"{key}: {response.status}"
             body = response.json()
-            if key == "GET /v1/session":
-                body["now"] = self.at.isoformat()
             self.responses[key] = body
             route.fulfill(json=body)
 

@@ -1,7 +1,10 @@
 """Each page, with all that it shows: what it says, and whether everyone can use it."""
 
 import re
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.browser.conftest import Guard, Site, violations
@@ -9,6 +12,7 @@ from tests.browser.conftest import Guard, Site, violations
 PAGES = [
     "tasks",
     "tasks?status=complete",
+    "tasks/new",
     "task complete",
     "task failed",
     "task retry",
@@ -324,6 +328,66 @@ def test_a_task_is_submitted_with_a_form(page: Any, site: Site, guard: Guard) ->
 
     task = site.read(f"/v1/tasks/{page.url.rsplit('/', 1)[1]}")
     assert {"order": "A-77", "card": "good", "amount": 12.5} == task["context"]
+
+
+def test_a_new_task_is_one_click_from_the_list(page: Any, site: Site) -> None:
+    """Its workflow is chosen by name; the address says which."""
+    page.goto("tasks")
+    page.get_by_role("link", name="New task").click()
+    page.get_by_label("Filter by name").fill("shop.ord")
+    page.get_by_role("link", name="shop.order").click()
+    page.wait_for_url(re.compile(r"tasks/new\?workflow=shop\.order$"))
+
+    page.get_by_label("Order").fill("A-78")
+    page.get_by_role("button", name="Create 1 task").click()
+
+    page.wait_for_url(re.compile("/ui/tasks/[0-9a-f]{8}-"))
+    task = site.read(f"/v1/tasks/{page.url.rsplit('/', 1)[1]}")
+    assert "A-78" == task["context"]["order"]
+
+
+def test_a_span_is_chosen_where_tasks_were_created(page: Any) -> None:
+    """It becomes a filter, which can be dropped."""
+    start = (datetime.now(UTC) - timedelta(hours=24)).replace(second=0, microsecond=0)
+
+    def respond(body: dict[str, Any], route: Any) -> None:
+        route.fulfill(json=body)
+
+    chart = {"start": start.isoformat(), "step_seconds": 900, "points": 96}
+    for metric, values in (("created", [3] * 96), ("failed", [0] * 95 + [1])):
+        body = {**chart, "series": [{"key": "", "values": values}], "as_of": start.isoformat()}
+        page.route(
+            f"**/v1/analytics/series?metric={metric}&**",
+            partial(respond, body),
+        )
+    page.goto("tasks")
+    bars = page.get_by_role("img", name="288 tasks created and 1 failed")
+    bars.wait_for()
+
+    box = bars.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
+    page.mouse.up()
+
+    page.get_by_text("No task matches all filters").wait_for()
+    query = parse_qs(urlsplit(page.url).query)
+    span = (datetime.fromisoformat(query[f"created_{end}"][0]) for end in ("after", "before"))
+    chosen = [(one - start) / timedelta(hours=1) for one in span]
+    assert [6, 12.25] == chosen
+    page.get_by_role("button", name="Drop the filter created").click()
+    page.locator("tbody tr").first.wait_for()
+
+
+def test_the_usual_durations_are_asked_for_once(page: Any, site: Site) -> None:
+    """Although several parts of a page show them."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"tasks/{site.tasks['complete']}?step=charge_card")
+    page.locator("dt", has_text="Usually").wait_for()
+    page.get_by_text("usual duration").wait_for()
+
+    assert 1 == len([url for url in asked if url.endswith("/durations")])
 
 
 def test_markup_is_escaped(page: Any, site: Site) -> None:

@@ -44,6 +44,7 @@ const PLAIN = {
   "/limits": "Limits",
   "/namespaces": "Namespaces",
   "/schedules": "Schedules",
+  "/tasks/new": "NewTask",
   "/settings": "Settings",
   "/workers": "Workers",
   "/workflows": "Workflows",
@@ -78,5 +79,5 @@ function App() {
 
 startRouter()
 startKeys()
-if (match("/tasks/:id", route.peek().path)) taskPart.load() // beside the session, not after it
+if (match("/tasks/:id", route.peek().path) && !match("/tasks/new", route.peek().path)) taskPart.load() // beside the session, not after it
 render(<App />, document.getElementById("app")!)

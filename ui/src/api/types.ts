@@ -763,6 +763,23 @@ export interface ServedQueue {
   requirement: string
 }
 
+export interface WorkerAttempt {
+  task_id: string
+  namespace: string
+  name: string
+  version: string
+  step: string
+  attempt: number
+  outcome: string
+  claimed_at: string | null
+  settled_at: string
+  error: string | null
+}
+
+export interface WorkerAttemptList {
+  attempts: WorkerAttempt[]
+}
+
 export interface WorkerDetail {
   worker: WorkerInfo
   steps: RunningStep[]

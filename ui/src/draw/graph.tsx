@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import type { Picture, StepNode } from "../state/picture.ts"
 import { ranFor } from "../state/picture.ts"
+import { useKeys } from "../state/keys.ts"
 import { useLater } from "../state/later.ts"
 import { countdown, duration } from "../state/time.ts"
 import { stepLook } from "../status.ts"
@@ -84,6 +85,10 @@ export function GraphView(props: Props) {
     }
     element.addEventListener("wheel", onWheel, { passive: false })
     return () => element.removeEventListener("wheel", onWheel)
+  })
+  const chosen = layout && props.selected !== null ? picture.nodes.findIndex((node) => node.key === props.selected) : -1
+  useKeys(chosen < 0 ? {} : {
+    z: () => setView({ k: 1, x: size.width / 2 - layout!.x[chosen]! - NODE_WIDTH / 2, y: size.height / 2 - layout!.y[chosen]! - HEIGHT / 2 }),
   })
   const drag = useRef<{ x: number; y: number; view: View; moved: boolean } | null>(null)
 

@@ -42,6 +42,8 @@ export function TimelineView(props: Props) {
     return () => observer.disconnect()
   }, [])
 
+  const [zoom, setZoom] = useState<Span | null>(null)
+  const [brush, setBrush] = useState<Span | null>(null) // pixels
   const rows = useMemo(() => rowsOf(picture.nodes, selected), [picture, selected])
   const end = picture.snapshot.task.ended_at ? picture.end : Math.max(picture.end, now)
   const scale = useMemo(() => {
@@ -56,8 +58,15 @@ export function TimelineView(props: Props) {
         busy.push([node.runAt, node.runAt + typical(node)])
       }
     }
-    return makeScale(busy, [0, last], box.width, props.compress)
-  }, [picture, box.width, props.compress, Math.floor(now / 1000), end])
+    if (!zoom) return makeScale(busy, [0, last], box.width, props.compress)
+    const inside = busy.filter(([from, to]) => to >= zoom[0] && from <= zoom[1])
+    return makeScale(inside.map(([from, to]) => [Math.max(from, zoom[0]), Math.min(to, zoom[1])]), zoom, box.width, props.compress)
+  }, [picture, box.width, props.compress, Math.floor(now / 1000), end, zoom])
+  const positionOf = (event: PointerEvent) => Math.max(0, Math.min(box.width, event.clientX - (event.currentTarget as Element).getBoundingClientRect().left))
+  const chooseTime = () => {
+    setBrush(null)
+    if (brush && Math.abs(brush[1] - brush[0]) > 4) setZoom([scale.invert(Math.min(...brush)), scale.invert(Math.max(...brush))])
+  }
 
   const first = Math.max(0, Math.floor((box.top - HEAD) / ROW) - 4)
   const pool = Math.ceil(box.height / ROW) + 8 // rows that exist; one that leaves on one side comes in on the other
@@ -84,8 +93,19 @@ export function TimelineView(props: Props) {
     >
       <div class="tl-in" style={{ height: `${height}px` }}>
         <div class="tl-head">
-          <div class="tl-names hdr"><span>Step</span><span>Attempts</span><span>Ran</span></div>
-          <svg width={box.width} height={HEAD} aria-hidden="true">
+          <div class="tl-names hdr"><span>Step{zoom && <button type="button" class="link" onClick={() => setZoom(null)}>Show the whole time</button>}</span><span>Attempts</span><span>Ran</span></div>
+          <svg
+            width={box.width}
+            height={HEAD}
+            aria-hidden="true"
+            onPointerDown={(event) => { event.currentTarget.setPointerCapture(event.pointerId); setBrush([positionOf(event), positionOf(event)]) }}
+            onPointerMove={(event) => brush && setBrush([brush[0], positionOf(event)])}
+            onPointerUp={chooseTime}
+            onPointerCancel={() => setBrush(null)}
+            onDblClick={() => setZoom(null)}
+          >
+            <rect class="none" width={box.width} height={HEAD} />
+            {brush && <rect class="chosen" x={Math.min(...brush)} width={Math.abs(brush[1] - brush[0])} height={HEAD} />}
             {scale.pieces.filter((piece) => piece.idle).map((piece) => (
               <text key={piece.from} class="tk" x={(piece.x0 + piece.x1) / 2} y={16} text-anchor="middle">{idleLabel(piece.to - piece.from)}</text>
             ))}
@@ -222,6 +242,7 @@ function Bars(props: { node: StepNode; scale: Scale; now: number; only: number |
   const { node, scale, now, only } = props
   const bars: VNode[] = []
   const bar = (key: string, kind: string, from: number, to: number, tall = 14) => {
+    if (to < scale.pieces[0]!.from || from > scale.pieces.at(-1)!.to) return
     const [a, b] = [scale.at(from), scale.at(to)]
     bars.push(<rect key={key} class={kind} x={a} y={(ROW - tall) / 2} width={Math.max(b - a, kind === "b-queue" ? 0 : 1.5)} height={tall} rx={Math.min(3, Math.max(b - a, 1.5) / 2)} />)
   }

@@ -1,8 +1,9 @@
 // The filters of a list as chips, and one field that adds another.
 import { useRef, useState } from "preact/hooks"
 import { route, setQuery } from "../router.ts"
-import { FILTERS, formatFilter, parseFilter } from "../state/filters.ts"
+import { createdIn, FILTERS, formatFilter, parseFilter } from "../state/filters.ts"
 import { useKeys } from "../state/keys.ts"
+import { clock } from "../state/time.ts"
 import { Icon } from "./icons.tsx"
 
 export function FilterBar() {
@@ -13,6 +14,7 @@ export function FilterBar() {
   const field = useRef<HTMLInputElement>(null)
   useKeys({ "/": () => field.current?.focus() })
   const active = FILTERS.filter(({ key }) => query.has(key))
+  const span = createdIn(query)
   const words = text.trim().toLowerCase()
   const offered = FILTERS.filter(({ label, key }) => !query.has(key) && (!words || label.startsWith(words)))
   const add = () => {
@@ -26,7 +28,7 @@ export function FilterBar() {
     if (!filter) return
     setText("")
     setOpen(false)
-    setQuery({ [filter.key]: filter.value })
+    setQuery({ [filter.key]: filter.value, ...(filter.key === "since" && { created_after: null, created_before: null }) })
   }
   return (
     <div class="q" role="search">
@@ -42,6 +44,14 @@ export function FilterBar() {
           </span>
         )
       })}
+      {span && (
+        <span class="chip">
+          created <b>{span[0] ? clock(span[0]) : "before"}{span[1] ? `${span[0] ? " to" : ""} ${clock(span[1])}` : " or later"}</b>
+          <button type="button" aria-label="Drop the filter created" onClick={() => setQuery({ created_after: null, created_before: null })}>
+            <Icon name="x" />
+          </button>
+        </span>
+      )}
       <input
         ref={field}
         role="combobox"
@@ -49,7 +59,7 @@ export function FilterBar() {
         aria-expanded={open && offered.length > 0}
         aria-controls="filters"
         aria-activedescendant={chosen >= 0 ? `filter-${chosen}` : undefined}
-        placeholder={active.length ? "Add a filter" : "Add a filter: workflow, tag, correlation, created by, error code"}
+        placeholder={active.length || span ? "Add a filter" : "Add a filter: workflow, tag, correlation, created by, error code"}
         value={text}
         onFocus={() => setOpen(true)}
         onBlur={() => setOpen(false)}

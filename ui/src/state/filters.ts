@@ -74,6 +74,12 @@ export function apiQuery(query: URLSearchParams, now: number): Record<string, st
   }
 }
 
+/** When the tasks that a page lists were created, or null. */
+export function createdIn(query: URLSearchParams): readonly [string | null, string | null] | null {
+  const span = [query.get("created_after"), query.get("created_before")] as const
+  return query.has("since") || (span[0] === null && span[1] === null) ? null : span
+}
+
 /** Options whose names differ from those of the parameters. */
 const OPTIONS: Record<string, string> = {
   name: "--template",

@@ -75,10 +75,30 @@ export function pictureOf(snapshot: SnapshotView): Picture {
   nodes.sort((a, b) => a.no - b.no || (a.group ? 1 : -1))
   const position = new Map(nodes.map((node, at) => [node, at]))
   const edges: number[] = []
+  const linked = new Set<string>()
   const link = (parent: StepNode, child: StepNode) => {
+    const pair = `${position.get(parent)} ${position.get(child)}`
+    if (linked.has(pair) || parent === child) return
+    linked.add(pair)
     if (child.undoes !== parent.no) edges.push(position.get(parent)!, position.get(child)!) // what undoes a step is drawn below it
     parent.children.push(child.key)
     child.parents.push(parent.key)
+  }
+  // The number of a group's first step stands for the group: for its node, and for its steps that are listed.
+  const shown = new Map<string, StepNode[]>()
+  for (const node of nodes) {
+    const id = node.group?.id ?? node.memberOf
+    if (!id) continue
+    const others = shown.get(id)
+    if (others) others.push(node)
+    else shown.set(id, [node])
+  }
+  const groups = new Map(snapshot.groups.map((group) => [group.id, group]))
+  const firsts = new Map(snapshot.groups.map((group) => [group.first, group.id]))
+  const nodesOf = (no: number): StepNode[] => {
+    const id = firsts.get(no)
+    const step = byNo.get(no)
+    return id ? (shown.get(id) ?? []) : step ? [step] : []
   }
   for (const [at, parents] of snapshot.parents.entries()) {
     const child = byNo.get(snapshot.no[at]!)!
@@ -86,10 +106,12 @@ export function pictureOf(snapshot: SnapshotView): Picture {
       const parent = byNo.get(no)
       if (parent) link(parent, child)
     }
+    const group = parents.length === 0 && child.memberOf ? groups.get(child.memberOf) : null
+    for (const no of group?.parents ?? []) for (const parent of nodesOf(no)) link(parent, child)
   }
   for (const node of nodes) {
     if (!node.group) continue
-    for (const no of node.group.parents) if (byNo.has(no)) link(byNo.get(no)!, node)
+    for (const no of node.group.parents) for (const parent of nodesOf(no)) link(parent, node)
     for (const no of node.group.children) if (byNo.has(no)) link(node, byNo.get(no)!)
   }
   const ended = snapshot.task.ended_at

@@ -14,6 +14,7 @@ interface Version {
 const FEW = 5 // runs below which nothing is called unusual
 
 const known = signal<Record<string, UsualDurations>>({})
+const asked = new Set<string>() // by several parts of a page at once
 
 function keyOf(one: Version): string {
   return `${one.namespace}.${one.name}@${one.version}`
@@ -22,10 +23,11 @@ function keyOf(one: Version): string {
 export function useUsual(version: Version): UsualDurations | null {
   const key = keyOf(version)
   useEffect(() => {
-    if (known.peek()[key] || !may("templates:read", version.namespace)) return
+    if (asked.has(key) || !may("templates:read", version.namespace)) return
+    asked.add(key)
     get<UsualDurations>(`/v1/templates/${version.namespace}/${version.name}/${encodeURIComponent(version.version)}/durations`).then(
       (usual) => (known.value = { ...known.value, [key]: usual }),
-      () => null, // pages are complete without them
+      () => asked.delete(key), // pages are complete without them
     )
   }, [key])
   return known.value[key] ?? null

@@ -4,11 +4,12 @@ import { get, now, queryOf } from "../api/client.ts"
 import type { TaskCounts, TaskList, TaskView } from "../api/types.ts"
 import { ActionDialog, type Action } from "../parts/action.tsx"
 import { Button, Copy, doneOf, Empty, Failed, Loading, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
+import { CreatedChart } from "../parts/created.tsx"
 import { FilterBar } from "../parts/filter_bar.tsx"
-import { Glyph } from "../parts/icons.tsx"
+import { Glyph, Icon } from "../parts/icons.tsx"
 import { Top } from "../parts/shell.tsx"
 import { href, navigate, route, setQuery, withQuery } from "../router.ts"
-import { apiQuery, command, FILTERS, STATUSES } from "../state/filters.ts"
+import { apiQuery, command, createdIn, FILTERS, STATUSES } from "../state/filters.ts"
 import { useKeys } from "../state/keys.ts"
 import { taskPart, useLater, usePart } from "../state/later.ts"
 import { useResource } from "../state/resource.ts"
@@ -61,7 +62,9 @@ export function Tasks() {
     setCurrent(next.id)
     document.getElementById(`task-${next.id}`)?.scrollIntoView({ block: "nearest" })
   }
+  const anchor = useRef<string | null>(null)
   const toggle = (id: string) => {
+    anchor.current = id
     const next = new Set(selected)
     if (!next.delete(id)) next.add(id)
     setSelected(next)
@@ -71,6 +74,12 @@ export function Tasks() {
     k: () => step(-1),
     Enter: () => current && navigate(`/tasks/${current}`),
     x: () => current && toggle(current),
+    X: () => {
+      const from = shown.findIndex((task) => task.id === anchor.current)
+      if (from < 0 || at < 0) return
+      const span = shown.slice(Math.min(from, at), Math.max(from, at) + 1)
+      setSelected(new Set([...selected, ...span.map((task) => task.id)]))
+    },
     Escape: () => setSelected(new Set()),
   })
   const more = async () => {
@@ -85,12 +94,14 @@ export function Tasks() {
       <div class="page list">
         <div class="ph">
           <h1>Tasks</h1>
+          <div class="act"><a class="btn pri" href={href(withQuery("/tasks/new", new URLSearchParams(query.has("namespace") ? { namespace: query.get("namespace")! } : {})))}><Icon name="plus" />New task</a></div>
         </div>
         <div class="fl">
           <FilterBar />
           <span class="narrow-hide"><Copy text={command(query, now())} label={command(query, now())}>Copy as CLI</Copy></span>
         </div>
         <StatusTabs />
+        <CreatedChart />
         {bulk && <bulk.Operations act={setAction} />}
         {list.data && <Stale problem={list.problem} reload={list.reload} />}
         {!list.data && list.problem ? (
@@ -158,7 +169,8 @@ function StatusTabs() {
 function NoTasks() {
   const query = route.value.query
   const active = ["status", "namespace", ...FILTERS.map((filter) => filter.key)].filter((key) => query.has(key))
-  if (active.length === 0) {
+  const span = createdIn(query) !== null
+  if (active.length === 0 && !span) {
     return (
       <Empty icon="tasks" title="No tasks yet" command="tasker task create NAMESPACE.WORKFLOW --context '{}'">
         A task is one run of a workflow. Create one from the command line, from your program, or try the example with <b>tasker demo</b>.
@@ -169,11 +181,14 @@ function NoTasks() {
     <Empty
       icon="find"
       title="No task matches all filters"
-      actions={active.map((key) => (
-        <Button key={key} icon="x" onClick={() => setQuery({ [key]: null })}>
-          Drop {FILTERS.find((filter) => filter.key === key)?.label ?? key} {query.get(key)}
-        </Button>
-      ))}
+      actions={[
+        ...active.map((key) => (
+          <Button key={key} icon="x" onClick={() => setQuery({ [key]: null })}>
+            Drop {FILTERS.find((filter) => filter.key === key)?.label ?? key} {query.get(key)}
+          </Button>
+        )),
+        span && <Button key="span" icon="x" onClick={() => setQuery({ created_after: null, created_before: null })}>Drop the time of creation</Button>,
+      ]}
     >
       Drop one of them to see more.
     </Empty>

@@ -1,7 +1,7 @@
 // One worker: what it runs, what it serves, where it is, and letting it drain.
 import { useState } from "preact/hooks"
-import { get, may, now, post } from "../api/client.ts"
-import type { WorkerDetail, WorkerInfo } from "../api/types.ts"
+import { get, may, now, post, queryOf } from "../api/client.ts"
+import type { WorkerAttemptList, WorkerDetail, WorkerInfo } from "../api/types.ts"
 import { ActionDialog, withReason, type Action } from "../parts/action.tsx"
 import { Button, Copy, Empty, Failed, Loading, Meter, plural, shortId, Stale, Time } from "../parts/bits.tsx"
 import { Top } from "../parts/shell.tsx"
@@ -10,6 +10,7 @@ import { useResource } from "../state/resource.ts"
 import { ago, duration, tick } from "../state/time.ts"
 
 const EVERY = 2_000
+const EVERY_ATTEMPTS = 10_000
 const MOST = 200 // steps that the API lists
 
 export function WorkerPage(props: { id: string }) {
@@ -39,6 +40,7 @@ export function WorkerPage(props: { id: string }) {
       <div class="page">
         <Stale problem={detail.problem} reload={detail.reload} />
         <Steps detail={detail.data!} />
+        <Attempts id={props.id} />
         <Queues detail={detail.data!} />
       </div>
       {action && <ActionDialog action={action} onClose={() => setAction(null)} onDone={() => { setAction(null); detail.reload() }} />}
@@ -90,6 +92,39 @@ function Steps(props: { detail: WorkerDetail }) {
                 <td class="narrow-hide mono">{shortId(one.task_id)}</td>
                 <td class="num">{one.attempt}</td>
                 <td class="num"><Time at={one.claimed_at}>{duration(Math.max(0, now() - Date.parse(one.claimed_at)) / 1000)}</Time></td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  )
+}
+
+/** What it did last. */
+function Attempts(props: { id: string }) {
+  const attempts = useResource(`attempts of ${props.id}`, (signal) => get<WorkerAttemptList>(`/v1/workers/${encodeURIComponent(props.id)}/attempts?limit=50`, signal), EVERY_ATTEMPTS)
+  const list = attempts.data?.attempts
+  return (
+    <section class="panel flat">
+      <header><h2>Ended last</h2><span class="muted ell">{list ? `${plural(list.length, "attempt")}, of the newest 1,000 tasks` : ""}</span></header>
+      {!list ? (
+        attempts.problem ? <Failed problem={attempts.problem} what="its attempts" reload={attempts.reload} /> : <Loading what="its attempts" />
+      ) : list.length === 0 ? (
+        <p class="pad muted">None of its attempts ended in the newest 1,000 tasks.</p>
+      ) : (
+        <table>
+          <thead><tr><th>Step</th><th class="narrow-hide">Workflow</th><th class="narrow-hide">Task</th><th class="num">Attempt</th><th>Outcome</th><th class="num">Ran</th><th class="num narrow-hide">Ended</th></tr></thead>
+          <tbody>
+            {list.map((one) => (
+              <tr class="row" key={`${one.task_id} ${one.step} ${one.attempt}`}>
+                <td><a class="wf" href={href(`/tasks/${one.task_id}${queryOf({ step: one.step })}`)}><b>{one.step}</b></a></td>
+                <td class="narrow-hide"><a class="link" href={href(`/workflows/${one.namespace}/${one.name}${queryOf({ version: one.version })}`)}>{one.namespace}.{one.name}</a> <span class="muted">{one.version}</span></td>
+                <td class="narrow-hide mono">{shortId(one.task_id)}</td>
+                <td class="num">{one.attempt}</td>
+                <td class={one.error ? "c-err" : "sec"} title={one.error ?? undefined}>{one.outcome.replaceAll("_", " ")}{one.error && <span class="narrow-hide">: {one.error}</span>}</td>
+                <td class="num">{one.claimed_at ? duration(Math.max(0, Date.parse(one.settled_at) - Date.parse(one.claimed_at)) / 1000) : "–"}</td>
+                <td class="num narrow-hide sec"><Time at={one.settled_at}>{ago(one.settled_at)}</Time></td>
               </tr>
             ))}
           </tbody>

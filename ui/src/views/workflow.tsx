@@ -228,6 +228,19 @@ function pythonOf(value: unknown): string {
   return JSON.stringify(value).replaceAll(":true", ": True").replaceAll(":false", ": False").replaceAll(":null", ": None")
 }
 
+/** The form of a workflow on a page of its own. */
+export function LoadedSubmit(props: { namespace: string; name: string; version: string }) {
+  const { namespace, name, version } = props
+  const template = useResource(`template ${namespace}.${name}@${version}`, (signal) => get<TemplateView>(`/v1/templates/${namespace}/${name}/${encodeURIComponent(version)}`, signal))
+  if (!template.data) return template.problem ? <Failed problem={template.problem} what="this workflow" reload={template.reload} /> : <Loading what="the workflow" />
+  return (
+    <>
+      <p class="sec">{template.data.description}</p>
+      <Submit template={template.data} />
+    </>
+  )
+}
+
 function Submit(props: { template: TemplateView }) {
   const { template } = props
   const fields = useMemo(() => fieldsOf(template.input_schema), [template])

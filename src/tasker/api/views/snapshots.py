@@ -1,5 +1,6 @@
 """A task and its steps in columns: what a picture of the task needs, without data of steps."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ _SHOWN = frozenset({StepStatus.ERROR, StepStatus.WAITING_FOR_RETRY})
 """Statuses of steps that a group never hides."""
 
 _LONGEST_MESSAGE = 300  #: characters of an error's message
+_INSTANCE = re.compile(r"\[\d+\]")
 
 
 @documented
@@ -32,8 +34,8 @@ class SnapshotError(TypedDict):
 
 @documented
 class SnapshotGroup(TypedDict):
-    """Steps with equal dependencies, dependents and handler; all but the failed ones are left out
-    of the columns unless the request opens the group."""
+    """Steps with equal dependencies, dependents and handler, or the same step of many instances;
+    all but the failed ones are left out of the columns unless the request opens the group."""
 
     id: str
     """For `open`."""
@@ -42,6 +44,7 @@ class SnapshotGroup(TypedDict):
     count: int
     by_status: dict[str, int]
     parents: list[int]
+    """Those of its first step. The number of another group's first step stands for that group."""
     children: list[int]
     first: int
     """Number of its first step."""
@@ -96,6 +99,8 @@ class SnapshotView(TypedDict):
     worker: list[int | None]
     error: list[int | None]
     parents: list[list[int]]
+    """The dependencies that are in the columns. The first steps of an instance depend on the step
+    that created it, and the step that waits for all instances on the last steps of each."""
     group: list[str | None]
     """The group that the step belongs to."""
     paused: list[bool]
@@ -190,7 +195,7 @@ def snapshot_view(
         "settled": [since(step.settled_at) for step in listed],
         "worker": [worker_of(step.worker) for step in listed],
         "error": [error_of(step.error) for step in listed],
-        "parents": [parents[step.no] for step in listed],
+        "parents": [[no for no in parents[step.no] if no in numbers] for step in listed],
         "group": [groups[step.no]["id"] if step.no in groups else None for step in listed],
         "paused": [step.pause is not None for step in listed],
         "no_worker": [step.no_worker for step in listed],
@@ -229,12 +234,40 @@ def _milliseconds_since(start: datetime) -> Callable[[datetime | None], int | No
 
 
 def _parents_of(steps: Iterable[Step]) -> dict[int, list[int]]:
-    """Return the numbers of each step's dependencies."""
+    """Return the numbers of the steps that are drawn before each step: its dependencies, and
+    around instances the step that created them and the one that waits for them."""
     steps = list(steps)
     numbers = {step.name: step.no for step in steps}
-    return {
-        step.no: [numbers[name] for name in step.dependencies if name in numbers] for step in steps
+    parents = {
+        step.no: [numbers[name] for name in _dependencies(step) if name in numbers]
+        for step in steps
     }
+    made: dict[int, dict[int, list[int]]] = {}  # steps of each instance, by what created it
+    for step in steps:
+        if step.spawned_by in parents and step.instance is not None and step.undoes is None:
+            made.setdefault(step.spawned_by, {}).setdefault(step.instance, []).append(step.no)
+    loops = {step.no for step in steps if step.name.endswith(".repeat")}
+    for spawner, instances in made.items():
+        sinks: list[int] = []
+        for _, members in sorted(instances.items()):
+            awaited = {up for no in members for up in parents[no]}
+            before = sinks if spawner in loops and sinks else [spawner]
+            for no in members:
+                parents[no] = parents[no] or [*before]
+            last = [no for no in members if no not in awaited]
+            sinks = last if spawner in loops else sinks + last
+        join = spawner + 1  # see `Body`
+        if join in parents:
+            parents[join] = [no for no in parents[join] if no != spawner] + sinks
+    return parents
+
+
+def _dependencies(step: Step) -> Iterable[str]:
+    """Return the names of a step's dependencies; those in an instance are of the same instance."""
+    if step.spawned_by is None:
+        return step.dependencies
+    instance = step.name[: step.name.rfind("]") + 1]
+    return [instance if name.endswith("[]") else f"{instance}.{name}" for name in step.dependencies]
 
 
 def _groups_of(
@@ -249,7 +282,9 @@ def _groups_of(
             children[up].append(no)
     shapes: dict[object, list[Step]] = {}
     for step in steps:
-        shape = (tuple(parents[step.no]), tuple(children[step.no]), step.handler)
+        shape: object = step.template_node  # of all instances
+        if step.spawned_by is None:
+            shape = (tuple(parents[step.no]), tuple(children[step.no]), step.handler)
         shapes.setdefault(shape, []).append(step)
     return {
         step.no: group
@@ -266,15 +301,19 @@ def _group_of(
     children: Mapping[int, Sequence[int]],
     since: Callable[[datetime | None], int | None],
 ) -> SnapshotGroup:
-    first = members[0]
+    first, last = members[0], members[-1]
+    if first.spawned_by is None:
+        label = _common_name([step.name for step in members])
+    else:
+        label = _INSTANCE.sub("[]", first.name).removesuffix("[]")
     return {
         "id": f"g{first.no}",
-        "label": _common_name([step.name for step in members]),
+        "label": label,
         "handler": first.handler,
         "count": len(members),
         "by_status": dict(Counter(step.status.value for step in members)),
         "parents": [*parents[first.no]],
-        "children": [*children[first.no]],
+        "children": sorted({*children[first.no], *children[last.no]}),
         "first": first.no,
         "claimed": since(min((s.claimed_at for s in members if s.claimed_at), default=None)),
         "settled": since(max((s.settled_at for s in members if s.settled_at), default=None)),

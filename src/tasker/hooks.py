@@ -158,6 +158,6 @@ def text_at(path: str, names: Mapping[str, Any]) -> str | None:
     return text if 0 < len(text) <= ARRIVAL_NAME else None
 
 
-def counts(hook: Hook, names: Mapping[str, Any]) -> bool:
+def meets_condition(hook: Hook, names: Mapping[str, Any]) -> bool:
     """Return whether a request meets the condition of its hook. Raises InvalidExpression."""
     return hook.when is None or compile_expression(hook.when).is_true(names)

@@ -20,7 +20,7 @@ from tasker.errors import Misuse, PermanentError
 from tasker.handlers import Config, Context, Input, Result, StepHandler, handler
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import compile_plan
-from tasker.handlers.instances import Surroundings
+from tasker.handlers.instances import EnclosingInstances
 from tasker.handlers.target import Handler
 from tasker.model import Json, JsonObject, StepSpec
 
@@ -285,7 +285,7 @@ def test_a_missing_input_of_an_instance_names_what_it_is_given() -> None:
         StepSpec(name="convert"),
         upstream=Upstream.with_names(),
         template=TEMPLATE,
-        around=Surroundings(items=("file", "cursor")),
+        around=EnclosingInstances(items=("file", "cursor")),
     )
     with pytest.raises(PermanentError) as caught:
         compiled.call(attempt({}))

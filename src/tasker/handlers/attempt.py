@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from tasker.clock import Clock
 from tasker.durable import DurableCall, NewCall
 from tasker.graph import Graph, step_numbers
-from tasker.handlers.instances import NO_SURROUNDINGS, InstanceInput, Joined, Page, Surroundings
+from tasker.handlers.instances import (
+    NO_SURROUNDINGS,
+    EnclosingInstances,
+    InstanceInput,
+    Joined,
+    Page,
+)
 from tasker.limits import LOG_CHARACTERS
 from tasker.model import (
     Claim,
@@ -228,7 +234,7 @@ class LiveAttempt:
         self.last_heartbeat = time.monotonic()
 
 
-class MaskOfStep(Protocol):
+class AncestorMasks(Protocol):
     """The ancestors of steps by number: `tasker.graph.Ancestors`, or a dictionary."""
 
     def __getitem__(self, no: int, /) -> int: ...
@@ -240,7 +246,7 @@ class Upstream(Mapping[str, int]):
     __slots__ = ("_ancestor_bits", "_ancestors", "_names", "_no", "_numbers")
 
     def __init__(
-        self, numbers: Mapping[str, int], names: tuple[str, ...], ancestors: MaskOfStep, no: int
+        self, numbers: Mapping[str, int], names: tuple[str, ...], ancestors: AncestorMasks, no: int
     ) -> None:
         self._numbers = numbers  #: of all steps
         self._names = names  #: of all steps: number n is at n - 1
@@ -303,7 +309,7 @@ class StepFacts(NamedTuple):
     config: JsonText  #: `spec.config` as JSON, so that each attempt gets its own copy
     logger: str  #: name of the logger: the handler's module
     blocking: bool  #: whether the handler is sync, and so runs in a thread
-    around: Surroundings = NO_SURROUNDINGS
+    around: EnclosingInstances = NO_SURROUNDINGS
 
     @property
     def max_attempts(self) -> int:

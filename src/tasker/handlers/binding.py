@@ -17,10 +17,10 @@ from tasker.handlers.decorators import Config, Input, Result
 from tasker.handlers.external import external_call
 from tasker.handlers.instances import (
     NO_SURROUNDINGS,
+    EnclosingInstances,
     Instances,
     ItemMarker,
     Joined,
-    Surroundings,
 )
 from tasker.handlers.signature import Parameter, Validate
 from tasker.handlers.target import Handler
@@ -107,7 +107,7 @@ def compile_plan(
     *,
     upstream: Upstream,
     template: TemplateName,
-    around: Surroundings = NO_SURROUNDINGS,
+    around: EnclosingInstances = NO_SURROUNDINGS,
 ) -> Plan:
     """Compile the call of `handler` for the step `spec` of `template`.
 
@@ -131,7 +131,7 @@ def compile_plan_with_config(
     upstream: Upstream,
     template: TemplateName,
     config: JsonText,
-    around: Surroundings = NO_SURROUNDINGS,
+    around: EnclosingInstances = NO_SURROUNDINGS,
 ) -> Plan:
     """Compile a plan whose configuration is already JSON text."""
     blocking = not handler.is_async(spec.method)
@@ -158,7 +158,7 @@ def bind_parameter(
     upstream: Upstream,
     *,
     handler: Handler,
-    around: Surroundings = NO_SURROUNDINGS,
+    around: EnclosingInstances = NO_SURROUNDINGS,
 ) -> Argument:
     """Return the source of a parameter of `handler` in a step with the ancestors `upstream`.
 
@@ -196,7 +196,7 @@ def bind_parameter(
     return Argument(parameter, "input", parameter.name, parameter.name)
 
 
-def _bind_instances(parameter: Parameter, handler: Handler, around: Surroundings) -> Argument:
+def _bind_instances(parameter: Parameter, handler: Handler, around: EnclosingInstances) -> Argument:
     source = parameter.source
     name = source.step if isinstance(source, Result) else parameter.name
     joined = around.joined.get(name)

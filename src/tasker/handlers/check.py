@@ -10,14 +10,14 @@ from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Argument, bind_parameter
 from tasker.handlers.decorators import normalize_handler_name
-from tasker.handlers.instances import Surroundings
+from tasker.handlers.instances import EnclosingInstances
 from tasker.handlers.registry import Handlers
 from tasker.handlers.schemas import Schema, find_disagreement, schema_of
 from tasker.handlers.target import Handler
 from tasker.layout import COMPENSATION, steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import closest, did_you_mean
-from tasker.template.condition_checks import may_lack
+from tasker.template.condition_checks import possibly_missing_results
 
 
 def check(
@@ -95,7 +95,7 @@ def _required_inputs(spec: StepSpec, handler: Handler | None, graph: Graph) -> I
     if handler is None:
         return
     upstream = Upstream.of_step(graph, graph.numbers[spec.name])
-    around = Surroundings.of_step(graph, graph.numbers[spec.name])
+    around = EnclosingInstances.of_step(graph, graph.numbers[spec.name])
     with suppress(Misuse):  # reported by `check`
         for parameter in handler.parameters(spec.method):
             argument = bind_parameter(parameter, upstream, handler=handler, around=around)
@@ -134,7 +134,7 @@ class _Checking:
         self._served_elsewhere = [normalize_handler_name(name) for name in served_elsewhere]
         self._graph = Graph(template)
         self._places = dict(_places(template.steps, "steps"))
-        self._may_lack = may_lack(template)
+        self._may_lack = possibly_missing_results(template)
 
     def check_step(self, spec: StepSpec) -> Iterator[Problem]:
         """Return the problems of one step."""
@@ -157,7 +157,7 @@ class _Checking:
         if handler is None:
             return
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
-        around = Surroundings.of_step(self._graph, self._graph.numbers[spec.name])
+        around = EnclosingInstances.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in handler.parameters(spec.method):
             argument = bind_parameter(parameter, upstream, handler=handler, around=around)
             message = self._check_declared(argument)
@@ -174,7 +174,7 @@ class _Checking:
             yield str(error)
             return
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
-        around = Surroundings.of_step(self._graph, self._graph.numbers[spec.name])
+        around = EnclosingInstances.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
                 argument = bind_parameter(parameter, upstream, handler=handler, around=around)

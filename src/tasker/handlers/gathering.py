@@ -38,7 +38,7 @@ class WorkflowSource(Protocol):
     def serves(self) -> str: ...
 
 
-class Gathering:
+class HandlerCollector:
     """Handlers while their sources are read."""
 
     def __init__(self) -> None:

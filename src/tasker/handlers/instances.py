@@ -61,7 +61,7 @@ class Joined(NamedTuple):
         return instance.number(self.join, self.scope) if instance else self.join
 
 
-class Surroundings(NamedTuple):
+class EnclosingInstances(NamedTuple):
     """The instances around a step, and those that ended before it."""
 
     items: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Surroundings(NamedTuple):
     """The scopes of nodes within bodies."""
 
     @classmethod
-    def of_step(cls, graph: Graph, no: int) -> "Surroundings":
+    def of_step(cls, graph: Graph, no: int) -> "EnclosingInstances":
         """Return those of step `no` of `graph`."""
         layout = graph.layout
         if not layout.bodies:
@@ -100,7 +100,7 @@ class Surroundings(NamedTuple):
         return cls(tuple(dict.fromkeys(items)), around, joined, scopes)
 
 
-NO_SURROUNDINGS = Surroundings()
+NO_SURROUNDINGS = EnclosingInstances()
 
 
 def joined_of(graph: Graph, body: Body) -> Joined:
@@ -118,7 +118,7 @@ def joined_of(graph: Graph, body: Body) -> Joined:
 
 
 def new_instances(
-    instance: InstanceInput | None, around: Surroundings, step: str, items: Any, key: str
+    instance: InstanceInput | None, around: EnclosingInstances, step: str, items: Any, key: str
 ) -> Iterator[NewInstances]:
     """Yield what a handler adds to a map that its step is part of, part by part.
 

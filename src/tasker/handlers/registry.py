@@ -11,9 +11,9 @@ from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Plan, compile_plan
 from tasker.handlers.decorators import normalize_handler_name
-from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
+from tasker.handlers.gathering import HandlerCollector, WorkflowSource, imported_modules
 from tasker.handlers.importing import ForgottenModules, files_under, root_of
-from tasker.handlers.instances import Surroundings
+from tasker.handlers.instances import EnclosingInstances
 from tasker.handlers.subscribers import Subscriber
 from tasker.handlers.target import Handler
 from tasker.layout import steps_with_handlers
@@ -88,7 +88,7 @@ class Handlers:
                 return cls.of(*sources)
         if len(sources) == 1 and isinstance(sources[0], Handlers):
             return sources[0]
-        gathering = Gathering()
+        gathering = HandlerCollector()
         for source in sources:
             if isinstance(source, Handlers):
                 source._add_to(gathering)
@@ -102,7 +102,7 @@ class Handlers:
             gathering.subscribers,
         )
 
-    def _add_to(self, gathering: Gathering) -> None:
+    def _add_to(self, gathering: HandlerCollector) -> None:
         for handler in self.describe():
             gathering.register(handler)
         for handler in _all_handlers(self._others):
@@ -253,7 +253,7 @@ class Handlers:
             spec,
             upstream=Upstream.of_step(graph, no),
             template=template.key,
-            around=Surroundings.of_step(graph, no),
+            around=EnclosingInstances.of_step(graph, no),
         )
 
     def not_found_error(

@@ -11,7 +11,7 @@ from tasker.engine.services import HandlerServices
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.handlers.context import require_same_number
-from tasker.handlers.instances import PAGE, Surroundings, new_instances
+from tasker.handlers.instances import PAGE, EnclosingInstances, new_instances
 from tasker.limits import INSTANCES, LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import Claim
 from tasker.redact import redact
@@ -98,7 +98,7 @@ class RunningAttempts:
         """Add instances to the map that a step is in."""
         attempt = LiveAttempt(step.claim, step.task.input, {}, self._services())
         spawned, key = None, fields.text(body, "call", most=200)
-        around = Surroundings.of_step(step.task.compiled.graph, step.node)
+        around = EnclosingInstances.of_step(step.task.compiled.graph, step.node)
         target, items = fields.text(body, "step"), body.get("items")
         for new in new_instances(step.task.instance, around, target, items, key):
             if "begin" in body:  # the items are part of a longer list
@@ -121,7 +121,7 @@ class RunningAttempts:
         if not await self._finder.is_held(worker, step):
             raise AttemptCancelled("the attempt is over")
         name, begin = fields.text(body, "step"), fields.integer(body, "begin", 0, INSTANCES)
-        around = Surroundings.of_step(step.task.compiled.graph, step.node)
+        around = EnclosingInstances.of_step(step.task.compiled.graph, step.node)
         joined = around.joined.get(name)
         if joined is None:
             raise InvalidRequest(

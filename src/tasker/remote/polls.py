@@ -47,7 +47,7 @@ class Polls:
     def claim_again_in(self, seconds: float) -> None:
         """Let polls that wait claim again then: a step that failed or sleeps will be due."""
         if seconds < _LONGEST_PAUSE:
-            asyncio.get_running_loop().call_later(seconds, self.work.ring)
+            asyncio.get_running_loop().call_later(seconds, self.work.wake_all)
 
     async def withdraw(self, worker: RegisteredWorker) -> None:
         """End the poll of a worker whose connection was lost; return when it claims nothing more.
@@ -149,11 +149,11 @@ class _PollGroup:
                 heard, next_due = self._polls.work.heard, await self._claim_for_new()
                 if self._waiting:
                     pause = _LONGEST_PAUSE if next_due is None else min(next_due, _LONGEST_PAUSE)
-                    await self._rest(heard, max(pause, 0.001))
+                    await self._wait_for_more(heard, max(pause, 0.001))
         finally:
             self._is_claiming = False
 
-    async def _rest(self, heard: int, pause: float) -> None:
+    async def _wait_for_more(self, heard: int, pause: float) -> None:
         """Wait until there may be something for the polls that wait, or until another arrives."""
         if self._new:
             return

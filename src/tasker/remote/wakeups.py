@@ -39,7 +39,7 @@ class Wakeups:
         finally:
             self._waiting -= 1
 
-    def ring(self) -> None:
+    def wake_all(self) -> None:
         """Wake all who wait."""
         self.heard += 1
         event, self._event = self._event, None
@@ -54,7 +54,7 @@ class Wakeups:
                 woken = asyncio.ensure_future(self._wait(_SLICE))
                 done, _ = await asyncio.wait({woken, ended}, return_when=asyncio.FIRST_COMPLETED)
                 woken.cancel()
-                self.ring()
+                self.wake_all()
                 await asyncio.sleep(0)
                 if ended in done or not self._waiting:
                     return

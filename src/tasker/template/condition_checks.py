@@ -57,7 +57,7 @@ def _is_always_false(spec: StepSpec) -> bool:
         return False
 
 
-def may_lack(template: Template) -> Mapping[str, frozenset[str]]:
+def possibly_missing_results(template: Template) -> Mapping[str, frozenset[str]]:
     """Return, for each step, the ancestors that may have no result when it runs."""
     graph = Graph(template)
     if not conditional_steps(graph) and not any(spec.allow_failure for spec in graph.specs):

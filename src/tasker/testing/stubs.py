@@ -6,7 +6,7 @@ from typing import Any
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.handlers import Handler, Handlers, LiveAttempt, Plan, Upstream, compile_plan
-from tasker.handlers.instances import Surroundings
+from tasker.handlers.instances import EnclosingInstances
 from tasker.layout import Layout, steps_with_handlers
 from tasker.model import HTTP_HANDLER, StepSpec, Template
 from tasker.suggest import did_you_mean
@@ -70,7 +70,7 @@ class StubbedHandlers(Handlers):
             plan = super().plan(template, graph, spec)
         else:
             upstream = Upstream.of_step(graph, graph.numbers[spec.name])
-            around = Surroundings.of_step(graph, graph.numbers[spec.name])
+            around = EnclosingInstances.of_step(graph, graph.numbers[spec.name])
             plan = compile_plan(stub, spec, upstream=upstream, template=template.key, around=around)
         if plan is None or template.key != self._key:
             return plan

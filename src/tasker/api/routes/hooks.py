@@ -23,8 +23,8 @@ from tasker.hooks import (
     Hook,
     HookScheme,
     HookTarget,
-    counts,
     is_signed,
+    meets_condition,
     text_at,
 )
 from tasker.model import JsonText, TaskId, Via
@@ -178,7 +178,7 @@ async def receive(
 async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: JsonText) -> bool:
     """Send what a verified request becomes; return False if it becomes nothing."""
     try:
-        if not counts(hook, names):
+        if not meets_condition(hook, names):
             return False
         key = text_at(hook.key, names)
         id_ = None if hook.id is None else text_at(hook.id, names)

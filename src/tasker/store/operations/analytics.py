@@ -27,7 +27,7 @@ from tasker.analytics.model import (
     usual_durations,
 )
 from tasker.model import StoredTemplate, TaskId
-from tasker.store.operations.teams import add_event
+from tasker.store.operations.teams import add_team_audit
 from tasker.store.operations.templates import template_ids
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, T, Transaction, TransactionalStore
@@ -104,7 +104,7 @@ class Analytics(TransactionalStore):
             old = None if before is None else _care_document(before)
             new, subject = _care_document(stored), f"failure {fingerprint}"
             action = "change_failure_care"
-            await add_event(tx, act, action, subject, old, new, namespace=namespace)
+            await add_team_audit(tx, act, action, subject, old, new, namespace=namespace)
             return stored
 
         return await self._write(write)

@@ -23,7 +23,7 @@ from tasker.model import (
     StepStatus,
     TaskId,
 )
-from tasker.store.operations.recording import audit
+from tasker.store.operations.auditing import audit
 from tasker.store.operations.waits import Waiter, wake
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, TransactionalStore

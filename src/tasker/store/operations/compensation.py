@@ -90,7 +90,7 @@ async def has_begun(tx: Session, task_id: TaskId) -> bool:
     return row is not None and bool(row["begun"])
 
 
-async def call_off(tx: Session, task_id: TaskId) -> None:
+async def cancel_ending(tx: Session, task_id: TaskId) -> None:
     """Let a locked task go on whose compensation has not begun."""
     if await tx.one("compensation_of", task_id=task_id) is not None:
         await tx.all("drop_planner", task_id=task_id)

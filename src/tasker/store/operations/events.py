@@ -27,7 +27,7 @@ from tasker.events import (
 )
 from tasker.model import ATTEMPT_OUTCOMES, JsonText, TaskId
 from tasker.store import operator_rules
-from tasker.store.operations.teams import add_event
+from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Reader, Row
 from tasker.store.session import Session, TransactionalStore
@@ -344,7 +344,7 @@ async def _add_audit(
     after: Mapping[str, Any] | None,
 ) -> None:
     subject = f"webhook {namespace}.{name}"
-    await add_event(tx, act, action, subject, before, after, namespace=namespace)
+    await add_team_audit(tx, act, action, subject, before, after, namespace=namespace)
 
 
 def _read_event(row: Row, read: Reader) -> Event:

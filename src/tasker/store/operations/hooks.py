@@ -6,7 +6,7 @@ from typing import Any
 
 from tasker.errors import NotFound
 from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget, check_hook
-from tasker.store.operations.teams import add_event
+from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Reader, Row
 from tasker.store.session import Session, TransactionalStore
@@ -37,7 +37,7 @@ class Hooks(TransactionalStore):
             stored = _hook(tx.read, row)
             old = None if before is None else _document(_hook(tx.read, before))
             subject = f"hook {hook.namespace}.{hook.name}"
-            await add_event(
+            await add_team_audit(
                 tx, act, "put_hook", subject, old, _document(stored), namespace=hook.namespace
             )
             return stored
@@ -51,7 +51,9 @@ class Hooks(TransactionalStore):
                 raise NotFound(f"hook {namespace}.{name} not found")
             document = _document(_hook(tx.read, rows[0]))
             subject = f"hook {namespace}.{name}"
-            await add_event(tx, act, "delete_hook", subject, document, None, namespace=namespace)
+            await add_team_audit(
+                tx, act, "delete_hook", subject, document, None, namespace=namespace
+            )
 
         await self._write(delete)
 

@@ -19,7 +19,7 @@ from tasker.model import (
     TaskId,
     TemplateId,
 )
-from tasker.store.operations.teams import add_event
+from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row
 from tasker.store.session import Session, TransactionalStore
@@ -278,7 +278,7 @@ async def _record(
 ) -> None:
     facts = [None if values is None else values.document() for values in (before, after)]
     namespace = key.namespace or None
-    await add_event(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
+    await add_team_audit(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
 
 
 def _setting(tx: Session, row: Row) -> LimitSetting:

@@ -20,10 +20,10 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.operations import compensation, paging
+from tasker.store.operations.auditing import audit
 from tasker.store.operations.paging import ActionKind, PagedAction
 from tasker.store.operations.pausing import pause_page, set_paused
 from tasker.store.operations.publishing import settle_with_events
-from tasker.store.operations.recording import audit
 from tasker.store.operations.retrying import (
     Retrying,
     is_retried,
@@ -128,7 +128,7 @@ class Operators(Tasks):
                 step_name(steps[0]), steps[0]["state"], action, operator_rules.RESOLVABLE
             )
             if not undoing:
-                await compensation.call_off(tx, task_id)
+                await compensation.cancel_ending(tx, task_id)
             await tx.all("stop_attempt", task_id=task_id, no=no)
             await take_back_failures(tx, task_id, [no])
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
@@ -187,7 +187,7 @@ async def retry(
     if undoing:
         require_undoing(task_id, failed, "retry")
     else:
-        await compensation.call_off(tx, task_id)
+        await compensation.cancel_ending(tx, task_id)
     others = await is_retried(tx, task_id)
     held = others or more_failed is not None or more_cancelled is not None
     retrying.require_awaited(failed, await retrying.take_back(tx, failed))
@@ -220,7 +220,7 @@ async def _next_page(tx: Session, task_id: TaskId) -> bool:
     """Change the next page of steps of a task; return whether there may be another."""
     rows = await tx.lock("task_state", task_id=task_id)  # before its steps, as all actions do
     if rows and rows[0]["state"] != Code.OPEN:
-        await paging.call_off(tx, [task_id], ActionKind.RETRY)
+        await paging.drop_actions(tx, [task_id], ActionKind.RETRY)
     actions = await paging.paged_actions(tx, task_id)
     if actions:
         await _PAGES[actions[0].kind](tx, actions[0])
@@ -320,7 +320,7 @@ async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
 
 async def _reopen(tx: Session, task_id: TaskId) -> None:
     """Reopen a task, some of whose steps may run again."""
-    await paging.call_off(tx, [task_id], ActionKind.END)
+    await paging.drop_actions(tx, [task_id], ActionKind.END)
     await tx.all("reopen_task", task_id=task_id)
     await tx.all("reopen_place", task_id=task_id)
     if await tx.all("pause_reopened_task", task_id=task_id):

@@ -82,7 +82,7 @@ async def put_off(tx: Session, action: PagedAction) -> None:
     )
 
 
-async def call_off(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
+async def drop_actions(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
     """Leave the steps of locked tasks as they are that an action has not changed yet."""
     await tx.all("delete_paged_action", tasks=list(tasks), kind=str(kind))
 

@@ -7,10 +7,10 @@ from tasker import codec
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget, TaskStatus
 from tasker.store import operator_rules
+from tasker.store.operations.auditing import audit
 from tasker.store.operations.operators import Operators, lock_task
 from tasker.store.operations.pausing import set_paused
-from tasker.store.operations.recording import audit
-from tasker.store.operations.teams import add_event
+from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 from tasker.suggest import did_you_mean
@@ -82,7 +82,7 @@ class Pauses(Operators):
             await tx.all("set_queue_weight", **queue, weight=weight)
             subject = f"queue {handler}"
             facts = before, weight
-            await add_event(tx, act, "set_queue_weight", subject, *facts, namespace=namespace)
+            await add_team_audit(tx, act, "set_queue_weight", subject, *facts, namespace=namespace)
 
         await self._write(change)
 
@@ -183,7 +183,7 @@ async def _record(
         PauseKind.QUEUE: f"queue {name}",
         PauseKind.NAMESPACE: space,
     }[target.kind]
-    await add_event(tx, act, f"{verb}_{target.kind}", subject, before, after, namespace=space)
+    await add_team_audit(tx, act, f"{verb}_{target.kind}", subject, before, after, namespace=space)
 
 
 async def _require_known(tx: Session, target: PauseTarget) -> None:

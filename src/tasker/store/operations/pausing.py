@@ -13,7 +13,7 @@ from tasker.store.operations.paging import (
     READ,
     ActionKind,
     PagedAction,
-    call_off,
+    drop_actions,
     greatest_numbers,
     next_page,
     put_off,
@@ -29,7 +29,7 @@ async def set_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -> None
     if not tasks:
         return
     await tx.all("mark_tasks", tasks=list(tasks), paused=paused)
-    await call_off(tx, tasks, ActionKind.PAUSE)
+    await drop_actions(tx, tasks, ActionKind.PAUSE)
     steps = await tx.lock(
         "steps_to_pause", tasks=list(tasks), last_no=0, until=READ, limit=PAGE, paused=paused
     )
@@ -56,7 +56,7 @@ async def pause_page(tx: Session, action: PagedAction) -> None:
     )
     await _change(tx, page.steps, paused=paused)
     if page.last_no is None:
-        await call_off(tx, [task_id], kind)
+        await drop_actions(tx, [task_id], kind)
     else:
         await put_off(tx, action._replace(last_no=page.last_no))
 

@@ -12,18 +12,18 @@ from typing import NamedTuple
 from tasker.errors import Compensating, FailureHandled
 from tasker.model import Code, StepStatus, TaskId
 from tasker.store import operator_rules
+from tasker.store.operations.auditing import audit_steps
 from tasker.store.operations.paging import (
     READ,
     ActionKind,
     Page,
     PagedAction,
-    call_off,
+    drop_actions,
     greatest_numbers,
     next_page,
     paged_actions,
     put_off,
 )
-from tasker.store.operations.recording import audit_steps
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
@@ -178,7 +178,7 @@ async def retry_page(tx: Session, action: PagedAction) -> None:
     if last_no is not None:
         await retrying.put_off(tx, "cancelled", last_no)
         return
-    await call_off(tx, [action.task_id], ActionKind.RETRY)
+    await drop_actions(tx, [action.task_id], ActionKind.RETRY)
     await tx.all("reopen_task", task_id=action.task_id)
     (task,) = await tx.all("template_of_task", task_id=action.task_id)
     if not task["paused"]:

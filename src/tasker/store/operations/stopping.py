@@ -8,7 +8,7 @@ until its page ends it.
 from collections.abc import Sequence
 
 from tasker.model import Code, TaskId
-from tasker.store.operations.paging import ActionKind, PagedAction, call_off, next_page, put_off
+from tasker.store.operations.paging import ActionKind, PagedAction, drop_actions, next_page, put_off
 from tasker.store.session import Session
 
 PAGE = 500  #: steps that one transaction ends
@@ -23,7 +23,7 @@ async def stop_steps(tx: Session, task_id: TaskId, code: Code, *, compensated: b
         code: What the steps become.
         compensated: Whether those in progress are left alone, as the task is to be compensated.
     """
-    await call_off(tx, [task_id], ActionKind.RETRY)
+    await drop_actions(tx, [task_id], ActionKind.RETRY)
     last_no = await _stop_next(tx, task_id, 0, code, compensated=compensated)
     if last_no is None:
         return
@@ -43,7 +43,7 @@ async def stop_page(tx: Session, action: PagedAction) -> None:
     if next_no is not None:
         await put_off(tx, action._replace(last_no=next_no))
         return
-    await call_off(tx, [task_id], kind)
+    await drop_actions(tx, [task_id], kind)
     if compensated:
         await tx.end_failed([task_id])
 

@@ -50,7 +50,7 @@ class Teams(TransactionalStore):
             (row,) = await tx.all("put_policy", actor=act.actor, **columns)
             stored = tx.read.policy(row)
             documents = rules.policy_document(before), rules.policy_document(stored)
-            await add_event(tx, act, "put_policy", space, *documents, namespace=space)
+            await add_team_audit(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
 
         return await self._write(put)
@@ -123,7 +123,7 @@ class Teams(TransactionalStore):
             (row,) = await tx.all("add_api_key", created_by=act.actor, **asdict(key))
             stored = tx.read.api_key(row)
             facts = rules.key_document(stored)
-            await add_event(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
+            await add_team_audit(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
             return stored
 
         return await self._write(add)
@@ -150,7 +150,7 @@ class Teams(TransactionalStore):
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.api_key(row)
             facts = rules.key_document(revoked)
-            await add_event(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
+            await add_team_audit(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
             return revoked
 
         return await self._write(revoke)
@@ -218,7 +218,7 @@ async def policy_of(tx: Session, namespace: str) -> NamespacePolicy | None:
     return None if row is None else tx.read.policy(row)
 
 
-async def add_event(
+async def add_team_audit(
     tx: Session,
     act: AuditNote,
     action: str,
@@ -248,6 +248,6 @@ async def _set_version_status(
     (row,) = await tx.all(
         "decide_template", id=version.id, status=status, actor=act.actor, reason=act.reason
     )
-    await add_event(tx, act, action, version.key, version.status, status)
+    await add_team_audit(tx, act, action, version.key, version.status, status)
     await apply_declared_schedules(tx, version.namespace, version.name, act)
     return tx.read.template_version(row)

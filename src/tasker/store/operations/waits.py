@@ -10,7 +10,7 @@ from tasker.errors import WaitCycle
 from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import Claim, JsonText, TaskId, WaitKind
 from tasker.store import operator_rules
-from tasker.store.operations.recording import audit
+from tasker.store.operations.auditing import audit
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session, TransactionalStore

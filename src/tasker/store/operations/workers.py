@@ -39,7 +39,7 @@ from tasker.store import operator_rules, unserved
 from tasker.store.operations.operators import cancel_child, end_early
 from tasker.store.operations.places import Places
 from tasker.store.operations.publishing import settle_with_events
-from tasker.store.operations.teams import add_event
+from tasker.store.operations.teams import add_team_audit
 from tasker.store.operations.templates import template_ids
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.store.rows import Row, step_name
@@ -84,7 +84,7 @@ class Workers(Places):
             if act is not None:
                 facts = {"name": name, "sdk": process.sdk, "build": process.build}
                 after = {**facts, "handlers": list(handlers)}
-                await add_event(tx, act, "register_worker", f"worker {row['id']}", None, after)
+                await add_team_audit(tx, act, "register_worker", f"worker {row['id']}", None, after)
             return WorkerId(row["id"])
 
         return await self._write(register)
@@ -109,7 +109,7 @@ class Workers(Places):
                 raise NotFound(f"no worker {worker} is alive: see `GET /v1/workers`")
             await tx.all("leave_queues", worker=worker)
             await tx.call("revoke")  # wakes renewals, so that remote workers learn it at once
-            await add_event(tx, act, "drain_worker", f"worker {worker}", None, row["name"])
+            await add_team_audit(tx, act, "drain_worker", f"worker {worker}", None, row["name"])
 
         await self._write(drain)
 
@@ -176,7 +176,7 @@ class Workers(Places):
             await tx.all("retire_worker", worker=worker)
             await tx.all("leave_queues", worker=worker)
             if act is not None:
-                await add_event(tx, act, "retire_worker", f"worker {worker}", None, None)
+                await add_team_audit(tx, act, "retire_worker", f"worker {worker}", None, None)
 
         await self._write(retire)
 

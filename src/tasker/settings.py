@@ -315,7 +315,9 @@ class ServerSettings(Section):
     reconnects."""
 
     concurrency: Annotated[int, Field(ge=1)] = 1000
-    """Maximum number of concurrent requests, not counting long polls and streams."""
+    """Maximum number of concurrent requests, not counting long polls and streams. Requests whose
+    body is read although they have no credential (logins, completions, provider hooks) are counted
+    separately: a quarter of this number, and a sixteenth from each address."""
 
     streams: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of concurrent long polls and streams."""

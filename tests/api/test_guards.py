@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,9 @@ from tests.api.conftest import client_of
 from tests.waiting import eventually
 
 from tasker.api import create_app
+from tasker.api.rate_limits import RateLimits
 from tasker.errors import StoreUnavailable
-from tasker.settings import AccessLog, ServerSettings
+from tasker.settings import AccessLog, AuthSettings, ServerSettings
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +129,103 @@ async def test_concurrent_waits_are_limited_separately(memory: Store) -> None:
         await first
 
         assert "overloaded" == refused["code"]
+
+
+PUBLIC = ["/v1/session", "/v1/complete/guess", "/v1/hooks/shop/pay"]
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+async def test_slow_bodies_without_a_credential_keep_no_others_out(
+    memory: Store, path: str
+) -> None:
+    """Those of one address do not keep out others of their kind either."""
+    settings = ServerSettings(concurrency=16)
+    app = create_app(memory, settings=settings, auth=AuthSettings(enabled=True))
+    never, begun = asyncio.Event(), 0
+
+    async def slowly() -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        yield b"{"
+        await never.wait()
+
+    @asynccontextmanager
+    async def at(address: str) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as caller:
+            yield caller
+
+    async with at("10.0.0.1") as slow, at("10.0.0.2") as other:
+        request = slow.post(path, content=slowly(), headers=JSON)
+        held = asyncio.create_task(request)
+        await eventually(lambda: begun == 1)
+        refused = await slow.post(path, content=b"{}", headers=JSON)
+        served = await other.post(path, content=b"{}", headers=JSON)
+        tasks = await slow.get("/v1/tasks")
+        held.cancel()
+        await asyncio.wait([held])
+
+    assert "overloaded" == refused.json()["code"]
+    assert "overloaded" != served.json()["code"]
+    assert 401 == tasks.status_code
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+async def test_a_rate_limit_without_a_credential_applies_before_the_body_is_read(
+    memory: Store, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for route in ("completions", "hooks"):
+        monkeypatch.setattr(f"tasker.api.routes.{route}._limits", RateLimits(0.001, 1))
+    app = create_app(memory, auth=AuthSettings(enabled=True))
+    app.state.tasker.logins = RateLimits(0.001, 1)
+    read = False
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read = True
+        yield b"{}"
+
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as caller:
+        await caller.post(path, content=b"{}", headers=JSON)
+        limited = await caller.post(path, content=body(), headers=JSON)
+
+    assert 429 == limited.status_code
+    assert not read
+
+
+def _many_fields(count: int) -> str:
+    return ",".join(f'"f{number}": 0' for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "path_of_fault"),
+    [
+        ("/v1/session", f"{{{_many_fields(50_000)}}}", "$"),
+        ("/v1/complete/guess", f"{{{_many_fields(50_000)}}}", "$"),
+        ("/v1/tasks", f"{{{_many_fields(50_000)}}}", "$"),
+        ("/v1/tasks/bulk", f'{{"tasks": [{{{_many_fields(50_000)}}}]}}', "$.tasks[0]"),
+    ],
+)
+async def test_many_unknown_fields_are_refused_at_once(
+    memory: Store, path: str, body: str, path_of_fault: str
+) -> None:
+    """An error for each of them would stop the server for seconds."""
+    async with client_of(memory, ServerSettings()) as one:
+        problem = one.json_of(await one.post(path, content=body, headers=JSON), 400)
+
+    assert "50,000 fields; the limit is 200" in problem["detail"]
+    assert [path_of_fault] == [fault["path"] for fault in problem["errors"]]
+
+
+async def test_many_errors_of_a_body_are_only_counted(memory: Store) -> None:
+    body = {"tasks": [0] * 5_000}
+    async with client_of(memory, ServerSettings()) as one:
+        problem = await one.call("/v1/tasks/bulk", body, 400)
+        too_many = await one.call("/v1/tasks/bulk", {"tasks": [0] * 100_001}, 400)
+
+    assert "The body has 5,000 errors." == problem["detail"]
+    assert "at most 100,000 items" in too_many["detail"]
 
 
 async def test_requests_are_limited_by_a_rate_per_caller(memory: Store) -> None:

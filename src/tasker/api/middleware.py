@@ -7,7 +7,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,7 @@ access_log = logging.getLogger("tasker.access")
 _WAITS = re.compile(r"/v1/(stream|tasks/[^/]+/(wait|stream))")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WORKER_WAITS = re.compile(r"/v1/workers/\d+/(claim|renew)")
+_PUBLIC = re.compile(r"/v1/(session|complete/[^/]+|hooks/[^/]+/[^/]+)")
 _LARGE = re.compile(r"/v1/(tasks|templates)/bulk|/v1/workers/\d+/(settle|spawn)")
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
 _DOCS = "/docs"
@@ -150,25 +152,30 @@ class LimitsMiddleware:
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
         self.app = app
         self.settings = settings
-        self.under_way = {"concurrency": 0, "streams": 0, "workers": 0}
+        self.under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
-        setting = _limit_setting_of(scope["path"])
-        most: int = getattr(self.settings, setting) * (2 if setting == "workers" else 1)
-        if self.under_way[setting] >= most:
-            problem = Problem(
-                "overloaded", f"More than {most} requests of this kind are in progress."
-            )
-            await problem.reply(scope)(scope, receive, send)
-            return
-        self.under_way[setting] += 1
+        limits = _limits_of(scope, self.settings)
+        for kind, most in limits.items():
+            if self.under_way[kind] >= most:
+                problem = Problem(
+                    "overloaded", f"More than {most} requests of this kind are in progress."
+                )
+                await problem.reply(scope)(scope, receive, send)
+                return
+        for kind in limits:
+            self.under_way[kind] += 1
         try:
-            await self._call_within_limits(scope, receive, send, waits=setting != "concurrency")
+            waits = "streams" in limits or "workers" in limits
+            await self._call_within_limits(scope, receive, send, waits=waits)
         finally:
-            self.under_way[setting] -= 1
+            for kind in limits:
+                self.under_way[kind] -= 1
+                if not self.under_way[kind]:
+                    del self.under_way[kind]
 
     async def _call_within_limits(
         self, scope: Scope, receive: Receive, send: Send, *, waits: bool
@@ -204,11 +211,22 @@ class LimitsMiddleware:
         return Problem("request_timeout", f"The request took longer than {limit}.")
 
 
-def _limit_setting_of(path: str) -> str:
-    """Return the name of the setting that limits the number of such requests."""
+def _limits_of(scope: Scope, settings: ServerSettings) -> Mapping[str, int]:
+    """Return the kinds of requests among which a request counts, and how many there may be.
+
+    Requests whose body is read although they have no credential count apart, so that bodies which
+    arrive slowly keep out no other requests; those of one address keep out none of the others.
+    """
+    path = scope["path"]
+    if scope["method"] == "POST" and _PUBLIC.fullmatch(path):
+        most = max(settings.concurrency // 4, 1)
+        address = (scope.get("client") or ("",))[0]
+        return {"public": most, f"public {address}": max(most // 4, 1)}
     if path.startswith("/v1/workers/") and _WORKER_WAITS.fullmatch(path):
-        return "workers"
-    return "streams" if _WAITS.fullmatch(path) else "concurrency"
+        return {"workers": settings.workers * 2}
+    if _WAITS.fullmatch(path):
+        return {"streams": settings.streams}
+    return {"concurrency": settings.concurrency}
 
 
 class _LimitedBody:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
@@ -22,6 +22,9 @@ M = TypeVar("M", bound=BaseModel)
 
 JSON_TYPES = ("application/json",)
 _MOST_FAULTS = 20
+_MOST_ERRORS = 2_000  #: of a body, from which none is described: each takes pydantic 20 us
+_MOST_KEYS = 200  #: of a body, and of each of its tasks; no model has as many fields
+_LARGE = 20_000  #: bytes from which a body's keys are counted before it is validated
 _QUOTED = re.compile(r"'([^']*)'")
 
 
@@ -73,14 +76,47 @@ class JsonBody(Generic[M]):
         """Read a body. Raises Problem."""
         model = self.model
         try:
+            if len(text) > _LARGE:
+                self._require_few_keys(from_json(text))
             if len(self.models) > 1:
                 value = from_json(text)
                 model = self.model_for(value if isinstance(value, dict) else ())
             return model.model_validate_json(text)
         except ValidationError as error:
+            if (count := error.error_count()) > _MOST_ERRORS:
+                raise Problem("invalid_request", f"The body has {count:,} errors.") from None
             raise invalid_request(error.errors(include_url=False), schema_of(model)) from None
         except ValueError as error:  # of from_json
             raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
+
+    def _require_few_keys(self, body: Any) -> None:
+        """Refuse a body with many fields: pydantic would make an error for each unknown one."""
+        if not isinstance(body, dict):
+            return
+        _require_few_keys("$", body)
+        for name in _lists_of_models(self.model):
+            items = body.get(name)
+            for index, item in enumerate(items if isinstance(items, list) else ()):
+                _require_few_keys(f"$.{name}[{index}]", item)
+
+
+def _require_few_keys(path: str, part: Any) -> None:
+    if isinstance(part, dict) and len(part) > _MOST_KEYS:
+        message = f"has {len(part):,} fields; the limit is {_MOST_KEYS}"
+        fault: Fault = {"path": path, "message": message}
+        raise Problem("invalid_request", f"{path}: {message}", errors=[fault])
+
+
+@cache
+def _lists_of_models(model: type[BaseModel]) -> Sequence[str]:
+    """Return the fields of a body that are lists of objects with fields of their own."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is list
+        and isinstance(item := get_args(field.annotation)[0], type)
+        and issubclass(item, BaseModel)
+    ]
 
 
 async def read_body(receive: Receive) -> bytes:

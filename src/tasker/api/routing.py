@@ -68,6 +68,7 @@ class Routes:
         path: str,
         *permissions: Permission,
         every: bool = False,
+        admit: _Dependency | None = None,
         response: Any,
         status: int = 200,
         description: str = "",
@@ -83,6 +84,7 @@ class Routes:
             path: The path below the prefix.
             permissions: The permissions that the route may require; empty for a public route.
             every: Whether it requires all of them.
+            admit: Called before the body is read; for public routes, which check no credential.
             response: The model of its response.
             status: HTTP status of `response`.
             description: OpenAPI description of `response`.
@@ -110,9 +112,9 @@ class Routes:
             extra["requestBody"] = {"required": True, "content": content}
 
         known = QueryNameCheck()
-        dependencies = []
+        dependencies = [] if admit is None else [Depends(admit)]
         if permissions:
-            dependencies = [Depends(requires(*permissions, every=every)), Depends(known)]
+            dependencies += [Depends(requires(*permissions, every=every)), Depends(known)]
 
         def declare(endpoint: F) -> F:
             route: dict[str, Any] = {

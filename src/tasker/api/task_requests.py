@@ -114,7 +114,7 @@ class NewTaskBody(TaskFields):
 class BulkBody(Body):
     """Tasks to create in one transaction."""
 
-    tasks: list[NewTaskBody] = Field(min_length=1)
+    tasks: list[NewTaskBody] = Field(min_length=1, max_length=100_000)
 
 
 def task_request_of(

@@ -37,14 +37,18 @@ class Completed(TypedDict):
     completed: bool
 
 
+async def _admit(request: Request) -> None:
+    _limits.admit(request.client.host if request.client else "")
+
+
 @routes.add(
     "POST",
     "/{token}",
+    admit=_admit,
     response=Completed,
     refuses=(*READS_BODY, "invalid_request", "invalid_input", "not_found", "rate_limited"),
 )
 async def complete_step(
-    request: Request,
     api: ApiOf,
     token: Annotated[str, Path(max_length=200)],
     body: Annotated[CompletionBody, Depends(JsonBody(CompletionBody))],
@@ -53,7 +57,6 @@ async def complete_step(
 
     An unknown token and one whose step has ended are answered alike.
     """
-    _limits.admit(request.client.host if request.client else "")
     given = body.model_fields_set
     if len(given & {"result", "error"}) != 1:
         raise InvalidInput("the body must have either 'result' or 'error'")

@@ -20,7 +20,7 @@ from tasker.api.auth.sessions import (
     require_same_origin,
     session_secret_of,
 )
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import Api, ApiOf, api_of
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
@@ -50,9 +50,15 @@ class LoginBody(Body):
     api_key: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
+async def _admit_login(request: Request) -> None:
+    require_same_origin(request.scope, None)
+    api_of(request).logins.admit((request.scope.get("client") or ("",))[0])
+
+
 @routes.add(
     "POST",
     "",
+    admit=_admit_login,
     response=SessionView,
     status=201,
     description="The session has begun; `Set-Cookie` carries it.",
@@ -62,8 +68,6 @@ async def begin_session(
     request: Request, api: ApiOf, body: Annotated[LoginBody, Depends(JsonBody(LoginBody))]
 ) -> Response:
     """Log in to the web UI with an API key."""
-    require_same_origin(request.scope, None)
-    api.logins.admit((request.scope.get("client") or ("",))[0])
     if not (api.authorizer.enabled and api.authorizer.accepts_keys):
         raise Problem("invalid_request", "This server has no logins: API keys are not accepted.")
     try:

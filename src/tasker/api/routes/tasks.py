@@ -172,7 +172,7 @@ class CancelBody(Body):
 class RetryBody(Body):
     """Gives failed steps another attempt."""
 
-    steps: list[Line] | None = None
+    steps: Annotated[list[Line], Field(max_length=STEPS_PAGE)] | None = None
     """Names of steps. By default, all failed steps."""
     reset_attempts: bool = False
     """Whether they get all their attempts again instead of one more."""

@@ -47,3 +47,4 @@ EVENT_PATTERNS = 20  #: names of events of one subscription
 WEBHOOKS = 100  #: of one namespace
 WEBHOOK_URL_CHARACTERS = 2_000  #: of the URL of a webhook
 WEBHOOK_BYTES = 1 << 20  #: of one request; context and result are left out beyond
+WORKER_LABELS = 50  #: of a remote worker

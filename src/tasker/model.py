@@ -2070,6 +2070,13 @@ class GroupClaimed(NamedTuple):
     next_due: float | None  #: seconds until the next step is due; None: none is scheduled
 
 
+class RenewedLease(NamedTuple):
+    """A lease that `Store.renew_group` extended."""
+
+    revoked: Sequence[Claim]  #: of the worker's claims, those that it has lost
+    quiet: bool  #: whether the worker is to claim no more
+
+
 class Created(NamedTuple):
     """The result of `Store.create_tasks`."""
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.api_client import ApiClient, templates
+from tests.api.api_client import NOBODY, ApiClient, templates
 from tests.api.auth.scene import key
 from tests.remote.remote_worker import RemoteHand
 
 from tasker import open_store
 from tasker.api import create_app
-from tasker.client import LocalClient
-from tasker.model import StepSpec, Template
+from tasker.client import LocalClient, TaskRequest
+from tasker.model import StepSpec, StepStatus, Template
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 
@@ -220,3 +220,51 @@ async def test_who_may_drain_all_namespaces_of_a_worker_drains_it(store: Store) 
         assert [] == await hand.claim(wait_s=0)
     [event] = [one for one in await store.team_audit(limit=50) if one.action == "drain_worker"]
     assert ("deploy", "w") == (event.reason, event.after)
+
+
+async def test_a_step_does_not_wait_for_a_task_that_its_credential_may_not_read(
+    store: Store,
+) -> None:
+    """It runs again at once, as after a wait for a task that does not exist."""
+    app = create_app(store, auth=AuthSettings(enabled=True))
+    local = LocalClient(store)
+    parent = await local.create_task("shop.refund", {"order": "o-1"})
+    request = TaskRequest(template="bank.pay", parent_id=parent.id)
+    [child] = await local.create_tasks([request])
+    foreign = await local.create_task("bank.pay")
+    statuses = {}
+    async with await caller(store, app, "worker", ["shop"]) as api:
+        hand = await RemoteHand.register(api)
+        for awaited in (NOBODY, foreign.id, child.id):
+            step = await hand.claim_one()
+            wait = {"outcome": "parked", "wait_for": {"task": awaited}}
+            parked = await hand.settle({"ticket": step["ticket"], **wait})
+            assert (["parked"], [], []) == (
+                parked["settled"],
+                parked["steps"],
+                list(parked.get("problems", ())),
+            )
+            statuses[awaited] = (await local.steps(parent.id))[0].status
+
+    assert {
+        NOBODY: StepStatus.ENQUEUED,
+        foreign.id: StepStatus.ENQUEUED,
+        child.id: StepStatus.WAITING,
+    } == statuses
+
+
+async def test_a_step_waits_for_a_task_of_any_namespace_that_its_credential_may_read(
+    store: Store,
+) -> None:
+    """Though its worker serves another one."""
+    app = create_app(store, auth=AuthSettings(enabled=True))
+    local = LocalClient(store)
+    parent = await local.create_task("shop.refund", {"order": "o-1"})
+    other = await local.create_task("bank.pay")
+    async with await caller(store, app, "worker", ["shop", "bank"]) as api:
+        hand = await RemoteHand.register(api, namespaces=["shop"])
+        step = await hand.claim_one()
+        wait = {"outcome": "parked", "wait_for": {"task": other.id}}
+        await hand.settle({"ticket": step["ticket"], **wait})
+
+    assert StepStatus.WAITING is (await local.steps(parent.id))[0].status

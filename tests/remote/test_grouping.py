@@ -1,14 +1,24 @@
-"""Settlements of several remote workers in one transaction."""
+"""Settlements and renewals of several remote workers in one transaction."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tasker.errors import StoreError, StoreUnavailable
-from tasker.model import Claim, JsonText, Settled, Settlement, TaskId, WorkerId, completed
-from tasker.remote.grouping import SettlementGroups
+from tasker.model import (
+    Claim,
+    JsonText,
+    RenewedLease,
+    Settled,
+    Settlement,
+    TaskId,
+    WorkerId,
+    completed,
+)
+from tasker.remote.grouping import RenewalGroups, SettlementGroups
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +139,67 @@ async def test_a_cancelled_request_hurts_no_other(recorder: Recorder, cancelled:
     expected = ["0", "1", "2"]
     expected[cancelled] = "CancelledError"
     assert expected == owners(settled)
+
+
+class Renewals:
+    """Records renewals; the first waits until it is released."""
+
+    def __init__(self) -> None:
+        self.transactions: list[dict[WorkerId, list[int]]] = []
+        self.began = asyncio.Event()
+        self.release = asyncio.Event()
+        self.is_available = True
+
+    async def renew_group(
+        self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
+    ) -> Mapping[WorkerId, RenewedLease]:
+        numbers = {worker: [claim.no for claim in claims] for worker, claims in held.items()}
+        self.transactions.append(numbers)
+        self.began.set()
+        await self.release.wait()
+        if not self.is_available:
+            raise StoreUnavailable("gone")
+        return {worker: RenewedLease(claims, False) for worker, claims in held.items() if worker}
+
+
+async def renew_all(recorder: Renewals, workers: Sequence[int]) -> list[Any]:
+    """Renew leases; all but the first renewal arrive during the first transaction."""
+    groups = RenewalGroups(as_store(recorder), timedelta(seconds=30))
+
+    def renew(index: int) -> asyncio.Task[RenewedLease | None]:
+        claims = [Claim(TaskId("t"), index, 1, 1)]
+        return asyncio.create_task(groups.renew(WorkerId(workers[index]), claims))
+
+    renewing = [renew(0)]
+    await recorder.began.wait()
+    renewing += map(renew, range(1, len(workers)))
+    await asyncio.sleep(0)  # they have arrived then
+    recorder.release.set()
+    return await asyncio.gather(*renewing, return_exceptions=True)
+
+
+async def test_renewals_that_arrive_during_a_transaction_go_together_into_the_next() -> None:
+    recorder = Renewals()
+
+    renewed = await renew_all(recorder, [0, 1, 2])
+
+    assert [{0: [0]}, {1: [1], 2: [2]}] == recorder.transactions
+    assert [None, 1, 2] == [each and each.revoked[0].no for each in renewed]  # 0 has expired
+
+
+async def test_two_renewals_of_a_worker_at_once_name_the_claims_of_both() -> None:
+    recorder = Renewals()
+
+    renewed = await renew_all(recorder, [3, 4, 4])
+
+    assert [{3: [0]}, {4: [1, 2]}] == recorder.transactions
+    assert [[0], [1, 2], [1, 2]] == [[claim.no for claim in each.revoked] for each in renewed]
+
+
+async def test_a_store_that_is_away_is_reported_to_all_renewals() -> None:
+    recorder = Renewals()
+    recorder.is_available = False
+
+    renewed = await renew_all(recorder, [1, 2, 3])
+
+    assert [StoreUnavailable] * 3 == [type(each) for each in renewed]

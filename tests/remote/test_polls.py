@@ -129,6 +129,22 @@ async def test_a_short_claim_shows_that_there_is_nothing_for_the_others(
     assert [1, 2, 3] == sorted(recorder.claims[-1])
 
 
+async def test_a_poll_that_arrives_while_others_wait_in_vain_waits_with_them(
+    polls: Polls, recorder: Recorder
+) -> None:
+    recorder.release.set()
+    claiming = await begin(polls, recorder, worker(0))
+    await eventually(lambda: polls.work.is_awaited)
+
+    claiming += await begin(polls, recorder, worker(1))
+    assert [[0]] == recorder.claims
+    recorder.due = 100
+    recorder.work.set()
+
+    assert [2, 2] == [len(claims) for claims in await asyncio.gather(*claiming)]
+    assert [0, 1] == sorted(recorder.claims[-1])
+
+
 async def test_polls_that_do_not_wait_are_answered_after_one_claim(
     polls: Polls, recorder: Recorder
 ) -> None:

@@ -474,3 +474,30 @@ async def test_log_records_and_progress_of_an_attempt_are_kept(api: ApiClient) -
         wrong["errors"][0]["path"],
     )
     assert "attempt_cancelled" == late["code"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ({f"label-{number}": "x" for number in range(51)}, "at most 50 entries, found 51"),
+        ({"zone": "x" * 256}, "'zone' must have a name of 1 to 255 characters"),
+        ({"z" * 256: "x"}, "must have a name of 1 to 255 characters"),
+        ({"": "x"}, "must have a name of 1 to 255 characters"),
+        ({"zone": 1}, "a string of at most 255 characters"),
+        ({"zone": "a\0"}, "contains a NUL character"),
+    ],
+)
+async def test_labels_of_a_worker_are_bounded(
+    api: ApiClient, labels: dict[str, Any], says: str
+) -> None:
+    body = {"protocol": 1, "name": "w", "slots": 1, "namespaces": ["shop"]}
+    handlers = [{"name": "pay"}]
+
+    refused = await api.call("/v1/workers", {**body, "handlers": handlers, "labels": labels}, 400)
+
+    assert "invalid_request" == refused["code"]
+    assert says in refused["detail"]
+
+
+async def test_a_worker_may_have_fifty_labels(api: ApiClient) -> None:
+    await RemoteHand.register(api, labels={f"{number}" * 10: "x" * 255 for number in range(50)})

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response as StarletteResponse
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tasker.api.authorization import requires
@@ -186,7 +186,8 @@ class DirectRoute(APIRoute):
 
 
 class DirectMiddleware:
-    """The innermost middleware: calls direct routes with fixed paths without a search for them.
+    """The innermost middleware: calls direct routes with fixed paths without a search for them,
+    and those that serve a group of paths.
 
     Starlette's and FastAPI's own layers would take as long as the rest of a short request. FastAPI
     names the spans of requests, so those are left to it.
@@ -198,6 +199,7 @@ class DirectMiddleware:
 
     def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute]) -> None:
         self.app = app
+        self._groups = [route for route in routes if isinstance(route, GroupRoute)]
         self._routes = {
             (method, route.path): route
             for route in routes
@@ -206,18 +208,32 @@ class DirectMiddleware:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = (
-            self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        )
-        if route is None or scope.get("fastapi.telemetry") is not None:
+        serve = self._find(scope) if scope["type"] == "http" else None
+        if serve is None or scope.get("fastapi.telemetry") is not None:
             await self.app(scope, receive, send)
             return
-        scope.update(route=route, path_params={})
         try:
-            await route.app(scope, receive, send)
+            await serve(scope, receive, send)
         except (HTTPException, TaskerError) as error:
             response = await respond(Request(scope), error)
             await response(scope, receive, send)
+
+    def _find(self, scope: Scope) -> ASGIApp | None:
+        """Return what serves a request, or None if another layer does."""
+        route = self._routes.get((scope["method"], scope["path"]))
+        if route is not None:
+            scope.update(route=route, path_params={})
+            return route.app
+        for group in self._groups:
+            match, fields = group.matches(scope)
+            if match is Match.FULL:
+                scope.update(fields)
+                return group.handle
+        return None
+
+
+class GroupRoute(BaseRoute):
+    """A route that serves all paths of a group by itself."""
 
 
 def _needs_only_request(dependant: Dependant) -> bool:

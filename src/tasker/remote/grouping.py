@@ -2,14 +2,17 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
 from tasker.errors import StoreUnavailable
-from tasker.model import Settled, Settlement
+from tasker.model import Claim, RenewedLease, Settled, Settlement, WorkerId
 from tasker.store.protocol import Store
 
 _MOST_OUTCOMES = 500  #: of one group
 _MOST_BYTES = 8 << 20  #: results and errors of one group
+_MOST_CLAIMS = 10_000  #: of one group of renewals, and workers
 
 
 class _Waiting(NamedTuple):
@@ -97,3 +100,69 @@ class SettlementGroups:
         return await self._store.settle(
             worker, outcomes, claim_up_to=claim_up_to, events=events, gated=gated
         )
+
+
+class RenewalGroups:
+    """Renews the leases of all remote workers, one transaction at a time.
+
+    Args:
+        store: The store.
+        lease: The time for which a renewed lease holds.
+    """
+
+    def __init__(self, store: Store, lease: timedelta) -> None:
+        self._store = store
+        self._lease = lease
+        self._waiting: dict[WorkerId, _Renewal] = {}
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def renew(self, worker: WorkerId, held: Sequence[Claim]) -> RenewedLease | None:
+        """Renew the lease of a worker; return None if it has expired.
+
+        Raises: StoreUnavailable.
+        """
+        renewal = self._waiting.get(worker)
+        if renewal is None:
+            renewed = asyncio.get_running_loop().create_future()
+            renewal = self._waiting[worker] = _Renewal([], renewed)
+        renewal.held.extend(held)
+        if self._renewing is None:  # what arrives in this iteration of the event loop joins it
+            self._renewing = asyncio.create_task(self._renew_all(), name="tasker-renewals")
+        return await asyncio.shield(renewal.renewed)
+
+    async def _renew_all(self) -> None:
+        """Renew groups until nobody waits."""
+        try:
+            while self._waiting:
+                await self._renew_group(self._next_group())
+        finally:
+            self._renewing = None
+
+    def _next_group(self) -> dict[WorkerId, "_Renewal"]:
+        group: dict[WorkerId, _Renewal] = {}
+        left = _MOST_CLAIMS
+        for worker, renewal in self._waiting.items():
+            left -= 1 + len(renewal.held)
+            if group and left < 0:
+                break
+            group[worker] = renewal
+        for worker in group:
+            del self._waiting[worker]
+        return group
+
+    async def _renew_group(self, group: dict[WorkerId, "_Renewal"]) -> None:
+        held = {worker: renewal.held for worker, renewal in group.items()}
+        try:
+            renewed = await self._store.renew_group(held, lease=self._lease)
+        except Exception as error:  # delivered to those who wait
+            for renewal in group.values():
+                renewal.renewed.set_exception(error)
+                renewal.renewed.exception()  # perhaps nobody waits any more
+        else:
+            for worker, renewal in group.items():
+                renewal.renewed.set_result(renewed.get(worker))
+
+
+class _Renewal(NamedTuple):
+    held: list[Claim]
+    renewed: "asyncio.Future[RenewedLease | None]"

@@ -9,6 +9,7 @@ from tasker.errors import LeaseLost
 from tasker.model import Claim
 from tasker.remote import fields
 from tasker.remote.claim_responses import ClaimResponses
+from tasker.remote.grouping import RenewalGroups
 from tasker.remote.polls import Polls
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.registration import MOST_SLOTS
@@ -17,6 +18,7 @@ from tasker.remote.wakeups import Wakeups
 from tasker.store.protocol import Store
 
 RENEWALS = 3  #: renewals per lease
+_ENDS = 20  #: times within the longest wait at which long waits end
 
 
 class Leases:
@@ -50,6 +52,7 @@ class Leases:
 
         self._closing = closing
         self._revocation = Wakeups(store.wait_for_revocation)
+        self._renewals = RenewalGroups(store, lease)
 
     async def renew(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Wait until a claim may have been revoked, then renew the lease.
@@ -59,12 +62,13 @@ class Leases:
         named = {claim.key: (claim, text) for claim, text in await self._read_held(worker, body)}
         wait = fields.seconds(body, "wait_s", self.pause, 0.0)
         loop = asyncio.get_running_loop()
-        end = loop.time() + wait
+        end = _end_of_wait(loop.time(), wait, self.pause)
+        heard = self._revocation.heard if worker.heard is None else worker.heard
         while True:
-            heard = self._revocation.heard
             if (left := end - loop.time()) > 0:
                 await self._revocation.wait(heard, left, self._closing)
             is_over = self._closing.is_set() or end - loop.time() <= 0
+            worker.heard = heard = self._revocation.heard  # more may be revoked during the look
             held = {**worker.given, **named}  # those passed on meanwhile too
             if not held and not is_over:
                 continue
@@ -79,14 +83,14 @@ class Leases:
                 }
 
     async def _renew(self, worker: RegisteredWorker, held: Sequence[Claim]) -> list[Claim]:
-        try:
-            revoked = await self._store.renew(worker.id, held, lease=self.lease)
-        except LeaseLost:
+        """Renew a lease; return the claims that the worker has lost. Raises LeaseLost."""
+        renewed = await self._renewals.renew(worker.id, held)
+        if renewed is None:
             worker.is_live = False
-            raise
-        stored = await self._store.remote_worker(worker.id)
-        worker.quiet = stored is not None and stored.quiet
-        return revoked
+            raise LeaseLost(f"the lease of worker {worker.id} had expired")
+        worker.quiet = renewed.quiet
+        given = {claim.key for claim in held}
+        return [claim for claim in renewed.revoked if claim.key in given]
 
     async def resume(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Return the claims that the store has for a worker and that it does not know of.
@@ -111,3 +115,13 @@ class Leases:
     ) -> list[tuple[Claim, str]]:
         texts = fields.texts(body, "held", most=MOST_SLOTS)
         return [((await self._finder.ticket(worker, text)).claim, text) for text in texts]
+
+
+def _end_of_wait(now: float, wait: float, longest: float) -> float:
+    """Return when a wait ends. Long waits end at the same times: their leases are renewed together.
+
+    A wait is shortened by at most a twentieth of the longest one.
+    """
+    step = longest / _ENDS
+    end = now + wait
+    return end - end % step if wait > longest / 2 else end

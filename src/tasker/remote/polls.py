@@ -122,12 +122,10 @@ class _PollGroup:
         self._is_claiming = False
 
     async def claim(self, poll: _Poll) -> Sequence[Claim]:
-        self._new[poll] = None
-        if not self._is_claiming:
-            self._is_claiming = True
-            self._polls.keep_running(self._claim_for_all())
-        elif self._resting is not None:
-            self._resting.cancel()
+        if self._resting is not None and poll.waits:  # there is nothing for the others either
+            self._let_wait(poll)
+        else:
+            self._claim_soon(poll)
         try:
             return await poll.claims
         finally:
@@ -135,6 +133,20 @@ class _PollGroup:
             self._waiting.pop(poll, None)
             if poll.timer is not None:
                 poll.timer.cancel()
+
+    def _claim_soon(self, poll: _Poll) -> None:
+        self._new[poll] = None
+        if not self._is_claiming:
+            self._is_claiming = True
+            self._polls.keep_running(self._claim_for_all())
+        elif self._resting is not None:
+            self._resting.cancel()
+
+    def _let_wait(self, poll: _Poll) -> None:
+        self._waiting[poll] = None
+        if poll.timer is None:
+            loop = asyncio.get_running_loop()
+            poll.timer = loop.call_at(poll.end, self._expire, poll)
 
     def withdraw(self, worker: RegisteredWorker) -> None:
         """End the polls of a worker, except those that a claim is in progress for."""
@@ -224,10 +236,7 @@ class _PollGroup:
         elif claims or not poll.waits:
             poll.claims.set_result(claims)
         else:
-            self._waiting[poll] = None
-            if poll.timer is None:
-                loop = asyncio.get_running_loop()
-                poll.timer = loop.call_at(poll.end, self._expire, poll)
+            self._let_wait(poll)
 
     def _expire(self, poll: _Poll) -> None:
         """End the wait of a poll; one that a claim is in progress for is answered after it."""

@@ -1,7 +1,7 @@
 """The remote workers that a server knows, and the queues that they serve."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from tasker.model import ENGINE, AttemptKey, Claim, Queue, WorkerId
 from tasker.remote.errors import UnknownWorker
@@ -36,6 +36,9 @@ class RegisteredWorker:
         self.kind = registration._replace(name="", slots=1, sdk="", build="", credential="").dump()
         """The same for workers that serve the same queues."""
 
+        self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _every_namespace
+        """Returns the namespaces whose tasks its credential may read; None: all."""
+
         self.quiet = False  #: whether it is to claim no more
         self.is_live = True  #: whether its lease is valid, as far as this server knows
         self.is_claiming = False
@@ -45,6 +48,9 @@ class RegisteredWorker:
 
         self.given: dict[AttemptKey, tuple[Claim, str]] = {}
         """Claims that this server passed on and that are not settled, with their tickets."""
+
+        self.heard: int | None = None
+        """The wake-ups of revocations that the server had heard at the last renewal."""
 
         self.seen = 0  #: how many of the server's list of queues were considered
         self.serves_gated = False
@@ -64,6 +70,10 @@ class RegisteredWorker:
                 self._readable.clear()
             steps = self._readable[template, node] = template.readable(node, needs)
         return steps
+
+
+async def _every_namespace() -> None:
+    return None
 
 
 class RegisteredWorkers:

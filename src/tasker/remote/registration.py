@@ -5,8 +5,10 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from tasker import codec, versions
+from tasker.codec import UNSTORABLE
 from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.registry import EVERY_NAMESPACE
+from tasker.limits import WORKER_LABELS
 from tasker.model import ENGINE, HTTP_HANDLER, Json, JsonText, Queue, Requirement, StepSpec
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest, ProtocolUnsupported
@@ -80,16 +82,13 @@ class Registration(NamedTuple):
         namespaces = frozenset(fields.texts(body, "namespaces"))
         given = fields.objects(body, "handlers", dict, most=MOST_HANDLERS)
         handlers = [_read_handler(each, namespaces) for each in given]
-        labels = fields.mapping(body, "labels")
-        if not all(isinstance(value, str) for value in labels.values()):
-            raise InvalidRequest("labels must be strings", path="$.labels")
         environment = body.get("environment")
         return cls(
             fields.text(body, "name"),
             fields.integer(body, "slots", 1, MOST_SLOTS),
             fields.text(body, "sdk", ""),
             fields.text(body, "build", ""),
-            labels,
+            _read_labels(body),
             fields.text(body, "environment") if environment is not None else None,
             _by_name(handlers),
         )
@@ -189,6 +188,28 @@ def _by_name(handlers: Iterable[RemoteHandler]) -> dict[str, tuple[RemoteHandler
     for handler in handlers:
         groups[handler.name] = (*groups.get(handler.name, ()), handler)
     return groups
+
+
+def _read_labels(body: fields.JsonBody) -> Mapping[str, str]:
+    labels = fields.mapping(body, "labels")
+    if len(labels) > WORKER_LABELS:
+        raise InvalidRequest(
+            f"labels must have at most {WORKER_LABELS} entries, found {len(labels):,}",
+            path="$.labels",
+        )
+    for name, value in labels.items():
+        if not (name and isinstance(value, str)) or max(len(name), len(value)) > fields.NAME:
+            raise InvalidRequest(
+                f"the label {name[:50]!r} must have a name of 1 to {fields.NAME} characters and a"
+                f" string of at most {fields.NAME} characters as its value",
+                path="$.labels",
+            )
+        if UNSTORABLE.search(name) or UNSTORABLE.search(value):
+            raise InvalidRequest(
+                f"the label {name[:50]!r} contains a NUL character or an unpaired surrogate",
+                path="$.labels",
+            )
+    return labels
 
 
 def _read_handler(body: fields.JsonBody, namespaces: frozenset[str]) -> RemoteHandler:

@@ -7,9 +7,9 @@ from tasker.durable import CallKind, DurableCall
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import park_in_store
 from tasker.engine.spawning import cancel_beside
-from tasker.errors import Misuse, ParkedForTime, WaitCycle
+from tasker.errors import Misuse, ParkedForTask, ParkedForTime, WaitCycle
 from tasker.handlers.external import completion_wait
-from tasker.model import Claim, External, OutcomeCode, released, slept
+from tasker.model import Claim, External, OutcomeCode, TaskId, released, slept
 from tasker.remote import fields
 from tasker.remote.attempts import RunningAttempts
 from tasker.remote.claim_responses import ClaimResponses
@@ -144,7 +144,7 @@ class Settlements:
                 await self._attempts.spawn_from(step, reported)
                 return await self._judge.of_result(step, reported.get("result"))
             case "parked":
-                return await self._park(place, step, reported, consequences)
+                return await self._park(worker, place, step, reported, consequences)
         raise InvalidRequest(
             f"outcome must be one of {', '.join(OUTCOMES)}, not {outcome!r:.50}",
             path=f"$.outcomes[{place}].outcome",
@@ -191,6 +191,7 @@ class Settlements:
 
     async def _park(
         self,
+        worker: RegisteredWorker,
         place: int,
         step: ServedStep,
         reported: Mapping[str, Any],
@@ -201,7 +202,24 @@ class Settlements:
         parked = await requested_wait(step, wait_for, self._services())
         if parked is None or isinstance(parked, ParkedForTime):
             return Verdict(slept(step.claim, parked.seconds if parked else 0.0))
+        if isinstance(parked, ParkedForTask) and not await self._may_read(
+            worker, step, parked.task_id
+        ):
+            return Verdict(slept(step.claim, 0.0))  # as if the task did not exist
         if await park_in_store(self._store, step.claim, parked):
             consequences.words[place] = "parked"
             self._reporter.report_wait(step, parked)
         return None
+
+    async def _may_read(self, worker: RegisteredWorker, step: ServedStep, task_id: TaskId) -> bool:
+        """Return whether a step may wait for a task: its child, or one that its worker may read."""
+        readable = await worker.readable_namespaces()
+        if readable is None:
+            return True
+        cache = self._finder.cache(worker)
+        awaited = (await cache.tasks([task_id])).get(task_id)
+        if awaited is None:
+            return True  # there is none
+        if awaited.input.parent_id == step.claim.task_id:
+            return True
+        return awaited.compiled.template.namespace in readable

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 _SLICE = 10.0  #: seconds of one wait on the store
 
@@ -19,32 +18,35 @@ class Wakeups:
         """Number of wake-ups so far."""
 
         self._wait = wait
-        self._waiting = 0
-        self._event: asyncio.Event | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
         self._listener: asyncio.Task[None] | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
 
     async def wait(self, heard: int, timeout: float, closing: asyncio.Event) -> None:
         """Wait up to `timeout` seconds for a wake-up after the one with the number `heard`."""
         if self.heard != heard or closing.is_set():
             return
-        if self._event is None:
-            self._event = asyncio.Event()
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen(closing), name="tasker-wakeups")
-        event, self._waiting = self._event, self._waiting + 1
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+        timer = loop.call_later(timeout, _wake, woken)
+        self._waiting.add(woken)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await event.wait()
+            await woken
         finally:
-            self._waiting -= 1
+            self._waiting.discard(woken)
+            timer.cancel()
 
     def wake_all(self) -> None:
         """Wake all who wait."""
         self.heard += 1
-        event, self._event = self._event, None
-        if event is not None:
-            event.set()
+        for each in self._waiting:
+            _wake(each)
 
     async def _listen(self, closing: asyncio.Event) -> None:
         """Listen while anybody waits."""
@@ -60,3 +62,8 @@ class Wakeups:
                     return
         finally:
             ended.cancel()
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)

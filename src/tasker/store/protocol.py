@@ -77,6 +77,7 @@ from tasker.model import (
     Queue,
     QueueId,
     RemoteWorker,
+    RenewedLease,
     RunningStep,
     RuntimeStep,
     SchemaStatus,
@@ -521,6 +522,20 @@ class WorkerStore(Protocol):
 
         Raises:
             LeaseLost: The lease has expired and all claims are lost; register again.
+        """
+        ...
+
+    async def renew_group(
+        self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
+    ) -> Mapping[WorkerId, RenewedLease]:
+        """Extend the leases of several workers, as `renew` does for one, in one transaction.
+
+        Args:
+            held: The claims of each worker.
+            lease: The time for which the leases hold from now on.
+
+        Returns:
+            The leases that were extended. The others have expired.
         """
         ...
 

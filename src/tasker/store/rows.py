@@ -1,6 +1,6 @@
 """Converts rows to values; the statements of both stores return the same columns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -15,12 +15,14 @@ from tasker.model import (
     STEP_STATUSES,
     Attempt,
     AuditEntry,
+    Claim,
     Code,
     CompensationStatus,
     CurrentStep,
     Failure,
     Pause,
     PauseKind,
+    RenewedLease,
     Step,
     StepCounts,
     StepStatus,
@@ -466,6 +468,19 @@ _COUNTS = (
     "skipped_steps",
     "resolved_steps",
 )
+
+
+def renewed_leases(
+    rows: Iterable[tuple[int, object]], lost: Iterable[tuple[WorkerId, Claim]]
+) -> dict[WorkerId, RenewedLease]:
+    """Return the leases that renew.sql extended, given the claims that workers have lost."""
+    revoked: dict[WorkerId, list[Claim]] = {}
+    for worker, claim in lost:
+        revoked.setdefault(worker, []).append(claim)
+    return {
+        WorkerId(worker): RenewedLease(revoked.get(WorkerId(worker), ()), bool(quiet))
+        for worker, quiet in rows
+    }
 
 
 def _pause(document: Mapping[str, Any]) -> Pause:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute, Match
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from tasker.api.auth.coordinators import Resource
@@ -16,11 +16,11 @@ from tasker.api.dependencies import Api
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem
 from tasker.api.requests import read_body
-from tasker.api.routing import READS_BODY, Routes
+from tasker.api.routing import READS_BODY, GroupRoute, Routes
 from tasker.client.templates import split_reference
 from tasker.model import WorkerId
 from tasker.remote.registered import RegisteredWorker
-from tasker.teams.permissions import TASKS_CREATE, WORKERS_RUN
+from tasker.teams.permissions import TASKS_CREATE, TASKS_READ, WORKERS_RUN
 
 BASE = "/v1/workers"
 _MOST_ID = 18  #: digits of a worker's id
@@ -57,7 +57,7 @@ ACTIONS: Mapping[str, Action] = {
 }
 
 
-class WorkerRoute(BaseRoute):
+class WorkerRoute(GroupRoute):
     """All routes of the worker protocol, as one route of the application."""
 
     path = BASE + "/{worker}/{action}"
@@ -103,6 +103,10 @@ class WorkerRoute(BaseRoute):
             await _send_answer(send, 204, None)
             return
         body = _read_object(scope, await read_body(receive))
+        if action == "settle":
+            worker.readable_namespaces = partial(
+                api.authorizer.visible_namespaces, principal, TASKS_READ
+            )
         if action == "run_task":
             await _check_may_create(api, principal, body)
         working = workers.calls[action](worker, body)
@@ -162,19 +166,23 @@ async def _send_answer(send: Send, status: int, answer: _Answer) -> None:
 
 async def _while_connected(answer: Awaitable[_Answer], receive: Receive) -> _Answer:
     """Return an answer, or stop the work on it when the caller disconnects."""
-    working = asyncio.ensure_future(answer)
+    working = asyncio.current_task()
     gone = asyncio.ensure_future(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientDisconnect
-    finally:
-        gone.cancel()
-        if not working.done():
+
+    def stop(gone: "asyncio.Future[None]") -> None:
+        if working is not None and not gone.cancelled():
             working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
+
+    gone.add_done_callback(stop)
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if working is not None and gone.done() and not working.uncancel():
+            raise ClientDisconnect from None
+        raise
+    finally:
+        gone.remove_done_callback(stop)
+        gone.cancel()
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

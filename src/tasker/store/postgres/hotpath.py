@@ -19,6 +19,7 @@ from tasker.model import (
     NewInstances,
     Outcome,
     OutcomeCode,
+    RenewedLease,
     RuntimeStep,
     Settled,
     Settlement,
@@ -39,6 +40,7 @@ from tasker.store.postgres.session import (
     read_settled_rows,
     settlement_parameters,
 )
+from tasker.store.rows import Row, renewed_leases
 
 
 class HotPath(Driver):
@@ -236,19 +238,28 @@ class HotPath(Driver):
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
+        renewed = await self.renew_group({worker: held}, lease=lease)
+        if worker not in renewed:
+            raise LeaseLost(f"the lease of worker {worker} had expired")
+        return list(renewed[worker].revoked)
+
+    async def renew_group(
+        self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
+    ) -> Mapping[WorkerId, RenewedLease]:
         async with self._urgent_session() as tx:
-            if await tx.one("renew", worker=worker, lease=lease.total_seconds()) is None:
-                raise LeaseLost(f"the lease of worker {worker} had expired")
-            if not held:
-                return []
-            lost = await tx.all(
-                "lost_claims",
-                worker=worker,
-                tasks=[claim.task_id for claim in held],
-                nos=[claim.no for claim in held],
-                attempts=[claim.attempt for claim in held],
-            )
-        return [held[row["ord"] - 1] for row in lost]
+            renewed = await tx.all("renew", workers=list(held), lease=lease.total_seconds())
+            claims = [(row["id"], claim) for row in renewed for claim in held[row["id"]]]
+            lost: Sequence[Row] = ()
+            if claims:
+                lost = await tx.all(
+                    "lost_claims",
+                    workers=[worker for worker, _ in claims],
+                    tasks=[claim.task_id for _, claim in claims],
+                    nos=[claim.no for _, claim in claims],
+                    attempts=[claim.attempt for _, claim in claims],
+                )
+        leases = [(row["id"], row["quiet"]) for row in renewed]
+        return renewed_leases(leases, [claims[row["ord"] - 1] for row in lost])
 
     async def wait_for_work(self, timeout: float) -> None:
         await self._listener.wait(self._listener.work, timeout)

@@ -14,6 +14,7 @@ from tasker.model import (
     NewEvent,
     NewInstances,
     Outcome,
+    RenewedLease,
     RuntimeStep,
     Settled,
     Settlement,
@@ -25,6 +26,7 @@ from tasker.model import (
 )
 from tasker.store.fair_share import DueQueue, shares, turns_of
 from tasker.store.gate_cursor import GateCursor
+from tasker.store.rows import renewed_leases
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.gated import claim_gated
 from tasker.store.sqlite.settlement import settle
@@ -164,15 +166,24 @@ class HotPath(Driver):
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
-        claims = json_text([claim.key for claim in held])
+        renewed = await self.renew_group({worker: held}, lease=lease)
+        if worker not in renewed:
+            raise LeaseLost(f"the lease of worker {worker} had expired")
+        return list(renewed[worker].revoked)
 
-        def renew(on: sqlite3.Connection) -> list[int]:
-            if not fetch(on, "renew", worker=worker, lease=lease.total_seconds(), now=self._now()):
-                raise LeaseLost(f"the lease of worker {worker} had expired")
-            lost = fetch(on, "lost_claims", worker=worker, claims=claims)
-            return [row[0] for row in lost]
+    async def renew_group(
+        self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
+    ) -> Mapping[WorkerId, RenewedLease]:
+        claims = [(worker, claim) for worker, each in held.items() for claim in each]
+        given = {"workers": json_text(list(held)), "lease": lease.total_seconds()}
+        keys = json_text([[*claim.key, worker] for worker, claim in claims])
 
-        return [held[place - 1] for place in await self._in_transaction(renew)]
+        def renew(on: sqlite3.Connection) -> Mapping[WorkerId, RenewedLease]:
+            renewed = fetch(on, "renew", **given, now=self._now())
+            lost = fetch(on, "lost_claims", claims=keys) if renewed and claims else ()
+            return renewed_leases(renewed, [claims[row[0] - 1] for row in lost])
+
+        return await self._in_transaction(renew)
 
     async def wait_for_work(self, timeout: float) -> None:
         await self._wait(self._work, timeout)

@@ -49,6 +49,32 @@ class TestLeases(StoreTests):
         with pytest.raises(LeaseLost):
             await store.renew(hand.id, [], lease=LEASE)
 
+    async def test_leases_of_several_workers_are_renewed_together(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """Each answer is about the worker's own claims; expired leases have none."""
+        template = await put(store, one())
+        for _ in range(2):
+            await create(store, template)
+        late = await ManualWorker.hire(store)
+        await subject.advance(SECOND * 20)
+        hand, other, idle = [await ManualWorker.hire(store) for _ in range(3)]
+        mine, theirs = [(await each.claim(1))[0] for each in (hand, other)]
+        await other.complete(theirs)
+        await store.drain_worker(idle.id, ACT)
+        await subject.advance(SECOND * 15)
+        held = {hand.id: [mine], late.id: [mine], other.id: [theirs, mine], idle.id: []}
+
+        renewed = await store.renew_group(held, lease=LEASE)
+
+        assert {
+            hand.id: ([], False),
+            other.id: ([theirs, mine], False),
+            idle.id: ([], True),
+        } == {worker: (list(each.revoked), each.quiet) for worker, each in renewed.items()}
+        await subject.advance(SECOND * 20)
+        assert {idle.id} == set(await store.renew_group({idle.id: (), late.id: ()}, lease=LEASE))
+
     async def test_an_unknown_worker_has_no_lease(self, store: Store) -> None:
         """The database may have been recreated."""
         with pytest.raises(LeaseLost):

@@ -1,4 +1,4 @@
--- Extend a lease that still holds; no row when it expired. :worker int, :lease real (seconds), :now real
+-- Extend the leases that still hold; a row for each. :workers text (JSON list), :lease real (seconds), :now real
 update worker set lease_until = :now + :lease
-where id = :worker and lease_until > :now
-returning id
+where id in (select value from json_each(:workers)) and lease_until > :now
+returning id, quiet

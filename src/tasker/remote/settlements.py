@@ -219,7 +219,7 @@ class Settlements:
         cache = self._finder.cache(worker)
         awaited = (await cache.tasks([task_id])).get(task_id)
         if awaited is None:
-            return True  # there is none
+            return True  # it does not exist
         if awaited.input.parent_id == step.claim.task_id:
             return True
         return awaited.compiled.template.namespace in readable

@@ -149,8 +149,8 @@ def test_a_failed_step_with_waiting_children_is_reported() -> None:
         )
 
     assert [
-        "b of payments.refund@1.0.0 failed in 2 open tasks, and others wait for it:"
-        " retry it or resolve it"
+        "b of payments.refund@1.0.0 failed in 2 open tasks, and other steps wait for it: retry it "
+        "or resolve it"
     ] == advice(blocking_steps=(waited("a", 0), waited("b", 2)))
 
 

@@ -50,7 +50,7 @@ def sentence(kind: Any, value: object) -> str:
         (list[int], 5, "must be a list"),
         (tuple[int, ...], 5, "must be a list"),
         (Annotated[int, Ge(1)], 0, "must be at least 1"),
-        (Annotated[int, Gt(1)], 0, "must be more than 1"),
+        (Annotated[int, Gt(1)], 0, "must be greater than 1"),
         (Annotated[int, Le(1)], 2, "must be at most 1"),
         (Annotated[int, Lt(1)], 2, "must be less than 1"),
         (Annotated[str, Len(1)], "", "must have at least 1 character"),

@@ -109,7 +109,7 @@ def test_why_states_what_a_step_waits_for() -> None:
         (
             step(StepStatus.ENQUEUED),
             "ready",
-            "pay is ready and waits for a free slot of a worker.",
+            "pay is ready and waits for a free worker slot.",
             None,
         ),
         (

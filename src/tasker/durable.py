@@ -61,6 +61,6 @@ class TooManyDurableCalls(Misuse):
 
     def __init__(self, step: str) -> None:
         super().__init__(
-            f"step {step!r} has made {DURABLE_CALLS:,} durable calls, the maximum of a step;"
-            " record several rows in one call, or create a task for each part"
+            f"step {step!r} has made {DURABLE_CALLS:,} durable calls, the maximum for a step; "
+            "record several rows in one call, or create a task for each part"
         )

@@ -245,7 +245,7 @@ class IdempotencyConflict(Refused):
 
 
 class TaskExists(Refused):
-    """Another task has the idempotency key, and `if_exists` is `reject`.
+    """Another task already has the idempotency key, and `if_exists` is `reject`.
 
     Args:
         key: The idempotency key in use.
@@ -261,7 +261,7 @@ class TaskExists(Refused):
 
 
 class WebhookExists(Refused):
-    """The namespace has a webhook or a subscriber of that name."""
+    """The namespace already has a webhook or a subscriber with this name."""
 
     code = "webhook_exists"
 
@@ -285,7 +285,7 @@ class TaskChanged(Refused):
 
 
 class ScheduleExists(Refused):
-    """The namespace has a schedule of that name."""
+    """The namespace already has a schedule with this name."""
 
     code = "schedule_exists"
 
@@ -408,7 +408,7 @@ class NotApproved(Refused):
                 " change it and register it again, or use another version",
                 "retired": f"template {template} is retired:"
                 " no tasks can be created from it; use another version, or restore it",
-            }.get(status, f"template {template} is {status}: it takes no new tasks")
+            }.get(status, f"template {template} is {status}: it accepts no new tasks")
         )
         self.template, self.status, self.approvers = template, status, tuple(approvers)
 

@@ -277,14 +277,14 @@ def parse_patterns(given: Patterns) -> tuple[str, ...]:
     patterns = tuple(dict.fromkeys([given] if isinstance(given, str) else given))
     if not 1 <= len(patterns) <= limits.EVENT_PATTERNS:
         raise InvalidInput(
-            f"a subscription has 1 to {limits.EVENT_PATTERNS} names of events,"
-            f" found {len(patterns)}",
+            f"a subscription must have 1 to {limits.EVENT_PATTERNS} event names, found "
+            f"{len(patterns)}",
             path="$.events",
         )
     for pattern in patterns:
         if not _PATTERN.fullmatch(pattern):
             raise InvalidInput(
-                f"{pattern[:60]!r} is not the name of an event: write a name such as"
+                f"{pattern[:60]!r} is not an event name: write a name such as"
                 " 'payment.charged', a prefix such as 'payment.*', or '*'",
                 path="$.events",
             )

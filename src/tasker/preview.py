@@ -202,13 +202,13 @@ def _effects(
         if children:
             yield f"{format_count('open child task', children)} {_is(children)} cancelled too."
         yield "The results of steps that are done are kept."
-        yield "It cannot be undone."
+        yield "This cannot be undone."
         return
     if act is Act.RESOLVE:
         yield "The task is marked as resolved."
         if cancelled + discarded:
             yield f"{format_count('step', cancelled + discarded)} will not run any more."
-        yield "It cannot be undone."
+        yield "This cannot be undone."
         return
     if act is Act.RETRY:
         names = ", ".join(step.name for step in chosen[:3]) + (", …" if len(chosen) > 3 else "")
@@ -223,7 +223,7 @@ def _effects(
         steps = format_count("step", behind)
         yield f"{steps} after it can run once {its} other dependencies are done."
     else:
-        yield "Nothing else waits for it."
+        yield "No other step waits for it."
 
 
 def _is(number: int) -> str:

@@ -92,7 +92,7 @@ class LogPlace(NamedTuple):
     def of_cursor(cls, cursor: str) -> "LogPlace":
         """Return the place of a `cursor`. Raises InvalidInput."""
         if not _CURSOR.fullmatch(cursor):
-            raise InvalidInput("is not a cursor of a page of logs", path="$.cursor")
+            raise InvalidInput("is not the cursor of a page of log records", path="$.cursor")
         micros, *rest = map(int, cursor.split("-"))
         return cls(_EPOCH + timedelta(microseconds=micros), *rest)
 

@@ -214,8 +214,8 @@ def check_arrival_names(**names: str | None) -> None:
             continue
         if not text or UNSTORABLE.search(text):
             raise InvalidInput(
-                f"{field} must be a non-empty string without NUL characters and unpaired"
-                f" surrogates, not {text[:50]!r}",
+                f"{field} must be a non-empty string without NUL characters or unpaired "
+                f"surrogates, not {text[:50]!r}",
                 path=f"$.{field}",
             )
         if len(text) > ARRIVAL_NAME:

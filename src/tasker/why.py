@@ -151,7 +151,7 @@ def _due(step: Step, now: datetime) -> Reason:
     if step.limit_reason:
         text = f"{name} waits for a limit: {step.limit_reason}."
         return Reason(code="limit", blocking=True, text=text, step=name)
-    text = f"{name} is ready and waits for a free slot of a worker."
+    text = f"{name} is ready and waits for a free worker slot."
     return Reason(code="ready", blocking=step.pause is not None, text=text, step=name)
 
 

@@ -161,7 +161,7 @@ def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker:
 
     assert (0, 1, 0, 1) == (same.code, lacking.code, serving.code, differing.code)
     assert "step 'pack': version 1.0.0 of handler 'up.ship.pack' is required" in lacking.out
-    assert "up.ship@1.0.0 has 1 open task and is not among the templates given" in serving.out
+    assert "up.ship@1.0.0 has 1 open task and is not among the given templates" in serving.out
     assert "the template differs from the registered one: give it a new version" in differing.out
 
 
@@ -194,7 +194,7 @@ def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) ->
     )
     [warning] = serving.document["warnings"]
     assert (
-        "up.ship@1.0.0 has 1 open task and is not among the templates given" in (warning["message"])
+        "up.ship@1.0.0 has 1 open task and is not among the given templates" in (warning["message"])
     )
 
 
@@ -260,8 +260,8 @@ def test_conditions_are_checked_against_schemas_and_types(tasker: Here) -> None:
 
     absent = "may be skipped or fail before this step runs: add '| None' to the type, or a default"
     assert [
-        "step 'dear': when: input.cents > \"500\" compares a number with a string; only two numbers"
-        " or two strings have an order",
+        "step 'dear': when: input.cents > \"500\" compares a number with a string; only two "
+        "numbers or two strings can be ordered",
         "step 'cheap': when: input has no property 'cent'; did you mean 'cents'? Allowed: cents",
         "step 'cheap': when: results.route has no property 'chosn'; did you mean 'chosen'?"
         " Allowed: chosen, reason, data",
@@ -393,7 +393,7 @@ def test_all_expressions_are_checked_against_schemas(tasker: Here) -> None:
         "step 'after': when: results.approve.form has no property 'okay'; did you mean 'ok'?"
         " Allowed: ok",
         "step 'after': when: results.lines.count > \"1\" compares a number with a string;"
-        " only two numbers or two strings have an order",
+        " only two numbers or two strings can be ordered",
         "step 'loop': repeat: until: results.look has no property 'done'; allowed: ready",
         "step 'loop': repeat: until: iteration == \"3\" compares a number with a string,"
         " which is always false",

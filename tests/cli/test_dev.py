@@ -30,7 +30,7 @@ def test_changes_take_effect_and_errors_do_not_stop_the_worker(tasker: Here) -> 
 
         _change(project, "shop.py", "@handler", "@handler(")
         dev.until("SyntaxError")
-        dev.until("still running the last handlers and templates that loaded")
+        dev.until("still running the previous handlers and templates")
         still = tasker(*CREATE).out.strip()
         dev.until(f"{still[-6:]} complete after")
 

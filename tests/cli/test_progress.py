@@ -199,7 +199,7 @@ def test_a_blocked_loop_is_reported() -> None:
     with Progress(console_for(file=file)) as progress:
         progress.observe(LoopBlocked(ID, "pay", timedelta(seconds=3)))
 
-    assert "the handler of step pay blocks the event loop, for 3 s so far\n" == file.getvalue()
+    assert "the handler of step pay has blocked the event loop for 3 s so far\n" == file.getvalue()
 
 
 def _step(name: str, state: StepStatus, **more: Any) -> Step:

@@ -42,7 +42,7 @@ def test_a_signal_is_sent_once(tasker: Here) -> None:
     document = tasker("task", "signal", task, "paid", "--json").document
 
     assert "sent; no step waits for it yet\n" == sent[0].out
-    assert "a signal with this id was sent before\n" == sent[1].out
+    assert "a signal with this id was already sent\n" == sent[1].out
     assert (True, None) == (document["created"], document["step"])
     assert "ann" in tasker("task", "show", task).out
 
@@ -84,7 +84,7 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
     ]
 
     assert "sent to namespace shop; 0 steps received it\n" == sent[0].out
-    assert "a broadcast with this id was sent before\n" == sent[1].out
+    assert "a broadcast with this id was already sent\n" == sent[1].out
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def test_handlers_without_a_namespace_are_refused_with_instructions(
     refused = tasker("worker", "-H", "plain.py")
 
     assert 2 == refused.code
-    assert "bound to no namespace" in refused.err
+    assert "not bound to any namespace" in refused.err
     assert "--namespace payments" in " ".join(refused.err.split())
 
 

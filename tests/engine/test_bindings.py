@@ -105,7 +105,7 @@ async def test_labels_that_a_step_requires_decide_which_worker_runs_it(store: St
 
 
 async def test_handlers_without_namespace_or_template_are_refused(memory: Store) -> None:
-    with pytest.raises(Misuse, match=r"bound to no namespace: .*--namespace payments"):
+    with pytest.raises(Misuse, match=r"not bound to any namespace: .*--namespace payments"):
         Worker(memory, [{"greet": lambda: "hello"}])
 
 

@@ -159,7 +159,7 @@ def test_other_metadata_in_annotated_is_kept() -> None:
         return cents
 
     assert 1 == call(charge, {"amount": 1})
-    with pytest.raises(PermanentError, match=r"\$\.amount: must be more than 0"):
+    with pytest.raises(PermanentError, match=r"\$\.amount: must be greater than 0"):
         call(charge, {"amount": 0})
 
 

@@ -232,7 +232,7 @@ def test_a_name_for_two_handlers_is_refused_with_both_positions() -> None:
         Handlers.of({"a": plain}, {"a": other})
     assert (
         f"two handlers are named 'a': at {THIS}:{plain.__code__.co_firstlineno} and at"
-        f' {THIS}:{line}; give one another name with @handler("...")'
+        f' {THIS}:{line}; rename one of them with @handler("...")'
     ) == str(caught.value)
 
 

@@ -100,7 +100,7 @@ def test_invalid_expressions_are_refused_with_their_position(text: str, message:
 @pytest.mark.parametrize(
     ("text", "message", "path"),
     [
-        ("input.coupon > 3", "input.coupon is null, which has no order", "$.input.coupon"),
+        ("input.coupon > 3", "input.coupon is null, which cannot be ordered", "$.input.coupon"),
         (
             "input.amount < input.region",
             "cannot compare input.amount, a number, and input.region, a string, by <",
@@ -112,7 +112,7 @@ def test_invalid_expressions_are_refused_with_their_position(text: str, message:
             "$.input.amount",
         ),
         ("not input.tags", "input.tags is a list, not true or false", "$.input.tags"),
-        ("1 in input.region", "1 is 1; only strings are in a string", "$"),
+        ("1 in input.region", "1 is 1; a string can contain only strings", "$"),
         (
             "1 in input.amount",
             "input.amount is 5000, not a list, string or object",
@@ -245,7 +245,7 @@ def test_an_expression_that_matches_the_schemas_has_no_type_errors(text: str) ->
         (
             "input.amount > 'a'",
             'input.amount > "a" compares a number with a string;'
-            " only two numbers or two strings have an order",
+            " only two numbers or two strings can be ordered",
         ),
         (
             "input.region == 3",

@@ -135,7 +135,7 @@ environments:
     [
         (["map: {as: file}"], "steps[1].map", "'over' is missing: an expression for the list"),
         (["map: {over: results.lst}"], "steps[1].map.over", "did you mean 'list'?"),
-        (["map: {over: results.work}"], "steps[1].map.over", "not a step before this one"),
+        (["map: {over: results.work}"], "steps[1].map.over", "not an earlier step"),
         (["map: {over: results.list +}"], "steps[1].map.over", "invalid expression"),
         (["map: {over: file}"], "steps[1].map.over", "unknown name 'file'"),
         (["map: {over: input.x, as: results}"], "steps[1].map.as", "has another meaning here"),

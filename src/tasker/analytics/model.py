@@ -380,7 +380,7 @@ def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
     for step in top_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
         yield (
             f"{step} takes {human_duration(step.average_duration_seconds)} on average: split it,"
-            " or make independent parts of it separate steps"
+            " or move independent parts into separate steps"
         )
 
 
@@ -406,7 +406,7 @@ def _advise_on_errors(
 def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
     for step in [step for step in blocking_steps if step.failed_tasks][:_MOST_STEPS]:
         tasks = format_count("open task", step.failed_tasks)
-        yield f"{step} failed in {tasks}, and others wait for it: retry it or resolve it"
+        yield f"{step} failed in {tasks}, and other steps wait for it: retry it or resolve it"
 
 
 def _advise_on_store(utilization: Utilization) -> Iterator[str]:

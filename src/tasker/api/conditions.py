@@ -18,7 +18,8 @@ def etag_headers(task: Task) -> dict[str, str]:
 
 async def _parse_if_match(
     if_match: Annotated[
-        str | None, Header(description="An ETag; the request is refused if it is outdated.")
+        str | None,
+        Header(description="An ETag; the request is rejected if the ETag is out of date."),
     ] = None,
 ) -> str | None:
     """Return the ETag that the object must have, or None if any will do. Raises Problem."""
@@ -34,7 +35,7 @@ async def _parse_if_match(
 
 async def _parse_if_none_match(
     if_none_match: Annotated[
-        str | None, Header(description="An ETag; if it is the task's, the response is 304.")
+        str | None, Header(description="An ETag; if it matches the task's, the response is 304.")
     ] = None,
 ) -> frozenset[str]:
     """Return the ETags that the caller already has."""

@@ -50,7 +50,7 @@ def _check_utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
     except OverflowError:
-        raise ValueError("must be in the years 1 to 9999 of UTC") from None
+        raise ValueError("must be between the years 1 and 9999 (UTC)") from None
 
 
 Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_utc)]
@@ -58,7 +58,7 @@ Instant: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_utc)]
 
 def _check_year(at: datetime) -> datetime:
     if not EARLIEST <= at <= LATEST:
-        raise ValueError(f"must be in the years {EARLIEST.year} to {LATEST.year}")
+        raise ValueError(f"must be between the years {EARLIEST.year} and {LATEST.year}")
     return at
 
 

@@ -70,7 +70,7 @@ class Readiness:
 
         async def compare() -> str:
             if schema is None:
-                return "not known: the store cannot be reached"
+                return "unknown: the store cannot be reached"
             return "" if schema.is_ready else f"it is {schema.current}, not {schema.wanted}"
 
         return {"store": await _run_check(reach), "schema": await _run_check(compare)}

@@ -158,10 +158,11 @@ def _header_parameters(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Describe the headers that a request may have."""
     name = operation["operationId"].partition(".")[2]
     yield _parameter(
-        "X-Correlation-Id", "Kept with the tasks that the request creates, and sent back."
+        "X-Correlation-Id",
+        "Stored with the tasks that the request creates, and returned in the response.",
     )
     if "tasks:create" in operation.get("x-permissions", ()):
-        yield _parameter("traceparent", "W3C trace context, kept with the task.")
+        yield _parameter("traceparent", "W3C trace context, stored with the task.")
         if name != "create_tasks":
             yield _parameter("Idempotency-Key", "The same as `idempotency_key` in the body.")
     if name == "stream_task":

@@ -283,7 +283,8 @@ def check_fingerprint(fingerprint: str) -> None:
     """Raise InvalidInput unless the text identifies a cause of failures."""
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise InvalidInput(
-            f"a fingerprint has 16 hexadecimal digits, not {fingerprint!r}", path="$.fingerprint"
+            f"a fingerprint must be 16 hexadecimal digits, not {fingerprint!r}",
+            path="$.fingerprint",
         )
 
 

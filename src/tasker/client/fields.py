@@ -57,7 +57,7 @@ def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
             raise _invalid_field("run_at", f"must be a datetime with a time zone, not {run_at!r}")
         if not EARLIEST <= run_at <= LATEST:
-            message = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
+            message = f"must be between the years {EARLIEST.year} and {LATEST.year}, not {run_at}"
             raise _invalid_field("run_at", message)
     if (length := parse_duration_field("delay", delay)) is not None and length > LONGEST_DELAY:
         most = f"{LONGEST_DELAY.days:,} days"

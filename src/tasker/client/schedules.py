@@ -59,7 +59,7 @@ class ScheduleClient(Protocol):
             InvalidInput: A field is invalid, or the template does not accept the context.
             NotFound: The template does not exist.
             NotApproved: No version of the template takes tasks.
-            ScheduleExists: The namespace has a schedule of that name.
+            ScheduleExists: The namespace already has a schedule with this name.
         """
         ...
 

@@ -53,7 +53,7 @@ class WebhookClient(Protocol):
 
         Raises:
             InvalidInput: A field is invalid.
-            WebhookExists: The namespace has a webhook or a subscriber of that name.
+            WebhookExists: The namespace already has a webhook or a subscriber with this name.
         """
         ...
 

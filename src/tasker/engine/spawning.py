@@ -171,8 +171,8 @@ def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
                 given = int(given)
             if isinstance(given, bool) or not isinstance(given, int) or given < 0:
                 raise PermanentError(
-                    f"step {name!r} cannot divide {total} into batches: it is {_kind(given)}, not"
-                    " an integer of 0 or more",
+                    f"step {name!r} cannot divide {total} into batches: it is {_kind(given)}, not "
+                    "a non-negative integer",
                     code="NOT_A_NUMBER",
                 )
             size = max(spawning.size, -(-given // (spawning.max_instances or limits.INSTANCES)))

@@ -60,7 +60,7 @@ log = logging.getLogger("tasker.worker")
 _CLEANUP = 1.0  #: seconds for handlers to clean up when they are stopped at shutdown
 _MOST_COUNTED = 100_000  #: maximum number of open tasks that a starting worker counts
 _BOUND_NOWHERE = (
-    "the handlers are bound to no namespace: pass the templates that call them (--templates),"
+    "the handlers are not bound to any namespace: pass the templates that call them (--templates),"
     " or the namespaces whose templates may call them (--namespace payments, repeatable, '*'"
     ' for all; in Python: Worker(..., namespaces=["payments"]))'
 )

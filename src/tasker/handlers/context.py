@@ -997,8 +997,8 @@ def require_same_number(new: NewInstances, spawned: Spawned) -> None:
     if spawned.instances != new.instances:
         raise PermanentError(
             f"an earlier attempt added {spawned.instances:,} instances in the call {new.key!r}, and"
-            f" this one has {new.instances:,}: give calls their own names, or record the items with"
-            " `once`",
+            f" this one adds {new.instances:,}: give each call its own name, or record the items"
+            " with `once`",
             code="SPAWN_CHANGED",
         )
 

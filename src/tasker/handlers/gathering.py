@@ -87,7 +87,7 @@ class HandlerCollector:
             raise HandlerImportError(
                 f"two handlers are named {handler.name!r}{_version_suffix(handler)}:"
                 f" at {other.location}"
-                f' and at {handler.location}; give one another name with @handler("...")'
+                f' and at {handler.location}; rename one of them with @handler("...")'
             )
         there.append(handler)
 
@@ -105,7 +105,7 @@ class HandlerCollector:
             if (other.name, other.namespace) == (subscriber.name, subscriber.namespace):
                 raise HandlerImportError(
                     f"two subscribers are named {subscriber.name!r}: at {other.location}"
-                    f" and at {subscriber.location}; give one another name with"
+                    f" and at {subscriber.location}; rename one of them with"
                     ' @on_event(..., name="...")'
                 )
         self.subscribers.append(subscriber)

@@ -128,15 +128,14 @@ class Metrics:
         )
         self.task_seconds = Histogram(
             "tasker_task_duration_seconds",
-            "Time from a task's creation to its end, delays and waits included.",
+            "Time from a task's creation to its end, including delays and waits.",
             _TASK,
             buckets=_TASK_SECONDS,
             registry=on,
         )
         self.attempts = Counter(
             "tasker_attempts_total",
-            "Attempts that ended in this process, or that it settled: those of remote workers, and"
-            " those whose worker was lost.",
+            "Attempts that ended in this process or that it settled for remote or lost workers.",
             (*_STEP, "outcome"),
             registry=on,
         )
@@ -173,7 +172,7 @@ class Metrics:
         )
         self.blocked = Counter(
             "tasker_loop_blocked_seconds_total",
-            "Time for which handlers blocked the event loop.",
+            "How long handlers blocked the event loop.",
             registry=on,
         )
         self.ticks = Counter(
@@ -205,7 +204,8 @@ class Metrics:
         self._store = CollectorRegistry()
         self.steps = StoreGauge(
             "tasker_queue_steps",
-            "Steps in the store that are due, scheduled, running or paused; at most 100,000 each.",
+            "Steps in the store that are due, scheduled, running or paused, counted up to 100,000 "
+            "each.",
             ("namespace", "handler", "state"),
             registry=self._store,
         )
@@ -222,19 +222,20 @@ class Metrics:
         )
         self.deliveries = StoreGauge(
             "tasker_event_deliveries",
-            "Events to deliver to a webhook or subscriber, and those that failed for good (dead).",
+            "Pending and dead deliveries to a webhook or subscriber.",
             ("namespace", "subscription", "status"),
             registry=self._store,
         )
         self.delivery_seconds = StoreGauge(
             "tasker_oldest_event_delivery_seconds",
-            "Age of the oldest event to deliver to a webhook or subscriber, if there is one.",
+            "Age of the oldest event not yet delivered to a webhook or subscriber, if there is "
+            "one.",
             ("namespace", "subscription"),
             registry=self._store,
         )
         self.snapshot_seconds = StoreGauge(
             "tasker_oldest_snapshot_seconds",
-            "Age of the oldest open snapshot in PostgreSQL, by holder, if it is known.",
+            "Age of the oldest open snapshot in PostgreSQL, by holder, if known.",
             _SNAPSHOT,
             registry=self._store,
         )

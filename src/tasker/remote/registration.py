@@ -60,7 +60,7 @@ class Registration(NamedTuple):
         protocol = body.get("protocol")
         if protocol != PROTOCOL:
             raise ProtocolUnsupported(
-                f"this server speaks version {PROTOCOL} of the worker protocol, not"
+                f"this server supports version {PROTOCOL} of the worker protocol, not"
                 f" {protocol!r:.20}",
                 path="$.protocol",
             )
@@ -70,7 +70,7 @@ class Registration(NamedTuple):
         for name, group in registration.handlers.items():
             if not all(handler.namespaces for handler in group):
                 raise InvalidRequest(
-                    f"handler {name!r} is bound to no namespace: send `namespaces` of the"
+                    f"handler {name!r} is not bound to any namespace: send `namespaces` of the"
                     " worker or of the handler (SDKs read them from templates and"
                     " TASKER_NAMESPACE; '*' means all that the credential may serve)",
                     path="$.namespaces",

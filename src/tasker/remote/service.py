@@ -163,7 +163,7 @@ class RemoteWorkers:
         return await self._workers.find(worker_id)
 
     async def retire(self, worker: RegisteredWorker) -> None:
-        """Return a worker's steps, and end its lease."""
+        """Return a worker's steps and end its lease."""
         try:
             if held := await self._store.held(worker.id):
                 await self._store.settle(worker.id, [released(claim) for claim in held])
@@ -183,5 +183,5 @@ class RemoteWorkers:
             raise InvalidTicket("the ticket belongs to a worker of another caller")
         [step] = await self._finder.steps(worker, [ticket])
         if step is None or not await self._finder.is_held(worker, step):
-            raise AttemptCancelled("the attempt of the ticket is over")
+            raise AttemptCancelled("the ticket's attempt is over")
         return step

@@ -56,7 +56,7 @@ class StepFinder:
         ticket = await self.ticket(worker, body.get("ticket"))
         [step] = await self.steps(worker, [ticket])
         if step is None:
-            raise AttemptCancelled("the attempt is over: its task does not exist any more")
+            raise AttemptCancelled("the attempt is over: its task no longer exists")
         return step
 
     async def is_held(self, worker: RegisteredWorker, step: ServedStep) -> bool:

@@ -53,7 +53,8 @@ class RemoteWorker(Worker):
         if self.handlers.subscribers:
             names = ", ".join(each.name for each in self.handlers.subscribers)
             raise Misuse(
-                f"subscribers of events ({names}) run on workers that reach the database; use a"
+                f"event subscribers ({names}) run only on workers with access to the database; "
+                "use a"
                 " webhook instead"
             )
         self.client = cast(LocalClient, remote.client)  # what users of both have in common
@@ -61,7 +62,9 @@ class RemoteWorker(Worker):
         remote.handlers, remote.environment = self.handlers, self.settings.environment
 
     def _open_http_step(self) -> NoReturn:
-        raise Misuse("http: steps run on workers that reach the database, not with --server")
+        raise Misuse(
+            "http: steps run only on workers with access to the database, not with --server"
+        )
 
     def _make_cache(self) -> TaskCache:
         return RemoteStepCache(self.remote, self)

@@ -34,7 +34,7 @@ def find_problems_of_times(schedule: Schedule) -> Iterator[tuple[str, str]]:
         if not SHORTEST_INTERVAL <= schedule.every <= LONGEST_INTERVAL:
             yield "every", "must be from 10 seconds to 366 days"
         elif schedule.every % _SECOND:
-            yield "every", "must be whole seconds"
+            yield "every", "must be a whole number of seconds"
     if schedule.anchor.tzinfo is None or schedule.anchor.microsecond:
         yield "anchor", "must be a time in whole seconds with a time zone"
     if not _is_zone(schedule.timezone):

@@ -1164,7 +1164,7 @@ class ScheduleStore(Protocol):
         """Store a valid schedule; its first tick is the first one after now.
 
         Raises:
-            ScheduleExists: The namespace has a schedule of that name.
+            ScheduleExists: The namespace already has a schedule with this name.
             InvalidInput: The namespace has too many schedules.
         """
         ...
@@ -1594,7 +1594,7 @@ class EventStore(Protocol):
         """Store a webhook.
 
         Raises:
-            WebhookExists: The namespace has a webhook or a subscriber of that name.
+            WebhookExists: The namespace already has a webhook or a subscriber with this name.
             InvalidInput: The namespace has too many webhooks.
         """
         ...

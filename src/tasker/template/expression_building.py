@@ -118,8 +118,8 @@ def expression_text(written: object, argument: str) -> str | None:
         return str(written).lower()
     raise InvalidInput(
         f'{argument} takes an expression, such as {argument}="input.amount > 500" or'
-        f" {argument}=flow.input.amount > 500, not {type(written).__name__}: it is kept in the"
-        " template and evaluated without its code",
+        f" {argument}=flow.input.amount > 500, not {type(written).__name__}: an expression is "
+        "stored in the template and evaluated without the workflow's code",
         path=f"$.{argument}",
     )
 

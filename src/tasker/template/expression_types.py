@@ -126,7 +126,7 @@ def _check_comparison(node: Comparison, schemas: Schemas, problems: list[str]) -
     elif not any(left & ordered and right & ordered for ordered in _ORDERED):
         problems.append(
             f"{node} compares {_list_kinds(left)} with {_list_kinds(right)};"
-            " only two numbers or two strings have an order"
+            " only two numbers or two strings can be ordered"
         )
 
 

@@ -156,7 +156,7 @@ class Comparison(NamedTuple):
     def _check_order(self, left: Json, right: Json) -> None:
         for node, value, other in ((self.left, left, right), (self.right, right, left)):
             if kind_of(value) not in ("number", "string"):
-                _fail(f"{node} is {_show(value)}, which has no order", node)
+                _fail(f"{node} is {_show(value)}, which cannot be ordered", node)
             if kind_of(value) != kind_of(other):
                 _fail(
                     f"cannot compare {self.left}, a {kind_of(left)}, and {self.right},"
@@ -167,7 +167,7 @@ class Comparison(NamedTuple):
     def _contains(self, left: Json, right: Json) -> bool:
         if isinstance(right, str):
             if not isinstance(left, str):
-                _fail(f"{self.left} is {_show(left)}; only strings are in a string", self.left)
+                _fail(f"{self.left} is {_show(left)}; a string can contain only strings", self.left)
             return left in right
         if isinstance(right, list | tuple):
             return any(is_equal(left, item) for item in right)

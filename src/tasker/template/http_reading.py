@@ -34,7 +34,7 @@ _CALL = Keys(
     aliases={"timeout_seconds": "timeout"},
     refused={
         "json": "write 'body'; a mapping or list is sent as JSON",
-        "params": "write the query into 'url'",
+        "params": "write the query in 'url'",
         "retry": "write 'retry' in the step",
     },
 )

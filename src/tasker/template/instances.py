@@ -243,6 +243,6 @@ def _refuse_results_of_non_ancestors(text: str, value: Value, before: Mapping[st
         if path.keys[0] == "results" and len(path.keys) > 1 and path.keys[1] not in before:
             name = str(path.keys[1])
             value.refuse(
-                f"{path} reads the result of {name!r}, which is not a step before this one"
+                f"{path} reads the result of {name!r}, which is not an earlier step"
                 f"{suggest_allowed(name, before)}"
             )

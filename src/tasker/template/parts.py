@@ -215,7 +215,7 @@ def read_attempts(value: Value) -> int | None:
 def read_error_names(value: Value) -> tuple[str, ...]:
     """Read the class names and codes of errors."""
     names: list[str] = []
-    for item in value.items("a list of class names and codes of errors"):
+    for item in value.items("a list of error class names and codes"):
         name = read_text(item)
         if name is not None and not _ERROR.fullmatch(name):
             item.refuse(f"{name[:60]!r} is neither the name of an exception class nor a code")
@@ -326,8 +326,8 @@ def read_handler(value: Value) -> str | None:
     normal = written.replace("::", ".").removeprefix("." if written.startswith("::") else "")
     if len(normal) > _LONGEST_HANDLER or not _HANDLER.fullmatch(normal):
         value.refuse(
-            f"{written[:60]!r} is not the name of a handler:"
-            " names joined by '.' or '::', without spaces and slashes, at most 500 characters"
+            f"{written[:60]!r} is not a handler name: write names joined by '.' or '::', without "
+            "spaces and slashes, at most 500 characters"
         )
         return None
     return normal

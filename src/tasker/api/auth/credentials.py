@@ -12,7 +12,7 @@ Reason = Literal["missing", "malformed", "invalid", "expired", "revoked"]
 MESSAGES: Mapping[Reason, str] = {
     "missing": "Send an API key or a token: `Authorization: Bearer ...`, or `X-API-Key: ...`.",
     "malformed": "A credential is written as `Authorization: Bearer ...` or `X-API-Key: ...`.",
-    "invalid": "The credential is not valid here.",
+    "invalid": "The credential is not valid on this server.",
     "expired": "The credential has expired.",
     "revoked": "The credential was revoked.",
 }

@@ -33,7 +33,7 @@ class LocalOnlyMiddleware:
         problem = Problem(
             "forbidden",
             "Without authentication, the server accepts only requests from this machine to"
-            " 127.0.0.1 or localhost, and none from pages of other origins.",
+            " 127.0.0.1 or localhost, and rejects requests from pages of other origins.",
         )
         await problem.reply(scope)(scope, receive, send)
 

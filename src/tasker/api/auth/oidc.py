@@ -154,7 +154,7 @@ class IdentityProvider:
             claims = await self._verifier.claims(token)
             self.principal_of(claims)
         except NotAuthenticated as refusal:
-            raise LoginFailed("token", f"the ID token is refused: {refusal.why}") from None
+            raise LoginFailed("token", f"the ID token was rejected: {refusal.why}") from None
         except KeysUnavailable:
             raise LoginFailed("unavailable", "the provider's keys cannot be fetched") from None
         given = claims.get("nonce")
@@ -187,9 +187,13 @@ class IdentityProvider:
                 body = await read_bounded(response)
             answer = codec.parse(body, what="the provider's response", limit=len(body))
         except (httpx.HTTPError, ValueError) as error:
-            raise LoginFailed("unavailable", f"no token: {type(error).__name__}: {error}") from None
+            raise LoginFailed(
+                "unavailable", f"cannot obtain a token: {type(error).__name__}: {error}"
+            ) from None
         except (InvalidInput, TooLarge):
-            raise LoginFailed("unavailable", "no token: the response is not JSON") from None
+            raise LoginFailed(
+                "unavailable", "cannot obtain a token: the response is not JSON"
+            ) from None
         token = answer.get("id_token") if isinstance(answer, dict) else None
         if not isinstance(token, str):
             raise LoginFailed("token", "the provider's response has no id_token")
@@ -199,7 +203,7 @@ class IdentityProvider:
         try:
             return await self._endpoints.get(self._settings.issuer or "")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            why = f"no discovery document: {type(error).__name__}: {error}"[:200]
+            why = f"cannot fetch the discovery document: {type(error).__name__}: {error}"[:200]
             raise LoginFailed("unavailable", why) from None
 
     async def _discover(self, issuer: str) -> _Endpoints:

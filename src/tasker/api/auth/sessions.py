@@ -129,7 +129,7 @@ class Sessions:
     def _principal_of_claims(self, claims: Mapping[str, Any]) -> Principal:
         """Return who logged in with an identity provider; roles are read from today's settings."""
         if not self._settings.has_login:
-            raise NotAuthenticated("revoked", "logins with an identity provider are switched off")
+            raise NotAuthenticated("revoked", "login with an identity provider is disabled")
         return principal_of_claims(claims, self._settings, self._roles)
 
     async def _find(self, digest: str) -> UserSession | None:
@@ -169,13 +169,13 @@ def require_same_origin(scope: MutableMapping[str, Any], token: str | None) -> N
     if scope["method"] in _SAFE:
         return
     if not _is_same_origin(scope):
-        raise Problem("csrf_refused", "The request was made by a page of another site.")
+        raise Problem("csrf_refused", "The request came from a page on another site.")
     sent = first_header(scope, CSRF) or ""
     if token is not None and not hmac.compare_digest(sent, token):
         raise Problem(
             "csrf_refused",
-            "A request with a session cookie needs the X-CSRF header, with the `csrf` that"
-            " GET /v1/session returns.",
+            "A request with a session cookie needs the header X-CSRF with the `csrf` value that "
+            "GET /v1/session returns.",
         )
 
 

@@ -108,7 +108,7 @@ class BulkList:
     "",
     *_ANY,
     response=BulkPreview,
-    description="What the operation would change: the answer of a dry run.",
+    description="The result of a dry run: what the operation would change.",
     extra_responses={202: ExtraResponse(BulkOperation, "The operation was started.")},
     refuses=(*READS_BODY, "invalid_input", "not_found"),
 )

@@ -61,7 +61,7 @@ async def _admit_login(request: Request) -> None:
     admit=_admit_login,
     response=SessionView,
     status=201,
-    description="The session has begun; `Set-Cookie` carries it.",
+    description="The session was created; `Set-Cookie` contains its cookie.",
     refuses=(*READS_BODY, "invalid_request", "unauthenticated", "csrf_refused", "rate_limited"),
 )
 async def begin_session(
@@ -69,7 +69,9 @@ async def begin_session(
 ) -> Response:
     """Log in to the web UI with an API key."""
     if not (api.authorizer.enabled and api.authorizer.accepts_keys):
-        raise Problem("invalid_request", "This server has no logins: API keys are not accepted.")
+        raise Problem(
+            "invalid_request", "Login is disabled on this server: it does not accept API keys."
+        )
     try:
         session = await api.authorizer.sessions.begin(body.api_key)
     except NotAuthenticated as refusal:
@@ -131,8 +133,9 @@ async def begin_login(
     "/oidc/callback",
     response=None,
     status=303,
-    description="A redirect to the page of the UI that was asked for; `Set-Cookie` carries the"
-    " session. If the login is refused, a redirect to the login page, with the reason in the query"
+    description="A redirect to the requested page of the UI; `Set-Cookie` contains the session's "
+    "cookie. If the login is rejected, a redirect to the login page, with the reason "
+    "in the query"
     " parameter `problem`.",
     refuses=("invalid_request", "rate_limited"),
 )
@@ -146,7 +149,7 @@ async def finish_login(request: Request, api: ApiOf) -> Response:
     login = PendingLogin.parse(request.cookies.get(name, ""))
     try:
         if login is None:
-            raise LoginFailed("state", "the browser has no cookie of a login")
+            raise LoginFailed("state", "the browser sent no login cookie")
         address = _callback_address(request, api)
         claims = await provider.log_in(login, dict(request.query_params), address)
         session = await api.authorizer.sessions.begin_with_claims(claims)
@@ -161,7 +164,9 @@ async def finish_login(request: Request, api: ApiOf) -> Response:
 
 def _provider_of(api: Api) -> "IdentityProvider":
     if api.authorizer.provider is None:
-        raise Problem("invalid_request", "This server has no logins with an identity provider.")
+        raise Problem(
+            "invalid_request", "Login with an identity provider is disabled on this server."
+        )
     return api.authorizer.provider
 
 

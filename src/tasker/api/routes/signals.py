@@ -54,8 +54,9 @@ class BroadcastBody(Body):
     SIGNALS_SEND,
     response=SignalSent,
     status=201,
-    description="The signal was stored; `step` has received it, if one waits for it.",
-    extra_responses={200: ExtraResponse(SignalSent, "A signal with this id was sent before.")},
+    description="The signal was stored. If a step waits for it, `step` names the step that "
+    "received it.",
+    extra_responses={200: ExtraResponse(SignalSent, "A signal with this id was already sent.")},
     refuses=(*READS_BODY, "not_found", "wrong_status", "too_many_signals", "invalid_input"),
 )
 async def send_signal(
@@ -83,7 +84,7 @@ async def send_signal(
     status=201,
     description="The broadcast was stored, and the waiting steps have received it.",
     extra_responses={
-        200: ExtraResponse(BroadcastSent, "A broadcast with this id was sent before.")
+        200: ExtraResponse(BroadcastSent, "A broadcast with this id was already sent.")
     },
     refuses=(*READS_BODY, "not_found", "too_many_broadcasts", "invalid_input"),
 )

@@ -34,7 +34,7 @@ _MOST_CHILDREN = 100
     "/snapshot",
     TASKS_READ,
     response=SnapshotView,
-    extra_responses={304: ExtraResponse(None, "The snapshot has the ETag that the request names.")},
+    extra_responses={304: ExtraResponse(None, "The snapshot still has the request's ETag.")},
     refuses=("not_found",),
 )
 async def get_task_snapshot(

@@ -225,7 +225,7 @@ async def create_task(
     TASKS_CREATE,
     response=TasksCreated,
     status=201,
-    description="All were created, or found by their idempotency keys.",
+    description="All tasks were created, or found by their idempotency keys.",
     extra_responses={
         200: ExtraResponse(TasksCreated, "Tasks with all these idempotency keys already existed.")
     },
@@ -319,7 +319,7 @@ def page_of(
     "/{task_id}",
     TASKS_READ,
     response=TaskView,
-    extra_responses={304: ExtraResponse(None, "The task has the ETag that the request names.")},
+    extra_responses={304: ExtraResponse(None, "The task still has the request's ETag.")},
     refuses=_MISSING,
 )
 async def get_task(

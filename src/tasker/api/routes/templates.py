@@ -242,8 +242,9 @@ async def _load_version(
     TEMPLATES_REGISTER,
     response=TemplateView,
     status=201,
-    description="It was registered; in a namespace that requires approval it waits for a review.",
-    extra_responses={200: ExtraResponse(TemplateView, "The same content was registered before.")},
+    description="The version was registered; in a namespace that requires approval, it waits for "
+    "a review.",
+    extra_responses={200: ExtraResponse(TemplateView, "The same content was already registered.")},
     refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )
@@ -282,8 +283,11 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     TEMPLATES_REGISTER,
     response=TemplatesRegistered,
     status=201,
-    description="All are registered; in a namespace that requires approval they wait for a review.",
-    extra_responses={200: ExtraResponse(TemplatesRegistered, "All were registered before.")},
+    description="All versions were registered; in a namespace that requires approval, they wait "
+    "or a review.",
+    extra_responses={
+        200: ExtraResponse(TemplatesRegistered, "All versions were already registered.")
+    },
     refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
 )
 async def register_templates(

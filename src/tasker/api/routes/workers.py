@@ -41,7 +41,7 @@ class Action(NamedTuple):
 ACTIONS: Mapping[str, Action] = {
     "claim": Action("Claim due steps. If none is due, wait until one is", waits=True),
     "settle": Action("Settle attempts; the response contains the next steps"),
-    "renew": Action("Renew the lease, and wait for revocations", waits=True),
+    "renew": Action("Renew the lease and wait for revocations", waits=True),
     "resume": Action("List claims made by a request whose response was lost"),
     "payload": Action("Read the payload of a claimed step"),
     "template": Action("Read the template of a claimed step"),
@@ -50,7 +50,7 @@ ACTIONS: Mapping[str, Action] = {
     "once": Action("Record a durable call"),
     "record": Action("Record a durable call of any kind"),
     "spawn": Action("Add instances to a map"),
-    "instances": Action("Read results of the instances of an earlier step"),
+    "instances": Action("Read the results of an earlier step's instances"),
     "run_task": Action("Run a child task once"),
     "progress": Action("Store the progress of an attempt"),
     "logs": Action("Store log records of an attempt"),
@@ -88,7 +88,7 @@ class WorkerRoute(GroupRoute):
         scope["state"]["principal"] = principal
         allowed = await api.authorizer.visible_namespaces(principal, WORKERS_RUN)
         if api.closing.is_set() and action in ("register", "claim"):
-            raise Problem("draining", "The server is shutting down; use another one, or wait.")
+            raise Problem("draining", "The server is shutting down; use another server or wait.")
         workers = api.remote_workers
         if action == "register":
             body = _read_object(scope, await read_body(receive))
@@ -252,7 +252,7 @@ _describe(
     *READS_BODY, "protocol_unsupported", "draining",
 )  # fmt: skip
 _describe(
-    "DELETE", "/{worker}", "retire_worker", "Return a worker's steps, and end its lease",
+    "DELETE", "/{worker}", "retire_worker", "Return a worker's steps and end its lease",
     204, "unknown_worker",
 )  # fmt: skip
 for _name, _action in ACTIONS.items():

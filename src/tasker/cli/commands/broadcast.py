@@ -42,7 +42,7 @@ async def broadcast(
     if invocation.as_json:
         invocation.print_document(to_plain(sent))
     elif not sent.created:
-        invocation.out.print("a broadcast with this id was sent before")
+        invocation.out.print("a broadcast with this id was already sent")
     else:
         steps = format_count("step", sent.steps)
         invocation.out.print(f"sent to namespace {sent.namespace}; {steps} received it")

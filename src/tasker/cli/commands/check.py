@@ -175,7 +175,7 @@ class _Findings:
                 (str(name), replace(problem, message=f"{tasks}: {problem.message}"))
                 for problem in problems_of(template, bound, self._served_elsewhere)
             ]
-            message = f"{name} has {tasks} and is not among the templates given"
+            message = f"{name} has {tasks} and is not among the given templates"
             self.warnings.append(Problem(message))
 
     async def _add_difference(self, client: Client, template: Template) -> None:

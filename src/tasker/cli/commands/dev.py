@@ -160,9 +160,7 @@ class Development:
             if loaded is not None:
                 return loaded
             if self._worker is not None:
-                self._err.print(
-                    "still running the last handlers and templates that loaded", style="dim"
-                )
+                self._err.print("still running the previous handlers and templates", style="dim")
 
     async def _next_change(self) -> set[Path]:
         """Wait for changed files and return them, or an empty set on shutdown."""

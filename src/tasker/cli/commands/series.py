@@ -44,7 +44,7 @@ async def series(
         invocation.print_document(chart)
         return
     if not chart.series:
-        invocation.err.print("no figures in this time")
+        invocation.err.print("no figures in this period")
         return
     plain = is_plain(invocation.out)
     averages = metric is Metric.DURATION

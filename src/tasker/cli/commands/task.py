@@ -698,7 +698,7 @@ async def signal(
     if invocation.as_json:
         invocation.print_document(to_plain(sent))
     elif not sent.created:
-        invocation.out.print("a signal with this id was sent before")
+        invocation.out.print("a signal with this id was already sent")
     elif sent.step is None:
         invocation.out.print("; ".join(["sent", "no step waits for it yet", *waits]))
     else:

@@ -351,6 +351,8 @@ def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
     host, port = host_and_port(metrics)
     host = f"[{host}]" if ":" in host else host
     if port and port + count - 1 > 65535:
-        raise InvalidSettings(f"--metrics {metrics}: {count} processes need ports up to 65535")
+        raise InvalidSettings(
+            f"--metrics {metrics}: {count} processes need ports above 65535; choose a lower port"
+        )
     ports = [port + no if port else 0 for no in range(count)]
     return [same_command("--metrics", f"{host}:{own}") for own in ports]

@@ -407,7 +407,7 @@ def display_name(task: TaskProgress) -> str:
 
 def describe_blocked_loop(notice: LoopBlocked) -> str:
     who = f"the handler of step {notice.step}" if notice.step else "something"
-    return f"{who} blocks the event loop, for {human_duration(notice.blocked_for)} so far"
+    return f"{who} has blocked the event loop for {human_duration(notice.blocked_for)} so far"
 
 
 def _describe_notice(step: StepProgress, notice: Notice) -> str:

@@ -106,7 +106,7 @@ class Workers(Places):
         async def drain(tx: Session) -> None:
             row = await tx.one("drain_worker", worker=worker)
             if row is None:
-                raise NotFound(f"no worker {worker} is alive: see `GET /v1/workers`")
+                raise NotFound(f"no live worker has the id {worker}: see `GET /v1/workers`")
             await tx.all("leave_queues", worker=worker)
             await tx.call("revoke")  # wakes renewals, so that remote workers learn it at once
             await add_team_audit(tx, act, "drain_worker", f"worker {worker}", None, row["name"])

@@ -148,7 +148,8 @@ _STEP = Keys(
         "default_retryable": f"{_RAILS}'retry: {{retryable: ...}}'",
         "default_retry_limit": f"{_RAILS}'retry: {{max_attempts: ...}}'",
         "dependent_system": f"{_RAILS}'system_dependency'",
-        "skippable": f"{_RAILS_ONLY}operators can skip any step; so does 'when' by a condition",
+        "skippable": f"{_RAILS_ONLY}operators can skip any step, and 'when' skips a step by a "
+        "condition",
     },
 )
 

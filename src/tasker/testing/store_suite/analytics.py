@@ -479,7 +479,7 @@ class TestBottlenecks(StoreTests):
             "flaky of suite.refund@1.0.0 fails in 100% of its attempts (3 of 3):"
             " check its errors first",
             "slow of suite.refund@1.0.0 takes 40 s on average: split it,"
-            " or make independent parts of it separate steps",
+            " or move independent parts into separate steps",
         ] == list(advice)
 
     async def test_the_backlog_can_be_reported_alone(self, store: Store) -> None:

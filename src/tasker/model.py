@@ -1,7 +1,7 @@
 """The values that all modules share: templates, tasks, steps, claims and outcomes.
 
-Uses only the standard library. Values are frozen. Those created once per step on the hot path are
-named tuples, which cost a quarter of a frozen dataclass.
+Uses only the standard library. Values are frozen. Values that the hot path creates once per step
+are named tuples, which cost a quarter as much as frozen dataclasses.
 """
 
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
     """Any JSON value."""
 else:
-    Json = Any  # type readers such as pydantic recurse into a recursive alias without end
+    Json = Any  # pydantic and similar libraries recurse endlessly into a recursive alias
 
 JsonObject: TypeAlias = Mapping[str, Json]
 T = TypeVar("T")
@@ -27,14 +27,14 @@ JsonText = NewType("JsonText", str)
 """A JSON value as text, the form in which stores keep contexts, results and errors."""
 
 TaskId = NewType("TaskId", str)
-"""A UUID (version 7, so ids sort by creation time), in its canonical text form."""
+"""A version 7 UUID in its canonical text form; ids sort by creation time."""
 
 TemplateId = NewType("TemplateId", int)
 WorkerId = NewType("WorkerId", int)
 QueueId = NewType("QueueId", int)
 NO_QUEUE = QueueId(0)  #: all queues have greater ids
 
-PRIORITIES = 5  #: priorities of tasks, 0 to 4, the most urgent last
+PRIORITIES = 5  #: priorities of tasks: 0 to 4 (most urgent)
 DEFAULT_PRIORITY = 2
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
@@ -47,7 +47,7 @@ TASK_NODE = 0
 
 
 class Backoff(StrEnum):
-    """Growth of the delay before the next attempt with the number of failed attempts."""
+    """How the delay before the next attempt grows with the number of failed attempts."""
 
     NONE = "none"
     FIXED = "fixed"
@@ -57,7 +57,7 @@ class Backoff(StrEnum):
 
 
 BackoffName: TypeAlias = Literal["none", "fixed", "linear", "exponential", "fibonacci"]
-"""What `Retry(backoff=)` takes beside a `Backoff`."""
+"""What `Retry(backoff=)` accepts besides a `Backoff`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +68,15 @@ class Retry:
     """False: the first failure is final."""
 
     max_attempts: int
-    """All attempts counted, the first included, >= 1."""
+    """Maximum number of attempts, including the first, >= 1."""
 
     backoff: Backoff
     initial_delay: timedelta
     max_delay: timedelta
-    """Cap of the delay; a delay requested by a handler may be longer."""
+    """Maximum delay; a delay requested by a handler may be longer."""
 
     jitter: float
-    """Share of the delay by which it is spread at random, in [0, 1]."""
+    """Fraction by which the delay is randomly varied, in [0, 1]."""
 
     retry_on: tuple[str, ...]
     """Errors that are retried although they are permanent, by class name or code."""
@@ -101,7 +101,7 @@ class Retry:
         retry_on: Iterable[str | type[BaseException]] = (),
         give_up_on: Iterable[str | type[BaseException]] = (),
     ) -> None:
-        """Convert the arguments; bounds are checked by the template that the policy is used in.
+        """Convert the arguments; the template that uses the policy checks their bounds.
 
         Args:
             retryable: Whether failed attempts are retried; if False, the first failure is final.
@@ -113,8 +113,8 @@ class Retry:
             retry_on: Errors that are retried although they are permanent: exception classes, their
                 names, or codes. `max_attempts` applies.
             give_up_on: Errors that are final although they could be retried. If an error is in
-                both lists, its code takes precedence over its class, and its class over the base
-                classes of that; otherwise it is final.
+                both lists, its code takes precedence over its class, and its class over its base
+                classes; otherwise it is final.
 
         Raises:
             InvalidInput: `backoff` or a delay is invalid; `path` names it.
@@ -133,7 +133,7 @@ class Retry:
 
 
 def _error_name(error: str | type[BaseException]) -> str:
-    """Return the name by which a policy refers to an error: a code, or the name of a class."""
+    """Return the name by which a policy refers to an error: a code or a class name."""
     if isinstance(error, str):
         return error
     if error.__module__ == "builtins":
@@ -164,8 +164,8 @@ def _invalid_argument(name: str, message: str) -> InvalidInput:
 class Requirement(NamedTuple):
     """Requirements of a step on workers, in addition to the handler.
 
-    Its string form is the part of a queue's identity that stores keep: "" for no requirement,
-    otherwise a version or range and labels, separated by spaces: `^2.1 gpu=true zone=eu`.
+    Stores use its string form as part of a queue's identity: "" for no requirement, otherwise a
+    version or range and labels, separated by spaces: `^2.1 gpu=true zone=eu`.
     """
 
     version: str = ""
@@ -193,15 +193,15 @@ HTTP_HANDLER = "tasker.http"
 NO_HTTP_WORKER = "http steps run only on workers with the option --http (setting `worker.http`)"
 
 StatusRange: TypeAlias = tuple[int, int]
-"""HTTP statuses from the first to the last, both included."""
+"""A range of HTTP statuses, including the first and the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classification:
     """Effects of HTTP statuses that differ from the defaults.
 
-    By default 200 to 299 are successes, 408, 425, 429 and 500 to 599 retryable errors, and all
-    others permanent errors.
+    By default, 200 to 299 are successes; 408, 425, 429 and 500 to 599 are retryable errors; all
+    others are permanent errors.
     """
 
     success: tuple[StatusRange, ...] = ()
@@ -222,16 +222,16 @@ class HttpCall:
     """A string is sent unchanged, any other value as JSON; None: no body."""
 
     timeout: timedelta = timedelta(seconds=30)
-    """Time limit of the whole call, redirects included."""
+    """Time limit of the whole call, including redirects."""
 
     classify: Classification = Classification()
 
 
 class EventCondition(StrEnum):
-    """Outcomes of attempts with which a step publishes an event."""
+    """The outcomes of an attempt for which a step publishes an event."""
 
     SUCCESS = "success"
-    FAILURE = "failure"  #: of any attempt, also if another follows
+    FAILURE = "failure"  #: of any attempt, even if another follows
     RETRYABLE_FAILURE = "retryable_failure"  #: of an attempt that another follows
     PERMANENT_FAILURE = "permanent_failure"  #: of the last attempt
     ALWAYS = "always"
@@ -242,7 +242,7 @@ class EventCondition(StrEnum):
 
 
 class TaskEvent(StrEnum):
-    """Events of the end of a task, which its template may publish."""
+    """Events for the end of a task, which its template may publish."""
 
     COMPLETED = "tasker.task.completed"
     FAILED = "tasker.task.failed"
@@ -257,7 +257,7 @@ TaskEventName: TypeAlias = Literal[
 EventConditionName: TypeAlias = Literal[
     "success", "failure", "retryable_failure", "permanent_failure", "always"
 ]
-"""What `EventSpec(on=)` takes beside an `EventCondition`."""
+"""What `EventSpec(on=)` accepts besides an `EventCondition`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ class EventSpec:
         schema: JsonObject | None = None,
         description: str = "",
     ) -> None:
-        """Convert the arguments; the template that the event is used in checks them.
+        """Convert the arguments; the template that uses the event checks them.
 
         Args:
             name: The event's name, such as "payment.charged".
@@ -287,7 +287,8 @@ class EventSpec:
                 permanent_failure or always.
             payload: An expression over `result`, `error` and `input`, or a mapping of keys to
                 expressions; "": the result, or the error of a failure.
-            schema: JSON Schema that the payload must match, or else the step fails; None: any.
+            schema: JSON Schema that the payload must match, otherwise the step fails; None: any
+                payload.
             description: For people.
 
         Raises:
@@ -348,12 +349,12 @@ class LimitKey(NamedTuple):
 
     @classmethod
     def of_map(cls, task_id: TaskId, node: int) -> "LimitKey":
-        """Return the key of the limit of one map of a task; users cannot name it."""
+        """Return the limit key of one map of a task; no user-defined key can equal it."""
         return cls("", f"map:{task_id}:{node}")
 
     @property
     def task_id(self) -> TaskId | None:
-        """The task of a map's limit; None for other limits."""
+        """The task, if this is the limit of a map; otherwise None."""
         prefix, _, rest = self.key.partition(":")
         if self.namespace or prefix != "map":
             return None
@@ -362,7 +363,7 @@ class LimitKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitValues:
-    """The bounds of a limit; None: not bounded in this way."""
+    """The bounds of a limit; None: no such bound."""
 
     concurrency: int | None = None
     """Maximum number of steps in progress; 0: none starts."""
@@ -376,7 +377,7 @@ class LimitValues:
 
     @property
     def tokens(self) -> int | None:
-        """The maximum number of steps that start at once because of `rate`; None without one."""
+        """The maximum number of steps that `rate` lets start at once; None without a rate."""
         if self.rate is None:
             return None
         return self.burst or max(1, int(self.rate.per_second))
@@ -391,7 +392,7 @@ class LimitValues:
         return {name: value for name, value in bounds.items() if value is not None}
 
     def overridden_by(self, other: "LimitValues") -> "LimitValues":
-        """Return these values, replaced by those of `other` that are not None."""
+        """Return these values, overridden by those values of `other` that are not None."""
         return LimitValues(
             concurrency=self.concurrency if other.concurrency is None else other.concurrency,
             rate=other.rate or self.rate,
@@ -401,10 +402,10 @@ class LimitValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit(LimitValues):
-    """A limit of steps, as a template declares it."""
+    """A limit on steps, as a template declares it."""
 
     key: str
-    """The limit's key, in which `{input.customer_id}` is replaced by an input of the task."""
+    """The limit key; `{input.customer_id}` in it is replaced by an input of the task."""
 
     def __init__(
         self,
@@ -414,12 +415,12 @@ class Limit(LimitValues):
         rate: Rate | str | None = None,
         burst: int | None = None,
     ) -> None:
-        """Convert the arguments; bounds are checked by the template that the limit is used in.
+        """Convert the arguments; the template that uses the limit checks their bounds.
 
         Args:
             key: Steps with the same key share the limit. `{input.customer_id}` is replaced by an
                 input of the task.
-            concurrency: Maximum number of steps in progress; None: as set by operators, or else
+            concurrency: Maximum number of steps in progress; None: as set by operators, otherwise
                 any number.
             rate: Maximum number of steps that start per unit of time, on average, such as
                 "100/s", "5/m", "1000/h" or "10/d"; None: as for `concurrency`.
@@ -456,7 +457,7 @@ class LimitSetting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitInfo:
-    """The limit of one key, and the steps under it."""
+    """The limit of one key and the steps under it."""
 
     namespace: str
     """'' for a key that all namespaces share."""
@@ -466,7 +467,7 @@ class LimitInfo:
     """The bounds that apply."""
 
     set_by: str | None
-    """The key or pattern of the setting that applies; None: the bounds are its template's."""
+    """The key or pattern of the setting that applies; None: the template's bounds apply."""
 
     running: int
     """Steps in progress."""
@@ -486,7 +487,7 @@ class Map:
     """The name by which the body reads its element (`as` in templates)."""
 
     max_concurrency: int | None = None
-    """The most instances in progress at once; None: no limit."""
+    """Maximum number of instances in progress at once; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -497,15 +498,16 @@ class Batch:
     """Expression for the number after the last one, such as `results.count.rows`."""
 
     size: int
-    """Numbers of one range, at least."""
+    """Minimum number of numbers in a range."""
 
     max_instances: int | None = None
-    """The most ranges; with more than that, `size` is raised. None: no limit of its own."""
+    """Maximum number of ranges; `size` is increased to stay within it. None: only the general limit
+    applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
-    """Runs a body again and again until a condition holds."""
+    """Repeats a body until a condition holds."""
 
     until: str
     """Expression that ends the loop, evaluated after each iteration."""
@@ -514,7 +516,7 @@ class Repeat:
     """Time from the end of an iteration to the start of the next."""
 
     max: int
-    """The most iterations; if the condition does not hold after them, the step fails."""
+    """Maximum number of iterations; if the condition does not hold after them, the step fails."""
 
 
 Spawning: TypeAlias = Map | Batch | Repeat
@@ -537,14 +539,15 @@ class FailurePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnFailure:
-    """How a step takes failures of its instances."""
+    """How a step handles failures of its instances."""
 
     policy: FailurePolicy = FailurePolicy.FAIL
     max_failures: int | None = None
-    """With `continue`: the number of failed instances up to which the step succeeds; None: any."""
+    """With `continue`: the maximum number of failed instances with which the step succeeds; None:
+    any number."""
 
     max_failed_percent: float | None = None
-    """The same as a share of all instances, from 0 to 100."""
+    """The same limit as a percentage of all instances, from 0 to 100."""
 
 
 class StepType(StrEnum):
@@ -555,10 +558,11 @@ class StepType(StrEnum):
 
 
 class Trigger(StrEnum):
-    """When a step runs, by the outcomes of its parents; otherwise it is skipped.
+    """The outcomes of its parents with which a step runs; with other outcomes, it is skipped.
 
-    A failure with `allow_failure` counts as a success where the rule needs one, and as a failure
-    where it needs one. A failure that a rule does not accept leaves the step pending.
+    A failed step with `allow_failure` counts as a success for a rule that needs successes, and as a
+    failure for a rule that needs failures. A failure that a rule does not accept leaves the step
+    pending.
     """
 
     ALL_SUCCESS = "all_success"
@@ -575,7 +579,7 @@ class Trigger(StrEnum):
 
 
 EAGER_TRIGGERS = frozenset({Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE})
-"""Rules by which a step may run before all of its parents have ended."""
+"""Rules that let a step run before all of its parents have ended."""
 
 FAILURE_TRIGGERS = frozenset(
     {
@@ -590,7 +594,7 @@ FAILURE_TRIGGERS = frozenset(
 )
 """Rules that take a parent's failure into account.
 
-Under the others, except `ALWAYS`, a failed parent leaves the step pending.
+Under all other rules except `ALWAYS`, a failed parent leaves the step pending.
 """
 
 
@@ -610,7 +614,7 @@ class AwaitedSignal(NamedTuple):
 
     name: str
     key: str | None = None
-    """Expression for the key of a broadcast that ends the wait as well."""
+    """Expression for the key of a broadcast that also ends the wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -619,7 +623,7 @@ class Wait:
 
     delay: timedelta | None = None
     until: str | None = None
-    """Expression for an instant in ISO 8601."""
+    """Expression for an ISO 8601 instant."""
 
     signals: tuple[AwaitedSignal, ...] = ()
     any_of: bool = False
@@ -649,13 +653,13 @@ class ApprovalSpec:
 
     escalate_to: tuple[str, ...] = ()
     reject_when: str | None = None
-    """Condition over `form` under which the step fails; None: `not form.approved` for the default
-    form, else never."""
+    """Condition over `form` under which the step fails; None: `not form.approved` with the default
+    form, otherwise never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class External:
-    """How a step waits for its completion by another system, after its handler has returned."""
+    """How a step waits, after its handler has returned, for another system to complete it."""
 
     timeout: timedelta | None
     on_timeout: TimeoutAction
@@ -666,11 +670,11 @@ class External:
         timeout: Duration | None = None,
         on_timeout: TimeoutAction | Literal["fail", "continue"] = TimeoutAction.FAIL,
     ) -> None:
-        """Convert the arguments; bounds are checked by the template that it is used in.
+        """Convert the arguments; the template that uses the object checks their bounds.
 
         Args:
-            timeout: Maximum wait after the handler has returned, as seconds, a timedelta or
-                `"1h"`; None: no limit.
+            timeout: Maximum wait after the handler has returned: seconds, a timedelta or `"1h"`;
+                None: no limit.
             on_timeout: "fail" ends the step in error with the code `wait_timeout`, "continue"
                 completes it with the result None.
 
@@ -684,7 +688,7 @@ class External:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildTask:
-    """The task that a step without a handler runs; its result is that of the step."""
+    """The task that a step without a handler runs; the task's result becomes the step's result."""
 
     template: str
     """As `TaskRequest.template`."""
@@ -693,10 +697,10 @@ class ChildTask:
     """Inputs of the task; strings may contain placeholders."""
 
     detached: bool = False
-    """Whether the task continues when the step's task is cancelled."""
+    """Whether the task continues if the step's own task is cancelled."""
 
     retry_child: bool = False
-    """Whether its failed steps are retried, as often as the step may have attempts."""
+    """Whether the task's failed steps are retried each time the step is retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -704,13 +708,13 @@ class CompensateSpec:
     """How a completed step is undone."""
 
     callable: str
-    """Name of the handler, `::` written as `.`."""
+    """Name of the handler, with `.` instead of `::`."""
 
     method: str | None = None
     """The method to call if the handler is a class; None: `call`."""
 
     version: str = ""
-    """Version or range of versions that the handler's code must have; "": that of the step."""
+    """Version or range of versions that the handler's code must have; "": as for the step."""
 
     retry: Retry = Retry()
     timeout: timedelta | None = None
@@ -718,7 +722,7 @@ class CompensateSpec:
 
 
 class Ending(StrEnum):
-    """How a task ends without success."""
+    """How a task can end without success."""
 
     ERROR = "error"  #: a step failed permanently, or the deadline passed
     CANCELLED = "cancelled"
@@ -733,11 +737,11 @@ class Compensation:
 
     on: tuple[Ending, ...]
     keep_going: bool
-    """Whether the steps before one that could not be undone are undone all the same."""
+    """Whether compensation continues with earlier steps after a step could not be undone."""
 
     hold: timedelta
-    """Time from the failure or the cancellation to the first compensating step; until then the
-    task can be retried."""
+    """Time between the failure or cancellation and the first compensating step, during which the
+    task can still be retried."""
 
     def __init__(
         self,
@@ -749,9 +753,10 @@ class Compensation:
         """Convert the arguments.
 
         Args:
-            on: Ends after which the completed steps are undone.
-            keep_going: Whether the steps before one that could not be undone are undone.
-            hold: Time to the first compensating step: seconds, a timedelta or `"15m"`.
+            on: The ends of a task after which its completed steps are undone.
+            keep_going: Whether compensation continues with earlier steps after a step could not be
+                undone.
+            hold: Time until the first compensating step: seconds, a timedelta or `"15m"`.
 
         Raises:
             InvalidInput: `hold` is invalid.
@@ -768,7 +773,7 @@ class StepSpec:
     name: str
     description: str = ""
     callable: str | None = None
-    """Name of the handler, `::` written as `.`; None: the handler named like the step."""
+    """Name of the handler, with `.` instead of `::`; None: the step's name."""
 
     method: str | None = None
     """The method to call if the handler is a class; None: `call`."""
@@ -786,20 +791,20 @@ class StepSpec:
     """Expression over `input` and `results`; the step is skipped if it is false."""
 
     allow_failure: bool = False
-    """Whether its children run and its task continues if it fails permanently."""
+    """Whether the step's children run and the task continues if the step fails permanently."""
 
     retry: Retry = Retry()
     timeout: timedelta | None = None
     """Time limit of one attempt; None: the worker's `attempt_timeout`."""
 
     queue_timeout: timedelta | None = None
-    """Time limit for a due step to be claimed; None: no limit."""
+    """Time within which a worker must claim the step when it is due; None: no limit."""
 
     heartbeat_timeout: timedelta | None = None
     """Maximum time between two heartbeats of an attempt; None: heartbeats are not required."""
 
     requires: Mapping[str, str] = field(default_factory=dict)
-    """Labels that a worker must have to run the step, as {"gpu": "true"}."""
+    """Labels that a worker must have to run the step, such as {"gpu": "true"}."""
 
     result_schema: JsonObject | None = None
     events: tuple[EventSpec, ...] = ()
@@ -807,18 +812,19 @@ class StepSpec:
 
     dependent_system: str | None = None
     http: HttpCall | None = None
-    """The request that it sends instead of running a handler."""
+    """The request that the step sends instead of running a handler."""
     wait: Wait | None = None
-    """What it waits for instead of running a handler."""
+    """What the step waits for instead of running a handler."""
 
     task: ChildTask | None = None
-    """The task that it runs instead of a handler."""
+    """The task that the step runs instead of a handler."""
 
     external: External | None = None
-    """How it waits for another system after its handler has returned; None: it does not."""
+    """How the step waits for another system after its handler has returned; None: it does not wait.
+    """
 
     approval: ApprovalSpec | None = None
-    """The question that it asks instead of running a handler."""
+    """The question that the step asks a person instead of running a handler."""
 
     compensate: CompensateSpec | None = None
     """How to undo the step if its task fails or is cancelled after the step has completed.
@@ -827,18 +833,18 @@ class StepSpec:
     """
 
     limits: tuple[Limit, ...] | None = None
-    """Limits that the step is under, two at most; None: those of its template."""
+    """The step's limits, at most two; None: the template's limits."""
 
     spawning: Spawning | None = None
-    """How it makes instances at run time; None: it is a single step."""
+    """How the step creates instances at run time; None: it has no instances."""
 
     steps: tuple["StepSpec", ...] = ()
     """The body of its instances; empty: the step's own handler is the body."""
 
     collect: Collect = Collect.LIST
     reduce: str | None = None
-    """Name of the handler that makes its result of the results of its instances; None: `collect`
-    says."""
+    """Name of the handler that computes the step's result from its instances' results; None:
+    `collect` decides."""
 
     on_failure: OnFailure = OnFailure()
 
@@ -858,7 +864,7 @@ class StepSpec:
 
 
 def all_steps(steps: Iterable[StepSpec]) -> Iterator[StepSpec]:
-    """Yield steps, each followed by those of its body."""
+    """Yield steps, each followed by the steps of its body."""
     for spec in steps:
         yield spec
         yield from all_steps(spec.steps)
@@ -893,18 +899,18 @@ class Durability(StrEnum):
 
     FULL = "full"  #: until it is durable
     RELAXED = "relaxed"
-    """On PostgreSQL for nothing: a crash of the database server may undo the last moments, and the
-    steps then run again."""
+    """On PostgreSQL, wait for nothing: if the database server crashes, the latest settlements may
+    be lost, and their steps run again."""
 
 
 class Overlap(StrEnum):
-    """The policy of a schedule for ticks while the task of its previous tick is open."""
+    """What a schedule does at a tick while the task of its previous tick is still open."""
 
     SKIP = "skip"  #: creates no task
-    BUFFER_ONE = "buffer_one"  #: delays one tick until that task has ended, and skips further ones
+    BUFFER_ONE = "buffer_one"  #: delays one tick until that task has ended, and skips further ticks
     BUFFER_ALL = "buffer_all"  #: delays all ticks, and starts them one after another
     CANCEL_RUNNING = "cancel_running"  #: cancels that task
-    ALLOW = "allow"  #: creates a task all the same
+    ALLOW = "allow"  #: creates a task anyway
 
 
 OverlapName: TypeAlias = Literal["skip", "buffer_one", "buffer_all", "cancel_running", "allow"]
@@ -924,23 +930,23 @@ class Schedule:
     """The time between two ticks; None if `cron` is given."""
 
     anchor: datetime
-    """A tick of an interval; all others are multiples of `every` before or after it."""
+    """One tick of an interval; all other ticks are multiples of `every` before or after it."""
 
     timezone: str
-    """IANA name of the time zone of `cron` and of the texts in `context`."""
+    """IANA name of the time zone of `cron` and of the times in `context`."""
 
     overlap: Overlap
     catch_up: timedelta
-    """How late a tick may be noticed; later ones are recorded as missed."""
+    """How late a tick may be handled; later ticks are recorded as missed."""
 
     jitter: timedelta
-    """Maximum delay of a task's start, which depends on the schedule and the tick only."""
+    """Maximum delay of a task's start. The delay depends only on the schedule and the tick."""
 
     priority: int | None
-    """Priority of its tasks; None: the template's."""
+    """Priority of the tasks; None: the template's."""
 
     context: JsonObject
-    """The tasks' inputs; `{tick.start}`, `{tick.end}` and `{tick.date}` in texts are replaced."""
+    """The tasks' inputs; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced."""
 
     def __init__(
         self,
@@ -956,7 +962,7 @@ class Schedule:
         priority: int | None = None,
         context: JsonObject | None = None,
     ) -> None:
-        """Convert the arguments; bounds are checked where the schedule is used.
+        """Convert the arguments; the code that uses the schedule checks their bounds.
 
         Args:
             name: Letters, digits, `_`, `-` and `.`.
@@ -966,7 +972,7 @@ class Schedule:
             timezone: IANA name of a time zone, such as "Europe/Berlin".
             overlap: What happens at a tick while the task of the previous tick is open: skip,
                 buffer_one, buffer_all, cancel_running or allow.
-            catch_up: How late a tick may be noticed, after an outage of all workers.
+            catch_up: How late a tick may be handled, for example after an outage of all workers.
             jitter: Maximum delay of a task's start.
             priority: Priority of the tasks, 0 to 4; None: the template's.
             context: The tasks' inputs; None: no inputs.
@@ -998,9 +1004,9 @@ def _parse_overlap(value: Overlap | OverlapName) -> Overlap:
 
 
 class WhenFull(StrEnum):
-    """The policy for a new task while as many tasks of its key are open as allowed."""
+    """What happens to a new task while the allowed number of tasks with its key is open."""
 
-    WAIT = "wait"  #: it is created paused, and starts when others have ended, the oldest first
+    WAIT = "wait"  #: it is created paused, and starts when other tasks have ended, oldest first
     REJECT = "reject"  #: it is not created
     CANCEL_OLDEST = "cancel_oldest"
 
@@ -1023,14 +1029,14 @@ class TaskConcurrency:
     def __init__(
         self, key: str, *, tasks: int, when_full: WhenFull | WhenFullName = WhenFull.WAIT
     ) -> None:
-        """Convert the arguments; bounds are checked where the template is used."""
+        """Convert the arguments; the template checks their bounds."""
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "tasks", tasks)
         object.__setattr__(self, "when_full", WhenFull(when_full))
 
 
 class Place(NamedTuple):
-    """The bound on open tasks that a new task is under."""
+    """The bound on open tasks that applies to a new task."""
 
     key: LimitKey
     tasks: int
@@ -1054,17 +1060,18 @@ class Template:
     """Title of its tasks; `{input.order_id}` is replaced by an input of the task."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Searchable attributes of its tasks: name -> `input.path`."""
+    """Searchable attributes of its tasks: name to `input.path`."""
 
     sensitive: tuple[str, ...] = ()
     """Paths of data that is masked wherever it is shown: `input.card.number`,
     `results.signup.token`."""
 
     retention: timedelta | None = None
-    """Time that ended tasks are kept; None: until they are pruned by hand."""
+    """How long ended tasks are kept; None: until they are pruned by hand."""
 
     priority: int = DEFAULT_PRIORITY
-    """Priority of its tasks, 0 to 4, unless they are created with another or by a step."""
+    """Priority of its tasks, 0 to 4, unless a task is created with another priority or by a step.
+    """
 
     durability: Durability = Durability.FULL
 
@@ -1072,7 +1079,7 @@ class Template:
     """Schedules of its tasks, in force while this is the latest version."""
 
     limits: tuple[Limit, ...] = ()
-    """Limits of the steps that declare none of their own, two at most."""
+    """Limits of the steps that declare no limits of their own, at most two."""
 
     concurrency: TaskConcurrency | None = None
     """Bound on its open tasks; None: any number."""
@@ -1081,10 +1088,10 @@ class Template:
     """Events that its tasks publish at their end."""
 
     compensation: Compensation = Compensation()
-    """When its steps with `compensate` are undone."""
+    """When steps with `compensate` are undone."""
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
-    """Environment -> step name -> override."""
+    """Overrides by environment and step name."""
 
     metadata: JsonObject = field(default_factory=dict)
 
@@ -1106,7 +1113,7 @@ class Template:
         raise KeyError(name)
 
     def limits_of(self, spec: StepSpec) -> tuple[Limit, ...]:
-        """Return the limits that a step is under."""
+        """Return the limits that apply to a step."""
         return self.limits if spec.limits is None else spec.limits
 
     def for_environment(self, environment: str | None) -> "Template":
@@ -1141,8 +1148,8 @@ def _apply_override(spec: StepSpec, overrides: Mapping[str, StepOverride]) -> St
 
 
 class TemplateStatus(StrEnum):
-    """Status of a template version, which decides whether it accepts new tasks. Existing tasks
-    always continue.
+    """Status of a template version. It decides whether the version accepts new tasks; existing
+    tasks always continue.
     """
 
     APPROVED = "approved"  #: the only status that accepts new tasks
@@ -1174,12 +1181,13 @@ class TemplateVersion:
     """`namespace.name@version`."""
 
     status: TemplateStatus
-    """`approved` (takes tasks), `pending_review`, `rejected` or `retired`."""
+    """`approved` (accepts tasks), `pending_review`, `rejected` or `retired`."""
 
     registered_by: str
     registered_at: datetime
     decided_by: str | None = None
-    """Who last approved, rejected, retired or restored it; None: no review was required."""
+    """Who last approved, rejected, retired or restored the version; None: no review was required.
+    """
 
     decided_at: datetime | None = None
     reason: str = ""
@@ -1197,7 +1205,7 @@ class TemplateVersion:
 
 
 class StepStatus(StrEnum):
-    """The states of a step: those that stores keep, and last one that clients show."""
+    """The statuses of a step: those that stores keep, and finally one that only clients show."""
 
     PENDING = "pending"  #: waiting for its dependencies
     ENQUEUED = "enqueued"  #: can be claimed from its `run_at` on
@@ -1208,11 +1216,11 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     RESOLVED_MANUALLY = "resolved_manually"
-    WAITING_FOR_RETRY = "waiting_for_retry"  #: shown of an enqueued step whose attempt failed
+    WAITING_FOR_RETRY = "waiting_for_retry"  #: shown for an enqueued step whose attempt failed
 
 
 class TaskStatus(StrEnum):
-    """The displayed states of a task; an open task is `pending` or `in_progress`."""
+    """The displayed statuses of a task; an open task is `pending` or `in_progress`."""
 
     PENDING = "pending"  #: open, no step claimed yet
     IN_PROGRESS = "in_progress"  #: open
@@ -1258,7 +1266,7 @@ def task_status_of_code(code: int, *, started: bool) -> TaskStatus:
 
 
 class CompensationStatus(StrEnum):
-    """How far the compensation of a failed or cancelled task is."""
+    """Progress of the compensation of a failed or cancelled task."""
 
     RUNNING = "running"  #: the task ends when it has ended
     COMPLETE = "complete"  #: all that was to be undone is
@@ -1266,18 +1274,18 @@ class CompensationStatus(StrEnum):
 
 
 class UniqueWhile(StrEnum):
-    """The time for which an idempotency key belongs to its task."""
+    """How long an idempotency key belongs to its task."""
 
     ALWAYS = "always"  #: until the task is pruned
     OPEN = "open"  #: until the task ends
 
 
 class IfExists(StrEnum):
-    """Action if another task already has the idempotency key of a new one."""
+    """What happens if another task already has the idempotency key of a new task."""
 
-    RETURN = "return"  #: returns that task, unless its template or context differs
+    RETURN = "return"  #: returns the existing task, unless its template or context differs
     REJECT = "reject"  #: raises `TaskExists`
-    REPLACE = "replace"  #: cancels that task if it is open, and takes over its key
+    REPLACE = "replace"  #: cancels the existing task if it is open, and takes over its key
 
 
 UniqueWhileName: TypeAlias = Literal["always", "open"]
@@ -1306,21 +1314,22 @@ class NewTask:
     run_at: datetime | None = None  #: earliest start of its steps; None: immediately
     deadline: timedelta | None = None  #: time limit from creation to end
     priority: int = DEFAULT_PRIORITY
-    """0 to 4. A step of a task one above is claimed as if it were due a minute earlier."""
+    """0 to 4. Each level lets steps be claimed as if they were due a minute earlier."""
 
     limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = field(default_factory=dict)
-    """Step number -> its limits, one or two; of two, the one that more steps share first."""
+    """The limits of each step by its number, one or two; of two, first the limit that more steps
+    share."""
 
-    place: Place | None = None  #: bound on open tasks that it is under
+    place: Place | None = None  #: bound on open tasks that applies to it
     gates: Sequence[tuple[int, int, int]] = ()
-    """Step number, outer gate or 0, and gate of each step with limits; set by stores."""
+    """For each step with limits: its number, its outer gate or 0, and its gate; set by stores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCounts:
     """Number of steps of a task in each state. `enqueued` excludes `waiting_for_retry`.
 
-    Those of the first 10,000 steps, in lists of tasks of the first 1,000.
+    Covers the first 10,000 steps of a task, or the first 1,000 in lists of tasks.
     """
 
     pending: int = 0
@@ -1339,7 +1348,8 @@ class StepCounts:
     skipped: int = 0
     resolved_manually: int = 0
     uncounted: int = 0
-    """Steps beyond those, in any state; approximate while further steps are being made."""
+    """Steps beyond the counted ones, in any state; approximate while further steps are being
+    created."""
 
     @property
     def total(self) -> int:
@@ -1360,7 +1370,7 @@ class StepCounts:
 
     @property
     def done(self) -> int:
-        """The number of steps that are done, so that their children can use the results."""
+        """The number of steps that are done, so their children can use their results."""
         return self.complete + self.skipped + self.resolved_manually
 
 
@@ -1419,7 +1429,7 @@ class TaskSummary:
     reason: str
     tags: tuple[str, ...]
     title: str | None = None
-    """As its template's `title` says, with the inputs in place."""
+    """Computed from the `title` of its template and its inputs."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Searchable attributes, declared by its template."""
@@ -1432,15 +1442,15 @@ class TaskSummary:
     """When it or one of its steps last changed."""
 
     etag: str | None = field(default=None, compare=False)
-    """Differs whenever the task or one of its steps changed; an action's `if_match` takes it.
-    None where the task was just created."""
+    """Changes whenever the task or one of its steps changes; pass it to an action as `if_match`.
+    None if the task was just created."""
 
     ended_at: datetime | None
     deadline: datetime | None
-    """It ends as `error` unless it has ended by then."""
+    """The task ends as `error` if it has not ended by then."""
 
     compensation: CompensationStatus | None = None
-    """How far undoing its completed steps is; None: it is not compensated."""
+    """Progress of undoing its completed steps; None: it is not compensated."""
 
     counts: StepCounts
     pauses: tuple["Pause", ...] = ()
@@ -1468,14 +1478,14 @@ class Task(TaskSummary):
     """Inputs of the task."""
 
     result: Any = None
-    """The result of its only last step, or several results by step name; None until it
-    is complete, and in lists."""
+    """The result of the last step, or the results of several last steps by name; None until the
+    task is complete, and in lists."""
 
     error: JsonObject | None
-    """Why it ended as `error`, and the names of the failed steps; None unless it did."""
+    """Why the task ended as `error`, and the names of the failed steps; otherwise None."""
 
     failure: Failure | None = None
-    """The first step that failed permanently, and its error; None in lists."""
+    """The first step that failed permanently and its error; None in lists."""
 
     created: bool = True
     """False if the idempotency key matched an existing task."""
@@ -1494,8 +1504,8 @@ class Task(TaskSummary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentStep:
-    """The step that says most about a task: one that failed permanently, else one that waits for a
-    retry, runs, is parked, or is ready."""
+    """The step that best describes the state of a task: one that failed permanently, otherwise one
+    that waits for a retry, runs, is parked or is ready."""
 
     step: str
     status: StepStatus
@@ -1512,10 +1522,10 @@ class CurrentStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """The seconds of a step or a task by phase."""
+    """The time of a step or a task by phase, in seconds."""
 
     started_after: float | None
-    """From the task's creation to the first claim; None: not yet."""
+    """From the task's creation to the first claim; None: nothing was claimed yet."""
 
     queued: float
     """Due, and not claimed by a worker."""
@@ -1524,7 +1534,7 @@ class Times:
     """In handlers."""
 
     backoff: float
-    """Between failed attempts and the next ones."""
+    """Between a failed attempt and the next one."""
 
     parked: float
     """Waiting for other tasks without occupying a worker."""
@@ -1546,22 +1556,22 @@ class StepWait:
     kind: WaitKind
     name: str
     key: str | None = None
-    """Key of a broadcast; None for everything else."""
+    """Key of a broadcast; otherwise None."""
 
     approval: str | None = None
-    """Id of the approval that decides it."""
+    """Id of the approval whose decision it waits for."""
 
     assignees: tuple[str, ...] = ()
-    """Those who may decide the approval, as `user:NAME` and `role:NAME`. If empty, everyone with
-    the permission may."""
+    """Who may decide the approval, as `user:NAME` and `role:NAME`. If empty, everyone with the
+    permission may decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepSummary:
     """A step without its data: result, checkpoint and error.
 
-    Stores return steps without what their template says and what depends on the time: handler,
-    dependencies, `max_attempts`, `ready`, `waiting_for_retry` and `times` are added by clients.
+    Stores return steps without the data that comes from their template or depends on the time:
+    clients add handler, dependencies, `max_attempts`, `ready`, `waiting_for_retry` and `times`.
     """
 
     task_id: TaskId
@@ -1576,7 +1586,7 @@ class StepSummary:
     """
 
     template_node: int = field(default=0, compare=False)
-    """Number of the step in the template's order."""
+    """Number of the step's spec in the template's order."""
 
     spawned_by: int | None = field(default=None, compare=False)
     """For a step created at run time: the number of the spawner that created its instance."""
@@ -1594,19 +1604,19 @@ class StepSummary:
     """Whether a worker may claim it now."""
 
     no_worker: bool = field(default=False, compare=False)
-    """Whether it is due and no live worker can run it: none has its handler, bound to its
-    namespace and with what the step requires."""
+    """Whether it is due and no live worker can run it: no worker has its handler bound to its
+    namespace and meets the step's requirement."""
 
     no_worker_reason: str | None = field(default=None, compare=False)
     """What live workers lack to run it: the handler, its version, a label, or the binding to the
-    namespace; None unless `no_worker`."""
+    namespace; None unless `no_worker` is true."""
 
     limit_reason: str | None = field(default=None, compare=False)
     """The limit that the step waits for, such as "customer:acme 5 of 5 running, 812 before it", or
     None. Only the first 20 such steps of a task have it."""
 
     pause: "Pause | None" = None
-    """The pause that stops the step: of the namespace, the handler's queue, the task or the
+    """The pause that stops the step: a pause of its namespace, its handler's queue, its task or its
     template."""
 
     dependencies: tuple[str, ...] = ()
@@ -1614,34 +1624,34 @@ class StepSummary:
     """Dependencies that are not done yet."""
 
     skip_reason: str | None = None
-    """Why it was skipped: its condition, or the parents by which its trigger rule does not hold."""
+    """Why it was skipped: its condition, or the parents that kept its trigger rule from holding."""
 
     waits_for: TaskId | None = None
-    """The task whose end it awaits while `waiting`."""
+    """The task that it waits for while `waiting`."""
 
     waits: tuple["StepWait", ...] = ()
-    """The signals and broadcasts that it awaits while `waiting`; the first to arrive ends the
+    """The signals and broadcasts that it waits for while `waiting`; the first to arrive ends the
     wait."""
 
     waits_until: datetime | None = None
-    """While `waiting`, the end of its sleep, or the timeout of its wait; None: no limit."""
+    """While `waiting`, when its sleep ends or its wait times out; None: no limit."""
 
     attempts: int
     """Attempts made, 0 before the first."""
 
     counted_attempts: int = 0
-    """Attempts that count against `max_attempts`: without those that were parked, released or
-    lost, and those before a reset."""
+    """Attempts that count towards `max_attempts`: attempts since the last reset that were not
+    parked, released or lost."""
 
     lost_attempts: int = 0
-    """Attempts that ended with their worker, since the last reset or wait of the step."""
+    """Attempts lost with their worker since the last reset or wait of the step."""
 
     max_attempts: int = 0
     enqueued_at: datetime | None = None
-    """Since when all its dependencies are done; of an attempt that runs: when it was due."""
+    """When all its dependencies were done; for a running attempt, when it was due."""
 
     run_at: datetime | None
-    """Not claimable before then: a delay, or the next attempt."""
+    """The step cannot be claimed before this time, because of a delay or a retry."""
 
     claimed_at: datetime | None
     settled_at: datetime | None
@@ -1776,10 +1786,10 @@ class AuditEntry:
     before: str
     after: str
     via: Via | None = None
-    """How the actor reached the store; null: as a part of a program."""
+    """How the actor reached the store; null: from within a program."""
 
     bulk_id: str | None = None
-    """The bulk operation that it was a part of."""
+    """The bulk operation that the action was part of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1802,11 +1812,11 @@ class Revealed:
     result: Json
     error: JsonObject | None
     steps: Sequence[RevealedStep]
-    """All steps that have data, at most 1,000, or the one that was asked for."""
+    """All steps that have data, at most 1,000, or only the requested step."""
 
 
 class PauseKind(StrEnum):
-    """The kinds of targets that can be paused."""
+    """The kinds of things that can be paused."""
 
     NAMESPACE = "namespace"
     QUEUE = "queue"  #: the steps of one handler in a namespace
@@ -1828,7 +1838,7 @@ class PauseTarget(NamedTuple):
 
     @classmethod
     def of_template(cls, namespace: str, name: str) -> "PauseTarget":
-        """Return the target for all tasks of a template, of all versions."""
+        """Return the target for all tasks of all versions of a template."""
         return cls(PauseKind.TEMPLATE, namespace, name)
 
     @classmethod
@@ -1891,7 +1901,7 @@ class TaskFilter:
     error_code: str | None = None  #: the `code` of a failed step's error
     compensation: CompensationStatus | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Attributes that it has, all of them."""
+    """Attributes that the task must have."""
 
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -1908,7 +1918,7 @@ LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other qu
 
 
 AttemptKey: TypeAlias = tuple[TaskId, int, int]
-"""Task, step number, attempt: the fence of settlements."""
+"""Task, step number and attempt: the fence of settlements."""
 
 
 class Claim(NamedTuple):
@@ -1927,7 +1937,7 @@ class Claim(NamedTuple):
     checkpoint: JsonText | None = None
     queued: float = 0.0  #: seconds from its due time to the claim
     parked: float | None = None
-    """Seconds from the end of the attempt before, which was parked, to its due time."""
+    """Seconds from the end of the previous attempt, which was parked, to the due time."""
 
     gated: bool = False  #: whether its step is under limits
 
@@ -1981,7 +1991,7 @@ def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
 
 
 def failed(claim: Claim, error: JsonText) -> Outcome:
-    """Return the outcome of an attempt that failed, and with it the step."""
+    """Return the outcome of an attempt whose failure is the failure of its step."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.ERROR, None, error, 0.0)
 
 
@@ -1998,12 +2008,12 @@ def slept(claim: Claim, delay: float) -> Outcome:
 
 
 def skipped(claim: Claim, reason: JsonText) -> Outcome:
-    """Return the outcome of an attempt whose step is not to run."""
+    """Return the outcome of an attempt whose step must not run."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.SKIPPED, None, reason, 0.0)
 
 
 def handed_back(claim: Claim) -> Outcome:
-    """Return the outcome of an attempt by the engine, whose step now waits for its handler."""
+    """Return the outcome of an attempt by the engine after which the step waits for its handler."""
     return released(claim)._replace(to_handler=True)
 
 
@@ -2013,7 +2023,7 @@ def released(claim: Claim) -> Outcome:
 
 
 class NewEvent(NamedTuple):
-    """A domain event to store with the outcome that it belongs to, if that is accepted."""
+    """A domain event, stored with its outcome if the outcome is accepted."""
 
     outcome: int  #: index of its outcome in the settlement
     template_id: TemplateId
@@ -2032,7 +2042,7 @@ class TaskEnd(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """Outcomes of one worker: see `Store.settle`."""
+    """One worker's outcomes to settle: see `Store.settle`."""
 
     worker: WorkerId
     outcomes: Sequence[Outcome]
@@ -2086,7 +2096,7 @@ class Created(NamedTuple):
 
 
 class TaskInput(NamedTuple):
-    """The context and the fields of a task that its steps need."""
+    """The context of a task and the other fields that its steps need."""
 
     task_id: TaskId
     template_id: TemplateId
@@ -2098,7 +2108,7 @@ class TaskInput(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """The result of one step that is done, failed or was skipped."""
+    """The result of one step that is done, has failed or was skipped."""
 
     task_id: TaskId
     no: int
@@ -2112,14 +2122,14 @@ MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn` inserts
 
 
 class NewInstances(NamedTuple):
-    """Consecutive instances of a body, to be inserted by the attempt of a step."""
+    """Consecutive instances of a body that a step's attempt inserts."""
 
     key: str
-    """Which spawn of the step it is. The calls of one spawn have the same key."""
+    """Identifies the spawn among those of the step. The calls of one spawn have the same key."""
 
     join_no: int
-    """The step that waits for all instances; the spawning step is one of its parents, or of those
-    that it waits for already."""
+    """The step that waits for all instances; the spawning step is one of its parents, or one of the
+    instances that it already waits for."""
 
     spawner: int
     """The step whose template node the body belongs to."""
@@ -2131,7 +2141,7 @@ class NewInstances(NamedTuple):
     """The number of instances of the whole spawn."""
 
     begin: int
-    """Which of them is the first one here, from 0."""
+    """The number of the first instance in this call, counted from 0."""
 
     items: Sequence[JsonText | None]
     """What each instance is given."""
@@ -2147,7 +2157,7 @@ class Spawned(NamedTuple):
     """The number of the first step of the first instance; those of an instance are consecutive."""
 
     first_instance: int
-    """Which of the join's instances is the first, from 0."""
+    """The number of the first instance among the join's instances, counted from 0."""
 
     instances: int
 
@@ -2174,7 +2184,7 @@ class Spawn(NamedTuple):
 
 
 class RuntimeStep(NamedTuple):
-    """A step that was made at run time."""
+    """A step that was created at run time."""
 
     task_id: TaskId
     no: int
@@ -2186,7 +2196,7 @@ class RuntimeStep(NamedTuple):
 
 
 class CompletedStep(NamedTuple):
-    """A step of a task whose template says how it is undone, or one that spawned such steps."""
+    """A step whose template declares a compensation for it, or a step that spawned such steps."""
 
     no: int
     node: int  #: its number in the template
@@ -2205,7 +2215,7 @@ class CompensatingStep(NamedTuple):
 
 
 class ExpiredAttempt(NamedTuple):
-    """An attempt whose worker's lease expired, with its retry policy."""
+    """An attempt whose worker's lease expired, with the step's retry policy."""
 
     claim: Claim
     template_id: TemplateId
@@ -2221,7 +2231,7 @@ class Queue(NamedTuple):
     """
 
     base: QueueId
-    """The id for priority 0; those for the others follow it."""
+    """The id for priority 0; the ids for the other priorities follow it."""
 
     namespace: str
     handler: str
@@ -2229,7 +2239,7 @@ class Queue(NamedTuple):
     """What a worker must provide besides the handler; '' for nothing."""
 
     gated: bool = False
-    """Whether its steps are under limits, and are therefore claimed separately."""
+    """Whether its steps are under limits and are therefore claimed separately."""
 
     @property
     def ids(self) -> list[QueueId]:
@@ -2244,13 +2254,14 @@ class WorkerProcess:
     host: str = ""
     pid: int = 0
     pid_started: int = 0
-    """When the process with that id started, by a clock of its machine: ids are used again."""
+    """When the process with this id started, by its machine's clock, because process ids are
+    reused."""
 
     machine: str = ""
-    """What processes have in common that see each other's ids; "" if it is not known."""
+    """Identifies the processes that can see each other's ids; "" if unknown."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels that requirements of queues can match."""
+    """Labels for the requirements of queues."""
 
     build: str = ""  #: version of its code
     sdk: str = ""  #: name and version of its client library
@@ -2267,7 +2278,7 @@ class RemoteWorker(NamedTuple):
     """What it registered."""
 
     quiet: bool
-    """Whether it is to claim no more."""
+    """Whether it must stop claiming steps."""
 
     alive: bool
     """Whether its lease is valid."""
@@ -2325,16 +2336,17 @@ class ServedQueue:
     namespace: str
     handler: str
     requirement: str
-    """What it asks of a worker besides the handler: a version range of its code, labels, or ""."""
+    """What it requires of a worker besides the handler: a version range of its code, labels, or "".
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerDetail:
-    """A worker, what it runs, and what it could run."""
+    """A worker, the steps that it runs, and the queues that it serves."""
 
     worker: WorkerInfo
     steps: Sequence[RunningStep]
-    """Those that it claimed last first, at most 200."""
+    """The steps that it runs, most recently claimed first, at most 200."""
 
     queues: Sequence[ServedQueue]
 

@@ -129,11 +129,11 @@ def create_app(
         settings: Settings of the server; None means the defaults.
         auth: Settings of authentication; None disables it.
         worker: A worker in this process on the same open store. It receives new tasks immediately,
-            and its events end long polls.
+            and its notices end long polls.
         metrics: Metrics to update; None creates new ones.
         tracing: Creates the spans of tasks that a request ends. Request spans do not need it:
             FastAPI creates them if an OpenTelemetry provider is set.
-        local_only: Whether to refuse requests from pages of other origins: see
+        local_only: Whether to reject requests from pages of other origins: see
             `LocalOnlyMiddleware`.
 
     Raises:
@@ -171,7 +171,7 @@ def create_app(
         app.state.tasker = _make_api(store, settings, rules, metrics, tracing, worker)
     served = [group for group in ROUTES if group is not workers.routes]
     own = [route for group in served for route in group.router.routes]
-    app.router.routes[:0] = [workers.WorkerRoute(), *own]  # the first are found soonest
+    app.router.routes[:0] = [workers.WorkerRoute(), *own]  # the first ones are found soonest
     _add_error_handlers(app)
     _add_middleware(app, settings, metrics, local_only=local_only)
     _set_up_openapi(app, rules.settings)

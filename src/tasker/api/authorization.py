@@ -1,9 +1,9 @@
 """Authorization of requests. Routes use this module, never `tasker.api.auth` directly.
 
-A route declares its permissions (`requires`), so that the caller is authenticated before the body
-is read. It passes each object to `authorize`, with namespace, name and version, and restricts lists
-to `visible_namespaces`. If authentication is disabled, every caller is `anonymous` and may do
-anything.
+Each route declares its permissions (`requires`), so the caller is authenticated before the body is
+read. The route passes each object to `authorize` with its namespace, name and version, and
+restricts lists to `visible_namespaces`. If authentication is disabled, every caller is `anonymous`
+and may do anything.
 """
 
 import re
@@ -44,8 +44,8 @@ async def authorize(
         namespace: Namespace of the task or template; None if the object has none.
         name: The template's name.
         version: The template's version, if known.
-        not_found_message: Message of the 404 response, the same whether the object is missing or
-            not visible.
+        not_found_message: Message of the 404 response; it does not depend on whether the object is
+            missing or not visible.
 
     Raises:
         Problem: `forbidden`; or `not_found` if the caller may not see the object.
@@ -112,7 +112,7 @@ async def listable_namespaces(
 ) -> frozenset[str] | None:
     """Return the namespaces whose tasks the caller may list, or None for all.
 
-    Attributes are data of tasks: to filter by them, it must be allowed to read payloads.
+    Attributes are payload: to filter by them, the caller needs the permission to read payloads.
     """
     visible = await visible_namespaces(request, permission)
     if not attributes:
@@ -156,8 +156,9 @@ def actor_of(request: Request) -> str:
 def via_of(request: Request) -> Via:
     """Return how the caller reached the server, for the audit log.
 
-    A session is one of the web UI. Without authentication a browser says so itself, in a header
-    that scripts cannot set. Other callers may name the command line or an assistant.
+    Callers with a session use the web UI. Without authentication, a browser is recognized by a
+    header that scripts cannot set. Other callers may declare that they are the command line or an
+    assistant.
     """
     scope = request.scope
     if principal_of(request).via_session:

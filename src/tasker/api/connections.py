@@ -1,4 +1,4 @@
-"""Limits the connections of a server: their number, and how long they stay open without a request.
+"""Limits the number of a server's connections and how long they stay open without a request.
 
 uvicorn closes a connection that is idle after a response, but it limits neither the time in which a
 request's head must arrive, nor the size of the head, nor the number of connections. A client can
@@ -23,8 +23,8 @@ log = logging.getLogger("tasker.api")
 
 MAX_HEAD = 64 << 10  #: bytes of a request excluding its body, not counting the first read
 MAX_HEADERS = 100  #: of a request
-ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it passes them on
-RESERVED = 200  #: file descriptors for the store, files, and connections not yet passed on
+ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it hands them over
+RESERVED = 200  #: file descriptors for the store, files and connections not yet handed over
 LOG_EVERY = 60.0  #: seconds between two log records of closed connections
 
 _OVERLOADED = b"503 Service Unavailable\r\nretry-after: 1"
@@ -36,7 +36,8 @@ class JoiningTransport:
     """A transport that sends the head of a response together with the first part of its body.
 
     uvicorn writes them one after the other. Each write costs a system call and wakes the client.
-    A head that no body follows at once is sent in the next iteration of the event loop.
+    A head that is not immediately followed by a body is sent in the next iteration of the event
+    loop.
     """
 
     def __init__(self, transport: Any) -> None:  # of asyncio or uvloop
@@ -132,7 +133,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _is_responding(self) -> bool:
-        cycle: Any = self.cycle  # None until the first request, whatever its annotation says
+        cycle: Any = self.cycle  # None until the first request, despite its annotation
         return cycle is not None and not cycle.response_complete
 
     def overdue_reason(self, now: float, *, head: float, response: float) -> str | None:
@@ -158,8 +159,8 @@ class Connection(HttpToolsProtocol):
 class Connections(ServerState):
     """The connections of one server.
 
-    When a limit is reached, a new connection replaces the oldest one without a request; if all
-    connections have a request, the new one is refused.
+    When a limit is reached, a new connection replaces the oldest connection without a request. If
+    all connections have a request, the new one is rejected.
 
     Args:
         settings: The limits.
@@ -184,7 +185,7 @@ class Connections(ServerState):
             log.warning("connections_bound_lowered", extra=facts)
 
     def admit(self, connection: Connection) -> bool:
-        """Count a new connection; return False if it must be refused."""
+        """Count a new connection; return False if it must be rejected."""
         own = self._open.setdefault(connection.address, {})
         own[connection] = None
         self.count += 1

@@ -42,7 +42,7 @@ class Api:
     metrics_text: MetricsText
     readiness: Readiness
     count_unserved_roots: TTLCache[TemplateName, int]
-    """By template, how many of its roots no live worker can run; a second old at most."""
+    """For each template, how many of its roots no live worker can run; at most one second old."""
     shared: SharedResponses
     remote_workers: RemoteWorkers
     closing: asyncio.Event
@@ -58,7 +58,7 @@ def api_of(request: Request) -> Api:
 
 
 async def _api_dependency(request: Request) -> Api:
-    """Return the same as a dependency: async, since FastAPI calls plain functions in a thread."""
+    """The same as a dependency. It is async because FastAPI calls plain functions in a thread."""
     return api_of(request)
 
 

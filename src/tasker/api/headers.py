@@ -17,7 +17,8 @@ _TRACEPARENT = re.compile(
 
 
 def is_correlation_id(text: str) -> bool:
-    """Return whether `text` is a valid correlation id: a letter or digit, then also `._:-`."""
+    """Return whether `text` is a valid correlation id: letters, digits and `._:-`, starting with a
+    letter or digit."""
     return _CORRELATION_ID.fullmatch(text) is not None
 
 

@@ -82,7 +82,7 @@ async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView
     try:
         async with asyncio.timeout(_TIMEOUT):
             wrong = await check()
-    except (TaskerError, TimeoutError):  # its text may contain addresses
+    except (TaskerError, TimeoutError):  # its message may contain addresses
         wrong = "it cannot be reached"
     took = round((time.perf_counter() - began) * 1000, 3)
     return _failed_check(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}

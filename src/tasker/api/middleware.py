@@ -48,7 +48,8 @@ Seen = Callable[[str, str, int, float], None]
 
 
 class ErrorMiddleware:
-    """The outermost middleware: adds headers to every response, and responds to every failure."""
+    """The outermost middleware: adds headers to every response and turns every failure into a
+    response."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings, seen: Seen) -> None:
         self.app = app
@@ -103,7 +104,7 @@ class ErrorMiddleware:
             )
 
     def _is_logged(self, scope: Scope, status: int) -> bool:
-        """Return whether the access log has a request; asked before its record is built."""
+        """Return whether the access log includes a request; checked before the record is built."""
         if self.access_log is AccessLog.OFF or scope["path"] in EXEMPT:
             return False
         if self.access_log is AccessLog.ERRORS and 0 < status < 400:
@@ -112,7 +113,7 @@ class ErrorMiddleware:
 
 
 def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return a response's headers with the correlation id, and those for browsers."""
+    """Return a response's headers with the correlation id and the headers for browsers."""
     complete = list(headers)
     present = dict(complete)
     correlation = present.get(_CORRELATION)
@@ -120,7 +121,7 @@ def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[t
         complete.append((_CORRELATION, correlation_id_of(scope).encode("latin-1")))
     else:
         scope["state"]["correlation_id"] = correlation.decode("latin-1")
-    # The page of the documentation loads scripts; it is off by default.
+    # The documentation page loads scripts; it is disabled by default.
     added = _SECURITY if scope["path"] == _DOCS else _WITHOUT_SCRIPTS
     if _ADDED.isdisjoint(present):
         return [*complete, *added]
@@ -133,7 +134,8 @@ def route_of(scope: Scope) -> str:
 
 
 class BasePathMiddleware:
-    """Removes the path below which a proxy publishes the server, unless the proxy removed it."""
+    """Removes the path prefix under which a proxy publishes the server, unless the proxy already
+    removed it."""
 
     def __init__(self, app: ASGIApp, *, base_path: str) -> None:
         self.app = app
@@ -239,7 +241,7 @@ class _LimitedBody:
         self._size = 0
 
     def check_length(self, scope: Scope) -> None:
-        """Refuse a body whose `Content-Length` exceeds the limit. Raises Problem."""
+        """Reject a body whose `Content-Length` exceeds the limit. Raises Problem."""
         length = first_header(scope, "content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:
             raise self._too_large(int(length[:20]))

@@ -32,7 +32,7 @@ Every response has the header `X-Correlation-Id`: that of the request, or a new 
 
 
 _DATACLASSES = (model, teams, analytics, failures, diff, tasks, founding_views, why)
-"""Modules of dataclasses that are responses."""
+"""Modules with dataclasses that are used as responses."""
 
 SCHEMES = {
     "bearer": {
@@ -56,7 +56,7 @@ def build_openapi(
 
     Args:
         routes: Its routes, with the models of their responses.
-        version: Of the API.
+        version: Version of the API.
         secured: Whether callers must authenticate.
         public: Permissions that need no authentication.
     """
@@ -96,8 +96,8 @@ def build_openapi(
 
 
 def _document(kind: type) -> None:
-    """Describe a dataclass as a response: by its attributes' docstrings, inherited ones included,
-    and with all of its fields required.
+    """Describe a dataclass as a response, with the docstrings of its attributes, including
+    inherited ones. All fields are required.
     """
     config = ConfigDict(
         json_schema_extra=partial(_describe_response, kind),

@@ -96,7 +96,7 @@ _RETRY_AFTER = {
     "not_ready": 2,
 }
 _SOON = frozenset({"store_unavailable", "overloaded", "draining"})
-"""Codes without `Retry-After` for remote workers: their own delays begin at 0.1 s and grow."""
+"""Codes for which remote workers get no `Retry-After`: their own delays start at 0.1 s and grow."""
 
 _WORKERS = "/v1/workers"
 _SILENT = frozenset({500, 503})  #: statuses whose cause appears only in the log
@@ -113,24 +113,25 @@ class Fault(TypedDict):
     """One error in a request."""
 
     path: str
-    """Where: `$.context.amount` in the body, `query.limit`, `path.task_id`, `header.X-...`."""
+    """The location: `$.context.amount` in the body, `query.limit`, `path.task_id`, `header.X-...`.
+    """
     message: str
     allowed: NotRequired[list[str]]
     """The allowed values, if they can be listed."""
     line: NotRequired[int]
-    """In a text of several lines, from 1."""
+    """Line number, counted from 1, if the value has several lines."""
     column: NotRequired[int]
     file: NotRequired[str]
 
 
 @documented
 class ProblemDetails(TypedDict):
-    """Why a request was refused, or failed (RFC 9457)."""
+    """Why a request was rejected or failed (RFC 9457)."""
 
     type: str
     """`urn:tasker:problem:` and the code."""
     title: str
-    """The same for every problem of one code."""
+    """A title, the same for all problems with one code."""
     status: int
     code: str
     """The kind of the error, for programs; the meaning of a code never changes."""
@@ -145,7 +146,7 @@ class ProblemDetails(TypedDict):
     current_status: NotRequired[str]
     """With `wrong_status` and `template_not_approved`: the status of the task, step or version."""
     action: NotRequired[str]
-    """With `wrong_status`: the refused action."""
+    """With `wrong_status`: the rejected action."""
     allowed: NotRequired[list[str]]
     """With `wrong_status`: the statuses that allow the action. With `method_not_allowed`: the
     allowed methods. With `template_not_approved`: the people who may approve the template."""
@@ -164,7 +165,7 @@ class ProblemDetails(TypedDict):
     failed_checks: NotRequired[list[str]]
     """With `not_ready`: the names of the failed checks."""
     error: NotRequired[dict[str, str]]
-    """Code and message in the form of the Rust core; only on the routes for its clients."""
+    """Code and message in the format of the Rust core; only on the routes for its clients."""
     key: NotRequired[str]
     """With `task_exists`: the idempotency key."""
     task_id: NotRequired[str]
@@ -187,7 +188,7 @@ class Problem(HTTPException):
         detail: A message for people.
         errors: Every error in the request.
         headers: Further headers of the response.
-        status: If it differs from the code's own.
+        status: The HTTP status, if it differs from the code's default.
         more: Additional members of the body.
     """
 

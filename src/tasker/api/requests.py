@@ -31,7 +31,8 @@ _QUOTED = re.compile(r"'([^']*)'")
 class Body(BaseModel):
     """A JSON request body: values are not converted, unknown fields are rejected.
 
-    Its validator is built for the first request: to build all of them delays the start of a server.
+    Its validator is built at the first request, because building all validators would delay the
+    server's startup.
     """
 
     model_config = ConfigDict(
@@ -65,11 +66,11 @@ class JsonBody(Generic[M]):
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
-        """All models that the body may have."""
+        """All models that the body may match."""
         return (self.model,)
 
     def model_for(self, keys: Collection[str]) -> type[M]:
-        """Return the model of a body with these keys."""
+        """Return the model for a body with these keys."""
         return self.model
 
     def read(self, text: bytes) -> M:
@@ -194,7 +195,7 @@ def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: l
 
 
 def _allowed_values(error: Mapping[str, Any]) -> list[str]:
-    """Return the allowed values, if the error lists them."""
+    """Return the allowed values if the error lists them."""
     context = error.get("ctx") or {}
     expected = context.get("expected") or context.get("expected_tags")
     return _QUOTED.findall(expected) if isinstance(expected, str) else []
@@ -210,7 +211,7 @@ def _locate_error(
     for step in location:
         here = _resolve_schema(here, schema)
         tags = here.get("discriminator", {}).get("mapping", {})
-        if step in tags:  # pydantic names the branch, which is not part of the value
+        if step in tags:  # pydantic adds the name of the branch, which is not part of the value
             here = {"$ref": tags[step]}
             continue
         names = list(here.get("properties", ()))

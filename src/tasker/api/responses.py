@@ -12,19 +12,21 @@ from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
-LARGE = 200  #: parts, such as steps, from which a response is built off the event loop
-LARGE_BODY = 50_000  #: bytes from which a response is masked off the event loop
+LARGE = (
+    200  #: number of parts, such as steps, from which a response is built outside the event loop
+)
+LARGE_BODY = 50_000  #: size in bytes from which a response is masked outside the event loop
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
 class Viewer(Protocol):
-    """The caller of a request, who may be shown only a part of a response."""
+    """The caller of a request, who may see only part of a response."""
 
     async def masked(self, content: Any, *, large: bool = False) -> Any:
         """Return a response as the caller may see it; the same object if it may see all of it.
 
-        A `large` one is walked off the event loop.
+        A `large` response is processed outside the event loop.
         """
         ...
 
@@ -32,8 +34,8 @@ class Viewer(Protocol):
 class JsonResponse(Response):
     """A value as JSON, including dataclasses; times are in UTC, written with `Z`.
 
-    What the caller may not read is masked when the response is sent, so that no route can forget
-    it.
+    Data that the caller may not read is masked when the response is sent, so no route can forget to
+    do it.
 
     Args:
         content: The value.
@@ -69,7 +71,7 @@ class JsonResponse(Response):
         await super().__call__(scope, receive, send)
 
     def copy(self) -> "JsonResponse":
-        """Return the same response, to be sent to another caller."""
+        """Return the same response for another caller."""
         other = copy(self)
         other.raw_headers = [*self.raw_headers]
         other.__dict__.pop("_headers", None)  # Starlette's view of the original's headers
@@ -97,10 +99,10 @@ async def build_response(
 
 
 async def in_thread_if_large(parts: int, build: Callable[[], T]) -> T:
-    """Return what `build` makes of so many parts, off the event loop if they are many."""
+    """Return the result of `build`, called outside the event loop if there are many parts."""
     return await in_thread(parts > LARGE, build)
 
 
 async def in_thread(large: bool, build: Callable[[], T]) -> T:
-    """Return what `build` makes, off the event loop if it is large."""
+    """Return the result of `build`, called outside the event loop if it is large."""
     return await asyncio.to_thread(build) if large else build()

@@ -1,4 +1,4 @@
-"""Declares routes: permissions, responses and problems, next to the function that serves each."""
+"""Declares routes: their permissions, responses and problems stand next to their functions."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -142,8 +142,8 @@ class Routes:
     def documented_routes(self) -> Sequence[BaseRoute]:
         """Return the routes with the models of their responses.
 
-        Endpoints return ready responses: only the OpenAPI description reads these models, and
-        building them would take most of the time that a server takes to start.
+        Endpoints return ready-made responses, so only the OpenAPI description reads these models.
+        Building them at startup would take most of the server's startup time.
         """
         router = APIRouter(prefix=self.router.prefix, tags=[self._tag])
         for add in self._described:
@@ -189,8 +189,8 @@ class DirectMiddleware:
     """The innermost middleware: calls direct routes with fixed paths without a search for them,
     and those that serve a group of paths.
 
-    Starlette's and FastAPI's own layers would take as long as the rest of a short request. FastAPI
-    names the spans of requests, so those are left to it.
+    Starlette's and FastAPI's own layers would take as long as the rest of a short request. While
+    requests are traced, FastAPI serves these routes too, because it names the spans.
 
     Args:
         app: Serves all other requests.
@@ -237,7 +237,7 @@ class GroupRoute(BaseRoute):
 
 
 def _needs_only_request(dependant: Dependant) -> bool:
-    """Return whether an endpoint needs nothing but the request and what is made of it."""
+    """Return whether an endpoint needs only the request and what is derived from it."""
     dependencies = dependant.dependencies
     return not _parameters(dependant) and not any(
         _parameters(each) or each.dependencies or not each.request_param_name
@@ -257,7 +257,7 @@ def _parameters(dependant: Dependant) -> Sequence[object]:
 
 
 class QueryNameCheck:
-    """A dependency that refuses query parameters unknown to its route."""
+    """A dependency that rejects query parameters unknown to its route."""
 
     names: Sequence[str] = ()
 

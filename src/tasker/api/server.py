@@ -56,7 +56,7 @@ class Server:
         )
 
     async def run(self) -> None:
-        """Serve until `stop` is called, then drain, and give open requests their grace period."""
+        """Serve until `stop` is called, then drain and give open requests their grace period."""
         try:
             await self._uvicorn.serve([self._socket])
         finally:
@@ -117,7 +117,7 @@ def is_loopback(host: str) -> bool:
 
 
 def free_port(settings: ServerSettings) -> int:
-    """Return the port of the settings, or any free one if that is 0, for several processes.
+    """Return the port for several processes: the configured one or, if that is 0, a free one.
 
     The system spreads new connections over the processes that listen there with `shared=True`.
 
@@ -158,7 +158,8 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves signals to the caller, signals readiness, and ends waits and streams when it stops."""
+    """Leaves process signals to the caller, reports readiness, and ends waits and streams when it
+    stops."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, connections: Connections) -> None:
         super().__init__(config)

@@ -1,7 +1,8 @@
-"""Responses that viewers of the same view share for a moment.
+"""Responses shared briefly by callers that see the same content.
 
-Each open page of the web UI asks again every few seconds. A request that accepts an older response
-says so with `Cache-Control: max-age=SECONDS`; all others are answered from the store.
+Each open page of the web UI repeats its requests every few seconds. A request that accepts an older
+response says so with `Cache-Control: max-age=SECONDS`; all other requests are answered from the
+store.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ class _Entry(NamedTuple):
 
 
 class SharedResponses:
-    """Builds responses, and gives them to all requests that accept their age.
+    """Builds responses and shares them among all requests that accept their age.
 
     Callers are authenticated, authorized and masked one by one: only the content is shared.
 
@@ -51,8 +52,8 @@ class SharedResponses:
 
         Args:
             request: The request.
-            key: All that the response depends on, such as the namespaces that the caller may see.
-            build: Builds the response; must use nothing else of the caller.
+            key: Everything that the response depends on, such as the caller's visible namespaces.
+            build: Builds the response; must not use anything else about the caller.
         """
         age = _accepted_age(request)
         if not age:
@@ -85,7 +86,8 @@ class SharedResponses:
         return entry
 
     def _forget_old(self) -> None:
-        """Forget what is too old, and the oldest if there are too many; they are in order."""
+        """Remove the expired responses, and the oldest ones if there are too many; they are ordered
+        by age."""
         oldest = self._clock() - LONGEST_SHARED
         for key, entry in [*self._entries.items()]:
             if entry.began > oldest and len(self._entries) < MOST_SHARED:

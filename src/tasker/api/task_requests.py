@@ -50,7 +50,7 @@ class TaskFields(Body):
     """The task's inputs, as the template's `input_schema` declares them."""
 
     created_by: Line | None = None
-    """Name of the creator; ignored if the server knows the caller. By default, the caller."""
+    """Name of the creator; ignored if the caller is authenticated. By default, the caller."""
 
     reason: Text = ""
     tags: Annotated[list[Line], Field(max_length=100)] = Field(default_factory=list)
@@ -60,20 +60,20 @@ class TaskFields(Body):
 
     parent_id: Uuid | None = None
     attached: bool = False
-    """Whether it is cancelled when its parent is cancelled or misses its deadline."""
-    """The task that this one is created for."""
+    """Whether the task is cancelled when its parent is cancelled or misses its deadline."""
+    """The parent task on whose behalf this task is created."""
 
     idempotency_key: Line | None = None
-    """Creating twice under one key of one namespace makes one task. Also as a header."""
+    """Repeated creations with the same key in a namespace create only one task. May also be sent as
+    a header."""
 
     unique_while: UniqueWhile | None = None
     """How long the key belongs to the task: `always` (until it is pruned), `open` (until it
     ends). By default, `always`. Requires an idempotency key."""
 
     if_exists: IfExists | None = None
-    """If another task has the key: `return` it, `reject` the request, or `replace` it (it is
-    cancelled if it is open; needs `tasks:cancel`). By default, `return`. Requires an idempotency
-    key."""
+    """If another task has the key: `return` it, `reject` the request, or `replace` it (an open task
+    is cancelled; needs `tasks:cancel`). By default, `return`. Requires an idempotency key."""
 
     run_at: StartTime | None = None
     """No step starts before this time. By default, steps start at once or after `delay_seconds`."""
@@ -102,7 +102,7 @@ class NewTaskBody(TaskFields):
     """A task to create."""
 
     name: TemplateRef
-    """The template's name; also as `namespace.name` and `name@version`."""
+    """The template's name, also in the forms `namespace.name` and `name@version`."""
 
     namespace: Namespace | None = None
     """By default, `default`."""
@@ -236,10 +236,12 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
 
 
 async def _creating_client(api: Api, request: Request, tasks: Sequence[TaskRequest]) -> LocalClient:
-    """Return the client that creates tasks: of a handler in a remote worker, on its behalf.
+    """Return the client that creates the tasks; it acts on behalf of the handler if a remote
+    worker's handler creates them.
 
     Raises:
-        Problem: A task of a handler has no idempotency key, which each attempt would create again.
+        Problem: A handler creates a task without an idempotency key, so each attempt would create
+            another task.
     """
     ticket = first_header(request.scope, TICKET)
     if ticket is None:

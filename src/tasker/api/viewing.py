@@ -34,7 +34,7 @@ class RequestViewer:
     async def masked(self, content: Any, *, large: bool = False) -> Any:
         """Return a response as the caller may see it; the same object if it may see all of it.
 
-        A `large` one is walked off the event loop.
+        A `large` response is processed outside the event loop.
         """
         default = self.owner
         owners = (

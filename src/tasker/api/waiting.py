@@ -22,19 +22,19 @@ _FOLLOWED_EVERY = 0.25  #: seconds between reads of tasks that streams follow, i
 
 
 class ObservedTask(Generic[T]):
-    """What is read of one task again and again, for requests that wait until it differs."""
+    """A repeatedly read property of one task, for requests that wait until it changes."""
 
     def __init__(self) -> None:
         self.users = 0
         self._read: T | None = None
         self._error: TaskerError | None = None
-        self._noticed = asyncio.Event()  #: set and replaced at each change
+        self._noticed = asyncio.Event()  #: set and replaced on each change
 
     async def wait_for_change(self, since: T | None, timeout: float) -> T | None:
-        """Wait up to `timeout` seconds until what is read differs from `since`.
+        """Wait up to `timeout` seconds until the value differs from `since`.
 
         Returns:
-            What was read, or None if it did not change.
+            The new value, or None if it did not change.
 
         Raises:
             NotFound: The task no longer exists.
@@ -53,7 +53,7 @@ class ObservedTask(Generic[T]):
                 return None
 
     def update(self, read: T | None, error: TaskerError | None = None) -> bool:
-        """Note what was read of the task, or why it was not; return whether that is new."""
+        """Record the value read, or why it could not be read; return whether it changed."""
         if (read, error) == (self._read, self._error):
             return False
         self._read, self._error = read, error
@@ -130,12 +130,12 @@ class FollowedTasks:
                 self._reading = None
 
     def refresh(self, task_id: TaskId) -> None:
-        """Read soon if the task is followed."""
+        """Read a task soon, if it is followed."""
         if task_id in self._tasks:
             self._hurry.set()
 
     async def _read(self) -> None:
-        """Read the tasks again and again, until none is followed."""
+        """Read the tasks repeatedly until none is followed."""
         while True:
             self._hurry.clear()
             tasks = {**self._tasks}

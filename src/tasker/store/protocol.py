@@ -678,7 +678,7 @@ class TaskStore(Protocol):
             Misuse: `if_exists` is replace, and two of the tasks have one key, or there is a
                 `connection`.
             NotFound: A template id or a parent is unknown.
-            NotApproved: A template takes no new tasks. The holder of a key
+            NotApproved: A template accepts no new tasks. The holder of a key
                 is still returned.
         """
         ...
@@ -1258,7 +1258,7 @@ class ScheduleStore(Protocol):
             What was created; None if the schedule was changed or handled by another process since
             it was read, or is being handled: then nothing has changed.
 
-        Raises: IdempotencyConflict, Refused (a template takes no new tasks).
+        Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
         """
         ...
 
@@ -1267,7 +1267,7 @@ class ScheduleStore(Protocol):
     ) -> Advanced:
         """Create tasks for ticks without changing the schedule.
 
-        Raises: IdempotencyConflict, Refused (a template takes no new tasks).
+        Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
         """
         ...
 

@@ -105,7 +105,7 @@ class TransactionalStore(ABC):
     async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         """Create tasks, none of which replaces another, in a transaction.
 
-        Raises: IdempotencyConflict, Refused (a template takes no new tasks).
+        Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
         """
 
     @abstractmethod

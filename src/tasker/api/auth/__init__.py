@@ -4,9 +4,8 @@ credentials    reads the credential of a request
 keyring        API keys: from the store to a principal
 tokens, jwks   JSON Web Tokens, and the keys that verify them
 claims         from a token to a principal
-authenticators authenticate by credentials of your own
-coordinators   decide what a principal may do
-authorizer     combines these for one server
+authenticators authenticate by custom credentials coordinators decide what a principal may do
+authorizer combines these for one server
 """
 
 from tasker.api.auth.authenticators import Authenticator, AuthRequest

@@ -1,6 +1,6 @@
 """Authenticates callers by custom credentials, in addition to API keys and tokens.
 
-`[auth] authenticator = "package.module:Class"` names the class. It receives the requests whose
+`[auth] authenticator = "package.module:Class"` names the class. The class receives requests whose
 credential is neither an API key nor, if tokens are accepted, a bearer token.
 """
 
@@ -28,9 +28,10 @@ class AuthRequest(NamedTuple):
     method: str
     path: str
     headers: Mapping[str, str]
-    """By lower-case name. The values of a header that was sent several times are joined by `, `."""
+    """Headers by lower-case name. Values of a repeated header are joined by `, `."""
     address: str
-    """The caller's; behind a proxy of `server.proxies`, the one that it forwards."""
+    """The caller's address; behind a proxy of `server.proxies`, the address that the proxy
+    forwards."""
 
 
 class Authenticator:

@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
-"""Permissions to create named objects; a refusal reveals nothing about existing ones."""
+"""Permissions to create named objects. An error response reveals nothing about existing objects."""
 
 _READING = ("read", "list")
 _READ_AS = {"signals": "tasks", "payloads": "tasks"}
-"""What is read instead of resources that have no permission to read them."""
+"""The resources whose read permission applies to resources without their own."""
 
 
 class AuthRules(NamedTuple):
@@ -194,7 +194,7 @@ class Authorizer:
     def _credential_or_authenticator(
         self, scope: MutableMapping[str, Any]
     ) -> Credential | Authenticator:
-        """Return the API key or token of a request, or the custom authenticator to ask instead.
+        """Return the API key or token of a request, or the custom authenticator to use instead.
 
         Raises:
             NotAuthenticated: It has neither, and there is no custom authenticator.
@@ -233,8 +233,8 @@ class Authorizer:
     ) -> None:
         """Return normally if a principal may use a permission on a resource.
 
-        A resource that the principal may not see is reported as not found, so that refusals do not
-        reveal which resources exist.
+        A resource that the principal may not see is reported as not found, so error responses do
+        not reveal which resources exist.
 
         Args:
             scope: The request's ASGI scope.
@@ -271,7 +271,7 @@ class Authorizer:
 
     @property
     def decides_by_namespace(self) -> bool:
-        """Whether permissions depend on the namespace of a template alone."""
+        """Whether permissions depend only on the namespace of a template."""
         return self._plain or not self.enabled
 
     async def allows(self, principal: Principal, permission: Permission, target: Resource) -> bool:

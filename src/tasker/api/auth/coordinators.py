@@ -16,7 +16,7 @@ _VIEWING = frozenset({"read", "list", "analytics_read"})
 
 
 class Resource(NamedTuple):
-    """The object that a request acts on; unknown fields are None."""
+    """The object that a request acts on. Unknown fields are None."""
 
     namespace: str | None = None  #: None: several namespaces, as in a list of workers
     name: str | None = None  #: the template's
@@ -41,7 +41,7 @@ class Coordinator:
             resource: `tasks`, `steps`, `templates`, `namespaces`, `workers`, `system`.
             action: `create`, `read`, `list`, ...; together with the resource it is a `Permission`.
             context: The object. For a list, the method is called once per namespace, and the
-                allowed namespaces are shown.
+                response contains only the allowed namespaces.
         """
         return False
 
@@ -58,11 +58,11 @@ class PermissionCoordinator(Coordinator):
 
 
 class TeamCoordinator(Coordinator):
-    """Lets each team manage its own namespace, and read it and `shared`.
+    """Lets each team manage its own namespace and read `shared`.
 
     A team's namespace is named after the team: `Customer Success` owns `customer_success`. The
-    principal's namespaces count as its own too. Admins may do anything. Permissions of the
-    credential, if any, restrict it further; without them, the team alone decides.
+    principal's namespaces also count as its own. Admins may do anything. If the credential has
+    permissions, they restrict the principal further; otherwise only the team decides.
     """
 
     def authorized(

@@ -45,7 +45,7 @@ class KeysUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The text of a credential; its `repr` hides it."""
+    """The text of a credential, hidden in its `repr`."""
 
     text: str = field(repr=False)
     is_key: bool

@@ -1,7 +1,7 @@
 """The keys that an identity provider publishes and rotates (JWKS).
 
 Keys are fetched when a token first needs them, when they have become old, and when a token names an
-unknown key; concurrent requests share one fetch. If fetching fails, the cached keys stay in use for
+unknown key. Concurrent requests share one fetch. If fetching fails, the cached keys stay in use for
 a bounded time. If no key URL is configured, it is read from the issuer's discovery document.
 """
 

@@ -17,7 +17,7 @@ from tasker.ttl_cache import Clock, TTLCache
 
 log = logging.getLogger("tasker.auth")
 
-_NO_DIGEST = digest_of("")  #: compared with unknown keys, so that timing reveals nothing
+_NO_DIGEST = digest_of("")  #: compared with unknown keys, so timing reveals nothing
 _TOUCH = 60.0  #: seconds between two updates of a key's `last_used_at`
 
 

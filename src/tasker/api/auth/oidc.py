@@ -1,8 +1,9 @@
 """Login with an identity provider: OpenID Connect, authorization code flow with PKCE.
 
-The browser is sent to the provider and comes back with a code, which the server exchanges for an ID
-token. What the answer must match (state, nonce and the code's verifier) is kept in a cookie that
-scripts cannot read. No token reaches the browser: its session begins as with an API key.
+The provider redirects the browser back with a code, which the server exchanges for an ID token. The
+values that the response must match (state, nonce and the code's verifier) are kept in a cookie that
+scripts cannot read. No token reaches the browser; its session works as after a login with an API
+key.
 """
 
 import hmac
@@ -49,7 +50,7 @@ class LoginFailed(Exception):
 
 
 class PendingLogin(NamedTuple):
-    """What the provider's answer must match; kept in a cookie of the browser."""
+    """The values that the provider's response must match; kept in a cookie of the browser."""
 
     state: str
     nonce: str
@@ -103,7 +104,7 @@ class IdentityProvider:
         self._endpoints: TTLCache[str, _Endpoints] = TTLCache(self._discover, seconds=_FRESH)
 
     async def login_url(self, login: PendingLogin, redirect_uri: str) -> str:
-        """Return the address at the provider to send the browser to. Raises LoginFailed."""
+        """Return the provider's URL to which the browser is redirected. Raises LoginFailed."""
         endpoint = (await self._find_endpoints()).authorization
         query = {
             "response_type": "code",
@@ -120,15 +121,15 @@ class IdentityProvider:
     async def log_in(
         self, login: PendingLogin, query: Mapping[str, str], redirect_uri: str
     ) -> Mapping[str, Any]:
-        """Return the claims of the person with whom the provider sent the browser back.
+        """Return the claims of the person who logged in at the provider.
 
         Args:
-            login: What the answer must match.
+            login: The values that the response must match.
             query: The parameters of the callback.
-            redirect_uri: The callback's address, as it was sent to the provider.
+            redirect_uri: The callback's URL, as sent to the provider.
 
         Raises:
-            LoginFailed: The answer, its token or the person is refused.
+            LoginFailed: The response, its token or the person was rejected.
         """
         if not hmac.compare_digest(query.get("state", "").encode(), login.state.encode()):
             raise LoginFailed("state", "the state in the response does not match the login")

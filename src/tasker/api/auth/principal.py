@@ -14,17 +14,17 @@ class Principal:
     """The caller of a request, with its permissions."""
 
     name: str
-    """The name in the audit log, in `created_by` and among approvers; the key of the rate limit."""
+    """The name used in the audit log, in `created_by`, among approvers and for the rate limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
-    """None if the credential has none, which permits nothing by default."""
+    """None if the credential has no permissions, which by default permits nothing."""
 
     namespaces: frozenset[str] | None = frozenset()
     """Namespaces that the permissions apply to; None: all."""
 
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
-    """What assignees of the form `role:NAME` match."""
+    """Groups that assignees of the form `role:NAME` match."""
 
     handlers: frozenset[str] = frozenset()
     """Names of the handlers that its workers may serve, such as `payments.*`; empty: all."""

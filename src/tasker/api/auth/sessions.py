@@ -1,10 +1,10 @@
 """Sessions: a browser's cookie in place of an API key.
 
-The cookie is an opaque secret that scripts cannot read; a store keeps its SHA-256, and the prefix
-of the API key that the person logged in with or the claims of their identity provider. Each request
-checks a key again, so a revoked key ends its sessions as it ends its requests. Browsers send
-cookies without being asked, so a request that changes something must prove that one of this
-server's pages made it: by its origin, and by a token that only these pages can read.
+The cookie is an opaque secret that scripts cannot read; the store keeps its SHA-256 and either the
+prefix of the API key used to log in or the claims from the identity provider. Each request checks
+the key again, so revoking a key also ends its sessions. Browsers send cookies automatically, so a
+request that changes something must prove that one of this server's pages sent it: by its origin and
+by a token that only these pages can read.
 """
 
 import hmac
@@ -36,14 +36,14 @@ log = logging.getLogger("tasker.auth")
 CSRF = "x-csrf"
 COOKIE = "tasker_session"
 HOST_COOKIE = f"__Host-{COOKIE}"
-"""Its name where only this host can have set it: over HTTPS, at the root of the host."""
+"""The cookie's name if only this host can set it: over HTTPS, at the root of the host."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOUCH = 60.0  #: seconds between two updates of a session's `seen_at`
 
 
 class NewSession(NamedTuple):
-    """A session that has begun."""
+    """A newly created session."""
 
     secret: str  #: the cookie's value
     stored: UserSession
@@ -97,7 +97,8 @@ class Sessions:
         return NewSession(secret, stored, self._principal_of_claims(claims))
 
     async def end(self, secret: str) -> None:
-        """End a session in the store; caches of other servers forget it within `auth.cache`."""
+        """End a session in the store; other servers may accept it from their caches for up to
+        `auth.cache`."""
         digest = digest_of(secret)
         await self._store.end_session(digest)
         self._known.forget(digest)
@@ -127,7 +128,8 @@ class Sessions:
         )
 
     def _principal_of_claims(self, claims: Mapping[str, Any]) -> Principal:
-        """Return who logged in with an identity provider; roles are read from today's settings."""
+        """Return the person who logged in with an identity provider; roles come from the current
+        settings."""
         if not self._settings.has_login:
             raise NotAuthenticated("revoked", "login with an identity provider is disabled")
         return principal_of_claims(claims, self._settings, self._roles)
@@ -157,7 +159,7 @@ def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:
 
 
 def require_same_origin(scope: MutableMapping[str, Any], token: str | None) -> None:
-    """Refuse a change that one of this server's pages did not make.
+    """Reject a change that was not sent by one of this server's pages.
 
     Args:
         scope: The request's ASGI scope.
@@ -185,7 +187,7 @@ def _is_same_origin(scope: MutableMapping[str, Any]) -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     if origin is None:
-        return True  # no browser; those send one of the two with every change
+        return True  # not a browser: browsers send one of the two with every change
     try:
         return urlsplit(origin).netloc == first_header(scope, "host")
     except ValueError:

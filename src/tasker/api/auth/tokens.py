@@ -1,7 +1,7 @@
 """JSON Web Tokens as credentials, verified with the identity provider's public keys.
 
-Claims are used only after the signature, issuer, audience and times have been checked. Signatures
-by a shared secret, and tokens without a signature, cannot be enabled: see `Algorithm`.
+Claims are used only after the signature, issuer, audience and times have been checked.
+Shared-secret signatures and unsigned tokens cannot be enabled: see `Algorithm`.
 """
 
 import time

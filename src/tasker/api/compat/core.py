@@ -95,16 +95,16 @@ class CompletionData(Body):
 
     result: Any = None
     metadata: dict[str, Any] | None = None
-    """Kept with the reason, in the audit log."""
+    """Stored with the reason in the audit log."""
 
 
 class ResetForRetry(Body):
-    """Lets a failed step start over, with all its attempts."""
+    """Lets a failed step start over with all its attempts."""
 
     action_type: Literal["reset_for_retry"]
     reason: Text = ""
     reset_by: Line | None = None
-    """Ignored if the server knows the caller."""
+    """Ignored if the caller is authenticated."""
 
 
 class ResolveManually(Body):
@@ -113,7 +113,7 @@ class ResolveManually(Body):
     action_type: Literal["resolve_manually"]
     reason: Text = ""
     resolved_by: Line | None = None
-    """Ignored if the server knows the caller."""
+    """Ignored if the caller is authenticated."""
 
 
 class CompleteManually(Body):
@@ -123,7 +123,7 @@ class CompleteManually(Body):
     completion_data: CompletionData
     reason: Text = ""
     completed_by: Line | None = None
-    """Ignored if the server knows the caller."""
+    """Ignored if the caller is authenticated."""
 
 
 class StepAction(
@@ -275,7 +275,7 @@ async def act_on_core_step(
     step_uuid: StepUuid,
     body: Annotated[StepAction, Depends(JsonBody(StepAction))],
 ) -> JsonResponse:
-    """Retry, resolve or complete a step by hand; its task continues."""
+    """Retry, resolve or complete a step manually; its task continues."""
     action = body.root
     permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
     task = await read_authorized_task(request, api, task_id, permission)

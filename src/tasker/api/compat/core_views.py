@@ -55,7 +55,7 @@ class CoreStepReadiness(CoreReadiness):
     """Derived from the task's id and the step's name."""
     task_uuid: str
     named_step_uuid: str
-    """The same for this step in all tasks of one template version."""
+    """Equal for this step in all tasks of one template version."""
     backoff_request_seconds: int | None
     """Always null."""
 
@@ -118,9 +118,9 @@ class CorePagination(TypedDict):
     page: int
     per_page: int
     total_count: int
-    """Tasks up to this page, and one more if there is a next page."""
+    """The number of tasks up to this page, plus one if there is a next page."""
     total_pages: int
-    """Pages up to this one, and one more if there is a next page."""
+    """The number of pages up to this one, plus one if there is a next page."""
     has_next: bool
     has_previous: bool
 
@@ -195,7 +195,7 @@ class CoreStepAudit(TypedDict):
     success: bool
     execution_time_ms: int | None
     result: Any
-    """Of the attempt that set the step's result; null of others."""
+    """Set for the attempt that produced the step's result; otherwise null."""
     step_name: str
     from_state: str
     to_state: str
@@ -366,7 +366,7 @@ def _readiness(step: Step) -> CoreReadiness:
 def core_head(task: Task) -> CoreTaskHead:
     """Return a task without its context."""
     counts, derived = task.counts, derive(task)
-    unserved = derived.execution_status == "no_worker"  # a status that its clients do not know
+    unserved = derived.execution_status == "no_worker"  # a status unknown to its clients
     return {
         "task_uuid": task.id,
         "name": task.name,
@@ -406,7 +406,7 @@ def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
 
 
 def core_page(tasks: Sequence[Task], page: int, per_page: int) -> CoreTaskList:
-    """Return a page of tasks; `tasks` holds all tasks up to the end of the page, and one more."""
+    """Return a page of tasks; `tasks` contains all tasks up to the end of the page and one more."""
     start, end = (page - 1) * per_page, page * per_page
     return {
         "tasks": [core_task(task) for task in tasks[start:end]],

@@ -77,7 +77,7 @@ class DelegationBody(EarlierFields):
 
 
 class AnyTaskBody(JsonBody[BaseModel]):
-    """Reads the three forms of a body that creates a task."""
+    """Reads a body that creates a task, in any of its three forms."""
 
     def __init__(self) -> None:
         super().__init__(EarlierTaskBody)
@@ -108,7 +108,7 @@ class FoundingQuery(BaseModel):
     cursor: Uuid | None = None
     """`next_cursor` of the previous page."""
     limit: int = Field(20, ge=1, le=100)
-    """Most tasks of a page."""
+    """Maximum number of tasks in a page."""
 
 
 # ------------------------------------------------------------------------ tasks

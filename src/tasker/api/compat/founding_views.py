@@ -83,7 +83,7 @@ class HandlerEntry(TypedDict):
     step_count: int
     step_names: list[str]
     versions: list[str]
-    """All approved versions of that name, the highest last."""
+    """All approved versions with that name, in ascending order."""
     latest_version: str
     handler_count: int
     """How many versions there are."""
@@ -130,7 +130,7 @@ class StepTemplate(TypedDict):
     description: str
     dependent_system: str | None
     depends_on_step: str | None
-    """Its only dependency; null of several."""
+    """Its only dependency; null if it has none or several."""
     depends_on_steps: list[str]
     handler_class: str
     configuration: Any

@@ -7,7 +7,7 @@ from tasker.api.task_requests import NewTaskBody, TaskFields
 from tasker.model import Task, TaskStatus
 
 _SOURCE, _PARENT = "source_system:", "parent_correlation_id:"
-"""Prefixes of the tags that keep what Tasker has no field for."""
+"""Prefixes of the tags that store values for which Tasker has no field."""
 
 
 class EarlierFields(TaskFields):
@@ -17,10 +17,10 @@ class EarlierFields(TaskFields):
     """`created_by`."""
 
     source_system: Line | None = None
-    """Kept as the tag `source_system:...`."""
+    """Stored as the tag `source_system:...`."""
 
     parent_correlation_id: Line | None = None
-    """Kept as the tag `parent_correlation_id:...`."""
+    """Stored as the tag `parent_correlation_id:...`."""
 
     priority: int | None = None
     """Accepted and ignored."""

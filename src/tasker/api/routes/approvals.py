@@ -25,7 +25,7 @@ ApprovalPath = Annotated[str, Path(max_length=100, description="The id of an app
 
 @documented
 class ApprovalList(TypedDict):
-    """Approvals: open ones with the oldest first, decided ones with the latest first."""
+    """Approvals: open ones oldest first, decided ones newest first."""
 
     approvals: list[Approval]
     next_cursor: str | None
@@ -38,7 +38,7 @@ class DecisionBody(Body):
     form: Any
     """The filled-in form: an object that matches the approval's `form`, at most 64 KiB."""
     reason: Text = ""
-    """The reason, which the audit log of the task records."""
+    """The reason, recorded in the task's audit log."""
 
 
 @routes.add("GET", "", APPROVALS_READ, response=ApprovalList)
@@ -95,7 +95,7 @@ async def decide_approval(
     approval_id: ApprovalPath,
     body: Annotated[DecisionBody, Depends(JsonBody(DecisionBody))],
 ) -> JsonResponse:
-    """Decide an approval, and let its step continue. The caller must be an assignee."""
+    """Decide an approval, so its step continues. The caller must be an assignee."""
     await _authorized(request, api, approval_id, APPROVALS_DECIDE)
     decided = await client_of_caller(request, api).decide(
         approval_id, body.form, reason=body.reason, groups=groups_of(request)
@@ -104,7 +104,7 @@ async def decide_approval(
 
 
 def groups_of(request: Request) -> frozenset[str]:
-    """Return the groups of the caller; without authentication it belongs to all."""
+    """Return the caller's groups. Without authentication, the caller belongs to all groups."""
     principal = principal_of(request)
     return principal.groups if principal.known else frozenset({EVERY_GROUP})
 

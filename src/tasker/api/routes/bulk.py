@@ -69,7 +69,7 @@ class BulkBody(Body):
 
     action: BulkAction
     filter: BulkFilter | None = None
-    """Finds open tasks to cancel, failed ones to retry or resolve."""
+    """Selects tasks: open ones to cancel, or failed ones to retry or resolve."""
     ids: Annotated[list[Uuid], Field(min_length=1, max_length=limits.BULK_IDS)] | None = None
     steps: Annotated[list[Line], Field(min_length=1, max_length=100)] | None = None
     """Names of the steps to retry. By default, all failed steps."""
@@ -115,10 +115,10 @@ class BulkList:
 async def act_in_bulk(
     request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
 ) -> JsonResponse:
-    """Cancel, retry or resolve many tasks at a pace, or count them in a dry run.
+    """Cancel, retry or resolve many tasks at a limited rate, or count them in a dry run.
 
-    The operation is stored, and servers and workers carry it on: from the newest task to the
-    oldest, each in its own transaction and once.
+    The operation is stored, and servers and workers execute it. They change each task once, in its
+    own transaction, from the newest task to the oldest.
     """
     client = operator_client(request, api).bulk
     wanted = await _authorized_request(request, api, body)
@@ -139,7 +139,7 @@ async def list_bulk_operations(
 ) -> JsonResponse:
     """List the operations on tasks that the caller may list, newest first.
 
-    They are kept for 30 days after their end. A page may have fewer than `limit` before the last.
+    They are kept for 30 days after their end. Any page may have fewer than `limit` operations.
     """
     listed = await api.store.bulks(after=cursor, limit=limit + 1)
     visible = await visible_namespaces(request, TASKS_LIST)
@@ -171,7 +171,7 @@ async def read_bulk_operation(request: Request, api: ApiOf, bulk_id: Uuid) -> Js
 async def stop_bulk_operation(
     request: Request, api: ApiOf, bulk_id: Uuid, reason: Text = ""
 ) -> JsonResponse:
-    """Stop an operation: it changes no further task. What it has changed stays."""
+    """Stop an operation: it changes no further tasks. Changes already made remain."""
     stored = await api.store.bulk(bulk_id)
     permission = _PERMISSIONS[stored.operation.action]
     not_found_message = f"bulk operation {bulk_id} not found"
@@ -185,7 +185,7 @@ async def stop_bulk_operation(
 
 
 async def _authorized_request(request: Request, api: Api, body: BulkBody) -> BulkRequest:
-    """Return what the caller may change of what it asks for. Raises Problem, NotFound."""
+    """Return the requested tasks that the caller may change. Raises Problem, NotFound."""
     permission = _PERMISSIONS[body.action]
     filter, templates = None, None
     if body.filter is None:
@@ -211,7 +211,8 @@ async def _authorized_request(request: Request, api: Api, body: BulkBody) -> Bul
 async def _actionable_namespaces(
     request: Request, permission: Permission, attributes: Mapping[str, str]
 ) -> frozenset[str] | None:
-    """Return the namespaces in which the caller may both list tasks and act, or None for all."""
+    """Return the namespaces in which the caller may list tasks and perform the action, or None for
+    all."""
     listed = await listable_namespaces(request, TASKS_LIST, attributes)
     acted = await visible_namespaces(request, permission)
     if listed is None or acted is None:
@@ -222,7 +223,8 @@ async def _actionable_namespaces(
 async def _actionable_templates(
     request: Request, permission: Permission, filter: TaskFilter
 ) -> frozenset[TemplateName] | None:
-    """Return the templates whose tasks the caller may change, or None if namespaces decide."""
+    """Return the templates whose tasks the caller may change, or None if that depends only on
+    namespaces."""
     api = api_of(request)
     if api.authorizer.decides_by_namespace:
         return None
@@ -232,7 +234,7 @@ async def _actionable_templates(
 
 
 def _is_within(stored: StoredBulk, namespaces: frozenset[str] | None) -> bool:
-    """Return whether all tasks of an operation lie in namespaces; None: in any."""
+    """Return whether all tasks of an operation belong to the given namespaces; None: to any."""
     if namespaces is None:
         return True
     return stored.namespaces is not None and stored.namespaces <= namespaces

@@ -27,12 +27,12 @@ class CompletionBody(Body):
     result: Any = None
     """The result of the step."""
     error: Any = None
-    """The error with which the step fails: a text, or an object with `message`, `code` and
+    """The error with which the step fails: a string, or an object with `message`, `code` and
     `details`."""
 
 
 class Completed(TypedDict):
-    """The step was completed, or will be when its attempt ends."""
+    """The step was completed, or will be completed when its attempt ends."""
 
     completed: bool
 
@@ -55,7 +55,7 @@ async def complete_step(
 ) -> JsonResponse:
     """Complete an external step by its token.
 
-    An unknown token and one whose step has ended are answered alike.
+    The response does not reveal whether the token is unknown or its step has ended.
     """
     given = body.model_fields_set
     if len(given & {"result", "error"}) != 1:

@@ -77,7 +77,7 @@ class Received(TypedDict):
     """The request was verified."""
 
     delivered: bool
-    """False: it did not meet the hook's condition, its paths lead to nothing, or its task has
+    """False: the request did not meet the hook's condition, a path found no value, or the task has
     ended."""
 
 
@@ -155,9 +155,9 @@ async def delete_hook(
 async def receive(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
-    """Receive a signed request of a provider, and send the signal or broadcast of the hook.
+    """Receive a provider's signed request and send the hook's signal or broadcast.
 
-    An unknown hook and an invalid signature are answered alike.
+    The response does not reveal whether the hook is unknown or the signature is invalid.
     """
     _limits.admit(request.client.host if request.client else "")
     content = await request.body()
@@ -176,7 +176,8 @@ async def receive(
 
 
 async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: JsonText) -> bool:
-    """Send what a verified request becomes; return False if it becomes nothing."""
+    """Send the signal or broadcast for a verified request; return False if there is nothing to
+    send."""
     try:
         if not meets_condition(hook, names):
             return False
@@ -197,6 +198,6 @@ async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: 
             return False
         signal = NewSignal(task.id, hook.sends, payload, id_)
         await store.signal(signal, AuditNote(actor=actor, via=Via.API))
-    except Refused:  # no such task, or it has ended
+    except Refused:  # the task does not exist or has ended
         return False
     return True

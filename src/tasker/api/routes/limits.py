@@ -37,17 +37,17 @@ class LimitKeyBody(Body):
     """Names the key of a limit."""
 
     namespace: Namespace = DEFAULT_NAMESPACE
-    """Has no meaning for keys that begin with `shared:`."""
+    """Ignored for keys that begin with `shared:`."""
     key: Key
     """`*` stands for any text."""
     reason: Text = ""
 
 
 class LimitBody(LimitKeyBody):
-    """Sets a limit; bounds that are absent stay as templates declare them."""
+    """Sets a limit. For absent bounds, those declared by templates apply."""
 
     concurrency: Annotated[int, Field(ge=0, le=LIMIT_CONCURRENCY)] | None = None
-    """Maximum number of steps in progress; 0: none starts."""
+    """Maximum number of steps in progress; with 0, no step starts."""
     rate: Annotated[str, Field(max_length=40)] | None = None
     """Maximum number of steps that start per unit of time: `100/s`, `5/m`, `1000/h`, `10/d`."""
     burst: Annotated[int, Field(ge=1, le=LIMIT_CONCURRENCY)] | None = None
@@ -118,7 +118,7 @@ async def set_limit(
 async def unset_limit(
     request: Request, api: ApiOf, body: Annotated[LimitKeyBody, Depends(JsonBody(LimitKeyBody))]
 ) -> JsonResponse:
-    """Remove the limit that was set for a key or a pattern; templates decide again."""
+    """Remove the limit that was set for a key or a pattern; the limits in templates apply again."""
     await _authorize_update(request, body)
     client = client_of_caller(request, api)
     await client.unset_limit(body.key, namespace=body.namespace, reason=body.reason)

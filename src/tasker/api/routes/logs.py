@@ -1,4 +1,4 @@
-"""What handlers log and print."""
+"""Log records of handlers and what they print."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ MOST = 1_000  #: records in one response
 
 
 class LogQuery(BaseModel):
-    """Which records of a task are returned."""
+    """Selects the log records of a task."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -39,7 +39,7 @@ class LogQuery(BaseModel):
     text: Line | None = None
     """Part of the message; ASCII letters match in either case."""
     since: Instant | None = None
-    """Logged then or later, by the clock of the worker."""
+    """Only records logged at or after this time, by the worker's clock."""
     order: Literal["oldest", "newest"] = "oldest"
     """Which records come first."""
     cursor: Annotated[str, Field(max_length=100)] | None = None
@@ -53,8 +53,8 @@ async def list_logs(
 ) -> JsonResponse:
     """List what a task's handlers logged and printed.
 
-    A `text` is searched in the messages as the caller is shown them; if some of the task's data is
-    masked, a page may hold fewer records than `limit`, or none, although others follow.
+    `text` is searched for in the messages as shown to the caller. If some of the task's data is
+    masked, a page may have fewer records than `limit`, or none, although others follow.
     """
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     no, step = None, query.step
@@ -93,7 +93,7 @@ def _contains(message: str, text: str) -> bool:
 
 
 def _link(template: str | None, task: Task, step: str | None, attempt: int | None) -> str | None:
-    """Return the address of the same logs in the team's own log store."""
+    """Return the URL of the same logs in the team's own log store."""
     if template is None:
         return None
     values = {

@@ -160,7 +160,7 @@ def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
 async def list_keys(request: Request, api: ApiOf) -> JsonResponse:
     """List API keys without their secrets, with the time of their last use.
 
-    Callers that see only some namespaces see only the keys that are valid in none but those.
+    Callers that see only some namespaces see only the keys that are valid in no other namespaces.
     """
     await authorize(request, KEYS_READ)
     visible = await visible_namespaces(request, KEYS_READ)
@@ -174,7 +174,7 @@ async def list_keys(request: Request, api: ApiOf) -> JsonResponse:
 
 @workers.add("GET", "", WORKERS_READ, response=WorkerList)
 async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
-    """List workers, and the handlers they serve.
+    """List workers and the handlers that they serve.
 
     Callers that see only some namespaces see only the handlers named by those namespaces'
     templates.
@@ -194,8 +194,7 @@ async def read_worker(
 ) -> JsonResponse:
     """Return a worker, the steps that it runs, and the queues that it serves.
 
-    Callers see the steps of tasks that they may list, and the queues of the namespaces that they
-    see.
+    Callers see the steps of tasks that they may list and the queues of their visible namespaces.
     """
     await authorize(request, WORKERS_READ)
     visible = await visible_namespaces(request, WORKERS_READ)
@@ -251,8 +250,8 @@ async def drain_worker(
 ) -> Response:
     """Stop a worker from claiming more steps; it finishes the running ones.
 
-    The caller needs the permission for all namespaces that the worker serves; for a worker that
-    reaches the database, for all namespaces.
+    The caller needs the permission in all namespaces that the worker serves or, if the worker
+    accesses the database directly, in all namespaces.
     """
     await authorize(request, WORKERS_DRAIN)
     visible = await visible_namespaces(request, WORKERS_DRAIN)
@@ -267,7 +266,7 @@ async def drain_worker(
 
 
 async def _namespaces_of(api: Api, worker: int) -> Collection[str]:
-    """Return the namespaces that a remote worker serves; of other workers, all."""
+    """Return the namespaces that a remote worker serves; for other workers, all namespaces."""
     try:
         return (await api.remote_workers.worker(WorkerId(worker))).namespaces
     except UnknownWorker:
@@ -275,7 +274,7 @@ async def _namespaces_of(api: Api, worker: int) -> Collection[str]:
 
 
 async def _handler_names_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:
-    """Return all names of the handlers that templates of some namespaces use."""
+    """Return all names of the handlers that templates of the given namespaces use."""
     names = [
         name
         for stored in await api.store.templates()

@@ -42,7 +42,7 @@ _TEMPLATE = "/{namespace}/{name}"
 async def list_queues(
     request: Request, api: ApiOf, namespace: Namespace | None = None
 ) -> JsonResponse:
-    """List the queues of handlers, with the numbers of waiting and running steps and the pauses."""
+    """List the handlers' queues with their pauses and numbers of waiting and running steps."""
     visible = await visible_namespaces(request, QUEUES_READ)
     paused = {(one.kind, one.namespace, one.name): one for one in await api.store.pauses()}
     listed = [
@@ -120,7 +120,7 @@ class WeightBody(Body):
     """Sets the weight of a queue."""
 
     weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=GREATEST_WEIGHT)]
-    """Determines its share of claims relative to other queues; initially 1."""
+    """Determines the queue's share of claims relative to other queues; initially 1."""
     reason: Text = ""
 
 

@@ -75,7 +75,8 @@ class ScheduleFields(Body):
     """What happens at a tick while the task of the previous tick is open."""
 
     catch_up: Length = "6h"
-    """How late a tick may be noticed, after an outage of all workers: 1 minute to 30 days."""
+    """How late a tick may be handled, for example after an outage of all workers: 1 minute to 30
+    days."""
 
     jitter: Length = 0
     """Maximum delay of a task's start, at most 1 day."""
@@ -84,7 +85,8 @@ class ScheduleFields(Body):
     """Priority of the tasks. By default, the template's."""
 
     context: dict[str, Any] = Field(default_factory=dict)
-    """Inputs of its tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in texts are replaced."""
+    """Inputs of the tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced.
+    """
 
     def to_schedule(self, name: str) -> Schedule:
         """Return the schedule. Raises InvalidInput."""
@@ -122,7 +124,8 @@ class TemplateOfSchedule(ScheduleFields):
 
 
 class ScheduleChangeBody(ScheduleFields):
-    """Changes of a schedule: what is absent stays. `cron` replaces `every`, and `every` `cron`."""
+    """Changes of a schedule; absent fields keep their values. `cron` and `every` replace each
+    other."""
 
     reason: Text = ""
 
@@ -147,7 +150,7 @@ class NewScheduleBody(TemplateOfSchedule):
 
 
 class PreviewBody(ScheduleFields):
-    """A schedule whose ticks to compute."""
+    """A schedule whose ticks are to be computed."""
 
     name: Name = "preview"
     count: Annotated[int, Field(ge=1, le=limits.TICKS_PREVIEWED)] = PREVIEW
@@ -210,9 +213,9 @@ async def create_schedule(
     api: ApiOf,
     body: Annotated[NewScheduleBody, Depends(JsonBody(NewScheduleBody))],
 ) -> JsonResponse:
-    """Create a schedule, whose first tick is the first one after now.
+    """Create a schedule. Its first tick is the first one after now.
 
-    Needs `tasks:create` as well.
+    Also needs `tasks:create`.
     """
     await authorize(request, SCHEDULES_CREATE, namespace=body.namespace)
     await authorize(request, TASKS_CREATE, namespace=body.namespace, name=body.template)
@@ -265,7 +268,7 @@ async def update_schedule(
 ) -> JsonResponse:
     """Replace a schedule.
 
-    Its next tick stays unless its times change. Needs `tasks:create` as well.
+    Its next tick stays the same unless its times change. Also needs `tasks:create`.
     """
     await _authorize(request, SCHEDULES_UPDATE, namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=body.template)
@@ -293,7 +296,7 @@ async def change_schedule(
 ) -> JsonResponse:
     """Change some fields of a schedule that no template declares.
 
-    Its next tick stays unless its times change. Needs `tasks:create` as well.
+    Its next tick stays the same unless its times change. Also needs `tasks:create`.
     """
     await _authorize(request, SCHEDULES_UPDATE, namespace, name)
     stored = await api.store.schedule(namespace, name)
@@ -326,7 +329,7 @@ async def delete_schedule(
     if_match: IfMatch,
     reason: Text = "",
 ) -> JsonResponse:
-    """Delete a schedule that no template declares; its tasks stay."""
+    """Delete a schedule that no template declares; its tasks remain."""
     await _authorize(request, SCHEDULES_DELETE, namespace, name)
     stored = await api.store.schedule(namespace, name)
     schedules = client_of_caller(request, api).schedules
@@ -342,7 +345,7 @@ async def list_ticks(
     name: SchedulePath,
     limit: Annotated[int, Query(ge=1, le=limits.TICKS_RECORDED)] = 100,
 ) -> JsonResponse:
-    """List the ticks that have no task, the latest first."""
+    """List the ticks that have no task, latest first."""
     await _authorize(request, SCHEDULES_READ, namespace, name)
     ticks = await api.store.ticks_without_task(namespace, name, limit=limit)
     return JsonResponse(TickList(ticks=ticks))
@@ -394,9 +397,9 @@ async def backfill_schedule(
     name: SchedulePath,
     body: Annotated[BackfillBody, Depends(JsonBody(BackfillBody))],
 ) -> JsonResponse:
-    """Create a task at priority 0 for each tick of a range in the past.
+    """Create a task with priority 0 for each tick in a past range.
 
-    Needs `tasks:create` as well.
+    Also needs `tasks:create`.
     """
     schedules = await _schedules_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.schedule(namespace, name)
@@ -422,9 +425,9 @@ async def trigger_schedule(
     name: SchedulePath,
     body: Annotated[TriggerBody, Depends(JsonBody(TriggerBody, optional=True))],
 ) -> JsonResponse:
-    """Create a task of a schedule now, in addition to the tasks of its ticks.
+    """Create a task of a schedule now, in addition to those of its ticks.
 
-    Needs `tasks:create` as well.
+    Also needs `tasks:create`.
     """
     schedules = await _schedules_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.schedule(namespace, name)
@@ -436,7 +439,7 @@ async def trigger_schedule(
 async def _schedules_of_caller(
     request: Request, api: Api, permission: Permission, namespace: str, name: str
 ) -> Any:
-    """Return the caller's methods for schedules, if it may use a permission."""
+    """Return the client's methods for schedules if the caller has a permission."""
     await _authorize(request, permission, namespace, name)
     return client_of_caller(request, api).schedules
 

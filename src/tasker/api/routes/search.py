@@ -41,7 +41,7 @@ async def search(
     """Search tasks by a prefix of their id or by their correlation id, and workflows, namespaces
     and workers by a part of their name.
 
-    Needs the permission to list what it returns; kinds that the caller may not list are left out.
+    Kinds that the caller has no permission to list are omitted.
     """
     scope = SearchScope(
         tasks=await visible_namespaces(request, TASKS_LIST),
@@ -60,7 +60,7 @@ async def _visible_namespaces(request: Request, permission: Permission) -> froze
 
 
 def _is_permitted(request: Request, permission: Permission) -> bool:
-    """Return whether the caller may have a permission; a coordinator may decide by namespace."""
+    """Return whether the caller may have a permission in some namespace."""
     principal = principal_of(request)
     return principal.permissions is None or principal.has(permission)
 
@@ -69,8 +69,8 @@ def _is_permitted(request: Request, permission: Permission) -> bool:
 async def get_system(request: Request, api: ApiOf) -> JsonResponse:
     """Report the store, its workers and the steps in it.
 
-    Callers that see only some namespaces get neither the oldest snapshot nor
-    the numbers of steps.
+    The response omits the oldest snapshot and the numbers of steps for callers that see only some
+    namespaces.
     """
     sees_all = await visible_namespaces(request, ANALYTICS_READ) is None
 

@@ -83,7 +83,7 @@ async def begin_session(
 
 @routes.add("GET", "", response=SessionView)
 async def get_session(request: Request, api: ApiOf) -> JsonResponse:
-    """Return the caller's name and permissions; `name` is null if it must log in."""
+    """Return the caller's name and permissions; `name` is null if the caller must log in."""
     secret = session_secret_of(request.scope)
     stored = None
     try:
@@ -113,7 +113,7 @@ async def begin_login(
         Query(alias="next", max_length=500, description="Page of the UI to show after the login."),
     ] = "/",
 ) -> Response:
-    """Send a browser to the identity provider to log in to the web UI."""
+    """Redirect a browser to the identity provider to log in to the web UI."""
     provider = _provider_of(api)
     from tasker.api.auth.oidc import LOGIN_SECONDS, LoginFailed, PendingLogin
 
@@ -140,7 +140,7 @@ async def begin_login(
     refuses=("invalid_request", "rate_limited"),
 )
 async def finish_login(request: Request, api: ApiOf) -> Response:
-    """Begin the session of a person who returns from the identity provider."""
+    """Create the session of a person who returns from the identity provider."""
     api.logins.admit((request.scope.get("client") or ("",))[0])
     provider = _provider_of(api)
     from tasker.api.auth.oidc import LoginFailed, PendingLogin
@@ -171,7 +171,7 @@ def _provider_of(api: Api) -> "IdentityProvider":
 
 
 def _callback_address(request: Request, api: Api) -> str:
-    """Return the address to which the identity provider sends browsers back."""
+    """Return the URL to which the identity provider redirects browsers."""
     own = f"{request.url.scheme}://{request.url.netloc}{api.settings.base_path}"
     return f"{(api.settings.public_url or own).rstrip('/')}/v1/session/oidc/callback"
 
@@ -243,7 +243,7 @@ def _set_cookie(
 
 
 def _cookie_of(request: Request, api: Api, name: str, host_name: str) -> tuple[str, dict[str, Any]]:
-    """Return the name of a cookie, and where it is sent."""
+    """Return the name of a cookie and the path that it applies to."""
     host = (first_header(request.scope, "host") or "").rsplit(":", 1)[0].strip("[]")
     secure = request.scope["scheme"] == "https" or not is_loopback(host)
     own = secure and not api.settings.base_path

@@ -30,7 +30,7 @@ class SignalBody(Body):
     id: str | None = None
     """A signal with the same name and id is stored once."""
     reason: Text = ""
-    """The reason, which the audit log of the task records."""
+    """The reason, recorded in the task's audit log."""
 
 
 class BroadcastBody(Body):
@@ -67,7 +67,7 @@ async def send_signal(
 ) -> JsonResponse:
     """Send a signal to a task.
 
-    The first step that waits for the name receives it. Until then, it is kept.
+    The first step that waits for the name receives the signal. Until then, the signal is kept.
     """
     task = await read_authorized_task(request, api, task_id, SIGNALS_SEND)
     sent = await operator_client(request, api).signal(
@@ -93,7 +93,7 @@ async def send_broadcast(
 ) -> JsonResponse:
     """Send a broadcast to all steps of a namespace that wait for its name and key.
 
-    Steps that wait for it later receive it within a week, if their task exists now.
+    Steps that start to wait within a week also receive it, if their task already exists.
     """
     await authorize(request, SIGNALS_SEND, namespace=body.namespace)
     sent = await client_of_caller(request, api).broadcast(

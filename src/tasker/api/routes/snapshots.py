@@ -1,4 +1,4 @@
-"""A task as a picture, why it does not run, and what actions on it would do."""
+"""Snapshots of a task for pictures, reasons why it does not run, and previews of actions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ async def get_task_snapshot(
         list[Line] | None, Query(description="Groups whose steps are listed.", max_length=100)
     ] = None,
 ) -> Response:
-    """Read a task and its steps in columns, without contexts and results, as a picture needs."""
+    """Read a task and its steps in columns, without contexts and results, to draw the task."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     visible = await visible_namespaces(request, TASKS_LIST)
     of_task = TaskFilter(parent_id=task.id, visible=visible)
@@ -73,7 +73,7 @@ async def get_task_snapshot(
 
 
 def _etag(task: Task, children: Sequence[Task]) -> str:
-    """Return a text that differs whenever a snapshot changed, apart from its time."""
+    """Return a string that changes whenever a snapshot changes, apart from its time."""
     facts = (task.etag, [(child.id, child.status.value) for child in children])
     return sha256(repr(facts).encode()).hexdigest()[:20]
 
@@ -85,7 +85,7 @@ async def explain_task(
     task_id: TaskPath,
     step: Annotated[Line | None, Query(description="Name of a step; default: the task.")] = None,
 ) -> JsonResponse:
-    """Explain why a task or a step does not run, the most important reason first."""
+    """Explain why a task or a step does not run, most important reason first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     reasons = await api.client.why(task.id, step=step)
     return JsonResponse(reasons)
@@ -116,9 +116,10 @@ async def preview_action(
     task_id: TaskPath,
     body: Annotated[PreviewBody, Depends(JsonBody(PreviewBody))],
 ) -> JsonResponse:
-    """Preview what an action on a task would do, without doing it.
+    """Preview what an action on a task would do, without performing it.
 
-    The action with the preview's `etag` as `If-Match` is refused if the task has changed since.
+    Send the preview's `etag` as `If-Match` with the action, and it is rejected if the task has
+    changed since.
     """
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_and_steps(api, task)

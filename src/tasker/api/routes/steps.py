@@ -38,9 +38,9 @@ class RetryStepBody(Body):
     """Gives a failed step another attempt."""
 
     reset_attempts: bool = False
-    """Whether it gets all its attempts again instead of one more."""
+    """Whether the step gets all its attempts again instead of one more."""
     fresh: bool = False
-    """Whether it forgets its durable calls and makes them again."""
+    """Whether the step forgets its durable calls and makes them again."""
     reason: Text = ""
 
 
@@ -48,7 +48,7 @@ class ResolveStepBody(Body):
     """Marks a step as done by other means."""
 
     result: Any = None
-    """For the steps that depend on it."""
+    """The result for the steps that depend on it."""
     reason: Text = ""
 
 
@@ -111,10 +111,10 @@ async def list_steps(
     cursor: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=STEPS_PAGE)] = STEPS_PAGE,
 ) -> JsonResponse:
-    """List a task's steps in the template's order, then the instances that were created.
+    """List a task's steps in the template's order, followed by created instances.
 
     `cursor` is the `no` of the last step of the previous page; a page with fewer steps than `limit`
-    is the last.
+    is the last page.
     """
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded = await template_of_task(api, task.id)
@@ -194,7 +194,7 @@ async def skip_step(
     step: ResolvableStep,
     if_match: IfMatch,
 ) -> JsonResponse:
-    """Settle a step that is not needed; its task continues with null as the step's result."""
+    """Skip a step that is not needed; its task continues with null as the step's result."""
     return await step.respond(
         await step.client.skip(step.task.id, step.name, reason=body.reason, if_match=if_match)
     )

@@ -68,7 +68,7 @@ def _health_view(status: str) -> HealthView:
 @health.add("GET", "/ready", response=ReadinessView, refuses=("not_ready",))
 @health.add("GET", "/health/ready", response=ReadinessView, refuses=("not_ready",))
 async def get_readiness(api: ApiOf) -> JsonResponse:
-    """Report whether the server can do its work, or which checks failed."""
+    """Report whether the server is ready for requests, or which checks failed."""
     return JsonResponse(await api.readiness.report())
 
 
@@ -122,8 +122,8 @@ async def get_series(
 ) -> JsonResponse:
     """Return figures per minute, or per `step`: a multiple of 60 seconds.
 
-    Workers append what they did every few seconds, and created tasks are counted a minute later; it
-    is read from these figures, which are kept for 14 days. `by=status` applies to `ended`.
+    Workers add their figures every few seconds, and created tasks are counted a minute later.
+    Figures are kept for 14 days. `by=status` applies to `ended`.
     """
     window = await _requested_window(request, hours, namespace, name, None)
 
@@ -155,17 +155,17 @@ async def list_failures(
 
 
 class FailureCareBody(Body):
-    """Changes who looks after a cause of failures; what is absent stays."""
+    """Assigns or mutes a cause of failures; absent fields keep their values."""
 
     namespace: Namespace
     assignee: Annotated[str, Field(max_length=LONGEST_ASSIGNEE)] | None = None
     """A person or a team; "" for none."""
     note: Text | None = None
     muted_until: Instant | None = None
-    """Left out of what needs attention until then. If this or `muted_below` is present, even as
-    null, both are replaced."""
+    """Muted until this time. If this or `muted_below` is present, even as null, both are replaced.
+    """
     muted_below: Version | None = None
-    """Left out while it only happens in versions of the workflow below this one."""
+    """Muted while the failures only occur in lower versions of the workflow than this one."""
     reason: Text = ""
 
 

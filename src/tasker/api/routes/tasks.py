@@ -106,7 +106,7 @@ class TaskScope(BaseModel):
     error_code: Line | None = None
     """The `code` of a failed step's error."""
     compensation: CompensationStatus | None = None
-    """How far the compensation of failed and cancelled tasks is."""
+    """Status of the compensation of failed and cancelled tasks."""
     created_after: Instant | None = None
     """Created then or later."""
     created_before: Instant | None = None
@@ -154,9 +154,9 @@ class TaskQuery(AttributeQuery, TaskCriteria):
     cursor: Uuid | None = None
     """`next_cursor` of the previous page."""
     limit: int = Field(25, ge=1, le=100)
-    """Most tasks of a page."""
+    """Maximum number of tasks in a page."""
     current: bool = False
-    """Whether each task comes with its `current` step."""
+    """Whether each task includes its `current` step."""
 
 
 class CountQuery(AttributeQuery, TaskScope):
@@ -175,9 +175,9 @@ class RetryBody(Body):
     steps: Annotated[list[Line], Field(max_length=STEPS_PAGE)] | None = None
     """Names of steps. By default, all failed steps."""
     reset_attempts: bool = False
-    """Whether they get all their attempts again instead of one more."""
+    """Whether the steps get all their attempts again instead of one more."""
     fresh: bool = False
-    """Whether they forget their durable calls and make them again."""
+    """Whether the steps forget their durable calls and make them again."""
     reason: Text = ""
 
 
@@ -247,7 +247,7 @@ async def create_tasks(
 
 
 def created_response(task: Task) -> JsonResponse:
-    """Respond with a task that was created, or that already has the idempotency key."""
+    """Respond with a new task, or with the one that already has the idempotency key."""
     return JsonResponse(task_view(task), 201 if task.created else 200, created_headers(task))
 
 
@@ -529,7 +529,7 @@ async def read_authorized_task(
 
 
 async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
-    """Return a task's template, as it was when the task was created."""
+    """Return a task's template as it was when the task was created."""
     inputs = await api.store.load_task_inputs([task_id])
     if not inputs:
         raise unknown_task_error(task_id)
@@ -542,8 +542,8 @@ def client_of_caller(request: Request, api: Api) -> LocalClient:
 
 
 def operator_client(request: Request, api: Api) -> LocalClient:
-    """Return the client for actions on tasks, whose name includes the person for whom the caller
-    acts.
+    """Return the client for actions on tasks; its name includes the person on whose behalf the
+    caller acts.
     """
     return api.client.acting_as(actor_of(request), via_of(request))
 

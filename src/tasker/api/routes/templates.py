@@ -68,7 +68,7 @@ class TemplatesBody(Body):
     """Template versions to register in one transaction."""
 
     templates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
-    """Each as it is written in JSON, in either dialect."""
+    """Each template as JSON, in either dialect."""
 
 
 class ReviewBody(Body):
@@ -207,7 +207,8 @@ async def get_template(
 async def usual_durations(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, version: VersionPath
 ) -> JsonResponse:
-    """Return how long a version and its steps usually take, by its newest 50 complete tasks."""
+    """Return how long a version and its steps usually take, measured over its newest 50 complete
+    tasks."""
     loaded = await _load_version(request, api, TEMPLATES_READ, namespace, name, version)
     return JsonResponse(await api.store.usual_durations(loaded.stored))
 
@@ -251,7 +252,7 @@ async def _load_version(
 async def register_template(request: Request, api: ApiOf, replace: bool = False) -> JsonResponse:
     """Register a template version, written as JSON or YAML in either dialect.
 
-    Versions are immutable: different content is refused unless `replace` is set. Existing tasks
+    Versions are immutable: different content is rejected unless `replace` is set. Existing tasks
     keep their content.
     """
     media_type = require_media_type(request, ("application/json", *YAML_TYPES))
@@ -317,7 +318,8 @@ async def register_templates(
 
 
 async def _authorize_shared_bounds(request: Request, templates: Sequence[Template]) -> None:
-    """Raise Problem unless the caller may bound keys that all namespaces share, if templates do."""
+    """Raise Problem if templates set limits for keys that all namespaces share and the caller may
+    not."""
     keys = [key for template in templates for key in shared_bounds(template)]
     if keys and await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
         raise Problem(
@@ -330,7 +332,7 @@ async def _authorize_shared_bounds(request: Request, templates: Sequence[Templat
 async def _authorize_child_tasks(request: Request, templates: Sequence[Template]) -> None:
     """Raise Problem unless the caller may create the tasks that steps run in other namespaces.
 
-    Whoever creates a task of the template needs no permission there: it runs what was registered.
+    The creator of a task of the template needs no permission there.
     """
     for template in templates:
         for step in all_steps(template.steps):
@@ -350,7 +352,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
 
 
 def _read_templates(documents: Sequence[JsonObject]) -> list[Template]:
-    """Read the templates of a request; the error has the problems of all of them."""
+    """Read the templates of a request; an error contains the problems of all of them."""
     templates: list[Template] = []
     problems: list[TemplateProblem] = []
     for index, document in enumerate(documents):

@@ -37,7 +37,9 @@ shared = Routes("waiting", "/v1/stream")
 MOST_FOLLOWED = 50  #: tasks of one stream
 _AT_MOST_EVERY = 0.25  #: seconds between two changes of a task
 HEARTBEAT = 15.0  #: seconds without an event after which a stream sends a comment
-_SLICE = 1.0  #: seconds after which a wait checks its caller's rights and the server's shutdown
+_SLICE = (
+    1.0  #: seconds after which a wait checks its caller's permissions and the server's shutdown
+)
 _STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their counts are unchanged
 
 
@@ -206,7 +208,7 @@ async def _stream_changes(
 
 
 async def _follow(request: Request, api: Api, task: Task, changes: asyncio.Queue[bytes]) -> None:
-    """Report the changes of a task, until the caller may not see it any more."""
+    """Report the changes of a task until the caller may no longer see it."""
     seen = task.etag
     async with api.watcher.followed.follow(task.id) as followed:
         while True:
@@ -225,7 +227,7 @@ async def _follow(request: Request, api: Api, task: Task, changes: asyncio.Queue
 
 
 class _Stream:
-    """The state of one stream: what it has sent."""
+    """The state of one stream: the changes that it has sent."""
 
     def __init__(self, loaded: LoadedTemplate, seen: str | None) -> None:
         self.id = ""
@@ -252,7 +254,7 @@ class _Stream:
         return events
 
     def format(self, events: Sequence[tuple[str, object]], shown: Sequence[object]) -> bytes:
-        """Return events in one piece, each with what its caller may see of its data."""
+        """Return the events as one chunk, each with the data that the caller may see."""
         return b"".join(
             _format_event(name, data, self.id)
             for (name, _), data in zip(events, shown, strict=True)

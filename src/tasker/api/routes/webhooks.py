@@ -50,21 +50,21 @@ class NewWebhookBody(Body):
     """Letters, digits, `_` and `-`, at most 128."""
     url: Url
     events: Patterns = Field(default_factory=lambda: ["*"])
-    """Names of events, or prefixes such as `payment.*`; `*` is all."""
+    """Event names or prefixes such as `payment.*`; `*` for all."""
     include: Include = Field(default_factory=list)
-    """What requests contain besides the event: the task's context, the step's result."""
+    """What requests contain in addition to the event: the task's context, the step's result."""
     reason: Text = ""
     """For the audit log."""
 
 
 class WebhookChangeBody(Body):
-    """Changes a webhook; absent fields keep what it has."""
+    """Changes a webhook; absent fields keep their values."""
 
     url: Url | None = None
     events: Patterns | None = None
     include: Include | None = None
     paused: bool | None = None
-    """While paused, its events wait."""
+    """While the webhook is paused, its events wait."""
     reason: Text = ""
     """For the audit log."""
 
@@ -88,7 +88,7 @@ async def list_events(
 ) -> JsonResponse:
     """List domain events, newest first, without context and result.
 
-    `name` is a name, or a prefix and `*`, such as `payment.*`.
+    `name` is an event name, or a prefix with `*` such as `payment.*`.
     """
     visible = await visible_namespaces(request, EVENTS_READ)
     wanted = EventFilter(namespace=namespace, name=name, task_id=task_id, visible=visible)
@@ -126,7 +126,7 @@ async def create_webhook(
     api: ApiOf,
     body: Annotated[NewWebhookBody, Depends(JsonBody(NewWebhookBody))],
 ) -> JsonResponse:
-    """Create a webhook, which receives the events of its namespace from now on."""
+    """Create a webhook, which receives its namespace's events from now on."""
     for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
         await authorize(request, permission, namespace=body.namespace)
     created = await _webhooks(request, api).create(
@@ -164,7 +164,7 @@ async def update_webhook(
     name: NamePath,
     body: Annotated[WebhookChangeBody, Depends(JsonBody(WebhookChangeBody))],
 ) -> JsonResponse:
-    """Change a webhook; its endpoint is tried again at once."""
+    """Change a webhook; its endpoint is retried immediately."""
     for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
         await authorize(request, permission, namespace=namespace)
     updated = await _webhooks(request, api).update(
@@ -213,7 +213,7 @@ async def delete_webhook(
     name: NamePath,
     reason: Annotated[str, Query(max_length=4096, pattern=r"^[^\x00]*$")] = "",
 ) -> JsonResponse:
-    """Delete a webhook with its deliveries."""
+    """Delete a webhook and its deliveries."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
     await _webhooks(request, api).delete(f"{namespace}.{name}", reason=reason)
     return JsonResponse(WebhookDeleted(deleted=True))
@@ -235,7 +235,7 @@ async def list_deliveries(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> JsonResponse:
-    """List the deliveries of a webhook or subscriber with the log of their attempts."""
+    """List the deliveries of a webhook or subscriber with their attempts."""
     await authorize(request, WEBHOOKS_READ, namespace=namespace)
     read = await _webhooks(request, api).deliveries(
         f"{namespace}.{name}", status=status, after=cursor, limit=limit + 1

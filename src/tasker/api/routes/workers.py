@@ -35,7 +35,7 @@ class Action(NamedTuple):
 
     summary: str
     waits: bool = False
-    """Whether it waits, and ends when the caller disconnects."""
+    """Whether the route waits, and stops when the caller disconnects."""
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -116,7 +116,8 @@ class WorkerRoute(GroupRoute):
 
 
 async def _authenticate(api: Api, scope: Scope, *, counts: bool) -> Principal:
-    """Return the caller. Failures count against the rate of its address, and what `counts` too."""
+    """Return the caller. Failures, and requests of routes with `counts`, count towards the rate
+    limit of its address."""
     address = f"address {(scope.get('client') or ('',))[0]}"
     try:
         principal = await api.authorizer.authenticate(scope, [WORKERS_RUN])
@@ -193,7 +194,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 def _check_owner(
     worker: RegisteredWorker, principal: Principal, allowed: frozenset[str] | None
 ) -> None:
-    """Raise Problem unless a worker belongs to the caller, and may still serve its namespaces."""
+    """Raise Problem unless a worker belongs to the caller and may still serve its namespaces."""
     if not worker.belongs_to(principal.name, principal.credential):
         raise Problem(
             "forbidden",

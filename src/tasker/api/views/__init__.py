@@ -1,4 +1,4 @@
-"""Responses that are no dataclass of the model."""
+"""Responses that are not dataclasses of the model."""
 
 from dataclasses import fields
 from functools import cache
@@ -18,7 +18,7 @@ documented = with_config(ConfigDict(use_attribute_docstrings=True))
 def convert(value: "DataclassInstance", kind: type[D], **more: Any) -> D:
     """Return a view with the fields of a value of a base or derived class, and `more` fields.
 
-    Its constructor is not called, which would take most of the time of a small response.
+    Its constructor is not called, because that would take most of the time of a small response.
     """
     view = object.__new__(kind)
     if issubclass(kind, type(value)):

@@ -18,10 +18,10 @@ class LimitView(TypedDict):
     concurrency: int | None
     """Maximum number of steps in progress."""
     rate: str | None
-    """Maximum number of steps that start per unit of time, as `100/s`."""
+    """Maximum number of steps that start per unit of time, such as `100/s`."""
     burst: int | None
     set_by: str | None
-    """The key or pattern whose setting applies; null: as templates declare."""
+    """The key or pattern whose setting applies; null: the limits declared by templates apply."""
     running: int
     waiting: int
     """Due steps that wait for the limit, counted up to 10,000."""
@@ -40,7 +40,7 @@ class LimitSettingView(TypedDict):
 
 
 class LimitList(TypedDict):
-    """Limits by key, and what operators set."""
+    """Limits by key, and the limits set by operators."""
 
     limits: list[LimitView]
     settings: list[LimitSettingView]

@@ -13,6 +13,6 @@ def log_page_view(
     Args:
         records: The records.
         last: The record after which others may follow; None: none follow.
-        link: Address of the same logs in the team's own log store.
+        link: URL of the same logs in the team's own log store.
     """
     return LogPage(tuple(records), None if last is None else last.place.cursor, link)

@@ -13,7 +13,7 @@ class QueueView(TypedDict):
     namespace: str
     handler: str
     weight: float
-    """Determines its share of claims relative to other queues."""
+    """Determines the queue's share of claims relative to other queues."""
     due: int
     """Steps that a worker may claim now."""
     scheduled: int

@@ -33,13 +33,14 @@ class ScheduleView(TypedDict):
     overlap: Overlap
     """What happens at a tick while the task of the previous tick is open."""
     catch_up: str
-    """How late a tick may be noticed; later ones are recorded as missed."""
+    """How late a tick may be handled; later ticks are recorded as missed."""
     jitter: str
     """Maximum delay of a task's start."""
     priority: int | None
     """Priority of its tasks; null: the template's."""
     context: dict[str, Any]
-    """Inputs of its tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in texts are replaced."""
+    """Inputs of its tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced.
+    """
     declared_by: str | None
     """The template version that declares it; null: it was created with this API."""
     paused: bool
@@ -52,7 +53,7 @@ class ScheduleView(TypedDict):
     last_task: str | None
     """The task of that tick."""
     buffered: int
-    """Ticks that wait for the end of that task."""
+    """Number of ticks that wait for the end of that task."""
     created_by: str
     created_at: datetime
     updated_at: datetime
@@ -75,7 +76,7 @@ class Triggered(TypedDict):
 
 @documented
 class TickList(TypedDict):
-    """Ticks that have no task, the latest first."""
+    """Ticks that have no task, latest first."""
 
     ticks: list[TickRecord]
 

@@ -9,21 +9,21 @@ from tasker.api.views import documented
 
 @documented
 class SessionView(TypedDict):
-    """Who the caller is, and what it may do."""
+    """The caller's identity and permissions."""
 
     name: str | None
     """Null: the caller is not authenticated and must log in."""
     team: str | None
     roles: list[str]
     groups: list[str]
-    """What assignees of approvals of the form `role:NAME` match; `*`: all."""
+    """The caller's groups, matched by assignees of the form `role:NAME`; `*`: all."""
     auth: bool
     """Whether callers must authenticate."""
     methods: list[str]
     """Ways to log in: `api_key`, `oidc` (an identity provider)."""
     csrf: str | None
-    """The value of the header `X-CSRF`, which changes need if the session cookie is their
-    credential; null without a session."""
+    """The value to send in the header `X-CSRF` with every change authenticated by the session
+    cookie; null without a session."""
     expires_at: datetime | None
     """When the session ends at the latest."""
     now: datetime
@@ -31,4 +31,5 @@ class SessionView(TypedDict):
     version: str
     """The server's version."""
     permissions: dict[str, list[str]]
-    """By namespace; `*` stands for all. A coordinator of the server may refuse more."""
+    """Permissions by namespace; `*` stands for all. A coordinator of the server may restrict them
+    further."""

@@ -1,4 +1,4 @@
-"""A task and its steps in columns: what a picture of the task needs, without data of steps."""
+"""A task and its steps in columns: the data needed to draw the task, without the data of steps."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task
 
 T = TypeVar("T")
 
-LEAST_GROUP = 9  #: steps of one shape that are shown as a group
+LEAST_GROUP = 9  #: number of steps with the same structure that are shown as a group
 _SHOWN = frozenset({StepStatus.ERROR, StepStatus.WAITING_FOR_RETRY})
 """Statuses of steps that a group never hides."""
 
@@ -151,7 +151,7 @@ def snapshot_view(
         history: Its ended attempts, oldest first.
         children: Tasks that its steps created.
         now: The current time.
-        grouped: Whether steps of one shape are left out, and counted as a group.
+        grouped: Whether steps with the same structure are omitted and counted as a group.
         opened: Groups whose steps are all listed.
     """
     since = _milliseconds_since(task.created_at)
@@ -275,7 +275,7 @@ def _groups_of(
     parents: Mapping[int, Sequence[int]],
     since: Callable[[datetime | None], int | None],
 ) -> dict[int, SnapshotGroup]:
-    """Return the group of each step that shares its shape with many others."""
+    """Return the group of each step whose structure is shared by many others."""
     children: dict[int, list[int]] = {step.no: [] for step in steps}
     for no, ups in parents.items():
         for up in ups:
@@ -321,7 +321,7 @@ def _group_of(
 
 
 def _common_name(names: Sequence[str]) -> str:
-    """Return what the names of a group's steps begin with, or the first name and a mark."""
+    """Return the common prefix of a group's step names, or the first name with an ellipsis."""
     least, most = min(names), max(names)
     same = next((no for no, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), None)
     stem = least[:same].rstrip("_-.[0123456789")

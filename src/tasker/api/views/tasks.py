@@ -21,14 +21,14 @@ class TaskView(Derived, Task):
     """A task with its times and steps."""
 
     times: Times | None
-    """Times by phase: each moment counts once, as `ran` if any step ran then, else as `queued`,
-    `backoff` or `parked`; null in lists and in answers to a creation."""
+    """Times by phase: each moment counts once, as `ran` if any step ran then, otherwise as
+    `queued`, `backoff` or `parked`; null in lists and in responses to a creation."""
 
     steps: Sequence[StepOverview]
     """The steps in the template's order; empty in lists and in responses to a creation."""
 
     current: CurrentStep | None
-    """The step that says most about it, in lists that ask for it (`current=true`)."""
+    """The step that best describes the task's state, in lists requested with `current=true`."""
 
 
 @documented

@@ -27,13 +27,14 @@ class TemplateHead(TypedDict):
     """`namespace.name@version`."""
     description: str
     status: str
-    """`approved` (takes tasks), `pending_review`, `rejected` or `retired`."""
+    """`approved` (accepts tasks), `pending_review`, `rejected` or `retired`."""
     step_count: int
     step_names: list[str]
     registered_by: str
     registered_at: datetime
     document: NotRequired[Any]
-    """The whole template as it can be registered; in lists only with `documents=true`."""
+    """The whole template, in the form in which it can be registered; in lists only with
+    `documents=true`."""
 
 
 @documented
@@ -104,9 +105,9 @@ class TemplateView(TemplateHead):
     input_schema: Any
     deadline_seconds: float | None
     durability: str
-    """`full`, or `relaxed`: settled steps may run again after a crash of the database's machine."""
+    """`full`, or `relaxed`: settled steps may run again after a crash of the database server."""
     retention_seconds: float | None
-    """How long a task is kept after its end; null: as the namespace's janitor is configured."""
+    """How long a task is kept after its end; null: as the workers' settings say."""
     steps: list[SpecView]
     graph: GraphView
     created: bool
@@ -137,7 +138,7 @@ class VersionList(TypedDict):
     namespace: str
     name: str
     latest_version: str | None
-    """The highest approved release: that of tasks that name no version."""
+    """The highest approved release, which tasks use if they specify no version."""
     versions: list[TemplateVersion]
 
 
@@ -149,7 +150,7 @@ class StatusList(TypedDict):
 
 
 def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
-    """Return the head of a template version, or all of it if `document` is given."""
+    """Return the summary of a template version, or all of it if `document` is given."""
     template = stored.template
     head: TemplateHead = {
         "id": stored.id,

@@ -147,18 +147,18 @@ class _WorkerBehaviour(Section):
     occupies a thread."""
 
     lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
-    """Time after which other workers take over the steps of a worker that has stopped renewing its
-    lease, >= 1 s. A worker renews its lease after each third of this time."""
+    """How long a worker may go without renewing its lease before other workers take over its steps,
+    >= 1 s. A worker renews its lease each time a third of it has passed."""
 
     grace: Seconds = timedelta(seconds=20)
-    """Time at shutdown in which running attempts may finish. Attempts that are still running after
-    that are released."""
+    """How long running attempts may take to finish at shutdown. Attempts that are still running
+    after that are released."""
 
     poll: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=1)
     """Maximum time between two claims of an idle worker."""
 
     attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
-    """Time limit of attempts whose step sets none; if absent, there is no limit."""
+    """Time limit for attempts whose step sets none; if absent, there is no limit."""
 
     results: SchemaMode = SchemaMode.WARN
     """Action for a result that does not match its step's `result_schema`."""
@@ -167,16 +167,16 @@ class _WorkerBehaviour(Section):
     """Maximum size of a result, in bytes."""
 
     memory: Annotated[int, Field(ge=0)] = 16 << 20
-    """Maximum size, in bytes, of the cache of inputs and results, which avoids reading the same
-    values again."""
+    """Maximum size, in bytes, of the cache that keeps inputs and results, so that the worker need
+    not read them again."""
 
     processes: Annotated[int, Field(ge=0)] = 0
-    """Maximum number of processes for handlers marked `process=True`, which are started when
-    needed; 0: one per core."""
+    """Maximum number of processes for handlers with `process=True`; they are started when needed.
+    0: one per core."""
 
     retention: Annotated[Seconds, _duration_between("1s")] | None = None
-    """How long a task is kept after its end if its template sets no `retention`; if absent, it is
-    kept forever. Each worker deletes tasks across all namespaces, so if workers have different
+    """How long a task is kept after its end if its template sets no `retention`; if absent, the
+    task is kept forever. Each worker deletes tasks in all namespaces, so if workers have different
     values, the shortest applies."""
 
     event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
@@ -185,38 +185,38 @@ class _WorkerBehaviour(Section):
     values, the shortest applies."""
 
     step_logs: StepLogMode = StepLogMode.ALL
-    """Which log and print output of handlers is kept with their attempts: `all`, `errors` (only of
-    attempts that fail), or `off`."""
+    """Whose log records and printed lines are kept: those of `all` attempts, only those of attempts
+    that fail (`errors`), or none (`off`)."""
 
     step_log_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
-    """How long log records of steps are kept, at most until their task is deleted. If workers have
+    """How long steps' log records are kept, at most until their task is deleted. If workers have
     different values, the shortest applies."""
 
     deliver_for: Annotated[Seconds, _duration_between("1s")] = timedelta(days=3)
     """How long a failed event delivery is retried before it is marked dead."""
 
     subscriber_timeout: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=60)
-    """Time limit of one call of a subscriber of events."""
+    """Time limit for each call of an event subscriber."""
 
     webhooks: bool = True
     """Whether the worker also delivers events to webhooks."""
 
     public_url: str | None = None
-    """Address of the server for other systems, such as `https://tasker.example.com`, with which
-    `completion_url` begins; if absent, `completion_url` is only a path."""
+    """URL of the server for other systems, such as `https://tasker.example.com`; `completion_url`
+    begins with it. If absent, `completion_url` is only a path."""
 
     http: bool = False
     """Whether the worker also runs `http:` steps, the requests that templates declare."""
 
     http_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Private networks that `http:` steps and webhooks may reach, such as `10.1.0.0/16`; without
-    them, only public addresses."""
+    """Private networks that `http:` steps and webhooks may reach, such as `10.1.0.0/16`; if empty,
+    they reach only public addresses."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels of this worker, which steps may require, such as `{gpu = "true"}`."""
 
     blocked_after: Annotated[Seconds, _duration_between("10ms")] = timedelta(seconds=1)
-    """Time after which a handler that blocks the event loop is named in a warning in the log, >= 10
+    """How long a handler may block the event loop before a warning in the log names it, >= 10
     ms."""
 
 
@@ -224,8 +224,7 @@ class WorkerSettings(_WorkerBehaviour):
     """Settings of one worker. Raises InvalidSettings for a value that is out of bounds."""
 
     environment: str | None = None
-    """The environment whose overrides apply to templates; if absent, templates are used without
-    overrides."""
+    """The environment whose overrides apply to templates; if absent, no overrides apply."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -273,23 +272,23 @@ class ServerSettings(Section):
     """Settings of the server."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Authentication is required unless it is a loopback address."""
+    """Address to listen on. Authentication is required unless this is a loopback address."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; with 0, the operating system chooses a free port."""
 
     base_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
-    """Path below which a proxy publishes the server, as in `/tools/tasker`; the server answers
+    """Path below which a proxy publishes the server, such as `/tools/tasker`; the server accepts
     requests with and without it. Empty: the root of the host."""
 
     ui: bool = True
     """Whether the server serves the web UI, at `/ui/`."""
 
     log_url: Annotated[str, AfterValidator(_check_log_url)] | None = None
-    """Address of the team's own log store, to which pages about a step's logs link, such as
+    """URL of your log store, to which the web UI links from a step's logs, such as
     `https://logs.example.com/?q={task_id}&from={from}`; it may contain `{task_id}`,
     `{correlation_id}`, `{namespace}`, `{template}`, `{version}`, `{step}`, `{attempt}`, `{from}`
-    and `{to}`. If absent, pages have no such link."""
+    and `{to}`. If absent, the web UI has no such link."""
 
     docs: bool = False
     """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
@@ -298,8 +297,8 @@ class ServerSettings(Section):
     """Maximum size of a request's body, in bytes."""
 
     bulk_body_bytes: Annotated[int, Field(ge=1)] = 32 << 20
-    """Maximum size of the body of a request that creates tasks or registers templates in bulk, or
-    settles the attempts of a remote worker, in bytes."""
+    """Maximum size, in bytes, of the body of a request that creates tasks or registers templates in
+    bulk, or settles a remote worker's attempts."""
 
     bulk_tasks: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Maximum number of tasks that one request creates."""
@@ -308,43 +307,43 @@ class ServerSettings(Section):
     """Time limit of a request. Long polls and streams are exempt."""
 
     longest_wait: Seconds = timedelta(seconds=60)
-    """Longest time that a request may wait for a task."""
+    """Maximum time that a request may wait for a task."""
 
     longest_stream: Seconds = timedelta(hours=1)
-    """Longest time that a stream of events stays open. The server then closes it, and the client
+    """Maximum time that a stream of events stays open. The server then closes it, and the client
     reconnects."""
 
     concurrency: Annotated[int, Field(ge=1)] = 1000
-    """Maximum number of concurrent requests, not counting long polls and streams. Requests whose
-    body is read although they have no credential (logins, completions, provider hooks) are counted
-    separately: a quarter of this number, and a sixteenth from each address."""
+    """Maximum number of concurrent requests, not counting long polls and streams. Requests
+    without a credential (logins, completions, provider hooks) have separate limits: a quarter of
+    this number in total, and a sixteenth for each address."""
 
     streams: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of concurrent long polls and streams."""
 
     connections: Annotated[int, Field(ge=1)] = 5000
     """Maximum number of open connections. When this number is reached, a new connection replaces
-    the oldest connection that has no request in progress. The number is lowered at startup if the
-    process may open too few files."""
+    the oldest connection that has no request in progress. The server lowers the number at startup
+    if the process may not open enough files."""
 
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""
 
     header_timeout: Annotated[Seconds, _duration_between("100ms")] = timedelta(seconds=10)
-    """Time limit for the head of a request to arrive, counted from the opening of the connection
-    or, on a connection that is already in use, from the request's first byte."""
+    """How long a client may take to send a request's head, counted from the opening of the
+    connection or, on a connection that is already in use, from the request's first byte."""
 
     workers: Annotated[int, Field(ge=1)] = 1000
-    """Maximum number of remote workers whose claims and renewals wait; these are not counted
-    among `streams`."""
+    """Maximum number of remote workers with waiting claims and renewals, which do not count towards
+    `streams`."""
 
     worker_lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
-    """Time after which other workers take over the steps of a remote worker that has stopped
-    renewing its lease, >= 1 s."""
+    """How long a remote worker may go without renewing its lease before other workers take over its
+    steps, >= 1 s."""
 
     public_url: str | None = None
-    """Address of the server for other systems, which complete external steps of remote workers
-    there; if absent, they get only a path."""
+    """URL of the server for the other systems that complete remote workers' external steps; if
+    absent, these systems get only a path."""
 
     results: SchemaMode = SchemaMode.WARN
     """Action for a result from a remote worker that does not match its step's `result_schema`."""
@@ -353,7 +352,7 @@ class ServerSettings(Section):
     """Average requests per second allowed to each caller; if absent, the rate is unlimited."""
 
     burst: Annotated[int, Field(ge=1)] = 100
-    """Requests that a caller may send in immediate succession before `rate` limits the caller."""
+    """Number of requests that a caller may send in immediate succession before `rate` applies."""
 
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the API from a browser (CORS); empty: none."""
@@ -365,15 +364,15 @@ class ServerSettings(Section):
     """Action for a context that does not match its template's `input_schema`."""
 
     access_log: AccessLog = AccessLog.ERRORS
-    """Requests that are logged: `all`, `errors` (requests whose response has a status of 400 or
+    """Which requests are logged: `all`, `errors` (requests whose response has a status of 400 or
     more), or `off`."""
 
     drain: Seconds = timedelta(0)
-    """Time at shutdown during which the server still accepts requests while `/ready` returns 503,
-    so that load balancers stop sending requests. The time `grace` begins afterwards."""
+    """How long the server still accepts requests at shutdown while `/ready` returns 503, so that
+    load balancers stop sending requests. `grace` begins afterwards."""
 
     grace: Seconds = timedelta(seconds=20)
-    """Time at shutdown in which running requests may finish."""
+    """How long running requests may take to finish at shutdown."""
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
@@ -394,19 +393,19 @@ class ClaimNames(Section):
     by this address."""
 
     permissions: tuple[str, ...] = ("permissions", "scope")
-    """The claims that contain permissions; the value of each is a list, or a string separated by
-    spaces. Unknown permissions are ignored."""
+    """The claims that contain permissions; the value of each is a list or a space-separated string.
+    Unknown permissions are ignored."""
 
     roles: str = "roles"
-    """The claim that contains names of roles: a list, or a string separated by spaces."""
+    """The claim that contains names of roles, as a list or a space-separated string."""
 
     namespaces: str = "namespaces"
-    """The claim with the namespaces in which the permissions and roles apply, as a list or
-    separated by spaces; `*`: all."""
+    """The claim with the namespaces in which the permissions and roles apply, as a list or a
+    space-separated string; `*`: all."""
 
     groups: str = "groups"
-    """The claim with the caller's groups, as a list or separated by spaces. Approvals that are
-    assigned to `role:NAME` can be decided by members of the group NAME."""
+    """The claim with the caller's groups, as a list or a space-separated string. Members of the
+    group NAME can decide approvals that are assigned to `role:NAME`."""
 
     team: str = "team"
     """The claim with the caller's team, for coordinators."""
@@ -416,11 +415,11 @@ class OidcSettings(Section):
     """Login to the web UI with an identity provider (OpenID Connect)."""
 
     client_id: str | None = None
-    """The id of this server at the identity provider `auth.issuer`. If absent, people log in with
-    API keys only."""
+    """This server's client id at the identity provider `auth.issuer`. If absent, people can log in
+    only with API keys."""
 
     client_secret: SecretStr | None = None
-    """The secret of this server at the identity provider. If absent, only PKCE protects the
+    """This server's client secret at the identity provider. If absent, only PKCE protects the
     login."""
 
     scopes: tuple[str, ...] = ("openid", "profile", "email")
@@ -433,14 +432,14 @@ class AuthSettings(Section):
 
     enabled: bool | None = None
     """Whether callers must authenticate. If absent, they need not. This setting is required if any
-    other setting of `[auth]` is changed."""
+    other setting of `[auth]` is set."""
 
     api_keys: bool = True
     """Whether callers can authenticate with API keys from the store."""
 
     cache: Annotated[Seconds, _duration_between("0s", "1m")] = timedelta(seconds=4)
-    """How long a verified credential is cached. A revocation takes effect within this time, and
-    open waits and streams end at most one second later."""
+    """How long a verified credential is cached. A revocation takes effect within this time; open
+    waits and streams end at most one second later."""
 
     session: Annotated[Seconds, _duration_between("1m", "30d")] = timedelta(hours=12)
     """How long a person stays logged in to the web UI, whether or not it is used."""
@@ -455,15 +454,15 @@ class AuthSettings(Section):
     """The PEM file with the public key that verifies tokens."""
 
     jwks_url: str | None = None
-    """HTTPS address at which the identity provider publishes its current keys. If neither this
-    address nor a fixed key is set, the discovery document of `issuer` provides the address."""
+    """HTTPS URL at which the identity provider publishes its current keys. If neither this URL nor
+    a fixed key is set, the server takes the URL from the discovery document of `issuer`."""
 
     jwks_allow_http: bool = False
     """Whether keys may be fetched from another machine over plain HTTP. Anyone who controls the
     network in between could then forge tokens."""
 
     jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
-    """Age at which the published keys are fetched again."""
+    """Age at which the server fetches the published keys again."""
 
     jwks_stale: Seconds = timedelta(hours=1)
     """How long after `jwks_refresh` the published keys stay in use if they cannot be fetched
@@ -494,10 +493,10 @@ class AuthSettings(Section):
     even as an approver."""
 
     default_roles: tuple[str, ...] = ()
-    """Roles of tokens with neither permissions nor roles."""
+    """Roles for tokens that contain neither permissions nor roles."""
 
     default_namespaces: tuple[str, ...] = ()
-    """Namespaces of tokens without a claim for namespaces; `*`: all."""
+    """Namespaces for tokens without a claim for namespaces; `*`: all."""
 
     roles: dict[str, tuple[str, ...]] = {}
     """Additional roles, each with its permissions."""
@@ -507,8 +506,8 @@ class AuthSettings(Section):
     caller's permissions and namespaces count."""
 
     authenticator: str | None = None
-    """The class that authenticates requests whose credential is neither an API key nor an accepted
-    token, written `package.module:Class`. If absent, such requests are refused."""
+    """The class that authenticates requests with neither an API key nor an accepted token, written
+    `package.module:Class`. If absent, the server refuses these requests."""
 
     metrics_public: bool = False
     """Whether `/metrics` is served without credentials."""
@@ -607,8 +606,8 @@ class TelemetrySection(Section):
     """Export of traces and metrics to collectors."""
 
     traces: bool = False
-    """Whether spans and metrics are sent over OTLP. The OTEL_* variables determine the
-    destination."""
+    """Whether spans and metrics are sent over OTLP, to the destination that the OTEL_* variables
+    set."""
 
     service: str = "tasker"
     """The name of this service in traces."""
@@ -624,17 +623,16 @@ class Settings(Section):
     """`sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
 
     environment: str | None = None
-    """The environment whose overrides apply to templates; if absent, templates are used without
-    overrides."""
+    """The environment whose overrides apply to templates; if absent, no overrides apply."""
 
     policies: Path | None = None
     """A file of namespace policies to declare when the server starts."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level of log records that are written."""
+    """Minimum level of the log records that are written."""
 
     log_format: Literal["console", "json"] = "console"
-    """Format of log records: `console` is for people, `json` is one JSON object per line."""
+    """Format of log records: `console` for people, or `json` for one JSON object per line."""
 
     server: ServerSettings = Field(default_factory=ServerSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)

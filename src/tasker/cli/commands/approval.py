@@ -39,7 +39,7 @@ async def list_approvals(
     groups: Groups = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of approvals.")] = 100,
 ) -> None:
-    """List approvals: open ones with the oldest first, decided ones with the latest first."""
+    """List open approvals, oldest first, or decided ones, latest first."""
     async with invocation.client() as client:
         listed = await client.approvals(
             mine=mine,
@@ -96,7 +96,7 @@ async def decide(
     groups: Groups = None,
     reason: Reason = "",
 ) -> None:
-    """Decide an approval, and let its step continue."""
+    """Decide an approval and let its step continue."""
     async with invocation.client(operates=True) as client:
         one = await client.decide(approval, form, reason=reason, groups=groups or ())
     if invocation.as_json:

@@ -26,7 +26,12 @@ async def broadcast(
     id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="ID", help="Only one broadcast with the same name, key and ID is sent."
+            "--id",
+            metavar="ID",
+            help=(
+                "Id of the broadcast; a second broadcast with the same name, key and id is not "
+                "sent."
+            ),
         ),
     ] = None,
     namespace: Annotated[
@@ -35,7 +40,7 @@ async def broadcast(
 ) -> None:
     """Send a broadcast to all steps of a namespace that wait for its name and key.
 
-    Steps of existing tasks that wait for it later receive it within a week.
+    Steps of existing tasks that begin to wait for it within a week also receive it.
     """
     async with invocation.client(operates=True) as client:
         sent = await client.broadcast(name, key, payload, id=id, namespace=namespace)

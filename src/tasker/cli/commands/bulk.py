@@ -20,7 +20,7 @@ async def list_operations(
     invocation: Invocation,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, metavar="N")] = 25,
 ) -> None:
-    """List operations on many tasks, newest first."""
+    """List bulk operations, newest first."""
     async with invocation.client() as client:
         operations = await client.bulk.list(limit=limit)
     if invocation.as_json:
@@ -33,17 +33,17 @@ async def list_operations(
 
 @command(app, "show")
 async def show_operation(invocation: Invocation, operation: Id) -> None:
-    """Show an operation and its progress."""
+    """Show a bulk operation and its progress."""
     async with invocation.client() as client:
         print_operation(invocation, await client.bulk.get(operation))
 
 
 @command(app, "watch", acts=True)
 async def watch_operation(invocation: Invocation, operation: Id) -> Exit:
-    """Show the progress of an operation until it has ended.
+    """Show the progress of a bulk operation until it ends.
 
-    On a store without a running worker, this command carries it on. Exit code: 5 if a task could
-    not be changed.
+    If no worker or server is running, this command executes the operation itself. Exit code: 5 if a
+    task could not be changed.
     """
     async with invocation.client(operates=True) as client:
         return await watch(invocation, client, await client.bulk.get(operation))
@@ -51,6 +51,6 @@ async def watch_operation(invocation: Invocation, operation: Id) -> Exit:
 
 @command(app, "stop", acts=True)
 async def stop_operation(invocation: Invocation, operation: Id, reason: Reason = "") -> None:
-    """Stop an operation. Tasks that it has changed stay changed."""
+    """Stop a bulk operation. Tasks that it has changed stay changed."""
     async with invocation.client(operates=True) as client:
         print_operation(invocation, await client.bulk.stop(operation, reason=reason))

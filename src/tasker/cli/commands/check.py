@@ -77,8 +77,8 @@ async def check(
 
     Templates must be well-formed. Every step needs a handler, every parameter of a handler
     needs a source, results must come from earlier steps, and type hints must agree with
-    schemas. Unused handlers are reported as warnings. Steps of handlers that other workers
-    serve need none with --served-elsewhere.
+    schemas. Unused handlers are reported as warnings. Name handlers that only other
+    workers have with --served-elsewhere.
 
     With --store or --server, the command also checks a deploy: every step of the open tasks
     needs a handler in the required version, with parameters that match the task's template,

@@ -12,7 +12,7 @@ app = group("Show the settings of servers and workers.")
 
 @command(app, "show", store=None)
 def show(invocation: Invocation, config: ConfigFile = None) -> None:
-    """Show all settings in effect, with secrets hidden."""
+    """Show the effective settings, with secrets hidden."""
     settings = load_config(config, {}).to_plain()
     if invocation.as_json:
         invocation.print_document(settings)

@@ -144,7 +144,8 @@ async def prune(
 ) -> None:
     """Delete tasks that ended long ago, with all their steps, attempts and audit logs.
 
-    A task whose template sets a `retention` is deleted when this time has passed since its end.
+    If a task's template sets a `retention`, the task is deleted once this time has passed since its
+    end.
     """
     before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
     async with invocation.store() as store:

@@ -23,8 +23,10 @@ async def demo(
         typer.Option(
             "--store",
             metavar="URL",
-            help="Store for the tasks of the demo. TASKER_STORE is ignored, because it may name a"
-            " production store.",
+            help=(
+                "Store for the demo's tasks. TASKER_STORE is ignored, because it may name a "
+                "production store."
+            ),
             rich_help_panel="Common options",
         ),
     ] = "sqlite:.tasker/demo.db",
@@ -33,13 +35,16 @@ async def demo(
         typer.Option(
             "--serve",
             metavar="",
-            help="Serve the web UI instead, with tasks that come and go, until Ctrl-C.",
+            help="Serve the web UI instead, with a stream of example tasks, until Ctrl-C.",
         ),
     ] = False,
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, metavar="N", help="With --serve; default: 3000, or any free port."
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port for --serve; default: 3000 if it is free, otherwise any free port.",
         ),
     ] = None,
 ) -> Exit:

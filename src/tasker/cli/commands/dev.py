@@ -49,7 +49,7 @@ async def dev(
         ),
     ] = None,
     ui: Annotated[
-        bool, typer.Option("--ui/--no-ui", help="Serve the web UI and the API, to this machine.")
+        bool, typer.Option("--ui/--no-ui", help="Serve the web UI and the API to this machine.")
     ] = True,
 ) -> Exit:
     """Run a worker that reloads changed handlers and templates, and serve the web UI.

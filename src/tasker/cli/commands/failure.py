@@ -26,9 +26,7 @@ from tasker.errors import InvalidInput, NotFound
 
 Cause = Annotated[
     str,
-    typer.Argument(
-        metavar="CAUSE", help="Fingerprint of the cause, or the unique beginning of one."
-    ),
+    typer.Argument(metavar="CAUSE", help="Fingerprint of the cause, or a unique prefix of it."),
 ]
 
 app = group("List causes of failures, assign them, add notes and mute them.")
@@ -41,7 +39,7 @@ async def list_failures(
     template: WindowTemplate = None,
     namespace: WindowNamespace = None,
 ) -> None:
-    """List causes of failures by the number of tasks that they stopped."""
+    """List causes of failures, sorted by the number of tasks that they stopped."""
     window = window_of(last, template, namespace)
     async with invocation.client() as client:
         causes = await client.failures.list(window)
@@ -77,9 +75,7 @@ async def list_failures(
 async def assign(
     invocation: Invocation,
     cause: Cause,
-    assignee: Annotated[
-        str, typer.Argument(metavar="NAME", help="A person or a team; '' for none.")
-    ],
+    assignee: Annotated[str, typer.Argument(metavar="NAME", help="Person or team; '' for none.")],
     last: Last = "24h",
     reason: Reason = "",
 ) -> None:
@@ -96,7 +92,10 @@ async def assign(
 async def note(
     invocation: Invocation,
     cause: Cause,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="Replaces the note; '' for none.")],
+    text: Annotated[
+        str,
+        typer.Argument(metavar="TEXT", help="New note, which replaces the old one; '' for none."),
+    ],
     last: Last = "24h",
     reason: Reason = "",
 ) -> None:
@@ -115,12 +114,20 @@ async def mute(
     cause: Cause,
     span: Annotated[
         Any,
-        typer.Option("--for", parser=parse_duration_option, metavar="TIME", help="Such as 2d."),
+        typer.Option(
+            "--for",
+            parser=parse_duration_option,
+            metavar="TIME",
+            help="How long to mute the cause, such as 2d.",
+        ),
     ] = None,
     until: Annotated[
         Any,
         typer.Option(
-            "--until", parser=parse_time, metavar="TIME", help="Such as 2027-01-31T08:00Z."
+            "--until",
+            parser=parse_time,
+            metavar="TIME",
+            help="Time at which muting ends, such as 2027-01-31T08:00Z.",
         ),
     ] = None,
     below: Annotated[
@@ -128,13 +135,13 @@ async def mute(
         typer.Option(
             "--below",
             metavar="VERSION",
-            help="Until it happens in this version of the workflow, or a later one.",
+            help="Mute the cause until it occurs in this version of the workflow or a later one.",
         ),
     ] = None,
     last: Last = "24h",
     reason: Reason = "",
 ) -> None:
-    """Mute a cause: it no longer needs attention. Its tasks do not change."""
+    """Mute a cause, so that it no longer needs attention. Its tasks do not change."""
     if span is not None and until is not None:
         raise InvalidInput("give either --for or --until")
     if span is not None:
@@ -153,7 +160,7 @@ async def mute(
 async def unmute(
     invocation: Invocation, cause: Cause, last: Last = "24h", reason: Reason = ""
 ) -> None:
-    """Unmute a cause: it needs attention again."""
+    """Unmute a cause, so that it needs attention again."""
     async with invocation.client(operates=True) as client:
         one = await _find_cause(client, cause, window_of(last))
         care = await client.failures.unmute(one.fingerprint, namespace=one.namespace, reason=reason)

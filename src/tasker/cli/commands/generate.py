@@ -48,11 +48,11 @@ async def types(
         typer.Option("--check", metavar="", help="Write nothing; fail if --output is out of date."),
     ] = False,
 ) -> Exit:
-    """Generate types of a template's input and of its steps' results, from their schemas.
+    """Generate types of a template's input and of its steps' results from their schemas.
 
-    For Ruby these are signatures in RBS.
+    For Ruby, these are RBS signatures.
 
-    Exit code: 0 done, 1 the file is out of date (with --check).
+    Exit code: 0 success, 1 the file is out of date (with --check).
     """
     if check and output is None:
         raise typer.BadParameter("--check needs the file to compare", param_hint="--output")
@@ -95,11 +95,11 @@ async def handlers(
         ),
     ] = None,
 ) -> Exit:
-    """Generate a stub of a handler for each step that has none.
+    """Generate a handler stub for each step that has no handler.
 
     An existing file is never overwritten.
 
-    Exit code: 0 done, 1 the file exists.
+    Exit code: 0 success, 1 the file exists.
     """
     definition = await find_template(invocation, template, handlers)
     module = types or f"{snake(definition.name)}_types"

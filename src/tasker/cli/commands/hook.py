@@ -38,9 +38,7 @@ async def declare(
     ],
     target: Annotated[
         HookTarget,
-        typer.Option(
-            metavar="TARGET", help="What each request is turned into: broadcast or signal."
-        ),
+        typer.Option(metavar="TARGET", help="What each request becomes: a broadcast or a signal."),
     ] = HookTarget.BROADCAST,
     request_id: Annotated[
         str | None,
@@ -58,7 +56,7 @@ async def declare(
     ] = DEFAULT_HEADER,
     reason: Reason = "",
 ) -> None:
-    """Declare a provider hook, or replace one; its secret is read from stdin."""
+    """Declare or replace a provider hook; its secret is read from stdin."""
     secret = sys.stdin.read(LONGEST_SECRET + 2).strip()
     async with invocation.client(create=True, operates=True) as client:
         hook = await client.hooks.declare(

@@ -95,7 +95,7 @@ async def set_limit(
             metavar="N",
             min=1,
             max=LIMIT_CONCURRENCY,
-            help="Maximum number of steps that start at once after a pause.",
+            help="Maximum number of steps that start at once after a period without starts.",
         ),
     ] = None,
     reason: Reason = "",
@@ -122,7 +122,7 @@ async def set_limit(
 async def unset_limit(
     invocation: Invocation, key: Key, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
 ) -> None:
-    """Remove the limit that was set for a key or a pattern; templates decide again."""
+    """Remove the limit that was set for a key or a pattern; the templates' limits apply again."""
     async with invocation.client(operates=True) as client:
         await client.unset_limit(key, namespace=namespace, reason=reason)
     if invocation.as_json:

@@ -13,8 +13,8 @@ app = typer.Typer(add_completion=False)
 async def mcp(invocation: Invocation) -> None:
     """Serve the Model Context Protocol on stdin, for assistants.
 
-    The server has the permissions of its store or API key. Whatever changes something needs the
-    token of a preview.
+    The server has the permissions of its store or API key. Every change needs the token of
+    a preview.
     """
     invocation.via = Via.MCP
     async with invocation.client(operates=True) as client:

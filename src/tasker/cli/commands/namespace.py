@@ -53,7 +53,7 @@ async def list_namespaces(invocation: Invocation) -> None:
 
 @command(app, "show")
 async def show(invocation: Invocation, namespace: Name) -> None:
-    """Show a namespace: its policy, and its template versions of every status."""
+    """Show a namespace: its policy and its template versions in all statuses."""
     async with invocation.client() as client:
         matches = [one for one in await client.namespaces() if one.name == namespace]
         if not matches:
@@ -89,7 +89,7 @@ async def put_policy(
         typer.Option(
             "--approver",
             metavar="ADDRESS",
-            help="Approver's e-mail address. Repeatable; replaces all previous approvers.",
+            help="Approver's email address. Repeatable; replaces all previous approvers.",
         ),
     ] = None,
     http_hosts: Annotated[
@@ -164,7 +164,7 @@ async def audit(
         str | None,
         typer.Argument(
             metavar="[NAMESPACE]",
-            help="If omitted, changes of all namespaces and of API keys are listed.",
+            help="If omitted, changes to all namespaces and to API keys are listed.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
@@ -173,7 +173,7 @@ async def audit(
         typer.Option(metavar="ID", help="List the next page: the entries before this one."),
     ] = None,
 ) -> None:
-    """List changes of policies, template versions and API keys, newest first."""
+    """List changes to policies, template versions and API keys, newest first."""
     async with invocation.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
     if invocation.as_json:

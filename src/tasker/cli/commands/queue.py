@@ -77,7 +77,7 @@ async def pause_queue(
     namespace: Space = DEFAULT_NAMESPACE,
     reason: Reason = "",
 ) -> None:
-    """Pause the queue of a handler: no new steps start; running attempts continue."""
+    """Pause a handler's queue: no new steps start; running attempts continue."""
     async with invocation.client(operates=True) as client:
         await pause(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
 
@@ -89,7 +89,7 @@ async def resume_queue(
     namespace: Space = DEFAULT_NAMESPACE,
     reason: Reason = "",
 ) -> None:
-    """Resume the queue of a handler."""
+    """Resume a handler's queue."""
     async with invocation.client(operates=True) as client:
         await resume(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
 

@@ -79,7 +79,7 @@ async def run(
         typer.Option(
             parser=parse_duration_option,
             metavar="TIME",
-            help="Maximum time to wait for the end of the task, such as 90 (seconds) or 10m.",
+            help="Maximum time to wait for the task to end, such as 90 (seconds) or 10m.",
         ),
     ] = None,
     environment: Environment = None,
@@ -88,7 +88,7 @@ async def run(
         typer.Option(
             "--replace",
             metavar="",
-            help="Replace registered versions that differ; for development.",
+            help="Replace registered versions that differ; for development only.",
         ),
     ] = False,
 ) -> Exit:
@@ -97,7 +97,7 @@ async def run(
     Exit code: 0 complete, 1 failed or cancelled, 2 invalid input, 3 store unavailable,
     4 timeout, 5 refused, such as a version that differs from the registered one.
 
-    If this process ends before the task does, a worker continues the task, as does this
+    If this process ends before the task does, a worker can continue the task, and so can this
     command with the same idempotency key.
     """
     name, files = name_and_files(template)

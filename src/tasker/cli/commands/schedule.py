@@ -62,7 +62,10 @@ async def create_schedule(
         typer.Option(
             parser=parse_time,
             metavar="TIME",
-            help="Time of one tick, from which --every computes the others; default: 1970-01-01.",
+            help=(
+                "Time of one tick, from which the others follow at intervals of --every; default: "
+                "1970-01-01."
+            ),
         ),
     ] = None,
     timezone: Annotated[
@@ -70,7 +73,7 @@ async def create_schedule(
     ] = "UTC",
     overlap: Annotated[
         Overlap,
-        typer.Option(help="What happens at a tick while the task of the previous tick is open."),
+        typer.Option(help="What to do at a tick while the previous tick's task is open."),
     ] = Overlap.SKIP,
     catch_up: Annotated[
         timedelta,
@@ -86,7 +89,7 @@ async def create_schedule(
         typer.Option(
             parser=parse_duration_option,
             metavar="DURATION",
-            help="Maximum delay of a task's start.",
+            help="Maximum random delay of a task's start.",
             show_default="none",
         ),
     ] = timedelta(0),
@@ -96,7 +99,7 @@ async def create_schedule(
             min=0,
             max=PRIORITIES - 1,
             metavar="0..4",
-            help="Priority of its tasks; by default the template's.",
+            help="Priority of its tasks; default: the template's priority.",
         ),
     ] = None,
     context: Context = None,
@@ -108,7 +111,7 @@ async def create_schedule(
     ] = False,
     reason: Reason = "",
 ) -> None:
-    """Create a schedule, and print its next ten ticks."""
+    """Create a schedule and print its next ten ticks."""
     schedule = Schedule(
         name=name,
         cron=cron,
@@ -220,14 +223,14 @@ async def pause_schedule(invocation: Invocation, name: Name, reason: Reason = ""
 
 @command(app, "resume", acts=True)
 async def resume_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
-    """Resume a schedule, from the first tick after now."""
+    """Resume a schedule, starting with its next tick."""
     async with invocation.client(operates=True) as client:
         _print_result(invocation, await client.schedules.resume(name, reason=reason), "resumed")
 
 
 @command(app, "delete", acts=True)
 async def delete_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
-    """Delete a schedule that no template declares; its tasks stay."""
+    """Delete a schedule that no template declares; its tasks are kept."""
     async with invocation.client(operates=True) as client:
         await client.schedules.delete(name, reason=reason)
     if invocation.as_json:
@@ -250,7 +253,7 @@ async def backfill_schedule(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the ticks.")] = False,
 ) -> None:
-    """Create a task with priority 0 for each tick of a range in the past, at most 1,000 ticks."""
+    """Create a task with priority 0 for each tick in a range in the past, at most 1,000 ticks."""
     async with invocation.client(operates=True) as client:
         stored = await client.schedules.get(name)
         result = await client.schedules.backfill(name, start, end, dry_run=dry_run)

@@ -21,10 +21,12 @@ _STYLES = {"complete": "green", "error": "red", "cancelled": "yellow"}
 @command(app, "series")
 async def series(
     invocation: Invocation,
-    metric: Annotated[Metric, typer.Argument(help="What is counted.")] = Metric.ENDED,
+    metric: Annotated[Metric, typer.Argument(help="Figure to show.")] = Metric.ENDED,
     by: Annotated[
         Grouping,
-        typer.Option("--by", help="One line per status (of ended), namespace or workflow."),
+        typer.Option(
+            "--by", help="Show one line per namespace or workflow or, for ended tasks, per status."
+        ),
     ] = Grouping.NONE,
     last: Last = "24h",
     template: WindowTemplate = None,
@@ -32,7 +34,7 @@ async def series(
     step: Annotated[
         int | None,
         typer.Option(
-            "--step", min=60, max=86_400, metavar="N", help="Seconds per point: a multiple of 60."
+            "--step", min=60, max=86_400, metavar="N", help="Seconds per point, a multiple of 60."
         ),
     ] = None,
 ) -> None:

@@ -228,7 +228,7 @@ async def list_tasks(
         str | None,
         typer.Option(
             metavar="ID",
-            help="Only tasks older than this one. For the next page, give the last ID shown.",
+            help="Only tasks older than this one. For the next page, give the last id shown.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
@@ -351,7 +351,7 @@ async def why(
         str | None, typer.Option(metavar="STEP", help="Explain this step instead of the task.")
     ] = None,
 ) -> None:
-    """Explain why a task, or one of its steps, does not run, most important reason first."""
+    """Explain why a task or one of its steps does not run, most important reason first."""
     async with invocation.client() as client:
         reasons = await client.why(await find_task(client, task), step=step)
     if invocation.as_json:
@@ -368,14 +368,17 @@ async def logs(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[
-        str | None, typer.Option(metavar="STEP", help="Only what this step logged or printed.")
+        str | None, typer.Option(metavar="STEP", help="Only records of this step.")
     ] = None,
     attempt: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only attempts with this number.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Only records of the attempt with this number."),
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option(metavar="LEVEL", help="Lowest level: debug, info, warning, error, critical."),
+        typer.Option(
+            metavar="LEVEL", help="Minimum level: debug, info, warning, error or critical."
+        ),
     ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only messages that contain this text.")
@@ -386,7 +389,7 @@ async def logs(
 ) -> None:
     """Show what a task's handlers logged and printed, oldest first.
 
-    With --follow and --json, one document for each record.
+    With --follow and --json, prints one JSON document for each record.
     """
     filters = {"step": step, "attempt": attempt, "level": level, "text": text}
     async with invocation.client() as client:
@@ -426,9 +429,7 @@ async def create(
     ] = None,
     unique_while: Annotated[
         UniqueWhile | None,
-        typer.Option(
-            help="How long the key belongs to the task: until the task is pruned, or until it ends."
-        ),
+        typer.Option(help="How long the task keeps the key: until it is pruned, or until it ends."),
     ] = None,
     if_exists: Annotated[
         IfExists | None,
@@ -507,8 +508,8 @@ async def cancel(
     """Cancel an open task, or all open tasks that match filters.
 
     No further step starts, and the results of running attempts are discarded. With filters in
-    place of an ID, tasks are cancelled at a pace from the newest to the oldest; --dry-run only
-    counts them. Exit code: 5 if a task could not be cancelled.
+    place of an ID, tasks are cancelled at a limited rate, newest first; --dry-run only counts
+    them. Exit code: 5 if a task could not be cancelled.
     """
     async with invocation.client(operates=True) as client:
         if task is not None:
@@ -559,7 +560,7 @@ async def retry(
         typer.Option(
             "--fresh",
             metavar="",
-            help="Forget the durable calls of the steps, so that they make them again.",
+            help="Delete the records of the steps' durable calls, so that the calls are repeated.",
         ),
     ] = False,
     dry_run: DryRun = False,
@@ -571,8 +572,8 @@ async def retry(
 ) -> Exit:
     """Retry the failed steps of a task, or of all failed tasks that match filters.
 
-    Each step gets one more attempt. With filters in place of an ID, tasks are retried at a pace
-    from the newest to the oldest; --dry-run only counts them. Exit code: 5 if a task could not be
+    Each step gets one more attempt. With filters in place of an ID, tasks are retried at a
+    limited rate, newest first; --dry-run only counts them. Exit code: 5 if a task could not be
     retried.
     """
     async with invocation.client(operates=True) as client:
@@ -624,7 +625,7 @@ async def resolve(
     reason: Reason = "",
     if_match: IfMatch = None,
 ) -> None:
-    """Mark a failed step, or the whole task, as done by other means."""
+    """Declare a failed step or the whole task done by other means."""
     if step is None and result is not None:
         raise typer.BadParameter(
             "a result can only be given for a step: name the step", param_hint="--result"
@@ -682,14 +683,16 @@ async def signal(
     id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="ID", help="Only one signal with the same name and ID is sent."
+            "--id",
+            metavar="ID",
+            help="Id of the signal; a second signal with the same name and id is not sent.",
         ),
     ] = None,
     reason: Reason = "",
 ) -> None:
     """Send a signal to a task. The first step that waits for it receives it.
 
-    If no step waits for the signal yet, it is kept.
+    If no step waits for the signal yet, the signal is kept.
     """
     async with invocation.client(operates=True) as client:
         task_id = await find_task(client, task)
@@ -723,7 +726,7 @@ async def reveal(
         str | None, typer.Option("--step", help="Show only this step, such as convert[17].")
     ] = None,
 ) -> None:
-    """Show the data of a task unmasked, as JSON; the audit log records who did it and why."""
+    """Show a task's data unmasked, as JSON; the audit log records who did so and why."""
     async with invocation.client(operates=True) as client:
         revealed = await client.reveal(await find_task(client, task), reason=reason, step=step)
     invocation.print_document(to_plain(revealed))

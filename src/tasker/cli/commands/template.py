@@ -135,7 +135,7 @@ async def durations(
 ) -> None:
     """Show how long a template version and its steps usually take.
 
-    Measured by the newest complete tasks of the version, at most 50.
+    The figures come from the version's newest complete tasks, at most 50.
     """
     async with invocation.client() as client:
         usual = await client.usual_durations(template)
@@ -189,7 +189,7 @@ async def register(
         ),
     ] = False,
 ) -> Exit:
-    """Register templates, so that any process can create their tasks.
+    """Register templates, so that any process can create tasks from them.
 
     Registering the same content again changes nothing. Different content for an existing version
     is refused, with exit code 5; the other templates are still registered.
@@ -312,7 +312,7 @@ async def reject(
         str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason (required).")
     ],
 ) -> None:
-    """Reject a version that is pending review. It may be registered again if it is changed."""
+    """Reject a version that is pending review. Changed content may be registered again."""
     async with invocation.client() as client:
         _print_version(invocation, await client.review(template, approve=False, reason=reason))
 

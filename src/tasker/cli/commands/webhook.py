@@ -15,8 +15,8 @@ from tasker.cli.render.tables import make_table
 from tasker.events import DeliveryStatus, Webhook
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Webhook, as namespace.name.")]
-Url = Annotated[str, typer.Argument(metavar="URL", help="Address to which events are sent.")]
-NewUrl = Annotated[str | None, typer.Option("--url", metavar="URL", help="New address.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="URL to which events are sent.")]
+NewUrl = Annotated[str | None, typer.Option("--url", metavar="URL", help="New URL.")]
 Events = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,7 +57,7 @@ async def create(
 
 @command(app, "secret", acts=True)
 async def replace_secret(invocation: Invocation, name: Name, reason: Reason = "") -> None:
-    """Replace the secret of a webhook and print the new one, which is shown only once."""
+    """Replace a webhook's secret and print the new one, which is shown only once."""
     async with invocation.client(operates=True) as client:
         webhook = await client.webhooks.replace_secret(name, reason=reason)
     _print_secret(invocation, webhook)

@@ -78,8 +78,10 @@ def worker(
         typer.Option(
             "--server",
             metavar="URL",
-            help="Address of a server through which the worker runs steps, without access to the"
-            " database. TASKER_API_KEY or TASKER_TOKEN is its credential.",
+            help=(
+                "URL of a server through which the worker runs steps without access to the "
+                "database. TASKER_API_KEY or TASKER_TOKEN is its credential."
+            ),
         ),
     ] = None,
     slots: Annotated[
@@ -101,7 +103,7 @@ def worker(
         typer.Option(
             parser=parse_duration_option,
             metavar="TIME",
-            help="Time for running steps to finish at shutdown; default: 20s.",
+            help="How long running steps may take to finish at shutdown; default: 20s.",
         ),
     ] = None,
     lease: Annotated[
@@ -117,8 +119,10 @@ def worker(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Address of /metrics, /live and /ready. With --processes, each further"
-            " process takes the next port.",
+            help=(
+                "Address of /metrics, /live and /ready. With --processes, each further process "
+                "uses the next port."
+            ),
         ),
     ] = None,
     name: Annotated[
@@ -132,7 +136,7 @@ def worker(
         typer.Option(
             "--replace",
             metavar="",
-            help="Replace registered versions that differ; for development.",
+            help="Replace registered versions that differ; for development only.",
         ),
     ] = False,
     supervisor: Annotated[int | None, typer.Option("--supervisor-fd", hidden=True)] = None,
@@ -140,14 +144,14 @@ def worker(
     """Run a worker until SIGTERM or SIGINT.
 
     The worker registers its templates at startup. If it has no handler for a step, another
-    worker or an operator must complete the step; a warning lists such steps.
+    worker or an operator must complete the step; a warning lists these steps.
 
     A handler that appears in the given templates runs steps in the namespaces of these
     templates. Any other handler runs steps in the namespaces that --namespace names.
     `--handlers payments=FILE` binds the handlers of a file to one namespace.
 
     The first signal stops the worker gracefully: running steps may finish within the grace
-    time, and steps that do not are released to other workers. The second signal stops the
+    time, and unfinished steps are released to other workers. The second signal stops the
     worker immediately. Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
     """
     if context.invoked_subcommand is not None:
@@ -182,13 +186,15 @@ async def drain_worker(
     invocation: Invocation,
     worker: Annotated[
         int,
-        typer.Argument(min=1, metavar="ID", help="Id, as `tasker db status` shows it."),
+        typer.Argument(
+            min=1, metavar="ID", help="Id of the worker, as shown by `tasker db status`."
+        ),
     ],
     reason: Reason = "",
 ) -> None:
-    """Stop a worker from claiming more steps; it finishes the running ones, and keeps its lease.
+    """Stop a worker from claiming more steps; it finishes the running ones and keeps its lease.
 
-    Then stop it: with nothing left to finish, it ends at once.
+    Then stop the worker: it ends as soon as it has no more running steps.
     """
     async with invocation.client(operates=True) as client:
         await client.drain_worker(worker, reason=reason)
@@ -203,14 +209,15 @@ async def list_attempts(
     invocation: Invocation,
     worker: Annotated[
         int,
-        typer.Argument(min=1, metavar="ID", help="Id, as `tasker db status` shows it."),
+        typer.Argument(
+            min=1, metavar="ID", help="Id of the worker, as shown by `tasker db status`."
+        ),
     ],
     limit: Annotated[
         int, typer.Option(min=1, max=MOST_WORKER_ATTEMPTS, help="Maximum number of attempts.")
     ] = 25,
 ) -> None:
-    """List the attempts of a worker that ended, newest first, among those of the newest 1,000
-    tasks."""
+    """List a worker's ended attempts among those of the newest 1,000 tasks, newest first."""
     async with invocation.client() as client:
         attempts = await client.worker_attempts(worker, limit=limit)
     if invocation.as_json:

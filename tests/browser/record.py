@@ -32,6 +32,7 @@ from tasker.api.server import run_server
 from tasker.clock import ManualClock
 from tasker.settings import ServerSettings
 from tasker.store.open import open_store
+from tasker.web import add_web
 
 TASKS = 45  #: tasks that the demo has created when it is recorded
 LONG = 300.0  #: seconds until it has
@@ -126,6 +127,7 @@ def standing_still(store: Path, at: datetime) -> Iterator[httpx.Client]:
         settings = ServerSettings(port=0)
         async with open_store(f"sqlite:{store}", clock=ManualClock(at)) as opened:
             app = create_app(opened, settings=settings, local_only=True)
+            add_web(app, settings)
             async with run_server(app, settings) as server:
                 address.set_result(server.url)
                 await asyncio.to_thread(stopped.wait)
@@ -147,9 +149,15 @@ def stop_clocks(at: datetime) -> None:
         def __instancecheck__(cls, value: object) -> bool:
             return isinstance(value, datetime)
 
-    class Stopped(datetime, metaclass=Kind):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
+        def __getattr__(cls, name: str) -> Any:
+            return getattr(datetime, name)
+
+        def __call__(cls, *args: Any, **more: Any) -> Any:
+            return datetime(*args, **more)
+
+    class Stopped(metaclass=Kind):
+        @staticmethod
+        def now(tz: Any = None) -> datetime:
             return at.astimezone(tz)
 
     for name, module in [*sys.modules.items()]:

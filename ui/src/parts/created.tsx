@@ -78,7 +78,7 @@ function Shown() {
           </g>
         ))}
       </svg>
-      <p><span>{clock(start)}</span><span>Tasks created in {duration(step)} each, and failed ones in front; drag to choose a span</span><span>now</span></p>
+      <p><span>{clock(start)}</span><span>Tasks created and failed per {duration(step)}; drag to choose a span</span><span>now</span></p>
     </section>
   )
 }

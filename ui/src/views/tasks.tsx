@@ -17,6 +17,7 @@ import { countdown, duration, tick } from "../state/time.ts"
 import { TASK_LOOKS, taskLook } from "../status.ts"
 
 const PAGE = 100
+const MOST = 10_000 // that are counted of a status
 const EVERY = 2_000
 
 export function Tasks() {
@@ -144,7 +145,9 @@ function StatusTabs() {
   const { query, path } = route.value
   const { status: _, ...scope } = apiQuery(query, Math.floor(now() / EVERY) * EVERY)
   const counts = useResource(`counts ${new URLSearchParams(query)}`.replace(/status=\w+&?/, ""), (signal) => get<TaskCounts>(`/v1/tasks/counts${queryOf(scope)}`, signal), 2 * EVERY)
-  const shown = (count: number | undefined) => (count === undefined ? null : <small>{count >= 10_000 ? "10,000+" : count.toLocaleString("en")}</small>)
+  const { pending = 0, in_progress = 0 } = counts.data?.by_status ?? {}
+  const more = (status: string) => (status === "pending" || status === "in_progress") && pending + in_progress >= MOST // of which the newest are counted
+  const shown = (count: number | undefined, status = "") => (count === undefined ? null : <small>{count.toLocaleString("en")}{(count >= MOST || more(status)) && "+"}</small>)
   const all = counts.data && Object.values(counts.data.by_status).reduce((sum, one) => sum + one, 0)
   const chosen = query.get("status")
   const to = (status: string | null) => {
@@ -155,11 +158,11 @@ function StatusTabs() {
   }
   return (
     <nav class="states" aria-label="Status">
-      <a href={to(null)} aria-current={chosen ? undefined : "true"}>All {all !== null && shown(all)}</a>
+      <a href={to(null)} aria-current={chosen ? undefined : "true"}>All {all !== null && <small>{all.toLocaleString("en")}{!counts.data!.exact && "+"}</small>}</a>
       {STATUSES.map((status) => (
         <a key={status} href={to(status)} aria-current={chosen === status ? "true" : undefined}>
           <Glyph look={TASK_LOOKS[status]!} />
-          {TASK_LOOKS[status]!.label} {shown(counts.data?.by_status[status])}
+          {TASK_LOOKS[status]!.label} {shown(counts.data?.by_status[status], status)}
         </a>
       ))}
     </nav>

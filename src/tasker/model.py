@@ -1875,10 +1875,10 @@ class TaskCounts:
     """Numbers of tasks by status."""
 
     by_status: dict[str, int]
-    """At most 10,000 each."""
+    """At most 10,000 each; those of open tasks are of the newest 10,000 open tasks."""
 
     exact: bool
-    """False: at least one status has more tasks."""
+    """False: there are more tasks than were counted."""
 
     as_of: datetime
 

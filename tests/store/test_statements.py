@@ -261,11 +261,13 @@ FEW = {
 """Partial indexes that hold only what is not done yet."""
 
 PAGES = {
+    "count_started_tasks": "up to a bound, newest first",
     "count_tasks": "up to a bound, newest first",
     "count_templates": "up to a bound, newest first",
     "decided_approvals": "a page, newest first",
     "list_events": "a page, newest first",
     "list_tasks": "a page, newest first",
+    "nth_newest_task": "up to an offset, newest first",
     "prune_deliveries": "as many as may be deleted, oldest first",
     "prune_outbox": "as many as may be deleted, oldest first",
     "recent_events": "a page, newest first",
@@ -275,6 +277,7 @@ PAGES = {
 """Statements that read a growing table in the order of an index, and stop."""
 
 WHOLE = {
+    "list_matching_tasks": "those with a tag, by its index; on SQLite all, as tags have none there",
     "prune_gate_claim": "the gates that tasks of the last days used, once an hour",
     "prune_gates": "the gates that tasks of the last days used, once an hour",
 }
@@ -591,7 +594,7 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
     """
     Among 20,000 tasks that do not match, it reads a few dozen pages, including the catalogue's.
     """
-    statement = POSTGRES["list_tasks"]
+    statement = POSTGRES["list_matching_tasks" if index == "task_tags" else "list_tasks"]
     statement = statement.without_unused_filters(SEARCHES_ON_POSTGRES[index] | more).numbered()
     values = {
         "failed_step": "'b'",
@@ -633,6 +636,7 @@ async def test_compensated_tasks_are_found_by_their_index_on_postgres(planning: 
 
 
 INDEXES = {
+    "nth_newest_task": {"task_pkey"},
     "late_waits": {"wait_late"},
     "waiters_of_signal": {"wait_pkey"},
     "waiters_of_broadcast": {"wait_broadcast", "step_pkey"},

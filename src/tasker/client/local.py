@@ -72,6 +72,7 @@ from tasker.model import (
     TaskCounts,
     TaskFilter,
     TaskId,
+    TaskStatus,
     Template,
     TemplateStatus,
     UniqueWhile,
@@ -526,9 +527,10 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         counted = await self.store.count_tasks(
             with_attributes(filter, attributes), most=MOST_COUNTED + 1
         )
+        open_ones = counted[TaskStatus.PENDING] + counted[TaskStatus.IN_PROGRESS]
         return TaskCounts(
             by_status={one.value: min(number, MOST_COUNTED) for one, number in counted.items()},
-            exact=all(number <= MOST_COUNTED for number in counted.values()),
+            exact=max(*counted.values(), open_ones) <= MOST_COUNTED,
             as_of=self.store.clock.now(),
         )
 

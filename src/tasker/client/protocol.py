@@ -356,6 +356,8 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
     ) -> TaskCounts:
         """Count tasks by status, up to 10,000 of each.
 
+        Of the open tasks, the newest 10,000 are divided into pending ones and those in progress.
+
         Args:
             filter: Filter of the tasks, whose own `status` is ignored; None means all tasks.
             attributes: Attributes that the tasks must have; replaces those of the filter.

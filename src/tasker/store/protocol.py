@@ -714,6 +714,7 @@ class TaskStore(Protocol):
     async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
         """Count the tasks of each status that match a filter, up to `most` of each.
 
+        Of the open tasks, the newest `most` are divided into pending ones and those in progress.
         The filter's own status is ignored. Raises: NotFound (the filter's parent is not an id).
         """
         ...

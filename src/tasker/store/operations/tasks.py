@@ -11,6 +11,7 @@ from tasker.model import (
     NO_QUEUE,
     Attempt,
     AuditEntry,
+    Code,
     CurrentStep,
     QueueId,
     Step,
@@ -23,10 +24,11 @@ from tasker.model import (
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.limits import with_limit_reasons
 from tasker.store.operations.templates import queues_after, template_ids
-from tasker.store.rows import etag, state_filter
+from tasker.store.rows import Row, etag, state_filter
 from tasker.store.session import Session, TransactionalStore
 
 COUNTED_IN_LISTS = 1_000  #: steps that a list counts of each task
+TAGGED_AMONG = 20_000  #: newest tasks that are searched for a tag before all that have it
 STEPS_AT_ONCE = 500  #: read by one statement, so that many steps do not hold the event loop
 
 
@@ -62,13 +64,16 @@ class Tasks(TransactionalStore):
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
         async def find(tx: Session) -> list[Task]:
-            rows = await tx.all(
-                "list_tasks",
+            parameters = {
                 **await filter_parameters(tx, filter),
-                after=after and operator_rules.canonical_task_id(after),
-                limit=limit,
-                counted=COUNTED_IN_LISTS,
-            )
+                "after": after and operator_rules.canonical_task_id(after),
+                "limit": limit,
+                "counted": COUNTED_IN_LISTS,
+            }
+            if filter.tag is None:
+                rows = await tx.all("list_tasks", **parameters)
+            else:
+                rows = await _list_tagged(tx, parameters)
             return [tx.read.task(row) for row in rows]
 
         return await self._read(find)
@@ -76,12 +81,19 @@ class Tasks(TransactionalStore):
     async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
         async def count(tx: Session) -> dict[TaskStatus, int]:
             parameters = await filter_parameters(tx, filter)
-            counts = {}
+            open_ones = {**parameters, "state": int(Code.OPEN), "started": None, "most": most}
+            (row,) = await tx.all("count_started_tasks", **open_ones)
+            counts = {
+                TaskStatus.PENDING: row["tasks"] - row["started"],
+                TaskStatus.IN_PROGRESS: row["started"],
+            }
             for status in TaskStatus:
+                if status in counts:
+                    continue
                 state, started = state_filter(status)
                 of_status = {**parameters, "state": state, "started": started, "most": most}
                 (row,) = await tx.all("count_tasks", **of_status)
-                counts[status] = int(row["tasks"])
+                counts[status] = row["tasks"]
             return counts
 
         return await self._read(count)
@@ -209,6 +221,22 @@ _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UT
 def _id_at(instant: datetime, slack: timedelta) -> str:
     """Return the lowest id of a time, for times that ids can have."""
     return first_task_id(min(max(instant, _FIRST), _LAST) + slack)
+
+
+async def _list_tagged(tx: Session, parameters: Mapping[str, Any]) -> Sequence[Row]:
+    """Return a page of the tasks with a tag.
+
+    No index has the tasks of a tag in the order of their ids, and databases do not know how common
+    a tag is. A common one is found among the newest tasks; of a rare one, all tasks are sorted.
+    """
+    edge = await tx.one("nth_newest_task", after=parameters["after"], offset=TAGGED_AMONG)
+    if edge is None:
+        return await tx.all("list_tasks", **parameters)
+    first = max(edge["id"], parameters["first_id"] or "")
+    rows = await tx.all("list_tasks", **{**parameters, "first_id": first})
+    if len(rows) == parameters["limit"] or first != edge["id"]:
+        return rows
+    return await tx.all("list_matching_tasks", **parameters)
 
 
 async def filter_parameters(tx: Session, filter: TaskFilter) -> dict[str, Any]:

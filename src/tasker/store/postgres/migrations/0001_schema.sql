@@ -182,7 +182,7 @@ create table task (
     context         json not null,
     error           json
 );
-create index task_status on task (state, id);
+create index task_status on task (state, id) include (template_id);   -- read alone by counts
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_creator on task (created_by, id);

@@ -1,0 +1,7 @@
+-- The task that has :offset newer ones, of those below :after. :after uuid or null, :offset int
+select id::text as id from task
+where true
+  and (:after::uuid is null or id < :after)
+order by task.id desc   -- not the text above
+offset :offset::int
+limit 1

@@ -1,0 +1,7 @@
+-- The task that has :offset newer ones, of those below :after. :after text or null, :offset int
+select id from task
+where true
+  and (:after is null or id < :after)
+order by id desc
+limit 1
+offset :offset

@@ -1,7 +1,7 @@
 """Tasker: durable workflows of steps that survive crashes.
 
-The names below are imported on first use, so that `tasker --help`, and programs that need only one
-of them, start quickly.
+The names below are imported on first use, so `tasker --help` and programs that need only some of
+them start quickly.
 """
 
 from importlib import import_module

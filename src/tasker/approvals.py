@@ -1,4 +1,4 @@
-"""Approvals: steps and durable calls that wait for the decision of a person."""
+"""Approvals: steps and durable calls that wait for a person's decision."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ DEFAULT_FORM: JsonObject = {
     "required": ["approved"],
     "properties": {"approved": {"type": "boolean"}, "comment": {"type": "string"}},
 }
-"""The form of an approval that declares none."""
+"""The default form of an approval."""
 
 REJECT_WHEN = "not form.approved"
-"""When an approval with the default form counts as rejected."""
+"""The condition under which an approval with the default form counts as rejected."""
 
 MOST_ASSIGNEES = 100
 
 EVERY_GROUP = "*"
-"""Among the groups of an actor: it may decide all approvals."""
+"""An actor with this group may decide all approvals."""
 
 
 class ApprovalStatus(StrEnum):
@@ -33,7 +33,7 @@ class ApprovalStatus(StrEnum):
 
     OPEN = "open"
     DECIDED = "decided"
-    CLOSED = "closed"  #: it timed out, or its step or task was ended without it
+    CLOSED = "closed"  #: it timed out, or its step or task ended without a decision
 
 
 class NewApproval(NamedTuple):
@@ -42,7 +42,7 @@ class NewApproval(NamedTuple):
     id: str
     form: JsonText
     assignees: Sequence[str]
-    """`user:NAME` and `role:NAME`; none: everyone who may decide approvals."""
+    """`user:NAME` and `role:NAME`; if empty, everyone who may decide approvals."""
 
     escalate_after: float | None = None
     """Seconds after which `escalate_to` may decide too."""
@@ -52,14 +52,14 @@ class NewApproval(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """A decision that a step waits for, or waited for."""
+    """A decision that a step waits or waited for."""
 
     id: str
     status: ApprovalStatus
     task_id: TaskId
     step: str
     call: str
-    """Name of the durable call that waits: `approval` of a step that declares an approval."""
+    """Name of the durable call that waits; `approval` if the step declares an approval."""
 
     namespace: str
     template: str
@@ -72,27 +72,27 @@ class Approval:
     """JSON Schema of the decision."""
 
     assignees: tuple[str, ...]
-    """`user:NAME` and `role:NAME`, those of the escalation included once it happened; none:
-    everyone who may decide approvals."""
+    """`user:NAME` and `role:NAME`, after an escalation including its assignees; if empty, everyone
+    who may decide approvals."""
 
     opened_at: datetime
     due_at: datetime | None
-    """When it times out; None: never, or it does not wait any more."""
+    """When it times out; None: never, or it no longer waits."""
 
     escalate_at: datetime | None
     escalated_at: datetime | None
     decided_by: str | None = None
     decided_at: datetime | None = None
     decision: Json = None
-    """The form as it was filled in."""
+    """The filled-in form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A decided approval, as handlers and expressions get it."""
+    """A decided approval, in the form that handlers and expressions receive."""
 
     form: Any
-    """The form as it was filled in."""
+    """The filled-in form."""
 
     decided_by: str
     decided_at: datetime
@@ -103,7 +103,7 @@ class NotAnAssignee(Refused):
 
     Args:
         actor: Who tried to decide it.
-        assignees: Who may.
+        assignees: Who may decide it.
     """
 
     code = "not_an_assignee"
@@ -115,19 +115,19 @@ class NotAnAssignee(Refused):
 
 
 def may_decide(assignees: Collection[str], actor: str, groups: Collection[str]) -> bool:
-    """Return whether an actor, who belongs to `groups`, is an assignee."""
+    """Return whether an actor with these groups is an assignee."""
     if EVERY_GROUP in groups:
         return True
     return not assignees or not set(assignees).isdisjoint(names_of(actor, groups))
 
 
 def names_of(actor: str, groups: Collection[str]) -> list[str]:
-    """List the assignees that stand for an actor: `user:ana`, `role:support`."""
+    """List the assignees that include an actor: `user:ana`, `role:support`."""
     return [f"user:{actor}", *(f"role:{group}" for group in groups)]
 
 
 def assignees_of(actor: str, groups: Collection[str]) -> list[str] | None:
-    """List the assignees whose approvals an actor may decide; None: it may decide all."""
+    """List the assignees whose approvals an actor may decide; None: the actor may decide all."""
     return None if EVERY_GROUP in groups else names_of(actor, groups)
 
 

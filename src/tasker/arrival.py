@@ -1,9 +1,9 @@
-"""How steps arrive at their children: edges, trigger rules, and which steps need the engine. Pure.
+"""How steps arrive at their children: edges, trigger rules, and which steps need the engine.
 
-A parent *arrives* at each of its children once: with success, as a failure, or skipped. Success and
-a skip arrive at all children. A failure arrives only at those children whose rule takes it into
-account, or at all of them with `allow_failure`. A step is freed when all its parents have arrived,
-with an eager rule earlier. Where a parent arrived without success, or did not choose the step, the
+A parent *arrives* at each of its children once: as a success, as a failure or as skipped. Successes
+and skips arrive at all children. A failure arrives only at those children whose rule takes it into
+account, or at all of them with `allow_failure`. A step is freed when all its parents have arrived
+or, with an eager rule, earlier. If a parent arrived without success or did not choose the step, the
 engine decides whether the step runs.
 """
 
@@ -26,18 +26,18 @@ from tasker.model import (
 )
 
 _NEEDS_MISSED = frozenset({Trigger.ALL_FAILED, Trigger.ALL_SKIPPED, Trigger.ONE_FAILED})
-"""Rules by which a step does not run if all its parents succeeded."""
+"""Rules with which a step does not run if all its parents succeeded."""
 
 
 _NONE_FAILED = (Trigger.NONE_FAILED, Trigger.NONE_FAILED_MIN_ONE_SUCCESS)
 
 _ALL_RAN = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
-"""Rules by which a step runs only if all its parents have run."""
+"""Rules with which a step runs only if all its parents have run."""
 
 
 class Edges(NamedTuple):
-    """The children that a step frees, by its outcome. A child that stands there several times is
-    freed by one arrival: as many as it has parents.
+    """The children that a step frees, by its outcome. A child that a single arrival frees is listed
+    as often as it has parents.
     """
 
     children: tuple[int, ...]
@@ -45,7 +45,7 @@ class Edges(NamedTuple):
 
 
 def edges_of(graph: Graph, no: int) -> Edges:
-    """Return the edges of a step as stores keep them.
+    """Return the edges of a step in the form in which stores keep them.
 
     A step with an eager child also frees the task itself, which would otherwise be complete before
     the step ends.
@@ -74,21 +74,21 @@ def edges_of(graph: Graph, no: int) -> Edges:
 
 
 def _is_freed_by(trigger: Trigger, *, success: bool) -> bool:
-    """Return whether the success or else the failure of one parent frees a step."""
+    """Return whether one parent's success (or, otherwise, its failure) frees a step."""
     if trigger is Trigger.ONE_DONE:
         return True
     return trigger is (Trigger.ONE_SUCCESS if success else Trigger.ONE_FAILED)
 
 
 def pending_parents(graph: Graph, no: int) -> int:
-    """Return how many arrivals a step waits for when it is made."""
+    """Return how many arrivals a step waits for when it is created."""
     if graph.specs[no - 1].trigger is Trigger.ALWAYS:
         return 0
     return graph.pending_parents(no)
 
 
 def conditional_steps(graph: Graph) -> frozenset[int]:
-    """Return the steps that do not run for certain once they are freed."""
+    """Return the steps that might not run after they are freed."""
     conditional: set[int] = set()
     for no in graph.order:
         spec = graph.specs[no - 1]
@@ -119,7 +119,7 @@ def _may_lack_result(spec: StepSpec) -> bool:
 
 
 def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
-    """Return, for each step, those that have certainly succeeded when it runs."""
+    """Return, for each step, the steps that have certainly succeeded when it runs."""
     certain: dict[int, frozenset[int]] = {}
     unless_failed = _certain_unless_failed(graph)
     for no in graph.order:
@@ -144,7 +144,7 @@ def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
 
 
 def _certain_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
-    """Return, for each step, those that have certainly succeeded when it runs or is skipped."""
+    """Return, for each step, the steps that have certainly succeeded when it runs or is skipped."""
     conditional = conditional_steps(graph)
     certain: dict[int, frozenset[int]] = {}
     for no in graph.order:
@@ -163,7 +163,7 @@ def _certain_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
 
 
 class FirstQueue(NamedTuple):
-    """The queue in which a step begins: see `Queue`."""
+    """The first queue of a step: see `Queue`."""
 
     handler: str
     requirement: str = ""
@@ -174,7 +174,7 @@ ENGINE_QUEUE = FirstQueue(ENGINE)
 
 
 def first_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
-    """Return the queue in which a step begins: that of the engine if it may not run at all."""
+    """Return the first queue of a step: the engine queue if it may not run at all."""
     spec = graph.specs[no - 1]
     if spec.when is not None or spec.trigger in _NEEDS_MISSED:
         return ENGINE_QUEUE
@@ -191,7 +191,7 @@ def own_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
 
 
 def max_concurrency(graph: Graph, no: int) -> int | None:
-    """Return the maximum number of steps in progress of the map whose body a step is part of."""
+    """Return `max_concurrency` of the map whose body contains a step."""
     body = graph.layout.bodies.get(graph.layout.scope(no))
     if no in graph.layout.compensating_nodes:
         return None
@@ -226,7 +226,7 @@ _SKIP = frozenset({Arrived.SKIPPED, Arrived.NOT_CHOSEN})
 
 
 class _Rule(NamedTuple):
-    """A trigger rule: which arrivals it needs, and which it excludes."""
+    """A trigger rule: the arrivals that it requires and excludes."""
 
     one: frozenset[Arrived] = frozenset()  #: at least one parent
     none: frozenset[Arrived] = frozenset()  #: no parent
@@ -255,11 +255,11 @@ class Verdict(NamedTuple):
 
 
 def judge(trigger: Trigger, parents: Sequence[tuple[str, Arrived]]) -> Verdict | None:
-    """Return why a freed step does not run by its rule, or None if it runs.
+    """Return why its rule keeps a freed step from running, or None if the step runs.
 
     Args:
         trigger: The rule.
-        parents: The names of its parents, and how they arrived.
+        parents: The names of its parents and how they arrived.
     """
     rule = _RULES[trigger]
     if trigger not in EAGER_TRIGGERS:  # a failed parent may have been retried since

@@ -11,8 +11,8 @@ V = TypeVar("V")
 class BoundedCache(Generic[K, V]):
     """Keeps values up to a total size; the least recently used are removed first.
 
-    A removed value is still found for as long as something else refers to it, so that what is in
-    use is never made twice. A value larger than the limit is kept in that way only.
+    A removed value is still found while something else refers to it, so values in use are never
+    created twice. A value larger than the limit is only found in this way.
 
     Args:
         limit: The total size to keep, in the unit of `put`.
@@ -36,7 +36,7 @@ class BoundedCache(Generic[K, V]):
         return entry[0]
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Add a value, or replace it."""
+        """Add or replace a value."""
         self.remove(key)
         self._alive[key] = value
         if size > self.limit:
@@ -48,7 +48,7 @@ class BoundedCache(Generic[K, V]):
             self.size -= removed
 
     def remove(self, key: K) -> None:
-        """Remove a value, if it is cached."""
+        """Remove a value if it is cached."""
         _, size = self._kept.pop(key, (None, 0))
         self.size -= size
         self._alive.pop(key, None)

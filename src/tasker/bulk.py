@@ -1,8 +1,8 @@
 """Operations on many tasks at once: cancel, retry or resolve all that match a filter.
 
-An operation is stored, so that any worker or server carries it on. Tasks are handled from the
-newest to the oldest; an operation stores how far it came in the transaction that changes a task,
-so that each is handled once.
+Operations are stored, so any worker or server can continue them. Tasks are handled from the newest
+to the oldest. The transaction that changes a task also stores the operation's progress, so each
+task is handled once.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ SAMPLE = 10  #: tasks that a preview names
 DEFAULT_RATE = 100.0  #: tasks per second
 LEAST_RATE = 0.01
 LARGEST_BATCH = 100  #: tasks that one process handles before others may continue
-_BATCH_SECONDS = 0.5  #: of a batch at the rate of its operation, unless that is less than a task
+_BATCH_SECONDS = 0.5  #: length of a batch at its operation's rate; it has at least one task
 _TOKEN_VALID = timedelta(hours=1)
 _CLOCKS = timedelta(minutes=5)  #: how far the clocks of servers may be off
 
@@ -57,11 +57,11 @@ class BulkStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRequest:
-    """What an operation does, and to which tasks.
+    """What an operation does and to which tasks.
 
     Raises:
-        InvalidInput: It has neither a filter nor ids, or both; or too many ids; or options of a
-            retry with another action.
+        InvalidInput: The request has neither a filter nor ids, or both, or too many ids, or options
+            of a retry with another action.
     """
 
     action: BulkAction
@@ -77,7 +77,7 @@ class BulkRequest:
     """Whether retried steps forget their durable calls."""
 
     templates: frozenset[TemplateName] | None = None
-    """Templates whose tasks the caller may change, of all versions; None: all that match."""
+    """Templates whose tasks the caller may change, in all versions; None: all matching tasks."""
 
     def __post_init__(self) -> None:
         if (self.filter is None) == (self.ids is None):
@@ -104,12 +104,12 @@ class BulkRequest:
         return [replace(self.filter, status=status) for status in wanted]
 
     def covers(self, task: Task) -> bool:
-        """Return whether the caller may change a task that it matches."""
+        """Return whether the caller may change a matching task."""
         return self.templates is None or task.template in self.templates
 
     @property
     def digest(self) -> str:
-        """A digest of everything but what the caller may see and change."""
+        """A digest of the request without the caller's permissions."""
         document = request_document(self)
         del document["templates"]
         if document["filter"] is not None:
@@ -180,7 +180,7 @@ class BulkPreview:
     action: BulkAction
     matches: int
     exact: bool
-    """Whether `matches` is exact; else more than 10,000 tasks of a status match, and only the
+    """Whether `matches` is exact. If not, more than 10,000 tasks of a status match, and only the
     newest 10,000 were counted.
     """
 
@@ -189,13 +189,14 @@ class BulkPreview:
     """Matches by `namespace.name`."""
 
     refused: Mapping[str, int]
-    """How many of the matches would be refused, by error code."""
+    """How many of the matching tasks could not be changed, by error code."""
 
     sample: Sequence[str]
-    """Ids of the newest matches, at most 10."""
+    """Ids of the newest matching tasks, at most 10."""
 
     token: str
-    """Starts the operation, within an hour; it then concerns tasks created before the preview."""
+    """A token that starts the operation within an hour, for the tasks created before the preview.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,7 @@ class BulkRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkOperation:
-    """An operation on many tasks, and its progress."""
+    """An operation on many tasks and its progress."""
 
     id: str
     action: BulkAction
@@ -221,14 +222,14 @@ class BulkOperation:
     """How many tasks matched at its start."""
 
     exact: bool
-    """Whether there were not more than that."""
+    """Whether `matches` is exact instead of a lower bound."""
 
     changed: int = 0
     refused: Mapping[str, int]
     """How many tasks could not be changed, by error code."""
 
     refusals: Sequence[BulkRefusal]
-    """The first of them, at most 100."""
+    """The first tasks that could not be changed, at most 100."""
 
     reason: str
     created_by: str
@@ -255,7 +256,7 @@ class NewBulk(NamedTuple):
     matches: int
     exact: bool
     namespaces: frozenset[str] | None
-    """Namespaces that it may concern; None: all."""
+    """Namespaces whose tasks it may change; None: all."""
 
 
 class StoredBulk(NamedTuple):
@@ -265,7 +266,7 @@ class StoredBulk(NamedTuple):
     request: BulkRequest
     namespaces: frozenset[str] | None
     last_task: TaskId
-    """The last task that it handled: those with a lower id follow."""
+    """The last task that it handled; tasks with lower ids follow."""
 
     @property
     def batch_size(self) -> int:
@@ -308,7 +309,7 @@ def require_rate(per_second: float) -> float:
 def with_refusal(
     refusals: Sequence[Mapping[str, str]], refusal: BulkRefusal
 ) -> Sequence[Mapping[str, str]]:
-    """Return refusals with another one, up to the number that is kept."""
+    """Return refusals with another one added, up to the number that is kept."""
     if len(refusals) >= BULK_REFUSALS:
         return refusals
     kept = {"id": refusal.id, "code": refusal.code, "message": refusal.message[:1_000]}

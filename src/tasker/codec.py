@@ -1,4 +1,4 @@
-"""JSON text and task ids: the forms in which values are passed to stores."""
+"""JSON text and task ids, in the forms that stores receive."""
 
 import math
 import os
@@ -20,15 +20,15 @@ DEFAULT_LIMIT = 1 << 20  #: bytes, of a context, a result, a checkpoint
 RESERVED = "$tasker"  #: reserved as the only key of an object, for future encodings
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-"""Characters that databases refuse: NUL and unpaired surrogates."""
+"""Characters that databases reject: NUL and unpaired surrogates."""
 
 _RESERVED_TEXT = b'{"$tasker":'
 _DEEPEST = 244
 _ROOM = 8
-"""Levels that answers, events and lists may put around a value."""
+"""Number of levels that responses, events and lists may add around a value."""
 
 _SHALLOW = 2 * _DEEPEST
-"""Bytes: no value with a shorter text is nested too deeply, since each level takes two."""
+"""Size in bytes below which no value is nested too deeply, because each level takes two bytes."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -90,7 +90,8 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
 
 
 def _with_room(value: object, options: int) -> bytes:
-    """Return a value's text; raise TypeError if answers could not put more levels around it."""
+    """Return a value's text; raise TypeError if it is nested so deeply that responses could not
+    contain it."""
     return orjson.dumps([[[[[[[[value]]]]]]]], _to_jsonable, options)[_ROOM:-_ROOM]
 
 
@@ -144,7 +145,7 @@ def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str,
 
 
 def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, str]:
-    """Return the same for a value that is converted first: a model, a set, an enum, an array."""
+    """Like `fault`, for a value that is converted first, such as a model, a set or an enum."""
     if isinstance(value, Enum):
         return _first_invalid(value.value, path, depth + 1)
     if callable(listed := getattr(value, "tolist", None)):  # numpy's
@@ -201,7 +202,7 @@ def _fault_of_leaf(value: object) -> str:
 def new_task_id() -> TaskId:
     """Create a UUID version 7 (RFC 9562): 48 bits of milliseconds, 12 of their fraction, 62 random.
 
-    Thanks to the fraction, ids created by one process sort in order of creation.
+    The fraction makes ids created by one process sort by creation time.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = (nanoseconds << 12) // 1_000_000
@@ -219,7 +220,7 @@ def creation_time(task_id: TaskId) -> datetime:
 
 
 def creation_timestamp(task_id: TaskId) -> float:
-    """Return the same as seconds since 1970."""
+    """Return the creation time of an id in seconds since 1970."""
     return int(task_id[:8] + task_id[9:13], 16) / 1000
 
 

@@ -1,4 +1,4 @@
-"""Completions of external steps by other systems: their tokens, and their values."""
+"""Completions of external steps by other systems: their tokens and values."""
 
 from hashlib import sha256
 from typing import Any
@@ -20,7 +20,7 @@ def read_completion(text: JsonText | None) -> Any:
     """Return the result in a completion; None after a timeout.
 
     Raises:
-        PermanentError: The completion is an error.
+        PermanentError: The completion has an error.
         TimeoutError: The step was not completed in time.
     """
     fields = loads(text or JsonText("{}"))

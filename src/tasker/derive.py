@@ -14,14 +14,14 @@ class Derived:
     `all_complete`, `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
 
     recommended_action: str
-    """What follows: of the engine by itself, or of an operator (`handle_failures`,
-    `resume`, `start_worker`)."""
+    """What the engine does next, or what an operator should do (`handle_failures`, `resume`,
+    `start_worker`)."""
 
     health_status: str
     """`healthy`, `recovering` (a step waits for a retry), `blocked` or `unknown`."""
 
     completion_percentage: float
-    """Share of the steps that are done, in percent, rounded to 2 places."""
+    """Percentage of the steps that are done, rounded to 2 decimal places."""
 
 
 _ACTIONS = {
@@ -50,7 +50,7 @@ def derive(task: Task) -> Derived:
 
 
 def execution_status(counts: StepCounts, state: TaskStatus, *, paused: bool = False) -> str:
-    """Return the execution status of a task: the first that applies."""
+    """Return the execution status of a task: the first one that applies."""
     if state in _SETTLED:
         return "all_complete"
     if state is TaskStatus.CANCELLED:

@@ -1,4 +1,4 @@
-"""Durable calls of handlers: their kinds, their records and the errors about them."""
+"""Durable calls of handlers: their kinds, records and errors."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -49,13 +49,13 @@ class NewCall(NamedTuple):
 
 
 class DurableCallConflict(Misuse):
-    """The name of a durable call belongs to another call of the step."""
+    """The name of a durable call is used by another call of the step."""
 
     code = "durable_call_conflict"
 
 
 class TooManyDurableCalls(Misuse):
-    """A step has made as many durable calls as are kept."""
+    """A step has made the maximum number of durable calls."""
 
     code = "too_many_durable_calls"
 

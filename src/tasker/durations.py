@@ -1,4 +1,4 @@
-"""Durations in human form: a number of seconds, a timedelta, or text such as `"1h30m"`."""
+"""Durations: a number of seconds, a timedelta, or text such as `"1h30m"`."""
 
 import math
 import re
@@ -23,8 +23,8 @@ def parse_duration(value: object) -> timedelta:
     """Return `value` as a timedelta.
 
     Args:
-        value: A timedelta; a number of seconds, also as text; or text of numbers with the units ms,
-            s, m (or min), h, d and w, in either case, each at most once.
+        value: A timedelta, a number of seconds (also as text), or text of numbers with the units
+            ms, s, m (or min), h, d and w, in upper or lower case, each at most once.
 
     Raises:
         ValueError: `value` is not a duration, is negative, or exceeds the maximum of a timedelta.
@@ -56,7 +56,7 @@ def format_duration(length: timedelta) -> str:
 def human_duration(span: timedelta | float | None) -> str:
     """Return a duration for people: `41 ms`, `30 s`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`.
 
-    Smaller units are left out. For a value that a user may copy, use `format_duration`.
+    Smaller units are omitted. For a value that a user may copy, use `format_duration`.
     """
     if span is None:
         return ""

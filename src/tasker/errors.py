@@ -59,7 +59,7 @@ class TaskerError(Exception):
 
     code = "tasker_error"
     members: ClassVar[Mapping[str, str]] = {}
-    """Additional members of its problem details, and the attributes that they hold."""
+    """Additional members of the error's problem details, and the attributes with their values."""
 
 
 # --------------------------------------------------------------------- misuse
@@ -161,7 +161,7 @@ class InvalidInput(Misuse):
 
 
 class InvalidExpression(InvalidInput):
-    """An expression is not valid, or cannot be evaluated for its values.
+    """An expression is invalid or cannot be evaluated with the given values.
 
     Args:
         text: The expression.
@@ -196,7 +196,7 @@ class HandlerImportError(Misuse):
 
 
 class TooLarge(Misuse):
-    """A context, result or template exceeds its size limit; it is refused, never truncated."""
+    """A context, result or template exceeds its size limit. It is rejected, never truncated."""
 
     code = "too_large"
     members: ClassVar[Mapping[str, str]] = {"size": "size", "limit": "limit"}
@@ -325,7 +325,7 @@ class WrongStatus(Refused):
 
 
 class FailureHandled(WrongStatus):
-    """A failed step cannot be retried, as the steps after it have already run without it.
+    """A failed step cannot be retried because its children have already run without it.
 
     Args:
         step: The step's name.
@@ -343,11 +343,11 @@ class FailureHandled(WrongStatus):
 
 
 class Compensating(Refused):
-    """The completed steps of a task are being undone, or were.
+    """The completed steps of a task are being undone or were undone.
 
     Args:
         task_id: The task's id.
-        action: What was to be done with it.
+        action: The rejected action.
     """
 
     code = "compensating"
@@ -364,7 +364,7 @@ class Compensating(Refused):
 
 
 class TooManyOpenTasks(Refused):
-    """As many tasks of a key are open as their template allows.
+    """The maximum number of tasks with a key is open.
 
     Args:
         key: The key.
@@ -473,7 +473,7 @@ class StoreUnavailable(StoreError):
 
 
 class ServerUnavailable(StoreUnavailable):
-    """The server cannot be reached, or something in front of it answers in its place."""
+    """The server cannot be reached, or a proxy in front of it responded instead."""
 
 
 class LeaseLost(StoreError):
@@ -495,8 +495,8 @@ class AttemptCancelled(TaskerError):
     """The attempt must stop: it has timed out, its task was cancelled, or its lease was lost.
 
     Raised inside the handler by `Context.heartbeat` and `Context.checkpoint`.
-    It is an ordinary exception, so `finally` and `with` clean up. A handler that suppresses it
-    receives it again at the next call, and its result is discarded.
+    It is an ordinary exception, so `finally` and `with` clean up. If a handler suppresses it, the
+    next call raises it again, and the handler's result is discarded.
     """
 
     code = "attempt_cancelled"
@@ -506,7 +506,7 @@ class AttemptCancelled(TaskerError):
 
 
 class TaskFailed(TaskerError):
-    """A task that was waited for ended in `error` or `cancelled`.
+    """An awaited task ended in `error` or `cancelled`.
 
     Attributes:
         task: The task; its `failure` has the failed step, with the type, message and code of its
@@ -541,14 +541,14 @@ class WaitTimeout(TaskerError):
     code = "wait_timeout"
 
 
-# ------------------------------------------------------ raised by handlers to steer a step
+# ------------------------------------------------------ raised by handlers to control a step
 
 
 class StepParked(BaseException):
-    """Ends an attempt whose step waits; when the wait is over, the handler runs again.
+    """Ends an attempt whose step waits. When the wait is over, the handler runs again.
 
-    Raised for the worker by calls that wait. It is not an Exception, so that handlers do not catch
-    it by accident. The handler runs again from the start, and the same call returns at once.
+    Raised for the worker by calls that wait. It is not an Exception, so handlers do not catch it by
+    accident. The handler then runs again from the start, and the same call returns immediately.
     """
 
 
@@ -573,7 +573,7 @@ class HandedBack(StepParked):
 
 
 class StepError(Exception):
-    """Base class of exceptions that handlers raise to steer their step.
+    """Base class of exceptions with which handlers control the outcome of their step.
 
     Args:
         message: A description for people.

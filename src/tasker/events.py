@@ -1,4 +1,4 @@
-"""Domain events: what steps publish, who receives them, and their deliveries."""
+"""Domain events, their subscriptions and their deliveries."""
 
 import base64
 import re
@@ -24,7 +24,7 @@ ALL_NAMESPACES = "*"  #: namespace of a subscription to the events of all namesp
 DEFAULT_NAMESPACE = "default"
 INCLUDABLE = ("context", "result")  #: what webhooks may get besides the event
 SECRET_PREFIX = "whsec_"  # noqa: S105
-"""Beginning of the key of a webhook's signatures."""
+"""Prefix of a webhook's signing key."""
 
 WEBHOOK_TIMEOUT = 10.0  #: seconds of one request
 
@@ -62,8 +62,8 @@ class Event:
     """When the outcome was stored."""
 
     duration: float | None
-    """Seconds that the attempt ran, or from the creation of the task to its end; None: unknown, as
-    the worker was lost or an operator acted."""
+    """Seconds that the attempt ran, or from the creation of the task to its end; None: unknown,
+    because the worker was lost or an operator acted."""
 
     correlation_id: str
     payload: Any
@@ -84,7 +84,7 @@ class EventFilter:
 
     namespace: str | None = None
     name: str | None = None
-    """A name, or a prefix and `*`: `payment.*`."""
+    """A name, or a prefix with `*`: `payment.*`."""
 
     task_id: str | None = None
     visible: frozenset[str] | None = None
@@ -93,14 +93,14 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubscription:
-    """A subscription of code in workers: each event goes to one of their processes."""
+    """A subscription of code in workers: one of their processes receives each event."""
 
     namespace: str
     """Namespace of the events; `*`: all."""
 
     name: str
     events: tuple[str, ...]
-    """Names of events, or prefixes and `*`."""
+    """Event names, or prefixes with `*`."""
 
 
 class DeliveryStatus(StrEnum):
@@ -142,7 +142,7 @@ class DeliveryOutcome(NamedTuple):
 
     @property
     def answered(self) -> bool:
-        """Whether the endpoint is up: it responded with a status other than 429 or 5xx."""
+        """Whether the endpoint is available: it responded with a status other than 429 or 5xx."""
         response = self.response or 500
         return not self.error or (response < 500 and response != 429)
 
@@ -164,7 +164,7 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """An event on its way to a webhook or a subscriber, with the log of its attempts."""
+    """The sending of an event to a webhook or a subscriber, with the log of its attempts."""
 
     id: DeliveryId
     subscription: str
@@ -184,13 +184,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A webhook or a subscriber, with its backlog."""
+    """A webhook or a subscriber with its backlog."""
 
     id: SubscriptionId
     namespace: str
     name: str
     events: tuple[str, ...]
-    """Names of events, or prefixes and `*`."""
+    """Event names, or prefixes with `*`."""
 
     url: str | None
     """The webhook's URL; None: code in workers."""
@@ -212,7 +212,7 @@ class NewWebhook:
     name: str
     url: str
     events: tuple[str, ...]
-    """Names of events, or prefixes and `*`."""
+    """Event names, or prefixes with `*`."""
 
     include: tuple[str, ...] = ()
     secret: str = field(repr=False)
@@ -226,7 +226,7 @@ class Webhook:
     name: str
     url: str
     events: tuple[str, ...]
-    """Names of events, or prefixes and `*`."""
+    """Event names, or prefixes with `*`."""
 
     include: tuple[str, ...]
     """Which of `context` and `result` its requests contain."""
@@ -237,7 +237,7 @@ class Webhook:
     created_by: str
     created_at: datetime
     secret: str | None = field(default=None, repr=False)
-    """The key of its signatures; set only in the answer that created or replaced it."""
+    """The signing key; set only in the response that creates or replaces it."""
 
     def with_secret(self, secret: str) -> "Webhook":
         """Return the webhook with its secret."""
@@ -246,7 +246,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookChange:
-    """Changes of a webhook; None keeps what it has."""
+    """Changes of a webhook; None keeps the current value."""
 
     url: str | None = None
     events: tuple[str, ...] | None = None
@@ -269,7 +269,7 @@ class Endpoint(NamedTuple):
 
 
 Patterns: TypeAlias = str | Collection[str]
-"""Names of events, or prefixes such as `payment.*`; `*` is all."""
+"""Event names, or prefixes such as `payment.*`; `*` for all."""
 
 
 def parse_patterns(given: Patterns) -> tuple[str, ...]:
@@ -361,11 +361,10 @@ def delivery_delay(
     """Return the seconds until the attempt after `attempt`; negative: no other attempt follows.
 
     Args:
-        attempt: Attempts so far.
-        since: Begin of the first one.
+        attempt: Attempts so far. since: Start of the first attempt.
         now: The time.
         first: Seconds before the second attempt; twice as long each time, at most six hours.
-        limit: Time after `since` in which attempts may begin.
+        limit: How long after `since` attempts may start.
     """
     delay: float = min(first * 2 ** min(attempt - 1, 16), 21_600.0)
     return delay if now + timedelta(seconds=delay) <= since + limit else -1.0

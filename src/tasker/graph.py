@@ -1,4 +1,4 @@
-"""The shape of a template: numbers, children, ancestors, levels, cycles. Pure."""
+"""The structure of a template: numbers, children, ancestors, levels and cycles."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -10,8 +10,8 @@ from tasker.model import TASK_NODE, Template
 class Graph:
     """The graph of one template, with its steps numbered from 1 in the template's order.
 
-    Sets of steps are bit masks: bit `no` is set when step `no` is in the set. They
-    make "which ancestors' results are missing" one operation on two integers.
+    Sets of steps are bit masks: bit `no` is set when step `no` is in the set. This makes it a
+    single integer operation to find the ancestors whose results are missing.
     """
 
     def __init__(self, template: Template) -> None:
@@ -29,13 +29,13 @@ class Graph:
                 self.parents[no] = self.parents[no] or (body.spawner,)
 
     def pending_parents(self, no: int) -> int:
-        """Return the number of steps that step `no` waits for when it is made."""
+        """Return the number of steps that step `no` waits for when it is created."""
         return len(self.awaited(no))
 
     def awaited(self, no: int) -> tuple[int, ...]:
-        """Return the parents that a step waits for when it is made.
+        """Return the parents that a step waits for when it is created.
 
-        The first steps of a body are made when their spawner runs, so they wait for none.
+        The first steps of a body are created when their spawner runs, so they wait for no parent.
         """
         parents = self.parents[no]
         return () if parents and parents == (self.layout.scopes.get(no),) else parents
@@ -60,7 +60,7 @@ class Graph:
 
     @cached_property
     def nodes(self) -> range:
-        """The nodes of the steps that run if no step fails: without those that undo others."""
+        """The nodes of the steps that run if no step fails, without compensating steps."""
         return range(1, len(self.parents) - len(self.layout.compensating_nodes))
 
     @cached_property
@@ -126,8 +126,8 @@ class Graph:
 class Ancestors:
     """The ancestors of each step of a graph, as bit masks.
 
-    Those of 50,000 steps in layers would take 150 MB, so only masks of a total size are kept.
-    Given the masks of its parents, the mask of a step takes one operation per parent.
+    The masks of 50,000 steps in layers would take 150 MB, so they are kept only up to a total size.
+    Computing a step's mask from its parents' masks takes one operation per parent.
 
     Args:
         parents: The parents of each step, by number.

@@ -1,4 +1,4 @@
-"""Provider hooks: verified requests of other systems that become signals or broadcasts."""
+"""Provider hooks: verified requests of other systems that are turned into signals or broadcasts."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ from tasker.template.expressions import (
 
 TOLERANCE = 300.0  #: seconds by which a signed time may differ from the server's
 DEFAULT_HEADER = "x-signature-256"
-NAMES = ("body", "headers")  #: that paths and conditions may begin with
+NAMES = ("body", "headers")  #: names that paths and conditions may start with
 LONGEST_SECRET = 500
 
 
@@ -35,10 +35,10 @@ class HookScheme(StrEnum):
 
 
 class HookTarget(StrEnum):
-    """The message that a request becomes."""
+    """The message into which a request is turned."""
 
-    SIGNAL = "signal"  #: to the task whose id `key` leads to
-    BROADCAST = "broadcast"  #: with the key that `key` leads to
+    SIGNAL = "signal"  #: to the task whose id `key` points to
+    BROADCAST = "broadcast"  #: with the key that `key` points to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,11 @@ class Hook:
     """Path to the id of the task, or to the key of the broadcast: `body.data.order_id`."""
 
     id: str | None = None
-    """Path to the id of the request, so that a repetition changes nothing: `body.id`."""
+    """Path to the id of the request, so a repeated request changes nothing: `body.id`."""
 
     when: str | None = None
-    """Condition over `body` and `headers`; other requests are ignored. None: all count."""
+    """Condition over `body` and `headers`; if it is false, the request is ignored. None: no request
+    is ignored."""
 
     updated_by: str = ""
     updated_at: datetime | None = None
@@ -150,7 +151,7 @@ def _hex_of_base64(text: str) -> str:
 
 
 def text_at(path: str, names: Mapping[str, Any]) -> str | None:
-    """Return the text at a path of a request; None if it leads to nothing usable."""
+    """Return the text at a path of a request, or None if there is no usable value."""
     value = compile_path(path).evaluate(names)
     if value is None or isinstance(value, bool | Mapping | list | tuple):
         return None

@@ -1,8 +1,9 @@
-"""The nodes of a template: its steps, and what steps with instances consist of. Pure.
+"""The nodes of a template: its steps, and the parts of steps with instances.
 
 A step with `map`, `batch` or `repeat` becomes a *spawner*, the nodes of its *body*, and a *join*
-that has the step's name. The spawner and the join are steps of the task. Those of the body are made
-at run time, once for each instance. The body of a loop ends with a *check* that evaluates `until`.
+that has the step's name. The spawner and the join are steps of the task. The nodes of the body are
+created as steps at run time, once for each instance. The body of a loop ends with a *check* that
+evaluates `until`.
 """
 
 import re
@@ -34,7 +35,7 @@ _ENGINE_RETRY = Retry(max_attempts=10)
 
 
 class EngineCall(StrEnum):
-    """The work of an engine step, named by `StepSpec.method`."""
+    """The kind of an engine step, named by `StepSpec.method`."""
 
     SPAWN = "spawn"
     CHECK = "check"
@@ -62,7 +63,8 @@ class Body(NamedTuple):
 
     @property
     def tolerates_failures(self) -> bool:
-        """Whether the join decides about failed instances, instead of the task failing."""
+        """Whether the join decides about failed instances, so the task does not fail because of
+        them."""
         return self.spec.on_failure.policy is FailurePolicy.CONTINUE or self.spec.allow_failure
 
     @property
@@ -72,7 +74,7 @@ class Body(NamedTuple):
 
 
 class Compensating(NamedTuple):
-    """The nodes by which the completed steps of a task are undone: the last ones of a template."""
+    """The nodes that undo the completed steps of a task. They are a template's last nodes."""
 
     planner: int
     gather: int  #: waits for the end of many; the node of any number of steps
@@ -84,7 +86,7 @@ class Compensating(NamedTuple):
 
 
 class Layout:
-    """The nodes of a template, numbered from 1: those of each body are consecutive."""
+    """The nodes of a template, numbered from 1. The nodes of a body have consecutive numbers."""
 
     def __init__(self, steps: Sequence[StepSpec]) -> None:
         self.specs: Sequence[StepSpec] = steps
@@ -102,12 +104,12 @@ class Layout:
 
     @property
     def undone(self) -> Mapping[int, int]:
-        """The nodes that steps undo, by the nodes of these."""
+        """The nodes that are undone, by the nodes that undo them."""
         return {} if self.compensating is None else self.compensating.undone
 
     @property
     def compensating_nodes(self) -> range:
-        """The nodes of the steps that undo others; they are made when their task fails."""
+        """The nodes of compensating steps, which are created when their task fails."""
         return range(0) if self.compensating is None else self.compensating.nodes
 
     @property
@@ -121,7 +123,7 @@ class Layout:
         return scope is not None and self.bodies[scope].tolerates_failures
 
     def declared_name(self, no: int) -> str:
-        """Return the name under which a node is declared; that of a spawner is its step's."""
+        """Return the name under which a node is declared; a spawner has the name of its step."""
         body = self.bodies.get(no)
         return self.specs[no - 1].name if body is None else body.spec.name
 
@@ -134,7 +136,7 @@ class Layout:
         return self.labels.get(no) or self.specs[no - 1].name
 
     def _add(self, specs: list[StepSpec], steps: Sequence[StepSpec], scope: int, path: str) -> None:
-        """Add the nodes of a template or body, and after them those of the bodies within."""
+        """Add the nodes of a template or body, followed by the nodes of the bodies within it."""
         inner: list[tuple[StepSpec, Spawning, int]] = []
         for spec in steps:
             if spec.spawning is None or spec.callable == ENGINE:
@@ -190,7 +192,7 @@ def fill_label(label: str, instances: Iterable[int]) -> str:
 
 
 def item_names(spawning: Spawning | None) -> tuple[str, ...]:
-    """Return the names by which a body reads what its instance is given."""
+    """Return the names under which a body reads the inputs of its instance."""
     match spawning:
         case Map(item=item):
             return (item,)
@@ -202,7 +204,7 @@ def item_names(spawning: Spawning | None) -> tuple[str, ...]:
 
 
 def steps_with_handlers(steps: Sequence[StepSpec]) -> Sequence[StepSpec]:
-    """Return the nodes of a template that call handlers; the others are run by the engine."""
+    """Return the nodes of a template that call handlers; the engine runs all other nodes."""
     return [spec for spec in Layout(steps).specs if spec.handler != ENGINE]
 
 
@@ -214,7 +216,8 @@ class Place(NamedTuple):
 
 
 def place_of(layout: Layout, name: str) -> Place | None:
-    """Return the place of the step with a name such as `convert[17]`; None if there is no such."""
+    """Return the place of the step with a name such as `convert[17]`, or None if there is no such
+    step."""
     label = _INDEX.sub("[]", name)
     node = next((no for no, other in layout.labels.items() if other == label), None)
     if node is None:
@@ -252,7 +255,7 @@ def _join_of(spec: StepSpec) -> StepSpec:
 
 
 def _engine_step(spec: StepSpec, call: EngineCall, **fields: Any) -> StepSpec:
-    """Return a step of the engine; of `spec` it has what decides whether and when it runs."""
+    """Return an engine step with those fields of `spec` that decide whether and when it runs."""
     return StepSpec(
         name=spec.name,
         description=spec.description,
@@ -286,7 +289,7 @@ def _undo_of(spec: StepSpec) -> StepSpec:
 
 
 def _reducer_of(spec: StepSpec) -> StepSpec:
-    """Return the step that makes the result of the results of instances."""
+    """Return the step that computes the result from the instances' results."""
     return replace(
         spec,
         callable=spec.reduce,
@@ -310,7 +313,7 @@ def _reducer_of(spec: StepSpec) -> StepSpec:
 
 
 def _instance_of(spec: StepSpec) -> StepSpec:
-    """Return the body of a step whose own work is the body."""
+    """Return the body of a step whose own handler is its body."""
     return replace(
         spec,
         name=f"{spec.name}[]",

@@ -1,4 +1,4 @@
-"""Bounds of what users can make grow. `docs/limits.md` lists each with its error code."""
+"""Limits on what users can create. `docs/limits.md` lists each with its error code."""
 
 EXPRESSION_CHARACTERS = 1_000  #: of one expression
 EXPRESSION_NODES = 200  #: operators, paths and literals of one expression

@@ -1,7 +1,7 @@
-"""Replaces payloads by their shape for callers who may not read them. Pure.
+"""Replaces payloads with their shape for callers who may not read them.
 
-The fields that hold data of tasks are listed here by name, so that a new response is masked without
-any code of its own.
+The fields that contain data of tasks are listed here by name, so new responses are masked without
+additional code.
 """
 
 import re
@@ -25,15 +25,15 @@ PAYLOADS = frozenset(
 """Fields with data of a task."""
 
 TEXTS = frozenset({"message", "title"})
-"""Fields with texts that may quote data of a task."""
+"""Fields with strings that may quote data of a task."""
 
 DEFINITIONS = frozenset(
     {"document", "input_schema", "result_schema", "config", "configuration", "metadata"}
 )
-"""Fields of templates, which hold no data of tasks."""
+"""Fields of templates, which contain no data of tasks."""
 
 _MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
-"""Fields whose plain values may be masked; those of others never are."""
+"""Fields whose plain values may be masked; plain values of other fields never are."""
 
 _PLAIN_TYPES = (str, int, float, bool, type(None), datetime)
 _PLAIN = frozenset(_PLAIN_TYPES)
@@ -41,18 +41,18 @@ _PLAIN = frozenset(_PLAIN_TYPES)
 _ERROR_KEPT = frozenset({"type", "code", "steps", "retryable", "worker"})
 _FORM_TEXTS = frozenset({"title", "description", "default", "const", "enum", "examples"})
 _QUOTING = frozenset({"failed", "retry_due"})
-"""Codes of reasons whose text ends with the message of an error."""
+"""Codes of reasons whose text ends with an error message."""
 
 _SHORTEST_NUMBER = 6
-"""Digits from which a sensitive number is also replaced where it is a part of a text."""
+"""Number of digits from which a sensitive number is also replaced within strings."""
 
 _PLACEHOLDERS: tuple[Mapping[str, Any], ...] = tuple(
     {"masked": True, "type": kind} for kind in ("string", "number", "boolean")
 )
-"""What stands in the place of other values."""
+"""The replacement of all other values."""
 
 
-UNKNOWN = "?"  #: the parent of a task that a response does not name
+UNKNOWN = "?"  #: the parent of a task, not named in the response
 
 
 class Owner(NamedTuple):
@@ -82,7 +82,7 @@ class MaskingRule:
     """Sensitive paths below the results; the first key is a step's name."""
 
     secrets: SensitiveTexts = NO_TEXTS
-    """Sensitive values, which are also replaced in other payloads and in texts."""
+    """Sensitive values, which are also replaced in other payloads and in strings."""
 
     @property
     def is_open(self) -> bool:
@@ -138,7 +138,7 @@ def _is_long_enough(value: Any) -> bool:
 
 
 def scrub(value: Any, secrets: SensitiveTexts) -> Any:
-    """Return a JSON value in which sensitive values are replaced, also as parts of texts."""
+    """Return a JSON value with sensitive values replaced, even within strings."""
     if not secrets:
         return value
     if isinstance(value, str):
@@ -159,7 +159,8 @@ def scrub(value: Any, secrets: SensitiveTexts) -> Any:
 
 
 def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
-    """Yield the owners of the data in a response, `default` if it has a part; they may repeat."""
+    """Yield the owners of the data in a response, including `default` if it owns a part; owners may
+    repeat."""
     if type(content) in (list, tuple):
         for part in content:
             if not _is_plain(part):
@@ -180,7 +181,7 @@ def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
 
 
 def masked(content: Any, rules: Mapping[Owner, MaskingRule], default: Owner) -> Any:
-    """Return a response as its caller may see it; dataclasses stay what they are.
+    """Return a response as its caller may see it; dataclasses keep their type.
 
     Args:
         content: JSON values, and dataclasses.
@@ -274,7 +275,7 @@ def _mask_error(error: Any, rule: MaskingRule) -> Any:
 
 
 def _mask_form(schema: Any, *, names: bool = False) -> Any:
-    """Return a JSON Schema without the texts and values in it; `names`: the keys are properties."""
+    """Return a JSON Schema without its strings and values; `names`: the keys are properties."""
     if isinstance(schema, list | tuple):
         return [_mask_form(part) for part in schema]
     if not isinstance(schema, Mapping):
@@ -288,7 +289,7 @@ def _mask_form(schema: Any, *, names: bool = False) -> Any:
 
 
 def _step_of(members: Mapping[str, Any]) -> str | None:
-    """Return the name in the template of the step that a part of a response is about."""
+    """Return the template's name of the step that a part of a response describes."""
     name = members.get("step") or (members.get("name") if "no" in members else None)
     if not isinstance(name, str):
         return None
@@ -296,7 +297,7 @@ def _step_of(members: Mapping[str, Any]) -> str | None:
 
 
 def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
-    """Return the owner that a part of a response names, or else `default`."""
+    """Return the owner that a part of a response names, or `default`."""
     namespace, task_id = members.get("namespace"), members.get("task_id")
     if not isinstance(namespace, str):
         if isinstance(task_id, str) and task_id != default.task_id and "namespace" not in members:
@@ -327,7 +328,7 @@ def _members(value: Any) -> Mapping[str, Any]:
 
 @cache
 def _reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
-    """Return the function that reads the members of values of a type; None if they have none."""
+    """Return the function that reads the members of a type's values, or None if they have none."""
     if issubclass(kind, Mapping):
         return lambda value: value
     if issubclass(kind, tuple) and (fields := getattr(kind, "_fields", None)):
@@ -339,13 +340,14 @@ def _reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
     names = tuple(field.name for field in fields_of(kind))
     if len(names) < 2:
         return lambda value: {name: getattr(value, name) for name in names}
-    values = attrgetter(*names)  # several times faster than as many calls of getattr
+    values = attrgetter(*names)  # several times faster than calling getattr for each
     return lambda value: dict(zip(names, values(value), strict=True))
 
 
 @cache
 def _parts(kind: Any) -> tuple[str, ...] | None:
-    """Return the members of values of a class that are masked, or have parts that may be.
+    """Return the members of a class's values that may be masked or contain parts that may be
+    masked.
 
     None: any of them, as in a mapping.
     """
@@ -362,7 +364,7 @@ def _parts(kind: Any) -> tuple[str, ...] | None:
 
 
 def _may_be_masked(name: str, declared: Any) -> bool:
-    """Return whether a member of a type is masked for some callers, or has parts that are."""
+    """Return whether a member of a type is masked for some callers or contains parts that are."""
     if name in DEFINITIONS or (name == "error" and declared is int):  # the latter is a count
         return False
     return name in _MASKED or not _is_plain_type(declared)
@@ -392,10 +394,10 @@ def _type_of(value: Any) -> str:
 def sensitive_keys(
     paths: Iterable[tuple[str | int, ...]],
 ) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
-    """Return the sensitive paths below the context, and those below the results.
+    """Return the sensitive paths below the context and those below the results.
 
     Args:
-        paths: Keys of paths, the first `input` or `results`; indexes of lists are left out.
+        paths: Paths as lists of keys starting with `input` or `results`; list indexes are omitted.
     """
     below: dict[str, list[Keys]] = {"input": [], "results": []}
     for name, *keys in paths:

@@ -1,4 +1,4 @@
-"""Templates written in Python: functions are the steps, and their parameters the edges."""
+"""Templates written in Python: functions are the steps, and their parameters define the edges."""
 
 import re
 from abc import ABC, abstractmethod
@@ -125,7 +125,7 @@ class StepOptions(HandlerOptions, total=False):
 
 
 class Steps(ABC):
-    """Steps under construction: those of a workflow, or those of a body."""
+    """Steps under construction, of a workflow or of a body."""
 
     def __init__(self) -> None:
         self._steps: dict[str, _DeclaredStep] = {}
@@ -137,7 +137,7 @@ class Steps(ABC):
 
     @abstractmethod
     def _on_change(self) -> None:
-        """Note that a step was added or changed."""
+        """Record that a step was added or changed."""
 
     @property
     def _outer(self) -> "Steps | None":
@@ -153,37 +153,40 @@ class Steps(ABC):
     ) -> Callable[[Function], Function]: ...
 
     def step(self, function: Any = None, /, **options: Unpack[StepOptions]) -> Any:
-        """Make a function a step, bare or with options; the function is returned unchanged.
+        """Make a function a step. Use it with or without options; the function is returned
+        unchanged.
 
-        Only a worker whose code has the workflow's version, or is declared to serve it, runs the
+        Only workers whose code has the workflow's version, or is declared to serve it, run the
         step.
 
         Args:
             function: The function, sync or async.
-            options: All may be left out.
+            options: All are optional.
 
                 - `name`: The step's name; None: the function's.
                 - `description`: For people.
-                - `after`: Dependencies besides those named by parameters, each by its
-                  name or function.
+                - `after`: Dependencies in addition to those named by parameters, each given by name
+                  or function.
                 - `retry`: Retry policy; None: the defaults.
                 - `timeout`: Time limit of one attempt, as seconds, a timedelta or `"5m"`; None: the
                   worker's `attempt_timeout`.
-                - `queue_timeout`: Time limit for a due step to be claimed; None: no limit.
+                - `queue_timeout`: Time within which a worker must claim the step when it is due;
+                  None: no limit.
                 - `heartbeat_timeout`: Maximum time between two heartbeats of an attempt; None:
                   heartbeats are not required.
                 - `requires`: Labels that a worker must have, such as `{"gpu": "true"}`.
                 - `config`: Values of parameters marked `Config("key")`.
-                - `events`: Domain events that it publishes; a name alone is published on success,
-                  with the result.
-                - `when`: Condition as text, or built from the workflow's `input` and `results`; if
-                  it is false, the step is skipped. None: it always runs.
-                - `trigger`: When it runs by the outcomes of its dependencies; see docs/branches.md.
-                - `allow_failure`: Whether the steps that depend on it run, and the task continues,
-                  if it fails permanently.
-                - `limits`: Limits that it is under, two at most; None: those of the workflow.
+                - `events`: Domain events that the step publishes. An event given by its name alone
+                  is published on success, with the result.
+                - `when`: Condition, as a string or built from the workflow's `input` and `results`;
+                  if it is false, the step is skipped. None: the step always runs.
+                - `trigger`: The trigger rule, which decides from the outcomes of the dependencies
+                  whether the step runs; see docs/branches.md.
+                - `allow_failure`: Whether its children run and the task continues if the step fails
+                  permanently.
+                - `limits`: The step's limits, at most two; None: the workflow's limits.
                 - `external`: How the step waits, after the function has returned, for another
-                  system that completes it; None: the step is complete when the function returns.
+                  system to complete it; None: the step is complete when the function returns.
 
         Raises:
             InvalidInput: `when` or `trigger` is invalid.
@@ -192,7 +195,9 @@ class Steps(ABC):
             TypeError: An option is unknown.
         """
         _check_options(options, StepOptions.__optional_keys__)
-        expression_text(options.get("when"), "when")  # raises before a function is decorated
+        expression_text(
+            options.get("when"), "when"
+        )  # raises an error before a function is decorated
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             step = options.get("name") or str(getattr(function, "__name__", ""))
@@ -218,7 +223,7 @@ class Steps(ABC):
     ) -> Callable[[Function], Function]: ...
 
     def decision(self, function: Any = None, /, **options: Unpack[StepOptions]) -> Any:
-        """Make a function a step that chooses which of the steps that depend on it run.
+        """Make a function a decision: a step that chooses which of its children run.
 
         The function returns `Decision.choose("step", ...)` or `Decision.none(reason)`. Steps that
         it does not choose are skipped.
@@ -248,9 +253,10 @@ class Steps(ABC):
         retry: Retry | None = None,
         timeout: Duration | None = None,
     ) -> Callable[[Function], Function]:
-        """Make a function what undoes a step, should the task fail or be cancelled after it.
+        """Make a function the compensation of a step: it undoes the step if the task later fails or
+        is cancelled.
 
-        A parameter with the step's name gets its result; results of the steps before it can be
+        A parameter with the step's name gets the step's result. The results of earlier steps can be
         read as well.
 
         Args:
@@ -287,12 +293,12 @@ class Steps(ABC):
 
     @property
     def input(self) -> BuiltExpression:
-        """The task's context in a condition: `flow.input.amount > 500`."""
+        """The task's context, for use in conditions: `flow.input.amount > 500`."""
         return BuiltExpression.path("input")
 
     @property
     def results(self) -> BuiltExpression:
-        """The results of steps in a condition: `flow.results.quote.cents > 500`."""
+        """The results of steps, for use in conditions: `flow.results.quote.cents > 500`."""
         return BuiltExpression.path("results")
 
     def map(
@@ -316,14 +322,14 @@ class Steps(ABC):
             over: An expression for the list, such as `results.list_files.files`, or the function
                 of the step that returns it.
             item: The name of the element in expressions.
-            max_concurrency: The most steps in progress at once; None: no limit.
-            collect: "list": the result is the list of the results, up to 1,000 or 1 MiB, and
-                otherwise their counts; "none": the counts.
-            reduce: Name of the handler that makes the result of the results.
+            max_concurrency: Maximum number of steps in progress at once; None: no limit.
+            collect: "list": the result is the list of the results if there are at most 1,000 of
+                them, or 1 MiB, and their counts otherwise; "none": always the counts.
+            reduce: Name of the handler that computes the step's result from the instances' results.
             on_failure: "fail": the other instances run, then the task fails; "continue": the step
                 succeeds; "fail_fast": instances that have not started are cancelled.
-            max_failures: With "continue", the number of failures, or a share such as "5%", up to
-                which the step succeeds; None: any.
+            max_failures: With "continue", the maximum number of failures, or share such as "5%",
+                with which the step succeeds; None: any number.
             options: Options of `step`.
 
         Raises:
@@ -350,7 +356,7 @@ class Steps(ABC):
         """Add a step that runs several steps for each element of a list, and return its body.
 
         Steps are added to the body as to the workflow. They may use the results of the steps
-        around it, which become dependencies of this step.
+        outside the body, which then become dependencies of this step.
 
         Args:
             name: The step's name.
@@ -384,12 +390,12 @@ class Steps(ABC):
     ) -> Callable[[Function], Function]:
         """Make a function a step that runs once for each range of numbers from 0 to `total`.
 
-        Its range is `context.cursor`, or a parameter `cursor: Cursor`.
+        The function reads its range from `context.cursor` or a parameter `cursor: Cursor`.
 
         Args:
             total: The number after the last one, or an expression for it.
-            size: How many numbers an instance gets.
-            max_instances: The most instances; with more than that, `size` is raised.
+            size: Number of numbers per instance.
+            max_instances: Maximum number of instances; `size` is increased to stay within it.
             collect: As in `map`.
             reduce: As in `map`.
             on_failure: As in `map`.
@@ -445,14 +451,15 @@ class Steps(ABC):
         every: Duration = 0,
         **options: Unpack[StepOptions],
     ) -> Callable[[Function], Function]:
-        """Make a function a step that runs again and again until a condition holds.
+        """Make a function a step that is repeated until a condition holds.
 
-        The result of the step is that of its last iteration.
+        The step's result is the result of its last iteration.
 
         Args:
             until: The condition, evaluated after each iteration: `results.NAME`, with the step's
-                name, is the result of the function, and `iteration` counts from 0.
-            max: The most iterations; if the condition does not hold after them, the step fails.
+                name, is the function's result, and `iteration` is the iteration's number, from 0.
+            max: Maximum number of iterations; if the condition does not hold after them, the step
+                fails.
             every: Time from the end of an iteration to the start of the next.
             options: Options of `step`.
 
@@ -532,15 +539,15 @@ class Steps(ABC):
         http: HttpCall | None = None,
         **options: Unpack[HandlerOptions],
     ) -> None:
-        """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
+        """Add a step whose handler is defined elsewhere, or a step that sends an HTTP request.
 
         Args:
             name: The step's name.
             callable: The handler's name; None: the name of the step.
             method: The method to call if the handler is a class; None: `call`.
-            version: The version or range of versions that its code must have; "": any.
+            version: Version or range of versions that the handler's code must have; "": any.
             result_schema: JSON Schema of the result.
-            http: The request that it sends instead of running a handler.
+            http: The request that the step sends instead of running a handler.
             options: Options of `step`.
 
         Raises:
@@ -578,9 +585,9 @@ class Steps(ABC):
         Args:
             name: The step's name.
             delay: The time to wait.
-            until: Expression for the end of the wait, an instant in ISO 8601.
-            signal: The signal to wait for; the result of the step is its payload.
-            key: Expression for the key of a broadcast that ends the wait for `signal` as well.
+            until: Expression for the end of the wait, an ISO 8601 instant.
+            signal: The signal to wait for; its payload becomes the step's result.
+            key: Expression for the key of a broadcast that also ends the wait for `signal`.
             any_of: Several signals; the result of the step says which of them arrived first.
             timeout: Time limit of a wait for signals; None: no limit.
             on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
@@ -614,21 +621,21 @@ class Steps(ABC):
         reject_when: str | None = None,
         **options: Unpack[CommonOptions],
     ) -> None:
-        """Add a step that waits for the decision of a person.
+        """Add a step that waits for a person's decision.
 
-        Its result has the filled-in `form`, `decided_by` and `decided_at`.
+        Its result contains the filled-in `form`, `decided_by` and `decided_at`.
 
         Args:
             name: The step's name.
             assignees: Who may decide: `user:NAME` and `role:NAME`, with placeholders such as
-                `"user:{input.manager}"`; none: everyone who may decide approvals.
+                `"user:{input.manager}"`; if empty, everyone who may decide approvals.
             form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
             timeout: Maximum wait; None: no limit.
             on_timeout: After the timeout: "fail", "skip", or "continue" with the result None.
             escalate_after: Time after which `escalate_to` may decide too.
             escalate_to: Further assignees.
-            reject_when: Condition over `form` under which the step fails; None: `not
-                form.approved` for the default form, else never.
+            reject_when: Condition over `form` under which the step fails; None: `not form.approved`
+                with the default form, otherwise never.
             options: `description`, `after`, `when`, `trigger`, `allow_failure` of `step`.
 
         Raises:
@@ -656,15 +663,15 @@ class Steps(ABC):
         retry: Retry | None = None,
         **options: Unpack[CommonOptions],
     ) -> None:
-        """Add a step that runs a task, and has its result.
+        """Add a step that runs a task and returns its result.
 
         Args:
             name: The step's name.
-            template: The template's name, as `"payments.refund@^2"`, or a workflow.
-            context: The task's inputs; texts may have placeholders such as `"{input.order_id}"`.
-            detached: Whether the task continues when the task of the step is cancelled.
-            retry_child: Whether the failed steps of the task are retried, as often as `retry`
-                allows attempts.
+            template: The template's name, such as `"payments.refund@^2"`, or a workflow.
+            context: The task's inputs; strings may contain placeholders such as
+                `"{input.order_id}"`.
+            detached: Whether the task continues if the step's own task is cancelled.
+            retry_child: Whether the task's failed steps are retried, as often as `retry` allows.
             retry: The retry policy of the step.
             options: `description`, `after`, `when`, `trigger`, `allow_failure` of `step`.
 
@@ -693,7 +700,7 @@ class Steps(ABC):
         retry: Retry | None = None,
         **options: Unpack[CommonOptions],
     ) -> None:
-        """Add a step that runs a task for each element of a list, and has the tasks' results.
+        """Add a step that runs a task for each element of a list and returns the tasks' results.
 
         Args:
             name: The step's name.
@@ -723,7 +730,7 @@ class Steps(ABC):
         self._add_without_handler(spec, options)
 
     def _add_without_handler(self, spec: StepSpec, options: CommonOptions) -> None:
-        """Add a step that the engine runs, which depends on the steps whose results it reads."""
+        """Add a step that the engine runs. It depends on the steps whose results it reads."""
         _check_options(options, CommonOptions.__optional_keys__)
         waits: list[str] = []
         with suppress(InvalidExpression):  # reported when the template is checked
@@ -733,7 +740,7 @@ class Steps(ABC):
         self._add_spec(replace(spec, **self._common_fields(options, waits)), None)
 
     def _common_fields(self, options: CommonOptions, waits: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the fields of a spec that all steps have. Adds to the dependencies `waits`."""
+        """Return the fields that all specs have, with `waits` added to the dependencies."""
         condition = expression_text(options.get("when"), "when")
         after = self._step_names(options.get("after", ()))
         return {
@@ -745,11 +752,12 @@ class Steps(ABC):
         }
 
     def _own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names without those of steps around this body, which has to depend on them."""
+        """Return the names without the steps outside this body; the body's step must depend on
+        those."""
         return tuple(dict.fromkeys(names))
 
     def _has_step(self, name: str) -> bool:
-        """Whether a step, also around this body, has been added."""
+        """Whether a step has been added to this body or outside it."""
         return name in self._steps or (self._outer is not None and self._outer._has_step(name))
 
     def _steps_in_parameters(self, function: Callable[..., Any], step: str) -> list[str]:
@@ -810,7 +818,7 @@ class Steps(ABC):
         return tuple(step.complete_spec() for step in self._steps.values())
 
     def _handler_functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
-        """Yield the names of handlers and their functions, in bodies too."""
+        """Yield the names of handlers and their functions, including those in bodies."""
         for step in self._steps.values():
             if step.function is not None:
                 yield step.spec.handler, step.function
@@ -820,7 +828,7 @@ class Steps(ABC):
                 yield from step.body._handler_functions()
 
     def _with_location(self, problem: Problem, path: str) -> Problem:
-        """Return a problem with the place of the function that it is about.
+        """Return a problem with the location of the function that it concerns.
 
         Args:
             problem: The problem.
@@ -848,7 +856,7 @@ class Body(Steps):
 
     @property
     def item(self) -> BuiltExpression:
-        """What an instance is given, in a condition: the element of a map, or `cursor`."""
+        """The input of an instance, for use in conditions: the element of a map, or `cursor`."""
         spawning = self._around._steps[self._name].spec.spawning
         return BuiltExpression.path(*item_names(spawning)[:1])
 
@@ -875,13 +883,13 @@ class Body(Steps):
 
 
 class Workflow(Steps, TypedTemplate[In, Out]):
-    """A template under construction, and the functions of its steps.
+    """A template under construction with the functions of its steps.
 
     A parameter with the name of an existing step, or marked `Result("step")`, makes the new step
     depend on that step. The functions are not changed.
 
     `In` is the type of a task's input and `Out` the type of its result, as declared by `input` and
-    `result`: `client.run(workflow, ...)` takes the former and returns the latter.
+    `result`: `client.run(workflow, ...)` takes an `In` and returns an `Out`.
     """
 
     def __init__(
@@ -911,36 +919,36 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         """Create a workflow without steps.
 
         Args:
-            name: `namespace.name`, or a name alone in the namespace "default".
+            name: `namespace.name`, or only a name for the namespace "default".
             version: Three numbers, such as "2.1.0".
             description: For people.
             input: A pydantic model, dataclass, typed dict or JSON Schema that a task's
                 context must match; None: any object.
-            result: What a task's result is read as: the result of its only last step, which
-                must return what this type accepts, or the results of its last steps by name;
-                None: the unconverted JSON value.
+            result: The type to which a task's result is converted. If there is one last step, it
+                must return a value that this type accepts; if there are several, their results by
+                name are converted. None: the JSON value is not converted.
             deadline: Time limit of a task, as seconds, a timedelta or `"1h"`; None: no limit.
-            metadata: Anything worth keeping with the template.
-            serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
-                earlier versions in it, unless a worker has their own code; "": none.
+            metadata: Any JSON object to store with the template.
+            serves: Range of versions, such as "^2.0". This code also runs the steps of earlier
+                versions in that range, unless a worker has the code of those versions; "": none.
             priority: Priority of its tasks, from 0 to 4 (most urgent), unless they are created
                 with another priority or by a step of another task.
-            limits: Limits of the steps that declare none of their own, two at most.
-            durability: "relaxed": settlements that end no task are not awaited to be durable
-                on PostgreSQL; see "Durability" in docs/templates.md.
+            limits: Limits of the steps that declare no limits of their own, at most two.
+            durability: With "relaxed", workers do not wait until settlements that end no task are
+                durable on PostgreSQL; see "Durability" in docs/templates.md.
             schedules: When tasks are created, while this is the workflow's latest version.
-            compensation: When the steps that `compensate` was given for are undone; None: if the
-                task fails or is cancelled, at once.
+            compensation: When steps with a compensation are undone; None: as soon as the task fails
+                or is cancelled.
             events: Events that its tasks publish at their end.
             concurrency: Bound on its open tasks; None: any number.
             sensitive: Paths of data that is masked wherever it is shown, such as
                 "input.card.number" or "results.signup.token"; see docs/masking.md.
             title: Title of its tasks; `{input.order_id}` is replaced by an input of the task.
-            attributes: Searchable attributes of its tasks, as `{"order": "input.order_id"}`.
-            retention: Time for which ended tasks are kept, as seconds, a timedelta or `"30d"`;
-                None: the worker's setting.
-            environments: Overrides of steps by environment and step, as
-                `{"test": {"charge": StepOverride(config={"url": "..."})}}`.
+            attributes: Searchable attributes of its tasks, such as `{"order": "input.order_id"}`.
+            retention: How long ended tasks are kept: seconds, a timedelta or `"30d"`; None: the
+                worker's setting.
+            environments: Overrides by environment and step, such as `{"test": {"charge":
+                StepOverride(config={"url": "..."})}}`.
 
         Raises:
             InvalidInput: `serves` is neither a version nor a range.
@@ -987,7 +995,8 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         """The complete template.
 
         Raises:
-            InvalidTemplate: Has all problems, with the functions concerned.
+            InvalidTemplate: The template is invalid; the error lists all problems with the
+                functions concerned.
         """
         if self._template is None:
             made = replace(self._head, steps=self._specs())
@@ -1002,7 +1011,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         return self._template
 
     def _check_result(self, template: Template) -> None:
-        """Raise InvalidTemplate if the only last step returns another type than `result`."""
+        """Raise InvalidTemplate if the only last step returns a type other than `result`."""
         sinks = Graph(template).sinks
         if self._result is None or len(sinks) != 1:
             return
@@ -1024,7 +1033,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         """Return the context of a task with this input.
 
         Raises:
-            InvalidInput: It is neither a mapping nor of the type that `input` declares.
+            InvalidInput: The input is neither a mapping nor of the type declared by `input`.
         """
         if isinstance(input, Mapping):
             return input
@@ -1046,7 +1055,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         return TypeAdapter(self._input)
 
     def read_result(self, value: Any) -> Out:
-        """Return the result of a task in the type that `result` declares.
+        """Return the result of a task as the type declared by `result`.
 
         Raises:
             pydantic.ValidationError: The result does not have that type.
@@ -1057,17 +1066,17 @@ class Workflow(Steps, TypedTemplate[In, Out]):
 
     @property
     def version(self) -> str:
-        """Its version, which is that of its steps' code."""
+        """Its version, which is also the version of its steps' code."""
         return self._head.version
 
     @property
     def serves(self) -> str:
-        """Range of earlier versions whose steps its code also runs; "": none."""
+        """Range of earlier versions whose steps this code also runs; "": none."""
         return self._serves
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """Handler name -> function; `Handlers.of(workflow)` takes them from here."""
+        """Functions by handler name; `Handlers.of(workflow)` reads them here."""
         return MappingProxyType(dict(self._handler_functions()))
 
 
@@ -1142,7 +1151,7 @@ def _child_task(
 
 
 def _results_in(condition: str | None) -> list[str]:
-    """Return the steps whose results a condition reads; none of one that is invalid."""
+    """Return the steps whose results a condition reads; none if the condition is invalid."""
     if condition is None:
         return []
     try:
@@ -1164,7 +1173,7 @@ def _parse_trigger(name: str) -> Trigger:
 def _parse_duration(
     value: Duration | None, name: str, function: Callable[..., Any] | None = None
 ) -> timedelta | None:
-    """Return a duration. Raises InvalidTemplate, with the place of the function."""
+    """Return a duration. Raises InvalidTemplate with the function's location."""
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:
@@ -1172,7 +1181,7 @@ def _parse_duration(
 
 
 def _parse_retry(retry: object, function: Callable[..., Any] | None = None) -> Retry:
-    """Return a retry policy. Raises InvalidTemplate, with the place of the function."""
+    """Return a retry policy. Raises InvalidTemplate with the function's location."""
     if retry is None:
         return Retry()
     if isinstance(retry, Retry):
@@ -1212,7 +1221,7 @@ def _repeat(until: Expression, every: Duration, most: int) -> Repeat:
 
 
 def _steps_read(spawning: Spawning) -> Iterator[str]:
-    """Yield the steps whose results the expression of a step with instances reads."""
+    """Yield the steps whose results are read by the expression of a step with instances."""
     match spawning:
         case Map(over=text) | Batch(total=text) | Repeat(until=text):
             yield from _results_in(text)

@@ -68,7 +68,7 @@ class TaskRequest:
     """An exact version, a range, or None: the latest release."""
 
     idempotency_key: str | None = None
-    """Creating twice under one key of one namespace makes one task."""
+    """Repeated creations with the same key in a namespace create only one task."""
 
     unique_while: UniqueWhile | UniqueWhileName | None = None
     """How long the key belongs to the task: "always" (until it is pruned) or "open" (until it
@@ -80,7 +80,7 @@ class TaskRequest:
     key."""
 
     correlation_id: str | None = None
-    """None: the creating task's, or else the new task's id."""
+    """None: the correlation id of the creating task or, without one, the new task's id."""
 
     parent_id: str | None = None
     attached: bool = False
@@ -95,7 +95,7 @@ class TaskRequest:
 
     delay: Duration | None = None
     """Time from creation to the earliest start of its steps, at most ten years: seconds, a
-    timedelta or `"5m"`; not beside `run_at`. None: none."""
+    timedelta or `"5m"`; not allowed with `run_at`. None: no delay."""
 
     deadline: Duration | None = None
     """Time limit from creation to end, at most ten years: seconds, a timedelta or `"5m"`; None:
@@ -103,7 +103,8 @@ class TaskRequest:
 
     priority: int | None = None
     """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
-    waiting. None: the parent task's, or else the template's, which is 2 by default."""
+    waiting. None: the parent task's priority or, without one, the template's, which is 2 by
+    default."""
 
     def __post_init__(self) -> None:
         check_names(
@@ -146,7 +147,7 @@ class TaskOptions(TypedDict, total=False):
 def task_request_of(
     template: str | TypedTemplate[Any, Any], context: Any, options: TaskOptions
 ) -> TaskRequest:
-    """Return the request for a task of a template, or of a workflow in its own version.
+    """Return the request for a task of a template, or of the version of a workflow.
 
     Raises:
         InvalidInput: An option or the workflow's input is invalid.
@@ -166,7 +167,7 @@ def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | N
 
 
 class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
-    """Creates tasks, reads them and acts on them, through a store or a server.
+    """Creates tasks, reads them and acts on them, either through a store or through a server.
 
     Actions accept `if_match`, the `etag` of a task that was read earlier: they raise TaskChanged if
     the task or one of its steps has changed since.
@@ -204,10 +205,10 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """List domain events, newest first, without context and result.
 
         Args:
-            name: Only events of this name, or with a prefix, such as `payment.*`.
-            namespace: Only those of this namespace; None: of all.
-            task_id: Only those of this task.
-            after: Only those older than the event with this `no`.
+            name: Only events with this name, or with a prefix such as `payment.*`.
+            namespace: Only events of this namespace; None: of all namespaces.
+            task_id: Only events of this task.
+            after: Only events older than the event with this `no`.
             limit: Maximum number, at most 1,000.
         """
         ...
@@ -234,8 +235,8 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """Create one task.
 
         Args:
-            template: The name of a template, as in `TaskRequest.template`; or a workflow, for a
-                task of its own version.
+            template: The name of a template, as in `TaskRequest.template`, or a workflow, whose
+                version the task then has.
             context: The task's inputs: a JSON object, or a value of the type that the workflow
                 declares as `input`; None means no inputs.
             options: The other fields of `TaskRequest`.
@@ -304,8 +305,8 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
             options: The other fields of `TaskRequest`.
 
         Returns:
-            For a template's name, the task with its `result`; for a workflow, the result itself, in
-            the type that the workflow declares as `result`.
+            For a template's name, the task with its `result`; for a workflow, only the result,
+            converted to the type that the workflow declares as `result`.
 
         Raises:
             pydantic.ValidationError: The result does not have that type.
@@ -319,7 +320,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
 
         Args:
             task_id: The task.
-            timeout: Maximum wait, as seconds, a timedelta or `"5m"`; None means no limit.
+            timeout: Maximum wait: seconds, a timedelta or `"5m"`; None means no limit.
 
         Raises:
             TaskFailed: The task ended in error or was cancelled.
@@ -330,7 +331,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         ...
 
     async def get(self, task_id: str) -> Task:
-        """Return a task, with its `result` or `failure`. Raises NotFound."""
+        """Return a task with its `result` or `failure`. Raises NotFound."""
         ...
 
     async def tasks(
@@ -346,7 +347,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         Args:
             filter: Filter of the tasks; None means all tasks.
             attributes: Attributes that the tasks must have; replaces those of the filter.
-            after: The id of a task; None means to begin with the newest.
+            after: The id of a task; None starts with the newest task.
             limit: Maximum number of tasks.
         """
         ...
@@ -359,7 +360,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         Of the open tasks, the newest 10,000 are divided into pending ones and those in progress.
 
         Args:
-            filter: Filter of the tasks, whose own `status` is ignored; None means all tasks.
+            filter: Filter of the tasks; its `status` is ignored. None means all tasks.
             attributes: Attributes that the tasks must have; replaces those of the filter.
         """
         ...
@@ -382,7 +383,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
 
         Args:
             task_id: The task.
-            after: The number (`Step.no`) of the last step that was read; 0: begin with the first.
+            after: The number (`Step.no`) of the last step that was read; 0 starts with the first.
             limit: Maximum number of steps; None: all.
         """
         ...
@@ -392,11 +393,11 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         ...
 
     async def task_times(self, task_id: str) -> TaskTimes:
-        """Return the time of a task and its steps by phase. Raises NotFound."""
+        """Return the times of a task and its steps by phase. Raises NotFound."""
         ...
 
     async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
-        """Explain why a task, or one of its steps, does not run; the first reason matters most.
+        """Explain why a task or one of its steps does not run, most important reason first.
 
         Raises NotFound.
         """
@@ -419,12 +420,12 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
 
         Args:
             task_id: The task.
-            step: Only of this step.
-            attempt: Only of attempts with this number.
+            step: Only records of this step.
+            attempt: Only records of attempts with this number.
             level: The lowest level: `debug`, `info`, `warning`, `error` or `critical`.
             text: Part of the message; ASCII letters match in either case.
-            since: Logged then or later, by the clock of the worker.
-            newest_first: Whether the newest records come first; else the oldest.
+            since: Only records logged at or after this time, by the worker's clock.
+            newest_first: Whether the newest records come first instead of the oldest.
             cursor: The `next_cursor` of the previous page.
             limit: Maximum number of records, 1 to 1,000.
 
@@ -498,8 +499,8 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        """Settle an unneeded step as resolved_manually; its children receive None as its result.
-        Raises NotFound, WrongStatus.
+        """Skip a step that is not needed: it becomes resolved_manually, and its children receive
+        None as its result. Raises NotFound, WrongStatus.
         """
         ...
 
@@ -521,8 +522,8 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         id: str | None = None,
         reason: str = "",
     ) -> SignalSent:
-        """Send a signal to a task. The first of its steps that waits for the name receives it;
-        until then it is kept.
+        """Send a signal to a task. The first step that waits for the name receives the signal;
+        until then, the signal is kept.
 
         Args:
             task_id: The task.
@@ -534,7 +535,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         Raises:
             NotFound: The task does not exist.
             WrongStatus: The task has ended.
-            TooManySignals: The task has 1,000 signals that no step has taken.
+            TooManySignals: The task has 1,000 signals that no step has received.
             InvalidInput: A name is invalid, or the payload has no JSON form.
             TooLarge: A name or the payload is too large.
         """
@@ -551,15 +552,16 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
     ) -> BroadcastSent:
         """Send a broadcast to all steps that wait for its name and key.
 
-        It is kept for a week, for steps of tasks that exist now and wait for it later.
+        The broadcast is kept for a week, for steps of existing tasks that start to wait for it
+        later.
 
         Args:
             name: The name of the signal that the steps wait for: 1 to 200 characters.
             key: The key that they wait for: 1 to 200 characters.
             payload: Any value with a JSON form of at most 64 KiB.
             id: Sending a broadcast with the same name, key and id again changes nothing.
-            namespace: The namespace of the waiting tasks; None: that of the task on whose behalf
-                this client acts, or else `default`.
+            namespace: The namespace of the waiting tasks; None: the namespace of the task on whose
+                behalf this client acts, or `default`.
 
         Raises:
             TooManyBroadcasts: 1,000 broadcasts with this name and key were sent within a week.
@@ -571,7 +573,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
     async def usual_durations(self, template: str) -> UsualDurations:
         """Return how long a template version and its steps usually take, in seconds.
 
-        Measured by the newest complete tasks of the version, at most 50.
+        Measured over the newest complete tasks of the version, at most 50.
 
         Args:
             template: `namespace.name` or `namespace.name@version`; without a version, the latest.
@@ -602,7 +604,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
     ) -> list[Registered]:
-        """Register template versions in one transaction, all or none: see `register`. A server
-        takes at most 1,000 at once. Raises InvalidInput, TaskRegistrationError.
+        """Register template versions in one transaction, either all or none: see `register`. A
+        server accepts at most 1,000 at once. Raises InvalidInput, TaskRegistrationError.
         """
         ...

@@ -113,7 +113,7 @@ def test_failing_and_slow_steps_are_named() -> None:
         for n in (7, 6, 5)
     ] == failing
     assert ["crawl of payments.refund@1.0.0 takes 31 s on average: split it,"] == [
-        each.split(" or make")[0].rstrip() for each in slow
+        each.split(" or move")[0].rstrip() for each in slow
     ]
 
 

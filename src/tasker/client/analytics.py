@@ -52,7 +52,7 @@ class FailureClient(Protocol):
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
     ) -> FailureCare:
-        """Set the person or team that looks after a cause; "" for none.
+        """Assign a cause to a person or team; "" for none.
 
         Args:
             fingerprint: `FailureCause.fingerprint`.
@@ -80,12 +80,13 @@ class FailureClient(Protocol):
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
     ) -> FailureCare:
-        """Mute a cause: it no longer needs attention. Its tasks do not change.
+        """Mute a cause, so it no longer needs attention. Its tasks do not change.
 
         Args:
             fingerprint: `FailureCause.fingerprint`.
-            until: Muted until then.
-            below: Muted while it only happens in versions of the workflow below this one.
+            until: Muted until this time.
+            below: Muted while the failures only occur in lower versions of the workflow than this
+                one.
             namespace: The namespace of the cause.
             reason: For the audit log.
 
@@ -143,7 +144,8 @@ class AnalyticsClient(Protocol):
         Workers append these figures every few seconds, and they are kept for 14 days.
 
         Args:
-            metric: What is counted, or "duration": the average of ended tasks in seconds.
+            metric: What is counted, or "duration" for the average duration of ended tasks in
+                seconds.
             window: The time and the tasks; None: the last 24 hours.
             by: The meaning of the series; "status" applies to the metric "ended".
             step_seconds: Seconds between two points, a multiple of 60; None: about 100 points.
@@ -241,7 +243,7 @@ class LocalAnalytics(AnalyticsClient):
 
 
 async def failure_causes(store: Store, window: Window) -> list[FailureCause]:
-    """Return the causes of failures in the tasks of a window, with who looks after them."""
+    """Return the causes of failures in the tasks of a window, with their assignees."""
     failed = await store.failed_steps(window)
     now = datetime.now(UTC)
     causes = group_failures(failed, now - timedelta(hours=window.hours), now)
@@ -302,7 +304,7 @@ def _check_care(namespace: str, change: FailureCareChange) -> None:
 
 
 def checked_mute(until: datetime | None, below: str | None) -> FailureMute:
-    """Return a mute. Raises InvalidInput: it has no end, or its time or version is invalid."""
+    """Return a mute. Raises InvalidInput if it has no end, or if its time or version is invalid."""
     if until is None and below is None:
         raise InvalidInput("mute a cause either until a time or below a version")
     if until is not None and until.tzinfo is None:

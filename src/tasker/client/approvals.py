@@ -26,16 +26,16 @@ class ApprovalClient(Protocol):
         after: str | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        """List approvals: open ones with the oldest first, decided ones with the latest first.
+        """List approvals: open ones oldest first, decided ones newest first.
 
         Args:
-            mine: Only those that the actor may decide.
+            mine: Only approvals that the actor may decide.
             status: "open" or "decided".
-            namespace: Only those of tasks of this namespace.
-            task_id: Only those of this task.
-            groups: The actor's groups, for `mine`. A server takes those of the credential.
+            namespace: Only approvals of tasks in this namespace.
+            task_id: Only approvals of this task.
+            groups: The actor's groups, for `mine`. A server uses the credential's groups.
             after: Only open ones after the approval with this id: the next page.
-            limit: How many at most, up to 1,000.
+            limit: Maximum number, up to 1,000.
 
         Raises:
             InvalidInput: `status` or `limit` is invalid.
@@ -54,20 +54,20 @@ class ApprovalClient(Protocol):
         reason: str = "",
         groups: Collection[str] = (),
     ) -> Approval:
-        """Decide an approval, and let its step continue.
+        """Decide an approval, so its step continues.
 
         Args:
             approval_id: The approval.
             form: The filled-in form, an object of at most 64 KiB. Defaults are added.
             reason: For the audit log.
-            groups: The actor's groups, for assignees of the form `role:NAME`. A server takes those
-                of the credential.
+            groups: The actor's groups, for assignees of the form `role:NAME`. A server uses the
+                credential's groups.
 
         Raises:
             NotFound: The approval does not exist.
             InvalidInput: The form does not match its schema; `violations` lists the parts.
             NotAnAssignee: The approval is assigned to others.
-            WrongStatus: It was decided before, or its step does not wait for it any more.
+            WrongStatus: It was already decided, or its step no longer waits for it.
         """
         ...
 

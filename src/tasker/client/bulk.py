@@ -29,14 +29,14 @@ from tasker.store.protocol import AuditNote
 if TYPE_CHECKING:
     from tasker.client.local import LocalClient
 
-POLL = 0.5  #: seconds between two looks at an operation that is waited for
+POLL = 0.5  #: seconds between two reads of an awaited operation
 
 
 class BulkClient(Protocol):
     """Methods for operations on many tasks, available as `client.bulk`.
 
-    An operation is stored. Workers and servers carry it on at its pace, from the newest task to
-    the oldest, each in its own transaction; if their process dies, others continue. Each task is
+    An operation is stored. Workers and servers execute it at a limited rate, from the newest task
+    to the oldest, each in its own transaction. If a process dies, others continue. Each task is
     handled once.
     """
 
@@ -50,9 +50,9 @@ class BulkClient(Protocol):
         reset_attempts: bool = False,
         fresh: bool = False,
     ) -> BulkPreview:
-        """Return what an operation would change, and a token that starts it.
+        """Return what an operation would change and a token that starts it.
 
-        The arguments are those of `start`, which also names the errors.
+        The arguments and errors are those of `start`.
         """
         ...
 
@@ -86,7 +86,7 @@ class BulkClient(Protocol):
 
         Raises:
             InvalidInput: Neither a filter nor ids are given, or both are; the filter is empty; the
-                rate is out of bounds; the token is too old, or that of another preview.
+                rate is out of bounds; or the token is too old or belongs to another preview.
             NotFound: One of `ids` does not exist.
         """
         ...
@@ -100,7 +100,7 @@ class BulkClient(Protocol):
         ...
 
     async def stop(self, bulk_id: str, *, reason: str = "") -> BulkOperation:
-        """Stop an operation: it changes no further task. Raises NotFound, WrongStatus."""
+        """Stop an operation: it changes no further tasks. Raises NotFound, WrongStatus."""
         ...
 
     async def wait(self, bulk_id: str, timeout: Duration | None = None) -> BulkOperation:
@@ -237,15 +237,15 @@ class LocalBulk(BulkClient):
     def _note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
-    # ------------------------------------------------------------ carrying them on
+    # ------------------------------------------------------------ executing them
 
     async def handle_batch(self) -> float | None:
-        """Handle a batch of the operation that waits longest, if any is due.
+        """Handle a batch of the operation that has waited longest, if one is due.
 
         Any number of processes may do so at the same time.
 
         Returns:
-            Seconds until the next batch may begin; None if no operation runs.
+            Seconds until the next batch may start; None if no operation runs.
         """
         delay = await self._store.next_bulk()
         if delay is None or delay > 0:
@@ -257,7 +257,7 @@ class LocalBulk(BulkClient):
         tasks = await self._next_tasks(stored)
         for task in tasks:
             moved = await self._handle(stored, task)
-            if moved is None:  # stopped, or carried on by another process
+            if moved is None:  # stopped, or continued by another process
                 return 0.0
             stored = moved
         pace = len(tasks) / stored.operation.per_second

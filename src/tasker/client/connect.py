@@ -1,4 +1,4 @@
-"""Opens a client for a URL: of a server, or of a store used directly by this process."""
+"""Opens a client for the URL of a server, or of a store that this process uses directly."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from tasker.store.open import open_store
 async def connect(
     url: str = "sqlite", *, api_key: str | None = None, token: str | None = None, **options: Any
 ) -> AsyncIterator[Client]:
-    """Open a client for a URL, and close it at the end of the block.
+    """Open a client for a URL and close it at the end of the block.
 
     Args:
         url: `http://...` or `https://...` of a server, or the URL of a store; see `open_store`.

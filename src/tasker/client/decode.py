@@ -137,7 +137,7 @@ def error_of(problem: JsonObject) -> TaskerError:
 
 
 def _invalid_input(detail: str, problem: JsonObject) -> InvalidInput:
-    """Return the error with paths relative to the context, or to the list of requests in bulk."""
+    """Return the error with paths relative to the context or, in bulk, to the list of requests."""
     faults = problem.get("errors") or [{"path": "$", "message": detail}]
     violations = [Violation(_shorten_paths(fault["path"]), fault["message"]) for fault in faults]
     return InvalidInput(_shorten_paths(detail), path=violations[0].path, violations=violations)
@@ -178,7 +178,7 @@ _ERRORS: Mapping[str, type[TaskerError]] = {
     "invalid_expression": InvalidInput,
     "no_such_route": NotFound,
 }
-"""Code of a problem -> the error that it becomes."""
+"""Error classes by the code of a problem."""
 
 
 def limit(read: Mapping[str, Any]) -> LimitInfo:
@@ -188,7 +188,7 @@ def limit(read: Mapping[str, Any]) -> LimitInfo:
 
 
 def limit_setting(read: Mapping[str, Any]) -> LimitSetting:
-    """Return what was set for a key or a pattern from its view."""
+    """Return the limit set for a key or a pattern from its view."""
     return LimitSetting(
         pattern=read["pattern"],
         values=_limit_values(read),

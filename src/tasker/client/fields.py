@@ -1,4 +1,4 @@
-"""Checks that all stores can store a new task's fields."""
+"""Checks that every store can store a new task's fields."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -135,7 +135,7 @@ def filter_query(filter: TaskFilter) -> dict[str, Any]:
 
 
 def filter_body(filter: TaskFilter) -> dict[str, Any]:
-    """Return a filter as the body of a request has it."""
+    """Return a filter as it appears in the body of a request."""
     given = {**filter_query(filter), "attributes": dict(filter.attributes) or None}
     del given["attribute"]
     return {name: value for name, value in given.items() if value is not None}

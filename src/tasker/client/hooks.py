@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class HookClient(Protocol):
     """Methods for provider hooks, available as `client.hooks`.
 
-    A hook is named `namespace.name`, or by a name alone in the namespace "default".
+    A hook is named `namespace.name`, or only by its name in the namespace "default".
     """
 
     async def declare(
@@ -33,7 +33,7 @@ class HookClient(Protocol):
         header: str = DEFAULT_HEADER,
         reason: str = "",
     ) -> Hook:
-        """Declare a hook, or replace the one of that name.
+        """Declare a hook, or replace the one with that name.
 
         Args:
             name: `namespace.name`.
@@ -42,8 +42,8 @@ class HookClient(Protocol):
             sends: Name of the broadcast or signal.
             key: Path to the key of the broadcast, or to the id of the task: `body.data.order_id`.
             target: "broadcast" or "signal".
-            id: Path to the id of the request, so that a repetition changes nothing.
-            when: Condition over `body` and `headers`; other requests are ignored.
+            id: Path to the id of the request, so a repeated request changes nothing.
+            when: Condition over `body` and `headers`; if it is false, the request is ignored.
             header: The header with the signature, for the scheme "hmac".
             reason: For the audit log.
 
@@ -53,7 +53,7 @@ class HookClient(Protocol):
         ...
 
     async def list(self, namespace: str | None = None) -> list[Hook]:
-        """List the hooks of a namespace by name, without their secrets; None: of all namespaces."""
+        """List the hooks of one or all namespaces by name, without their secrets."""
         ...
 
     async def delete(self, name: str, *, reason: str = "") -> None:

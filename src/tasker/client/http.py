@@ -62,15 +62,15 @@ _LONG_POLL = 25.0  #: seconds; less than the idle timeout of common proxies
 class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     """The client of a server.
 
-    Creating a task always sends an idempotency key, generated if the caller gives none, so that
-    a lost response never causes a second task.
+    Creating a task always sends an idempotency key, generated if the caller provides none, so a
+    lost response never causes a second task.
 
     Args:
         url: Address of the server, such as `http://127.0.0.1:8080`.
         api_key: Sent as `X-API-Key`.
         token: Sent as a bearer token.
         acting_as: The person on whose behalf the owner of the key or token acts, recorded in the
-            audit of actions on tasks; None if the owner acts for themselves.
+            audit log; None if the owner acts for themselves.
         via: `Via.CLI` or `Via.MCP`, for the audit log; None means `Via.API`.
         timeout: Time limit of a request; does not apply to waits.
         retries: Maximum number of repetitions of a request if the server is unreachable or busy.
@@ -107,7 +107,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         )
         self._requests = Requests(self._http, retries=retries)
         self._ticket, self._key, self._namespace = "", "", ""
-        self._created: dict[str, int] = {}  #: tasks of each template, made with the ticket
+        self._created: dict[str, int] = {}  #: tasks of each template, created with the ticket
 
     def with_ticket(self, ticket: str, key: str, namespace: str) -> "HttpClient":
         """Return a client for the handler of one attempt in a remote worker.
@@ -520,8 +520,8 @@ def _is_repeatable(requests: Sequence[TaskRequest]) -> bool:
 
 
 def _read_created(read: Any, request: TaskRequest) -> Task:
-    """Decode a created task. With a generated key it counts as new even if the server already had
-    it, since then an earlier response was lost.
+    """Decode a created task. With a generated key, it counts as new even if the server already had
+    it, because then an earlier response was lost.
     """
     task = decode.task(read)
     return task if request.idempotency_key else replace(task, created=True)

@@ -106,8 +106,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tasker.client")
 
-_PREPARED_AT_ONCE = 50  #: tasks whose contexts are checked in one turn of the event loop
-_EXPLAINED = 1_000  #: maximum number of unfinished steps that explain a task
+_PREPARED_AT_ONCE = 50  #: tasks whose contexts are checked in one iteration of the event loop
+_EXPLAINED = 1_000  #: maximum number of unfinished steps read to explain a task
 MOST_REVEALED = 1_000  #: steps of a task that are revealed at once
 _MOST_ATTEMPTS = 10_000  #: maximum number of attempts of a task whose times are added up
 
@@ -215,7 +215,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     @property
     def task_ends(self) -> TaskEnds:
-        """The ends of tasks that callers of this client, or of its copies, wait for."""
+        """The ends of tasks for which callers of this client, or of its copies, wait."""
         return self._ends
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
@@ -404,7 +404,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         )
 
     async def _priority_of(self, request: TaskRequest, template: Template) -> int:
-        """Return the priority requested, or that of the parent task, or the template's."""
+        """Return the requested priority, or else that of the parent task or the template."""
         if request.priority is not None:
             return request.priority
         if request.parent_id is not None:
@@ -462,7 +462,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Wait until a task is complete: see `Client.wait`.
 
-        In an attempt, a wait without a timeout parks the step: it occupies no worker, and the
+        In an attempt, a wait without a timeout parks the step, so it does not occupy a worker. The
         handler is called again when the task has ended.
         """
         limit = parse_duration_field("timeout", timeout)
@@ -643,7 +643,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def retried_steps(
         self, task_id: TaskId, steps: Collection[str] | None, *, reset_attempts: bool
     ) -> tuple[list[int] | None, Mapping[int, int]]:
-        """Return the numbers of the steps to retry, and the attempts that count as used."""
+        """Return the numbers of the steps to retry and the attempts that count as used."""
         loaded = await self._template_of_task(task_id)
         nos = (
             None
@@ -754,7 +754,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         return task
 
     async def report_end_of(self, task_id: TaskId) -> None:
-        """Report a task to the observers, if it has ended."""
+        """Report a task to the observers if it has ended."""
         if self._observers:
             await self._report_ended(await self.store.get_task(task_id))
 
@@ -852,5 +852,5 @@ def _error_of_request(index: int, error: InvalidInput) -> InvalidInput:
 def _os_user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no such user, as in containers
+    except (KeyError, OSError):  # the user does not exist, as in containers
         return "unknown"

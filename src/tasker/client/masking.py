@@ -1,4 +1,4 @@
-"""Finds what is sensitive in the data of tasks, by their templates and those of their parents."""
+"""Finds sensitive data of tasks, as declared by their templates and those of their parents."""
 
 from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, replace
@@ -27,8 +27,10 @@ from tasker.template.sensitive import sensitive_of
 from tasker.ttl_cache import TTLCache
 
 _FRESH = 60.0  #: seconds for which the sensitive paths of a template version are cached
-_PARTS = frozenset({"failures", "schedules", "hooks", "webhooks"})  #: of a client, with methods
-_MOST_VALUES = 10_000  #: sensitive values that are found in texts; of more, nothing is shown
+_PARTS = frozenset(
+    {"failures", "schedules", "hooks", "webhooks"}
+)  #: parts of a client, with methods
+_MOST_VALUES = 10_000  #: sensitive values searched for; with more, nothing is shown
 _CACHED = 32_000_000  #: bytes of cached kin, about
 _KIN, _VALUE = 1_000, 100  #: bytes of one without values, and of a value besides its characters
 
@@ -41,8 +43,8 @@ class _Kin:
     parent: TaskId | None
     rule: MaskingRule
     values: frozenset[str] = frozenset()
-    """Its sensitive values in all forms: those of its context, and once read those of its results.
-    They are at most one more than `_MOST_VALUES`."""
+    """Its sensitive values in all forms: those of its context and, once read, those of its results.
+    There is at most one more than `_MOST_VALUES`."""
 
 
 class SensitiveData:
@@ -72,14 +74,14 @@ class SensitiveData:
         return masked(content, rules, default)
 
     async def rules(self, owners: Collection[Owner]) -> dict[Owner, MaskingRule]:
-        """Return what is sensitive in the data of each owner."""
+        """Return the sensitive data of each owner."""
         declared = {owner: await self._declared(owner) for owner in owners}
         wanted = {_first_of_chain(owner, rule) for owner, rule in declared.items()} - {None}
         kin = await self._load_kin(filter(None, wanted)) if wanted else {}
         return {owner: self._complete(owner, rule, kin) for owner, rule in declared.items()}
 
     async def _declared(self, owner: Owner) -> MaskingRule | None:
-        """Return what the owner's template declares; None if it is not known by name."""
+        """Return the owner's template's declarations; None if the template is unknown."""
         if owner.namespace is None or owner.name is None or owner.version is None:
             return None
         try:
@@ -160,12 +162,12 @@ class SensitiveData:
 
 
 def _cached_bytes(values: frozenset[str]) -> int:
-    """Return about how many bytes a cached entry with these values takes."""
+    """Return the approximate size in bytes of a cached entry with these values."""
     return _KIN + sum(len(value) + _VALUE for value in values)
 
 
 def _bounded(values: Iterable[str]) -> frozenset[str]:
-    """Return different values, no more than one above the limit."""
+    """Return distinct values, at most one more than the limit."""
     bounded: set[str] = set()
     for value in values:
         bounded.add(value)
@@ -175,7 +177,7 @@ def _bounded(values: Iterable[str]) -> frozenset[str]:
 
 
 def _first_of_chain(owner: Owner, declared: MaskingRule | None) -> str | None:
-    """Return the task from which on sensitive values are looked up: the owner's or its parent."""
+    """Return the task at which the search for sensitive values starts: the owner or its parent."""
     if owner.task_id is not None and (
         declared is None or not declared.is_open or owner.parent_id == UNKNOWN
     ):
@@ -195,7 +197,7 @@ class MaskedClient:
     """A client that masks sensitive data in everything that its methods return.
 
     Args:
-        client: A client, or the part of one that has the methods for schedules.
+        client: A client, or a part of one such as its methods for schedules.
         sensitive: Finds sensitive data.
     """
 

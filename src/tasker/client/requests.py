@@ -55,7 +55,7 @@ class Requests:
             query: Query parameters; None values are omitted.
             headers: Additional headers.
             repeatable: Whether the request is safe to repeat. A request that the server did not
-                begin to handle is repeated in any case.
+                start to handle is always repeated.
             within: Time limit in seconds; None means the client's timeout.
 
         Raises:

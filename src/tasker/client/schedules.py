@@ -40,8 +40,8 @@ class ScheduleClient(Protocol):
     """Methods for schedules, available as `client.schedules`.
 
     A schedule is named `namespace.name`; the namespace is that of its template. Actions accept
-    `if_match`, the `etag` of a schedule that was read earlier: they raise ScheduleChanged if it was
-    changed since.
+    `if_match`, the `etag` of a schedule that was read earlier: they raise ScheduleChanged if the
+    schedule was changed since.
     """
 
     async def create(
@@ -51,14 +51,14 @@ class ScheduleClient(Protocol):
 
         Args:
             template: `namespace.name`, optionally with `@` and a version or a range; by default,
-                each tick's task runs the latest version of that time.
+                each tick's task runs the version that is the latest at that time.
             schedule: When tasks are created, and how.
             reason: For the audit log.
 
         Raises:
             InvalidInput: A field is invalid, or the template does not accept the context.
             NotFound: The template does not exist.
-            NotApproved: No version of the template takes tasks.
+            NotApproved: No version of the template accepts tasks.
             ScheduleExists: The namespace already has a schedule with this name.
         """
         ...
@@ -92,9 +92,9 @@ class ScheduleClient(Protocol):
         ...
 
     async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
-        """List the ticks that have no task, the latest first, at most 1,000. Raises NotFound.
+        """List the ticks that have no task, latest first, at most 1,000. Raises NotFound.
 
-        Ticks with a task are found by `client.tasks(TaskFilter(schedule_id=...))`.
+        To list the tasks of ticks, use `client.tasks(TaskFilter(schedule_id=...))`.
         """
         ...
 
@@ -111,7 +111,7 @@ class ScheduleClient(Protocol):
         ...
 
     async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
-        """Delete a schedule; its tasks stay.
+        """Delete a schedule; its tasks remain.
 
         Raises: NotFound, ScheduleChanged; Refused if a template declares it.
         """
@@ -120,10 +120,11 @@ class ScheduleClient(Protocol):
     async def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
     ) -> Backfill:
-        """Create a task for each tick in the past from `start` until before `end`, at priority 0.
+        """Create a task with priority 0 for each past tick from `start` up to, but not including,
+        `end`.
 
-        Ticks that were backfilled before get no second task; ticks for which the schedule itself
-        created one do.
+        Ticks that were already backfilled get no second task, but ticks for which the schedule
+        itself created a task do.
 
         Args:
             name: The schedule.
@@ -145,7 +146,7 @@ class ScheduleClient(Protocol):
 
         Raises:
             NotFound: The schedule or its template does not exist.
-            NotApproved: No version of the template takes tasks.
+            NotApproved: No version of the template accepts tasks.
             InvalidInput: The template does not accept the context.
         """
         ...
@@ -320,8 +321,8 @@ async def task_of_tick(
         created_by: Its creator; None: the schedule.
 
     Raises:
-        NotFound, NotApproved: No version of the template takes tasks.
-        InvalidInput: The template does not accept the context.
+        NotFound, NotApproved: No version of the template accepts tasks. InvalidInput: The template
+        does not accept the context.
     """
     from tasker.client.protocol import TaskRequest
 

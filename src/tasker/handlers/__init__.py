@@ -1,4 +1,4 @@
-"""Handlers: declaring them, finding them, and calling them with their parameters."""
+"""Handlers: declaring, finding and calling them."""
 
 from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
 from tasker.handlers.binding import Plan, compile_plan

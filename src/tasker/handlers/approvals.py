@@ -1,4 +1,4 @@
-"""The durable call that waits for the decision of a person."""
+"""The durable call that waits for a person's decision."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ async def ask(
     Raises:
         ParkedForArrival: It is not decided yet.
         PermanentError: It timed out, and `on_timeout` is "fail".
-        DurableCallConflict: This attempt made a call with that name before.
+        DurableCallConflict: This attempt already made a call with that name.
         InvalidInput: The question is invalid.
     """
     approval = _new_approval(question)

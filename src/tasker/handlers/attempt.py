@@ -2,7 +2,7 @@
 
 - `StepFacts`, once per step of a template: constant properties, created when a plan is compiled;
 - `LiveAttempt`, once per attempt: the claim, the task's input, the results of earlier steps;
-- `Services`, once per worker: saving checkpoints, and a client to create other tasks.
+- `Services`, once per worker: storing checkpoints, and a client that creates other tasks.
 """
 
 import time
@@ -66,14 +66,14 @@ class Services(Protocol):
         message: str,
         fields: Mapping[str, Any],
     ) -> None:
-        """Keep a log record with the attempt, as far as bounds and settings allow.
+        """Keep a log record with the attempt, within the limits and settings.
 
         Args:
             attempt: The attempt.
             level: As in Python's `logging`.
             source: Name of the logger.
             message: The text.
-            fields: What else the record names; fields that indicate secrets are masked.
+            fields: Additional fields of the record; fields whose names indicate secrets are masked.
         """
         ...
 
@@ -101,11 +101,11 @@ class Services(Protocol):
         ...
 
     async def receive(self, attempt: "LiveAttempt", wait: NewWait) -> DurableCall | None:
-        """Record what arrived first for a wait; None: nothing has arrived."""
+        """Record and return the first arrival for a wait; None: nothing has arrived."""
         ...
 
     async def open_completion(self, attempt: "LiveAttempt") -> DurableCall | None:
-        """Make the address at which another system completes the step, or return its completion."""
+        """Create the URL at which another system completes the step, or return its completion."""
         ...
 
     async def spawn(self, attempt: "LiveAttempt", new: NewInstances) -> Spawned:
@@ -140,15 +140,15 @@ class AttemptLog:
         self.records = 0
         self.characters = 0
         self.is_full = False  #: no more is kept
-        self.is_released = False  #: it has failed, so nothing is held back
+        self.is_released = False  #: it has failed, so nothing is withheld
         self.emitting = False  #: its logger writes, perhaps to the standard streams
         self.held: list[NewLogRecord] = []
         self.progress: tuple[str, float, str | None] | None = None
-        """The last report that is still to be kept: message, time, fields as JSON."""
+        """The last report that is not stored yet: message, time, fields as JSON."""
         self._lines: dict[str, str] = {}
 
     def lines(self, stream: str, text: str) -> list[str]:
-        """Return the lines that end with a text printed now."""
+        """Return the lines that end in a newly printed string."""
         *ended, rest = (self._lines.pop(stream, "") + text).split("\n")
         if len(rest) > LOG_CHARACTERS:
             ended, rest = [*ended, rest], ""
@@ -158,11 +158,11 @@ class AttemptLog:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a printed line has not ended."""
+        """Whether a printed line is unfinished."""
         return bool(self._lines)
 
     def rest(self) -> list[tuple[str, str]]:
-        """Return the streams with lines that have not ended, and end them."""
+        """Return the streams with unfinished lines, and finish these lines."""
         lines, self._lines = self._lines, {}
         return [(stream, line) for stream, line in lines.items() if line.strip()]
 
@@ -173,8 +173,8 @@ class LiveAttempt:
     Args:
         claim: The right to run it.
         task: The task's context and fields.
-        results: Results of the steps in `Plan.needs`, by number; a step that was skipped, or
-            resolved without a result, has None or is missing.
+        results: Results of the steps in `Plan.needs`, by number; None or missing for a step that
+            was skipped or resolved without a result.
         services: Services of the worker.
     """
 
@@ -204,7 +204,7 @@ class LiveAttempt:
     ) -> None:
         self.claim = claim
         self.completion_url = ""
-        """Where another system completes the step; "" unless the step is external."""
+        """The URL at which another system completes the step; "" unless the step is external."""
 
         self.completed = False
         """Whether it uses the completion of another system."""
@@ -216,13 +216,13 @@ class LiveAttempt:
         """Errors of the ancestors that failed, by number."""
 
         self.instance: InstanceInput | None = None
-        """What an instance of a step is given; None for a step of the template."""
+        """The inputs of an instance; None for a step of the template."""
 
         self.cancelled = ""
         """Reason why the attempt must stop, set by the engine; "" while it may continue."""
 
     def own_log(self) -> AttemptLog:
-        """Return what it has logged and printed so far."""
+        """Return what the attempt has logged and printed so far."""
         try:
             return self.log
         except AttributeError:
@@ -258,7 +258,8 @@ class Upstream(Mapping[str, int]):
     def of_step(cls, graph: Graph, no: int) -> "Upstream":
         """Return the ancestors of step `no` of `graph`.
 
-        One that undoes an instance reads its result under the name of the step with instances.
+        A step that undoes an instance reads the instance's result under the name of the step with
+        instances.
         """
         undone = graph.layout.undone.get(no)
         if undone is None or not graph.names[undone - 1].endswith("[]"):
@@ -282,7 +283,8 @@ class Upstream(Mapping[str, int]):
 
     @property
     def ancestor_bits(self) -> int:
-        """Bit n is set if step n is an ancestor. Determined on first use: few handlers need it."""
+        """Bit n is set if step n is an ancestor. Computed on first use, because few handlers need
+        it."""
         if self._ancestor_bits is None:
             self._ancestor_bits = self._ancestors[self._no]
         return self._ancestor_bits
@@ -306,7 +308,7 @@ class StepFacts(NamedTuple):
     template: TemplateName
     spec: StepSpec
     upstream: Upstream
-    config: JsonText  #: `spec.config` as JSON, so that each attempt gets its own copy
+    config: JsonText  #: `spec.config` as JSON, so each attempt gets its own copy
     logger: str  #: name of the logger: the handler's module
     blocking: bool  #: whether the handler is sync, and so runs in a thread
     around: EnclosingInstances = NO_SURROUNDINGS

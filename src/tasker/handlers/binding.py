@@ -1,4 +1,4 @@
-"""Compiles the call of a handler for a step once, to be run for every attempt."""
+"""Compiles the call of a handler for a step once, to be used by every attempt."""
 
 import inspect
 import pickle
@@ -114,9 +114,9 @@ def compile_plan(
     Args:
         handler: A handler from `Handlers.find`.
         spec: The step, including the overrides of the environment.
-        upstream: The steps before it.
+        upstream: The step's ancestors.
         template: The template's name, for contexts and error messages.
-        around: The instances around it, and those before it.
+        around: The instances around the step and before it.
 
     Raises:
         Misuse: The handler's signature has a parameter that no step can fill.
@@ -143,12 +143,13 @@ def compile_plan_with_config(
 
 
 class Argument(NamedTuple):
-    """The source of one parameter of a step's handler."""
+    """The source of a parameter of a step's handler."""
 
     parameter: Parameter
     origin: str  #: context, input, result, config, item or instances
     key: Any
-    """The number of a result's step, the `Joined` of instances, or a key; None: the whole input."""
+    """The number of the step of a result, the `Joined` of instances, or a key; None: the whole
+    input."""
 
     label: str  #: the key or step, for error messages
 
@@ -279,7 +280,7 @@ def _make_filler(
 
 
 def instances_of(attempt: LiveAttempt, joined: Joined, validate: Validate | None) -> Instances[Any]:
-    """Return the results of the instances of a step before an attempt's."""
+    """Return the results of the instances of an earlier step."""
     services, text = attempt.services, attempt.results.get(joined.join)
     value, pages = None if text is None else loads(text), partial(services.pages, attempt, joined)
     return Instances(value, pages, services.run_blocking, validate)

@@ -26,7 +26,7 @@ def check(
     """List the problems of running tasks of `template` with `handlers`.
 
     Every step must have a handler, and every parameter an existing source; results must come from
-    ancestors; and the handlers' type hints must not contradict the schemas.
+    ancestors, and the handlers' type hints must not contradict the schemas.
 
     Args:
         template: The template.
@@ -43,7 +43,7 @@ def check(
 
 
 def result_schemas(template: Template, handlers: Handlers) -> dict[str, Any]:
-    """Return the JSON Schemas of results by step, as the return types of the handlers say."""
+    """Return the JSON Schemas of results by step, according to the handlers' return types."""
     schemas = {}
     for spec in steps_with_handlers(template.steps):
         handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
@@ -57,7 +57,7 @@ def result_schemas(template: Template, handlers: Handlers) -> dict[str, Any]:
 def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     """List the required parameters that are neither a step's result nor a declared input.
 
-    Only where the `input_schema` declares the inputs.
+    The list is empty unless an `input_schema` declares the inputs.
 
     Raises:
         Misuse: A handler's parameters cannot be read, or ask for a step that is not an ancestor.
@@ -70,7 +70,8 @@ def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
 def check_assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     """Return the parameters that are read from the input although a step has a similar name.
 
-    Empty if the template has an `input_schema`, which says which inputs exist. Each is a warning.
+    Each is a warning. The list is empty if the template has an `input_schema`, which declares the
+    inputs.
     """
     if (template.input_schema or {}).get("properties"):
         return []
@@ -116,7 +117,7 @@ def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[P
     problems = []
     for handler in handlers:
         if id(handler.target) not in used:
-            used.add(id(handler.target))  # once, even if the handler has several names
+            used.add(id(handler.target))  # only once, even if the handler has several names
             problems.append(
                 _problem_in_handler(handler, f"no step uses the handler {handler.name!r}", "")
             )
@@ -205,7 +206,8 @@ class _Checking:
         return None
 
     def _check_presence(self, spec: StepSpec, argument: Argument) -> str | None:
-        """Return a message if a parameter does not accept that its step has no result."""
+        """Return a message if a parameter does not accept None although its step may have no
+        result."""
         step = self._graph.names[argument.key - 1]
         if step not in self._may_lack.get(spec.name, ()) or not argument.parameter.required:
             return None
@@ -232,7 +234,7 @@ class _Checking:
         return self._check_declared(argument)
 
     def _declared_inputs(self) -> Mapping[str, Any]:
-        """Return the schemas of the inputs by name; empty: they are not known."""
+        """Return the schemas of the inputs by name; empty if they are unknown."""
         declared = (self._template.input_schema or {}).get("properties")
         return declared if isinstance(declared, Mapping) else {}
 
@@ -281,7 +283,7 @@ class _Checking:
 
 
 def _places(steps: Sequence[StepSpec], path: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of steps, and of those whose own handler is a body, with their places."""
+    """Yield the names of steps with their places, including those whose handler is their body."""
     for no, spec in enumerate(steps):
         yield spec.name, f"{path}[{no}]"
         yield f"{spec.name}[]", f"{path}[{no}]"

@@ -1,8 +1,9 @@
 """The step context: a handler's view of its attempt.
 
 A `Context` is created from the objects in `attempt.py`, and only for handlers that have a parameter
-for it. It decodes values on first use, so a step only pays for what its handler uses. Calls that
-block in a thread and are awaited in the loop are in `SyncContext` and `AsyncContext`.
+for it. It decodes values on first use, so only the values that a handler uses cost time.
+`SyncContext` has the calls that block a thread, and `AsyncContext` has the same calls for the event
+loop.
 """
 
 import asyncio
@@ -102,9 +103,9 @@ class Context:
 
     @property
     def counted_attempts(self) -> int:
-        """Number of attempts that count against `max_attempts`, including this one.
+        """Number of attempts that count towards `max_attempts`, including this one.
 
-        Less than `attempt` after a reset by an operator, or the shutdown of a worker.
+        Less than `attempt` after a reset by an operator or a worker's shutdown.
         """
         return self._attempt.claim.counted_attempts
 
@@ -115,7 +116,7 @@ class Context:
 
     @property
     def is_retry(self) -> bool:
-        """Whether an earlier attempt started, and may have had effects."""
+        """Whether an earlier attempt started and may have had effects."""
         return self._attempt.claim.attempt > 1
 
     @property
@@ -125,12 +126,13 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        """A key for the step's external effects: the same in all attempts, unique to the step."""
+        """A key for the step's external effects. It is unique to the step and the same in all
+        attempts."""
         return f"{self._attempt.claim.task_id}:{self.step}"
 
     @property
     def correlation_id(self) -> str:
-        """The correlation id, which connects related tasks, also across namespaces."""
+        """The correlation id, which connects related tasks, even across namespaces."""
         return self._attempt.task.correlation_id
 
     @property
@@ -145,9 +147,9 @@ class Context:
 
     @property
     def completion_url(self) -> str:
-        """The address at which another system completes this external step; "" for other steps.
+        """The URL at which another system completes this external step; "" for other steps.
 
-        It contains a secret token. The addresses of earlier attempts stay valid.
+        It contains a secret token. The URLs of earlier attempts stay valid.
         """
         return self._attempt.completion_url
 
@@ -173,13 +175,14 @@ class Context:
 
     @property
     def instance(self) -> int | None:
-        """Which instance of its `map`, `batch` or `repeat` this is, from 0; None: of none."""
+        """The number of this instance of a `map`, `batch` or `repeat`, from 0; None if it is not an
+        instance."""
         instance = self._attempt.instance
         return None if instance is None else instance.instance
 
     @property
     def item(self) -> Any:
-        """The element for which this instance of a `map` runs; None if it is part of no map."""
+        """The element for which this instance of a `map` runs; None if it is not part of a map."""
         items = self._facts.around.items
         return self._item(items[0]) if items else None
 
@@ -197,8 +200,8 @@ class Context:
 
     @property
     def items(self) -> Mapping[str, Any]:
-        """What the instances that it is part of are given, by name: elements of maps, ranges of
-        batches, numbers of iterations.
+        """The inputs of the instances that this step is part of, by name: elements of maps, ranges
+        of batches, numbers of iterations.
         """
         return {name: self._item(name) for name in self._facts.around.items}
 
@@ -232,7 +235,8 @@ class Context:
     def failure_of(self, step: str) -> Failure | None:
         """Return the error of an ancestor step that failed, or None if it did not fail.
 
-        Of ancestors whose results the handler gets, or that its trigger rule looks at.
+        Only for ancestors whose results the handler reads, or that its trigger rule takes into
+        account.
 
         Raises:
             PermanentError: `step` is not an ancestor of this step.
@@ -266,9 +270,10 @@ class Context:
 
     @property
     def logger(self) -> "StepLogger":
-        """The logger of the handler's module; its records carry task, step and attempt.
+        """The logger of the handler's module; its records contain the task, step and attempt.
 
-        Records from level INFO are kept with the attempt, however logging is configured.
+        Records of level INFO and above are kept with the attempt, regardless of the logging
+        configuration.
         """
         try:
             return self._logger
@@ -284,8 +289,8 @@ class Context:
             return self._logger
 
     def now(self) -> datetime:
-        """Return the current time, aware, in UTC: that of the test's clock in a test, otherwise
-        that of this machine.
+        """Return the current time, aware, in UTC: from the test's clock in a test, otherwise from
+        this machine's clock.
         """
         return self._attempt.services.clock.now()
 
@@ -311,14 +316,14 @@ class Context:
             raise AttemptCancelled(f"{self!r} must stop: {self._attempt.cancelled}")
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Report how much of its work the attempt has done; counts as a heartbeat.
+        """Report the progress of the attempt; counts as a heartbeat.
 
-        The report is kept with the attempt's log records. Call it as often as you like: it does
-        no I/O, and of the reports of about half a second only the last is kept.
+        The report is kept with the attempt's log records. Call it as often as you like: it does no
+        I/O, and only about two reports per second are kept.
 
         Args:
-            fraction: From 0 to 1; a value outside counts as the nearest of them.
-            message: What is done or under way, such as "page 12".
+            fraction: From 0 to 1; values outside this range are clamped.
+            message: A description of the progress, such as "page 12".
 
         Raises:
             AttemptCancelled: As `heartbeat`.
@@ -347,7 +352,7 @@ class Context:
     def _new_instances(
         self, step: str, items: Sequence[Any], name: str | None
     ) -> Iterator[NewInstances]:
-        """Yield what to insert for items, part by part.
+        """Yield the instances to insert for items, in several parts.
 
         Raises:
             Misuse: This step is not part of a map with that name.
@@ -389,7 +394,7 @@ class AsyncContext(Context):
     async def spawn(self, step: str, items: Sequence[Any], *, name: str | None = None) -> int:
         """Add instances to a `map` that this step is part of; the map waits for them too.
 
-        A later attempt that makes the same call adds nothing.
+        If a later attempt makes the same call, it adds nothing.
 
         Args:
             step: The step that has the map.
@@ -403,7 +408,7 @@ class AsyncContext(Context):
         Raises:
             AttemptCancelled: This attempt must stop; some of the instances may exist.
             Misuse: This step is not part of a map with that name.
-            PermanentError: An earlier attempt added another number of instances in this call.
+            PermanentError: An earlier attempt added a different number of instances in this call.
             TooManyInstances: The map would have more than 100,000 instances.
         """
         spawned = None
@@ -413,12 +418,13 @@ class AsyncContext(Context):
         return 0 if spawned is None else spawned.first_instance
 
     async def hand_back(self, checkpoint: Any) -> NoReturn:
-        """Save a checkpoint and return the step to its queue; other steps get their turn.
+        """Save a checkpoint and return the step to its queue, so other steps can run.
 
-        The handler starts again later, perhaps on another worker. The attempt does not count.
+        The handler starts again later, perhaps on another worker. The attempt does not count
+        towards `max_attempts`.
 
         Raises:
-            HandedBack: Always, for the worker.
+            HandedBack: Always; the worker handles it.
         """
         await self.checkpoint(checkpoint)
         raise HandedBack
@@ -444,10 +450,10 @@ class AsyncContext(Context):
         *args: Any,
         **options: Any,
     ) -> Any:
-        """Call a function once over all attempts of the step, and return its result.
+        """Call a function once across all attempts of the step, and return its result.
 
-        The first result is stored before this method returns. Later attempts, which follow a
-        failure or a wait, return it without another call. If the process dies after the function
+        The first result is stored before this method returns. Later attempts, after a failure or a
+        wait, return it without calling the function again. If the process dies after the function
         has returned and before the result is stored, the function is called again.
 
         Args:
@@ -488,12 +494,12 @@ class AsyncContext(Context):
     ) -> None:
         """Wait for a time without occupying a worker.
 
-        The attempt ends, and the handler runs again from the top when the time has passed;
-        this call then returns at once. Attempts that end with a sleep do not count.
+        The attempt ends. When the time has passed, the handler runs again from the start, and this
+        call returns immediately. Attempts that end with a sleep do not count.
 
         Args:
             delay: Seconds, a timedelta or text such as `"5m"`; at most ten years.
-            until: The end of the sleep, with a time zone; instead of `delay`.
+            until: The end of the sleep, with a time zone, instead of `delay`.
             call_name: The name of the durable call; by default its number: `sleep-1`, `sleep-2`.
 
         Raises:
@@ -513,13 +519,13 @@ class AsyncContext(Context):
     ) -> Any:
         """Wait for a signal to this task without occupying a worker, and return its payload.
 
-        The attempt ends unless a signal is there already; the handler runs again from the top
-        when one arrives, and this call then returns at once. Attempts that end with a wait do not
-        count. Each signal goes to one wait; the oldest is first.
+        The attempt ends unless a signal has already arrived. When one arrives, the handler runs
+        again from the start, and this call returns immediately. Attempts that end with a wait do
+        not count. Each wait receives one signal, oldest first.
 
         Args:
             name: The signal's name.
-            key: A broadcast with this name and key ends the wait as well.
+            key: A broadcast with this name and key also ends the wait.
             timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
             on_timeout: After the timeout, "fail" ends the step in error with the code
                 `wait_timeout`, and "continue" returns None.
@@ -551,8 +557,7 @@ class AsyncContext(Context):
                 `wait_timeout`, and "continue" returns an `Arrival` whose `timed_out` is True.
             call_name: The name of the durable call; by default its number: `wait_any-1`.
 
-        Returns:
-            What arrived: `name`, `key`, `payload`, `sent_by` and `sent_at`.
+        Returns: The arrival: `name`, `key`, `payload`, `sent_by` and `sent_at`.
 
         Raises:
             DurableCallConflict: See `once`.
@@ -574,14 +579,14 @@ class AsyncContext(Context):
         escalate_to: Sequence[str] = (),
         call_name: str | None = None,
     ) -> Decision | None:
-        """Wait for the decision of a person without occupying a worker.
+        """Wait for a person's decision without occupying a worker.
 
-        The attempt ends, and the handler runs again from the top when the approval is
-        decided; this call then returns at once. Attempts that end with a wait do not count.
+        The attempt ends. When the approval is decided, the handler runs again from the start, and
+        this call returns immediately. Attempts that end with a wait do not count.
 
         Args:
-            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everyone who may decide
-                approvals.
+            assignees: Who may decide: `user:NAME` and `role:NAME`; if empty, everyone who may
+                decide approvals.
             form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
             timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
             on_timeout: After the timeout, "fail" ends the step in error with the code
@@ -619,23 +624,23 @@ class AsyncContext(Context):
         retry: RetryOfChild = "never",
         **options: Unpack["TaskOptions"],
     ) -> Any:
-        """Run a task and return its result, occupying no worker while it runs.
+        """Run a task and return its result, without occupying a worker while it runs.
 
-        The task is created once over all attempts. It gets this task's correlation id, priority
+        The task is created once across all attempts. It gets this task's correlation id, priority
         and trace, and is cancelled when this task is cancelled or misses its deadline. If it fails,
-        this step fails permanently, with its error.
+        this step fails permanently with the task's error.
 
         Args:
             template: The name of a template, such as `"payments.refund@^2"`, or a workflow.
             context: The task's inputs; None means no inputs.
             call_name: The name of the durable call; by default its number: `run_task-1`.
             detached: Whether the task continues when this task is cancelled.
-            retry: "child" retries the failed steps of the task, until it has failed as often as
-                this step may have attempts; "never" does not.
+            retry: "child" retries the task's failed steps until the task has failed as often as
+                this step may have attempts; "never" does not retry them.
             options: The other fields of `TaskRequest`.
 
         Returns:
-            The result; of a workflow, in the type that it declares.
+            The result; for a workflow, converted to the type that it declares.
 
         Raises:
             DurableCallConflict: See `once`.
@@ -678,12 +683,13 @@ class SyncContext(Context):
         return 0 if spawned is None else spawned.first_instance
 
     def hand_back(self, checkpoint: Any) -> NoReturn:
-        """Save a checkpoint and return the step to its queue; other steps get their turn.
+        """Save a checkpoint and return the step to its queue, so other steps can run.
 
-        The handler starts again later, perhaps on another worker. The attempt does not count.
+        The handler starts again later, perhaps on another worker. The attempt does not count
+        towards `max_attempts`.
 
         Raises:
-            HandedBack: Always, for the worker.
+            HandedBack: Always; the worker handles it.
         """
         self.checkpoint(checkpoint)
         raise HandedBack
@@ -702,10 +708,10 @@ class SyncContext(Context):
         self._save_checkpoint(value).result()
 
     def once(self, name: str, function: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
-        """Call a function once over all attempts of the step, and return its result.
+        """Call a function once across all attempts of the step, and return its result.
 
-        The first result is stored before this method returns. Later attempts, which follow a
-        failure or a wait, return it without another call. If the process dies after the function
+        The first result is stored before this method returns. Later attempts, after a failure or a
+        wait, return it without calling the function again. If the process dies after the function
         has returned and before the result is stored, the function is called again.
 
         Args:
@@ -742,12 +748,12 @@ class SyncContext(Context):
     ) -> None:
         """Wait for a time without occupying a worker.
 
-        The attempt ends, and the handler runs again from the top when the time has passed;
-        this call then returns at once. Attempts that end with a sleep do not count.
+        The attempt ends. When the time has passed, the handler runs again from the start, and this
+        call returns immediately. Attempts that end with a sleep do not count.
 
         Args:
             delay: Seconds, a timedelta or text such as `"5m"`; at most ten years.
-            until: The end of the sleep, with a time zone; instead of `delay`.
+            until: The end of the sleep, with a time zone, instead of `delay`.
             call_name: The name of the durable call; by default its number: `sleep-1`, `sleep-2`.
 
         Raises:
@@ -767,13 +773,13 @@ class SyncContext(Context):
     ) -> Any:
         """Wait for a signal to this task without occupying a worker, and return its payload.
 
-        The attempt ends unless a signal is there already; the handler runs again from the top
-        when one arrives, and this call then returns at once. Attempts that end with a wait do not
-        count. Each signal goes to one wait; the oldest is first.
+        The attempt ends unless a signal has already arrived. When one arrives, the handler runs
+        again from the start, and this call returns immediately. Attempts that end with a wait do
+        not count. Each wait receives one signal, oldest first.
 
         Args:
             name: The signal's name.
-            key: A broadcast with this name and key ends the wait as well.
+            key: A broadcast with this name and key also ends the wait.
             timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
             on_timeout: After the timeout, "fail" ends the step in error with the code
                 `wait_timeout`, and "continue" returns None.
@@ -805,8 +811,7 @@ class SyncContext(Context):
                 `wait_timeout`, and "continue" returns an `Arrival` whose `timed_out` is True.
             call_name: The name of the durable call; by default its number: `wait_any-1`.
 
-        Returns:
-            What arrived: `name`, `key`, `payload`, `sent_by` and `sent_at`.
+        Returns: The arrival: `name`, `key`, `payload`, `sent_by` and `sent_at`.
 
         Raises:
             DurableCallConflict: See `once`.
@@ -828,14 +833,14 @@ class SyncContext(Context):
         escalate_to: Sequence[str] = (),
         call_name: str | None = None,
     ) -> Decision | None:
-        """Wait for the decision of a person without occupying a worker.
+        """Wait for a person's decision without occupying a worker.
 
-        The attempt ends, and the handler runs again from the top when the approval is
-        decided; this call then returns at once. Attempts that end with a wait do not count.
+        The attempt ends. When the approval is decided, the handler runs again from the start, and
+        this call returns immediately. Attempts that end with a wait do not count.
 
         Args:
-            assignees: Who may decide: `user:NAME` and `role:NAME`; none: everyone who may decide
-                approvals.
+            assignees: Who may decide: `user:NAME` and `role:NAME`; if empty, everyone who may
+                decide approvals.
             form: JSON Schema of the decision; None: `approved`, a boolean, and a `comment`.
             timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
             on_timeout: After the timeout, "fail" ends the step in error with the code
@@ -873,23 +878,23 @@ class SyncContext(Context):
         retry: RetryOfChild = "never",
         **options: Unpack["TaskOptions"],
     ) -> Any:
-        """Run a task and return its result, occupying no worker while it runs.
+        """Run a task and return its result, without occupying a worker while it runs.
 
-        The task is created once over all attempts. It gets this task's correlation id, priority
+        The task is created once across all attempts. It gets this task's correlation id, priority
         and trace, and is cancelled when this task is cancelled or misses its deadline. If it fails,
-        this step fails permanently, with its error.
+        this step fails permanently with the task's error.
 
         Args:
             template: The name of a template, such as `"payments.refund@^2"`, or a workflow.
             context: The task's inputs; None means no inputs.
             call_name: The name of the durable call; by default its number: `run_task-1`.
             detached: Whether the task continues when this task is cancelled.
-            retry: "child" retries the failed steps of the task, until it has failed as often as
-                this step may have attempts; "never" does not.
+            retry: "child" retries the task's failed steps until the task has failed as often as
+                this step may have attempts; "never" does not retry them.
             options: The other fields of `TaskRequest`.
 
         Returns:
-            The result; of a workflow, in the type that it declares.
+            The result; for a workflow, converted to the type that it declares.
 
         Raises:
             DurableCallConflict: See `once`.
@@ -912,8 +917,8 @@ class SyncContext(Context):
 class Results(Mapping[str, Any]):
     """Results of the ancestors of a step by name, decoded on first use.
 
-    The result of a step that was skipped, or resolved without a result, is None. Access to a step
-    that is not an ancestor raises PermanentError, since a retry cannot help.
+    The result of a step that was skipped or resolved without a result is None. Access to a step
+    that is not an ancestor raises PermanentError, because a retry cannot help.
     """
 
     __slots__ = ("_facts", "_texts", "_values")
@@ -956,7 +961,7 @@ def _not_upstream_error(facts: StepFacts, step: str) -> PermanentError:
 
 
 class StepLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds the fields of an attempt to each log record, and keeps records with the attempt.
+    """Adds the attempt's fields to each log record and keeps the records with the attempt.
 
     Args:
         logger: The logger that the records go to.
@@ -993,7 +998,7 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 def require_same_number(new: NewInstances, spawned: Spawned) -> None:
-    """Raise PermanentError if an earlier attempt spawned another number of instances."""
+    """Raise PermanentError if an earlier attempt spawned a different number of instances."""
     if spawned.instances != new.instances:
         raise PermanentError(
             f"an earlier attempt added {spawned.instances:,} instances in the call {new.key!r}, and"

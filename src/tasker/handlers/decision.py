@@ -7,9 +7,9 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The result of the handler of a decision: the children that run. The others are skipped.
+    """The result of a decision's handler: the children that run. All other children are skipped.
 
-    Make one with `Decision.choose` or `Decision.none`.
+    Create it with `Decision.choose` or `Decision.none`.
     """
 
     chosen: tuple[str, ...]
@@ -21,15 +21,15 @@ class Decision:
 
     @classmethod
     def choose(cls, *steps: str, reason: str = "", data: Mapping[str, Any] | None = None) -> Self:
-        """Let steps that depend on the decision run.
+        """Choose the steps that run.
 
         Args:
             steps: Their names, at least one.
-            reason: Why, for people.
+            reason: The reason, for people.
             data: JSON values for later steps.
 
         Raises:
-            ValueError: There are no steps; `Decision.none` says so.
+            ValueError: No steps are given; use `Decision.none` to choose none.
         """
         if not steps:
             raise ValueError("name at least one step, or return Decision.none(reason)")
@@ -37,10 +37,10 @@ class Decision:
 
     @classmethod
     def none(cls, reason: str = "", *, data: Mapping[str, Any] | None = None) -> Self:
-        """Let none of the steps that depend on the decision run.
+        """Choose none of the steps that depend on the decision.
 
         Args:
-            reason: Why, for people.
+            reason: The reason, for people.
             data: JSON values for later steps.
         """
         return cls((), reason, data or {})

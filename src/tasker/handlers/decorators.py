@@ -1,4 +1,4 @@
-"""Marks handlers, and the sources of their parameters."""
+"""Marks handlers and the sources of their parameters."""
 
 import inspect
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """`Annotated[T, Input("key")]`: the task's input of that name; `Input()`: the whole input."""
+    """`Annotated[T, Input("key")]`: the task's input with that name; `Input()`: the whole input."""
 
     key: str | None = None
 
@@ -58,8 +58,8 @@ class StepHandler:
     def call(self, *args: Any, **parameters: Any) -> Any:
         """Do the step's work and return its result; may be `async def`.
 
-        Override it as `call(self, context)` or with other parameters; this signature is wide enough
-        for type checkers to accept both.
+        Override it as `call(self, context)` or with other parameters; this signature lets type
+        checkers accept both.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define call(self, context)")
 
@@ -100,25 +100,25 @@ class Registration(NamedTuple):
 
     name: str
     version: str = ""
-    """Version of the code; "": none, which satisfies no step that requires a version."""
+    """Version of the code; "": none, which does not satisfy steps that require a version."""
 
     namespace: str = ""
-    """The namespace that it is bound to; "": the worker decides."""
+    """The namespace that the handler is bound to; "": the worker decides."""
 
     serves: str = ""
-    """Range of earlier versions whose steps the code also runs; "": none."""
+    """Range of earlier versions whose steps this code also runs; "": none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The mark that `@handler` leaves on its target."""
+    """The registrations that `@handler` attaches to its target."""
 
     registrations: tuple[Registration, ...] = ()
     process: bool = False
 
 
 def mark_of(target: object) -> Mark | None:
-    """Return the mark of `@handler` on `target` itself; a class does not inherit it."""
+    """Return the registrations of `@handler` on `target` itself; classes do not inherit them."""
     mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
     return mark if isinstance(mark, Mark) else None
 

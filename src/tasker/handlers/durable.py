@@ -62,7 +62,7 @@ RetryOfChild: TypeAlias = Literal["never", "child"]
 
 
 class DurableCalls:
-    """Names and records the durable calls of one attempt.
+    """Names and stores the durable calls of one attempt.
 
     The records of earlier attempts are read once, at the first call; a first attempt has none.
 
@@ -70,7 +70,7 @@ class DurableCalls:
         attempt: The attempt.
         step: The name of its step, for errors.
         namespace: The namespace of its task.
-        max_attempts: How often `run_task` runs a failing child.
+        max_attempts: How often `run_task` runs a failing child task.
     """
 
     def __init__(self, attempt: LiveAttempt, step: str, namespace: str, max_attempts: int) -> None:
@@ -89,7 +89,7 @@ class DurableCalls:
         """Return the name of a call: `name`, or its kind and number in the order of calls.
 
         Raises:
-            DurableCallConflict: This attempt made a call with that name before.
+            DurableCallConflict: This attempt already made a call with that name.
             InvalidInput: The name is empty or too long, or cannot be stored.
         """
         if name is None:
@@ -122,7 +122,7 @@ class DurableCalls:
             self._size = sum(len((call.value or "").encode()) for call in calls)
 
     def find(self, kind: CallKind, name: str) -> DurableCall | None:
-        """Return the record of a call, or None if no attempt has completed it; `load` comes first.
+        """Return the record of a call, or None if no attempt has completed it. Call `load` first.
 
         Raises:
             DurableCallConflict: The record belongs to a call of another kind.
@@ -150,7 +150,7 @@ class DurableCalls:
         return {"until": until}
 
     def require_space(self) -> None:
-        """Raise TooManyDurableCalls if the step has as many records as are kept."""
+        """Raise TooManyDurableCalls if the step has the maximum number of records."""
         if len(self._records) >= DURABLE_CALLS:
             raise TooManyDurableCalls(self._step)
 
@@ -160,7 +160,7 @@ class DurableCalls:
         Raises:
             InvalidInput: The value has no JSON form.
             TooLarge: The step's records would exceed their limit.
-            TooManyDurableCalls: The step has as many records as are kept.
+            TooManyDurableCalls: The step has the maximum number of records.
         """
         text = dumps(value, what=f"the result of the durable call {name!r}")
         self.require_space()
@@ -193,7 +193,8 @@ class DurableCalls:
         return record
 
     async def recorded(self, kind: CallKind, name: str) -> DurableCall | None:
-        """Read the records of earlier attempts if necessary; return that of a call, or None."""
+        """Read the records of earlier attempts if necessary, and return the record of a call, or
+        None."""
         if not self.loaded:
             await self.load()
         return self.find(kind, name)
@@ -201,7 +202,7 @@ class DurableCalls:
     async def sleep(
         self, delay: Duration | None, until: datetime | None, call_name: str | None
     ) -> None:
-        """Begin a sleep, or return if it is over: see `AsyncContext.sleep`."""
+        """Start a sleep, or return if it is over: see `AsyncContext.sleep`."""
         timer = self.timer(delay, until)
         name = self.begin(CallKind.SLEEP, call_name)
         record = await self.recorded(CallKind.SLEEP, name)
@@ -212,7 +213,7 @@ class DurableCalls:
             raise ParkedForTime(record.remaining)
 
     async def arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
-        """Return what ended a wait.
+        """Return the arrival that ended a wait.
 
         Raises:
             ParkedForArrival: Nothing has arrived yet.
@@ -281,10 +282,10 @@ class DurableCalls:
         timeout: Duration | None,
         on_timeout: OnTimeout,
     ) -> NewWait:
-        """Name a wait, and return it without the numbers of broadcasts received before.
+        """Name a wait and return it without the numbers of earlier broadcasts.
 
         Raises:
-            DurableCallConflict: This attempt made a call with that name before.
+            DurableCallConflict: This attempt already made a call with that name.
             InvalidInput: An argument is invalid.
             TooLarge: The name or the key of a signal is too long.
         """
@@ -328,13 +329,13 @@ class DurableCalls:
         )
 
     def keep(self, record: DurableCall) -> None:
-        """Note a record that the store made."""
+        """Add a record that the store created."""
         self._records[record.name] = record
         self._size += len((record.value or "").encode())
 
 
 def require_short(seconds: float, name: str) -> None:
-    """Raise InvalidInput if a wait is longer than waits may be."""
+    """Raise InvalidInput if a wait is too long."""
     if seconds > WAIT:
         raise InvalidInput(f"{name} must be within ten years", path=f"$.{name}")
 

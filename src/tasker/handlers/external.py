@@ -1,4 +1,4 @@
-"""External steps: after their handler has returned, they wait for another system."""
+"""External steps, which wait for another system after their handler has returned."""
 
 import asyncio
 import inspect
@@ -19,8 +19,8 @@ Call = Callable[[LiveAttempt], Any]
 def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
     """Return the call of a handler whose step is completed by another system.
 
-    The handler's return value becomes the step's checkpoint. A completion that arrived before the
-    attempt, or during it, is the outcome of the step; it is used even if the attempt fails.
+    The handler's return value becomes the step's checkpoint. A completion that arrived before or
+    during the attempt is the outcome of the step, even if the attempt fails.
 
     Raises:
         Misuse: The handler runs in a separate process.
@@ -90,7 +90,7 @@ def _outcome(completion: DurableCall, external: External, attempt: LiveAttempt) 
 
 
 def result_of_completion(completion: DurableCall, external: External) -> Any:
-    """Return the result in a completion. Raises PermanentError: It is an error, or too late."""
+    """Return the result in a completion. Raises PermanentError if it is an error or too late."""
     try:
         return read_completion(completion.value)
     except TimeoutError as late:

@@ -76,7 +76,7 @@ class HandlerCollector:
         """Add one handler under its name.
 
         Raises:
-            HandlerImportError: Another has the same name, version and namespace.
+            HandlerImportError: Another handler has the same name, version and namespace.
         """
         there = self.registered.setdefault(handler.name, [])
         for other in there:
@@ -95,7 +95,7 @@ class HandlerCollector:
         """Add one subscriber.
 
         Raises:
-            HandlerImportError: Another has the same name and namespace.
+            HandlerImportError: Another subscriber has the same name and namespace.
         """
         if self._namespace and not subscriber.namespace:
             subscriber = replace(subscriber, namespace=self._namespace)
@@ -172,7 +172,7 @@ class HandlerCollector:
 
     def _register_target_by_path(self, target: object) -> None:
         """Add a function or class under its dotted path, with the namespace and version of its
-        mark.
+        registration.
         """
         qualname = getattr(target, "__qualname__", None)
         if qualname is None or "<" in qualname:
@@ -214,7 +214,7 @@ def _version_suffix(handler: Handler) -> str:
 
 
 def _is_workflow(target: object) -> TypeGuard[WorkflowSource]:
-    """Return whether an object is a template with functions, judging by its class alone."""
+    """Return whether an object is a template with functions, judging only by its class."""
     return all(
         isinstance(inspect.getattr_static(type(target), name, None), property)
         for name in ("functions", "template", "version", "serves")

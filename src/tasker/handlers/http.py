@@ -32,7 +32,7 @@ def check_response(
 ) -> httpx.Response:
     """Return a response with a successful status; raise an error for any other.
 
-    By default 200 to 299 are successes; 408, 425, 429 and 500 to 599 are retryable; all others are
+    By default, 200 to 299 are successes; 408, 425, 429 and 500 to 599 are retryable; all others are
     permanent.
 
     Args:
@@ -82,7 +82,7 @@ def _request_line(response: httpx.Response) -> str:
     """Return the method and the URL of a request, without its query, which may hold secrets."""
     try:
         request = response.request
-    except RuntimeError:  # made without one, as by a test
+    except RuntimeError:  # created without a request, as in a test
         return "the request"
     return f"{request.method} {request.url.copy_with(query=None, userinfo=b'')}"
 
@@ -148,8 +148,8 @@ class _ApiSettings(StepHandler):
 class ApiHandler(_ApiSettings):
     """Base class of `async` handlers that call an HTTP API.
 
-    All instances of a class share a pool of connections. Requests carry the step's idempotency key
-    unless they are only read, redirects are not followed, and responses are classified by
+    All instances of a class share a pool of connections. Requests contain the step's idempotency
+    key unless they only read, redirects are not followed, and responses are classified by
     `check_response`.
     """
 
@@ -184,7 +184,7 @@ class ApiHandler(_ApiSettings):
         """Send a request and return its response.
 
         Args:
-            context: The step context, which has the idempotency key.
+            context: The step context with the idempotency key.
             method: The method, such as "POST".
             path: The path below `base_url`, or a whole URL.
             accept: Statuses that are returned although they are not successful.

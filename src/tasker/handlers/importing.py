@@ -155,7 +155,7 @@ def _is_skipped(name: str) -> bool:
 
 
 def import_all(origin: ModuleOrigin, *, source: object) -> list[ModuleType]:
-    """Import a module; if it is a package, import all of its modules except tests and private ones.
+    """Import a module. If it is a package, import all of its modules except tests and private ones.
 
     Args:
         origin: The module.
@@ -203,11 +203,11 @@ def _expected_files(origin: ModuleOrigin) -> set[Path] | None:
 
 
 def _import_error_reason(origin: ModuleOrigin, source: object, error: BaseException) -> str:
-    """Return the error on one line, with its place in the user's code."""
+    """Return the error on one line, with its location in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
         return f"module {absent!r} not found (needed by the handlers from {source})"
-    if isinstance(error, InvalidTemplate):  # its problems include the place
+    if isinstance(error, InvalidTemplate):  # its problems include the location
         return f"{_join_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
         where, what = _format_position(error.filename, error.lineno, error.offset), error.msg
@@ -233,7 +233,7 @@ def _join_problems(error: InvalidTemplate) -> str:
 
 
 def _close_coroutines(error: BaseException) -> None:
-    """Close coroutines left by a failed `asyncio.run`, so that Python does not warn about them."""
+    """Close coroutines left by a failed `asyncio.run`, so Python does not warn about them."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for value in list(frame.f_locals.values()):
             if inspect.iscoroutine(value):
@@ -302,7 +302,7 @@ def files_under(roots: set[Path]) -> dict[str, Path]:
 
 
 class ForgottenModules:
-    """Modules removed from `sys.modules`, so that they are imported again.
+    """Modules removed from `sys.modules` to be imported again.
 
     As a context manager: if the block fails, the previous modules are restored.
     """

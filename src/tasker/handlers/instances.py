@@ -1,4 +1,4 @@
-"""Instances of steps, as handlers see them: `Item`, `Cursor`, `Instances`."""
+"""Instances of steps in handlers: `Item`, `Cursor`, `Instances`."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
@@ -23,7 +23,8 @@ Item: TypeAlias = Annotated[T, ItemMarker()]
 
 
 class Cursor(NamedTuple):
-    """The numbers that an instance of a `batch` works on: from `start` to before `end`."""
+    """The range of numbers for one instance of a `batch`: from `start` up to, but not including,
+    `end`."""
 
     start: int
     end: int
@@ -44,7 +45,7 @@ class InstanceInput(NamedTuple):
     offsets: Mapping[int, int]  #: from the numbers of nodes to those of steps, by scope
 
     def number(self, node: int, scope: int) -> int:
-        """Return the number of the step that is node `node` of the template for this instance."""
+        """Return the number of the step that this instance has for node `node` of the template."""
         return node + self.offsets.get(scope, 0)
 
 
@@ -62,23 +63,23 @@ class Joined(NamedTuple):
 
 
 class EnclosingInstances(NamedTuple):
-    """The instances around a step, and those that ended before it."""
+    """The instances around a step and those that ended before it."""
 
     items: tuple[str, ...] = ()
-    """The names of what the instances around it are given, from the innermost."""
+    """The names of the inputs of the instances around the step, innermost first."""
 
     bodies: Mapping[str, Body] = {}
-    """The bodies that it is part of, by the step that has them."""
+    """The bodies that the step is part of, by the step that has the body."""
 
     joined: Mapping[str, Joined] = {}
-    """The steps with instances that it may read, by name."""
+    """The steps with instances whose results it may read, by name."""
 
     scopes: Mapping[int, int] = {}
     """The scopes of nodes within bodies."""
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "EnclosingInstances":
-        """Return those of step `no` of `graph`."""
+        """Return the instances around step `no` of `graph`."""
         layout = graph.layout
         if not layout.bodies:
             return NO_SURROUNDINGS
@@ -120,7 +121,7 @@ def joined_of(graph: Graph, body: Body) -> Joined:
 def new_instances(
     instance: InstanceInput | None, around: EnclosingInstances, step: str, items: Any, key: str
 ) -> Iterator[NewInstances]:
-    """Yield what a handler adds to a map that its step is part of, part by part.
+    """Yield, in several parts, the instances that a handler adds to the map around its step.
 
     Args:
         instance: The handler's instance.
@@ -154,7 +155,7 @@ def new_instances(
 
 
 Page: TypeAlias = Sequence[JsonText | None]
-"""Results of instances in their order; None for those that have none."""
+"""Results of instances in order; None for instances without a result."""
 
 
 class InstanceReader:
@@ -187,7 +188,8 @@ class InstanceReader:
                 yield await self._page(spawn, begin, count)
 
     async def page(self, begin: int, most: int) -> Page:
-        """Return the results of up to `most` instances; none if there is no instance `begin`."""
+        """Return the results of up to `most` instances from instance `begin`; empty if it does not
+        exist."""
         for spawn in await self._spawns(self._join_no):
             if spawn.has_instance(begin):
                 place = begin - spawn.first_instance

@@ -1,4 +1,4 @@
-"""What a handler prints: the standard streams, shared with the log of the attempt that prints."""
+"""Copies what handlers print to the standard streams to the log of their attempt."""
 
 import sys
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Printed = Callable[[str, str], None]
 
 
 class SharedStream:
-    """A standard stream whose text also goes to a function; all else is the stream's own."""
+    """A standard stream that also passes its text to a function."""
 
     def __init__(self, stream: TextIO, name: str, printed: Printed) -> None:
         self.stream = stream
@@ -34,7 +34,7 @@ _users: list[Printed] = []
 
 
 def share_output(printed: Printed) -> None:
-    """Pass what is written to `sys.stdout` and `sys.stderr` to a function too.
+    """Also pass what is written to `sys.stdout` and `sys.stderr` to a function.
 
     A second call before `release_output` has no further effect.
     """

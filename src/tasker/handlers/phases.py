@@ -1,4 +1,4 @@
-"""Base classes of handlers whose work has four phases: extract, execute, check, record."""
+"""Base classes of handlers with four phases: extract, execute, check, record."""
 
 from abc import ABC, abstractmethod
 from inspect import isawaitable
@@ -9,7 +9,7 @@ from tasker.handlers.context import AsyncContext, SyncContext
 from tasker.handlers.decorators import StepHandler
 
 EXECUTED = "execute"
-"""Name of the durable call that keeps the outcome of the second and third phase."""
+"""Name of the durable call that stores the outcome of the second and third phases."""
 
 
 class FourPhaseHandler(StepHandler, ABC):
@@ -23,15 +23,15 @@ class FourPhaseHandler(StepHandler, ABC):
     def extract(self, context: AsyncContext) -> Any:
         """Return what `execute` needs, from inputs and results.
 
-        Any error but RetryableError fails the step permanently, since inputs do not change.
+        Any error except RetryableError fails the step permanently, because inputs do not change.
         """
 
     @abstractmethod
     def execute(self, context: AsyncContext, request: Any) -> Any:
-        """Cause the external effect, with `context.idempotency_key`, and return the response."""
+        """Cause the external effect, using `context.idempotency_key`, and return the response."""
 
     def check(self, context: AsyncContext, response: Any) -> Any:
-        """Return what the response says, or raise PermanentError or RetryableError.
+        """Return the outcome described by the response, or raise PermanentError or RetryableError.
 
         After a RetryableError, the next attempt calls `execute` again. The value is stored, so it
         must have a JSON form.
@@ -68,7 +68,7 @@ class SyncFourPhaseHandler(StepHandler, ABC):
         """Cause the external effect, and return the response."""
 
     def check(self, context: SyncContext, response: Any) -> Any:
-        """Return the result of the response; see `FourPhaseHandler.check`."""
+        """Return the outcome described by the response; see `FourPhaseHandler.check`."""
         return response
 
     def record(self, context: SyncContext, outcome: Any) -> Any:
@@ -92,7 +92,7 @@ async def _settled(value: Any) -> Any:
 
 
 def _fail_permanently(error: Exception) -> NoReturn:
-    """Raise an error of the first phase, as permanent unless it says otherwise."""
+    """Raise an error of the first phase, as a permanent error unless it is a RetryableError."""
     if isinstance(error, StepError | Misuse | AttemptCancelled):
         raise error
     raise PermanentError(

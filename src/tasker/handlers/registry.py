@@ -1,4 +1,4 @@
-"""All handlers of a process, which are looked up by the names that templates use."""
+"""All handlers of a process, looked up by the names that templates use."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, StepSpec, Template
 from tasker.suggest import did_you_mean
 
 EVERY_NAMESPACE = "*"
-"""Binds handlers to all namespaces, where a list of namespaces has it."""
+"""In a list of namespaces, binds handlers to all namespaces."""
 
 _Groups = Mapping[str, Sequence[Handler]]
 
@@ -31,12 +31,11 @@ class Handlers:
 
     A handler is looked up by its registered names, then by its dotted path, then by the bare name
     of a function or class, unless several modules have that name. Only handlers of the sources are
-    ever returned: a template that names `os.system` gets no handler, and a lookup never imports
+    ever returned: a template that refers to `os.system` gets no handler, and a lookup never imports
     anything.
 
-    Handlers are bound to namespaces: `bind` decides to which ones, and `find` only considers
-    handlers bound to the template's namespace. Until `bind` is called, handlers without a namespace
-    serve all namespaces.
+    Handlers are bound to namespaces by `bind`, and `find` only considers handlers bound to the
+    template's namespace. Until `bind` is called, handlers without a namespace serve all namespaces.
     """
 
     def __init__(
@@ -117,9 +116,9 @@ class Handlers:
     def bind(self, templates: Iterable[Template], namespaces: Iterable[str]) -> "Handlers":
         """Return these handlers, each bound to the namespaces that may call it.
 
-        A handler with its own namespace is bound to that. A handler that templates name is bound to
-        the namespaces of those templates, together with its other versions. All others are bound to
-        `namespaces`.
+        A handler with its own namespace is bound to that namespace. A handler that templates refer
+        to is bound, with its other versions, to the namespaces of those templates. All other
+        handlers are bound to `namespaces`.
 
         Args:
             templates: The templates of the worker.
@@ -159,7 +158,8 @@ class Handlers:
         return self._bound.get(handler, frozenset())
 
     def unbound(self) -> tuple[Handler, ...]:
-        """List the registered handlers that are bound to no namespace under any of their names."""
+        """List the registered handlers that are not bound to any namespace under any of their
+        names."""
         bound = {id(handler.target) for handler in self.describe() if self.namespaces(handler)}
         return tuple(handler for handler in self.describe() if id(handler.target) not in bound)
 
@@ -169,14 +169,14 @@ class Handlers:
         return bool(handlers) and not any(map(self.namespaces, handlers))
 
     def serves_namespace(self, namespace: str) -> bool:
-        """Return whether any handler is bound to a namespace, called by its templates or not."""
+        """Return whether any handler is bound to a namespace, whether or not templates call it."""
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return any(self._is_bound_to(handler, namespace) for handler in handlers)
 
     def with_built_in(
         self, name: str, target: object, *, namespaces: Iterable[str], templates: Iterable[Template]
     ) -> "Handlers":
-        """Return these handlers and a built-in one, which runs for all of their namespaces.
+        """Return these handlers with a built-in handler for all of their namespaces.
 
         Args:
             name: Its reserved name.
@@ -198,9 +198,9 @@ class Handlers:
     def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
         """Find the handler that a template calls `name`.
 
-        Handlers bound to the namespace take precedence over general ones; the exact version takes
-        precedence over the highest in a range, which takes precedence over code that `serves` the
-        version.
+        Handlers bound to the namespace take precedence over general ones. The exact version takes
+        precedence over the highest version in a range, which takes precedence over code that
+        `serves` the version.
 
         Args:
             name: A registered name (`::` and `.` are the same), a dotted path, or the bare
@@ -259,7 +259,7 @@ class Handlers:
     def not_found_error(
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> HandlerNotFound:
-        """Return the error that explains why `find` returns None."""
+        """Return an error that explains why `find` returns None."""
         name = normalize_handler_name(name)
         if name == HTTP_HANDLER:
             return HandlerNotFound(NO_HTTP_WORKER)
@@ -401,7 +401,7 @@ def _version_rank(handler: Handler, required: str) -> int:
 
 
 def _preference_key(handler: Handler, required: str) -> tuple[bool, int, bool, object]:
-    """Return a sort key for which the best of several handlers is the greatest."""
+    """Return a sort key: the best of several handlers has the greatest."""
     _, version, namespace, _ = handler.registration
     order = versions.sort_key(version or "0.0.0")
     return bool(namespace), _version_rank(handler, required), bool(version), order

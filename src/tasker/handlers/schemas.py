@@ -1,4 +1,4 @@
-"""Checks whether two JSON Schemas contradict each other. Approximate on purpose.
+"""Checks whether two JSON Schemas contradict each other. The check is deliberately approximate.
 
 It only detects contradictions: types that have nothing in common, and properties that one side
 requires but that the other does not list although it lists its properties. Undecidable cases count
@@ -40,7 +40,7 @@ def find_disagreement(given: Schema, wanted: Schema) -> str | None:
     """Return the reason why a value that matches `given` cannot match `wanted`.
 
     Returns:
-        The first contradiction, as in "$.cents is string, not integer"; None if none is found.
+        The first contradiction, such as "$.cents is string, not integer"; None if none is found.
     """
     return _find_difference(_SchemaPart(given, given), _SchemaPart(wanted, wanted), "$", 0)
 

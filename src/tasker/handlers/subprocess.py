@@ -2,8 +2,8 @@
 
 The engine submits `run_in_subprocess` to its process pool with picklable arguments: a plan's
 `packed` form, the claim, the task's input and the results that the plan needs. The child imports
-the handler's module once and keeps the plan. Its handlers have the same context, but cannot reach
-the worker: they have no checkpoints and no client, and are stopped by killing the process.
+the handler's module once and keeps the plan. Its handlers have the same context but cannot reach
+the worker: they have no checkpoints and no client. They are stopped by killing the process.
 Heartbeats go through shared memory.
 """
 
@@ -50,7 +50,7 @@ _NO_INSTANCES = (
     "a handler in a separate process cannot read more than 1,000 instances; use process=False"
 )
 _shared: list[MutableSequence[float]] = []
-"""Memory shared with the parent: the last heartbeat of each attempt that must give some."""
+"""Memory shared with the parent: the last heartbeat of each attempt that must send heartbeats."""
 
 
 _attempts: list[LiveAttempt] = []  #: the one that runs in this process
@@ -58,7 +58,7 @@ _logs: list[Connection] = []  #: the pipe to the parent, for log records
 
 
 def begin_process(heartbeats: MutableSequence[float], logs: Connection | None) -> None:
-    """Store what is shared with the parent; called when the child process starts.
+    """Store the objects shared with the parent; called when the child process starts.
 
     Args:
         heartbeats: The shared memory for heartbeats.
@@ -102,7 +102,7 @@ class ChildAttempt(LiveAttempt):
 
 
 class NoServices:
-    """Services of an attempt in a separate process; each raises Misuse."""
+    """Services of an attempt in a separate process; they all raise Misuse."""
 
     clock = SystemClock()
 
@@ -114,7 +114,7 @@ class NoServices:
         message: str,
         fields: Mapping[str, Any],
     ) -> None:
-        """Send a record to the parent. It is written at once, so that a kill loses none."""
+        """Send a record to the parent immediately, so killing the process loses none."""
         for pipe in _logs:
             with suppress(OSError):  # the parent is gone
                 os.write(pipe.fileno(), _line(attempt, level, source, message, fields))
@@ -159,7 +159,7 @@ class NoServices:
 def _line(
     attempt: LiveAttempt, level: int, source: str, message: str, fields: Mapping[str, Any]
 ) -> bytes:
-    """Return a record as JSON, short enough that the lines of several processes do not mix."""
+    """Return a record as JSON, short enough to be written atomically by several processes."""
     kept = fields_text(fields)
     while True:
         record = [*attempt.claim.key, level, source, message, kept]
@@ -209,7 +209,7 @@ def run_in_subprocess(
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)
         return result_text(value, limit=limit)
-    except BaseException as error:  # sys.exit included: it belongs to the attempt
+    except BaseException as error:  # including sys.exit: it belongs to the attempt
         portable = _picklable(error)
         if portable is error:
             raise
@@ -232,7 +232,7 @@ def _unpack_plan(packed: bytes) -> Plan:
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return the error in a form that can be pickled, since any other would break the pool."""
+    """Return the error in a form that can be pickled, because others would break the pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:  # its constructor may do anything

@@ -16,13 +16,13 @@ _ATTRIBUTE = "__tasker_subscriber__"
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A function that receives events, with its subscription."""
+    """A function that receives events and its subscription."""
 
     function: Callable[..., Any]
     events: tuple[str, ...]
     name: str
     namespace: str
-    """Namespace of the events; "": those of the worker; `*`: all."""
+    """Namespace of the events; "": the worker's namespaces; `*`: all."""
 
     every_process: bool
 
@@ -36,21 +36,20 @@ class Subscriber:
 def on_event(
     *events: str, name: str = "", namespace: str = "", every_process: bool = False
 ) -> Callable[[Function], Function]:
-    """Make a function, sync or async, receive domain events; it is called with one `Event`.
+    """Make a sync or async function receive domain events; each call gets one `Event`.
 
-    Each event goes to one of the processes whose workers have the function, at least once, and
-    events of the same task in their order. If the function raises, the event is delivered again
-    later, and finally becomes a dead letter; the workflow is not affected.
+    Each event is delivered at least once to one of the processes whose workers have the function;
+    events of the same task arrive in order. If the function raises, the event is delivered again
+    later and finally becomes dead. The workflow is not affected.
 
     Args:
-        events: Names of events, such as "payment.charged", or prefixes, such as "payment.*"; "*"
-            is all.
-        name: Name of the subscription in its namespace; "": the name of the function. Under a new
-            name, the function gets the events from then on.
-        namespace: Namespace of the events; "": those of the worker's templates and its
+        events: Event names such as "payment.charged", or prefixes such as "payment.*"; "*" for all.
+        name: Name of the subscription in its namespace; "": the name of the function. With a new
+            name, the function receives events from then on.
+        namespace: Namespace of the events; "": the namespaces of the worker's templates and its
             `namespaces`; "*": all.
-        every_process: Whether each process gets every event, as far as possible: those published
-            while it runs, without repetition of failed calls.
+        every_process: Whether each process receives every event published while it runs, on a
+            best-effort basis: failed calls are not repeated.
 
     Raises:
         InvalidInput: A name of an event is invalid.
@@ -73,6 +72,6 @@ def on_event(
 
 
 def subscriber_of(target: object) -> Subscriber | None:
-    """Return the mark of `@on_event` on a function."""
+    """Return the subscription that `@on_event` attached to a function."""
     mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
     return mark if isinstance(mark, Subscriber) else None

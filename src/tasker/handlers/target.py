@@ -249,7 +249,7 @@ class Handler:
 
 
 _NOBODY = object()
-"""Placeholder to bind a method to, so that its signature has no `self`."""
+"""Placeholder to which a method is bound, so its signature has no `self`."""
 
 
 def _source_of(target: Any) -> Any:

@@ -27,8 +27,10 @@ from tasker import (
 )
 from tasker.engine.checked_transport import is_allowed
 from tasker.engine.http_step import MOST_BYTES, HttpStep
+from tasker.errors import InvalidExpression
 from tasker.model import Attempt
 from tasker.store.protocol import AuditNote
+from tasker.template.http import render_url
 from tasker.testing import WorkflowRun, run_workflow
 
 pytestmark = pytest.mark.anyio
@@ -249,6 +251,34 @@ async def test_values_cannot_move_a_request_to_another_host() -> None:
 
     assert not result.ok
     assert [] == service.requests
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "rendered"),
+    [
+        ("https://a.example/users/{input.id}", "..", None),
+        ("https://a.example/users/{input.id}/keys", "..", None),
+        ("https://a.example/users/{input.id}?all", ".", None),
+        ("https://a.example/users/{input.id}{input.id}", ".", None),
+        ("https://a.example/users/.{input.id}", ".", None),
+        ("{input.base}/{input.id}#x", "..", None),
+        ("https://a.example/users/{input.id}", "..a", "https://a.example/users/..a"),
+        ("https://a.example/users/{input.id}", "../b", "https://a.example/users/..%2Fb"),
+        ("https://a.example/users/{input.id}", "%2e%2e", "https://a.example/users/%252e%252e"),
+        ("https://a.example/find?id={input.id}", "..", "https://a.example/find?id=.."),
+        ("{input.base}/{input.id}", "7", "https://a.example/a/../b/7"),
+    ],
+)
+def test_values_cannot_move_a_request_to_another_path(
+    url: str, value: str, rendered: str | None
+) -> None:
+    """Clients and servers remove the part before `..`, and that need not be the caller's."""
+    names = {"input": {"id": value, "base": "https://a.example/a/../b"}}
+    if rendered is None:
+        with pytest.raises(InvalidExpression, match=r"'\.' or '\.\.'"):
+            render_url(url, names)
+    else:
+        assert rendered == render_url(url, names)
 
 
 async def test_private_addresses_are_refused_unless_allowed() -> None:

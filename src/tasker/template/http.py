@@ -18,6 +18,8 @@ from tasker.model import (
 )
 from tasker.template.expressions import Names, Path, TextTemplate, compile_text, to_text
 
+_DOTS = (".", "..")  #: parts of a path that remove themselves, or the part before them
+_FILLED = "\0"  #: before a value in a URL, in which it cannot occur
 KINDS = ("success", "retryable", "permanent")  #: of `Classification`
 DEFAULT = HttpCall(url="")
 
@@ -133,19 +135,24 @@ def render_url(url: str, names: Names) -> str:
     """Fill in a URL; values are percent-encoded unless the URL begins with them.
 
     Raises:
-        InvalidExpression: A value is null, empty, an object or a list.
+        InvalidExpression: A value is null, empty, an object or a list, or would remove parts of the
+            path.
     """
     text = compile_text(url)
     text.render_key(names)
-    return "".join(
+    marked = "".join(
         part if isinstance(part, str) else _as_text(part.evaluate(names), encode=number > 0)
         for number, part in enumerate(text.parts)
     )
+    path = re.split(r"[?#]", marked, maxsplit=1)[0]
+    if any(_FILLED in part and part.replace(_FILLED, "") in _DOTS for part in path.split("/")):
+        raise InvalidExpression(url, "a value must not make a part of the path '.' or '..'")
+    return marked.replace(_FILLED, "")
 
 
 def _as_text(value: Json, *, encode: bool) -> str:
     text = to_text(value)
-    return quote(text, safe="") if encode else text
+    return f"{_FILLED}{quote(text, safe='')}" if encode else text
 
 
 def render_header(text: str, names: Names) -> str:

@@ -1,5 +1,6 @@
 """From a URL to an open store."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -165,3 +166,22 @@ async def test_a_store_closes_after_its_connection_broke(
         await store.upgrade()
         await store.claim(WorkerId(1), 1)
         monkeypatch.setattr(asyncpg.Connection, "close", broken)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no modes")
+async def test_a_new_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    """It contains the data of tasks; one that exists keeps its mode."""
+    shared = tmp_path / "shared.db"
+    shared.touch()
+    shared.chmod(0o660)
+    before = os.umask(0o022)
+    try:
+        for name, mode in (("new/own.db", 0o600), ("shared.db", 0o660)):
+            async with open_store(f"sqlite:{tmp_path / name}"):
+                found = (tmp_path / name).parent.glob(f"{Path(name).name}*")
+                modes = {file.name: file.stat().st_mode & 0o777 for file in found}
+
+            assert {mode} == set(modes.values()), modes
+            assert len(modes) > 1  # with the log of writes
+    finally:
+        os.umask(before)

@@ -1,7 +1,10 @@
 """Opens the database: pragmas, migrations, and temporary tables for settlements."""
 
+import os
 import sqlite3
 import uuid
+from contextlib import suppress
+from pathlib import Path
 
 from tasker.errors import SchemaMismatch
 from tasker.model import SchemaStatus
@@ -31,7 +34,7 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
             " (use PostgreSQL, or a Python with a newer SQLite)"
         )
     if address.path is not None:
-        address.path.parent.mkdir(parents=True, exist_ok=True)
+        _create_file(address.path)
         connection = sqlite3.connect(
             address.path, isolation_level=None, timeout=10, cached_statements=256
         )
@@ -54,6 +57,16 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _create_file(path: Path) -> None:
+    """Create the file of a database for its owner only: it has the contexts and secrets of tasks.
+
+    SQLite gives the files beside it the same mode. A file that exists keeps its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # it exists; or SQLite reports why it cannot be created
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def memory_name() -> str:

@@ -13,8 +13,9 @@ import httpx
 import pytest
 from tests.api.auth.scene import calling
 
+from tasker import hooks
 from tasker.errors import InvalidInput, NotFound
-from tasker.hooks import Hook, HookScheme, HookTarget
+from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget
 from tasker.settings import AuthSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import AuditNote, Store
@@ -188,6 +189,53 @@ async def test_an_invalid_hook_is_refused(
 
     assert path == refusal.value.path
     assert [] == await store.hooks()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"id": "1", "data": {"object": {"order": "o-1"}}, "x": NaN}',
+        b'{"id": "1", "data": {"object": {"order": "o-1"}}, "x": Infinity}',
+        b'{"id": "1", "data": {"object": {"order": "o-1"}}, "x": "a\\u0000b"}',
+        b'{"id": "1", "data": {"object": {"order": "o-1"}}, "x": "\\ud800"}',
+        b'{"id": "1", "data": {"object": {"order": "o-1"}}, "x": {"$tasker": 1}}',
+    ],
+)
+async def test_a_body_that_cannot_be_stored_is_refused(store: Store, content: bytes) -> None:
+    """Verified or not: the step that waits could not read it."""
+    await store.put_hook(hook(HookScheme.HMAC), SECRET, NOTE)
+    signed = {"X-Signature-256": signature(content).hex()}
+
+    assert "invalid_input" == await send(store, content, signed)
+
+
+async def test_large_numbers_are_keys_and_ids(store: Store) -> None:
+    await store.put_hook(hook(HookScheme.HMAC), SECRET, NOTE)
+    content = b'{"id": 1e300, "data": {"object": {"order": ' + b"9" * 200 + b"}}}"
+    signed = {"X-Signature-256": signature(content).hex()}
+
+    assert await send(store, content, signed) is True
+
+
+@pytest.mark.parametrize("scheme", [None, *HookScheme])
+def test_each_refusal_reads_the_whole_body(
+    scheme: HookScheme | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the time of a refusal would show whether the hook exists."""
+    digested: list[bytes] = []
+    digest = hooks._digest
+
+    def counted(secret: bytes, body: bytes) -> str:
+        digested.append(body)
+        return digest(secret, body)
+
+    monkeypatch.setattr(hooks, "_digest", counted)
+    given = None if scheme is None else HookSecret(hook=hook(scheme), secret=SECRET)
+
+    for headers in ({}, {"stripe-signature": "t=1,v1=0", "x-signature-256": "0"}):
+        digested.clear()
+        assert not hooks.is_signed(given, headers, b"a body", 0.0)
+        assert [True] == [content.endswith(b"a body") for content in digested]
 
 
 async def test_hooks_are_declared_listed_and_deleted(store: Store) -> None:

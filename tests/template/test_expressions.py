@@ -174,6 +174,15 @@ def test_a_text_may_contain_placeholders() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("number", "shown"), [(7.0, "7"), (0.5, "0.5"), (-(2.0**52), "-4503599627370496")]
+)
+def test_numbers_in_a_text_are_those_of_json(number: float, shown: str) -> None:
+    text = compile_text("{input.n}")
+    assert shown == text.render_key({"input": {"n": number}})
+    assert 1e300 == float(text.render_key({"input": {"n": 1e300}}))  # no integer of JSON
+
+
 def test_a_key_with_a_missing_value_is_refused() -> None:
     assert compile_text("customer:{input.region}").render_key(NAMES) == "customer:EU"
     with pytest.raises(InvalidExpression, match=r"input\.coupon is null, not a string"):

@@ -53,6 +53,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}  #: others st
 _ESCAPED = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _HINTS = {"=": "write ==", "&": "write 'and'", "|": "write 'or'", "!": "write 'not' or !="}
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+_EXACT = 2**53  #: up to here, a float that is a whole number has no other neighbours
 _COMPARISONS = ("==", "!=", *_ORDERS, "in", "not in")
 
 
@@ -382,7 +383,7 @@ def to_text(value: Json) -> str:
     """Return a value as text: null is "", whole numbers have no fraction, others are JSON."""
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 

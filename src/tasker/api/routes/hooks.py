@@ -1,11 +1,11 @@
 """Provider hooks: their declarations, and the requests of providers."""
 
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
 from pydantic import StringConstraints
-from pydantic_core import from_json
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
@@ -16,8 +16,8 @@ from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
-from tasker.codec import DEFAULT_LIMIT
-from tasker.errors import InvalidExpression, InvalidInput, NotFound, Refused, TooLarge
+from tasker.codec import DEFAULT_LIMIT, dumps, parse
+from tasker.errors import InvalidExpression, NotFound, Refused, TooLarge
 from tasker.hooks import (
     DEFAULT_HEADER,
     Hook,
@@ -27,7 +27,7 @@ from tasker.hooks import (
     meets_condition,
     text_at,
 )
-from tasker.model import JsonText, TaskId, Via
+from tasker.model import TaskId, Via
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.permissions import WEBHOOKS_READ, WEBHOOKS_UPDATE
 from tasker.waits import NewBroadcast, NewSignal
@@ -165,17 +165,13 @@ async def receive(
         raise TooLarge("the body", len(content), DEFAULT_LIMIT)
     given = await api.store.hook_secret(namespace, name)
     headers = {name.lower(): value for name, value in request.headers.items()}
-    if given is None or not is_signed(given, headers, content, time.time()):
+    if not is_signed(given, headers, content, time.time()) or given is None:
         raise NotFound(f"hook {namespace}.{name} not found, or the signature is invalid")
-    try:
-        names = {"body": from_json(content), "headers": headers}
-        text = JsonText(content.decode())
-    except ValueError as error:
-        raise InvalidInput(f"the body is not JSON: {error}") from None
-    return JsonResponse(Received(delivered=await _deliver(api.store, given.hook, names, text)))
+    names = {"body": parse(content, what="the body"), "headers": headers}
+    return JsonResponse(Received(delivered=await _deliver(api.store, given.hook, names)))
 
 
-async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: JsonText) -> bool:
+async def _deliver(store: Store, hook: Hook, names: Mapping[str, Any]) -> bool:
     """Send the signal or broadcast for a verified request; return False if there is nothing to
     send."""
     try:
@@ -187,6 +183,7 @@ async def _deliver(store: Store, hook: Hook, names: dict[str, object], payload: 
         return False
     if key is None:
         return False
+    payload = dumps(names["body"], what="the body", limit=DEFAULT_LIMIT)
     actor = f"hook {hook.namespace}.{hook.name}"
     if hook.target is HookTarget.BROADCAST:
         broadcast = NewBroadcast(hook.namespace, hook.sends, key, payload, id_)

@@ -13,7 +13,8 @@ import pytest
 from tasker import open_store
 from tasker.api import create_app
 from tasker.settings import ServerSettings
-from tasker.web import add_web
+from tasker.web import add_web, assets
+from tasker.web.assets import find_asset
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +84,18 @@ async def test_assets_are_immutable_and_compressed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["none.js", "..%2Findex.html", "%2e%2e/index.html", "x", "", "a/b.js", "main.js.map"]
+    "name",
+    [
+        "none.js",
+        "..%2Findex.html",
+        "%2e%2e/index.html",
+        "x",
+        "",
+        "a/b.js",
+        "main.js.map",
+        "a" * 300 + ".js",
+        "a%00b.js",
+    ],
 )
 async def test_a_missing_asset_is_not_found(name: str) -> None:
     """A browser that took the page for a script would show nothing at all."""
@@ -92,6 +104,19 @@ async def test_a_missing_asset_is_not_found(name: str) -> None:
 
         assert 404 == answer.status_code
         assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_nothing_is_kept_of_requests_for_missing_assets() -> None:
+    """Anybody may send them, with names of 60 KB."""
+    caches = [one for one in vars(assets).values() if hasattr(one, "cache_info")]
+    find_asset(next((STATIC / "assets").iterdir()).name)
+    before = [cache.cache_info().currsize for cache in caches]
+
+    for number in range(10):
+        assert find_asset(f"none-{number}.js") is None
+
+    assert before == [cache.cache_info().currsize for cache in caches]
+    assert before
 
 
 async def test_the_page_loads_nothing_from_other_origins() -> None:

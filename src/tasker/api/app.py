@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from tasker.api.auth.authorizer import Authorizer, AuthRules
@@ -294,9 +295,17 @@ def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
         route for route in app.routes if isinstance(route, Route) and route.path == OPENAPI_PATH
     ]
 
+    text = b""
+
     async def respond_when_built(request: Request) -> Any:
-        await asyncio.to_thread(openapi)  # the first time this takes a second
-        return await served.endpoint(request)
+        nonlocal text
+        if not text or request.scope.get("root_path"):  # which the document would contain
+            await asyncio.to_thread(openapi)  # the first time this takes a second
+            response = await served.endpoint(request)
+            if request.scope.get("root_path"):
+                return response
+            text = response.body
+        return Response(text, media_type="application/json")
 
     built = Route(OPENAPI_PATH, respond_when_built, include_in_schema=False)
     app.router.routes.insert(app.routes.index(served), built)

@@ -22,17 +22,25 @@ class Asset(NamedTuple):
     media_type: str
 
 
-@cache
 def find_asset(name: str) -> Asset | None:
     """Return the file with a name, or None if it does not exist."""
-    stem, _, ending = name.rpartition(".")
-    if not stem or "/" in name or "\\" in name or ending not in _MEDIA_TYPES:
-        return None
-    file = files("tasker.web").joinpath("static", "assets", name)
-    if not file.is_file():
-        return None
-    content = file.read_bytes()
-    return Asset(content, gzip.compress(content, mtime=0), _MEDIA_TYPES[ending])
+    return _read_asset(name) if name in _asset_names() else None
+
+
+@cache
+def _asset_names() -> frozenset[str]:
+    """Return the names of all files: only for these may anything be kept, or a path be made."""
+    folder = files("tasker.web").joinpath("static", "assets")
+    return frozenset(
+        file.name for file in folder.iterdir() if file.name.rpartition(".")[2] in _MEDIA_TYPES
+    )
+
+
+@cache
+def _read_asset(name: str) -> Asset:
+    content = files("tasker.web").joinpath("static", "assets", name).read_bytes()
+    media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
+    return Asset(content, gzip.compress(content, mtime=0), media_type)
 
 
 @cache

@@ -31,6 +31,8 @@ async def test_a_server_without_authentication_listens_only_on_loopback(address:
         {"Host": "tasker.localhost:8080"},
         {"Host": "127.0.0.1:8080", "Origin": "http://localhost:3000"},
         {"Host": "127.0.0.1:8080", "Origin": "https://board.example.com"},
+        {"Host": "127.0.0.1:8080", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors"},
+        {"Host": "127.0.0.1:8080", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
     ],
 )
 async def test_local_programs_and_pages_are_served(store: Store, headers: dict[str, str]) -> None:
@@ -50,6 +52,8 @@ async def test_local_programs_and_pages_are_served(store: Store, headers: dict[s
         {"Host": "evil.example.com@localhost.evil.example.com"},
         {"Host": "127.0.0.1:8080", "Origin": "https://evil.example.com"},
         {"Host": "127.0.0.1:8080", "Origin": "null"},
+        {"Host": "127.0.0.1:8080", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Host": "evil.example.com", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
         {"Host": "127.0.0.1:8080", "Origin": "https://board.example.com.evil.example.com"},
     ],
 )

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from tests.api.auth.provider import CLIENT, CLIENT_SECRET, Provider, serving
-from tests.api.auth.scene import begin, calling, register, rsa_key
+from tests.api.auth.scene import begin, calling, key, register, rsa_key
 
 from tasker.settings import AuthSettings, OidcSettings
 from tasker.store.protocol import Store
@@ -144,6 +144,33 @@ async def test_an_answer_must_belong_to_the_login_of_the_browser(
         answer.headers["Location"].partition("problem=")[2]
         for answer in (without_cookie, other_login, refused, again)
     ]
+
+
+async def test_an_answer_of_another_provider_is_refused(store: Store, provider: Provider) -> None:
+    """Providers may say who they are (RFC 9207): no code goes to another one."""
+    async with browser(store, provider) as caller:
+        other = (await way_back(caller)).copy_merge_params({"iss": "https://evil.example"})
+        refused = await caller.get(other)
+        own = (await way_back(caller)).copy_merge_params({"iss": provider.issuer})
+        accepted = await caller.get(own)
+
+    assert "/ui/login?problem=token" == refused.headers["Location"]
+    assert "/ui/" == accepted.headers["Location"]
+
+
+async def test_sessions_of_keys_end_if_keys_are_no_longer_accepted(
+    store: Store, provider: Provider
+) -> None:
+    async with browser(store, provider) as caller:
+        text = await key(store, "viewer")
+        assert 201 == (await caller.post("/v1/session", json={"api_key": text})).status_code
+        assert 200 == (await caller.get("/v1/tasks")).status_code
+        cookies = caller.cookies
+    async with browser(store, provider, api_keys=False) as changed:
+        changed.cookies = cookies
+        answer = await changed.get("/v1/tasks")
+
+    assert (401, "revoked") == (answer.status_code, answer.json()["reason"])
 
 
 async def test_a_login_leads_to_pages_of_this_server_only(store: Store, provider: Provider) -> None:

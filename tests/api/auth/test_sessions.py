@@ -67,13 +67,14 @@ async def test_the_cookie_is_http_only_and_same_site(store: Store) -> None:
     [
         {},
         {"X-CSRF": "0" * 64},
+        {"X-CSRF": b"\xe9"},
         {"Origin": "https://evil.example.com"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
 async def test_a_request_from_another_site_changes_nothing(
-    store: Store, headers: dict[str, str]
+    store: Store, headers: dict[str, Any]
 ) -> None:
     """A browser sends the cookie without being asked; the token only this server's pages know."""
     await register(store, "payments")

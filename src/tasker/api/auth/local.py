@@ -39,8 +39,16 @@ class LocalOnlyMiddleware:
 
     def _is_allowed(self, scope: Scope) -> bool:
         origin = first_header(scope, "origin")
+        if origin is None and first_header(scope, "sec-fetch-site") == "cross-site":
+            # An image or a script shows other sites only whether the request succeeded.
+            return first_header(scope, "sec-fetch-mode") == "navigate" and self._is_local_host(
+                scope
+            )
         own_page = origin is None or origin in self._origins or _is_local_url(origin)
-        return own_page and _is_local_url(f"//{first_header(scope, 'host') or ''}")
+        return own_page and self._is_local_host(scope)
+
+    def _is_local_host(self, scope: Scope) -> bool:
+        return _is_local_url(f"//{first_header(scope, 'host') or ''}")
 
 
 def _is_local_url(url: str) -> bool:

@@ -133,6 +133,8 @@ class IdentityProvider:
         """
         if not hmac.compare_digest(query.get("state", "").encode(), login.state.encode()):
             raise LoginFailed("state", "the state in the response does not match the login")
+        if query.get("iss", self._settings.issuer) != self._settings.issuer:  # RFC 9207
+            raise LoginFailed("token", "the response is another provider's")
         if "error" in query:
             raise LoginFailed("refused", f"the provider returned {query['error'][:80]!r}")
         if not query.get("code"):

@@ -122,6 +122,8 @@ class Sessions:
         if session.key_prefix is None:
             principal = self._principal_of_claims(session.claims or {})
             return replace(principal, credential="session of a login", via_session=True)
+        if not self._settings.api_keys:
+            raise NotAuthenticated("revoked", "API keys are not accepted")
         principal = await self._keys.principal_of_prefix(session.key_prefix)
         return replace(
             principal, credential=f"session of key {session.key_prefix}", via_session=True
@@ -173,7 +175,7 @@ def require_same_origin(scope: MutableMapping[str, Any], token: str | None) -> N
     if not _is_same_origin(scope):
         raise Problem("csrf_refused", "The request came from a page on another site.")
     sent = first_header(scope, CSRF) or ""
-    if token is not None and not hmac.compare_digest(sent, token):
+    if token is not None and not hmac.compare_digest(sent.encode(), token.encode()):
         raise Problem(
             "csrf_refused",
             "A request with a session cookie needs the header X-CSRF with the `csrf` value that "

@@ -238,6 +238,21 @@ def test_each_refusal_reads_the_whole_body(
         assert [True] == [content.endswith(b"a body") for content in digested]
 
 
+async def test_an_unknown_hook_takes_as_long_to_refuse(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[HookSecret | None] = []
+
+    def is_signed(given: HookSecret | None, *_: Any) -> bool:
+        asked.append(given)
+        return False
+
+    monkeypatch.setattr("tasker.api.routes.hooks.is_signed", is_signed)
+
+    assert "not_found" == await send(store, b"{}", {}, "unknown")
+    assert [None] == asked
+
+
 async def test_hooks_are_declared_listed_and_deleted(store: Store) -> None:
     """Their secret is never shown, not even in the audit."""
     async with calling(store, auth=AuthSettings(enabled=False)) as caller:

@@ -178,8 +178,8 @@ async def test_a_new_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     try:
         for name, mode in (("new/own.db", 0o600), ("shared.db", 0o660)):
             async with open_store(f"sqlite:{tmp_path / name}"):
-                found = (tmp_path / name).parent.glob(f"{Path(name).name}*")
-                modes = {file.name: file.stat().st_mode & 0o777 for file in found}
+                files = (tmp_path / name).parent.glob(f"{Path(name).name}*")
+                modes = {file.name: file.stat().st_mode & 0o777 for file in files}
 
             assert {mode} == set(modes.values()), modes
             assert len(modes) > 1  # with the log of writes

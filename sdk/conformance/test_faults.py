@@ -1,5 +1,6 @@
 """Cases 17 to 23: lost answers, refusals and servers that are away."""
 
+import re
 import time
 from itertools import pairwise
 from typing import Any
@@ -110,3 +111,20 @@ def test_case_23_outcomes_wait_while_the_server_is_down(
         server.wait_for_outcomes(*steps)
         assert [1] * 4 == [step.attempt for step in steps]
         assert [1] * 4 == [len(step.outcomes) for step in steps]
+
+
+def test_an_unavailable_server_is_logged_once_and_when_it_is_back(
+    server: ScriptedServer, start: Start
+) -> None:
+    """In a long outage it is logged again at growing intervals, from ten seconds."""
+    began = time.monotonic()
+    with start() as worker:
+        server.stop()
+        server.wait(lambda: "unavailable" in worker.output, "the worker says that it is away")
+        server.start()
+        step = server.add(Step("echo", {}))
+        server.wait_for_outcomes(step)
+        back = r"store_available|is available again"
+        server.wait(lambda: re.search(back, worker.output), "the worker says that it is back")
+        lines = re.findall(r"store_unavailable|is unavailable", worker.output)
+        assert 1 <= len(lines) <= 1 + (time.monotonic() - began) / 10, worker.output

@@ -1,8 +1,11 @@
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::outage::Outage;
 
 const FIRST_PAUSE: f64 = 0.1;
 const LONGEST_PAUSE: f64 = 5.0;
@@ -65,6 +68,8 @@ pub(crate) struct Api {
     url: String,
     key: Option<String>,
     http: reqwest::Client,
+    /// Of a worker, which says so when the server is unavailable.
+    outage: Option<Arc<Outage>>,
 }
 
 /// One request.
@@ -118,13 +123,24 @@ impl Api {
             url: url.trim_end_matches('/').to_owned(),
             key,
             http: reqwest::Client::new(),
+            outage: None,
+        }
+    }
+
+    /// Say on stderr when the server is unavailable, and when it is back.
+    pub(crate) fn reporting_outages(self) -> Self {
+        Self {
+            outage: Some(Arc::default()),
+            ..self
         }
     }
 
     pub(crate) async fn send<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
         let mut tried = 0;
         loop {
-            match self.send_once(&call).await {
+            let answer = self.send_once(&call).await;
+            self.report(answer.as_ref().err().filter(|error| error.pause(tried).is_some()));
+            match answer {
                 Err(error) if tried < call.retries => match error.pause(tried) {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => return Err(error),
@@ -132,6 +148,25 @@ impl Api {
                 answer => return answer,
             }
             tried += 1;
+        }
+    }
+
+    /// Report a failed request that is tried again, or an answer.
+    fn report(&self, failure: Option<&ApiError>) {
+        let (Some(outage), url) = (&self.outage, &self.url) else {
+            return;
+        };
+        match failure {
+            Some(error) if outage.note(Instant::now()) => {
+                eprintln!("tasker: the server {url} is unavailable, the worker tries again: {error}");
+            }
+            Some(_) => {}
+            None => {
+                if let Some(time) = outage.end(Instant::now()) {
+                    let seconds = time.as_secs();
+                    eprintln!("tasker: the server {url} is available again after {seconds} s");
+                }
+            }
         }
     }
 

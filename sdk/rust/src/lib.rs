@@ -31,6 +31,7 @@ mod context;
 mod error;
 mod handler;
 mod log;
+mod outage;
 mod protocol;
 mod session;
 pub mod testing;

@@ -163,7 +163,7 @@ impl Worker {
         if self.handle_signals {
             tokio::spawn(watch_signals(self.stop_handle()));
         }
-        let api = Api::new(&self.url, self.api_key.clone());
+        let api = Api::new(&self.url, self.api_key.clone()).reporting_outages();
         let registration = self.registration();
         let handlers = Arc::new(self.handlers);
         let slots = Arc::new(Semaphore::new(self.slots));

@@ -1,4 +1,5 @@
 import { ApiError, TaskerError, Unreachable } from './errors.js';
+import type { Outage } from './outage.js';
 import type { Problem } from './protocol.js';
 import { openTransport, type Transport } from './transport.js';
 
@@ -29,6 +30,8 @@ export interface Call {
 /** Sends requests to a server as JSON, and repeats them while it is unreachable or overloaded. */
 export class Api {
   readonly url: string;
+  /** Told of failures that are tried again, and of answers. */
+  outage: Outage | undefined;
   private readonly headers: Record<string, string>;
   private readonly transport: Transport = openTransport();
 
@@ -53,10 +56,14 @@ export class Api {
   async send<T>(method: string, path: string, call: Call = {}): Promise<T> {
     for (let tried = 0; ; tried++) {
       try {
-        return await this.sendOnce<T>(method, path, call);
+        const answer = await this.sendOnce<T>(method, path, call);
+        this.outage?.end();
+        return answer;
       } catch (error) {
         call.signal?.throwIfAborted();
         const pause = pauseAfter(error, tried);
+        if (pause === null) this.outage?.end();
+        else this.outage?.note(error);
         if (pause === null || tried >= (call.retries ?? 5)) throw error;
         await sleep(pause, call.signal);
         call.signal?.throwIfAborted();

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { Api, type ConnectionOptions, sleep } from './api.js';
 import { ApiError, TaskerError } from './errors.js';
 import { type Handler, handlerOf, type StepHandlerClass } from './handler.js';
+import { Outage } from './outage.js';
 import { PROTOCOL, type Registered } from './protocol.js';
 import { type Logger, Session } from './session.js';
 import { Slots } from './slots.js';
@@ -47,6 +48,7 @@ export class Worker {
     this.handlers = options.handlers.map(handlerOf);
     this.slots = new Slots(options.slots ?? 10);
     this.log = options.logger ?? console;
+    this.api.outage = new Outage(this.api.url, this.log);
     if (this.handlers.length === 0) throw new TaskerError('a worker needs handlers');
     const unbound = this.handlers.find((handler) => handler.namespaces === undefined);
     if (unbound !== undefined && this.namespaces.length === 0) {

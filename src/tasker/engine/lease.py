@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tasker.engine.process import this_process
+from tasker.engine.repeated import RepeatedWarning
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
 from tasker.handlers.registry import EVERY_NAMESPACE
@@ -170,6 +171,7 @@ class WorkerLease:
 
     async def _renew_until_lost(self, holder: ClaimHolder, claimer: Claims) -> None:
         pause = self._settings.lease.total_seconds() / RENEWALS
+        failing = RepeatedWarning(log, "lease_renewal_failed")
         while True:
             await self._store.wait_for_revocation(pause)
             began, relaxed = time.monotonic(), claimer.relaxed_settlements
@@ -181,25 +183,25 @@ class WorkerLease:
                 return
             except StoreUnavailable as error:
                 left = self._until - time.monotonic()
-                facts = {"worker": self._name, "left_s": round(left, 1), "error": str(error)}
-                log.warning("lease_renewal_failed", extra=facts)
+                failing.note(worker=self._name, left_s=round(left, 1), error=str(error))
                 if left <= 0:
                     return  # other workers may have taken over by now
                 await asyncio.sleep(min(pause, 1.0))
             else:
+                failing.end()
                 self._until = began + self._settings.lease.total_seconds()
                 if revoked:
                     holder.revoke(revoked)
                 claimer.verify_claims(relaxed)  # those that were not undone by now are durable
 
     async def _announce_again(self) -> None:
+        failing = RepeatedWarning(log, "worker_registration_failed")
         while True:
             try:
                 await self.open()
                 return
             except StoreUnavailable as error:
-                facts = {"worker": self._name, "error": str(error)}
-                log.warning("worker_registration_failed", extra=facts)
+                failing.note(worker=self._name, error=str(error))
                 await asyncio.sleep(0.5)
 
     async def retire(self) -> None:

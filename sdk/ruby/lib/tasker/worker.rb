@@ -43,6 +43,7 @@ module Tasker
       @about = { name: name || "#{Socket.gethostname}:#{Process.pid}", labels: labels, build: build,
                  environment: environment }.compact
       @logger = logger
+      @outage = Outage.new(url, logger)
       @around = around || ->(&block) { block.call }
       @lock = Monitor.new
       @changed = @lock.new_cond
@@ -65,6 +66,9 @@ module Tasker
       signals.pop
       Thread.new { signals.pop && change { @hurried = true } }
       stop
+    rescue Error => e
+      e.set_backtrace([]) # its message says what to do
+      raise e
     ensure
       before&.each { |signal, handler| trap(signal, handler || "DEFAULT") }
     end
@@ -117,7 +121,10 @@ module Tasker
     end
 
     def register
-      session = Http.persist(give_up: -> { @stopping }, failed: warn_once) { Session.register(@http, declaration) }
+      session = Http.persist(give_up: -> { @stopping }, failed: @outage.method(:note)) do
+        Session.register(@http, declaration)
+      end
+      @outage.recovered
       change { @session = session }
       @logger.info("tasker: worker #{session.id} registered with #{@slots} slots")
       @logger.warn("tasker: no template calls #{session.unserved.join(", ")} yet") if session.unserved.any?
@@ -125,15 +132,6 @@ module Tasker
 
       where = @namespaces.join(", ")
       @logger.error("tasker: the API key may not serve these handlers in #{where}: #{session.refused.join(", ")}")
-    end
-
-    # Return a proc that logs the first error that it is called with.
-    def warn_once
-      warned = false
-      lambda do |error|
-        @logger.warn("tasker: the worker is not registered yet and tries again: #{error.message}") unless warned
-        warned = true
-      end
     end
 
     def thread(&block)
@@ -155,17 +153,18 @@ module Tasker
 
     # Return the answer of the block, or a Failure.
     def ask(session)
-      yield
+      yield.tap { @outage.recovered }
     rescue AnswerLost => e
-      @logger.warn("tasker: #{e.message}") unless @stopping || session.ended
+      @outage.note(e) unless @stopping || session.ended
       Failure.new(true)
     rescue ApiError => e
+      e.temporary? ? @outage.note(e) : @outage.recovered
       if %w[lease_lost unknown_worker].include?(e.code)
         first = @lock.synchronize { !session.ended && session.ended = true }
         @http.close(@renewals) if first && Thread.current != @renewals # that thread registers again
         return Failure.new(false, @stopping ? CHECK_EVERY : 0)
       end
-      @logger.warn("tasker: #{e.message}") unless @stopping
+      @logger.warn("tasker: #{e.message}") unless @stopping || e.temporary?
       Failure.new([502, 503, 504].include?(e.status), e.retry_after || (e.temporary? ? nil : 5), e.status)
     end
 

@@ -1,0 +1,32 @@
+# frozen_string_literal: true
+
+require "logger"
+require "minitest/autorun"
+require "open3"
+require "rbconfig"
+require "stringio"
+require "tasker"
+
+class TestOutage < Minitest::Test
+  def test_an_outage_is_logged_at_growing_intervals_and_when_it_ends
+    now = 0
+    log = StringIO.new
+    outage = Tasker::Outage.new("http://t", Logger.new(log), clock: -> { now })
+    lines = [0, 1, 9, 10, 29, 30].map do |at|
+      now = at
+      outage.note(Tasker::AnswerLost.new("refused"))
+      log.string.lines.size
+    end
+    2.times { outage.recovered }
+    assert_equal [1, 1, 1, 2, 2, 3], lines
+    assert_equal ["the server http://t is available again after 30 s"], log.string.lines.drop(3).map { |line| line[/the .*/] }
+  end
+
+  def test_a_worker_that_is_not_configured_ends_with_its_message_alone
+    code = "Tasker.handler('pay') { 1 }; Tasker::Worker.new(namespaces: []).run"
+    lib = File.expand_path("../lib", __dir__)
+    _, errors, status = Open3.capture3(RbConfig.ruby, "-I", lib, "-r", "tasker", "-e", code)
+    assert_equal [1, 1], [status.exitstatus, errors.lines.size], errors
+    assert_includes errors, "name the namespaces to serve"
+  end
+end

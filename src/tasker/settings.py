@@ -161,7 +161,8 @@ class _WorkerBehaviour(Section):
     """Time limit for attempts whose step sets none; if absent, there is no limit."""
 
     results: SchemaMode = SchemaMode.WARN
-    """Action for a result that does not match its step's `result_schema`."""
+    """What to do with a result that does not match its step's `result_schema`: `enforce` (reject
+    it), `warn` (log a warning) or `off`."""
 
     result_limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
     """Maximum size of a result, in bytes."""
@@ -171,8 +172,8 @@ class _WorkerBehaviour(Section):
     not read them again."""
 
     processes: Annotated[int, Field(ge=0)] = 0
-    """Maximum number of processes for handlers with `process=True`; they are started when needed.
-    0: one per core."""
+    """Maximum number of processes for handlers with `process=True`; they are started when needed. 0
+    means one per core."""
 
     retention: Annotated[Seconds, _duration_between("1s")] | None = None
     """How long a task is kept after its end if its template sets no `retention`; if absent, the
@@ -248,7 +249,7 @@ class WorkerSection(_WorkerBehaviour):
     it starts."""
 
     namespaces: tuple[str, ...] = ()
-    """Namespaces for handlers that declare no namespace and do not appear in `templates`; `*`:
+    """Namespaces for handlers that declare no namespace and do not appear in `templates`; `*` means
     all."""
 
     embedded: bool = False
@@ -279,7 +280,7 @@ class ServerSettings(Section):
 
     base_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
     """Path below which a proxy publishes the server, such as `/tools/tasker`; the server accepts
-    requests with and without it. Empty: the root of the host."""
+    requests with and without it. If empty, the server is at the host's root."""
 
     ui: bool = True
     """Whether the server serves the web UI, at `/ui/`."""
@@ -346,7 +347,8 @@ class ServerSettings(Section):
     absent, these systems get only a path."""
 
     results: SchemaMode = SchemaMode.WARN
-    """Action for a result from a remote worker that does not match its step's `result_schema`."""
+    """What to do with a result from a remote worker that does not match its step's `result_schema`:
+    `enforce` (reject it), `warn` (log a warning) or `off`."""
 
     rate: Annotated[float | None, Field(gt=0)] = None
     """Average requests per second allowed to each caller; if absent, the rate is unlimited."""
@@ -355,13 +357,14 @@ class ServerSettings(Section):
     """Number of requests that a caller may send in immediate succession before `rate` applies."""
 
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may call the API from a browser (CORS); empty: none."""
+    """Origins whose pages may call the API from a browser (CORS); if empty, none may."""
 
     proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
 
     inputs: SchemaMode = SchemaMode.ENFORCE
-    """Action for a context that does not match its template's `input_schema`."""
+    """What to do with a context that does not match its template's `input_schema`: `enforce`
+    (reject it), `warn` (log a warning) or `off`."""
 
     access_log: AccessLog = AccessLog.ERRORS
     """Which requests are logged: `all`, `errors` (requests whose response has a status of 400 or
@@ -401,7 +404,7 @@ class ClaimNames(Section):
 
     namespaces: str = "namespaces"
     """The claim with the namespaces in which the permissions and roles apply, as a list or a
-    space-separated string; `*`: all."""
+    space-separated string; `*` means all."""
 
     groups: str = "groups"
     """The claim with the caller's groups, as a list or a space-separated string. Members of the
@@ -496,7 +499,7 @@ class AuthSettings(Section):
     """Roles for tokens that contain neither permissions nor roles."""
 
     default_namespaces: tuple[str, ...] = ()
-    """Namespaces for tokens without a claim for namespaces; `*`: all."""
+    """Namespaces for tokens without a claim for namespaces; `*` means all."""
 
     roles: dict[str, tuple[str, ...]] = {}
     """Additional roles, each with its permissions."""

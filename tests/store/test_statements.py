@@ -947,6 +947,30 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
     assert {} == {name: pages for name, pages in read.items() if pages >= 60}
 
 
+@pytest.mark.parametrize("name", ["load_runtime_steps", "load_results", "lost_claims"])
+async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
+    connection: Any, postgres_schema_url: str, name: str
+) -> None:
+    """A hundred of 3,000 instances: it looks each of them up."""
+    async with make_store(postgres_schema_url) as store:
+        await connection.execute("analyze")
+        _, claim = await spawner_of(store, mapped())
+        for begin in range(0, 3000, 1000):
+            await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+        values: dict[str, object] = {
+            "tasks": [claim.task_id] * 100,
+            "nos": [*range(1000, 1100)],
+            "attempts": [0] * 100,
+            "workers": [1] * 100,
+        }
+        steps = await connection.fetch(
+            f"explain {POSTGRES[name].numbered().text}",
+            *[values[parameter] for parameter in POSTGRES[name].numbered().names],
+        )
+
+    assert [] == [row[0] for row in steps if "Seq Scan" in row[0]]
+
+
 async def buffers(connection: Any, name: str, values: dict[str, object]) -> int:
     """Count the pages that a statement reads, and roll it back."""
     statement = POSTGRES[name].numbered()

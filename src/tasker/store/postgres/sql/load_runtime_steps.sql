@@ -1,13 +1,19 @@
 -- Steps that were made at run time, with those that their spawners are part of.
 -- :tasks uuid[], :nos int[], pairwise
 with recursive wanted as (
-    select s.task_id, s.no, s.template_node, s.spawned_by, s.instance, s.item::text as item, s.undoes
-    from unnest(:tasks::uuid[], :nos::int[]) as g (task_id, no)
-    join step s on s.task_id = g.task_id and s.no = g.no
+    select s.* from unnest(:tasks::uuid[], :nos::int[]) as g (task_id, no)
+    cross join lateral (
+        select task_id, no, template_node, spawned_by, instance, item::text as item, undoes from step
+        where step.task_id = g.task_id and step.no = g.no
+        offset 0
+    ) s
     union
-    select s.task_id, s.no, s.template_node, s.spawned_by, s.instance, s.item::text as item, s.undoes
-    from wanted w
-    join step s on s.task_id = w.task_id and s.no = w.spawned_by
+    select s.* from (select distinct task_id, spawned_by from wanted) w
+    cross join lateral (
+        select task_id, no, template_node, spawned_by, instance, item::text as item, undoes from step
+        where step.task_id = w.task_id and step.no = w.spawned_by
+        offset 0
+    ) s
     where s.template_node is not null
 )
 select task_id::text as task_id, no, template_node, spawned_by, instance, item, undoes

@@ -145,7 +145,7 @@ async def _scans(database: Database) -> int:
     try:
         scans: int = await connection.fetchval(
             "select coalesce(sum(seq_scan), 0)::bigint from pg_stat_user_tables"
-            " where schemaname = current_schema() and relname = any ($1)",
+            " where schemaname = current_schema() and relname = any ($1) and n_live_tup > 1000",
             list(_WATCHED),
         )
     finally:

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from tests.browser.conftest import Guard, Site, violations
@@ -388,6 +388,46 @@ def test_the_usual_durations_are_asked_for_once(page: Any, site: Site) -> None:
     page.get_by_text("usual duration").wait_for()
 
     assert 1 == len([url for url in asked if url.endswith("/durations")])
+
+
+def test_a_span_of_the_timeline_is_enlarged(page: Any, site: Site) -> None:
+    """By dragging over its axis; the whole time is one click away."""
+    page.goto(f"tasks/{site.tasks['complete']}?view=timeline")
+    page.locator(".tl-row").first.wait_for()
+    box = page.locator(".tl-head svg").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 10)
+    page.mouse.up()
+
+    page.get_by_role("button", name="Show the whole time").click()
+
+    page.get_by_role("button", name="Show the whole time").wait_for(state="detached")
+
+
+def test_a_range_of_tasks_is_selected_with_the_keyboard(page: Any) -> None:
+    """From the task that was selected last to the current one."""
+    page.goto("tasks")
+    page.locator("tbody tr").nth(3).wait_for()
+    for key in ("j", "x", "j", "j", "Shift+X"):
+        page.keyboard.press(key)
+    page.get_by_text("3 selected").wait_for()
+
+
+def test_a_task_is_shown_as_of_an_earlier_time(page: Any, site: Site) -> None:
+    """The address keeps the time; a slider moves it."""
+    task = site.read(f"/v1/tasks/{site.tasks['failed']}")
+    page.goto(f"tasks/{task['id']}?at={quote(task['created_at'])}")
+    page.get_by_text("As of").first.wait_for()
+    page.locator(".tl-row[data-step=charge_card]", has_text="–").wait_for()
+    assert [] == violations(page)
+
+    page.get_by_role("button", name="Back to now").click()
+    page.get_by_text("failed permanently").wait_for()
+    page.get_by_role("slider", name="As of").press("ArrowLeft")
+    page.get_by_role("button", name="Back to now").wait_for()
+
+    assert "at" in parse_qs(urlsplit(page.url).query)
 
 
 def test_markup_is_escaped(page: Any, site: Site) -> None:

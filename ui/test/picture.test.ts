@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import type { SnapshotGroup, SnapshotView } from "../src/api/types.ts"
-import { pictureOf } from "../src/state/picture.ts"
+import { pictureAt, pictureOf } from "../src/state/picture.ts"
 
 interface Listed {
   no: number
@@ -46,4 +46,17 @@ test("a failed step beside its group stands where the group does", () => {
   assert.deepEqual(linksOf(snapshotOf([...AROUND, fetch], [FETCH, PACK])), [...BETWEEN, "work.map > work[1].fetch", "work[1].fetch > g6"].sort())
   const pack = { no: 8, name: "work[1].pack", group: "g6", status: "error" }
   assert.deepEqual(linksOf(snapshotOf([...AROUND, pack], [FETCH, PACK])), [...BETWEEN, "g5 > work[1].pack"].sort())
+})
+
+test("a picture as of a time shows what had happened until then", () => {
+  const snapshot = snapshotOf([{ no: 1, name: "fetch", status: "complete" }, { no: 2, name: "pack", status: "pending", parents: [1] }], [])
+  Object.assign(snapshot, { enqueued: [0, null], claimed: [70, null], settled: [90, null], attempts: [2, 0] })
+  const attempt = { no: 1, worker: null, error: null }
+  snapshot.history.push(
+    { ...attempt, attempt: 1, outcome: "retry", enqueued: 0, claimed: 10, settled: 30 },
+    { ...attempt, attempt: 2, outcome: "complete", enqueued: 60, claimed: 70, settled: 90 },
+  )
+  const statusAt = (ms: number) => pictureAt(pictureOf(snapshot), ms).nodes.map((node) => node.status)
+  assert.deepEqual([5, 20, 40, 80, 95].map((ms) => statusAt(ms)[0]), ["enqueued", "in_progress", "waiting_for_retry", "in_progress", "complete"])
+  assert.equal(statusAt(95)[1], "pending")
 })

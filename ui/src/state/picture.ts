@@ -149,6 +149,36 @@ function groupNode(group: SnapshotGroup, listed: number): StepNode {
   }
 }
 
+/** The picture as of a time, in milliseconds since the task was created; made from the attempts. */
+export function pictureAt(picture: Picture, ms: number): Picture {
+  const nodes = picture.nodes.map((node) => (node.group ? groupAt(node, node.group, ms) : stepAt(node, ms)))
+  const { snapshot } = picture
+  const task = { ...snapshot.task, ended_at: null } // so that its timeline shows where that time is
+  return { ...picture, snapshot: { ...snapshot, task }, nodes, byKey: new Map(nodes.map((node) => [node.key, node])) }
+}
+
+function groupAt(node: StepNode, group: SnapshotGroup, ms: number): StepNode {
+  if (node.settled !== null && node.settled <= ms) return node
+  const begun = node.claimed !== null && node.claimed <= ms
+  const status = begun ? "in_progress" : "pending"
+  return { ...node, status, claimed: begun ? node.claimed : null, settled: null, group: { ...group, by_status: { [status]: group.count } } }
+}
+
+const AFTER: Record<string, string> = { retry: "waiting_for_retry", lost: "waiting_for_retry", parked: "waiting", released: "enqueued", spawned: "waiting" }
+
+function stepAt(node: StepNode, ms: number): StepNode {
+  const history = node.history.filter((one) => one.settled <= ms)
+  const next = node.history[history.length]
+  const since = node.settled ?? (node.status === "in_progress" ? node.claimed : node.enqueued)
+  if (!next && since !== null && since <= ms) return node
+  const [enqueued, claimed] = next ? [next.enqueued, next.claimed] : [node.enqueued, node.claimed]
+  const past = { ...node, history, settled: null, error: null, noWorker: false, paused: false, waitsFor: null, attempts: history.length }
+  if (claimed !== null && claimed <= ms) return { ...past, status: "in_progress", attempts: history.length + 1, enqueued, claimed }
+  const last = history.at(-1)
+  if (last) return { ...past, status: AFTER[last.outcome] ?? last.outcome, enqueued, claimed: last.claimed, runAt: enqueued, error: node.error }
+  return { ...past, status: enqueued !== null && enqueued <= ms ? "enqueued" : "pending", enqueued, claimed: null }
+}
+
 /** Seconds that a step ran, over all attempts; the one in progress until `now`. */
 export function ranFor(node: StepNode, now: number): number {
   let ms = 0

@@ -13,7 +13,7 @@ import { href, navigate, route, setQuery } from "../router.ts"
 import { cancelAction, isOpen, pauseAction, refusal, resolveTaskAction, retryTaskAction } from "../state/actions.ts"
 import { reconnecting, useTaskStream } from "../state/follow.ts"
 import { useKeys } from "../state/keys.ts"
-import { criticalPath, pictureOf, type Picture } from "../state/picture.ts"
+import { criticalPath, pictureAt, pictureOf, type Picture } from "../state/picture.ts"
 import { useResource } from "../state/resource.ts"
 import { ago, clock, countdown, duration, tick } from "../state/time.ts"
 import { usually, useUsual } from "../state/usual.ts"
@@ -166,9 +166,14 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
   const node = selected ? (picture.byKey.get(selected) ?? null) : null
   const [compress, setCompress] = useState(true)
   const [wall, setWall] = useState(false)
-  const critical = useMemo(() => criticalPath(picture), [picture])
+  const created = Date.parse(task.created_at)
   tick.value
-  const at = isOpen(task) ? now() - Date.parse(task.created_at) : picture.end
+  const whole = isOpen(task) ? now() - created : picture.end
+  const instant = Date.parse(query.get("at") ?? "") - created
+  const past = instant >= 0 && instant < whole ? instant : null
+  const shown = useMemo(() => (past === null ? picture : pictureAt(picture, past)), [picture, past])
+  const critical = useMemo(() => criticalPath(shown), [shown])
+  const at = past ?? whole
 
   const select = (key: string | null) => setQuery({ step: key === selected ? null : key }, { replace: true })
   const step = (by: number) => {
@@ -206,7 +211,7 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
     <div class={`work${node ? " with-drawer" : ""}`}>
       <div class={`left view-${view}`}>
         {props.stale}
-        <WhyBanner picture={picture} act={props.act} />
+        {past === null ? <WhyBanner picture={picture} act={props.act} /> : <Past at={created + past} after={past} />}
         {graph && (
           <section class={`panel graph${view === "graph" ? " fill" : ""}`}>
             <header>
@@ -215,33 +220,61 @@ function Work(props: { picture: Picture; stale: preact.ComponentChildren; act: (
               <span class="sp" />
               {switcher}
             </header>
-            <GraphView picture={picture} selected={selected} critical={critical} now={at} fileName={`${picture.snapshot.task.name}-${shortId(picture.snapshot.task.id)}`} select={select} />
+            <GraphView picture={shown} selected={selected} critical={critical} now={at} fileName={`${picture.snapshot.task.name}-${shortId(picture.snapshot.task.id)}`} select={select} />
           </section>
         )}
         {timeline && (
           <section class="panel fill">
             <header>
               <h2>Timeline</h2>
-              <span class="muted ell">{duration(Math.max(0, at) / 1000)}{isOpen(task) ? " so far" : ""}{usual?.task && `, ${usually(usual.task)}`}</span>
+              <span class="muted ell">{duration(Math.max(0, at) / 1000)}{past !== null ? "" : isOpen(task) ? " so far" : ""}{usual?.task && `, ${usually(usual.task)}`}</span>
               <span class="sp" />
               <Toggle on={compress} set={setCompress}>Compress idle time</Toggle>
               <Toggle on={wall} set={setWall}>Wall clock</Toggle>
               {!graph && switcher}
             </header>
-            <TimelineView picture={picture} selected={selected} now={at} compress={compress} wall={wall} select={select} />
-            <TimelineLegend picture={picture} />
+            <TimelineView picture={shown} selected={selected} now={at} compress={compress} wall={wall} select={select} />
+            <TimelineLegend picture={shown} />
+            <Scrubber created={created} at={at} whole={whole} />
           </section>
         )}
         {view === "table" && (
           <section class="panel fill">
             <header><h2>Steps</h2><span class="muted">{plural(totalOf(steps), "step")}</span><span class="sp" />{switcher}</header>
-            <StepTable picture={picture} selected={selected} now={at} select={select} />
+            <StepTable picture={shown} selected={selected} now={at} select={select} />
           </section>
         )}
         {picture.snapshot.child_tasks.length > 0 && <ChildTasks picture={picture} />}
       </div>
       {node && <Drawer picture={picture} node={node} now={at} act={props.act} close={() => select(node.key)} select={select} />}
     </div>
+  )
+}
+
+/** Says that the views show an earlier time. */
+function Past(props: { at: number; after: number }) {
+  return (
+    <div class="why tone-idle" role="status">
+      <Glyph look={EARLIER} />
+      <p><b>As of {clock(props.at)}.</b> <span>{duration(props.after / 1000)} after the task was created. The details of steps, and the actions, are those of now.</span></p>
+      <Button onClick={() => setQuery({ at: null }, { replace: true })}>Back to now</Button>
+    </div>
+  )
+}
+
+const EARLIER: Look = { label: "Earlier", tone: "idle", glyph: "waiting_for_retry" }
+const POINTS = 500
+
+/** Chooses the time that the views show; the address keeps it. */
+function Scrubber(props: { created: number; at: number; whole: number }) {
+  const { created, at, whole } = props
+  const choose = (point: number) => setQuery({ at: point >= POINTS ? null : new Date(created + (point / POINTS) * whole).toISOString() }, { replace: true })
+  return (
+    <label class="scrub">
+      <span>As of</span>
+      <input type="range" min={0} max={POINTS} value={Math.round((at / Math.max(whole, 1)) * POINTS)} aria-valuetext={clock(created + at)} onInput={(event) => choose(Number(event.currentTarget.value))} />
+      <span class="num">{clock(created + at)}</span>
+    </label>
   )
 }
 

@@ -66,7 +66,7 @@ def _creation(
 
 
 def idle(settings: Settings, store: str, server: Server | None) -> Row:
-    """Measure the CPU and the memory of a worker without work."""
+    """Measure the CPU and the memory of an idle worker."""
     return _idle(settings, store, server, "idle", 0)
 
 

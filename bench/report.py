@@ -104,7 +104,7 @@ _SECTIONS = (
         ),
     ),
     _Section(
-        "The peer: 4-step chains, created and awaited in one process",
+        "Comparison of libraries: 4-step chains, created and awaited in one process",
         (
             *("library", "store", "steps/s, 100 chains at a time", "min-max", "chains/s"),
             *("Python µs/step", "PostgreSQL µs/step", "p50 ms of one chain alone", "p95 ms", "MB"),
@@ -165,7 +165,7 @@ _SECTIONS = (
         lambda row: (_number(row.rss_mb), _range(row.spread)),
     ),
     _Section(
-        "A worker without work",
+        "An idle worker",
         ("workload", "store", "% of a core", "min-max", "MB"),
         lambda row: row.workload in ("idle", "idle-parked"),
         lambda row: (_number(row.idle_cpu_percent), _range(row.spread), _number(row.rss_mb)),

@@ -9,8 +9,8 @@
   `TaskCache`, and passes them to the executor.
 - `Executor` calls handlers by one of three `runners` (event loop, threads, processes) and
   decides the outcome of each attempt: a result, or what `failure` makes of an error.
-- `Settler` stores outcomes, all that have arrived during the previous settlement at once. The store
-  frees the steps that waited for them and claims some for this worker; these are passed to
+- `Settler` stores outcomes: those that arrived during one settlement form the next. The store frees
+  the steps that waited for them and claims some for this worker; these are passed to
   `Claimer.accept`, the only path back (`Settler.pass_freed_steps_to`).
 - `Slots` counts slots used by attempts and reserved by pending claims. All three
   share it.
@@ -20,7 +20,7 @@
 - `Background` runs the loops of these parts. An unexpected failure of a loop stops the worker.
 - `Reporter` turns these actions into events for observers and into log records.
 
-`Worker` is imported on first use, since the log filter does not need it.
+`Worker` is imported on first use, because the log filter does not need it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The engine's own steps that wait for the decision of a person."""
+"""The engine's own steps that wait for a person's decision."""
 
 from collections.abc import Iterable
 from typing import Any

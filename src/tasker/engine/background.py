@@ -1,4 +1,4 @@
-"""The asyncio tasks of a worker: its loops, and short work that must finish before it ends."""
+"""A worker's asyncio tasks: its loops, and short operations that must finish before it ends."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ class Background:
         return self._loops[name]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start short work that must finish before the worker ends."""
+        """Start a short operation that must finish before the worker ends."""
         task = asyncio.create_task(work, name="tasker-background")
         self.pending.add(task)
         task.add_done_callback(self._on_spawned_ended)

@@ -1,4 +1,4 @@
-"""The handlers of the steps that the engine runs itself: the one place where they are named."""
+"""The handlers of the steps that the engine runs itself."""
 
 from collections.abc import Mapping
 

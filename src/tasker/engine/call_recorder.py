@@ -1,4 +1,4 @@
-"""Stores durable calls in batches: those that complete during one statement form the next."""
+"""Stores durable calls in batches: calls that complete during one statement form the next batch."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ class CallRecorder:
         self._writer: asyncio.Task[None] | None = None
 
     async def record(self, call: NewCall) -> float:
-        """Store a call; return the seconds until the end of a sleep, else 0.
+        """Store a call; return the seconds until the end of a sleep, otherwise 0.
 
         Raises:
             AttemptCancelled: The attempt no longer holds its claim.

@@ -21,7 +21,7 @@ _INTERNAL = (
     ipaddress.IPv6Network("fec0::/10"),  # addresses of a site, before fc00::/7
     ipaddress.IPv6Network("64:ff9b:1::/48"),  # a site's own translation to IPv4 addresses
 )
-"""Networks that are not public, though `ipaddress` says so."""
+"""Networks that are not public although `ipaddress` treats them as public."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  #: IPv6 addresses that stand for IPv4 addresses
 
@@ -32,8 +32,8 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 def open_checked_client(private_networks: Iterable[Network]) -> httpx.AsyncClient:
     """Open a client for requests that teams declare: to checked addresses, without a time limit.
 
-    Teams share it, so it keeps no cookies: those of one team would be sent with the requests of
-    another to the same host.
+    Teams share the client, so it keeps no cookies: one team's cookies would be sent with another
+    team's requests to the same host.
 
     Args:
         private_networks: Networks that may be reached besides public addresses.

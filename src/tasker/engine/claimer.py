@@ -1,7 +1,7 @@
-"""Claims steps for free slots, and tracks each claim until it starts.
+"""Claims steps for free slots and tracks each claim until it starts.
 
-Claims come in four ways: asked for when slots are free; with a settlement that freed
-them; with a task that this process created; and listed by the store after a reply was
+Claims come in four ways: requested when slots are free; returned by a settlement that freed the
+steps; returned with a task that this process created; and listed by the store after a reply was
 lost. Every call that may return claims reserves slots for its duration.
 """
 
@@ -48,14 +48,14 @@ _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read here is 
 
 
 class Fetched(NamedTuple):
-    """What an attempt starts with."""
+    """The inputs of an attempt at its start."""
 
     task: CachedTask
     queue_paused: bool  #: see `Executor.start`
 
 
 class Claimer:
-    """Claims steps, and hands them to the executor.
+    """Claims steps and hands them to the executor.
 
     Args:
         store: The store.
@@ -105,7 +105,7 @@ class Claimer:
         self._woken.set()
 
     def claim_within(self, seconds: float) -> None:
-        """Claim again then: a step that failed here will be due."""
+        """Claim again at that time: a step that failed here will be due."""
         self._retry_due = min(self._retry_due, time.monotonic() + seconds)
         if self._retry_due < self._wake_at:
             self._woken.set()
@@ -116,7 +116,7 @@ class Claimer:
         return self._settler.relaxed
 
     def verify_claims(self, relaxed_settlements: int) -> None:
-        """Compare the claims with the store's, if there were as many such settlements."""
+        """Compare the claims with the store's if there were this many such settlements."""
         if relaxed_settlements > self._verified:
             self._verified = relaxed_settlements
             self.check_claims()
@@ -163,8 +163,8 @@ class Claimer:
     async def _wait_for_slots(self) -> bool:
         """Wait until there are slots to claim for, and a lease; return False when closed.
 
-        With a backlog, wait briefly for more free slots so that claims are batched; but
-        no longer, since attempts in other slots may run for hours.
+        With a backlog, wait briefly for more free slots to batch claims, but not longer, because
+        attempts in other slots may run for hours.
         """
         enough = max(1, self._slots.capacity // 4)
         patience = time.monotonic() + _FEW
@@ -204,7 +204,7 @@ class Claimer:
         return self._pause_length(next_due)
 
     async def _claim_of_both_kinds(self, worker: WorkerId, limit: int) -> Claimed:
-        """Claim steps without limits and steps under limits, in turn which of them first."""
+        """Claim steps without limits and steps under limits, alternating which come first."""
         calls = [self._store.claim, self._store.claim_gated]
         if self._gated_first:
             calls.reverse()
@@ -268,16 +268,16 @@ class Claimer:
         return created
 
     async def recover(self) -> None:
-        """After a lost reply: wait for the store, and have the claims looked for."""
+        """After a lost reply, wait for the store and search it for the claims."""
         self._uncertain = True
         await self._lease.wait_for_store()
         self.wake()
 
     async def _recover_claims(self) -> None:
-        """Run claims that the store lists for this worker and that it does not know of.
+        """Run claims that the store lists for this worker but that the worker does not know.
 
-        Claims that the store does not list are void: after a crash of the database server, steps
-        that were settled are in progress again, and those that they freed are not claimed.
+        Claims that the store does not list are void: after a crash of the database server, settled
+        steps may be in progress again, and the steps that they freed are not claimed.
         """
         async with self._settler.lock:
             known, creating = self._held_attempt_keys(), set(self._creating)
@@ -302,7 +302,7 @@ class Claimer:
     # ---------------------------------------------------------------- accepting
 
     def accept(self, claims: Sequence[Claim]) -> None:
-        """Run claims: at once if all they need is cached, else when it was fetched."""
+        """Run claims, immediately if all their inputs are cached, otherwise after fetching them."""
         if self._closed:
             if claims:
                 self._background.spawn(self._release(claims))
@@ -327,7 +327,7 @@ class Claimer:
             self._overdue = self._loop.call_later(_PATIENCE, self._withdraw_late, self._slots.begun)
 
     def _withdraw_late(self, begun: int) -> None:
-        """Release the claims that would wait for a slot for long, since attempts got slower."""
+        """Release claims that would wait long for a slot because attempts have become slower."""
         self._overdue = None
         pace = self._slots.begun - begun  # as many began within _PATIENCE
         if withdrawn := self._executor.withdraw(pace):
@@ -389,12 +389,12 @@ class Claimer:
         await self._settle([outcome])
 
     async def _release(self, claims: Sequence[Claim]) -> None:
-        """Release claims that came too late to be run here."""
+        """Release claims that arrived too late to be run here."""
         if claims:
             await self._settle([released(claim) for claim in claims])
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Settle claims that did not start; on failure those that the store still lists are run."""
+        """Settle claims that did not start. If that fails, run those that the store still lists."""
         try:
             await self._store.settle(self._lease.id, outcomes)
         except StoreUnavailable as error:

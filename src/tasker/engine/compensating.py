@@ -1,7 +1,7 @@
-"""The engine's own steps that undo what a task has done: the plan, and gathering many of them.
+"""The engine's own steps of a compensation: planning it, and joining many compensating steps.
 
-Steps are undone in reverse order: each after all steps that came after it. Between are the steps of
-the template that are not undone, as edges; each instance of a body is undone by itself.
+Steps are undone in reverse order, each after all steps that came after it. Steps that are not
+undone become edges between those that are. Each instance of a body is undone separately.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from tasker.store.protocol import COMPLETED_STEPS, WorkerStore
 
 
 async def compensate(attempt: EngineAttempt) -> Outcome:
-    """Insert the steps that undo the completed ones."""
+    """Insert the steps that undo completed steps."""
     compiled, store = attempt.cached.compiled, attempt.engine.store
     claim = attempt.claim
     done = await _completed_steps(store, compiled.graph, claim.task_id)
@@ -43,14 +43,14 @@ async def compensate(attempt: EngineAttempt) -> Outcome:
 
 
 async def gather(attempt: EngineAttempt) -> Outcome:
-    """Complete a step that only waits for others."""
+    """Complete a step that only waits for other steps."""
     return completed(attempt.claim, JsonText("null"))
 
 
 async def _completed_steps(
     store: WorkerStore, graph: Graph, task_id: TaskId
 ) -> list[CompletedStep]:
-    """Return the steps to undo, and those that spawned them."""
+    """Return the steps to undo and the steps that spawned them."""
     nodes = sorted(graph.layout.undone.values())
     done = await store.completed_steps(task_id, nodes)
     while done and len(done) % COMPLETED_STEPS == 0:
@@ -83,7 +83,8 @@ class _Edges:
     def __init__(self, graph: Graph, done: Sequence[CompletedStep]) -> None:
         self._graph = graph
         self.numbers: dict[_Place, int] = {}
-        """The steps to undo; the spawners and joins of instances, which may gather many of them."""
+        """The steps to undo, and the spawners and joins of instances, which may connect many of
+        them."""
 
         self.after: dict[_Place, list[_Place]] = {}
         undone = {*graph.layout.undone.values()}
@@ -139,7 +140,7 @@ class _Edges:
                     )
 
     def in_order(self) -> list[_Place]:
-        """Return all places, each before those after it."""
+        """Return all places in topological order."""
         waits = dict.fromkeys(self.after, 0)
         for following in self.after.values():
             for place in following:
@@ -154,7 +155,7 @@ class _Edges:
 
 
 def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
-    """Return the steps that undo completed ones; those that wait for another come before it.
+    """Return the steps that undo completed steps; a step comes before the steps that it waits for.
 
     Args:
         graph: The graph of the task's template.
@@ -187,7 +188,7 @@ def plan(graph: Graph, done: Sequence[CompletedStep]) -> list[CompensatingStep]:
 
 
 def _nearest(edges: _Edges, order: Sequence[_Place]) -> dict[_Place, dict[_Place, None]]:
-    """Return, for each place that is kept, the next ones after it that are."""
+    """Return, for each place that is kept, the next kept places after it."""
     nearest: dict[_Place, dict[_Place, None]] = {}
     for place in reversed(order):
         next_kept: dict[_Place, None] = {}
@@ -198,7 +199,7 @@ def _nearest(edges: _Edges, order: Sequence[_Place]) -> dict[_Place, dict[_Place
 
 
 def _remove_idle_gathers(waits: dict[_Place, dict[_Place, None]], undoing: dict[int, int]) -> None:
-    """Remove the places that gather nothing: with one step before or after them at most."""
+    """Remove places that connect nothing: those with at most one step before or after them."""
     before: dict[_Place, dict[_Place, None]] = {place: {} for place in waits}
     for place, following in waits.items():
         for one in following:

@@ -89,10 +89,10 @@ class Choice:
         }
 
     def read(self, claim: Claim, result: JsonText) -> tuple[int, ...]:
-        """Return the numbers of the chosen children: those of a decision are in its result.
+        """Return the numbers of the chosen children; for a decision, read them from its result.
 
         Raises:
-            PermanentError: The result makes no choice, or names other steps than children.
+            PermanentError: The result makes no choice, or names steps that are not children.
         """
         names = list(self._children)
         if self._spec.type is StepType.DECISION:
@@ -128,12 +128,12 @@ def choices_of(graph: Graph) -> dict[int, Choice] | None:
 
 
 def _has_eager_child(graph: Graph, no: int) -> bool:
-    """Return whether the success of a step may free a child several times over."""
+    """Return whether the success of a step may free a child several times."""
     return len(edges_of(graph, no).children) > len(graph.children[no])
 
 
 def _chosen_in(result: Any) -> list[Any] | None:
-    """Return what the result of a decision has chosen; None: it makes no choice."""
+    """Return the choice in a decision's result, or None if it makes no choice."""
     if not isinstance(result, dict):
         return None
     chosen = result.get("chosen")

@@ -1,7 +1,7 @@
 """Delivers domain events: to the subscribers of this worker, and to webhooks.
 
-The store says what is due and keeps the order; any number of workers deliver at the same time.
-Whatever a subscriber or an endpoint does, the workflow is not affected.
+The store decides what is due and keeps the order. Any number of workers can deliver at the same
+time. Failures of subscribers and endpoints do not affect the workflow.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ Receive = Callable[[Event], Awaitable[DeliveryResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the events of one subscription go."""
+    """The destination of one subscription's events."""
 
     name: str
     receive: Receive
@@ -73,7 +73,7 @@ class Deliverer:
         store: The store.
         worker: The worker's name.
         subscribers: Functions that receive events.
-        namespaces: The namespaces of subscribers that name none.
+        namespaces: The namespaces of subscribers without their own.
         settings: The worker's settings.
         published: Set when this worker has published events.
     """
@@ -142,7 +142,7 @@ class Deliverer:
                 await self._wait()
 
     async def close(self) -> None:
-        """Stop deliveries, and record those that have ended; others deliver the rest again."""
+        """Stop deliveries and record those that have ended; other workers repeat the rest."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -165,7 +165,7 @@ class Deliverer:
         self._ended.clear()
 
     async def _deliver(self) -> bool:
-        """Record what has ended, and start what is due; return whether more may be due."""
+        """Record ended deliveries and start due ones; return whether more may be due."""
         await self._settle()
         if time.monotonic() >= self._renew_at:
             await self.subscribe()
@@ -236,7 +236,7 @@ class Deliverer:
         log.log(level, "delivery_given_up" if dead else "delivery_failed", extra=facts)
 
     async def _settle(self) -> None:
-        """Record ended deliveries; if that fails, they stay for the next time."""
+        """Record ended deliveries; if that fails, keep them for the next call."""
         if outcomes := self._outcomes[:]:
             await self._store.settle_deliveries(outcomes)
             del self._outcomes[: len(outcomes)]
@@ -302,7 +302,7 @@ class Deliverer:
 
 
 async def _call_in_thread(function: Callable[[Event], object], event: Event) -> None:
-    """Call a function in a thread of its own, which nobody waits for if it is stuck."""
+    """Call a function in a separate thread, which is abandoned if it is stuck."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 

@@ -1,8 +1,8 @@
-"""Steps that the engine runs itself: what their handlers get, and what is read for them.
+"""Steps that the engine runs itself: the inputs of their handlers, and the results read for them.
 
 Their queue is `tasker.engine` of the task's namespace, one of the ordinary queues: workers with a
-handler bound to that namespace serve it, and servers where there is no such worker. Attempts of
-these steps are claimed, leased, fenced, retried and shown like all others.
+handler bound to that namespace serve it, or servers if there is no such worker. Attempts of these
+steps are claimed, leased, fenced, retried and shown like all others.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ParentState(NamedTuple):
-    """How a parent of a step ended, or its present status."""
+    """How a parent of a step ended, or its current status."""
 
     status: StepStatus
     result: JsonText | None = None
@@ -64,7 +64,7 @@ class EngineAttempt(LiveAttempt):
 
 
 EngineHandler: TypeAlias = Callable[[EngineAttempt], Awaitable[Outcome]]
-"""Runs an attempt to its outcome. Exceptions fail the attempt, as those of any handler."""
+"""Runs an attempt to its outcome. Exceptions fail the attempt, as in any handler."""
 
 
 class BuiltIn(NamedTuple):
@@ -72,7 +72,8 @@ class BuiltIn(NamedTuple):
 
     run: EngineHandler
     expressions: Callable[[StepSpec], Iterable[str]] = lambda spec: ()
-    """The expressions that it evaluates: the results that these name are read for it."""
+    """The expressions that the handler evaluates; the results that they refer to are read for it.
+    """
 
 
 class EnginePlan:

@@ -63,7 +63,7 @@ class Executor:
         slots: The worker's slots; each attempt occupies one.
         settler: Receives the outcomes of attempts, and the attempts that must wait for a task.
         reporter: Reports started and revoked attempts.
-        engine: What the engine's own steps act through.
+        engine: The services of the engine's own steps.
         around: Entered around every handler that runs in this process.
     """
 
@@ -101,8 +101,8 @@ class Executor:
         Args:
             claim: The claim.
             task: Its task.
-            queue_paused: Whether the step may only be decided about here, as the queue of its
-                handler is paused.
+            queue_paused: Whether this worker may only decide whether the step runs, because its
+                handler's queue is paused.
         """
         if self._slots.taken < self._slots.total:
             self._start_attempt(claim, task, queue_paused)
@@ -111,7 +111,7 @@ class Executor:
             self._slots.waiting += 1
 
     def _start_waiting(self) -> None:
-        """Start attempts in the slots that were given back."""
+        """Start attempts in slots that were released."""
         if self._starting:  # it is this loop whose attempt ended while it was started
             return
         self._starting = True
@@ -123,7 +123,7 @@ class Executor:
             self._starting = False
 
     def withdraw(self, keep: int = 0) -> list[Claim]:
-        """Return the claims that wait for a slot, and run them no more; the first `keep` stay."""
+        """Remove and return the claims that wait for a slot, except the first `keep`."""
         claims = []
         while len(self._waiting) > keep:
             claims.append(self._waiting.pop()[0])
@@ -136,7 +136,7 @@ class Executor:
         return len(self._waiting)
 
     def keys(self) -> set[AttemptKey]:
-        """Return the attempts that run or wait for a slot here."""
+        """Return the attempts that run or wait for a slot in this worker."""
         return {*self.running, *(claim.key for claim, *_ in self._waiting)}
 
     def _start_attempt(self, claim: Claim, task: CachedTask, queue_paused: bool) -> None:
@@ -175,7 +175,7 @@ class Executor:
     def _decide(
         self, running: Running, plan: Plan | EnginePlan | Misuse, queue_paused: bool
     ) -> bool:
-        """End the attempt of a step that does not run, or not here; return whether it did."""
+        """End the attempt if its step does not run, or not here; return whether it ended."""
         condition = (running.task.compiled.conditions or {}).get(running.node)
         if condition is None:
             return False
@@ -234,7 +234,7 @@ class Executor:
         self._loop.run_in_executor(None, check).add_done_callback(checked)
 
     def _finish(self, running: Running, text: JsonText, error: BaseException | None) -> None:
-        """Decide the outcome of an attempt, unless that was done; free its slot."""
+        """Decide the outcome of an attempt unless it is already decided, and free its slot."""
         if not running.over:
             if parked := _wait_request(error):
                 self._park(running, parked)
@@ -245,7 +245,7 @@ class Executor:
         self._free_slot(running)
 
     def _success(self, running: Running, text: JsonText) -> Outcome:
-        """Return the outcome of an attempt with a result; that of a decision makes a choice."""
+        """Return the outcome of an attempt with a result; a decision's result makes a choice."""
         outcome = completed(running.claim, text)
         choices = running.task.compiled.choices
         if choices is None or (choice := choices.get(running.node)) is None:
@@ -356,7 +356,7 @@ class Executor:
         self._interrupt(running, StopReason.SILENT)
 
     def _last_heartbeat(self, running: Running) -> float | None:
-        """Return when the last one was; None while the attempt waits for a process."""
+        """Return the time of the last heartbeat; None while the attempt waits for a process."""
         if running.plan is not None and running.plan.in_process:
             return self._in_processes.last_heartbeat(running)
         return running.attempt.last_heartbeat
@@ -388,7 +388,7 @@ class Executor:
                 self._interrupt(running, StopReason.SHUTDOWN)
 
     def _interrupt(self, running: Running, reason: StopReason) -> None:
-        """Make it end: at its next await, its next heartbeat, or with its process."""
+        """Make the attempt end: at its next await, at its next heartbeat, or with its process."""
         running.attempt.cancelled = reason
         if running.plan is not None:
             self._runner_for(running.plan).interrupt(running)
@@ -396,7 +396,7 @@ class Executor:
             self._loop.call_later(STUBBORN, self._log_lost_slot, running)
 
     def _log_lost_slot(self, running: Running) -> None:
-        """Log a slot that is lost to a handler which does not stop."""
+        """Log a slot that is occupied by a handler that does not stop."""
         if self.running.get(running.key) is running:
             lost = sum(other.over for other in self.running.values())
             facts = {**running.log_fields(), "slots_lost": lost, "slots": self._slots.total}
@@ -416,7 +416,7 @@ class Executor:
         await self._in_loop.wait_interrupted(timeout)
 
     def close(self) -> None:
-        """Let go of threads and processes. Sync handlers that still run are not waited for."""
+        """Release threads and processes, without waiting for sync handlers that still run."""
         self._in_loop.close()
         self._in_threads.close()
         self._in_processes.close()

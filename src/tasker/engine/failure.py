@@ -36,7 +36,7 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
 
     PermanentError fails the step, as do errors that a retry cannot fix: a result without a JSON
     form, a handler that cannot be called. Other errors are retried as long as the step's policy
-    allows. The policy may name errors for which the opposite holds.
+    allows. The policy may list errors that are treated the other way.
     """
     return outcome_of_failure(
         claim,
@@ -118,7 +118,7 @@ def stored_error(
         code: Its code for programs.
         requested: The delay that the handler asked for.
         trace: Its stack trace.
-        details: Any value; what has no JSON form is replaced by the reason.
+        details: Any value; if it has no JSON form, the reason is stored instead.
     """
     stored = _stored_fields(
         facts, retryable=retryable, code=code, requested=requested, trace=trace, details=details
@@ -176,12 +176,12 @@ def lost_attempt_error(worker: str) -> JsonText:
 
 
 def _last_lines(text: str, most: int) -> str:
-    """Return the whole lines at the end of a text: a value that is cut cannot be masked."""
+    """Return a text's last complete lines, because a truncated value cannot be masked."""
     if len(text) <= most:
         return text
     return text[-most:].partition("\n")[2] or text[-most:]
 
 
 def _storable_text(text: str, max_length: int) -> str:
-    """Truncate a text, and remove characters that JSON in a database cannot contain."""
+    """Truncate a text and remove characters that JSON in a database cannot contain."""
     return text[:max_length].replace("\0", "").encode("utf-8", "replace").decode()

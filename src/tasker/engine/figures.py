@@ -1,4 +1,4 @@
-"""Adds up what this worker did, by minute and template, and appends it to the store."""
+"""Counts what this worker did, by minute and template, and appends the figures to the store."""
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,11 +24,11 @@ _KINDS: dict[int, int | None] = {
     else _STEPS
     for code in OutcomeCode
 }
-"""What each outcome counts as; None: as nothing."""
+"""The figure in which each outcome counts; None: not counted."""
 
 
 class FigureCounter:
-    """Counts in memory; `write` appends to the store what was counted since."""
+    """Counts in memory; `write` appends the new figures to the store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -53,7 +53,7 @@ class FigureCounter:
             self._of(int(time.time() // 60), template)[kind] += 1
 
     def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
-        """Count tasks that ended, as far as their template is known here."""
+        """Count ended tasks whose template is known here."""
         now = time.time()
         for task_id, status in ended:
             task, kind = tasks.get(task_id), _ENDS.get(status)
@@ -71,7 +71,7 @@ class FigureCounter:
         return counted
 
     async def write(self) -> None:
-        """Append what was counted; keep it for the next time if the store is unavailable."""
+        """Append the figures to the store, or keep them for the next call if it is unavailable."""
         counted, self._counted = self._counted, {}
         if not counted:
             return

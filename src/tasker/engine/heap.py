@@ -1,4 +1,4 @@
-"""Returns memory that the C library keeps after large tasks to the system."""
+"""Returns memory to the system that the C library keeps after large tasks."""
 
 import ctypes
 import resource
@@ -27,7 +27,8 @@ def free_bytes() -> int:
 
 
 class HeapTrimmer:
-    """Returns the heap's free pages to the system when there are many more than after last time.
+    """Returns the heap's free pages to the system when there are many more than after the last
+    call.
 
     Python frees large tasks, but glibc returns only what is free at the end of its heap.
     """
@@ -37,7 +38,7 @@ class HeapTrimmer:
 
     @property
     def due(self) -> bool:
-        """Whether trimming is worth its time, some milliseconds for each 100 MB."""
+        """Whether trimming is worth its time: some milliseconds per 100 MB."""
         return resident_bytes() > self._resident + MOST_FREE and free_bytes() > MOST_FREE
 
     def trim(self) -> None:

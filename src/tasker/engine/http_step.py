@@ -47,8 +47,8 @@ class HttpStep:
         """Send the request of a step, and return the response's status, headers and body.
 
         Raises:
-            PermanentError: The host is not allowed, the values of the task make no request, the
-                response's status is permanent, or its body is unusable.
+            PermanentError: The host is not allowed, the task's values do not form a valid request,
+                the response's status is permanent, or its body is unusable.
             RetryableError: The response's status is retryable, or there was no response.
         """
         call = ctx._facts.spec.http
@@ -131,7 +131,7 @@ class HttpStep:
         )
 
     async def _send_once(self, request: httpx.Request) -> tuple["_Answer", httpx.Request | None]:
-        """Send one request; return its response, and the next request if it is redirected."""
+        """Send one request; return its response and, if it is redirected, the next request."""
         streamed = await self._client.send(request, stream=True)
         try:
             return await _read_answer(streamed), streamed.next_request
@@ -211,7 +211,7 @@ def _read_body(response: httpx.Response) -> Json:
     """Return the body as JSON if its type says so, else as text; None if it is empty.
 
     Raises:
-        PermanentError: It is neither. The request is not repeated, since it had its effect.
+        PermanentError: It is neither. The request is not repeated, because it had its effect.
     """
     if not response.content:
         return None

@@ -3,7 +3,7 @@
 Attempts of lost workers are settled as lost, steps that no worker claimed in time fail, and tasks
 end if they are past their deadline, or have failed and have no step left that can run. Ended tasks
 are deleted after their retention period. Schedules create the tasks of their ticks. Operations on
-many tasks are carried on.
+many tasks are continued.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class Janitor:
         reporter: Reports ended tasks.
         scheduler: Creates the tasks of schedules.
         figures: What this worker has counted.
-        bulk: Carries operations on many tasks on.
+        bulk: Continues operations on many tasks.
         lease_time: The duration of this worker's lease.
         retention: Retention of tasks whose template has none; None means unlimited.
         event_retention: Retention of events and their deliveries.
@@ -169,13 +169,13 @@ class Janitor:
             await self._report_ended(failed.ended)
 
     async def admit_waiting(self) -> None:
-        """Start tasks that waited for the end of others."""
+        """Start tasks that waited for the end of other tasks."""
         await self._store.admit_waiting(MOST)
 
     async def admit_after_ends(self) -> None:
-        """Start tasks as soon as others end in this process that they wait for, until cancelled.
+        """Until cancelled, start tasks as soon as the tasks that they wait for end in this process.
 
-        `admit_waiting` starts those that wait for tasks which end in other ways.
+        `admit_waiting` starts tasks if those that they wait for end elsewhere.
         """
         freed = self._reporter.freed = asyncio.Queue()
         while True:
@@ -193,7 +193,7 @@ class Janitor:
             await asyncio.sleep(min(delay, BULK_PERIOD))
 
     async def escalate(self) -> None:
-        """Let others decide approvals that were not decided in time."""
+        """Escalate approvals that were not decided in time."""
         while await self._store.escalate_approvals(MOST) >= MOST:
             pass
 
@@ -246,7 +246,7 @@ class Janitor:
                 await self._store.retire_worker(worker.id)
 
     async def trim_heap(self) -> None:
-        """Return memory that large tasks left behind to the system."""
+        """Return unused memory of large tasks to the system."""
         if self._heap.due:
             await asyncio.to_thread(self._heap.trim)
 
@@ -310,7 +310,7 @@ class Janitor:
     async def _cancel_beside_failures(
         self, outcomes: Sequence[Outcome], templates: Sequence[CompiledTemplate | None]
     ) -> None:
-        """Cancel the instances beside permanently failed ones, if their step says so."""
+        """Cancel the other instances of permanently failed ones, if their step declares it."""
         for outcome, compiled in zip(outcomes, templates, strict=True):
             if (
                 outcome.outcome is OutcomeCode.ERROR
@@ -333,7 +333,7 @@ class Janitor:
     ) -> None:
         """Settle the failures of external steps; completed ones get another attempt instead.
 
-        But not if an attempt with the completion was lost as well.
+        This does not apply if an attempt with the completion was lost as well.
         """
         for index, (attempt, compiled) in enumerate(zip(expired, templates, strict=True)):
             outcome = outcomes[index]

@@ -1,4 +1,4 @@
-"""The registration of a worker in the store: its id, its lease, the queues that it serves."""
+"""The registration of a worker in the store: its id, its lease and the queues that it serves."""
 
 import asyncio
 import logging
@@ -50,12 +50,12 @@ class Claims(Protocol):
         ...
 
     def verify_claims(self, relaxed_settlements: int) -> None:
-        """Compare the claims with the store's, if there were as many such settlements."""
+        """Compare the claims with the store's if there were this many such settlements."""
         ...
 
 
 class WorkerLease:
-    """Announces a worker, and maintains one lease for all of its claims.
+    """Registers a worker and maintains one lease for all of its claims.
 
     Args:
         store: The store.
@@ -63,7 +63,7 @@ class WorkerLease:
         settings: The worker's settings.
         handlers: The worker's handlers.
         namespaces: Namespaces whose engine steps it runs, besides those of its handlers.
-        engine_only: Whether it runs only the engine's steps, wherever no other worker does.
+        engine_only: Whether it runs only engine steps, in namespaces where no other worker does.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class WorkerLease:
         self.holds = True
 
     async def _handler_names(self) -> list[str]:
-        """List the registered handlers, and others that steps of registered templates call."""
+        """List the registered handlers and others that steps of registered templates call."""
         names = set(self._handlers.names())
         for queue in await self._store.queues():
             handler = self._handlers.find(queue.handler, queue.namespace)
@@ -123,7 +123,7 @@ class WorkerLease:
         return sorted(names)
 
     def serves_namespace(self, namespace: str) -> bool:
-        """Return whether this worker is one for a namespace, though perhaps not for its queues."""
+        """Return whether this worker is bound to a namespace, even without serving its queues."""
         named = {namespace, EVERY_NAMESPACE} & self._namespaces
         return bool(named) or self._handlers.serves_namespace(namespace)
 

@@ -1,4 +1,4 @@
-"""Adds the attempt to log records, and reads the fields of log records."""
+"""Adds the attempt to log records and reads the fields of log records."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ _HARMLESS = frozenset({bool, int, float, type(None)})
 _SECRET = re.compile(r"passw|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 
 current_attempt: ContextVar["Running | None"] = ContextVar("tasker_attempt", default=None)
-"""The attempt that the present code runs for: log records and spans are named after it."""
+"""The attempt for which the current code runs; log records and spans refer to it."""
 
 
 class AttemptFilter(logging.Filter):
@@ -27,8 +27,8 @@ class AttemptFilter(logging.Filter):
 
     Add it to a log handler, which sees the records of all loggers, including those of libraries:
     `handler.addFilter(AttemptFilter())`. It never drops a record, ignores records outside of an
-    attempt, and never overwrites a field. A worker does not install it, since logging is configured
-    by the program.
+    attempt, and never overwrites a field. Workers do not install it, because the program configures
+    logging.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -45,7 +45,7 @@ def extra_fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of log records, but Python's own, without secrets."""
+    """Return fields of log records, except Python's own, without secrets."""
     fields: dict[str, Any] = {}
     for name, value in values.items():  # runs for every record; most values pass unchanged
         if name in _STANDARD:
@@ -62,7 +62,7 @@ def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hide_secrets(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of a log record that came as JSON, without secrets."""
+    """Return fields of a log record received as JSON, without secrets."""
     return {name: _hide_secrets(name, value) for name, value in fields.items()}
 
 

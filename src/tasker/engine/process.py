@@ -1,7 +1,7 @@
 """Identifies this process to others on the same machine, and detects that a process has ended.
 
 A killed worker keeps its lease until it expires. Other workers on the same machine need not wait
-that long, since they can see that the process has ended. This requires Linux's `/proc`; on other
+that long, because they can see that the process has ended. This requires Linux's `/proc`; on other
 systems the machine has no name, and only leases count.
 """
 
@@ -35,7 +35,7 @@ def machine_id() -> str:
 
     It identifies the host, its boot, and the pid namespace, since containers on one host have
     separate namespaces. A namespace's number is only reused once all of its processes have ended,
-    so a process of the earlier namespace is correctly taken as ended.
+    so a process of the earlier namespace correctly counts as ended.
     """
     try:
         if _SELF.readlink().name != str(os.getpid()):

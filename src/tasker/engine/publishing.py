@@ -43,7 +43,8 @@ def outcome_with_events(
 def events_of_failure(
     spec: StepSpec, outcome: Outcome, context: JsonText
 ) -> Sequence[PublishedEvent]:
-    """Return the valid events of an attempt that failed without its worker; log an invalid one."""
+    """Return the valid events of an attempt whose failure another process settles; log an invalid
+    one."""
     events, invalid = published_events(spec, outcome, context)
     if invalid is not None:
         facts = {"task_id": outcome.task_id, "step": spec.name, "error": str(invalid)}

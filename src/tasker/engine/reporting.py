@@ -64,7 +64,7 @@ class Reporter:
         self._logs = logs
         self.observers: list[Observer] = list(observers)
         self.freed: asyncio.Queue[TaskId] | None = None
-        """Ended tasks that others may wait for, if the janitor of this process admits those."""
+        """Ended tasks for which others may wait, if this process's janitor starts those."""
 
     def report_start(self, running: Running) -> None:
         """Report the start of an attempt."""
@@ -133,7 +133,7 @@ class Reporter:
         self.report_stop(finished.running, timedelta(seconds=finished.ran_for))
 
     def report_wait(self, running: Running, parked: StepParked | None, ran_for: timedelta) -> None:
-        """Report a step that waits; `parked` says what for, None: for a time or a completion."""
+        """Report a step that waits for `parked`; None: for a time or a completion."""
         awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
         waits = step_waits(parked)
         self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for, waits=waits))

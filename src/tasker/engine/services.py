@@ -1,4 +1,4 @@
-"""Services of a worker that handlers use through their context."""
+"""A worker's services, which handlers use through their context."""
 
 import asyncio
 import secrets
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class HandlerServices:
-    """Implements `tasker.handlers.Services`; called from the loop's thread and from others.
+    """Implements `tasker.handlers.Services`; called from the event loop's thread and from others.
 
     Args:
         store: The store for checkpoints and durable calls.
         client: The client, which is bound to each attempt that uses it.
-        public_url: The address of the server for other systems.
+        public_url: The server's URL for other systems.
         logs: Keeps what handlers log and print; None: nothing is kept.
     """
 

@@ -1,4 +1,5 @@
-"""Settles finished attempts in batches: those that finish during one settlement form the next."""
+"""Settles finished attempts in batches: attempts that finish during one settlement form the next
+batch."""
 
 import asyncio
 import time
@@ -48,7 +49,7 @@ class FreedStepConsumer(Protocol):
         ...
 
     def claim_within(self, seconds: float) -> None:
-        """Claim again then: a step that failed or sleeps will be due."""
+        """Claim again at that time: a step that failed or sleeps will be due."""
         ...
 
     def wake(self) -> None:
@@ -67,8 +68,8 @@ class FreedStepConsumer(Protocol):
 class Settler:
     """Sends outcomes to the store, one settlement at a time.
 
-    Under load a settlement takes all outcomes that arrive during the previous one; when
-    the system is idle an outcome leaves at once. No timer is involved.
+    Under load, a settlement takes all outcomes that arrived during the previous one. When the
+    system is idle, an outcome is sent immediately. No timer is involved.
 
     Args:
         store: The store.
@@ -112,11 +113,11 @@ class Settler:
         self._idle.set()
 
     def pass_freed_steps_to(self, claimer: FreedStepConsumer) -> None:
-        """Set where freed steps go: the only way back in the engine's line."""
+        """Set the receiver of freed steps, the only path back in the engine."""
         self._claimer = claimer
 
     def add(self, finished: Finished) -> None:
-        """Take an outcome; it is settled soon."""
+        """Accept an outcome, to be settled soon."""
         if not self._pending:
             self._idle.clear()
             self._wake.set()
@@ -144,7 +145,7 @@ class Settler:
         return len(self._pending)
 
     def keys(self) -> set[AttemptKey]:
-        """Return the attempts that ended here, while the store may not know it yet."""
+        """Return the attempts that ended here but are perhaps not settled yet."""
         unsettled = (finished.outcome.key for finished in self._batch + self._pending)
         return {*unsettled, *self._parking}
 
@@ -199,7 +200,7 @@ class Settler:
         self._claimer.accept(settled.claims)
 
     async def _find_unconfirmed(self, batch: list[Finished]) -> list[Finished]:
-        """After a lost reply: return the outcomes that the store has not got.
+        """After a lost reply, return the outcomes that the store does not have.
 
         A step that is no longer in progress was settled by the call whose reply was lost, or
         is held by another worker; either way there is nothing left to settle.
@@ -237,7 +238,7 @@ class Settler:
     # -------------------------------------------------------------------- parking
 
     def add_failure_of_instance(self, finished: Finished, instance: InstanceInput) -> None:
-        """Take the failure of an instance, and first cancel others where its step says so."""
+        """Accept the failure of an instance; first cancel the others if the step declares it."""
         self._parking.add(finished.running.key)
         self._background.spawn(self._fail_instance(finished, instance))
 
@@ -316,7 +317,7 @@ class Settler:
 
 
 async def park_in_store(store: WorkerStore, claim: Claim, parked: StepParked) -> bool:
-    """Let a step wait for a task, or for what arrives; return False if the attempt is over.
+    """Let a step wait for a task or an arrival; return False if the attempt is over.
 
     Raises: WaitCycle, StoreUnavailable.
     """
@@ -328,7 +329,7 @@ async def park_in_store(store: WorkerStore, claim: Claim, parked: StepParked) ->
 
 
 def _batch_size(waiting: Sequence[Finished], most: int) -> int:
-    """Return how many of the outcomes that wait to settle at once, `most` or fewer.
+    """Return how many of the waiting outcomes to settle at once, at most `most`.
 
     With `most` at half of what is claimed, the other half runs meanwhile: the database
     and the handlers work at the same time.

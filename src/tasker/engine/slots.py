@@ -1,4 +1,4 @@
-"""The slots of a worker: how many attempts run, how many more may be claimed."""
+"""The slots of a worker: how many attempts run, and how many more may be claimed."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,13 +11,12 @@ _MOST_AHEAD = 500  #: steps that are claimed beyond what runs
 
 
 class Slots:
-    """Counts slots: used by attempts, reserved for pending claims, free.
+    """Counts the slots that are used by attempts, reserved for pending claims, and free.
 
-    Attempts that run take slots, `total` at most. Claims may run ahead of them: as many
-    steps more as ended within the last 20 ms are claimed before there is a slot to run
-    them in, and wait in this process. So attempts run while the store settles others, and
-    a slot that is given back is taken at once. Where attempts take long, none are claimed
-    ahead.
+    At most `total` attempts run, each in a slot. Further steps may be claimed before there is a
+    slot for them, as many as ended within the last 20 ms, and wait in this process. So attempts run
+    while the store settles others, and a released slot is reused immediately. If attempts take
+    long, no steps are claimed ahead.
 
     Every store call that may return claims reserves room for them for its duration.
 
@@ -32,10 +31,10 @@ class Slots:
         self.waiting = 0  #: claimed steps without a slot
         self.backlog = False  #: the last claim returned all that it asked for
         self.changed = asyncio.Event()
-        """Set when there may be more free slots, or no more work to wait for."""
+        """Set when there may be more free slots or nothing more to wait for."""
 
         self.given_back = asyncio.Event()
-        """Set when an attempt gives its slot back."""
+        """Set when an attempt releases its slot."""
 
         self._reserved = 0
         self._closed = False
@@ -46,7 +45,7 @@ class Slots:
 
     @property
     def capacity(self) -> int:
-        """How many steps may be claimed: those that run and those that are claimed ahead."""
+        """How many steps may be claimed, including running steps and those claimed ahead."""
         elapsed = monotonic() - self._since
         if elapsed >= _AHEAD:
             self._ahead = min(round(self._ended / elapsed * _AHEAD), _MOST_AHEAD)
@@ -85,7 +84,7 @@ class Slots:
     def reserve(self, most: int) -> Iterator[int]:
         """Reserve up to `most` slots for the steps that a store call may free; yield how many.
 
-        With a backlog every eighth of these steps goes to its queue instead, so that older work and
+        With a backlog, every eighth of these steps goes to its queue instead, so older steps and
         other queues are not starved.
         """
         left = 0
@@ -100,6 +99,6 @@ class Slots:
             self.changed.set()
 
     def close(self) -> None:
-        """Have no free slot from now on."""
+        """Offer no free slots from now on."""
         self._closed = True
         self.changed.set()

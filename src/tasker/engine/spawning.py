@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 async def spawn(attempt: EngineAttempt) -> Outcome:
-    """Insert the instances of a step: the handler of spawners."""
+    """Insert the instances of a step. This is the handler of spawners."""
     graph = attempt.cached.compiled.graph
     body = graph.layout.bodies[graph.numbers[attempt.spec.name]]
     given = None
@@ -54,7 +54,7 @@ async def spawn(attempt: EngineAttempt) -> Outcome:
 
 
 async def end_iteration(attempt: EngineAttempt) -> Outcome:
-    """End an iteration of a loop, and begin the next unless the loop's condition holds."""
+    """End an iteration of a loop, and start the next unless the loop's condition holds."""
     graph, instance = attempt.cached.compiled.graph, attempt.instance
     body = graph.layout.bodies[graph.layout.scope(graph.numbers[attempt.spec.name])]
     loop, name = body.spawning, body.spec.name
@@ -84,7 +84,7 @@ async def _insert(attempt: EngineAttempt, new: NewInstances) -> None:
 
 
 async def join(attempt: EngineAttempt) -> Outcome:
-    """Make the result of a step with instances. Raises PermanentError: too many failed."""
+    """Compute the result of a step with instances. Raises PermanentError if too many failed."""
     graph, store = attempt.cached.compiled.graph, attempt.engine.store
     body = graph.layout.joins[graph.numbers[attempt.spec.name]]
     task_id, join_no = attempt.claim.task_id, attempt.claim.no
@@ -108,9 +108,9 @@ async def join(attempt: EngineAttempt) -> Outcome:
 async def cancel_beside(
     store: WorkerStore, compiled: "CompiledTemplate", claim: Claim, instance: InstanceInput
 ) -> None:
-    """Cancel what has not started beside an instance that fails, where its step says so.
+    """Cancel instances that have not started if another one fails and the step declares it.
 
-    Its failure is settled after that: an attempt that is lost in between leads to it again.
+    The failure is settled afterwards; if the attempt is lost in between, this is repeated.
     """
     layout = compiled.graph.layout
     for scope in instance.offsets:  # from the innermost
@@ -153,7 +153,7 @@ def _text_of(spawning: Spawning) -> str:
 
 
 def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
-    """Return the number of instances, and what each is given."""
+    """Return the number of instances and the inputs of each."""
     spawning, name = body.spawning, body.spec.name
     match spawning:
         case Map(over=over):
@@ -188,7 +188,7 @@ def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
 def _require_cursors(step: str, batches: Sequence[Json]) -> None:
     """Raise PermanentError if batches of an earlier system overlap or run backwards.
 
-    Cursors that are no numbers have no order that is known here.
+    Cursors that are not numbers have no known order.
     """
     last: float | None = None
     for no, batch in enumerate(batches):
@@ -242,7 +242,8 @@ def _require_few_failures(spec: StepSpec, count: int, failed: int) -> None:
 
 
 async def _collect(reader: InstanceReader, count: int) -> JsonText | None:
-    """Return the results of all instances; None if they are too many or too large for a list."""
+    """Return the results of all instances; None if there are too many or they are too large for a
+    list."""
     if count > limits.COLLECTED:
         return None
     texts: list[str] = []

@@ -1,4 +1,4 @@
-"""Keeps what handlers log and print, and appends it to the store in batches."""
+"""Collects what handlers log and print, and appends it to the store in batches."""
 
 import asyncio
 import logging
@@ -34,13 +34,13 @@ _FULL = (
 )
 
 STEP_LOGGER = logging.getLogger("tasker.step")
-"""The logger whose records belong to the attempt that they are made in."""
+"""The logger whose records belong to the attempt in which they are created."""
 
 
 class StepLogs:
-    """Keeps the log records of a worker's attempts; callable from any thread.
+    """Collects the log records of a worker's attempts; callable from any thread.
 
-    Settlements wait for none of it. At most `MOST_PENDING` records wait for the store.
+    Settlements never wait for log records. At most `MOST_PENDING` records wait for the store.
     """
 
     def __init__(self, store: Store, mode: StepLogMode) -> None:
@@ -49,7 +49,7 @@ class StepLogs:
         self._lock = Lock()
         self._pending: deque[NewLogRecord] = deque()
         self._unfinished: dict[LiveAttempt, None] = {}
-        """Attempts with a printed line that has not ended, or a report of progress to keep."""
+        """Attempts with an unfinished printed line or a progress report to keep."""
         self._dropped = 0
         self._held_records = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,13 +64,13 @@ class StepLogs:
         return self._mode is StepLogMode.OFF
 
     def start(self) -> None:
-        """Begin to keep what is printed."""
+        """Start to collect printed output."""
         self._loop = asyncio.get_running_loop()
         if not self.is_off:
             share_output(_printed)
 
     def stop(self) -> None:
-        """Stop keeping what is printed."""
+        """Stop collecting printed output."""
         if not self.is_off:
             release_output()
 
@@ -82,7 +82,8 @@ class StepLogs:
         message: str,
         fields: Mapping[str, Any],
     ) -> None:
-        """Keep a record of an attempt; of quick reports of progress, only the last is kept."""
+        """Keep a record of an attempt; of progress reports in quick succession, only the last is
+        kept."""
         if self.is_off:
             return
         moment = self._store.clock.now().timestamp()
@@ -133,7 +134,7 @@ class StepLogs:
             self._append(record)
 
     def _count_held(self, more: int) -> None:
-        """Count held records; those of the oldest attempts are dropped if they are too many."""
+        """Count held records; if there are too many, drop those of the oldest attempts."""
         self._held_records += more
         while self._held_records > MOST_PENDING:
             oldest = next(iter(self.held)).own_log()
@@ -154,7 +155,7 @@ class StepLogs:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def add_printed(self, attempt: LiveAttempt, stream: str, text: str) -> None:
-        """Keep the lines that an attempt printed; the last one once it has ended."""
+        """Keep the lines that an attempt printed; an unfinished line is kept when it ends."""
         if self.is_off or attempt.own_log().emitting:
             return
         with self._lock:
@@ -165,16 +166,16 @@ class StepLogs:
             self.add(attempt, logging.INFO, stream, line, {})
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
-        """Keep the records of attempts that failed, and drop those of others."""
+        """Keep the records of attempts that failed and drop those of others."""
         for index, finished in enumerate(batch):
             failed = index in refused or finished.outcome.outcome in FAILED
             self.ended(finished.running.attempt, failed=failed)
 
     async def write_before_outcomes(self, failed: Mapping[AttemptKey, bool]) -> None:
-        """Store what attempts that are about to end have logged, if it is to be kept.
+        """Store the records of attempts that are about to end, if they must be kept.
 
         Args:
-            failed: Whether they fail, by their keys.
+            failed: Whether the attempts fail, by their keys.
 
         Raises:
             StoreUnavailable: The rest is kept for the next call.
@@ -213,7 +214,7 @@ class StepLogs:
                 self._wake.set()
 
     async def write(self) -> None:
-        """Store what was kept so far.
+        """Store the records kept so far.
 
         Raises:
             StoreUnavailable: The rest is kept for the next call.
@@ -237,7 +238,7 @@ class StepLogs:
             raise
 
     def _finish(self, attempts: Sequence[LiveAttempt]) -> None:
-        """Keep the printed lines of attempts although they have not ended, and their progress."""
+        """Keep the unfinished printed lines and progress reports of attempts."""
         with self._lock:
             for attempt in attempts:
                 self._unfinished.pop(attempt, None)
@@ -257,10 +258,10 @@ def _printed(stream: str, text: str) -> None:
 
 
 class _StepHandler(logging.Handler):
-    """Keeps the records of `tasker.step` with the attempt that they are made in.
+    """Keeps the records of `tasker.step` with the attempt in which they are created.
 
-    It then passes them on itself instead of by propagation, so that what the program's log handlers
-    write to the standard streams is not kept again as printed text.
+    It then passes them on itself instead of by propagation, so output of the program's log handlers
+    to the standard streams is not kept again as printed text.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

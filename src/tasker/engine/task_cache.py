@@ -94,7 +94,7 @@ class CompiledTemplate:
         return self.graph.specs[no - 1]
 
     def is_instance(self, no: int) -> bool:
-        """Return whether a task's step was made at run time: no node has its number."""
+        """Return whether a task's step was created at run time: no node has its number."""
         return no > len(self.graph.specs)
 
     def plan(self, no: int) -> Plan | EnginePlan | Misuse:
@@ -111,7 +111,7 @@ class CompiledTemplate:
     def needs(self, no: int) -> int | None:
         """Return the mask of the steps whose results are read before step `no` runs.
 
-        None: the step was made at run time.
+        None: the step was created at run time.
         """
         needs = self._needs.get(no)
         if needs is None:
@@ -146,7 +146,7 @@ class CachedTask:
     __slots__ = ("__weakref__", "compiled", "input", "known", "missed", "results", "size")
 
     instance: InstanceInput | None = None
-    """What an instance is given; None: the attempt's step is one of the template."""
+    """The inputs of an instance; None: the attempt's step is a step of the template."""
 
     def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task
@@ -157,7 +157,7 @@ class CachedTask:
         self.size = len(task.context) + 500
 
     def add_result(self, no: int, result: JsonText | None) -> int:
-        """Store a result, and return by how many bytes the task has grown."""
+        """Store a result, and return the growth of the task in bytes."""
         self.results[no] = result
         self.known |= 1 << no
         if self.missed:
@@ -167,14 +167,14 @@ class CachedTask:
         return grown
 
     def note_missed(self, no: int, state: ParentState) -> None:
-        """Note how a step ended without success. A failure is read again for each attempt."""
+        """Record how a step ended without success. Failures are read again for each attempt."""
         self.missed[no] = state
         self.results[no] = None
         if state.status is StepStatus.SKIPPED:
             self.known |= 1 << no
 
     def state_of(self, no: int) -> ParentState:
-        """Return how a step ended, as far as it was read."""
+        """Return how a step ended, if that was read."""
         if state := self.missed.get(no):
             return state
         if self.known >> no & 1:
@@ -198,7 +198,7 @@ class CachedTask:
         return {**read, **others}
 
     def with_results(self, mask: int) -> "CachedTask":
-        """Return a copy with no other results than those of a mask of steps."""
+        """Return a copy with only the results of a mask of steps."""
         copy = CachedTask(self.input, self.compiled)
         for no in step_numbers(mask & self.known):
             copy.add_result(no, self.results.get(no))
@@ -208,7 +208,7 @@ class CachedTask:
 
 
 class CachedInstance(CachedTask):
-    """A task as the attempt of one instance sees it: with the results of that instance."""
+    """A task as seen by the attempt of one instance, with the results of that instance."""
 
     __slots__ = ("instance",)
 
@@ -225,10 +225,10 @@ class CachedInstance(CachedTask):
 class TaskCache:
     """Caches tasks, up to a total number of bytes.
 
-    The oldest tasks are removed first. Attempts that run or wait for a slot keep their task and
-    its results. A step that such an attempt frees finds them too, and continues with a copy that
-    has only the results which that step reads; so a task whose results do not fit goes on without
-    being read again, and does not grow.
+    The oldest tasks are removed first. Attempts that run or wait for a slot keep their task and its
+    results. A step freed by such an attempt uses them too, in a copy with only the results that the
+    step reads. So a task whose results do not fit continues without being read again and without
+    growing.
     """
 
     def __init__(
@@ -262,7 +262,7 @@ class TaskCache:
         return task if claim.task_id in self._tasks else self._keep_needed_results(task, needs)
 
     def _keep_needed_results(self, removed: CachedTask, needs: int) -> CachedTask:
-        """Cache the results that are needed of a task that was removed and is still referred to."""
+        """Cache the needed results of a removed task that attempts still refer to."""
         task = removed.with_results(needs)
         self._add(task)
         self._shrink()
@@ -296,7 +296,7 @@ class TaskCache:
     async def fetch_instances(
         self, claims: Sequence[Claim], tasks: Mapping[TaskId, CachedTask]
     ) -> dict[AttemptKey, CachedTask]:
-        """Return the tasks of those claims that are of steps made at run time.
+        """Return the tasks of those claims whose steps were created at run time.
 
         Args:
             claims: Claims of any steps.
@@ -357,7 +357,7 @@ class TaskCache:
         return await self._store.load_task_inputs(ids)
 
     async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
-        """Return those of the tasks that are cached or stored."""
+        """Return the tasks that are cached or stored."""
         tasks = await self._fetch_tasks(set(ids))
         self._shrink()
         return tasks
@@ -444,7 +444,7 @@ def _numbers(claims: Sequence[Claim]) -> dict[TaskId, list[int]]:
 def _instance_input(
     claim: Claim, task: CachedTask, rows: Mapping[tuple[TaskId, int], RuntimeStep]
 ) -> InstanceInput:
-    """Return what a claimed instance is given, with what those around it are given."""
+    """Return the inputs of a claimed instance, including those of the instances around it."""
     layout = task.compiled.graph.layout
     own = rows[claim.task_id, claim.no]
     items: dict[str, JsonText] = {}
@@ -475,7 +475,7 @@ def _instance_input(
 
 
 def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
-    """Store how a step ended that is node `node` of the template."""
+    """Store how the step for node `node` of the template ended."""
     if row.state in (Code.ERROR, Code.SKIPPED):
         task.note_missed(node, ParentState(STEP_STATUSES[row.state], None, row.error))
     else:
@@ -484,6 +484,6 @@ def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
 
 
 def _needed(compiled: CompiledTemplate, instance: InstanceInput) -> Iterator[tuple[int, int]]:
-    """Yield the nodes whose results are read for an instance, and the numbers of their steps."""
+    """Yield the nodes whose results are read for an instance and the numbers of their steps."""
     for node in step_numbers(compiled.needs(instance.node) or 0):
         yield node, instance.number(node, compiled.graph.layout.scope(node))

@@ -1,4 +1,4 @@
-"""The engine's own steps that wait: for a time, for signals, or for a task that they run."""
+"""The engine's own steps that wait for a time, for signals, or for a task that they run."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,7 +24,7 @@ from tasker.waits import Arrival
 
 
 async def wait(attempt: EngineAttempt) -> Outcome:
-    """Complete a step when its wait has ended: the handler of `wait`."""
+    """Complete a step when its wait has ended. This is the handler of `wait`."""
     awaited, calls = attempt.spec.wait, _calls(attempt)
     if awaited is None:
         raise Misuse(f"step {attempt.spec.name!r} does not wait for anything")
@@ -46,7 +46,7 @@ async def wait(attempt: EngineAttempt) -> Outcome:
 
 
 async def run_task(attempt: EngineAttempt) -> Outcome:
-    """Complete a step with the result of the task that it runs: the handler of `task`."""
+    """Complete a step with the result of the task that it runs. This is the handler of `task`."""
     child = attempt.spec.task
     if child is None:
         raise Misuse(f"step {attempt.spec.name!r} does not run a task")

@@ -1,4 +1,4 @@
-"""Sends events to webhooks: signed, to public addresses only, bounded in size and time.
+"""Sends signed events to webhooks, only to public addresses, with limits on size and time.
 
 Requests follow the Standard Webhooks specification, for which most languages have libraries.
 """
@@ -75,9 +75,9 @@ class WebhookSender:
 
 
 def event_body(event: Event, include: Iterable[str] = _OPTIONAL) -> bytes:
-    """Return an event as JSON: all its fields, `context` and `result` only if included.
+    """Return an event as JSON with all its fields, but `context` and `result` only if included.
 
-    Those two are left out if the body would be too large with them.
+    These two are omitted if they would make the body too large.
     """
     left_out = _OPTIONAL - set(include)
     body = orjson.dumps(_document(event, left_out))
@@ -109,6 +109,6 @@ def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) ->
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Return the seconds of a `Retry-After` header; dates count as none."""
+    """Return the seconds of a `Retry-After` header; dates are ignored."""
     written = response.headers.get("Retry-After", "")
     return min(float(written), _MOST_RETRY_AFTER) if written.isdecimal() else 0.0

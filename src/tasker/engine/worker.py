@@ -1,4 +1,4 @@
-"""The worker object of programs: it runs next to other code, or until it is stopped."""
+"""The worker object for programs, which runs next to other code or until it is stopped."""
 
 import asyncio
 import logging
@@ -79,23 +79,24 @@ class Worker:
         handlers: Modules, functions, workflows, ...; see `Handlers.of`.
         templates: Templates to register at the start, in addition to those of workflows among the
             handlers. Each of their steps must have a handler, unless `partial` is set.
-        namespaces: Namespaces whose templates may call handlers that are not named by any of the
-            given templates; "*" means all.
+        namespaces: Namespaces whose templates may call handlers that none of the given templates
+            refer to; "*" means all.
         settings: The worker's settings; the default is `WorkerSettings()`.
         name: The worker's name, as shown to operators; the default is the host and process id.
         observers: Functions called with every notice; they must not block, and more can be added
             later.
-        around: Context managers entered around every handler except those in processes, for traces.
+        around: Context managers entered around every handler, except those in processes, for
+            traces.
         replace: Whether existing templates with different content are replaced; for development.
         partial: Whether steps without a handler here are left to other workers or to operators,
             with a warning, instead of raising HandlerNotFound.
 
         engine_only: Whether it runs only the engine's own steps, in all namespaces where no other
-            worker does; for servers.
+            worker runs them; for servers.
 
     Raises:
         HandlerImportError: A module cannot be imported.
-        Misuse: The handlers are bound to no namespace.
+        Misuse: The handlers are not bound to any namespace.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class Worker:
         return HandlerServices(self.store, self.client, url, self._logs)
 
     def _loops(self, executor: Executor, claimer: Claimer) -> dict[str, Coroutine[Any, Any, None]]:
-        """Return what runs until the worker stops."""
+        """Return the coroutine that runs until the worker stops."""
         return {
             "settle": self._settler.run(),
             "lease": self._lease.maintain(executor, claimer),
@@ -396,7 +397,7 @@ class Worker:
         await self._deliverer.subscribe()
 
     async def _stop_delivering(self) -> None:
-        """Stop deliveries, and write what was counted."""
+        """Stop deliveries and write the figures."""
         self._background["deliver"].cancel()
         await self._deliverer.close()
         with suppress(StoreUnavailable):
@@ -440,7 +441,7 @@ class Worker:
         log.warning("step_without_handler", extra=facts)
 
     def _warn_of_unbound(self) -> None:
-        """Log a warning about handlers that are bound to no namespace, and so are never called."""
+        """Log a warning about handlers that are not bound to any namespace, so never called."""
         if unbound := [handler.name for handler in self.handlers.unbound()]:
             hint = (
                 "no template given here calls them; --namespace allows a namespace's templates to"
@@ -470,7 +471,7 @@ class Worker:
         return [spec.name for spec in steps if self._has_other_version(template, spec)]
 
     def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
-        """Return whether a step's handler is here, but not in the version that it requires."""
+        """Return whether a step's handler is here, but not in the required version."""
         find, namespace = self.handlers.find, template.namespace
         required = find(spec.handler, namespace, spec.handler_version)
         return required is None and find(spec.handler, namespace) is not None

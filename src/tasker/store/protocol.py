@@ -1,9 +1,9 @@
 """The store's interface. The docstrings define each call; the suite in
 `tasker.testing.store_suite` checks them on every store.
 
-A call is one transaction: it happens completely or not at all, and its result is
-durable. Stores keep JSON as text and never parse it. Leases, `run_at` and deadlines are
-decided by the store's own clock, so the clocks of workers need not agree.
+A call is one transaction: it happens completely or not at all, and its result is durable. Stores
+keep JSON as text and never parse it. Leases, `run_at` and deadlines are decided by the store's own
+clock, so the clocks of workers need not agree.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -184,15 +184,15 @@ class WorkerStore(Protocol):
         ...
 
     async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
-        """List queues: each namespace, handler and requirement that templates ever named.
+        """List queues: one for each namespace, handler and requirement that any template has used.
 
-        A queue is never removed and later ones have greater ids, so that `after`, the last id
-        that is known, leads to the new ones.
+        Queues are never removed and later ones have greater ids, so a call with `after`, the last
+        known id, returns the new ones.
         """
         ...
 
     async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
-        """Return those of handlers' queues that are paused, or whose namespace is."""
+        """Return the handlers' queues that are paused or whose namespace is paused."""
         ...
 
     async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
@@ -208,32 +208,32 @@ class WorkerStore(Protocol):
 
         A step is due when it is enqueued and its `run_at` is reached. It is claimed from the
         queues that the worker serves and that are not paused. Each queue with due steps gets a
-        share by its weight, up to five of them in one claim, drawn at random by weight; what
-        is left goes to those that have more. In a queue, the longest due come first; each level
-        of priority counts as a minute. Claiming
-        makes a step in_progress and adds one to its attempt; no two claims ever carry the
-        same (task, step, attempt). Never waits for rows that another claim holds. A worker
-        that finds less than it asked for is marked idle: until its next full claim,
-        a call that leaves work behind wakes it.
+        share according to its weight, up to five queues in one claim, drawn at random by weight.
+        The rest of the limit goes to queues with more due steps. Within a queue, the steps due
+        longest come first; each level of priority counts as a minute. Claiming makes a step
+        in_progress and adds one to its attempt; no two claims ever carry the same (task, step,
+        attempt). Never waits for rows that another claim holds. A worker that gets fewer steps than
+        it requested becomes idle: until its next full claim, calls that leave due steps behind wake
+        it.
         """
         ...
 
     async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
         """Lease due steps to several workers that serve the same queues, in one transaction.
 
-        As `claim` for all of them together. Each in turn gets one step, up to its number in
-        `rooms`, so that no worker has two while another with room has none.
+        Like `claim` for all of them together. The workers get one step each in turn, up to their
+        number in `rooms`, so no worker gets two while another with room has none.
         """
         ...
 
     async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
         """Lease up to `limit` due steps that are under limits to a worker.
 
-        Like `claim`, for the queues of limited steps, which `claim` leaves out. The claims of a
-        worker go round the limit keys; each key lets through as many steps as it has room for,
-        those due longest. At no time are more steps of a key in progress than its `concurrency`,
+        Like `claim`, but for the queues of limited steps, which `claim` ignores. A worker's claims
+        cycle through the limit keys. Each key lets through as many steps as its limit allows, those
+        due longest first. At no time are more steps of a key in progress than its `concurrency`,
         unless that was lowered, and in no period of `t` seconds more are claimed than its `burst`
-        plus `t` times its `rate`. Attempts that end in any way make room.
+        plus `t` times its `rate`. The end of an attempt, whatever its outcome, makes room.
         """
         ...
 
@@ -254,31 +254,31 @@ class WorkerStore(Protocol):
         enqueued; the task ends when all its sinks are done, or when a step failed for
         good and no further step can run. A parked attempt does not count, and its step is due
         again after its delay. Up to `claim_up_to` of the freed steps that
-        `worker` serves are claimed for it. Other outcomes are refused without effect,
-        so that sending one twice is harmless.
+        `worker` serves are claimed for it. Other outcomes are rejected without effect, so sending
+        an outcome twice is harmless.
 
         With `relaxed`, a settlement that ends no task may be undone by a crash of the database
         server within the next second: its steps are then in progress again, as `held` lists
-        them, and the claims that it returned are void. Only PostgreSQL makes use of that.
+        them, and the claims that it returned are void. Only PostgreSQL does this.
 
-        With `events`, those of the accepted outcomes are stored in the same transaction, which
-        is then never relaxed.
+        The `events` of accepted outcomes are stored in the same transaction, which is then never
+        relaxed.
 
-        With `gated`, some of the attempts were under limits, so idle workers are woken.
+        `gated` means that some of the attempts were under limits, so idle workers are woken.
 
         Raises:
-            StoreUnavailable: It is unknown whether it took effect; call `held`.
+            StoreUnavailable: It is unknown whether the call took effect; call `held`.
         """
         ...
 
     async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Record outcomes of several workers in one transaction, completely or not at all.
 
-        As `settle` for each of them, in any order; a freed step is claimed for a worker whose
+        Like `settle` for each of them, in any order. A freed step is claimed for a worker whose
         outcome freed it.
 
         Raises:
-            StoreUnavailable: It is unknown whether it took effect; call `held`.
+            StoreUnavailable: It is unknown whether the call took effect; call `held`.
             StoreError: One of the outcomes cannot be stored, so none was.
         """
         ...
@@ -290,8 +290,8 @@ class WorkerStore(Protocol):
     async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
         """Store durable calls of attempts in progress, for later attempts of their steps.
 
-        The bounds of a step's records are the caller's business. A name that the step has
-        already is left as it is, so that repeating a call is harmless.
+        The caller must enforce the limits of a step's records. Existing names are not changed, so
+        repeating a call is harmless.
 
         Args:
             calls: Sorted by task and step.
@@ -303,7 +303,7 @@ class WorkerStore(Protocol):
         ...
 
     async def load_calls(self, claim: Claim) -> list[DurableCall]:
-        """Return the durable calls that were recorded for a claim's step, in no order."""
+        """Return the durable calls recorded for a claim's step, in no particular order."""
         ...
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
@@ -321,12 +321,12 @@ class WorkerStore(Protocol):
         """Insert steps at run time: instances of a body that the template declares.
 
         The first call of a spawn reserves the numbers of all its instances; each call inserts up
-        to `MOST_SPAWNED` steps. What was inserted before is left as it is, so a call may be
-        repeated, also by a later attempt. The last steps of the new instances become parents of the
-        join. They inherit the task's priority and pause.
+        to `MOST_SPAWNED` steps. Existing steps are not changed, so a call may be repeated, even by
+        a later attempt. The last steps of the new instances become parents of the join. They
+        inherit the task's priority and pause.
 
         Returns:
-            The numbers of the spawn, which its first call determined; None if the claim is lost.
+            The numbers of the spawn, determined by its first call; None if the claim is lost.
 
         Raises:
             TooManyInstances: The join would have more than `limits.INSTANCES`.
@@ -334,43 +334,43 @@ class WorkerStore(Protocol):
         ...
 
     async def admit_waiting(self, limit: int) -> int:
-        """Let tasks start that waited until fewer tasks of their key are open; return how many.
+        """Start tasks that waited until fewer tasks with their key are open; return how many.
 
         Args:
-            limit: Keys to look at.
+            limit: Maximum number of keys to examine.
         """
         ...
 
     async def admit_after(self, ended: Collection[TaskId]) -> int:
-        """Let tasks start that waited for the end of some tasks; return how many."""
+        """Start tasks that waited for the end of the given tasks; return how many."""
         ...
 
     async def completed_steps(
         self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
     ) -> list[CompletedStep]:
-        """Return the completed steps that were made from one of these nodes, by number.
+        """Return the completed steps that were created from any of these nodes, by number.
 
         Args:
             task_id: The task.
             nodes: Numbers of steps in its template.
-            after: Steps with greater numbers only; `COMPLETED_STEPS` of them at most.
+            after: Only steps with greater numbers, at most `COMPLETED_STEPS`.
         """
         ...
 
     async def add_compensating_steps(
         self, claim: Claim, steps: Sequence[CompensatingStep], total: int, *, keep_going: bool
     ) -> bool:
-        """Insert steps that undo others; return False if the claim is lost.
+        """Insert compensating steps; return False if the claim is lost.
 
-        The first call reserves the numbers of all of them. Steps that were inserted before are
-        left as they are, so a call may be repeated, also by a later attempt.
+        The first call reserves the numbers of all of them. Existing steps are not changed, so a
+        call may be repeated, even by a later attempt.
 
         Args:
             claim: The attempt of the step that plans them.
-            steps: Up to `MOST_SPAWNED` steps. Those that wait for one of them are among them or
-                were inserted before.
+            steps: Up to `MOST_SPAWNED` steps. Steps that wait for one of them are among them or
+                were inserted earlier.
             total: The number of all of them.
-            keep_going: Whether a step that fails permanently frees those that wait for it.
+            keep_going: Whether a step that fails permanently frees the steps that wait for it.
         """
         ...
 
@@ -387,28 +387,28 @@ class WorkerStore(Protocol):
         ...
 
     async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
-        """Return what instances are given, with the instances that their spawners are part of.
+        """Return the inputs of instances, with the instances that their spawners are part of.
 
         Each is returned once.
         """
         ...
 
     async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
-        """Record what arrived first for a wait of an attempt, or return None.
+        """Record and return the first arrival for a wait of an attempt, or return None.
 
-        A signal to the task goes to one step; the oldest is first. A broadcast is received if it
-        was sent since the task was created. None: nothing has arrived, or the claim is lost.
+        Each signal to the task goes to one step, oldest first. A broadcast is received if it was
+        sent since the task was created. None: nothing has arrived, or the claim is lost.
         """
         ...
 
     async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
-        """Park a step until something arrives, or the wait times out; return False if the claim is
+        """Park a step until an arrival or the timeout of its wait; return False if the claim is
         lost.
 
-        The attempt ends and does not count. What arrives first is recorded as the durable call of
-        the wait, and enqueues the step; if something has arrived before, both happen at once. After
-        the timeout, `end_late_waits` does the same with the value `TIMED_OUT`. Neither a signal
-        nor a broadcast that is sent meanwhile is missed.
+        The attempt ends and does not count. The first arrival is recorded as the durable call of
+        the wait and enqueues the step; for an earlier arrival, both happen immediately. After the
+        timeout, `end_late_waits` does the same with the value `TIMED_OUT`. Signals and broadcasts
+        sent in the meantime are not missed.
         """
         ...
 
@@ -422,25 +422,26 @@ class WorkerStore(Protocol):
         """Settle the last failed attempt of an external step, unless the step was completed.
 
         Returns:
-            None if a completion was kept: the step is to have another attempt, which uses it.
+            None if there is a stored completion: the step then needs another attempt, which uses
+            it.
         """
         ...
 
     async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
-        """Let the bearer of a token complete the step of an attempt, until the step ends.
+        """Let whoever has a token complete the attempt's step until the step ends.
 
         Returns:
-            The completion of the step, if an earlier token was used before.
+            The completion of the step, if an earlier token was already used.
         """
         ...
 
     async def escalate_approvals(self, limit: int) -> int:
-        """Let the assignees of up to `limit` overdue escalations decide; return how many."""
+        """Escalate up to `limit` overdue approvals to their further assignees; return how many."""
         ...
 
     async def cancel_orphaned_tasks(self, limit: int) -> int:
-        """Cancel up to `limit` attached tasks whose parent has ended without them; return how many
-        were found.
+        """Cancel up to `limit` open attached tasks whose parent has ended; return how many were
+        found.
         """
         ...
 
@@ -473,8 +474,8 @@ class WorkerStore(Protocol):
             slots: Maximum number of attempts that run at once.
             handlers: Names of its handlers.
             process: Properties of its process.
-            registration: Of a remote worker, what it registered; for `remote_worker`.
-            act: Of a remote worker, the caller, for the audit.
+            registration: For a remote worker, its registration, which `remote_worker` returns.
+            act: For a remote worker, the caller, for the audit log.
         """
         ...
 
@@ -491,24 +492,24 @@ class WorkerStore(Protocol):
         ...
 
     async def signing_keys(self) -> list[str]:
-        """Return the secrets that sign tickets: the newest, and perhaps the one before.
+        """Return the secrets that sign tickets: the newest and, if there is one, its predecessor.
 
         The first call creates it.
         """
         ...
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
-        """Let a worker claim from queues, given by `Queue.base`, in addition to those before."""
+        """Let a worker claim from further queues, given by `Queue.base`."""
         ...
 
     async def serve_unserved_engine_queues(self, worker: WorkerId) -> None:
-        """Let a worker whose only handler is the engine claim from those queues of the engine that
-        no other live worker serves, and from no others.
+        """Let a worker that only runs engine steps claim from exactly those engine queues that no
+        other live worker serves.
         """
         ...
 
     async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
-        """Count the open tasks of each template, all together up to `most`."""
+        """Count the open tasks of each template, up to `most` in total."""
         ...
 
     async def renew(
@@ -517,8 +518,8 @@ class WorkerStore(Protocol):
         """Extend the worker's lease, which covers all of its claims.
 
         Returns:
-            The claims among `held` that the worker has lost because the task was cancelled or an
-            operator acted on the step.
+            The claims among `held` that the worker has lost because a task was cancelled or an
+            operator acted on a step.
 
         Raises:
             LeaseLost: The lease has expired and all claims are lost; register again.
@@ -548,25 +549,25 @@ class WorkerStore(Protocol):
 
         Args:
             worker: The worker.
-            act: Of a remote worker, the caller, for the audit.
+            act: For a remote worker, the caller, for the audit log.
         """
         ...
 
     async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
-        """List the workers of a machine whose lease holds: see `WorkerProcess.machine`."""
+        """List the workers of a machine whose lease is valid: see `WorkerProcess.machine`."""
         ...
 
     async def wait_for_work(self, timeout: float) -> None:
         """Wait up to `timeout` seconds until there may be work for this process.
 
-        Only a hint: it may return early, and may miss the work of other processes.
+        This is only a hint: it may return early and may miss work from other processes.
         """
         ...
 
     async def wait_for_revocation(self, timeout: float) -> None:
         """Wait until a claim of this process may have been revoked.
 
-        Only a hint: `renew` decides.
+        This is only a hint: `renew` decides.
         """
         ...
 
@@ -585,15 +586,15 @@ class WorkerStore(Protocol):
     async def unserved_queues(self, longer_than: timedelta, limit: int) -> list[UnservedQueue]:
         """List queues that no live worker serves and whose next step is due for `longer_than`.
 
-        At most `limit`, the longest due first.
+        At most `limit` queues, longest due first.
         """
         ...
 
     async def sweep(self) -> list[TaskEnd]:
         """End tasks past their deadline, and failed tasks without a step that can run.
 
-        At most 100 of the former; the next sweep continues. Also ends the steps that are left in
-        tasks which were ended early.
+        A call ends at most 100 tasks past their deadline; the next sweep continues. Also ends the
+        remaining steps of tasks that were ended early.
         """
         ...
 
@@ -609,14 +610,14 @@ class TaskStore(Protocol):
         replace: bool = False,
         via: Via | None = None,
     ) -> Registered:
-        """Keep a valid template under its namespace, name and version.
+        """Store a valid template under its namespace, name and version.
 
-        Stores do not check templates: those made in Python must pass `check_template` before.
+        Stores do not check templates. Templates created in Python must pass `check_template` first.
 
         Registering the same content again is a no-op, and keeps its status. With `replace`,
         different content replaces the version for new tasks; existing tasks keep their content. If
-        the namespace's policy requires reviews, new content is stored as pending_review, and takes
-        tasks (and the place of what it replaces) when it was approved. Rejected content is ignored.
+        the namespace's policy requires reviews, new content is stored as pending_review. It accepts
+        tasks, and replaces the previous content, once it is approved. Rejected content is ignored.
 
         Raises:
             TaskRegistrationError: The version exists with other content; the message
@@ -633,7 +634,7 @@ class TaskStore(Protocol):
         replace: bool = False,
         via: Via | None = None,
     ) -> list[Registered]:
-        """Register templates in one transaction, all or none: see `register_template`."""
+        """Register templates in one transaction, either all or none: see `register_template`."""
         ...
 
     async def template(self, name: TemplateName) -> StoredTemplate:
@@ -660,20 +661,20 @@ class TaskStore(Protocol):
         *,
         worker: WorkerId | None = None,
         claim_up_to: int = 0,
-        connection: Any = None,  # a driver's; its type is known to its store only
+        connection: Any = None,  # a driver's connection; only its store knows its type
     ) -> Created:
         """Store tasks with all their steps, in one transaction.
 
         Roots are enqueued; up to `claim_up_to` of them that `worker` serves are
         claimed for it in the same transaction. A task whose idempotency key is
-        taken in its namespace is not created: the holder of the key is returned. A key that
-        was taken with `unique_while` open is free when its task has ended. With `if_exists`
-        replace, the holder is cancelled if it is open, and the new task gets its key. With
-        `connection`, one of asyncpg to the same PostgreSQL, the tasks become part of its
-        transaction: they exist, and workers are woken, when the caller commits.
+        taken in its namespace is not created: the holder of the key is returned. A key taken with
+        `unique_while` open becomes free when its task ends. With `if_exists` replace, the holder is
+        cancelled if it is open, and the new task gets its key. With `connection`, one of asyncpg to
+        the same PostgreSQL, the tasks become part of its transaction: they exist, and workers are
+        woken, when the caller commits.
 
         Raises:
-            IdempotencyConflict: A key was used with another template or context.
+            IdempotencyConflict: A key was used with a different template or context.
             TaskExists: A key is taken, and `if_exists` is reject.
             Misuse: `if_exists` is replace, and two of the tasks have one key, or there is a
                 `connection`.
@@ -691,11 +692,11 @@ class TaskStore(Protocol):
         ...
 
     async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
-        """Return the ETags of those of `ids` that exist, as `get_task` returns them."""
+        """Return the ETags of the tasks among `ids` that exist, as `get_task` returns them."""
         ...
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
-        """Return those of `ids` that have ended or do not exist."""
+        """Return the tasks among `ids` that have ended or do not exist."""
         ...
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
@@ -724,7 +725,7 @@ class TaskStore(Protocol):
         ...
 
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
-        """Return of each task the step that says most about it; ended ones may have none."""
+        """Return the step of each task that best describes its state; ended tasks may have none."""
         ...
 
     async def list_steps(
@@ -737,7 +738,7 @@ class TaskStore(Protocol):
     ) -> list[Step]:
         """List steps by number, beyond `after`. Raises NotFound for an unknown task.
 
-        With `unfinished`, those that have not ended, and those that failed.
+        With `unfinished`, only steps that have not ended or have failed.
         """
         ...
 
@@ -746,15 +747,15 @@ class TaskStore(Protocol):
     ) -> list[Attempt]:
         """List the attempts that ended, oldest first. Raises NotFound.
 
-        Without `no`, those of the first `limits.STEPS_PAGE` steps.
+        Without `no`, the attempts of the first `limits.STEPS_PAGE` steps.
         """
         ...
 
 
 class OperatorStore(Protocol):
-    """Operator actions on tasks, audit, workers and pruning.
+    """Operator actions on tasks, the audit log, workers and pruning.
 
-    With `if_match`, the ETag of a task as it was read, an action raises TaskChanged if the
+    With `if_match`, the ETag from an earlier read of the task, an action raises TaskChanged if the
     task or one of its steps has changed since.
     """
 
@@ -766,10 +767,10 @@ class OperatorStore(Protocol):
         Of a task with more than 1,000 open steps, the others end in further transactions, which
         `sweep` continues if the caller dies. Until then some of them may be claimed.
 
-        Its attached children are cancelled with it, up to 100 in each task; the others follow by
-        `cancel_orphaned_tasks`. Tasks that waited for its place among the open ones may start.
+        Its attached tasks are cancelled with it, up to 100 for each task; `cancel_orphaned_tasks`
+        cancels the others. Tasks that waited for its place may start.
 
-        Raises: NotFound, WrongStatus (it ended already).
+        Raises: NotFound, WrongStatus (it has already ended).
         """
         ...
 
@@ -792,25 +793,25 @@ class OperatorStore(Protocol):
         fresh: bool = False,
         if_match: str | None = None,
     ) -> Task:
-        """Enqueue failed steps again, and reopen their task.
+        """Enqueue failed steps again and reopen their task.
 
-        Of a task that missed its deadline, the steps cancelled by it may run as well, and
-        the deadline is lifted.
+        If the task missed its deadline, the deadline is removed, and the steps that it cancelled
+        may run again.
 
         Args:
             task_id: The task.
             act: The actor and the reason.
             steps: Step numbers; None: all failed steps.
-            counted_attempts: By step number, the attempts that count as used; absent: 0,
-                so that the step starts over.
-            fresh: Whether the durable calls of the steps are deleted, so that their handlers
-                make them again; tasks that they created lose their idempotency keys.
+            counted_attempts: By step number, the attempts that count as used; if absent, 0: the
+                step starts over.
+            fresh: Whether the durable calls of the steps are deleted, so their handlers make them
+                again; tasks that they created lose their idempotency keys.
             if_match: The ETag that the task must have.
 
         Raises:
             NotFound: The task or a step does not exist.
             WrongStatus: The task was cancelled, or a step did not fail.
-            TaskExists: Its idempotency key belongs to another open task meanwhile.
+            TaskExists: Its idempotency key now belongs to another open task.
         """
         ...
 
@@ -824,7 +825,7 @@ class OperatorStore(Protocol):
         action: StepAction = StepAction.RESOLVE,
         if_match: str | None = None,
     ) -> Task:
-        """Declare a step done, with `result`: complete, or else resolved_manually.
+        """Declare a step done, with `result`: it becomes complete or resolved_manually.
 
         Its children are freed as if it had run, a failed task is reopened, and a
         running attempt can no longer settle.
@@ -832,7 +833,7 @@ class OperatorStore(Protocol):
         Raises:
             NotFound: The task or the step does not exist.
             WrongStatus: It is done or cancelled, or waits for dependencies.
-            TaskExists: Its task's idempotency key belongs to another open task meanwhile.
+            TaskExists: The task's idempotency key now belongs to another open task.
         """
         ...
 
@@ -850,7 +851,7 @@ class OperatorStore(Protocol):
         ...
 
     async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:
-        """List the steps that a worker runs, those that it claimed last first."""
+        """List the steps that a worker runs, most recently claimed first."""
         ...
 
     async def worker_attempts(
@@ -876,16 +877,16 @@ class OperatorStore(Protocol):
         ...
 
     async def list_workers(self) -> list[WorkerInfo]:
-        """List workers whose lease holds, or expired less than a day ago; newest first."""
+        """List workers whose lease is valid or expired less than a day ago, newest first."""
         ...
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         """Delete up to `limit` ended tasks with all their rows; return how many.
 
-        Tasks of a template with a `retention` are deleted when it has passed since their
-        end, others when they ended before `ended_before`; None: others are kept. Workers
-        that hold nothing are deleted as well, if their lease expired before then or more than
-        30 days ago.
+        Tasks of a template with a `retention` are deleted when that time has passed since their
+        end, other tasks if they ended before `ended_before`; None: other tasks are kept. Workers
+        without claims are also deleted if their lease expired before that instant or more than 30
+        days ago.
         """
         ...
 
@@ -910,14 +911,14 @@ class BulkStore(Protocol):
         ...
 
     async def stop_bulk(self, bulk_id: str, act: AuditNote) -> BulkOperation:
-        """Stop an operation: it changes no further task, once this returns.
+        """Stop an operation: once this returns, it changes no further tasks.
 
         Raises: NotFound, WrongStatus (it has ended).
         """
         ...
 
     async def take_bulk(self) -> StoredBulk | None:
-        """Take the operation that waits longest for its next batch of tasks, or return None.
+        """Take the operation that has waited longest for its next batch of tasks, or return None.
 
         Others may take it if it makes no progress for `tasker.store.operations.bulk.LEASE`
         seconds.
@@ -936,7 +937,7 @@ class BulkStore(Protocol):
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
     ) -> StoredBulk | None:
-        """Apply the action of an operation to its next task, and store that it came so far.
+        """Apply the action of an operation to its next task and store the progress.
 
         Args:
             stored: The operation, with the task that it handled last.
@@ -945,7 +946,7 @@ class BulkStore(Protocol):
             counted_attempts: See `OperatorStore.retry_steps`.
 
         Returns:
-            The operation after this task, or None if it was stopped, or others carry it on.
+            The operation after this task, or None if it was stopped or other processes continue it.
 
         Raises:
             Refused: The task cannot be changed; nothing is stored.
@@ -955,25 +956,25 @@ class BulkStore(Protocol):
     async def pass_in_bulk(
         self, stored: StoredBulk, task_id: TaskId, refusal: BulkRefusal | None
     ) -> StoredBulk | None:
-        """Store that an operation came to a task without changing it; as `act_in_bulk`.
+        """Store that an operation skipped a task without changing it. Otherwise like `act_in_bulk`.
 
-        Without a `refusal`, the task is not one that it may change, and is not counted.
+        Without a `refusal`, the operation may not change the task, and the task is not counted.
         """
         ...
 
     async def pace_bulk(self, stored: StoredBulk, delay: float, *, ended: bool = False) -> None:
-        """Let the next batch begin in `delay` seconds, or end the operation.
+        """Schedule the next batch in `delay` seconds, or end the operation.
 
-        This changes nothing if it was stopped, or others carry it on.
+        This changes nothing if it was stopped or other processes continue it.
         """
         ...
 
     async def prune_bulks(self, before: datetime) -> None:
-        """Delete operations that ended before an instant."""
+        """Delete operations that ended before a given time."""
         ...
 
     async def count_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
-        """Count the newest tasks that match, `most` together, by `namespace.name`."""
+        """Count the newest matching tasks, up to `most` in total, by `namespace.name`."""
         ...
 
 
@@ -989,7 +990,7 @@ class SignalStore(Protocol):
         Raises:
             NotFound: The task does not exist.
             WrongStatus: The task has ended.
-            TooManySignals: The task has 1,000 signals that no step has taken.
+            TooManySignals: The task has 1,000 signals that no step has received.
         """
         ...
 
@@ -1017,16 +1018,16 @@ class ApprovalStore(Protocol):
         after: str | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        """List approvals that steps wait for, the oldest first.
+        """List approvals that steps wait for, oldest first.
 
         Args:
-            assignee: Only those assigned to one of these (`user:ana`, `role:support`), or to
-                nobody in particular.
-            namespace: Only those of tasks of this namespace.
-            task_id: Only those of this task.
-            visible: Only those of tasks of these namespaces.
-            after: Only those after the approval with this id: the next page.
-            limit: How many at most.
+            assignee: Only approvals assigned to one of these (`user:ana`, `role:support`), or
+                without assignees.
+            namespace: Only approvals of tasks in this namespace.
+            task_id: Only approvals of this task.
+            visible: Only approvals of tasks in these namespaces.
+            after: Only approvals after the one with this id: the next page.
+            limit: Maximum number.
         """
         ...
 
@@ -1038,7 +1039,7 @@ class ApprovalStore(Protocol):
         visible: Collection[str] | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        """List decided approvals, the latest first."""
+        """List decided approvals, latest first."""
         ...
 
     async def approval(self, approval_id: str) -> Approval:
@@ -1048,18 +1049,18 @@ class ApprovalStore(Protocol):
     async def decide(
         self, approval_id: str, form: JsonText, *, groups: Collection[str], act: AuditNote
     ) -> Approval:
-        """Store the decision of an approval, which fits its form, and wake its step.
+        """Store the decision of an approval, which matches its form, and wake its step.
 
         Args:
             approval_id: The approval.
-            form: The form as it was filled in.
+            form: The filled-in form.
             groups: The groups of the actor, for assignees of the form `role:NAME`.
             act: The actor, who must be an assignee, and the reason, for the audit log.
 
         Raises:
             NotFound: The approval does not exist.
             NotAnAssignee: It is assigned to others.
-            WrongStatus: It was decided before, or its step does not wait any more.
+            WrongStatus: It was already decided, or its step no longer waits.
         """
         ...
 
@@ -1070,8 +1071,8 @@ class CompletionStore(Protocol):
     async def complete_external(self, digest: str, value: JsonText) -> bool:
         """Complete the step of a token with `{"result": ...}` or `{"error": ...}`.
 
-        If its handler still runs, or waits for another attempt, the completion is kept. False:
-        there is no such token, or its step was completed or has ended.
+        If its handler still runs or another attempt is due, the completion is kept. Returns False
+        if the token does not exist, or its step was completed or has ended.
         """
         ...
 
@@ -1090,7 +1091,7 @@ class HookStore(Protocol):
     async def hooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[Hook]:
-        """List hooks by namespace and name, only those of the `visible` namespaces."""
+        """List the hooks of the `visible` namespaces by namespace and name."""
         ...
 
     async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
@@ -1102,14 +1103,14 @@ class QueueStore(Protocol):
     """Pauses of tasks, templates, queues and namespaces, and the weights of queues.
 
     While something is paused, none of its steps is claimed. Running attempts continue and
-    settle; steps that they free wait. Deadlines run on; a `queue_timeout` starts over at the
+    settle; steps that they free wait. Deadlines keep running; a `queue_timeout` starts over at the
     end of the pause.
     """
 
     async def pause(
         self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
     ) -> Pause:
-        """Pause a target; return its pause, or the existing one if it is paused already.
+        """Pause a target; return its pause, or the existing one if it is already paused.
 
         Pausing a template also pauses tasks of later versions. Its open tasks are paused in
         transactions of 100; repeating an interrupted call completes it.
@@ -1157,8 +1158,8 @@ class QueueStore(Protocol):
 class ScheduleStore(Protocol):
     """Schedules, which create a task at each of their ticks.
 
-    With `if_match`, the ETag of a schedule as it was read, an action raises ScheduleChanged if it
-    was changed since.
+    With `if_match`, the ETag from an earlier read of the schedule, an action raises ScheduleChanged
+    if it was changed since.
     """
 
     async def create_schedule(self, new: NewSchedule, act: AuditNote) -> StoredSchedule:
@@ -1173,9 +1174,9 @@ class ScheduleStore(Protocol):
     async def change_schedule(
         self, new: NewSchedule, act: AuditNote, *, if_match: str | None = None
     ) -> StoredSchedule:
-        """Replace a schedule of an operator.
+        """Replace a schedule that an operator created.
 
-        Its next tick stays unless its times change; then it is the first one after now.
+        Its next tick stays the same unless its times change; then it is the first one after now.
 
         Raises: NotFound, ScheduleChanged, Refused (a template declares it).
         """
@@ -1190,7 +1191,7 @@ class ScheduleStore(Protocol):
         paused: bool,
         if_match: str | None = None,
     ) -> StoredSchedule:
-        """Pause or resume a schedule; nothing changes if it is so already.
+        """Pause or resume a schedule; nothing changes if it is already paused or not paused.
 
         Ticks during a pause never get a task: resuming records them, and continues with the
         first tick after now.
@@ -1202,7 +1203,7 @@ class ScheduleStore(Protocol):
     async def delete_schedule(
         self, namespace: str, name: str, act: AuditNote, *, if_match: str | None = None
     ) -> StoredSchedule:
-        """Delete a schedule of an operator, and return it; its tasks stay.
+        """Delete and return a schedule that an operator created; its tasks remain.
 
         Raises: NotFound, ScheduleChanged, Refused (a template declares it).
         """
@@ -1225,9 +1226,9 @@ class ScheduleStore(Protocol):
 
         Args:
             namespace: Only its schedules; None: all.
-            template: Only those of a template with that name; None: all.
-            visible: Only those of these namespaces; None: all.
-            after: Only those with greater ids.
+            template: Only schedules of templates with this name; None: all.
+            visible: Only schedules of these namespaces; None: all.
+            after: Only schedules with greater ids.
             limit: Maximum number.
         """
         ...
@@ -1235,11 +1236,11 @@ class ScheduleStore(Protocol):
     async def ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
     ) -> list[TickRecord]:
-        """List the recorded ticks without a task, the latest first. Raises NotFound."""
+        """List the recorded ticks without a task, latest first. Raises NotFound."""
         ...
 
     async def due_schedules(self, limit: int) -> list[DueSchedule]:
-        """List schedules that have a tick to handle, those that wait longest first."""
+        """List schedules that have a tick to handle, longest waiting first."""
         ...
 
     async def advance_schedule(
@@ -1248,7 +1249,7 @@ class ScheduleStore(Protocol):
         """Handle the ticks of a due schedule, in one transaction: create tasks, record other ticks,
         and move on to the next tick.
 
-        A tick whose idempotency key has a task already gets no other.
+        A tick whose idempotency key already has a task gets no other.
 
         Args:
             due: The schedule as it was read.
@@ -1256,8 +1257,8 @@ class ScheduleStore(Protocol):
             act: The actor and the reason of a cancellation.
 
         Returns:
-            What was created; None if the schedule was changed or handled by another process since
-            it was read, or is being handled: then nothing has changed.
+            The created tasks; None, without any change, if another process has changed or handled
+            the schedule since it was read, or is handling it.
 
         Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
         """
@@ -1302,9 +1303,9 @@ class TeamStore(Protocol):
     ) -> TemplateVersion:
         """Approve or reject the version that is pending review.
 
-        Once approved, it takes new tasks, in place of the version's former content. Nobody
-        approves their own registration; rejecting it withdraws it. If the namespace's policy
-        no longer requires reviews, anyone may decide.
+        Once approved, it accepts new tasks in place of the version's previous content. Nobody
+        approves their own registration; rejecting it withdraws it. If the namespace's policy no
+        longer requires reviews, anyone may decide.
 
         Raises:
             NotFound: The name is unknown.
@@ -1330,8 +1331,8 @@ class TeamStore(Protocol):
     ) -> list[TemplateVersion]:
         """List template versions of every status by (namespace, name, registration).
 
-        A version appears several times if it has rejected content, or pending content beside
-        the current one.
+        A version appears several times if it has rejected content or, besides its current content,
+        pending content.
         """
         ...
 
@@ -1369,7 +1370,7 @@ class TeamStore(Protocol):
         ...
 
     async def list_api_keys(self) -> list[ApiKey]:
-        """List all keys, newest first, revoked ones included."""
+        """List all keys, including revoked ones, newest first."""
         ...
 
     async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
@@ -1415,7 +1416,8 @@ class AnalyticsStore(Protocol):
     """Statistics on recent work."""
 
     async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
-        """List steps that failed permanently, in tasks of the window that nobody has continued.
+        """List permanently failed steps in those tasks of the window that nobody has continued
+        since.
 
         At most the newest `limit` failed and the newest `limit` open tasks are read.
 
@@ -1427,13 +1429,13 @@ class AnalyticsStore(Protocol):
     async def usual_durations(self, stored: StoredTemplate) -> UsualDurations:
         """Return how long a template version and its steps usually take.
 
-        Measured by its newest complete tasks, at most 50 and 5,000 steps: no matter how many tasks
-        there are, this reads no more.
+        Measured over its newest complete tasks, at most 50 tasks and 5,000 steps, regardless of the
+        total number of tasks.
         """
         ...
 
     async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
-        """Return who looks after causes of failures, as far as somebody does."""
+        """Return the assignees, notes and mutes of causes of failures."""
         ...
 
     async def change_failure_care(
@@ -1457,7 +1459,7 @@ class AnalyticsStore(Protocol):
     async def bottlenecks(
         self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
-        """Return the bottlenecks of a window's tasks; bounded as `performance`.
+        """Return the bottlenecks of a window's tasks, with the same bounds as `performance`.
 
         Args:
             window: The tasks to analyse.
@@ -1475,14 +1477,14 @@ class AnalyticsStore(Protocol):
         ...
 
     async def add_figures(self, figures: Sequence[Figures]) -> None:
-        """Append what a worker has counted."""
+        """Add the figures that a worker has counted."""
         ...
 
     async def tend_figures(self) -> None:
         """Count the tasks created in the minutes that have passed, merge rows, delete old ones.
 
-        Each minute is counted once, regardless of the caller. Of an outage of all workers, the last
-        hour is counted.
+        Each minute is counted once, regardless of the caller. After an outage of all workers, only
+        the last hour is counted.
         """
         ...
 
@@ -1491,7 +1493,7 @@ class AnalyticsStore(Protocol):
         ...
 
     async def oldest_snapshot(self) -> OldestSnapshot | None:
-        """Return the oldest open snapshot besides that of this call, or None.
+        """Return the oldest open snapshot other than that of this call, or None.
 
         SQLite does not show its readers: it always returns None.
         """
@@ -1499,7 +1501,7 @@ class AnalyticsStore(Protocol):
 
 
 class EventStore(Protocol):
-    """Domain events, who subscribes to them, and their deliveries."""
+    """Domain events, their subscriptions and their deliveries."""
 
     async def list_events(
         self, filter: EventFilter, *, after: EventNo | None = None, limit: int = 100
@@ -1511,18 +1513,18 @@ class EventStore(Protocol):
         """List the newest `limit` events that are beyond `after` or younger than `since`,
         oldest first.
 
-        Events become visible out of order: `since` should lie some seconds in the past, and the
-        caller drops those that it has seen.
+        Events become visible out of order: `since` should be some seconds in the past, and the
+        caller must drop events that it has already seen.
         """
         ...
 
     async def subscribe(
         self, subscriptions: Sequence[NewSubscription], actor: str
     ) -> list[SubscriptionId]:
-        """Store subscriptions of code in workers, or note that they are still served.
+        """Store subscriptions of code in workers, or record that they are still served.
 
-        A new one gets the events from now on. To be repeated: one that no worker has served for
-        as long as events are kept is deleted.
+        A new subscription gets events from now on. Repeat the call regularly: a subscription that
+        no worker has served for the retention time of events is deleted.
 
         Raises:
             Misuse: A webhook has the name of one of them.
@@ -1530,11 +1532,12 @@ class EventStore(Protocol):
         ...
 
     async def subscriptions(self) -> list[Subscription]:
-        """List all subscriptions, webhooks included, by namespace and name."""
+        """List all subscriptions, including webhooks, by namespace and name."""
         ...
 
     async def distribute_events(self, limit: int = 1000) -> int:
-        """Make deliveries of up to `limit` new events, oldest first; return how many events.
+        """Create the deliveries of up to `limit` new events, oldest first; return the number of
+        events.
 
         Each event is distributed once, to the subscriptions that existed when it was published.
         One process does it at a time; for others it returns 0.
@@ -1547,8 +1550,8 @@ class EventStore(Protocol):
         """Claim due deliveries, about `limit` of each subscription.
 
         Deliveries of one task to one subscription are made in the order of its events: none is
-        claimed before the earlier ones have ended. After `lease`, others may claim what is not
-        settled.
+        claimed before the earlier ones have ended. After `lease`, other processes may claim
+        deliveries that are not settled.
         """
         ...
 
@@ -1574,7 +1577,7 @@ class EventStore(Protocol):
     async def send_again(
         self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
     ) -> None:
-        """Make a delivery due again, whatever became of it. Raises NotFound."""
+        """Make a delivery due again, whatever its status. Raises NotFound."""
         ...
 
     async def endpoints(self) -> list[Endpoint]:
@@ -1611,13 +1614,13 @@ class EventStore(Protocol):
         ...
 
     async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
-        """Delete old events with their deliveries; return how many of the former.
+        """Delete old events with their deliveries; return the number of events.
 
         Args:
-            before: Events published and deliveries made before then are deleted, but not events
-                with deliveries that are pending or dead; and subscriptions of code that no worker
-                has served since.
-            dead_before: Dead deliveries are deleted if their last attempt was before then.
+            before: Events published and deliveries created before this time are deleted, except
+                events with pending or dead deliveries. Subscriptions of code that no worker has
+                served since are deleted too.
+            dead_before: Dead deliveries whose last attempt was before this time are deleted.
         """
 
 
@@ -1628,8 +1631,8 @@ class LogStore(Protocol):
         """Store log records of attempts.
 
         A record is identified by (task, step, attempt, number), so repeating a call is harmless.
-        Long messages are cut off, and records beyond the bound of an attempt left out (see
-        `tasker.step_logs.storable`). Whether the attempts exist is the caller's business.
+        Long messages are truncated, and records beyond an attempt's limit are omitted (see
+        `tasker.step_logs.storable`). The caller must ensure that the attempts exist.
         """
         ...
 
@@ -1642,7 +1645,7 @@ class LogStore(Protocol):
         newest_first: bool = False,
         limit: int = 1000,
     ) -> list[LogRecord]:
-        """List the log records of a task by time, those after `after` in this order.
+        """List the log records of a task by time, starting after `after`.
 
         Raises:
             NotFound: The task does not exist.
@@ -1650,17 +1653,17 @@ class LogStore(Protocol):
         ...
 
     async def prune_logs(self, before: datetime, *, limit: int = 1000) -> int:
-        """Delete up to `limit` records from before an instant; return how many were deleted."""
+        """Delete up to `limit` records older than an instant; return how many were deleted."""
         ...
 
 
 class LimitStore(Protocol):
     """Limits on the steps that share a key.
 
-    A key belongs to a namespace, or with the namespace '' to all. Templates declare limits, and
-    what operators set for a key, or for a pattern of keys, goes before that: each bound that is
-    not None replaces the template's. The setting of the key itself applies, or else that with the
-    longest pattern.
+    A key belongs to a namespace or, with the namespace '', to all. Templates declare limits. A
+    limit set by operators for a key or a pattern of keys takes precedence: each of its bounds that
+    is not None replaces the template's. The limit set for the key itself applies or, without one,
+    the one with the longest pattern.
     """
 
     async def set_limit(self, key: LimitKey, values: LimitValues, act: AuditNote) -> None:
@@ -1672,7 +1675,7 @@ class LimitStore(Protocol):
         ...
 
     async def limit_settings(self, namespace: str) -> list[LimitSetting]:
-        """List what operators set in a namespace, by pattern."""
+        """List the limits that operators set in a namespace, by pattern."""
         ...
 
     async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:

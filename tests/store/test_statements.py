@@ -946,16 +946,23 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
     assert {} == {name: pages for name, pages in read.items() if pages >= 60}
 
 
-@pytest.mark.parametrize("name", ["load_runtime_steps", "load_results", "lost_claims", "unclaimed"])
+@pytest.mark.parametrize(
+    "name", ["load_runtime_steps", "load_results", "lost_claims", "unclaimed", "late_waits"]
+)
 async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
     connection: Any, postgres_schema_url: str, name: str
 ) -> None:
-    """At most a hundred of 3,000 instances: it looks each of them up."""
+    """At most a hundred of 3,000 instances, which all wait: it looks each of them up."""
     async with make_store(postgres_schema_url) as store:
         await connection.execute("analyze")
         _, claim = await spawner_of(store, mapped())
         for begin in range(0, 3000, 1000):
             await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+        await connection.execute(
+            "insert into wait (task_id, no, kind, namespace, name, key, call, call_kind, wake_at)"
+            " select task_id, no, 'signal', '', 'a', '', 'a', 'wait_signal', now() + interval '1 h'"
+            " from step where spawned_by is not null"
+        )
         values: dict[str, object] = {
             "tasks": [claim.task_id] * 100,
             "nos": [*range(1000, 1100)],
@@ -969,7 +976,7 @@ async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
             *[values[parameter] for parameter in POSTGRES[name].numbered().names],
         )
 
-    assert [] == [row[0] for row in steps if "Seq Scan on step" in row[0]]
+    assert [] == [row[0] for row in steps if re.search(r"Seq Scan on (step|wait)\b", row[0])]
 
 
 async def buffers(connection: Any, name: str, values: dict[str, object]) -> int:

@@ -21,7 +21,8 @@ async def broadcast(
     ],
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key that the steps wait for.")],
     payload: Annotated[
-        Any, typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Default: null.")
+        Any,
+        typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Payload; default: null."),
     ] = None,
     id: Annotated[
         str | None,

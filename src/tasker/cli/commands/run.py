@@ -71,9 +71,11 @@ async def run(
     ] = None,
     correlation_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Correlation id of the task and of its child tasks."),
+        typer.Option(metavar="ID", help="Correlation id of the task and its child tasks."),
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Tag of the task. Repeatable.")
+    ] = None,
     timeout: Annotated[
         Any,
         typer.Option(

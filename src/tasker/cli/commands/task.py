@@ -437,8 +437,13 @@ async def create(
             help="If another task has the key: return it, reject the new one, or replace it."
         ),
     ] = None,
-    correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
-    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
+    correlation_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Correlation id of the task and its child tasks."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Tag of the task. Repeatable.")
+    ] = None,
     delay: Annotated[
         Any,
         typer.Option(
@@ -552,7 +557,7 @@ async def retry(
         typer.Option(
             "--reset-attempts",
             metavar="",
-            help="Allow as many attempts as the retry policy allows, instead of only one.",
+            help="Give each step as many attempts as the retry policy allows, not just one.",
         ),
     ] = False,
     fresh: Annotated[
@@ -678,7 +683,8 @@ async def signal(
     task: TaskRef,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
     payload: Annotated[
-        Any, typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Default: null.")
+        Any,
+        typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Payload; default: null."),
     ] = None,
     id: Annotated[
         str | None,

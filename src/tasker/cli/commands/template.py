@@ -309,7 +309,10 @@ async def reject(
     invocation: Invocation,
     template: Version,
     reason: Annotated[
-        str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason (required).")
+        str,
+        typer.Option(
+            "--reason", "-r", metavar="TEXT", help="Reason to record in the audit log (required)."
+        ),
     ],
 ) -> None:
     """Reject a version that is pending review. Changed content may be registered again."""

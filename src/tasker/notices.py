@@ -59,7 +59,7 @@ class StepWaiting(NamedTuple):
 
 
 class SettleRefused(NamedTuple):
-    """The settlement of an attempt was refused: another attempt holds the step."""
+    """The settlement of an attempt was rejected because another attempt holds the step."""
 
     task_id: TaskId
     template: TemplateName
@@ -135,7 +135,7 @@ class LoopBlocked(NamedTuple):
 
 
 class TickHandled(NamedTuple):
-    """This worker handled a tick of a schedule, or several that it missed."""
+    """This worker handled a tick of a schedule, or several missed ticks."""
 
     namespace: str
     schedule: str  #: its name in the namespace

@@ -1,6 +1,6 @@
-"""Previews what an operator's action on a task would do. Pure.
+"""Previews what an operator's action on a task would do.
 
-The sentences are those of the dialogs of the web UI; the names let programs check them.
+The web UI shows the sentences in its dialogs; the names let programs check them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,33 +34,33 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a part of an action would be refused."""
+    """Why a part of an action would be rejected."""
 
     step: str | None
-    """The step that the action would not change; None: the whole action would be refused."""
+    """The step that the action would not change; None: the whole action would be rejected."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionPreview:
-    """What an action would do if nothing changes meanwhile; lists have at most 100 names."""
+    """What an action would do if nothing changes in the meantime; lists have at most 100 names."""
 
     action: Act
     etag: str
-    """The task's ETag: with it as `If-Match`, the action is refused if the task has changed."""
+    """The task's ETag. With it as `If-Match`, the action is rejected if the task has changed."""
 
     refused: tuple[Refusal, ...]
-    """The reasons for a refusal; if there are any, the action would change nothing."""
+    """The reasons for a rejection; if there are any, the action would change nothing."""
 
     runs_again: tuple[str, ...]
     """Steps that get another attempt."""
 
     continues: tuple[str, ...]
-    """Steps behind them, which can run once their other dependencies are done."""
+    """Steps that depend on them, which can run once their other dependencies are done."""
 
     cancels: tuple[str, ...]
-    """Steps that will not start any more."""
+    """Steps that will no longer start."""
 
     discards: tuple[str, ...]
     """Running steps whose outcomes are discarded."""
@@ -69,7 +69,7 @@ class ActionPreview:
     """Open child tasks that are cancelled too."""
 
     attempts_left: Mapping[str, int]
-    """For each step that runs again, the number of attempts until it fails permanently."""
+    """For each step that runs again, its number of attempts before it fails permanently."""
 
     effects: tuple[str, ...]
     """The effects as sentences."""
@@ -93,7 +93,7 @@ def preview(
         act: The action.
         task: The task.
         steps: Its steps, described by their template, as clients return them.
-        names: Names of steps; None: all that the action applies to.
+        names: Names of steps; None: all steps that the action applies to.
         children: Its open child tasks that are cancelled with it.
         reset_attempts: Whether retried steps get all their attempts again.
     """
@@ -170,7 +170,7 @@ def _failed(steps: Iterable[Step]) -> list[Step]:
 
 
 def _behind(chosen: Sequence[Step], steps: Sequence[Step]) -> list[str]:
-    """List the steps that depend on some, directly or not, and are not done."""
+    """List the unfinished steps that depend on the given ones, directly or indirectly."""
     children: dict[str, list[Step]] = {}
     for step in steps:
         for parent in step.dependencies:

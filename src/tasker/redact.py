@@ -1,4 +1,4 @@
-"""Hides passwords in addresses, for logs, messages and command lines."""
+"""Hides passwords in URLs, for logs, messages and command lines."""
 
 import re
 
@@ -10,13 +10,14 @@ _QUERY = re.compile(r"([?&](?:\w*password|passfile|sslkey)=)[^&\s]*", re.IGNOREC
 
 
 def redact(text: str, mask: str = MASK) -> str:
-    """Return a text without the passwords of the addresses in it.
+    """Return a text without the passwords of the URLs in it.
 
-    A store's password may contain `/`, `#` and `@` though it should be percent-encoded: all
-    up to the last `@` counts as password. So do values of `password=` and its like.
+    A store's password may contain `/`, `#` and `@` though it should be percent-encoded: everything
+    up to the last `@` counts as the password. So do the values of `password=` and similar
+    parameters.
 
     Args:
-        text: An address, or a text with addresses in it.
+        text: A URL, or a text that contains URLs.
         mask: Replacement for the password; if empty, the colon is removed as well.
     """
     if "://" not in text:

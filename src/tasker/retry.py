@@ -1,4 +1,4 @@
-"""Decides when a failed step is retried. Pure."""
+"""Decides when a failed step is retried."""
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
@@ -7,7 +7,7 @@ from random import Random
 from tasker.model import Backoff, Retry
 
 LONGEST_REQUEST = timedelta(days=1)
-"""Most of a server-requested delay that is honoured."""
+"""The longest server-requested delay that is honoured."""
 
 
 def allows_another(policy: Retry, counted_attempts: int) -> bool:
@@ -18,12 +18,13 @@ def allows_another(policy: Retry, counted_attempts: int) -> bool:
 def is_permanent(names: Iterable[Collection[str]], policy: Retry, *, by_default: bool) -> bool:
     """Return whether a policy makes an error permanent: attempts that fail with it are not retried.
 
-    A code in `give_up_on` or `retry_on` takes precedence over a class, and a class over its bases.
+    A code in `give_up_on` or `retry_on` takes precedence over a class, and a class over its base
+    classes.
 
     Args:
-        names: The names of the error, the most specific first: see `names_of`.
+        names: The names of the error, most specific first: see `names_of`.
         policy: The step's retry policy.
-        by_default: The answer if the policy does not mention the error.
+        by_default: The result if the policy does not mention the error.
     """
     if not policy.retry_on and not policy.give_up_on:
         return by_default
@@ -36,7 +37,7 @@ def is_permanent(names: Iterable[Collection[str]], policy: Retry, *, by_default:
 
 
 def names_of(error: BaseException) -> Iterator[set[str]]:
-    """Yield the names of an error, the most specific first: its code, its class, their bases."""
+    """Yield the names of an error, most specific first: its code, its class, the base classes."""
     if code := getattr(error, "code", None):
         yield {str(code)}
     for kind in type(error).__mro__:
@@ -49,10 +50,10 @@ def delay_after(
 ) -> timedelta:
     """Return the delay before the attempt that follows a failed one.
 
-    The delay starts at `policy.initial_delay`, grows as `policy.backoff` says, is capped
-    at `policy.max_delay`, and is then spread by ±`policy.jitter`, so that steps that
-    failed together do not return together. A delay requested by the attempt, such as a
-    server's `Retry-After`, replaces all that, up to `LONGEST_REQUEST`.
+    The delay starts at `policy.initial_delay`, grows according to `policy.backoff`, is capped at
+    `policy.max_delay`, and is then varied by ±`policy.jitter`, so steps that failed together are
+    not retried together. A delay requested by the attempt, such as a server's `Retry-After`,
+    replaces this delay, up to `LONGEST_REQUEST`.
 
     Args:
         counted_attempts: Number of failed attempts, >= 1.

@@ -1,7 +1,7 @@
-"""Finds sensitive values in texts that quote them, such as error messages and printed lines. Pure.
+"""Finds sensitive values in texts that quote them, such as error messages and printed lines.
 
-Texts quote a value as programs write it: as it is, line by line, or escaped. They may also end in
-the middle of it, because stores cut off long texts.
+Texts quote a value as programs write it: unchanged, line by line, or escaped. They may also end in
+the middle of a value, because stores truncate long texts.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 MASKED = "[masked]"
-"""What stands in the place of a text."""
+"""The replacement of a sensitive text."""
 
 SHORTEST_TEXT = 4  #: characters from which a value is recognized where it is a part of a text
 CUT = " [...]"  #: the end of texts that were cut off
@@ -22,7 +22,7 @@ _FEW = 20  #: starts of values for which a regular expression is faster than a s
 
 
 def written_forms(value: str) -> Iterator[str]:
-    """Yield a value as programs write it in texts; forms that are too short are left out."""
+    """Yield a value in the forms in which programs write it, except forms that are too short."""
     yield value
     if value.isascii() and value.isalnum():
         return
@@ -48,8 +48,8 @@ class SensitiveTexts:
     """Sensitive values, to be hidden in texts. The time per text hardly depends on their number.
 
     Args:
-        values: All forms of the values; those that overlap are hidden together. Each must
-            have at least `SHORTEST_TEXT` characters.
+        values: All forms of the values; overlapping values are hidden together. Each must have at
+            least `SHORTEST_TEXT` characters.
     """
 
     __slots__ = ("_lengths", "_pattern", "_starts", "values")
@@ -93,10 +93,11 @@ class SensitiveTexts:
         return -1
 
     def _end_of_match(self, text: str, at: int) -> int:
-        """Return the end of the longest value at a position, or the position if it has none.
+        """Return the end of the longest value at a position, or the position itself if there is
+        none.
 
-        The rest of the text counts as a value if it may be the begin of one that was cut off, or if
-        it begins like many values of different lengths.
+        The rest of the text counts as a value if it may be the start of a truncated one, or if it
+        starts like many values of different lengths.
         """
         long = self._lengths.get(text[at : at + _HEAD], ())
         rest = len(text) if len(long) > _MOST_LENGTHS else at

@@ -34,7 +34,7 @@ class NewLogRecord(NamedTuple):
     no: int  #: of the step
     attempt: int
     number: int
-    """Number of the record in its attempt, from 0. A number is stored once."""
+    """Number of the record in its attempt, from 0. Each number is stored once."""
 
     at: float  #: seconds since 1970, by the clock of the worker
     level: int  #: as in Python's `logging`
@@ -70,12 +70,12 @@ class LogRecord:
 
     @property
     def place(self) -> "LogPlace":
-        """The place of the record among those of its task."""
+        """The position of the record among those of its task."""
         return LogPlace(self.at, self.no, self.attempt, self.number)
 
 
 class LogPlace(NamedTuple):
-    """Where a record stands among those of its task."""
+    """The position of a record among those of its task."""
 
     at: datetime
     no: int
@@ -84,13 +84,13 @@ class LogPlace(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """The place as a text without meaning to others."""
+        """The position as an opaque string."""
         micros = (self.at - _EPOCH) // timedelta(microseconds=1)
         return f"{micros}-{self.no}-{self.attempt}-{self.number}"
 
     @classmethod
     def of_cursor(cls, cursor: str) -> "LogPlace":
-        """Return the place of a `cursor`. Raises InvalidInput."""
+        """Return the position of a `cursor`. Raises InvalidInput."""
         if not _CURSOR.fullmatch(cursor):
             raise InvalidInput("is not the cursor of a page of log records", path="$.cursor")
         micros, *rest = map(int, cursor.split("-"))
@@ -106,11 +106,12 @@ class LogPage:
     """The `cursor` of the next page; null on the last one."""
 
     link: str | None = None
-    """Address of the same logs in the team's own log store, if the server has `log_url`."""
+    """URL of the same logs in the team's own log store, if the server's setting `log_url` is set.
+    """
 
 
 class LogFilter(NamedTuple):
-    """Which records of a task are read; None: all."""
+    """Filters of a task's log records; None: all records."""
 
     no: int | None = None
     attempt: int | None = None
@@ -150,13 +151,14 @@ def level_number(name: str) -> int:
 
 
 def level_name(number: int) -> str:
-    """Return the name of the greatest level that is not above `number`."""
+    """Return the name of the highest level that is not above `number`."""
     names = [name for name, level in LEVELS.items() if level <= number]
     return names[-1] if names else "debug"
 
 
 def fields_text(fields: Mapping[str, Any]) -> JsonText | None:
-    """Return fields as JSON; None if there are none, or if they have no JSON form or are too large.
+    """Return fields as JSON; None if there are no fields, they have no JSON form, or they are too
+    large.
 
     Values without a JSON form become text.
     """
@@ -178,7 +180,7 @@ def _json_value(value: Any) -> Any:
 
 
 def storable(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
-    """Return records within the bounds: long messages are cut off, later records left out."""
+    """Return records within the limits: long messages are truncated, later records omitted."""
     return [
         record._replace(
             at=round(record.at, 6),  # as instants are read

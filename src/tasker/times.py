@@ -1,4 +1,4 @@
-"""Computes the times of a task and its steps by phase. Pure.
+"""Computes the times of a task and its steps by phase.
 
 The API, the command line, metrics and analytics share these definitions:
 
@@ -7,8 +7,8 @@ The API, the command line, metrics and analytics share these definitions:
 - backoff: between an attempt that failed, or was lost, and the due time of the next
 - parked: waiting for a time, an arrival or another task, without occupying a worker
 
-Time before a step is first due (its dependencies, a delay of the task) belongs to none of them,
-nor does the time between a final failure and an operator's retry.
+The time before a step is first due (because of its dependencies or a delay of the task) belongs to
+none of these phases, nor does the time between a final failure and an operator's retry.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,15 +31,15 @@ class TaskTimes(NamedTuple):
     """Times of a task by phase, as a whole and by step."""
 
     task: Times
-    """Each moment from its creation to its end counts once: as `ran` if any step ran then, else
-    as `queued`, `backoff` or `parked`, in this order."""
+    """Each moment from its creation to its end counts once: as `ran` if any step ran then,
+    otherwise as `queued`, `backoff` or `parked`, in this order."""
 
     steps: Mapping[str, Times]
     """By name, in the order of the steps."""
 
 
 class Phase(IntEnum):
-    """The phase of a step at a time; the lowest of its steps' phases is that of the task."""
+    """The phase of a step at a time. A task is in the lowest phase of its steps."""
 
     RAN = 0
     QUEUED = 1
@@ -121,7 +121,7 @@ def _sum_by_phase(intervals: Iterable[Interval]) -> list[float]:
 
 
 def _sum_without_overlap(intervals: Iterable[Interval]) -> list[float]:
-    """Return the seconds of each kind; a time of several kinds counts as the first of them."""
+    """Return the seconds of each kind; a time with several kinds counts as the first of them."""
     seconds = [0.0] * len(Phase)
     changes = [
         (at, kind, by) for kind, *ends in intervals for at, by in zip(ends, (1, -1), strict=True)

@@ -66,11 +66,11 @@ class TTLCache(Generic[K, V]):
         return len(self._entries)
 
     def clear(self) -> None:
-        """Forget all values; loads in progress still reach their readers."""
+        """Remove all values; loads in progress still reach their readers."""
         self._entries.clear()
 
     def forget(self, key: K) -> None:
-        """Forget the value of `key`, if it has one."""
+        """Remove the value of `key`, if it has one."""
         self._entries.pop(key, None)
 
     def _start_loading(self, key: K) -> _Entry[V]:

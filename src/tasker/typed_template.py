@@ -13,7 +13,7 @@ Out = TypeVar("Out", default=Any, covariant=True)  # noqa: PLC0105, as users rea
 
 
 class TypedTemplate(ABC, Generic[In, Out]):
-    """A template that clients create typed tasks of, such as a `Workflow`."""
+    """A template from which clients create typed tasks, such as a `Workflow`."""
 
     @property
     @abstractmethod
@@ -26,7 +26,7 @@ class TypedTemplate(ABC, Generic[In, Out]):
 
     @abstractmethod
     def read_result(self, value: Any) -> Out:
-        """Return a task's result in its type. Raises pydantic.ValidationError."""
+        """Return a task's result, converted to its type. Raises pydantic.ValidationError."""
 
     def result_of(self, task: Task) -> Out:
         """Return the result of a complete task. Raises pydantic.ValidationError."""

@@ -36,7 +36,7 @@ _SENTENCES = {
     "is_subclass_of": "must be a subclass of {class}",
     "recursion_loop": "must not contain itself",
 }
-"""Sentences by the type of the error, with members of its context."""
+"""Messages by the type of the error, with placeholders for its context."""
 
 _KINDS = {
     "string": "a string",
@@ -66,7 +66,7 @@ _KINDS = {
     "path": "a path",
     "json": "JSON text",
 }
-"""What a value must be, by the first part of the type of the error: `int_type`, `int_parsing`."""
+"""What a value must be, by the first part of the error's type: `int_type`, `int_parsing`."""
 
 
 def describe_fault(error: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Semantic versions: their order, the latest one, and the ranges that pick one. Pure.
+"""Semantic versions: their order, the latest one, and ranges.
 
 A range is one or more of these terms, joined by commas, all of which must match:
 
@@ -10,8 +10,8 @@ A range is one or more of these terms, joined by commas, all of which must match
 | `*`                          | any release                            |
 | `>`, `>=`, `<`, `<=`, `=`    | as they say; `>2.1` is `>=2.2.0`       |
 
-A pre-release is in a range only where the range names a pre-release of the same x.y.z.
-Build metadata plays no part in order and ranges.
+A pre-release is in a range only if the range names a pre-release of the same x.y.z. Build metadata
+is ignored in comparisons and ranges.
 """
 
 import operator
@@ -61,8 +61,8 @@ def parse(version: str) -> Version:
 def sort_key(version: str) -> tuple[Version, str]:
     """Return the key by which versions sort: 10.0.0 after 9.0.0, 1.0.0-rc.1 before 1.0.0.
 
-    Versions that differ in their build alone are equal as versions; its text orders them
-    here, so that sorting has one answer.
+    Versions that differ only in their build are equal; here their text orders them, so sorting is
+    deterministic.
 
     Raises:
         InvalidInput: It is not a version.
@@ -72,7 +72,7 @@ def sort_key(version: str) -> tuple[Version, str]:
 
 
 def canonical(spec: str) -> str:
-    """Return a version or range in its one spelling: terms joined by commas, no spaces.
+    """Return a version or range in its canonical spelling: terms joined by commas, no spaces.
 
     Raises:
         InvalidInput: It is neither a version nor a range.
@@ -96,7 +96,7 @@ def matches(version: str, spec: str) -> bool:
     """Return whether `version` matches an exact version or range.
 
     Raises:
-        InvalidInput: `version` is not a version, or `spec` neither a version nor a range.
+        InvalidInput: `version` is not a version, or `spec` is neither a version nor a range.
     """
     if is_pin(spec):
         return version == spec
@@ -107,9 +107,9 @@ def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
     """Pick the highest version.
 
     Args:
-        versions: What there is, in any order.
-        spec: An exact version, a range, or None, "" or "latest": the highest release,
-            and the highest pre-release only where there is no release.
+        versions: The available versions, in any order.
+        spec: An exact version, a range, or None, "" or "latest": the highest release, or the
+            highest pre-release if there is no release.
 
     Returns:
         One of `versions`; None if none matches.

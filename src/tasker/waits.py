@@ -1,4 +1,4 @@
-"""What a waiting step waits for: signals to its task, broadcasts, and what else may arrive."""
+"""What a waiting step waits for: signals to its task, broadcasts and other arrivals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class Awaited(NamedTuple):
     kind: WaitKind
     name: str
     key: str = ""
-    """Key of a broadcast; "" for everything else."""
+    """Key of a broadcast; otherwise ""."""
 
     namespace: str = ""
-    """Namespace of a broadcast; "" for everything else."""
+    """Namespace of a broadcast; otherwise ""."""
 
     after: int = 0
     """Number of the last broadcast with this name and key that the step has received."""
 
 
 class NewWait(NamedTuple):
-    """A wait of an attempt; the durable call gets what arrives first."""
+    """A wait of an attempt; its durable call stores the first arrival."""
 
     call: str
     """Name of the durable call."""
@@ -39,13 +39,13 @@ class NewWait(NamedTuple):
     kind: CallKind
     awaited: Sequence[Awaited]
     timeout: float | None = None
-    """Seconds from the top after which the wait ends without an arrival."""
+    """Seconds after which the wait ends without an arrival."""
 
     until: datetime | None = None
-    """The same as an instant, instead of `timeout`."""
+    """The end of the wait as an instant, instead of `timeout`."""
 
     approval: NewApproval | None = None
-    """The approval to open, of a wait for one."""
+    """The approval to open, if the wait is for an approval."""
 
 
 class NewSignal(NamedTuple):
@@ -55,7 +55,7 @@ class NewSignal(NamedTuple):
     name: str
     payload: JsonText
     id: str | None = None
-    """Sending two signals with the same name and id to one task makes one."""
+    """Repeated signals with the same name and id to a task are stored once."""
 
 
 class NewBroadcast(NamedTuple):
@@ -66,7 +66,7 @@ class NewBroadcast(NamedTuple):
     key: str
     payload: JsonText
     id: str | None = None
-    """Sending two broadcasts with the same namespace, name, key and id makes one."""
+    """Repeated broadcasts with the same namespace, name, key and id are stored once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,8 @@ class BroadcastSent:
     """False if a broadcast with this id had been sent before."""
 
     steps: int
-    """Waiting steps that received it now; those that wait later receive it within a week."""
+    """Number of waiting steps that received it. Steps that start to wait within a week receive it
+    later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ class Arrival:
     sent_by: str | None = None
     sent_at: datetime | None = None
     number: int = 0
-    """Number of a broadcast, counted for its name and key; 0 for everything else."""
+    """Number of a broadcast, counted for its name and key; otherwise 0."""
 
     @property
     def timed_out(self) -> bool:
@@ -130,7 +131,7 @@ class ParkedForArrival(StepParked):
 
 
 def step_waits(parked: StepParked | None) -> tuple[StepWait, ...]:
-    """Return what a parked step waits for, as clients describe it; empty for a time or a task."""
+    """Return what a parked step waits for, as clients show it; empty for a time or a task."""
     if not isinstance(parked, ParkedForArrival):
         return ()
     approval = parked.wait.approval
@@ -147,7 +148,7 @@ def step_waits(parked: StepParked | None) -> tuple[StepWait, ...]:
 
 
 class TooManySignals(Refused):
-    """The task has as many signals that no step has taken as are kept."""
+    """The task has the maximum number of signals that no step has received."""
 
     code = "too_many_signals"
 
@@ -158,7 +159,7 @@ class TooManySignals(Refused):
 
 
 class TooManyBroadcasts(Refused):
-    """As many broadcasts with this name and key were sent within a week as are kept."""
+    """The maximum number of broadcasts with this name and key was sent within a week."""
 
     code = "too_many_broadcasts"
 
@@ -182,7 +183,7 @@ def arrival_text(
     key: str | None = None,
     number: int = 0,
 ) -> JsonText:
-    """Return the value of the durable call of a wait that something ended."""
+    """Return the value of the durable call of a wait that an arrival ended."""
     fields: Mapping[str, Any] = {
         "name": name,
         "key": key,

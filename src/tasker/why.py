@@ -1,4 +1,4 @@
-"""Explains why a task or a step does not run. Pure.
+"""Explains why a task or a step does not run.
 
 The HTTP API, the command line and the web UI show the same sentences.
 """
@@ -35,7 +35,7 @@ class Reason:
     `ended`, `deadline`."""
 
     blocking: bool
-    """Whether the step or task cannot continue until something else happens."""
+    """Whether the step or task cannot continue by itself."""
 
     text: str
     """A sentence for people."""
@@ -45,7 +45,7 @@ class Reason:
     """The time at which the reason ends without an action."""
 
     task: TaskId | None = None
-    """The task that is waited for."""
+    """The task that the step waits for."""
 
     worker: str | None = None
     """The worker that runs the step."""
@@ -55,7 +55,7 @@ class Reason:
 
 
 def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reason]:
-    """Return the reasons of a task, the most important first; at most 50.
+    """Return the reasons for a task, most important first; at most 50.
 
     Args:
         task: The task.
@@ -95,14 +95,14 @@ _ORDER = (
     "scheduled",
     "waiting",
 )
-"""Codes of steps in the order of a task's answer."""
+"""Codes of steps in the order in which a task's reasons list them."""
 
 _OF_OTHERS = ("waits_for_steps", "paused")
-"""Codes that a task's answer leaves out: they follow from other steps, or are those of the task."""
+"""Codes that a task's reasons omit: they follow from other steps or already apply to the task."""
 
 
 def step_reasons(step: Step, now: datetime) -> list[Reason]:
-    """Return the reasons of a step, as a client describes it; empty once it is done."""
+    """Return the reasons for a step that a client has described; empty once it is done."""
     return list(_step_reasons(step, now))
 
 
@@ -134,7 +134,7 @@ def _step_reasons(step: Step, now: datetime) -> Iterator[Reason]:
 
 
 def _due(step: Step, now: datetime) -> Reason:
-    """Return the reason of a step that is enqueued."""
+    """Return the reason for an enqueued step."""
     name = step.name
     if step.run_at is not None and step.run_at > now:
         if step.status is StepStatus.WAITING_FOR_RETRY:
@@ -156,7 +156,7 @@ def _due(step: Step, now: datetime) -> Reason:
 
 
 def _waiting(step: Step) -> Reason:
-    """Return the reason of a step that is parked."""
+    """Return the reason for a parked step."""
     if step.waits_for is not None:
         text = f"{step.name} waits for the task {step.waits_for}."
         return Reason(
@@ -195,7 +195,7 @@ def describe_waits(waits: Sequence[StepWait]) -> str:
 
 
 def _approval(wait: StepWait) -> str:
-    """Return who may decide an approval, and with which command."""
+    """Return who may decide an approval, and the command to do so."""
     if wait.approval is None:
         return "an approval"
     names = list(wait.assignees[:_MOST_NAMES])
@@ -206,7 +206,7 @@ def _approval(wait: StepWait) -> str:
 
 
 def _compensation(task: Task) -> Iterator[Reason]:
-    """Yield how far the compensation of a task is, unless it is complete."""
+    """Yield the state of a task's compensation, unless it is complete."""
     if task.compensation is CompensationStatus.RUNNING:
         text = "The completed steps of the task are undone before it ends."
         yield Reason(code="compensating", blocking=False, text=text)
@@ -245,7 +245,7 @@ def _last_error(step: Step) -> str:
 
 
 def _unmet(step: Step) -> str:
-    """Return what a pending step waits for: its only dependencies by name, else their number."""
+    """Return what a pending step waits for: few dependencies by name, otherwise their number."""
     if step.undoes is not None:
         return "later steps to be undone first"
     if step.pending_parents == len(step.dependencies):

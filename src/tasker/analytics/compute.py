@@ -45,7 +45,8 @@ class Period(NamedTuple):
         return codec.first_task_id(self.now - timedelta(hours=1))
 
     def covered_start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
-        """Return the start of the period covered: later than the window's if rows were omitted."""
+        """Return the start of the covered period, which is later than the window's if rows were
+        omitted."""
         begin = self.now - timedelta(hours=self.window.hours)
         if oldest is None or counted < most:
             return begin
@@ -53,7 +54,7 @@ class Period(NamedTuple):
 
 
 class WindowCounts(NamedTuple):
-    """Rows of `task_figures` and `attempt_figures`, and the start of the period they cover."""
+    """Rows of `task_figures` and `attempt_figures`, and the start of the period that they cover."""
 
     tasks: Row
     task_start: datetime

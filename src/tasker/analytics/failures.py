@@ -1,7 +1,7 @@
-"""Groups failed steps by cause. Pure.
+"""Groups failed steps by cause.
 
-Two failures have one cause if they happened in the same step of a workflow, with the same type and
-code of the error, and with messages that differ only in numbers, ids and quoted parts.
+Two failures have the same cause if they occurred in the same step of a workflow, their errors have
+the same type and code, and their messages differ only in numbers, ids and quoted parts.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class FailedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCare:
-    """Who looks after a cause of failures, and until when it is muted."""
+    """The assignee of a cause of failures, the note about it, and its mute."""
 
     fingerprint: str
     namespace: str
@@ -47,10 +47,10 @@ class FailureCare:
 
     note: str = ""
     muted_until: datetime | None = None
-    """Left out of what needs attention until then."""
+    """Muted until this time."""
 
     muted_below: str | None = None
-    """Left out while it only happens in versions of the workflow below this one."""
+    """Muted while the failures only occur in lower versions of the workflow than this one."""
 
     updated_by: str = ""
     updated_at: datetime | None = None
@@ -65,16 +65,16 @@ class FailureCare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureMute:
-    """When a muted cause counts again; a cause with neither is not muted."""
+    """When a muted cause needs attention again; without either value, the cause is not muted."""
 
     until: datetime | None = None
     below: str | None = None
-    """Muted while it only happens in versions of the workflow below this one."""
+    """Muted while the failures only occur in lower versions of the workflow than this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCareChange:
-    """A change of who looks after a cause of failures; None keeps what it has."""
+    """A change of a cause's assignee, note or mute; None keeps the current value."""
 
     assignee: str | None = None
     note: str | None = None
@@ -86,7 +86,7 @@ class FailureCause:
     """Failed steps with one cause."""
 
     fingerprint: str
-    """Identifies the cause, also in later answers."""
+    """Identifies the cause, also in later responses."""
 
     namespace: str
     name: str
@@ -100,13 +100,13 @@ class FailureCause:
     """Set by the handler."""
 
     message: str
-    """The newest one, at most 300 characters."""
+    """The newest message, at most 300 characters."""
 
     tasks: int
     """Tasks that it stopped and that nobody has retried, resolved or cancelled since."""
 
     attempts: int
-    """Attempts that these steps made."""
+    """Number of attempts of these steps."""
 
     first_at: datetime
     last_at: datetime
@@ -117,19 +117,19 @@ class FailureCause:
     """The newest of these tasks."""
 
     versions: Sequence[str]
-    """Versions of the workflow in which it happened, the lowest first."""
+    """Versions of the workflow in which the failures occurred, lowest first."""
 
     care: FailureCare | None = None
-    """Who looks after it; null: nobody has said anything."""
+    """The assignee, note and mute; null if none were set."""
 
     muted: bool = False
-    """Whether it is left out of what needs attention."""
+    """Whether the cause is muted."""
 
 
 def group_failures(
     failed: Iterable[FailedStep], since: datetime, now: datetime
 ) -> list[FailureCause]:
-    """Return the causes of failures, the one that stopped the most tasks first.
+    """Return the causes of failures, starting with the one that stopped the most tasks.
 
     Args:
         failed: Failed steps, the newest first.
@@ -146,7 +146,7 @@ def group_failures(
 def with_care(
     causes: Iterable[FailureCause], cared: Iterable[FailureCare], now: datetime
 ) -> list[FailureCause]:
-    """Return causes with who looks after them; those that are muted come last."""
+    """Return causes with their assignees, notes and mutes; muted ones come last."""
     of = {(care.namespace, care.fingerprint): care for care in cared}
     known = [
         cause
@@ -158,7 +158,7 @@ def with_care(
 
 
 def fingerprint_of(step: FailedStep) -> str:
-    """Return what identifies the cause of a failure."""
+    """Return the fingerprint of the cause of a failure."""
     message = _VARYING.sub("…", str(step.error.get("message") or ""))
     parts = (
         step.namespace,

@@ -1,4 +1,4 @@
-"""Figures per minute and template: what workers add up, and the series that are made of them."""
+"""Figures per minute and template, as counted by workers, and the series computed from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Figures(NamedTuple):
 
 
 class Metric(StrEnum):
-    """The figure of a series."""
+    """The quantity that a series shows."""
 
     CREATED = "created"
     ENDED = "ended"
@@ -109,8 +109,8 @@ def check_step(hours: float, step_seconds: int | None) -> int:
     """Return the seconds between two points, whole minutes; None chooses about 100 points.
 
     Raises:
-        InvalidInput: The step is not a multiple of 60, or gives more than 2,000 points; or figures
-            of so many hours are not kept.
+        InvalidInput: The step is not a multiple of 60 or gives more than 2,000 points, or the hours
+            exceed the time for which figures are kept.
     """
     most_hours = FIGURES_KEPT / timedelta(hours=1)
     if hours > most_hours:

@@ -1,8 +1,8 @@
-"""Statistics on recent work, computed by stores, and recommendations derived from them. Pure.
+"""Statistics on recent work, computed by stores, and recommendations derived from them.
 
-A window is bounded twice: by hours and by number of rows. If it has more tasks, only the newest are
-counted, and the result reports the start of the period covered. So the statistics are always
-correct, and a query takes a few seconds at most.
+A window is bounded both by hours and by the number of rows. If it has more tasks, only the newest
+are counted, and the result reports the start of the covered period. So the statistics are always
+correct, and a query takes at most a few seconds.
 """
 
 import math
@@ -27,7 +27,7 @@ class Window:
     """The tasks that statistics cover: those created in the last `hours`.
 
     Raises:
-        InvalidInput: `hours` is not within 0 (excluded) and a year.
+        InvalidInput: `hours` is not greater than 0 and at most a year.
     """
 
     hours: float = 24
@@ -73,14 +73,15 @@ class UsualDurations:
     """How long a template version and its steps usually take."""
 
     task: UsualDuration | None
-    """From its creation to its end; null: none of its newest 500 tasks is complete."""
+    """From a task's creation to its end; null: none of the version's newest 500 tasks is complete.
+    """
 
     steps: Mapping[str, UsualDuration]
-    """By name: the last attempt of each complete step, from its claim to its end."""
+    """By step name: the duration of a complete step's last attempt, from its claim to its end."""
 
 
 def usual_durations(rows: Iterable[tuple[int, float]], names: Sequence[str]) -> UsualDurations:
-    """Return the usual durations from measured ones: of step numbers, and 0 for the task."""
+    """Return the usual durations, given measured ones by step number, with 0 for the task."""
     measured: dict[int, list[float]] = {}
     for node, seconds in rows:
         measured.setdefault(node, []).append(max(seconds, 0.0))
@@ -122,12 +123,14 @@ class Performance:
     tasks_per_hour: float  #: created
     steps_per_hour: float  #: completed
     system_health_score: float
-    """Completed / (completed + failed) of the tasks created in the last hour; 1 without any."""
+    """Completed / (completed + failed) for the tasks created in the last hour; 1 if there are none.
+    """
 
     total_namespaces: int  #: among the tasks
     unique_task_types: int  #: namespaces and names among the tasks
     analysis_period_start: datetime
-    """Start of the covered period: the window's start, or later if it has too many tasks."""
+    """Start of the covered period: the window's start, or a later time if the window has too many
+    tasks."""
 
     step_period_start: datetime  #: likewise for attempts
     calculated_at: datetime
@@ -242,7 +245,7 @@ class Utilization:
 
 
 class Backlog(NamedTuple):
-    """The steps of a handler in a namespace; at most 100,000 are counted per queue."""
+    """The steps of a handler in a namespace, counted up to 100,000 per queue."""
 
     namespace: str
     handler: str
@@ -257,8 +260,8 @@ class Backlog(NamedTuple):
 class OldestSnapshot:
     """The oldest open snapshot of a PostgreSQL database, and its holder.
 
-    No vacuum removes rows that were deleted or updated since, so claims and settlements read past
-    more and more of them.
+    VACUUM cannot remove rows that were deleted or updated after it was taken, so claims and
+    settlements have to skip more and more of them.
     """
 
     kind: str  #: session, prepared transaction, replication slot
@@ -267,8 +270,8 @@ class OldestSnapshot:
     pid: int | None  #: of the server's process; None for a prepared transaction
     state: str  #: of the session, such as `idle in transaction`; "" if it is unknown
     age_seconds: float | None
-    """Seconds since its transaction began; None if they are unknown: roles without
-    `pg_read_all_stats` do not see the age and the state of sessions of other roles."""
+    """Seconds since its transaction began; None if unknown: roles without `pg_read_all_stats`
+    cannot see the age and state of other roles' sessions."""
 
     transactions: int  #: transactions with an id that were begun since it was taken
 
@@ -288,10 +291,10 @@ class SystemStatus:
     """Live workers."""
 
     slots: int
-    """Steps that they can run at once."""
+    """Number of steps that the workers can run at once."""
 
     running: int | None
-    """Steps that they hold; null: the caller does not see all namespaces."""
+    """Number of steps that the workers hold; null: the caller does not see all namespaces."""
 
     utilization: Utilization | None
     """Null: the caller does not see all namespaces."""

@@ -129,7 +129,7 @@ class ScheduleClient(Protocol):
         Args:
             name: The schedule.
             start: Time of the first tick, with its time zone.
-            end: Time after the last tick, with its time zone; not in the future.
+            end: Time after the last tick, with its time zone, not in the future.
             dry_run: Whether only the ticks are returned.
 
         Raises:
@@ -141,8 +141,8 @@ class ScheduleClient(Protocol):
     async def trigger(self, name: str) -> TaskId:
         """Create a task of a schedule now, in addition to the tasks of its ticks; return its id.
 
-        `{tick.start}` in its context is the current second. The schedule's overlap rule and its
-        pause do not apply.
+        `{tick.start}` in its context is the current second. The schedule's overlap rule and pauses
+        do not apply.
 
         Raises:
             NotFound: The schedule or its template does not exist.
@@ -157,8 +157,8 @@ class ScheduleClient(Protocol):
         """List schedules, oldest first.
 
         Args:
-            namespace: Only those of this namespace; None: all.
-            template: Only those of templates of this name; None: all.
+            namespace: Only schedules of this namespace; None: all.
+            template: Only schedules of templates with this name; None: all.
         """
         ...
 
@@ -187,7 +187,7 @@ class LocalSchedules(ScheduleClient):
         return await self._store.change_schedule(new, act, if_match=if_match)
 
     async def _check(self, template: str, schedule: Schedule) -> NewSchedule:
-        """Return a schedule that could be stored now, and whose next task could be created."""
+        """Return a schedule that could be stored and whose next task could be created."""
         namespace, name, version = split_reference(template, None, None)
         versions.latest((), spec=version)  # raises InvalidInput
         new = NewSchedule(
@@ -316,7 +316,7 @@ async def task_of_tick(
         schedule: The schedule.
         tick: The tick.
         key: Its idempotency key.
-        priority: Its priority; None: the schedule's, or else the template's.
+        priority: Its priority; None: the schedule's or, without one, the template's.
         run_at: The earliest start of its steps.
         created_by: Its creator; None: the schedule.
 
@@ -355,7 +355,7 @@ async def task_of_due_tick(
 
 
 def split_schedule_name(name: str) -> tuple[str, str]:
-    """Return the namespace and the name of a schedule; a name alone is in the default one."""
+    """Return the namespace and name of a schedule; without a namespace, the default one."""
     namespace, dot, rest = name.partition(".")
     return (namespace, rest) if dot else (DEFAULT_NAMESPACE, name)
 

@@ -17,7 +17,7 @@ _ID_PREFIX = re.compile(r"[0-9a-f]{6,32}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchMatch:
-    """Something that matches a search."""
+    """A match of a search."""
 
     kind: str
     """`task`, `workflow`, `namespace` or `worker`."""
@@ -50,7 +50,7 @@ EVERYTHING = SearchScope()
 async def search_store(
     store: Store, text: str, scope: SearchScope = EVERYTHING
 ) -> list[SearchMatch]:
-    """Return what matches a text, at most 8 of each kind: see `Client.search`."""
+    """Return the matches of a text, at most 8 of each kind: see `Client.search`."""
     text = text.strip()
     if not 1 <= len(text) <= LONGEST_SEARCH:
         raise InvalidInput(

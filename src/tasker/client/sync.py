@@ -70,7 +70,7 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """A blocking version of `Client`, for threads other than that of the event loop.
+    """A blocking version of `Client`, for threads other than the event loop's.
 
     Args:
         client: The client, which is used in `loop`.
@@ -196,7 +196,7 @@ class SyncClient:
         return self._wait_for(self._client.wait(task_id, timeout=timeout))
 
     def get(self, task_id: str) -> Task:
-        """Return a task, with its `result` or `failure`. Raises NotFound."""
+        """Return a task with its `result` or `failure`. Raises NotFound."""
         return self._wait_for(self._client.get(task_id))
 
     def tasks(
@@ -226,7 +226,7 @@ class SyncClient:
         return self._wait_for(self._client.steps(task_id, after=after, limit=limit))
 
     def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
-        """Explain why a task, or one of its steps, does not run; the first reason matters most.
+        """Explain why a task or one of its steps does not run, most important reason first.
 
         Raises NotFound.
         """
@@ -237,7 +237,7 @@ class SyncClient:
         return self._wait_for(self._client.attempts(task_id, step=step))
 
     def task_times(self, task_id: str) -> TaskTimes:
-        """Return the time of a task and its steps by phase. Raises NotFound."""
+        """Return the times of a task and its steps by phase. Raises NotFound."""
         return self._wait_for(self._client.task_times(task_id))
 
     def logs(
@@ -329,7 +329,7 @@ class SyncClient:
     def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        """Settle an unneeded step: see `Client.skip`."""
+        """Skip a step that is not needed: see `Client.skip`."""
         return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
 
     def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
@@ -532,7 +532,7 @@ class SyncClient:
         return self._wait_for(self._client.limits(namespace, after=after, limit=limit))
 
     def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
-        """List what was set for keys and patterns of a namespace, by pattern."""
+        """List the limits set for keys and patterns of a namespace, by pattern."""
         return self._wait_for(self._client.limit_settings(namespace))
 
     def queues(self, namespace: str | None = None) -> list[Backlog]:
@@ -603,7 +603,7 @@ class SyncSchedules:
         return cast(StoredSchedule, self._wait_for(self._schedules.get(name)))
 
     def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
-        """List ticks, the latest first: see `ScheduleClient.ticks_without_task`."""
+        """List ticks, latest first: see `ScheduleClient.ticks_without_task`."""
         return cast(
             list[TickRecord], self._wait_for(self._schedules.ticks_without_task(name, limit=limit))
         )
@@ -619,7 +619,7 @@ class SyncSchedules:
         return cast(StoredSchedule, self._wait_for(resumed))
 
     def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
-        """Delete a schedule; its tasks stay: see `ScheduleClient.delete`."""
+        """Delete a schedule; its tasks remain: see `ScheduleClient.delete`."""
         self._wait_for(self._schedules.delete(name, reason=reason, if_match=if_match))
 
     def backfill(
@@ -660,7 +660,7 @@ class SyncFailures:
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
     ) -> FailureCare:
-        """Set who looks after a cause: see `FailureClient.assign`."""
+        """Assign a cause: see `FailureClient.assign`."""
         assigned = self._failures.assign(fingerprint, assignee, namespace=namespace, reason=reason)
         return cast(FailureCare, self._wait_for(assigned))
 
@@ -780,11 +780,11 @@ class SyncWebhooks:
         return cast(Webhook, self._wait_for(updated))
 
     def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
-        """Give a webhook a new secret, and return it with that. Raises NotFound."""
+        """Replace the secret of a webhook and return the webhook with it. Raises NotFound."""
         return cast(Webhook, self._wait_for(self._webhooks.replace_secret(name, reason=reason)))
 
     def delete(self, name: str, *, reason: str = "") -> None:
-        """Delete a webhook with its deliveries. Raises NotFound."""
+        """Delete a webhook and its deliveries. Raises NotFound."""
         self._wait_for(self._webhooks.delete(name, reason=reason))
 
     def deliveries(
@@ -804,7 +804,7 @@ class SyncWebhooks:
         self._wait_for(self._webhooks.send_again(name, delivery, reason=reason))
 
     def list(self, namespace: str | None = None) -> list[Webhook]:
-        """List the webhooks of a namespace by name; None: of all namespaces."""
+        """List the webhooks of a namespace, or of all namespaces, by name."""
         return cast("list[Webhook]", self._wait_for(self._webhooks.list(namespace)))
 
 

@@ -42,16 +42,16 @@ class TeamClient(Protocol):
     ) -> Pause:
         """Pause a task, a template, a handler's queue or a namespace.
 
-        No further step of it starts, and running attempts continue. Nothing changes if it is
-        paused already.
+        No further steps of the target start; running attempts continue. Nothing changes if it is
+        already paused.
 
         Args:
             target: The id of a task, or a `PauseTarget`.
-            reason: For the audit log, and shown with the pause.
+            reason: The reason, recorded in the audit log and shown with the pause.
             if_match: The ETag that a task must have.
 
         Returns:
-            The pause; an existing one with its own reason.
+            The pause; an existing pause keeps its reason.
 
         Raises: NotFound, WrongStatus (the task has ended), TaskChanged.
         """
@@ -107,13 +107,15 @@ class TeamClient(Protocol):
         """Set the limit of the steps that share a key, or of all keys that match a pattern.
 
         The setting overrides the bounds declared by templates, except for bounds that are None. The
-        setting of a key goes before those of patterns, and of these the longest applies.
+        limit set for a key takes precedence over those for patterns; of several patterns, the
+        longest applies.
 
         Args:
-            key: The key; `*` stands for any text. One that begins with `shared:` belongs to all
+            key: The key; `*` stands for any text. A key that begins with `shared:` belongs to all
                 namespaces.
-            namespace: The namespace of other keys.
-            concurrency: Maximum number of steps in progress, up to 1,000,000; 0: none starts.
+            namespace: The namespace of all other keys.
+            concurrency: Maximum number of steps in progress, up to 1,000,000; with 0, no step
+                starts.
             rate: Maximum number of steps that start per unit of time, on average: "100/s".
             burst: Maximum number of steps that start at once after a pause.
             reason: For the audit log.
@@ -126,7 +128,7 @@ class TeamClient(Protocol):
     async def unset_limit(
         self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> None:
-        """Remove the limit that was set for a key or a pattern, so that templates decide again.
+        """Remove the limit set for a key or a pattern; the limits in templates apply again.
 
         Raises NotFound.
         """
@@ -135,14 +137,16 @@ class TeamClient(Protocol):
     async def limits(
         self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
     ) -> list[LimitInfo]:
-        """List the limits of a namespace's keys and the steps under them, by key beyond `after`.
+        """List the limits of a namespace's keys and the steps under them, by key, starting after
+        `after`.
 
-        Keys that were never used are not listed. The namespace "" has the keys that all share.
+        Keys that were never used are not listed. The namespace "" has the keys that all namespaces
+        share.
         """
         ...
 
     async def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
-        """List what was set for keys and patterns of a namespace, by pattern."""
+        """List the limits set for keys and patterns of a namespace, by pattern."""
         ...
 
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
@@ -160,7 +164,7 @@ class TeamClient(Protocol):
 
         Args:
             template: `namespace.name@version`, with an exact version.
-            approve: Whether to approve the version; False rejects it, and requires a reason.
+            approve: Whether to approve the version; False rejects it and requires a reason.
             reason: For the audit log.
 
         Raises: NotFound, WrongStatus (it is not pending), NotAnApprover, InvalidInput.
@@ -296,7 +300,7 @@ class LocalTeams(TeamClient):
 
 
 def target_of(target: str | PauseTarget) -> PauseTarget:
-    """Return what is to be paused or resumed: a string is the id of a task."""
+    """Return the target of a pause; a string is the id of a task."""
     return target if isinstance(target, PauseTarget) else PauseTarget.of_task(target)
 
 

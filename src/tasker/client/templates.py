@@ -35,7 +35,7 @@ from tasker.ttl_cache import Clock, TTLCache
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which a name is cached
 _STEPS = 20_000  #: steps of the cached templates
-_MOST = 1000  #: cached names; limited, since callers may send any number of ranges
+_MOST = 1000  #: cached names; limited, because callers may send any number of ranges
 _REPORTED_FIRST = (
     TemplateStatus.APPROVED,
     TemplateStatus.PENDING_REVIEW,
@@ -52,7 +52,7 @@ class LoadedTemplate:
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
         self.limits = declared_limits(stored.template, self.graph)
-        """Limits by step number; of steps that are made at run time, by their node."""
+        """Limits by step number; for steps created at run time, by their node."""
 
         layout = self.graph.layout
         made = sum(not layout.scope(no) for no in self.graph.nodes)
@@ -134,7 +134,7 @@ class LoadedTemplate:
         raise NotFound(f"task {task_id} has no step {step!r}")
 
     def used_attempts_leaving_one(self) -> dict[int, int]:
-        """Return the attempts to count as used by each node, so that one is left."""
+        """Return the number of attempts to count as used for each node, so one attempt is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.graph.specs, start=1)
@@ -195,9 +195,9 @@ def _described(step: Step, spec: StepSpec, now: datetime, times: Times | None) -
 
 
 class TemplateCache:
-    """Caches templates: by id, since those never change, and by name for a second.
+    """Caches templates: by id, because they never change, and by name for a second.
 
-    Callers that need the same name at once share one look-up.
+    Concurrent callers that need the same name share one look-up.
 
     Args:
         store: The store.
@@ -222,8 +222,8 @@ class TemplateCache:
         Raises:
             NotFound: The template does not exist; the message lists similar ones.
             NotApproved: The version is pending review or rejected. A retired version can be found
-                by its exact number, so that idempotency keys still match its tasks; the store
-                refuses new tasks.
+                by its exact number, so idempotency keys still match its tasks; the store rejects
+                new tasks.
             InvalidInput: The namespace or version is given twice with different values.
         """
         template_id = await self._by_name.get(split_reference(name, namespace, version))

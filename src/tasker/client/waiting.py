@@ -1,4 +1,4 @@
-"""Waiting for tasks, and the outcomes of waiting."""
+"""Waiting for tasks."""
 
 import asyncio
 from collections.abc import Collection
@@ -16,7 +16,7 @@ _FIRST_PAUSE = 0.005  #: the same at first; also the shortest time between two r
 
 
 class TaskEnds:
-    """Waits for the ends of tasks; one read of the store serves all callers."""
+    """Waits for the end of tasks; one read of the store serves all callers."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -47,7 +47,7 @@ class TaskEnds:
                 self._changed.set()
 
     def report(self, task_id: TaskId) -> None:
-        """Wake the callers that wait for a task, which has ended."""
+        """Wake the callers that wait for an ended task."""
         if awaited := self._awaited.get(task_id):
             awaited.wake()
 
@@ -68,7 +68,7 @@ class TaskEnds:
                     pass
 
     async def _read(self, due: Collection[TaskId]) -> None:
-        """Read once whether tasks have ended, and wake the callers of those that have."""
+        """Read once which tasks have ended, and wake their callers."""
         error: Exception | None = None
         ended: Collection[TaskId] = ()
         try:
@@ -101,13 +101,13 @@ class _Awaited:
                 caller.set_result(None)
 
     def back_off(self, now: float) -> None:
-        """Plan the next read after a pause, which grows."""
+        """Plan the next read after a growing delay."""
         self.unreachable_since = None
         self.next_read = now + self.pause
         self.pause = min(self.pause * 1.5, LONGEST_PAUSE)
 
     def fail(self, error: Exception, now: float) -> None:
-        """Raise an error in the callers, unless the store may be reachable again soon."""
+        """Raise an error in the callers unless the store may soon be reachable again."""
         if self.unreachable_since is None:
             self.unreachable_since = now
         if isinstance(error, StoreUnavailable) and now < self.unreachable_since + PATIENCE:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class WebhookClient(Protocol):
     """Methods for webhooks, available as `client.webhooks`.
 
-    A webhook is named `namespace.name`, or by a name alone in the namespace "default". It receives
-    events of its namespace.
+    A webhook is named `namespace.name`, or only by its name in the namespace "default". It receives
+    the events of its namespace.
     """
 
     async def create(
@@ -39,12 +39,12 @@ class WebhookClient(Protocol):
         include: Collection[str] = (),
         reason: str = "",
     ) -> Webhook:
-        """Create a webhook, which receives the events from now on.
+        """Create a webhook, which receives events from now on.
 
         Args:
             name: `namespace.name`.
-            url: Where events are sent.
-            events: Names of events, or prefixes such as `payment.*`; `*` is all.
+            url: The URL to which events are sent.
+            events: Event names, or prefixes such as `payment.*`; `*` for all.
             include: Which of "context" and "result" the requests contain.
             reason: For the audit log.
 
@@ -71,18 +71,19 @@ class WebhookClient(Protocol):
         paused: bool | None = None,
         reason: str = "",
     ) -> Webhook:
-        """Change a webhook; None keeps what it has. While paused, its events wait.
+        """Change a webhook; None keeps the current value. While the webhook is paused, its events
+        wait.
 
         Raises: NotFound, InvalidInput.
         """
         ...
 
     async def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
-        """Give a webhook a new secret, and return it with that. Raises NotFound."""
+        """Replace the secret of a webhook and return the webhook with it. Raises NotFound."""
         ...
 
     async def delete(self, name: str, *, reason: str = "") -> None:
-        """Delete a webhook with its deliveries. Raises NotFound."""
+        """Delete a webhook and its deliveries. Raises NotFound."""
         ...
 
     async def deliveries(
@@ -97,8 +98,8 @@ class WebhookClient(Protocol):
 
         Args:
             name: `namespace.name`.
-            status: Only those of this status.
-            after: Only those older than this id.
+            status: Only deliveries with this status.
+            after: Only deliveries older than this id.
             limit: Maximum number, at most 1,000.
 
         Raises: NotFound.
@@ -110,7 +111,7 @@ class WebhookClient(Protocol):
         ...
 
     async def list(self, namespace: str | None = None) -> list[Webhook]:
-        """List the webhooks of a namespace by name; None: of all namespaces."""
+        """List the webhooks of a namespace, or of all namespaces, by name."""
         ...
 
 

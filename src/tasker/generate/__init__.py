@@ -23,7 +23,7 @@ class Language(NamedTuple):
     types_suffix: str
     write_types: Callable[[Types], str]
     write_handlers: Callable[[Types, list[StepSpec], str], str]
-    """Takes the types, the steps to write handlers for, and the name of the types' module."""
+    """Generates handlers from the types, the steps and the name of the types' module."""
 
     comment: str
 
@@ -47,7 +47,7 @@ def generate_types(template: Template, language: str) -> str:
 
 
 def generate_handlers(template: Template, steps: list[StepSpec], language: str, module: str) -> str:
-    """Return a file with a handler for each of some steps, to be written by hand.
+    """Return a file with a handler stub for each of some steps.
 
     Args:
         template: The template.

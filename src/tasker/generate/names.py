@@ -3,7 +3,7 @@
 import re
 
 _UNSAFE = {'"': "'", "\\": "/", "*/": "* /", "`": "'"}
-"""Texts that end comments or change their meaning in a language, and what stands for them."""
+"""Strings that end comments or change their meaning in a language, and their replacements."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 

@@ -29,7 +29,7 @@ _SCALARS = {
 
 
 def write_types(types: Types) -> str:
-    """Return a signature file: JSON objects reach handlers as hashes with texts as keys."""
+    """Return a signature file. Handlers receive JSON objects as hashes with string keys."""
     module = pascal(types.template.name)
     blocks = [_definition(definition) for definition in types.definitions]
     lines = [f"  {line}" if line else "" for line in "\n\n".join(blocks).split("\n")]

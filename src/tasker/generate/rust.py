@@ -128,7 +128,7 @@ def _field(field: Field) -> list[str]:
 
 
 def _variants(definition: Enumeration) -> list[str]:
-    """Return a variant for each value, numbered where two values would have the same."""
+    """Return a variant for each value, numbered if two values would have the same name."""
     variants: list[str] = []
     for value in definition.values:
         variant = pascal(value)

@@ -1,7 +1,7 @@
 """The types of a template, read from its JSON Schemas: one tree for the writers of all languages.
 
-What a schema says beyond the tree, such as bounds and patterns, is left to the server, which checks
-inputs and results against the whole schema.
+Other parts of a schema, such as bounds and patterns, are left to the server, which checks inputs
+and results against the complete schema.
 """
 
 from collections.abc import Iterator, Mapping
@@ -106,7 +106,7 @@ class Enumeration:
 
 
 class Given(NamedTuple):
-    """What an instance is given."""
+    """The inputs of an instance."""
 
     name: str
     shape: Shape
@@ -115,19 +115,19 @@ class Given(NamedTuple):
 
 @dataclass(slots=True)
 class Types:
-    """The types of a template; each definition stands after those that it uses."""
+    """The types of a template. Each definition follows the definitions that it uses."""
 
     template: Template
     definitions: list[Record | Enumeration] = field(default_factory=list)
     input: Shape | None = None
     results: dict[str, Shape] = field(default_factory=dict)
-    """By step name, of the steps with a schema of their result."""
+    """Results by step name, for steps with a schema of their result."""
 
     returned: dict[str, Shape] = field(default_factory=dict)
-    """By the name of a node, what its handler returns."""
+    """Return types of handlers by the name of the node."""
 
     given: dict[str, tuple[Given, ...]] = field(default_factory=dict)
-    """By the name of a node within a body, what its instances are given, from the innermost."""
+    """Inputs of instances by the name of a node within a body, innermost first."""
 
     def item_of(self, spec: StepSpec) -> Given | None:
         """Return the element of the innermost map around a step, or None if there is no map."""
@@ -146,7 +146,7 @@ def step_name(spec: StepSpec) -> str:
 
 
 def types_of(template: Template) -> Types:
-    """Return the types of a template's input, of results, and of what instances are given."""
+    """Return the types of a template's input, of results and of the inputs of instances."""
     types = Types(template)
     if template.input_schema is not None:
         reader = _Reader(types, template.input_schema)
@@ -174,7 +174,7 @@ def _result_of_instances(spec: StepSpec, instance: Shape) -> Shape:
 
 
 def _given_to(types: Types, layout: Layout, no: int) -> Iterator[Given]:
-    """Yield what the instances around a node are given, from the innermost."""
+    """Yield the inputs of the instances around a node, innermost first."""
     scope = layout.scope(no)
     while scope:
         body = layout.bodies[scope]
@@ -190,7 +190,7 @@ def _given_to(types: Types, layout: Layout, no: int) -> Iterator[Given]:
 
 
 def _element_shape(types: Types, over: str, around: Mapping[str, Shape]) -> Shape:
-    """Return the shape of the elements of a list, as far as the schemas of its path say."""
+    """Return the shape of a list's elements, as far as the schemas along its path define it."""
     node = compile_expression(over).node
     if not isinstance(node, Path):
         return ANY
@@ -218,7 +218,7 @@ def _part_of(shape: Shape | None, key: str | int, records: Mapping[str, Record])
 
 
 class _Reader:
-    """Reads one schema; `$ref` leads into that schema."""
+    """Reads one schema; `$ref` refers to parts of that schema."""
 
     def __init__(self, types: Types, root: JsonObject) -> None:
         self._types = types
@@ -296,7 +296,7 @@ class _Reader:
 
 
 def _nullable(shape: Shape) -> Shape:
-    """Return a shape that also allows null; any value does already."""
+    """Return a shape that also allows null, which `any` already does."""
     return shape if shape == ANY or isinstance(shape, Nullable) else Nullable(shape)
 
 

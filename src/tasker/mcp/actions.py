@@ -18,7 +18,7 @@ class Actions:
     """Changes by an assistant, in two steps.
 
     Args:
-        client: The client; its permissions decide.
+        client: The client, whose permissions apply.
     """
 
     def __init__(self, client: Client) -> None:
@@ -112,7 +112,7 @@ class Actions:
         }
 
     async def act(self, token: str) -> Answer:
-        """Do what was previewed.
+        """Perform the previewed action.
 
         Raises:
             InvalidInput: The token is unknown, used or too old.

@@ -43,7 +43,7 @@ def make_server(client: Client) -> MCPServer:
 
 
 def _explained(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Let a tool fail with the message of an error of Tasker."""
+    """Let a tool fail with the message of a Tasker error."""
 
     tool.__doc__ = " ".join(cleandoc(tool.__doc__ or "").split())
 
@@ -97,8 +97,8 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         attributes: dict[str, str] | None = None,
         limit: int = 25,
     ) -> Answer:
-        """List tasks, newest first. All filters must match; `template` is a name without
-        namespace; `attributes` are the searchable ones that templates declare."""
+        """List tasks, newest first. All filters must match. `template` is a name without a
+        namespace; `attributes` are the searchable attributes declared by templates."""
         filter = TaskFilter(
             namespace=namespace,
             name=template,
@@ -127,7 +127,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
     @server.tool()
     @_explained
     async def why(task_id: str, step: str | None = None) -> Answer:
-        """Explain why a task or a step makes no progress, with the most important reason first."""
+        """Explain why a task or a step makes no progress, most important reason first."""
         return {"reasons": plain(await client.why(task_id, step=step))}
 
     @server.tool()
@@ -142,7 +142,8 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
     @server.tool()
     @_explained
     async def list_approvals(mine: bool = False) -> Answer:
-        """List the approvals that tasks wait for, oldest first; `mine`: those of the caller."""
+        """List the approvals that tasks wait for, oldest first; `mine`: only those that the caller
+        may decide."""
         return {"approvals": plain(await client.approvals(mine=mine))}
 
 
@@ -152,9 +153,9 @@ def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
     async def preview_action(
         action: str, task_id: str, step: str | None = None, result: Any = None, reason: str = ""
     ) -> Answer:
-        """Show what an action would do, without doing it. `action`: cancel, retry, resolve,
-        complete_step (with `step` and `result`) or skip_step (with `step`). The token of the
-        answer permits the action."""
+        """Show what an action would do, without performing it. `action`: cancel, retry, resolve,
+        complete_step (with `step` and `result`) or skip_step (with `step`). The token in the
+        response permits the action."""
         return await actions.preview_action(action, task_id, step, result, reason)
 
     @server.tool()
@@ -165,7 +166,7 @@ def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
         idempotency_key: str | None = None,
         reason: str = "",
     ) -> Answer:
-        """Show what a new task would do. The token of the answer permits to create it."""
+        """Show what a new task would do. The token in the response permits creating it."""
         return await actions.preview_task(template, context or {}, idempotency_key, reason)
 
     @server.tool()
@@ -173,21 +174,21 @@ def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
     async def preview_signal(
         task_id: str, name: str, payload: Any = None, reason: str = ""
     ) -> Answer:
-        """Show the steps that wait for a signal. The token of the answer permits to send it."""
+        """Show the steps that wait for a signal. The token in the response permits sending it."""
         return await actions.preview_signal(task_id, name, payload, reason)
 
     @server.tool()
     @_explained
     async def preview_decision(approval_id: str, form: dict[str, Any], reason: str = "") -> Answer:
-        """Show the approval that `form`, such as {"approved": true}, would decide. The token of
-        the answer permits it."""
+        """Show the approval that `form`, such as {"approved": true}, would decide. The token in the
+        response permits the decision."""
         return await actions.preview_decision(approval_id, form, reason)
 
     @server.tool()
     @_explained
     async def act(token: str) -> Answer:
-        """Do what was previewed. Each token permits one action, once, within ten minutes. What
-        `preview_action` showed is refused if the task has changed since."""
+        """Perform the previewed action. Each token permits one action, once, within ten minutes. An
+        action from `preview_action` is rejected if the task has changed since."""
         return await actions.act(token)
 
 

@@ -21,7 +21,7 @@ class Planned(NamedTuple):
 
 
 class Tokens:
-    """The tokens that this process has issued and that were not used."""
+    """The unused tokens that this process has issued."""
 
     def __init__(self) -> None:
         self._planned: OrderedDict[str, Planned] = OrderedDict()

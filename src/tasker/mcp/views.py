@@ -9,12 +9,12 @@ _LONGEST = 4_000  #: characters of one value; assistants read little at once
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON data; long texts are shortened."""
+    """Return a value as JSON data; long strings are shortened."""
     return _shortened(loads(dumps(value, limit=64 << 20)))
 
 
 def task_line(task: Task) -> dict[str, Any]:
-    """Return what a list shows of a task."""
+    """Return the fields of a task in a list."""
     return {
         "id": task.id,
         "template": task.full_name,
@@ -26,7 +26,7 @@ def task_line(task: Task) -> dict[str, Any]:
 
 
 def step_line(step: Step) -> dict[str, Any]:
-    """Return what the view of a task shows of a step."""
+    """Return the fields of a step in the view of a task."""
     line: dict[str, Any] = {"name": step.name, "status": step.status.value}
     if step.attempts:
         line["attempts"] = step.attempts

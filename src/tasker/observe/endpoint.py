@@ -30,7 +30,7 @@ class Health(Protocol):
 
 
 class Endpoint:
-    """Serves requests in separate threads, so that it responds even if the event loop is blocked.
+    """Serves requests in separate threads, so it responds even if the event loop is blocked.
 
     Args:
         metrics: The metrics of this process.
@@ -42,7 +42,7 @@ class Endpoint:
 
     @contextmanager
     def serving(self, address: str) -> Iterator[str]:
-        """Listen on an address while the block runs, and yield the URL.
+        """Listen on an address while the block runs; yield the URL.
 
         Args:
             address: `127.0.0.1:9100` or `[::1]:9100`; with port 0, any free one.

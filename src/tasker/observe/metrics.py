@@ -64,7 +64,7 @@ _HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 
 
 def forget_process(pid: int, directory: str) -> None:
-    """Remove the gauges of a process that has ended from merged metrics; its counts stay.
+    """Remove an ended process's gauges from merged metrics; its counters remain.
 
     Args:
         pid: The id of the process.
@@ -76,8 +76,8 @@ def forget_process(pid: int, directory: str) -> None:
 class StoreGauge(Collector):
     """A gauge of the store, set as a whole.
 
-    It is never merged with those of other processes: all read the same store, and the one that
-    read it last is right.
+    It is never merged with those of other processes: all of them read the same store, and the
+    latest value is correct.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._values: dict[str, set[str]] = {}
-        # The series of frequent labels: looking them up takes longer than counting.
+        # The series of frequent labels, because looking them up takes longer than counting.
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._series: dict[tuple[Any, ...], Any] = {}  # by metric, template, step and last label
         on = self.registry
@@ -301,7 +301,7 @@ class Metrics:
     def _series_of(
         self, metric: M, template: TemplateName | None, step: str | None = None, last: str = ""
     ) -> M:
-        """Return a metric's series of a template or step; `last`: the value of its last label."""
+        """Return a metric's series of a template or step; `last` is the value of its last label."""
         key = (metric, template, step, last)
         series: M | None = self._series.get(key)
         if series is None:
@@ -344,7 +344,7 @@ class Metrics:
         self.slots.set_all({("busy",): running, ("free",): free})
 
     def set_deliveries(self, subscriptions: Iterable["Subscription"], now: datetime) -> None:
-        """Set the gauges of the events that are to be delivered."""
+        """Set the gauges of events that are still to be delivered."""
         counts: Counts[tuple[str, ...]] = Counts()
         oldest: dict[tuple[str, ...], float] = {}
         for one in subscriptions:
@@ -375,8 +375,8 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format.
 
-        If `PROMETHEUS_MULTIPROC_DIR` is set, those of all processes that share this directory are
-        added up.
+        If `PROMETHEUS_MULTIPROC_DIR` is set, the metrics of all processes that share this directory
+        are added up.
         """
         return generate_latest(self._of_processes()) + generate_latest(self._store)
 

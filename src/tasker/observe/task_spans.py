@@ -1,7 +1,7 @@
 """Task spans, whose ids are derived from task ids. Requires the OpenTelemetry SDK.
 
 Different processes run the steps of a task, and the process that ends the task sends its span. Each
-process knows the parent span of its attempts, since the span id is derived from the task id.
+process knows the parent span of its attempts, because the span id is derived from the task id.
 """
 
 from copy import copy
@@ -22,14 +22,14 @@ from tasker.model import TaskId
 
 
 class SpanIds(NamedTuple):
-    """The id of a task's span, and that of its trace unless its creator has one."""
+    """The id of a task's span, and of its trace unless its creator has one."""
 
     trace: int
     span: int
 
     @classmethod
     def of(cls, task_id: TaskId) -> "SpanIds":
-        """Derive the ids by a digest, since samplers need random bits and task ids share their
+        """Derive the ids with a digest, because samplers need random bits and task ids share a
         prefix.
         """
         digest = blake2b(UUID(task_id).bytes, digest_size=24, person=b"tasker task").digest()

@@ -3,9 +3,9 @@
 The parent of a task's span is the span of its creator: a request, or an attempt of another task.
 Request spans are created by FastAPI.
 
-Attributes follow OpenTelemetry's semantic conventions where those exist (`messaging.*`, `code.*`,
-`error.type`); the others begin with `tasker.`. The names are written out, since the package of the
-conventions comes with the SDK.
+Attributes follow OpenTelemetry's semantic conventions where they exist (`messaging.*`, `code.*`,
+`error.type`); the others begin with `tasker.`. The names are written out, because the conventions'
+package comes with the SDK.
 
 Only the OpenTelemetry API is used; without an SDK, spans are dropped. `set_up_export` sets up the
 SDK of the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
@@ -147,7 +147,7 @@ def _template_labels(template: TemplateName) -> dict[str, str]:
 
 
 def error_type(error: Exception) -> str:
-    """Return the code that the handler gave its error, or the qualified name of its class."""
+    """Return the error's code, if the handler set one, or the qualified name of its class."""
     code = getattr(error, "code", None) if isinstance(error, StepError) else None
     kind = type(error)
     name = kind.__qualname__

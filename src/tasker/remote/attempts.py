@@ -32,7 +32,7 @@ class RunningAttempts:
     Args:
         store: The store.
         finder: Finds the steps of tickets.
-        services: Returns what handlers use through their context.
+        services: Returns the services that handlers use through their context.
         client: The client that creates tasks on behalf of attempts.
     """
 
@@ -95,7 +95,7 @@ class RunningAttempts:
         return await self.spawn_from(await self._finder.running(worker, body), body)
 
     async def spawn_from(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Add instances to the map that a step is in."""
+        """Add instances to the map that a step is part of."""
         attempt = LiveAttempt(step.claim, step.task.input, {}, self._services())
         spawned, key = None, fields.text(body, "call", most=200)
         around = EnclosingInstances.of_step(step.task.compiled.graph, step.node)

@@ -21,7 +21,7 @@ class ClaimResponses:
     Args:
         store: The store.
         finder: Finds the tasks of claims.
-        settler: Settles external steps that are completed already.
+        settler: Settles external steps that are already completed.
         judge: Decides about their completions.
         public_url: The server's address for the completion of external steps.
         reporter: Reports the steps that are handed out.
@@ -54,7 +54,7 @@ class ClaimResponses:
         return {**others, "steps": served, "cancelled": [], "quiet": worker.quiet}
 
     async def _serve(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> list[ServedStep]:
-        """Return claimed steps with their tasks; those that cannot be given are settled."""
+        """Return claimed steps with their tasks; steps that cannot be handed out are settled."""
         steps = []
         for claim, task in zip(claims, await self._finder.tasks_of(worker, claims), strict=True):
             if task is None:
@@ -71,7 +71,8 @@ class ClaimResponses:
     async def _add_completion(
         self, worker: RegisteredWorker, step: ServedStep
     ) -> ServedStep | None:
-        """Return an external step with the address of its completion; settle it if it has one."""
+        """Return an external step with the URL of its completion; settle it if it is already
+        completed."""
         token = secrets.token_urlsafe(32)
         completion = await self._store.open_completion(step.claim, digest_of(token))
         if completion is None:

@@ -41,7 +41,7 @@ class Claims:
         self._responses = responses
 
     async def claim(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
-        """Claim steps for a worker, and wait for them.
+        """Claim steps for a worker, waiting if none is due.
 
         Raises: ClaimUnderWay, InvalidInput, LeaseLost.
         """
@@ -61,7 +61,7 @@ class Claims:
         return await self._responses.respond(worker, claims)
 
     async def payload(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
-        """Return what a handler reads. Raises AttemptCancelled, InvalidTicket."""
+        """Return the values that a handler reads. Raises AttemptCancelled, InvalidTicket."""
         ticket = await self._finder.ticket(worker, body.get("ticket"))
         for claim in await self._store.held(worker.id):
             if claim.key == ticket.claim.key:

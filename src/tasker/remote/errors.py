@@ -1,4 +1,4 @@
-"""Refusals of the worker protocol."""
+"""Error responses of the worker protocol."""
 
 from tasker.errors import InvalidInput, Refused, TaskerError
 
@@ -10,19 +10,19 @@ class InvalidRequest(InvalidInput):
 
 
 class InvalidTicket(TaskerError):
-    """A ticket was not made by a server, or belongs to another worker."""
+    """A ticket was not issued by a server, or it belongs to another worker."""
 
     code = "invalid_ticket"
 
 
 class UnknownWorker(TaskerError):
-    """No worker was registered with the id."""
+    """No worker is registered with the id."""
 
     code = "unknown_worker"
 
 
 class ProtocolUnsupported(InvalidInput):
-    """The worker speaks a version of the protocol that this server does not."""
+    """The worker uses a version of the protocol that this server does not support."""
 
     code = "protocol_unsupported"
 

@@ -1,4 +1,4 @@
-"""Reads the fields of requests: unknown ones are ignored, invalid ones refused."""
+"""Reads the fields of requests. Unknown fields are ignored, invalid ones are rejected."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ NAME = 255  #: characters of names
 
 
 def text(body: JsonBody, field: str, default: str | None = None, *, most: int = NAME) -> str:
-    """Return a text of up to `most` characters. Raises InvalidRequest."""
+    """Return a string of up to `most` characters. Raises InvalidRequest."""
     value = body.get(field, default)
     if not isinstance(value, str) or not (value or default == "") or len(value) > most:
         raise _invalid(field, f"must be a string of 1 to {most:,} characters")
@@ -24,7 +24,7 @@ def text(body: JsonBody, field: str, default: str | None = None, *, most: int = 
 
 
 def texts(body: JsonBody, field: str, *, most: int = 1_000) -> tuple[str, ...]:
-    """Return a list of texts; empty if it is absent. Raises InvalidRequest."""
+    """Return a list of strings; empty if it is absent. Raises InvalidRequest."""
     values = objects(body, field, str, most=most)
     if any(not 0 < len(value) <= NAME or UNSTORABLE.search(value) for value in values):
         raise _invalid(field, f"must contain strings of 1 to {NAME} characters")
@@ -87,7 +87,7 @@ def mapping(body: JsonBody, field: str) -> JsonBody:
 
 
 def fragment(text: str) -> orjson.Fragment:
-    """Return stored JSON text as a value of an answer, without parsing it."""
+    """Return stored JSON text as a value of a response, without parsing it."""
     return orjson.Fragment(text)
 
 

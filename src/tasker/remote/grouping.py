@@ -1,4 +1,4 @@
-"""Group commit: what arrives while a transaction is in progress goes together into the next one."""
+"""Group commit: outcomes that arrive during one transaction are settled in the next one."""
 
 import asyncio
 from collections import deque
@@ -43,7 +43,7 @@ class SettlementGroups:
     async def settle(self, settlement: Settlement) -> Settled:
         """Settle the outcomes of a worker, with those of others if a transaction is in progress.
 
-        A caller that is cancelled meanwhile affects no other; its outcomes may be settled.
+        A cancelled caller does not affect others; its outcomes may still be settled.
 
         Raises: StoreError (one of the outcomes cannot be stored), StoreUnavailable.
         """
@@ -54,7 +54,7 @@ class SettlementGroups:
         return await waiting.settled
 
     async def _settle_all(self) -> None:
-        """Settle groups until nobody waits."""
+        """Settle groups until no outcomes wait."""
         try:
             while group := self._next_group():
                 await self._settle_group(group)
@@ -92,7 +92,7 @@ class SettlementGroups:
     async def _settle_waiting(self, waiting: _Waiting) -> None:
         try:
             waiting.succeed(await self._settle_alone(waiting.settlement))
-        except Exception as error:  # delivered to the one who waits
+        except Exception as error:  # delivered to the waiting caller
             waiting.fail(error)
 
     async def _settle_alone(self, settlement: Settlement) -> Settled:

@@ -1,4 +1,4 @@
-"""Renews the leases of remote workers, and tells them which of their claims are over."""
+"""Renews the leases of remote workers and reports which of their claims are over."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Leases:
         responses: Builds the responses.
         polls: The polls of workers.
         lease: Time after which the steps of a worker that does not renew are taken over.
-        closing: Set when the server shuts down: waits then end.
+        closing: Set when the server shuts down, which ends waits.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Leases:
         return [claim for claim in renewed.revoked if claim.key in given]
 
     async def resume(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
-        """Return the claims that the store has for a worker and that it does not know of.
+        """Return the claims that the store has for a worker and that the worker does not know.
 
-        A claim of the worker that still waits ends: nobody receives its answer.
+        A waiting claim request of the worker ends, because nobody receives its response.
         """
         known = await self._read_held(worker, body)
         await self._polls.withdraw(worker)

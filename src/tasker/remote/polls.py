@@ -1,4 +1,4 @@
-"""The polls of remote workers: those that wait for steps of the same queues claim together."""
+"""The polls of remote workers. Polls that wait for steps of the same queues claim together."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
@@ -16,12 +16,12 @@ _LONGEST_PAUSE = 1.0  #: seconds between claims for polls that wait
 
 
 class Polls:
-    """Claims steps for polls, one claim at a time for those of the same queues.
+    """Claims steps for polls, one claim at a time for polls of the same queues.
 
     Args:
         store: The store.
         queues: Finds the queues that a worker may serve.
-        closing: Set when the server shuts down: waits then end.
+        closing: Set when the server shuts down, which ends waits.
     """
 
     def __init__(self, store: Store, queues: QueueList, closing: asyncio.Event) -> None:
@@ -35,7 +35,7 @@ class Polls:
     async def claim(self, worker: RegisteredWorker, room: int, wait: float) -> Sequence[Claim]:
         """Claim up to `room` steps for a worker; wait up to `wait` seconds until there is one.
 
-        If the caller is cancelled, what is claimed for it is handed back.
+        If the caller is cancelled, the steps claimed for it are released.
 
         Raises: StoreUnavailable.
         """
@@ -45,14 +45,14 @@ class Polls:
         return await group.claim(_Poll(worker, room, wait))
 
     def claim_again_in(self, seconds: float) -> None:
-        """Let polls that wait claim again then: a step that failed or sleeps will be due."""
+        """Let waiting polls claim again at that time: a step that failed or sleeps will be due."""
         if seconds < _LONGEST_PAUSE:
             asyncio.get_running_loop().call_later(seconds, self.work.wake_all)
 
     async def withdraw(self, worker: RegisteredWorker) -> None:
-        """End the poll of a worker whose connection was lost; return when it claims nothing more.
+        """End the poll of a worker whose connection was lost; return when it no longer claims.
 
-        The claims that were made for it are then in the store, or handed back.
+        Its claims are then in the store or released.
         """
         if (group := self._groups.get(worker.kind)) is not None:
             group.withdraw(worker)
@@ -60,7 +60,7 @@ class Polls:
             await next(iter(worker.claims_in_progress)).wait()
 
     def hand_back(self, worker: RegisteredWorker, claims: Sequence[Claim]) -> None:
-        """Release claims for which nobody waits any more."""
+        """Release claims for which nobody waits any longer."""
         ended = _begin_claim([worker])
 
         async def release() -> None:
@@ -81,7 +81,7 @@ class Polls:
 
 
 def _begin_claim(workers: Iterable[RegisteredWorker]) -> asyncio.Event:
-    """Note that a claim for workers is in progress, until `_end_claim`."""
+    """Record that a claim for workers is in progress, until `_end_claim`."""
     ended = asyncio.Event()
     for worker in workers:
         worker.claims_in_progress.add(ended)
@@ -102,7 +102,7 @@ class _Poll:
         self.worker = worker
         self.room = room
         self.end = loop.time() + wait
-        self.waits = wait > 0  #: whether it waits if there is nothing for it
+        self.waits = wait > 0  #: whether it waits if there are no steps for it
         self.claims: asyncio.Future[Sequence[Claim]] = loop.create_future()
         self.timer: asyncio.TimerHandle | None = None
 
@@ -110,8 +110,8 @@ class _Poll:
 class _PollGroup:
     """The polls of workers that serve the same queues.
 
-    What arrives during a claim goes into the next one. A claim that finds less than it asked for
-    shows that there is nothing for any of them.
+    Polls that arrive during a claim join the next one. A claim that returns fewer steps than
+    requested shows that there are no more steps for any of them.
     """
 
     def __init__(self, polls: Polls) -> None:
@@ -166,7 +166,7 @@ class _PollGroup:
             self._is_claiming = False
 
     async def _wait_for_more(self, heard: int, pause: float) -> None:
-        """Wait until there may be something for the polls that wait, or until another arrives."""
+        """Wait until there may be steps for the waiting polls, or until another poll arrives."""
         if self._new:
             return
         work, closing = self._polls.work, self._polls.closing
@@ -210,7 +210,7 @@ class _PollGroup:
         return next_due
 
     def _next_group(self) -> list[_Poll]:
-        """Take polls to claim for; those that may not claim any more are answered."""
+        """Take polls to claim for; respond to polls that may no longer claim."""
         group: list[_Poll] = []
         room = 0
         while self._new:
@@ -229,7 +229,7 @@ class _PollGroup:
         return group
 
     def _deliver(self, poll: _Poll, claims: Sequence[Claim]) -> None:
-        """Answer a poll; without claims it waits on, if it does."""
+        """Respond to a poll; without claims, it continues to wait if it may."""
         if poll.claims.done():  # its caller is gone
             if claims:
                 self._polls.hand_back(poll.worker, claims)
@@ -239,13 +239,13 @@ class _PollGroup:
             self._let_wait(poll)
 
     def _expire(self, poll: _Poll) -> None:
-        """End the wait of a poll; one that a claim is in progress for is answered after it."""
+        """End the wait of a poll; if a claim for it is in progress, respond after the claim."""
         poll.waits = False
         if poll in self._waiting and not poll.claims.done():
             poll.claims.set_result(())
 
     async def _claim_together(self, group: Sequence[_Poll]) -> GroupClaimed:
-        """Claim for polls; limited steps and others come first in turn."""
+        """Claim for polls, alternating whether steps with or without limits come first."""
         store, find_new = self._polls.store, self._polls.queues.find_new
         for poll in group:
             await find_new(poll.worker)

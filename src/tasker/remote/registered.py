@@ -17,7 +17,7 @@ class RegisteredWorker:
 
     Args:
         worker_id: The worker's id.
-        registration: What it registered, limited to what its credential may serve.
+        registration: Its registration, limited to what its credential may serve.
         principal: The name of its credential's owner.
     """
 
@@ -34,7 +34,7 @@ class RegisteredWorker:
         """All that it serves."""
 
         self.kind = registration._replace(name="", slots=1, sdk="", build="", credential="").dump()
-        """The same for workers that serve the same queues."""
+        """Equal for workers that serve the same queues."""
 
         self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _every_namespace
         """Returns the namespaces whose tasks its credential may read; None: all."""
@@ -43,11 +43,10 @@ class RegisteredWorker:
         self.is_live = True  #: whether its lease is valid, as far as this server knows
         self.is_claiming = False
         self.claims_in_progress: set[asyncio.Event] = set()
-        """One for each claim in progress, and for each that is being handed back; set at its end.
-        """
+        """One for each claim that is in progress or being released; set at its end."""
 
         self.given: dict[AttemptKey, tuple[Claim, str]] = {}
-        """Claims that this server passed on and that are not settled, with their tickets."""
+        """Claims that this server handed out and that are not settled, with their tickets."""
 
         self.heard: int | None = None
         """The wake-ups of revocations that the server had heard at the last renewal."""
@@ -77,7 +76,7 @@ async def _every_namespace() -> None:
 
 
 class RegisteredWorkers:
-    """Finds workers; those that registered at other servers are read from the store.
+    """Finds workers; workers registered at other servers are read from the store.
 
     Args:
         store: The store.
@@ -121,7 +120,7 @@ class QueueList:
         self._lock = asyncio.Lock()
 
     async def find_new(self, worker: RegisteredWorker, *, at_once: bool = False) -> int:
-        """Let a worker serve queues that it may serve and does not yet; return how many."""
+        """Let a worker serve further queues that it may serve; return how many."""
         now = asyncio.get_running_loop().time()
         if at_once or now - self._looked_at >= _LOOK:
             async with self._lock:

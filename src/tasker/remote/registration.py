@@ -24,10 +24,10 @@ class RemoteHandler(NamedTuple):
 
     name: str
     needs: str | tuple[str, ...]
-    """The results that it gets: `ancestors`, `parents`, `none`, or those of the named steps."""
+    """The results that it receives: `ancestors`, `parents`, `none`, or those of the named steps."""
 
     versions: tuple[str, ...]
-    """Versions of its code, or ranges; steps without a requirement run on any."""
+    """Versions of its code, or ranges; steps without a requirement run on any version."""
 
     namespaces: frozenset[str]
 
@@ -49,7 +49,7 @@ class Registration(NamedTuple):
     """Handlers by name. Handlers with the same name differ in versions or namespaces."""
 
     credential: str = ""
-    """The credential that registered it: `key 0f3a...`. Others of the same name are not it."""
+    """The credential that registered it: `key 0f3a...`. Names of credentials are not unique."""
 
     permitted: tuple[str, ...] = ()
     """Names of the handlers that the credential may serve, such as `payments.*`; empty: all."""
@@ -231,7 +231,7 @@ def _read_handler(body: fields.JsonBody, namespaces: frozenset[str]) -> RemoteHa
 
 
 def _fits(offered: str, required: str) -> bool:
-    """Return whether a version, or range of versions, has what a step requires."""
+    """Return whether a version, or range of versions, meets a step's requirement."""
     if offered == required:
         return True
     if versions.is_pin(required):

@@ -14,10 +14,10 @@ from tasker.waits import step_waits
 
 
 class RemoteReporter:
-    """Reports the attempts of remote workers as a worker reports its own.
+    """Reports the attempts of remote workers in the way that a worker reports its own.
 
     Args:
-        reporter: That of the server's own worker, or one for the server's observers.
+        reporter: The reporter of the server's own worker, or one for the server's observers.
     """
 
     def __init__(self, reporter: Reporter) -> None:
@@ -51,7 +51,7 @@ class RemoteReporter:
             )
 
     def report_wait(self, step: ServedStep, parked: StepParked | None) -> None:
-        """Report a step that waits; `parked` says what for, None: for a time or a completion."""
+        """Report a step that waits for `parked`; None: for a time or a completion."""
         if self._reporter.observers:
             self._reporter.emit(
                 StepWaiting(

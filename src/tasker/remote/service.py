@@ -41,20 +41,20 @@ FEATURES = (
 )
 
 Call = Callable[[RegisteredWorker, fields.JsonBody], Awaitable[Mapping[str, Any] | None]]
-"""Answers one call of a worker; None: without content."""
+"""Handles one call of a worker; None: the response has no content."""
 
 
 class RemoteWorkers:
-    """Answers the calls of remote workers.
+    """Handles the calls of remote workers.
 
     Args:
         store: The store.
         client: The client that creates tasks on behalf of their attempts.
         reporter: Reports their attempts.
-        results: Action for a result that does not match its step's `result_schema`.
+        results: What to do with a result that does not match its step's `result_schema`.
         public_url: The server's address for the completion of external steps.
         lease: Time after which the steps of a worker that does not renew are taken over.
-        closing: Set when the server shuts down: waits then end.
+        closing: Set when the server shuts down, which ends waits.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RemoteWorkers:
         self._queues = QueueList(store)
         self._finder = finder = StepFinder(store)
         judge = Judge(results)
-        # made at the first use: an application may be made before its event loop runs
+        # created on first use: an application may be created before its event loop runs
         services = cache(lambda: HandlerServices(store, client, public_url.rstrip("/")))
         reports = RemoteReporter(reporter)
         polls = Polls(store, self._queues, closing)

@@ -14,7 +14,7 @@ from tasker.remote.registered import RegisteredWorker
 from tasker.remote.tasks import RemoteTemplate
 from tasker.remote.tickets import Tickets
 
-PAYLOAD = 4 << 20  #: bytes of contexts and results in one answer
+PAYLOAD = 4 << 20  #: bytes of contexts and results in one response
 _NULL = orjson.Fragment(b"null")
 
 
@@ -47,9 +47,7 @@ class ServedStep(NamedTuple):
 def steps_of(
     worker: RegisteredWorker, steps: Iterable[ServedStep], tickets: Tickets
 ) -> list[dict[str, Any]]:
-    """Return the JSON objects of claimed steps; the payload of those that are too large is left
-    out.
-    """
+    """Return the JSON objects of claimed steps; payloads that are too large are omitted."""
     left = PAYLOAD
     served: list[dict[str, Any]] = []
     for step in steps:
@@ -88,7 +86,7 @@ def payload_of(worker: RegisteredWorker, step: ServedStep) -> tuple[dict[str, An
 
 
 def _items_of(step: ServedStep) -> Mapping[str, JsonText | None]:
-    """Return what an instance is given; the element of the innermost map is also its `item`."""
+    """Return the inputs of an instance; the element of the innermost map is also its `item`."""
     if step.task.instance is None:
         return {}
     items, layout = step.task.instance.items, step.task.compiled.graph.layout
@@ -126,7 +124,7 @@ def _head_of(worker: RegisteredWorker, step: ServedStep, tickets: Tickets) -> di
 
 
 def _surroundings(instance: InstanceInput) -> dict[str, Any]:
-    """Return what SDKs that read the template need to know about an instance."""
+    """Return the facts about an instance for SDKs that read the template."""
     return {
         "node": instance.node,
         "spawned_by": instance.spawned_by,

@@ -1,4 +1,4 @@
-"""Decides on the outcomes that remote workers report, and settles them."""
+"""Decides about the outcomes that remote workers report and settles them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,11 +34,11 @@ class Settlements:
     Args:
         store: The store.
         finder: Finds the steps of tickets.
-        settler: Settles what was decided.
+        settler: Settles the decided outcomes.
         responses: Builds the responses.
         judge: Decides about results and failures.
-        attempts: Stores what outcomes bring beside their results.
-        services: Returns what handlers use through their context.
+        attempts: Stores the data that outcomes contain besides their results.
+        services: Returns the services that handlers use through their context.
         reporter: Reports steps that wait.
     """
 
@@ -117,7 +117,7 @@ class Settlements:
         reported: Mapping[str, Any],
         consequences: Consequences,
     ) -> Verdict | None:
-        """Return what follows a reported outcome; None if it is stored already, or refused."""
+        """Return the effect of a reported outcome; None if it is already stored, or rejected."""
         claim, outcome = step.claim, reported.get("outcome")
         spec = step.task.compiled.spec(step.node)
         match outcome:
@@ -157,7 +157,7 @@ class Settlements:
         reported: Mapping[str, Any],
         consequences: Consequences,
     ) -> Verdict | None:
-        """Keep what the handler of an external step returned, and let the step wait."""
+        """Store the value that an external step's handler returned, and let the step wait."""
         claim, external = step.claim, step.task.compiled.spec(step.node).external
         if await self._attempts.keep(claim, reported.get("result")):
             if (completion := await self._find_completion(claim)) is not None:
@@ -175,7 +175,7 @@ class Settlements:
         verdict: Verdict,
         consequences: Consequences,
     ) -> Verdict | None:
-        """Return what follows the failure of an external step: its completion, if it has one."""
+        """Return the effect of an external step's failure: its completion, if it has one."""
         if verdict.outcome.outcome is OutcomeCode.ERROR:
             failure = DecidedOutcome(place, step, verdict.outcome)
             if await self._settler.fail_external(worker, failure, consequences):
@@ -197,7 +197,7 @@ class Settlements:
         reported: Mapping[str, Any],
         consequences: Consequences,
     ) -> Verdict | None:
-        """Let a step wait; a wait that is over already makes it due at once."""
+        """Let a step wait; if the wait is already over, the step is due immediately."""
         wait_for = fields.mapping(reported, "wait_for")
         parked = await requested_wait(step, wait_for, self._services())
         if parked is None or isinstance(parked, ParkedForTime):

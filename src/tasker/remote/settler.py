@@ -25,7 +25,7 @@ _WORDS = {
 
 
 class DecidedOutcome(NamedTuple):
-    """An outcome to settle: its place among those reported, and its step."""
+    """An outcome to settle: its index among the reported ones, and its step."""
 
     place: int
     step: ServedStep
@@ -33,14 +33,14 @@ class DecidedOutcome(NamedTuple):
 
 
 class Consequences:
-    """The effects of the outcomes that a worker reported, by their positions."""
+    """The effects of the outcomes that a worker reported, by their indexes."""
 
     def __init__(self, reported: int) -> None:
         self.words = ["refused"] * reported
         self.problems: dict[str, dict[str, str]] = {}
 
     def note_problem(self, place: int, error: TaskerError) -> None:
-        """Note why the server replaced an outcome."""
+        """Record why the server replaced an outcome."""
         self.problems[str(place)] = {"code": error.code, "detail": str(error)}
 
 
@@ -51,7 +51,7 @@ class RemoteSettler:
         store: The store.
         finder: Its caches learn results and ends.
         judge: Decides about outcomes that cannot be stored.
-        reporter: Reports what was stored.
+        reporter: Reports the stored outcomes.
         claim_again_in: Called with the seconds until a step is due that an outcome enqueued again.
     """
 
@@ -77,7 +77,7 @@ class RemoteSettler:
         most: int,
         consequences: Consequences,
     ) -> list[Claim]:
-        """Settle outcomes; return what was claimed of the steps that they freed, at most `most`.
+        """Settle outcomes; return up to `most` claims of the steps that they freed.
 
         Raises: StoreError, StoreUnavailable.
         """
@@ -133,7 +133,7 @@ class RemoteSettler:
         settled: Settled,
         consequences: Consequences,
     ) -> None:
-        """Note what a settlement did, for the answer and in the cache."""
+        """Record what a settlement did, for the response and in the cache."""
         refused, cache = set(settled.refused), self._finder.cache(worker)
         for index, (each, outcome) in enumerate(zip(decided, outcomes, strict=True)):
             if index in refused:

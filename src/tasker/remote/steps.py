@@ -1,4 +1,4 @@
-"""Finds the steps of tickets, and the tasks of claims."""
+"""Finds the steps of tickets and the tasks of claims."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -20,7 +20,8 @@ _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read is tried
 
 
 class StepFinder:
-    """Finds the steps of tickets and claims in the server's cache, or else in the store.
+    """Finds the steps of tickets and claims in the server's cache or, if they are absent, in the
+    store.
 
     Args:
         store: The store.
@@ -42,7 +43,7 @@ class StepFinder:
         return cache
 
     async def tickets(self) -> Tickets:
-        """Return what signs and reads tickets."""
+        """Return the object that signs and reads tickets."""
         if self._tickets is None:
             self._tickets = Tickets(await self._store.signing_keys())
         return self._tickets

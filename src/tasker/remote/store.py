@@ -65,9 +65,9 @@ SDK = f"python/{version('tasker-workflows')}"
 _LONGEST_WAIT = 25.0  #: seconds of a claim
 _GONE = frozenset({"unknown_worker", "lease_lost"})
 _REVOKED = frozenset({"unauthenticated", "forbidden"})  #: codes of a credential that was revoked
-_PAUSE = 5.0  #: seconds until a call with such a credential is tried again, or a refused one
+_PAUSE = 5.0  #: seconds until a call with such a credential, or a rejected call, is tried again
 _FIRST_PAUSE = 0.1  #: seconds until a call is tried again that the server was too busy for
-_REFUSED = frozenset({"refused", "invalid"})  #: what becomes of outcomes that are not stored
+_REFUSED = frozenset({"refused", "invalid"})  #: what happens to outcomes that are not stored
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
 _LOG_CALLS = 8  #: requests with log records at a time
 _LOG_PATIENCE = 2.0  #: seconds that outcomes wait for log records to be sent
@@ -91,7 +91,7 @@ class ServerRefusal(StoreError):
 
 
 class RemoteStore:
-    """Implements what a worker's engine needs of `Store` over the worker protocol.
+    """Implements the part of `Store` that a worker's engine needs, over the worker protocol.
 
     Args:
         url: Address of the server.
@@ -115,7 +115,7 @@ class RemoteStore:
         """The handlers to register."""
 
         self.namespaces: Sequence[str] = ()
-        """Namespaces of handlers that are bound to all."""
+        """Namespaces of handlers that are bound to all namespaces."""
 
         self.environment: str | None = None
         headers = {"Content-Type": "application/json"}
@@ -126,7 +126,7 @@ class RemoteStore:
         self.before_settling: Callable[[Mapping[AttemptKey, bool]], Awaitable[None]] | None = None
         """Called just before the outcomes of attempts are sent, with whether each attempt failed.
 
-        The server refuses log records of an attempt after its outcome.
+        The server rejects log records of an attempt after its outcome.
         """
 
         self._http = httpx.AsyncClient(
@@ -201,7 +201,7 @@ class RemoteStore:
         raise ServerRefusal(code, detail)
 
     async def _wait_before_retry(self, path: str, retry_after: str | None) -> None:
-        """Wait as long as a busy server asks, or longer with each of its refusals of a route."""
+        """Wait as long as a busy server requests, or longer with each rejected call of a route."""
         refused = self._failures[path] = self._failures.get(path, 0) + 1
         longest = min(_FIRST_PAUSE * 2 ** min(refused - 1, 10), _PAUSE)
         try:
@@ -305,7 +305,7 @@ class RemoteStore:
         return self._accept(worker, await self._call("claim", body, wait + 15))
 
     def _accept(self, worker: WorkerId, answer: Mapping[str, Any]) -> list[Claim]:
-        """Note the steps of an answer, and return their claims."""
+        """Record the steps of a response and return their claims."""
         self._quiet = bool(answer.get("quiet"))
         claims = []
         for body in answer["steps"]:
@@ -354,7 +354,7 @@ class RemoteStore:
         return self._steps.get(key)
 
     async def payload(self, step: RemoteStep) -> RemoteStep:
-        """Return a step with its payload, which is read if it was left out."""
+        """Return a step with its payload, which is fetched if it was omitted."""
         if not step.body.get("payload"):
             return step
         read = await self._call("payload", {"ticket": step.ticket})
@@ -605,12 +605,12 @@ class RemoteStore:
 
 
 def text_of(value: Any) -> JsonText:
-    """Return a value of an answer as JSON text."""
+    """Return a value of a response as JSON text."""
     return JsonText(orjson.dumps(value).decode())
 
 
 def registered_handlers(handlers: Handlers) -> list[dict[str, Any]]:
-    """Return the handlers of a worker as it registers them, under all their names."""
+    """Return the handlers of a worker in the form of a registration, under all their names."""
     return [
         {
             "name": name,
@@ -623,7 +623,7 @@ def registered_handlers(handlers: Handlers) -> list[dict[str, Any]]:
 
 
 def uncalled_handlers(handlers: Handlers, unserved: Collection[str]) -> list[str]:
-    """Return those of the unserved names whose handlers are called by no other name either."""
+    """Return the unserved names whose handlers have no served name either."""
     called = {id(handler.target) for name, handler in handlers.named() if name not in unserved}
     return sorted(
         name
@@ -641,7 +641,7 @@ def offered_versions(handler: Handler) -> list[str]:
 
 
 def reported_outcome(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome of the engine as the protocol has it."""
+    """Return an outcome of the engine in the form of the protocol."""
     match outcome.outcome:
         case OutcomeCode.COMPLETE:
             return {"outcome": "complete", "result": orjson.Fragment(outcome.result or "null")}
@@ -655,7 +655,7 @@ def reported_outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _awaited(wait: NewWait) -> dict[str, Any]:
-    """Return what a wait waits for, as the protocol has it."""
+    """Return the arrivals that a wait waits for, in the form of the protocol."""
     if wait.approval is not None:
         approval = wait.approval
         return {

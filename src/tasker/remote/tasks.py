@@ -16,11 +16,11 @@ from tasker.model import ENGINE, StepSpec, TaskId, TaskInput, Template
 from tasker.store.protocol import WorkerStore
 
 _MEMORY = 64 << 20  #: bytes of contexts and results, for each environment
-_UNREADABLE = (EngineCall.SPAWN, EngineCall.CHECK)  #: engine steps whose results are not given
+_UNREADABLE = (EngineCall.SPAWN, EngineCall.CHECK)  #: engine steps whose results are not sent
 
 
 class StepFields(NamedTuple):
-    """What all attempts of a step have in common, as answers have it."""
+    """The part of a response that all attempts of a step share."""
 
     head: dict[str, Any]
     config: orjson.Fragment
@@ -34,16 +34,16 @@ class RemoteTemplate(CompiledTemplate):
         self._fields: dict[int, StepFields] = {}
 
     def fields_of(self, no: int) -> StepFields:
-        """Return what all attempts of a step have in common."""
+        """Return the part of a response that all attempts of a step share."""
         fields = self._fields.get(no)
         if fields is None:
             fields = self._fields[no] = _fields_of(self.spec(no), self.template)
         return fields
 
     def needs(self, no: int) -> int | None:
-        """Return the mask of all steps before step `no`, since workers differ in what they need.
+        """Return the mask of all ancestors of step `no`, because workers need different results.
 
-        None: the step was made at run time.
+        None: the step was created at run time.
         """
         return None if self.is_instance(no) else self.graph.ancestors[no]
 
@@ -76,7 +76,7 @@ class RemoteTasks(TaskCache):
         self._loading: asyncio.Task[Mapping[TaskId, TaskInput]] | None = None
 
     async def _load_tasks(self, ids: Sequence[TaskId]) -> Sequence[TaskInput]:
-        """Read tasks, together with those that other workers' claims need at the same time."""
+        """Read tasks, together with tasks that other workers' claims need at the same time."""
         if self._loading is None:
             self._loading = asyncio.create_task(self._load_wanted(), name="tasker-tasks")
         self._wanted.update(ids)

@@ -1,4 +1,4 @@
-"""Tickets: signed texts that name an attempt and the worker that holds its claim."""
+"""Tickets: signed strings that identify an attempt and the worker that holds its claim."""
 
 import hmac
 import time
@@ -26,7 +26,7 @@ class Ticket(NamedTuple):
 
     template_id: TemplateId
     node: int
-    """The template's node that the step is."""
+    """The step's node in the template."""
 
     worker: WorkerId
     given_at: float
@@ -41,7 +41,7 @@ class Tickets:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        # A copy of a hash that has its key costs less than the key.
+        # Copying a keyed hash is faster than setting its key again.
         self._keyed = [blake2b(digest_size=_SIGNATURE, key=key.encode()[:64]) for key in keys]
 
     def sign(self, claim: Claim, template_id: TemplateId, node: int, worker: WorkerId) -> str:

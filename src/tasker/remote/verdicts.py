@@ -1,4 +1,4 @@
-"""Decides what follows an outcome that a remote worker reports."""
+"""Decides the effect of an outcome that a remote worker reports."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ class Judge:
     """Decides about results and failures.
 
     Args:
-        results: Action for a result that does not match its step's `result_schema`.
+        results: What to do with a result that does not match its step's `result_schema`.
     """
 
     def __init__(self, results: SchemaMode) -> None:
@@ -44,7 +44,7 @@ class Judge:
         self._rng = Random()
 
     async def of_result(self, step: ServedStep, value: Any) -> Verdict:
-        """Return what follows a result: success, or a failure if it is invalid."""
+        """Return the effect of a result: success, or failure if it is invalid."""
         claim, compiled = step.claim, step.task.compiled
         try:
             text = codec.dumps(value, what="the result")
@@ -60,7 +60,7 @@ class Judge:
             return Verdict(outcome_of(error, claim, compiled.spec(step.node), self._rng))
 
     async def _check(self, step: ServedStep, text: JsonText) -> None:
-        """Raise InvalidInput if a result does not match its schema, and that is enforced."""
+        """Raise InvalidInput if a result does not match its schema and schemas are enforced."""
         compiled = step.task.compiled
         spec = compiled.spec(step.node)
         if spec.result_schema is None or self._results is SchemaMode.OFF:
@@ -79,7 +79,7 @@ class Judge:
         log.warning("result_schema_mismatch", extra=facts)
 
     async def of_completion(self, step: ServedStep, completion: DurableCall) -> Verdict:
-        """Return what follows the completion of an external step by another system."""
+        """Return the effect of an external step's completion by another system."""
         external = step.task.compiled.spec(step.node).external
         try:
             value = result_of_completion(completion, external or External())
@@ -99,7 +99,8 @@ class Judge:
         return Verdict(failed(step.claim, error_text(error, retryable=False)), error)
 
     def of_failure(self, step: ServedStep, error: fields.JsonBody) -> Verdict:
-        """Return what follows a failure: a retry as the step's policy allows, or the end."""
+        """Return the effect of a failure: a retry if the step's policy allows one, otherwise the
+        end."""
         spec = step.task.compiled.spec(step.node)
         try:
             reported = ReportedError.read(error)
@@ -156,7 +157,7 @@ class ReportedError(NamedTuple):
         return [{self.code}, types] if self.code else [types]
 
     def text(self, retryable: bool) -> JsonText:
-        """Return the error as stores keep it."""
+        """Return the error in the form in which stores keep it."""
         facts: Mapping[str, Any] = {"type": self.type, "message": self.message}
         return stored_error(
             facts,

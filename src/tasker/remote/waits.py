@@ -1,4 +1,4 @@
-"""Lets steps of remote workers wait, and answers their durable calls."""
+"""Lets steps of remote workers wait, and handles their durable calls."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -35,14 +35,14 @@ def calls_of(step: ServedStep, services: Services) -> DurableCalls:
     attempt.instance = step.task.instance
     namespace = step.task.compiled.template.namespace
     calls = DurableCalls(attempt, spec.name, namespace, spec.retry.attempt_limit)
-    calls.loaded = False  # its records may have been made through another server
+    calls.loaded = False  # its records may have been created through another server
     return calls
 
 
 async def requested_wait(
     step: ServedStep, wait_for: fields.JsonBody, services: Services
 ) -> StepParked | None:
-    """Return the wait that an attempt asks for, or None if it is over already.
+    """Return the wait that an attempt requests, or None if it is already over.
 
     Raises:
         InvalidInput: The wait is invalid.

@@ -1,4 +1,4 @@
-"""One wait of a server's process on the store, for all workers that wait."""
+"""One wait on the store by a server's process, shared by all waiting workers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ _SLICE = 10.0  #: seconds of one wait on the store
 
 
 class Wakeups:
-    """Passes a wake-up of the store on to all who wait for it.
+    """Passes wake-ups of the store to everyone who waits for them.
 
     Args:
         wait: Waits for a wake-up, at most for the given seconds.
@@ -27,7 +27,7 @@ class Wakeups:
         return bool(self._waiting)
 
     async def wait(self, heard: int, timeout: float, closing: asyncio.Event) -> None:
-        """Wait up to `timeout` seconds for a wake-up after the one with the number `heard`."""
+        """Wait up to `timeout` seconds for a wake-up after wake-up number `heard`."""
         if self.heard != heard or closing.is_set():
             return
         if self._listener is None or self._listener.done():

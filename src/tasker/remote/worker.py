@@ -37,7 +37,7 @@ _FIGURES = 60.0  #: seconds for which counted figures stay in memory
 class RemoteWorker(Worker):
     """A worker that reaches the store through a server: see `Worker`.
 
-    Templates are registered, retries and schemas decided, and duties done by the server.
+    The server registers templates, decides about retries and schemas, and performs the duties.
 
     Args:
         remote: The open connection to the server.
@@ -82,7 +82,7 @@ class RemoteWorker(Worker):
         }
 
     async def _drop_figures(self) -> None:
-        """Forget what was counted: the figures of remote workers are not kept."""
+        """Discard what was counted: the figures of remote workers are not kept."""
         while True:
             await self._figures.write()
             await asyncio.sleep(_FIGURES)
@@ -131,11 +131,11 @@ class RemoteServices(HandlerServices):
     async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
         step = self._remote.step(attempt.claim.key)
         attempt.completion_url = (step and step.body.get("completion_url")) or ""
-        return None  # the server settles steps that are completed already
+        return None  # the server settles steps that are already completed
 
 
 class RemoteStepCache(TaskCache):
-    """Makes the tasks of claims from what the server sent with them; keeps nothing else."""
+    """Builds the tasks of claims from the data sent with them; keeps nothing else."""
 
     def __init__(self, remote: RemoteStore, worker: Worker) -> None:
         super().__init__(
@@ -190,7 +190,7 @@ class RemoteStepCache(TaskCache):
 
 
 def task_of(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
-    """Return the task of a claimed step, as its handler sees it."""
+    """Return the task of a claimed step in the form that its handler sees."""
     body, numbers = step.body, compiled.graph.numbers
     task = CachedTask(
         TaskInput(
@@ -224,7 +224,7 @@ def task_of(step: RemoteStep, compiled: CompiledTemplate) -> CachedTask:
 
 
 def without_verdicts(template: Template) -> Template:
-    """Return a template without what the server decides about."""
+    """Return a template without the parts that the server decides about."""
     return replace(template, steps=tuple(map(_without_verdicts, template.steps)))
 
 

@@ -1,1 +1,1 @@
-"""Schedules: their ticks, and the decision which of them get a task. Pure."""
+"""Schedules: their ticks, and the decision which ticks get a task."""

@@ -12,7 +12,7 @@ _DEFAULTS = Schedule(name="")
 
 
 def to_document(schedule: Schedule) -> JsonObject:
-    """Return a schedule with the keys that templates use; defaults are left out."""
+    """Return a schedule with the keys that templates use; defaults are omitted."""
     written: dict[str, Json] = {"name": schedule.name}
     if schedule.cron:
         written["cron"] = schedule.cron
@@ -36,7 +36,7 @@ def to_document(schedule: Schedule) -> JsonObject:
 
 
 def from_document(document: Mapping[str, Any], *, name: str | None = None) -> Schedule:
-    """Read what `to_document` wrote of a valid schedule; `name` replaces its name."""
+    """Read a schedule written by `to_document`; `name` replaces its name."""
     read = dict(document)
     if "anchor" in read:
         read["anchor"] = datetime.fromisoformat(read["anchor"])
@@ -48,7 +48,7 @@ def from_document(document: Mapping[str, Any], *, name: str | None = None) -> Sc
 
 
 def describe(stored: StoredSchedule) -> dict[str, Any]:
-    """Return a stored schedule as one object, as the API and the command line show it."""
+    """Return a stored schedule as the object that the API and the command line show."""
     spec = stored.schedule
     return {
         "id": stored.id,

@@ -1,4 +1,4 @@
-"""Schedules as stores keep them, and what happens to their ticks."""
+"""Schedules in the form in which stores keep them, and the results of their ticks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class NewSchedule:
 
     schedule: Schedule
     declared_by: str | None = None
-    """The template version that declares it; None: an operator made it."""
+    """The template version that declares it; None: an operator created it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class StoredSchedule(NewSchedule):
     """The task of that tick."""
 
     buffered: int
-    """Ticks that wait for the end of that task."""
+    """Number of ticks that wait for the end of that task."""
 
     created_by: str
     created_at: datetime
@@ -140,4 +140,4 @@ class Backfill:
     """Tasks that were created."""
 
     existing: int
-    """Ticks that an earlier backfill had given a task."""
+    """Ticks for which an earlier backfill created a task."""

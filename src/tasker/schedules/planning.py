@@ -59,7 +59,7 @@ def plan(due: DueSchedule) -> Plan:
 def skipped_range(
     schedule: Schedule, first: datetime, until: datetime, outcome: TickOutcome
 ) -> TickRecord | None:
-    """Return the record of the ticks from the tick `first` until before `until`, if any."""
+    """Return the record of the ticks from `first` up to, but not including, `until`, if any."""
     last = previous_tick(schedule, until)
     if last is None or last < first:
         return None
@@ -69,7 +69,7 @@ def skipped_range(
 def _due_ticks(
     schedule: Schedule, first: datetime, now: datetime
 ) -> tuple[list[TickRecord], list[datetime], datetime]:
-    """Return the ticks up to now: those that were missed, those to handle, and the one after."""
+    """Return the missed ticks up to now, the ticks to handle, and the next tick."""
     missed = []
     oldest = now - schedule.catch_up
     if first < oldest and (record := skipped_range(schedule, first, oldest, TickOutcome.MISSED)):
@@ -97,7 +97,7 @@ def _apply_overlap(
 
 
 def _runs(schedule: Schedule, ticks: Sequence[datetime]) -> list[TickRecord]:
-    """Return records of skipped ticks, one for those that follow each other."""
+    """Return records of skipped ticks, one for each run of successive ticks."""
     runs: list[TickRecord] = []
     for tick in ticks:
         follows = runs and next_tick(schedule, runs[-1].last) == tick

@@ -81,7 +81,7 @@ def previous_tick(schedule: Schedule, before: datetime) -> datetime | None:
 
 
 def ticks_between(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:
-    """Yield the ticks from `start` until before `end`."""
+    """Yield the ticks from `start` up to, but not including, `end`."""
     tick = next_tick(schedule, start - timedelta(microseconds=1))
     while tick < end:
         yield tick
@@ -98,7 +98,7 @@ def next_ticks(schedule: Schedule, after: datetime, count: int) -> list[datetime
 
 
 def first_instant(wall: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a local time: the first of two, or the end of a gap that has it."""
+    """Return the instant of a local time: the first of two, or the end of the gap around it."""
     earlier = wall.replace(tzinfo=zone).astimezone(UTC)  # of two, that with fold=0
     if earlier.astimezone(zone).replace(tzinfo=None) == wall:
         return earlier
@@ -115,14 +115,14 @@ def first_instant(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def jitter_of(schedule: Schedule, schedule_id: int, tick: datetime) -> timedelta:
-    """Return the delay of a tick's task, the same in every process: from 0 to `jitter`."""
+    """Return the delay of a tick's task, from 0 to `jitter`; it is the same in every process."""
     digest = hashlib.sha256(f"{schedule_id}:{format_tick(tick)}".encode()).digest()
     share = int.from_bytes(digest[:8]) / 2**64
     return timedelta(seconds=int(schedule.jitter.total_seconds() * share))
 
 
 def format_tick(tick: datetime) -> str:
-    """Return a tick as idempotency keys contain it: `2026-03-29T01:00:00Z`."""
+    """Return a tick in the form used in idempotency keys: `2026-03-29T01:00:00Z`."""
     return tick.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,9 +1,9 @@
 """API keys as text: `tsk_<prefix>_<secret>`. Pure.
 
-The prefix is public: it names the key in listings and logs, and finds it. The secret is
-256 random bits, of which a store keeps the SHA-256. Slow hashes protect secrets that
-people choose, because those can be guessed; 256 random bits cannot, so a fast one is
-as safe here, and a request is not slowed by it.
+The prefix is public: it identifies the key in listings, logs and look-ups. The secret is 256 random
+bits; a store keeps only its SHA-256. Slow hashes protect secrets that people choose, because those
+can be guessed. 256 random bits cannot be guessed, so a fast hash is as safe here and does not slow
+down requests.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Rules of namespace policies, from files and from programs alike."""
+"""Rules for namespace policies from files and programs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,10 @@ class PolicyProblem(NamedTuple):
 
 
 def check_policy(policy: NamespacePolicy) -> None:
-    """Check a policy that was not read from a file by the same rules.
+    """Check a policy that was not read from a file against the same rules.
 
     Raises:
-        InvalidInput: With the first problem and its path.
+        InvalidInput: The policy is invalid; the error has the first problem and its path.
     """
     for field, message, item in policy_problems(policy):
         path = f"$.{field}" if item is None else f"$.{field}[{item}]"

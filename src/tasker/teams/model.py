@@ -1,6 +1,6 @@
-"""The values for teams: namespaces and their policies, the audit log, API keys.
+"""The values for teams: namespaces and their policies, the audit log and API keys.
 
-Standard library only; frozen, as those of `tasker.model`.
+Uses only the standard library. Values are frozen, like those of `tasker.model`.
 """
 
 import re
@@ -13,7 +13,7 @@ from tasker.model import Json, JsonObject, Via
 ApiKeyId = NewType("ApiKeyId", int)
 
 ALL_NAMESPACES = "*"
-"""Among an API key's namespaces: every one."""
+"""In an API key's namespaces: all namespaces."""
 
 HOST_WITH_PORT = re.compile(r".+[^:\[]:\d{1,5}")
 """A host and a port; an IPv6 address without brackets has no port."""
@@ -28,7 +28,7 @@ class NamespacePolicy:
     contact_email: str = ""
     description: str = ""
     requires_approval: bool = False
-    """New template versions wait until one of `approvers` agrees."""
+    """New template versions wait until one of `approvers` approves them."""
 
     approvers: tuple[str, ...] = ()  #: e-mail addresses
     http_hosts: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class TeamEvent:
     reason: str
     before: Json  #: a status, a policy, or None
     after: Json
-    via: Via | None = None  #: how the actor reached the store; None: as a part of a program
+    via: Via | None = None  #: how the actor reached the store; None: from within a program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def covers(self, namespace: str) -> bool:
-        """Return whether it is valid in a namespace."""
+        """Return whether the key is valid in a namespace."""
         return ALL_NAMESPACES in self.namespaces or namespace in self.namespaces
 
 

@@ -1,4 +1,4 @@
-"""Permissions, one for each resource and action; roles bundle permissions. Pure.
+"""Permissions, one for each resource and action, and roles, which bundle permissions.
 
 Permissions are written as `tasks:create`; `tasks:*` means all permissions on a resource, and `*`
 all permissions, including those of later releases.
@@ -128,7 +128,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "worker": frozenset({WORKERS_RUN, TASKS_CREATE, TASKS_READ}),
     ADMIN: PERMISSIONS,
 }
-"""The roles that are always there."""
+"""The built-in roles."""
 
 
 def expand_scope(scope: str) -> frozenset[Permission]:

@@ -8,8 +8,8 @@
         requires_approval: true
         approvers: [sarah@growthcorp.com, marcus@growthcorp.com]
 
-All problems of a file are reported at once: of YAML with line and column, of TOML, whose
-reader tells no places, with the path.
+All problems of a file are reported at once: for YAML with line and column, for TOML only with the
+path, because its reader does not report positions.
 """
 
 import tomllib
@@ -46,10 +46,10 @@ _POLICY = Keys(
 
 
 def load_policies(path: str | PathLike[str]) -> list[NamespacePolicy]:
-    """Read the policies of a file, `.toml` or else YAML, in its order.
+    """Read the policies of a file (`.toml`, otherwise YAML) in the file's order.
 
     Raises:
-        InvalidPolicy: Has all problems.
+        InvalidPolicy: The file is invalid; the error has all problems.
         TooLarge: It has more than `MAX_BYTES`.
     """
     try:
@@ -62,7 +62,7 @@ def load_policies(path: str | PathLike[str]) -> list[NamespacePolicy]:
 def parse_policies(
     source: str | bytes, *, file: str = "<string>", toml: bool = False
 ) -> list[NamespacePolicy]:
-    """Read the policies of a text: see `load_policies`."""
+    """Read policies from text: see `load_policies`."""
     raw = source.encode("utf-8", "replace") if isinstance(source, str) else source
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"policy file {file}", len(raw), MAX_BYTES)
@@ -78,7 +78,8 @@ def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]
     """Read the policies of a `namespaces` section that was read from elsewhere.
 
     Raises:
-        InvalidPolicy: Has all problems, with paths but without lines.
+        InvalidPolicy: The section is invalid; the error has all problems, with paths but without
+            lines.
     """
     problems = Problems(file)
     root = node_of(section, "namespaces", 0, problems)
@@ -121,7 +122,7 @@ def _read_policies(namespaces: Value) -> list[NamespacePolicy]:
 
 
 def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
-    """Return one policy; report its problems at their places."""
+    """Return one policy; report its problems at their positions."""
     fields = value.fields(_POLICY)
     approvers = _read_texts(fields, "approvers", "a list of e-mail addresses")
     hosts = _read_texts(fields, "http_hosts", "a list of hosts")

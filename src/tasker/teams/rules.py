@@ -1,4 +1,4 @@
-"""Rules of registration and review that both stores share."""
+"""Rules for registration and review that both stores share."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -32,7 +32,7 @@ PENDING = TemplateStatus.PENDING_REVIEW
 REJECTED = TemplateStatus.REJECTED
 RETIRED = TemplateStatus.RETIRED
 
-_RANK = (APPROVED, RETIRED, PENDING, REJECTED)  #: of equal contents, which one is meant
+_RANK = (APPROVED, RETIRED, PENDING, REJECTED)  #: distinguishes equal contents
 
 
 class VersionRow(NamedTuple):
@@ -65,7 +65,7 @@ def plan_registration(
     requires a review, the approved content stays in use until the new version is approved.
 
     Raises:
-        TaskRegistrationError: The version has other content, which is not to be replaced.
+        TaskRegistrationError: The version has different content that must not be replaced.
     """
     same = [best.version for best in there if best.digest == digest]
     if same:
@@ -156,7 +156,7 @@ def check_retirement(
 
 
 def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
-    """Return the error for creating a task of a version that takes no tasks."""
+    """Return the error for creating a task of a version that accepts no tasks."""
     return NotApproved(version.full_name, version.status, policy.approvers if policy else ())
 
 
@@ -164,7 +164,7 @@ def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None)
 
 
 def policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
-    """Return the columns of a policy that are compared: all but who stored it, and when."""
+    """Return the columns of a policy that are compared: all except who stored it and when."""
     columns = asdict(policy)
     del columns["updated_by"], columns["updated_at"]
     return columns
@@ -175,7 +175,7 @@ def same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
 
 
 def policy_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
-    """Write a policy as the audit log keeps it."""
+    """Write a policy in the form that the audit log stores."""
     if policy is None:
         return None
     columns = policy_columns(policy)
@@ -197,7 +197,7 @@ def key_document(key: ApiKey) -> dict[str, Any]:
 
 
 def check_api_key(key: NewApiKey) -> None:
-    """Raise InvalidInput unless the key can be stored, and could be used."""
+    """Raise InvalidInput unless the key can be stored and used."""
     if not key.name.strip() or len(key.name) > 200:
         raise InvalidInput("an API key needs a name of at most 200 characters", path="$.name")
     for path, texts in (

@@ -1,4 +1,4 @@
-"""Serves the web UI: its page, its built files, and the addresses that lead to it."""
+"""Serves the web UI: its page, its built files and redirects to it."""
 
 from tasker.web.routes import add_web
 

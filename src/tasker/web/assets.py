@@ -1,4 +1,4 @@
-"""The built files of the web UI, which `make ui` makes of the sources in `ui/`."""
+"""The built files of the web UI, which `make ui` builds from the sources in `ui/`."""
 
 import gzip
 from functools import cache

@@ -217,6 +217,25 @@ class TestSpawning(StoreTests):
         await store.retry_steps(spawner.task_id, ACT, steps=[leaf.no])
         assert ["work[1].line[1]"] == [entry.step for entry in await store.audit(spawner.task_id)]
 
+    async def test_the_error_of_a_task_names_the_instances_that_failed(self, store: Store) -> None:
+        hand, spawner = await spawner_of(store, nested())
+        await store.spawn(spawner, instances(['"a"', '"b"']))
+        await hand.complete(spawner)
+        first, *others = sorted(await hand.claim())
+        await hand.complete(*others)
+        await hand.fail(first)
+        inner = await hand.claim_one()
+        new = NewInstances("", inner.no + 1, inner.no, 6, 2, 0, [JsonText("7")] * 2)
+        await store.spawn(inner, new)
+        await hand.complete(inner)
+
+        await hand.fail(*await hand.claim())
+
+        error = (await store.get_task(spawner.task_id)).error
+        assert error is not None
+        assert ["work[0].fetch", "work[1].line[0]", "work[1].line[1]"] == error["steps"]
+        assert "step 'work[0].fetch' and 2 more failed: it broke" == error["message"]
+
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
         """Its steps are numbered after all others, and lead back to the instances around them."""
         hand, spawner = await spawner_of(store, nested())

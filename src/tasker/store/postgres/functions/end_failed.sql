@@ -30,10 +30,10 @@ begin
             ended_at = clock_timestamp(),                     -- after all its attempts
             error = coalesce(error, (
                 select json_build_object(
-                    'message', 'step ''' || (array_agg(step.name order by step.settled_at, step.no))[1] || ''''
+                    'message', 'step ''' || (array_agg({include name_of_step step=step} order by step.settled_at, step.no))[1] || ''''
                         || case when count(*) > 1 then ' and ' || count(*) - 1 || ' more' else '' end || ' failed: '
                         || (array_agg({include error_message step=step} order by step.settled_at, step.no))[1],
-                    'steps', json_agg(step.name order by step.no)
+                    'steps', json_agg({include name_of_step step=step} order by step.no)
                 )
                 from step
                 where step.task_id = task.id and step.state = {ERROR} and {include fails_task task=task step=step}

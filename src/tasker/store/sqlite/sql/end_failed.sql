@@ -7,10 +7,10 @@ set state = case when ending is null or {include not_undone task=task} then {ERR
         select json_object(
             'message', 'step ''' || first.name || '''' || case when count(*) > 1 then ' and ' || (count(*) - 1) || ' more' else '' end
                 || ' failed: ' || first.reason,
-            'steps', json_group_array(step.name)
+            'steps', json_group_array({include name_of_step step=step})
         )
         from step, (
-            select s.name, {include error_message step=s} as reason
+            select {include name_of_step step=s} as name, {include error_message step=s} as reason
             from step s where s.task_id = task.id and s.state = {ERROR} and {include fails_task task=task step=s} order by s.settled_at, s.no limit 1
         ) first
         where step.task_id = task.id and step.state = {ERROR} and {include fails_task task=task step=step}

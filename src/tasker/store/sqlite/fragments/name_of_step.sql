@@ -1,0 +1,15 @@
+-- The name of {step}, with the numbers of the instances that it is part of.
+case
+    when {step}.template_node is null then {step}.name
+    when {step}.name not like '%[]%[]%' then replace({step}.name, '[]', '[' || {step}.instance || ']')
+    else (
+        with recursive filled as (
+            select {step}.name as label, ({include instances_of}) as instances, 0 as depth
+            union all
+            select substr(label, 1, instr(label, '[]')) || json_extract(instances, '$[' || depth || ']') || substr(label, instr(label, '[]') + 1),
+                   instances, depth + 1
+            from filled where depth < json_array_length(instances) and instr(label, '[]') > 0
+        )
+        select label from filled order by depth desc limit 1
+    )
+end

@@ -435,6 +435,29 @@ async def test_an_environment_overrides_its_templates(store: Store) -> None:
     ] * 3 == seen
 
 
+@pytest.mark.parametrize(
+    ("environment", "hints"),
+    [
+        ("tset", ["no template given here declares it; did you mean 'test'? Allowed: live, test"]),
+        ("test", []),
+        (None, []),
+    ],
+)
+async def test_an_environment_that_no_template_declares_is_a_warning(
+    memory: Store, caplog: pytest.LogCaptureFixture, environment: str | None, hints: list[str]
+) -> None:
+    """Otherwise a misspelled one would apply no override without a word."""
+    environments = {name: {"only": StepOverride(config={})} for name in ("test", "live")}
+    flow = template("flow", step("only"), environments=environments)
+    settings = WorkerSettings(environment=environment)
+
+    async with Worker(memory, [{"only": lambda: 1}], templates=[flow], settings=settings):
+        pass
+
+    warnings = [one for one in caplog.records if one.msg == "environment_unknown"]
+    assert hints == [vars(one)["hint"] for one in warnings]
+
+
 # ------------------------------------------------------------------------------ memory
 
 

@@ -51,6 +51,7 @@ from tasker.model import (
 from tasker.notices import Around, Observer
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
+from tasker.suggest import suggest_allowed
 
 if TYPE_CHECKING:
     from tasker.engine.http_step import HttpStep
@@ -299,6 +300,7 @@ class Worker:
         await self._lease.open()
         await self._subscribe()
         self._warn_of_unbound()
+        self._warn_of_unknown_environment()
         await self._warn_of_other_versions()
         services = self._make_services()
         executor = Executor(
@@ -448,6 +450,15 @@ class Worker:
             )
             facts = {"worker": self.name, "handlers": unbound, "hint": hint}
             log.warning("handlers_unbound", extra=facts)
+
+    def _warn_of_unknown_environment(self) -> None:
+        """Log a warning if the templates declare environments, but not the one of the settings."""
+        name = self.settings.environment
+        declared = sorted({each for one in self._templates for each in one.environments})
+        if name is not None and declared and name not in declared:
+            facts = {"worker": self.name, "environment": name}
+            hint = f"no template given here declares it{suggest_allowed(name, declared)}"
+            log.warning("environment_unknown", extra={**facts, "hint": hint})
 
     async def _warn_of_other_versions(self) -> None:
         """Log a warning about open tasks that require other code versions than this worker has."""

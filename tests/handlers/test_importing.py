@@ -91,6 +91,13 @@ def error_of(source: object) -> str:
     return str(caught.value)
 
 
+def test_an_error_of_tasker_is_reported_without_its_class(write: Write) -> None:
+    file = write("unnamed.py", "from tasker import handler\n\nhandler('')\n")
+    assert f"{file}:3: the name given to @handler must not be empty (while importing" in (
+        error_of(file)
+    )
+
+
 def test_a_syntax_error_is_reported_with_file_line_and_column(write: Write) -> None:
     file = write("broken.py", "a = 1\ndef b(:\n")
     assert f"{file}:2:7: SyntaxError: invalid syntax (while importing handlers from {file})" == (

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from tasker.errors import HandlerImportError, InvalidTemplate
+from tasker.errors import HandlerImportError, InvalidTemplate, TaskerError
 from tasker.suggest import did_you_mean_file
 
 _SKIPPED = ("test", "tests", "conftest")  #: submodules that contain no handlers
@@ -214,7 +214,8 @@ def _import_error_reason(origin: ModuleOrigin, source: object, error: BaseExcept
     else:
         where = _last_user_line(error, origin)
         what = _describe_error(error)
-    return f"{where}{type(error).__name__}: {what} (while importing handlers from {source})"
+    kind = "" if isinstance(error, TaskerError) else f"{type(error).__name__}: "
+    return f"{where}{kind}{what} (while importing handlers from {source})"
 
 
 def _describe_error(error: BaseException) -> str:

@@ -313,6 +313,9 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d)", re.ASCII)
 _RATE_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
+RATE_EXAMPLES = 'a rate such as "100/s", "5/m", "1000/h" or "10/d"'
+
+
 class Rate(NamedTuple):
     """A number of steps per unit of time; its string form is `100/s`, `5/m`, `1000/h` or `10/d`."""
 
@@ -332,9 +335,7 @@ class Rate(NamedTuple):
         """Parse the result of `str`. Raises ValueError with what is allowed."""
         match = _RATE.fullmatch(text.strip())
         if match is None or not 0 < float(match[1]) <= GREATEST_RATE:
-            raise ValueError(
-                f'must be a rate such as "100/s", "5/m", "1000/h" or "10/d", not {text!r:.100}'
-            )
+            raise ValueError(f"must be {RATE_EXAMPLES}, not {text!r:.100}")
         return cls(float(match[1]), match[2][0])
 
 

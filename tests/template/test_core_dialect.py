@@ -380,6 +380,7 @@ steps:
         ("[{concurrency: 5}]", "'key' is missing"),
         ("[{key: a, concurrency: 0}]", "must be an integer from 1 to 1,000,000, found 0"),
         ("[{key: a, rate: fast}]", 'must be a rate such as "100/s"'),
+        ("[{key: a, rate: 5}]", 'must be a rate such as "100/s", "5/m", "1000/h" or "10/d", found'),
         ("[{key: a, burst: 5}]", "'burst' needs a 'rate'"),
         ("[{key: 'a*'}]", "a key must not contain '*'"),
         ("[{key: '{inputs.a}'}]", "inputs"),

@@ -9,6 +9,7 @@ from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidExpression, InvalidInput, TooLarge
 from tasker.graph import Graph
 from tasker.model import (
+    RATE_EXAMPLES,
     Json,
     Limit,
     LimitKey,
@@ -23,7 +24,8 @@ from tasker.model import (
 )
 from tasker.template.expressions import compile_text
 from tasker.template.parts import read_text_template
-from tasker.template.reading import Keys, Value, read_choice, read_integer, read_text
+from tasker.template.reading import Keys, Value, read_choice, read_integer
+from tasker.template.source import Scalar
 
 SHARED = "shared:"  #: beginning of keys that all namespaces share
 
@@ -84,9 +86,12 @@ def _read_limit(value: Value) -> Limit | None:
 
 
 def _read_rate(value: Value) -> Rate | None:
-    written = read_text(value)
+    written = value.node.value if isinstance(value.node, Scalar) else None
+    if not isinstance(written, str):
+        value.refuse_kind(RATE_EXAMPLES)
+        return None
     try:
-        return None if written is None else Rate.parse(written)
+        return Rate.parse(written)
     except ValueError as error:
         value.refuse(str(error))
         return None

@@ -42,6 +42,17 @@ def get(url: str) -> Any:
         return json.load(response)
 
 
+def test_a_server_without_a_worker_lists_the_differences_of_templates(tasker: Here) -> None:
+    assert 0 == tasker("template", "register", "sell.yaml").code
+    source = (tasker.project.root / "sell.yaml").read_text()
+    tasker.project.write("sell.yaml", source.replace("initial_delay: 0.01", "initial_delay: 2"))
+
+    refused = tasker("server", "--port", "0", "-T", "sell.yaml")
+
+    assert 5 == refused.code
+    assert "differs in $.steps.charge.retry.initial_delay: 0.01 -> 2" in refused.err
+
+
 def test_a_server_with_a_worker_runs_the_tasks_that_it_receives(url: str, tasker: Here) -> None:
     """The command line follows the task without access to the store."""
     made = post(f"{url}/v1/tasks", {"name": "shop.sell", "context": {"sku": "mug"}})

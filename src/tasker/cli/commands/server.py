@@ -18,7 +18,7 @@ from tasker.api import create_app
 from tasker.api.server import Server, free_port, is_loopback, run_server
 from tasker.cli.app import Invocation, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
-from tasker.cli.loading import LoadedSources, load_sources, on_signals
+from tasker.cli.loading import LoadedSources, explain_conflicts, load_sources, on_signals
 from tasker.cli.options import Environment, Namespaces, TemplatePaths
 from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.client import LocalClient
@@ -274,7 +274,9 @@ async def _store_policies_and_templates(store: Store, settings: Settings) -> Non
         for policy in load_policies(settings.policies):
             await client.put_policy(policy, reason=f"declared by {settings.policies}")
     if not settings.worker.embedded:
-        await client.register_all(load_templates(settings.worker.templates))
+        templates = load_templates(settings.worker.templates)
+        async with explain_conflicts(client, templates):
+            await client.register_all(templates)
 
 
 def _make_tracing(settings: Settings) -> "Tracing | None":

@@ -171,6 +171,42 @@ def test_a_key_is_printed_once(tasker: Here) -> None:
     assert made.out.split("_")[2].strip() not in tasker("key", "list", "--json").out
 
 
+def test_a_key_or_limit_of_an_unknown_namespace_is_made_with_a_warning(tasker: Here) -> None:
+    """Namespaces may follow; while there are none, nothing is known to be wrong."""
+    create = ("key", "create", "k", "--role", "viewer")
+    early = tasker(*create, "-n", "shp")
+    assert 0 == tasker("template", "register", "sell.yaml").code
+    limit = ("limit", "set", "stripe", "--concurrency", "2")
+
+    wrong = tasker(*create, "-n", "shp"), tasker(*limit, "-n", "shp")
+    default = tasker(*limit)
+    right = (
+        tasker(*create, "-n", "shop", "-n", "*"),
+        tasker(*limit, "-n", "shop"),
+        tasker("limit", "set", "shared:stripe", "--rate", "5/s"),
+    )
+
+    warning = (
+        "warning: namespace 'shp' has neither a policy nor a template; did you mean 'shop'?"
+        " Known: shop."
+    )
+    assert "warning" not in early.err
+    for ran in wrong:
+        assert (0, True) == (ran.code, warning in ran.err), ran.err
+    assert "namespace 'default' has neither a policy nor a template. Known: shop." in default.err
+    for ran in right:
+        assert (0, False) == (ran.code, "warning" in ran.err), ran.err
+
+
+def test_an_empty_list_of_limits_names_other_namespaces(tasker: Here) -> None:
+    assert 0 == tasker("template", "register", "sell.yaml").code
+
+    assert "no limits in namespace default; other namespaces (--namespace): shop" in (
+        tasker("limit", "list").err
+    )
+    assert "no limits in namespace shop\n" == tasker("limit", "list", "-n", "shop").err
+
+
 def test_a_key_has_the_groups_that_decide_approvals(tasker: Here) -> None:
     options = ("--role", "operator", "-n", "payments", "--group", "heads", "--group", "cfo")
     made = tasker("key", "create", "ana", *options)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tasker.cli.app import Invocation, command, group
 from tasker.cli.config import load_config
+from tasker.cli.namespaces import warn_of_unknown_namespaces
 from tasker.cli.options import Reason, parse_duration_option
 from tasker.cli.render.style import one_line, print_table, time_ago
 from tasker.cli.render.tables import make_table
@@ -102,6 +103,7 @@ async def create(
     async with invocation.local_client(create=True) as client:
         act = AuditNote(actor=client.actor, reason=reason, via=client.via)
         stored = await client.store.add_api_key(new, act)
+        await warn_of_unknown_namespaces(invocation, client, new.namespaces)
     if invocation.as_json:
         invocation.print_document({"key": stored, "text": key.text})
         return

@@ -6,14 +6,17 @@ import typer
 from rich.text import Text
 
 from tasker.cli.app import Invocation, command, group
+from tasker.cli.namespaces import known_namespaces, list_names, warn_of_unknown_namespaces
 from tasker.cli.options import Reason
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.specs import describe_limit
 from tasker.cli.render.style import one_line, print_table
 from tasker.cli.render.tables import make_table
+from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.limits import LIMIT_CONCURRENCY
 from tasker.model import LimitInfo
+from tasker.template.step_limits import SHARED
 
 Key = Annotated[
     str,
@@ -43,6 +46,7 @@ async def list_limits(
     async with invocation.client() as client:
         limits = await client.limits(space, after=after, limit=limit)
         settings = await client.limit_settings(space)
+        known = [] if limits or settings else await known_namespaces(client)
     if invocation.as_json:
         invocation.print_document({"limits": to_plain(limits), "settings": to_plain(settings)})
         return
@@ -61,7 +65,10 @@ async def list_limits(
     if limits or unused:
         print_table(invocation.out, rows)
     else:
-        invocation.err.print("no limits")
+        others = [one for one in known if one != space]
+        hint = f"; other namespaces (--namespace): {list_names(others)}" if others else ""
+        where = f" in namespace {space}" if space else ""
+        invocation.err.print(f"no limits{where}{hint}", soft_wrap=True, highlight=False)
 
 
 def _origin(limit: LimitInfo) -> str:
@@ -110,12 +117,20 @@ async def set_limit(
             burst=burst,
             reason=reason,
         )
+        await _warn_of_unknown_namespace(invocation, client, key, namespace)
     if invocation.as_json:
         invocation.print_document(
             {"key": key, "concurrency": concurrency, "rate": rate, "burst": burst}
         )
     else:
         invocation.out.print(f"limit set: {key}", soft_wrap=True, highlight=False)
+
+
+async def _warn_of_unknown_namespace(
+    invocation: Invocation, client: Client, key: str, namespace: str
+) -> None:
+    if not key.startswith(SHARED):
+        await warn_of_unknown_namespaces(invocation, client, [namespace])
 
 
 @command(app, "unset", acts=True)

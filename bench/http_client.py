@@ -55,6 +55,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(head.encode() + b"\r\n" + body)
         return Response(*await self._response, time.perf_counter() - start)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, by the server as well: it closes those that are idle."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         self._transport.close()
 

@@ -10,6 +10,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from tasker.store.postgres.address import Address
 _TABS = 50
 _LIST_EVERY = 2.0  #: seconds, as in ui/src/views/tasks.tsx
 _TASK_EVERY = 5.0  #: seconds, as in ui/src/views/task.tsx
-_TURNS = 2  #: of each tab, before anything is measured
+_ANSWERS = 4  #: to each tab, before anything is measured
 _OPENING = 120.0  #: seconds that these may take
 _RATE = 100  #: tasks created per second at a steady load: 400 steps
 _BEFORE = 200  #: tasks that ended before, for the lists
@@ -104,13 +105,17 @@ def _steady(settings: Settings, database: Database) -> Row:
 
 
 async def _create(url: str, tasks: int, *, rate: float = 0.0) -> None:
-    """Create tasks at once, or at a rate per second."""
+    """Create tasks at a rate per second, or at once tasks that are cancelled."""
     async with make_store(url) as store:
         client = LocalClient(store)
         await client.register(CHAIN.template)
         name = CHAIN.template.full_name
         if not rate:
-            await client.create_tasks([TaskRequest(template=name, context={"n": 1})] * tasks)
+            created = await client.create_tasks(
+                [TaskRequest(template=name, context={"n": 1})] * tasks
+            )
+            for one in created:
+                await client.cancel(one.id, reason="the worker measured has others")
             return
         start = time.monotonic()
         for no in range(tasks):
@@ -148,7 +153,7 @@ class _Opened:
     """What open tabs have done so far."""
 
     answers: int = 0
-    turns: dict[int, int] = field(default_factory=dict)  #: completed ones, by tab
+    of_tab: Counter[int] = field(default_factory=Counter)
 
 
 @contextmanager
@@ -162,13 +167,15 @@ def _open_tabs(port: int, count: int) -> Iterator[_Opened]:
         await asyncio.to_thread(closing.wait)
         for one in running:
             one.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        for ended in await asyncio.gather(*running, return_exceptions=True):
+            if isinstance(ended, Exception):
+                print(f"a tab stopped: {ended!r}")
 
     thread = threading.Thread(target=lambda: asyncio.run(keep_open()))
     thread.start()
     try:
         end = time.monotonic() + _OPENING
-        while sum(turns >= _TURNS for turns in [*opened.turns.values()]) < count:
+        while min((opened.of_tab[no] for no in range(count)), default=_ANSWERS) < _ANSWERS:
             if time.monotonic() > end:
                 raise RuntimeError(f"the tabs did not open in {_OPENING:.0f} s")
             time.sleep(0.05)
@@ -187,10 +194,14 @@ async def _tab(port: int, no: int, opened: _Opened) -> None:
 
     async def ask(path: str, every: float, *, max_age: int = 0) -> Any:
         """Ask, and rest as `ui/src/state/pace.ts` does."""
+        nonlocal line
+        if line.closed:  # a browser opens another connection, too
+            line = await connect(port)
         etag, before = known.get(path, ("", None))
         response = await line.request("GET", path, max_age=max_age, known=etag)
         require_success([response])
         opened.answers += 1
+        opened.of_tab[no] += 1
         await asyncio.sleep(max(every, min(9 * response.took, 15)))
         if 304 == response.status:
             return before
@@ -201,7 +212,6 @@ async def _tab(port: int, no: int, opened: _Opened) -> None:
         return content
 
     for turn in itertools.count():
-        opened.turns[no] = turn
         age = 1 if turn else 0  # the first time everything is new
         page = "/v1/tasks?limit=100&current=true"
         listed = (await ask(page, _LIST_EVERY, max_age=age))["tasks"]

@@ -46,7 +46,7 @@ function Choice() {
     <section class="panel flat">
       <header>
         <h2>Of which workflow?</h2><span class="sp" />
-        <input class="text" type="search" placeholder="Filter by name" aria-label="Filter by name" autoFocus value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
+        <input class="text filter" type="search" placeholder="Filter by name" aria-label="Filter by name" autoFocus value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
       </header>
       {shown.length === 0 && <p class="more">No workflow has this name.</p>}
       <ul class="rows">

@@ -2,15 +2,23 @@
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any
 
 from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import ParkedForTask, StepParked
-from tasker.model import ATTEMPT_OUTCOMES, AttemptOutcome, Outcome, TaskEnd, TaskId
+from tasker.model import (
+    ATTEMPT_OUTCOMES,
+    AttemptOutcome,
+    Outcome,
+    TaskEnd,
+    TaskId,
+    TemplateName,
+)
 from tasker.notices import StepSettled, StepStarted, StepWaiting
 from tasker.remote.serving import ServedStep
 from tasker.waits import step_waits
+
+_NO_DELAY = timedelta(0)
 
 
 class RemoteReporter:
@@ -26,11 +34,7 @@ class RemoteReporter:
     def report_start(self, step: ServedStep) -> None:
         """Report a step that is handed to a remote worker."""
         if self._reporter.observers:
-            queued, parked = step.claim.waited
-            fields = _fields_of(step)
-            self._reporter.emit(
-                StepStarted(**fields, queued_for=queued, parked_for=parked, is_remote=True)
-            )
+            self._reporter.emit(StepStarted(*_attempt_of(step), *step.claim.waited, is_remote=True))
 
     def report_settlement(self, step: ServedStep, outcome: Outcome) -> None:
         """Report a stored outcome."""
@@ -41,11 +45,11 @@ class RemoteReporter:
         elif self._reporter.observers:
             self._reporter.emit(
                 StepSettled(
-                    **_fields_of(step),
-                    outcome=kind,
-                    ran_for=step.ran_for,
-                    error=outcome.error,
-                    delay=timedelta(seconds=outcome.delay),
+                    *_attempt_of(step),
+                    kind,
+                    step.ran_for,
+                    outcome.error,
+                    timedelta(seconds=outcome.delay) if outcome.delay else _NO_DELAY,
                     is_remote=True,
                 )
             )
@@ -55,7 +59,7 @@ class RemoteReporter:
         if self._reporter.observers:
             self._reporter.emit(
                 StepWaiting(
-                    **_fields_of(step),
+                    *_attempt_of(step),
                     awaits=parked.task_id if isinstance(parked, ParkedForTask) else None,
                     ran_for=step.ran_for,
                     is_remote=True,
@@ -70,12 +74,8 @@ class RemoteReporter:
         self._reporter.report_ended_tasks(ended, tasks)
 
 
-def _fields_of(step: ServedStep) -> dict[str, Any]:
+def _attempt_of(step: ServedStep) -> tuple[TaskId, TemplateName, str, int, str]:
+    """Return the fields with which all notices of an attempt begin."""
     claim, task = step.claim, step.task
-    return {
-        "task_id": claim.task_id,
-        "template": task.compiled.key,
-        "step": step.name,
-        "attempt": claim.attempt,
-        "correlation_id": task.input.correlation_id,
-    }
+    name = task.compiled.key
+    return claim.task_id, name, step.name, claim.attempt, task.input.correlation_id

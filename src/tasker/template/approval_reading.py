@@ -1,4 +1,4 @@
-"""Reads the approvals of steps, and how they wait for other systems."""
+"""Reads the approvals and external waits of steps."""
 
 from collections.abc import Collection
 
@@ -89,7 +89,7 @@ def _read_assignees(fields: Fields, key: str, names: Collection[str]) -> tuple[s
 
 
 def _read_rejection(value: Value, form: JsonObject, names: Collection[str]) -> str | None:
-    """Read the condition that rejects, over the filled-in `form` and `names`."""
+    """Read the rejection condition over the filled-in `form` and `names`."""
     text = parts.read_expression(value, (*names, "form"))
     if text is not None:
         schemas = {**dict.fromkeys(names, True), "form": form}

@@ -19,7 +19,7 @@ def expressions_of_approval(approval: ApprovalSpec) -> Iterator[str]:
 
 
 def approval_document(approval: ApprovalSpec) -> JsonObject:
-    """Write an approval in the form that templates have. Defaults are left out."""
+    """Write an approval in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {}
     if approval.form is not None:
         document["form"] = approval.form
@@ -40,7 +40,7 @@ def approval_document(approval: ApprovalSpec) -> JsonObject:
 
 
 def approval_from_document(document: Mapping[str, Any]) -> ApprovalSpec:
-    """Read what `approval_document` wrote of a valid approval."""
+    """Read an approval written by `approval_document`."""
     escalation = document.get("escalate", {})
     return ApprovalSpec(
         form=document.get("form"),

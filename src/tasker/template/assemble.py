@@ -75,7 +75,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
 
 
 def _check_limits(top: Fields, template: Template) -> None:
-    """Refuse bodies of maps that are under more limits than a step may be."""
+    """Reject bodies of maps with more limits than a step may have."""
     for spec in all_steps(template.steps):
         if not isinstance(spec.spawning, Map) or spec.spawning.max_concurrency is None:
             continue

@@ -1,4 +1,4 @@
-"""The title and the attributes of a task, from its template and its context. Pure."""
+"""The title and the attributes of a task, from its template and its context."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _CONTROLS = re.compile("[\0-\x1f\x7f\ud800-\udfff]+")
 
 
 def title_of(template: Template, context: Json) -> str | None:
-    """Return the title of a task, cut to 200 characters; None if it has none."""
+    """Return the title of a task, truncated to 200 characters; None if it has none."""
     if not template.title:
         return None
 

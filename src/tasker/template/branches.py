@@ -1,4 +1,4 @@
-"""Checks of what decides whether steps run: decisions, trigger rules and conditions."""
+"""Checks of decisions, trigger rules and conditions, which decide whether steps run."""
 
 from collections.abc import Mapping
 
@@ -38,7 +38,7 @@ def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> Non
 def _refuse_results_of_non_ancestors(
     read: ReadStep, when: str, steps: Mapping[str, ReadStep], before: frozenset[str]
 ) -> None:
-    """Report the results in a condition that are not those of an ancestor."""
+    """Report results in a condition that do not belong to an ancestor."""
     ancestors = _ancestors(read, steps) | before
     for path in compile_expression(when).paths:
         if path.keys[0] != "results" or len(path.keys) == 1:

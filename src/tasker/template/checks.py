@@ -1,4 +1,4 @@
-"""Checks of the graph as a whole: steps named twice, and dependencies that cannot hold."""
+"""Checks of the graph as a whole: duplicate steps and invalid dependencies."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ _SHOWN = 20  #: steps of a cycle that a message names
 
 
 def check_graph(steps: list[ReadStep]) -> None:
-    """Report duplicate steps and invalid dependencies, in bodies too."""
+    """Report duplicate steps and invalid dependencies, including those in bodies."""
     known: dict[str, ReadStep] = {}
     every = list(_with_bodies(steps))
     if len(every) > MAX_STEPS:
@@ -55,7 +55,7 @@ def _check_dependencies(
         steps: The steps.
         every: All steps of the template, by name.
         owner: The step that has the body.
-        before: The ancestors of the owner, and of the steps around it.
+        before: The ancestors of the owner and of the steps around it.
     """
     known = {read.spec.name: read for read in steps}
     for read in steps:
@@ -73,7 +73,7 @@ def _check_dependencies(
 
 
 def _check_results_used(known: dict[str, ReadStep], before: frozenset[str]) -> None:
-    """Report what steps without a handler read of the results of steps that are not ancestors."""
+    """Report results read by steps without a handler that do not belong to their ancestors."""
     for read in known.values():
         spec = read.spec
         kind = (

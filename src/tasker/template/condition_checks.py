@@ -1,4 +1,4 @@
-"""Checks of what branches make of steps: those that never run, and those that may be missing."""
+"""Checks of branches: steps that never run, and results that may be missing."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from tasker.model import StepSpec, Template, Trigger
 from tasker.template.expressions import compile_expression
 
 _NEEDS_ALL = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
-"""Rules by which a step does not run after a parent that never runs."""
+"""Rules with which a step does not run after a parent that never runs."""
 
 _NEEDS_ONE = frozenset(
     {
@@ -17,11 +17,11 @@ _NEEDS_ONE = frozenset(
         Trigger.NONE_FAILED_MIN_ONE_SUCCESS,
     }
 )
-"""Rules by which a step does not run if none of its parents ever runs."""
+"""Rules with which a step does not run if none of its parents ever runs."""
 
 
 def unreachable_steps(graph: Graph) -> Mapping[str, str]:
-    """Return the steps that run in no task, and why."""
+    """Return the steps that never run, and why."""
     conditional = conditional_steps(graph)
     reasons: dict[str, str] = {}
     for no in graph.order:

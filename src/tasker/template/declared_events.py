@@ -24,7 +24,7 @@ _DELIVERY_MODES = ("durable", "fast", "broadcast")  #: of Tasker Core; here all 
 
 
 def read_events(values: list[Value]) -> tuple[EventSpec, ...]:
-    """Read the events of a step, each a mapping, or a name alone."""
+    """Read the events of a step, each a mapping or only a name."""
     events: dict[tuple[str, str], EventSpec] = {}
     for value in values:
         event = _read_event(value)
@@ -92,7 +92,7 @@ def _read_payload(value: Value) -> str | Mapping[str, str] | None:
 
 
 def read_task_events(value: Value) -> tuple[TaskEvent, ...]:
-    """Read the events that tasks publish at their end."""
+    """Read the events that tasks publish when they end."""
     names = tuple(map(str, TaskEvent))
     read = [read_choice(item, names) for item in value.items("a list of events of tasks")]
     return tuple(event for event in TaskEvent if event in read)

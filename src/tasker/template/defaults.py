@@ -1,4 +1,4 @@
-"""The defaults that a JSON Schema declares, filled into a value."""
+"""Fills the defaults declared by a JSON Schema into a value."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import orjson
 from tasker.errors import InvalidInput
 from tasker.model import Json, JsonObject
 
-MAX_VISITS = 100_000  #: places looked at for one value
+MAX_VISITS = 100_000  #: places visited for one value
 MAX_ADDED = 16 << 20  #: bytes of defaults added to one value
 
 
@@ -22,8 +22,8 @@ def fill_defaults(schema: JsonObject, value: Json) -> None:
     """Fill a schema's defaults into `value`, in place.
 
     Defaults are found through `properties`, `items`, `allOf` and references within the
-    schema. They fill what is missing in an object that is there; an object that is not
-    there is only made where it has a default itself.
+    schema. They fill in missing properties of existing objects. A missing object is only created if
+    it has a default itself.
 
     Raises:
         InvalidInput: The defaults are infinite or exceed the limits.
@@ -47,7 +47,7 @@ class _FillPath:
         return _FillPath(inserted=True, seen=self.seen)
 
     def into_part(self) -> "_FillPath":
-        """Return the path to a part; within a default, references are not followed in circles."""
+        """Return the path to a part; within a default, cyclic references are not followed."""
         return self if self.inserted else _FillPath(inserted=False, seen=frozenset())
 
 
@@ -90,7 +90,7 @@ class _Filler:
                 self.fill(value[key], part, path.into_default())
 
     def _copy_default(self, default: Json) -> Any:
-        """Copy a default, and count it."""
+        """Copy a default and count it."""
         text = orjson.dumps(default)
         self._added += len(text)
         if self._added > MAX_ADDED:

@@ -36,7 +36,7 @@ class Difference:
     from_version: str
     to_version: str
     identical: bool = field(init=False, default=False)
-    """Whether only the names and versions differ."""
+    """Whether only names and versions differ."""
 
     steps_added: tuple[str, ...]
     steps_removed: tuple[str, ...]
@@ -69,7 +69,7 @@ def compare(before: Template, after: Template) -> Difference:
 
 
 def _document_by_step(template: Template) -> dict[str, Json]:
-    """Write a template with its steps by name and without its own name and version."""
+    """Write a template with its steps by name, and without its own name and version."""
     document = dict(to_document(template))
     steps = {
         name: dict(step, position=no)

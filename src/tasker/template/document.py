@@ -1,4 +1,4 @@
-"""Templates as JSON documents: the form in which they are stored, compared and shown."""
+"""Templates as JSON documents, the form in which they are stored, compared and shown."""
 
 import hashlib
 from datetime import timedelta
@@ -42,7 +42,7 @@ from tasker.template.waits import task_document, wait_document
 def to_document(template: Template) -> JsonObject:
     """Write a template in the core dialect, as a JSON object.
 
-    Defaults are left out; the order of keys is fixed.
+    Defaults are omitted; the order of keys is fixed.
     """
     steps = [_step_document(spec) for spec in template.steps]
     specs = {spec.name: spec for spec in all_steps(template.steps)}
@@ -122,7 +122,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
 
 
 def _spawning_document(spec: StepSpec) -> dict[str, Json]:
-    """Write how a step makes instances; nothing for a single step."""
+    """Write how a step creates instances; nothing if it has none."""
     spawning = spec.spawning
     if spawning is None:
         return {}
@@ -192,7 +192,7 @@ def _concurrency_document(concurrency: TaskConcurrency) -> JsonObject:
 
 
 def compensation_document(compensation: Compensation) -> JsonObject:
-    """Write what of a template's compensation differs from the defaults."""
+    """Write the parts of a template's compensation that differ from the defaults."""
     default = Compensation()
     return _without_none(
         on=None if compensation.on == default.on else list(compensation.on),
@@ -220,7 +220,7 @@ def _external_document(external: External) -> JsonObject:
 
 
 def _retry_document(retry: Retry, base: Retry) -> JsonObject:
-    """Write what of `retry` differs from `base`."""
+    """Write the parts of `retry` that differ from `base`."""
     written: dict[str, Json] = {
         "retryable": retry.retryable,
         "max_attempts": retry.max_attempts,

@@ -22,7 +22,7 @@ def dump_yaml(template: Template) -> str:
 
 
 class _Plain(Dumper):
-    """Writes values in full, and quotes every text that would be read as something else."""
+    """Writes values in full, and quotes every string that would be read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -20,7 +20,7 @@ def read_environments(
     """Read all environments of a template.
 
     Args:
-        value: Environment -> `steps` (or `step_templates`) -> entries.
+        value: Entries of `steps` (or `step_templates`) by environment.
         dialect: How the entries are written.
         specs: The template's steps, by name.
     """
@@ -61,7 +61,7 @@ def _read_changes(
 def _merge_overrides(
     changes: Mapping[str, EnvironmentChange], specs: Mapping[str, StepSpec]
 ) -> dict[str, StepOverride]:
-    """Make one override per step: entries for all steps, then entries for this one."""
+    """Build one override per step: entries for all steps, then entries for this step."""
     every = changes.get(ALL)
     names: Iterable[str] = specs if every else changes
     return {
@@ -73,7 +73,7 @@ def _merge_overrides(
 
 
 def _apply_changes(spec: StepSpec, changes: list[EnvironmentChange]) -> StepOverride:
-    """Apply changes to a step in order; a retry is merged with the step's own."""
+    """Apply changes to a step in order; retry settings are merged with the step's own."""
     config: JsonObject | None = None
     retry, timeout = None, None
     for change in changes:

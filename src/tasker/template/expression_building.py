@@ -1,4 +1,4 @@
-"""Expressions written in Python: `(flow.input.amount > 500) & ~flow.input.vip`. Pure."""
+"""Expressions written in Python: `(flow.input.amount > 500) & ~flow.input.vip`."""
 
 from typing import Any, NoReturn, TypeAlias
 
@@ -6,15 +6,15 @@ import orjson
 
 from tasker.errors import InvalidInput
 
-_BOUND, _COMPARED, _NEGATED, _ALL, _ANY = range(5)  #: how strongly the text holds together
+_BOUND, _COMPARED, _NEGATED, _ALL, _ANY = range(5)  #: precedence of the text's outermost operator
 
 
 class BuiltExpression:
     """An expression under construction.
 
-    Attributes and items of a path lead further into its value. Comparisons are written with
-    `==`, `!=`, `<`, `<=`, `>`, `>=`, `is_in` and `contains`, and joined with `&`, `|` and `~`.
-    `str` returns the text that templates keep.
+    Attributes and items of a path select parts of its value. Comparisons are written with `==`,
+    `!=`, `<`, `<=`, `>`, `>=`, `is_in` and `contains`, and joined with `&`, `|` and `~`. `str`
+    returns the text that templates keep.
     """
 
     __hash__ = None  # type: ignore[assignment]  # comparisons make expressions
@@ -70,7 +70,7 @@ class BuiltExpression:
         return self._compared(">=", other)
 
     def is_in(self, values: object) -> "BuiltExpression":
-        """Return whether the value is an item of a list, a part of a string or a key."""
+        """Return whether the value is an item of a list, part of a string, or a key."""
         return self._compared("in", values)
 
     def contains(self, value: object) -> "BuiltExpression":
@@ -105,10 +105,10 @@ Expression: TypeAlias = str | BuiltExpression
 
 
 def expression_text(written: object, argument: str) -> str | None:
-    """Return the text of an argument that takes an expression; None if it is absent.
+    """Return the text of an expression argument; None if it is absent.
 
     Raises:
-        InvalidInput: It is neither a text nor an expression, such as a function.
+        InvalidInput: It is neither a string nor an expression, but for example a function.
     """
     if written is None or isinstance(written, str):
         return written

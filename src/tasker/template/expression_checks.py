@@ -71,7 +71,7 @@ _NUMBER = frozenset({"number"})
 _LIST = frozenset({"array"})
 _KEY = frozenset({"string", "number"})
 _KEY_PART = frozenset({"string", "number", "boolean"})
-_TICK = datetime(2030, 1, 31, 12, tzinfo=UTC)  #: for which contexts of schedules are checked
+_TICK = datetime(2030, 1, 31, 12, tzinfo=UTC)  #: for which the contexts of schedules are checked
 
 
 def expression_problems(template: Template, results: Mapping[str, Any]) -> list[Problem]:
@@ -195,7 +195,7 @@ def _check_steps(
 
 
 def _names_within(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
-    """Return the schemas of what an instance of a step is given, by name."""
+    """Return the schemas of the inputs of a step's instances, by name."""
     names = item_names(spec.spawning)
     match spec.spawning:
         case Map(over=over):
@@ -234,7 +234,7 @@ def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Itera
 
 
 def _check_work(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
-    """Check what a step does instead of calling a handler."""
+    """Check the action of a step without a handler."""
     if spec.wait is not None:
         yield from _check_wait(spec.wait, schemas)
     if spec.approval is not None:

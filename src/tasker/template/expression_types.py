@@ -1,4 +1,4 @@
-"""Type check of expressions against JSON Schemas. Pure."""
+"""Type checks of expressions against JSON Schemas."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -22,7 +22,7 @@ Schemas: TypeAlias = Mapping[str, Any]
 """JSON Schemas of the names of an expression; True: any value."""
 
 KINDS = frozenset({"null", "boolean", "number", "string", "array", "object"})
-_NULL = frozenset({"null"})  #: a path of any type may be null, if it leads nowhere
+_NULL = frozenset({"null"})  #: a path of any type may be null if it finds no value
 _CONDITION = frozenset({"boolean", "null"})
 _ORDERED = (frozenset({"number"}), frozenset({"string"}))
 _MOST_REFERENCES = 50  #: followed for one schema
@@ -41,7 +41,7 @@ def check_types(
     Args:
         expression: The expression.
         schemas: The JSON Schemas of its names.
-        expected: The kinds of values that its place takes.
+        expected: The kinds of values that are accepted.
         what: Those kinds in words, for messages.
     """
     problems: list[str] = []
@@ -52,7 +52,7 @@ def check_types(
 
 
 def check_text(text: TextTemplate, schemas: Schemas) -> list[str]:
-    """List the paths of a text's placeholders that the schemas exclude, as messages."""
+    """List, as messages, the paths in a text's placeholders that the schemas exclude."""
     problems: list[str] = []
     for path in text.paths:
         _infer(path, schemas, problems)
@@ -83,7 +83,7 @@ def property_kinds(schema: Mapping[str, Any], key: str) -> frozenset[str]:
 
 
 def _infer(node: Node, schemas: Schemas, problems: list[str]) -> frozenset[str]:
-    """Return the kinds of a node's values; append what is wrong in it to `problems`."""
+    """Return the kinds of a node's values; append its problems to `problems`."""
     match node:
         case Literal(value):
             return frozenset({kind_of(value)})
@@ -131,7 +131,7 @@ def _check_comparison(node: Comparison, schemas: Schemas, problems: list[str]) -
 
 
 def _follow(path: Path, schemas: Schemas, problems: list[str]) -> frozenset[str]:
-    """Return the kinds of a path's values; note the first key that its schema excludes."""
+    """Return the kinds of a path's values; record the first key that its schema excludes."""
     name = str(path.keys[0])
     here = [(schemas.get(name, True), schemas.get(name, True))]
     for depth, key in enumerate(path.keys[1:], 1):
@@ -149,7 +149,7 @@ def _follow(path: Path, schemas: Schemas, problems: list[str]) -> frozenset[str]
 def _descend(
     here: Sequence[tuple[Any, Any]], key: str | int
 ) -> tuple[list[tuple[Any, Any]], list[str]]:
-    """Return the schemas below `key`, and the properties declared where there are none."""
+    """Return the schemas below `key` or, if there are none, the declared properties."""
     below: list[tuple[Any, Any]] = []
     known: dict[str, None] = {}
     for schema, root in _alternatives(here):
@@ -176,7 +176,7 @@ def _descend(
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema says that there are properties beside those that it declares."""
+    """Whether a schema allows undeclared properties."""
     return (
         schema.get("additionalProperties", False) is not False
         or schema.get("unevaluatedProperties", False) is not False
@@ -201,7 +201,7 @@ def _item_schema(schema: Mapping[str, Any], index: int) -> Any:
 
 
 def _alternatives(here: Sequence[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    """Yield the schemas of which one applies, with references and `anyOf`, `oneOf` resolved."""
+    """Yield the alternative schemas, with references, `anyOf` and `oneOf` resolved."""
     pending, steps = list(here), 0
     while pending and (steps := steps + 1) <= _MOST_REFERENCES:
         schema, root = pending.pop(0)
@@ -237,7 +237,7 @@ def _resolve(reference: str, root: Any) -> Any:
 
 
 def _kinds_of(schema: Any) -> frozenset[str]:
-    """Return the kinds of the values that a schema accepts, as far as it says so plainly."""
+    """Return the kinds of the values that a schema accepts, as far as it declares them directly."""
     if not isinstance(schema, Mapping):
         return KINDS
     if "const" in schema:

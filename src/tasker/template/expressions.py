@@ -1,4 +1,4 @@
-"""The expression language of templates, and texts with placeholders. Pure.
+"""The expression language of templates, and strings with placeholders.
 
     expression  = all { "or" all }
     all         = negation { "and" negation }
@@ -8,8 +8,8 @@
     literal     = number | string | "true" | "false" | "null"
     path        = name { "." name | "[" (integer | string) "]" }
 
-Values are JSON. A path that leads nowhere is null. Nothing is converted: two numbers or two
-strings have an order, `true` is not 1, and `and`, `or` and `not` take booleans and null, which
+Values are JSON. A path without a value is null. Nothing is converted: only two numbers or two
+strings can be ordered, `true` is not 1, and `and`, `or` and `not` accept booleans and null, which
 counts as false. Everything else raises `InvalidExpression` with the path.
 """
 
@@ -66,7 +66,7 @@ class Path(NamedTuple):
         return str(self.keys[0]) + "".join(map(_format_key, self.keys[1:]))
 
     def evaluate(self, names: Names) -> Json:
-        """Return the value that the path leads to; null if it leads nowhere."""
+        """Return the value at the path, or null if there is none."""
         if self.keys[0] not in names:
             _fail(f"unknown name {self.keys[0]!r}{suggest_allowed(str(self.keys[0]), names)}", self)
         value: Json = names[str(self.keys[0])]
@@ -189,14 +189,14 @@ class Expression:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All paths in the expression, in its order."""
+        """All paths in the expression, in order."""
         return tuple(_paths_in(self.node))
 
     def evaluate(self, names: Names) -> Json:
         """Return the value of the expression.
 
         Raises:
-            InvalidExpression: Values have kinds that its operators do not take.
+            InvalidExpression: Values have types that its operators do not accept.
         """
         try:
             return self.node.evaluate(names)
@@ -221,14 +221,14 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """A compiled text with placeholders: `customer:{input.customer_id}`."""
+    """A compiled string with placeholders: `customer:{input.customer_id}`."""
 
     text: str
     parts: tuple[str | Path, ...]
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The paths of its placeholders, in its order."""
+        """The paths of its placeholders, in order."""
         return tuple(part for part in self.parts if isinstance(part, Path))
 
     def render(self, names: Names) -> str:
@@ -275,7 +275,7 @@ def compile_path(text: str) -> Path:
 
 @lru_cache(maxsize=4096)
 def compile_text(text: str) -> TextTemplate:
-    """Compile a text with placeholders in braces; `{{` and `}}` stand for braces.
+    """Compile a string with placeholders in braces; `{{` and `}}` stand for braces.
 
     Raises:
         InvalidExpression: A brace is unmatched, a placeholder is not a path, or there are too
@@ -315,7 +315,7 @@ def _compile_placeholder(text: str, placeholder: str) -> Path:
 
 
 def check_names(text: str, paths: Iterable[Path], allowed: Collection[str]) -> None:
-    """Raise InvalidExpression if a path of `text` begins with another name than those allowed."""
+    """Raise InvalidExpression if a path in `text` does not start with an allowed name."""
     for path in paths:
         name = str(path.keys[0])
         if name not in allowed:
@@ -380,7 +380,7 @@ def _show(value: Json) -> str:
 
 
 def to_text(value: Json) -> str:
-    """Return a value as text: null is "", whole numbers have no fraction, others are JSON."""
+    """Return a value as text: null is "", whole numbers have no fraction, other values are JSON."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:

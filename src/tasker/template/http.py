@@ -25,7 +25,7 @@ DEFAULT = HttpCall(url="")
 
 
 def http_document(call: HttpCall) -> JsonObject:
-    """Write a call in the form that templates have. Defaults are left out."""
+    """Write a call in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {"url": call.url, "method": call.method}
     if call.headers:
         document["headers"] = dict(call.headers)
@@ -44,7 +44,7 @@ def http_document(call: HttpCall) -> JsonObject:
 
 
 def http_from_document(document: Mapping[str, Any]) -> HttpCall:
-    """Read what `http_document` wrote of a valid call."""
+    """Read a call written by `http_document`."""
     classified = document.get("classify", {})
     timeout = document.get("timeout")
     return HttpCall(
@@ -78,7 +78,7 @@ class Host(NamedTuple):
 
 
 def literal_host(url: str) -> Host | None:
-    """Return the host of a call's URL, or None if it is known only at run time.
+    """Return the host of a call's URL, or None if it is only known at run time.
 
     Raises:
         ValueError: The URL is invalid.
@@ -105,7 +105,7 @@ def host_of(url: str) -> Host:
 
 
 def literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, Host]]:
-    """List the hosts that the steps of a template name, each with its step."""
+    """List the hosts that the steps of a template call, each with its step."""
     return [
         (spec.name, host)
         for spec in all_steps(steps)
@@ -117,7 +117,7 @@ def literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, Host]]:
 
 
 def texts_of_call(call: HttpCall) -> Iterator[TextTemplate]:
-    """Yield the texts with placeholders of a call."""
+    """Yield the strings with placeholders in a call."""
     for text in (call.url, *call.headers.values(), *_strings_in(call.body)):
         if has_braces(text):
             yield compile_text(text)
@@ -132,7 +132,7 @@ def result_names(call: HttpCall) -> Iterator[str]:
 
 
 def render_url(url: str, names: Names) -> str:
-    """Fill in a URL; values are percent-encoded unless the URL begins with them.
+    """Fill in a URL; values are percent-encoded unless they are at its start.
 
     Raises:
         InvalidExpression: A value is null, empty, an object or a list, or would remove parts of the

@@ -1,4 +1,4 @@
-"""Reads how a step makes instances: `map`, `batch`, `repeat`, `collect`, `on_failure`."""
+"""Reads how a step creates instances: `map`, `batch`, `repeat`, `collect`, `on_failure`."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -55,11 +55,11 @@ _MOST = 1_000_000_000
 
 
 def read_spawning(fields: Fields, names: Collection[str]) -> Spawning | None:
-    """Read the one of `map`, `batch` and `repeat` that a step has, or return None.
+    """Read the `map`, `batch` or `repeat` of a step, or return None.
 
     Args:
         fields: The step.
-        names: The names that its expressions may use, besides those of its own body.
+        names: The names that its expressions may use, besides those of its body.
     """
     given = [kind for kind in KINDS if kind in fields]
     for kind in given[1:]:
@@ -132,7 +132,7 @@ def _read_repeat(value: Value, names: Collection[str]) -> Repeat | None:
 
 
 def read_collect(fields: Fields, spawning: Spawning) -> tuple[Collect, str | None]:
-    """Read what the result of a step with instances is, and the handler that makes it."""
+    """Read the kind of result of a step with instances, and the handler that computes it."""
     value = fields.get("collect")
     if value is None:
         return Collect.LIST, None
@@ -149,7 +149,7 @@ def read_collect(fields: Fields, spawning: Spawning) -> tuple[Collect, str | Non
 
 
 def read_on_failure(fields: Fields, spawning: Spawning) -> OnFailure:
-    """Read `on_failure`; a policy alone may be written as a text."""
+    """Read `on_failure`; a policy alone may be written as a string."""
     value = fields.get("on_failure")
     if value is None:
         return OnFailure()
@@ -195,7 +195,7 @@ def check_step_keys(fields: Fields) -> None:
 
 
 def check_concurrency(fields: Fields, spec: StepSpec) -> None:
-    """Report a `max_concurrency` of instances that only wait: it bounds steps in progress."""
+    """Report a `max_concurrency` of instances that only wait: it limits steps in progress."""
     kind = next((key for key in ("task", "wait", "approval") if getattr(spec, key)), None)
     value = fields.get("map")
     if kind and isinstance(spec.spawning, Map) and spec.spawning.max_concurrency and value:
@@ -206,7 +206,7 @@ def check_concurrency(fields: Fields, spec: StepSpec) -> None:
 
 
 def check_referenced_results(steps: list[ReadStep]) -> None:
-    """Report `results` that expressions ask for and that are not those of ancestors."""
+    """Report `results` in expressions that do not belong to ancestors."""
     _check_scope(steps, {})
 
 

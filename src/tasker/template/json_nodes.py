@@ -1,4 +1,4 @@
-"""Makes nodes of JSON values, so that they are read like texts."""
+"""Converts JSON values to nodes, so they are read like parsed text."""
 
 import math
 import re
@@ -13,7 +13,7 @@ _HALVES = re.compile("[\ud800-\udfff]")  #: surrogates, which UTF-8 cannot write
 
 
 def node_of(value: Json, path: str, depth: int, problems: Problems) -> Node:
-    """Make the nodes of a JSON value; they have no marks."""
+    """Build the nodes of a JSON value; they have no positions."""
     if depth > MAX_DEPTH:
         problems.add(f"nested more than {MAX_DEPTH} levels deep", path=path)
         return Scalar(None, "", None)
@@ -50,7 +50,7 @@ def _leaf(value: object, path: str, problems: Problems) -> Scalar:
 
 
 def _is_text(text: object, path: str, problems: Problems) -> bool:
-    """Return whether a key or value is a text that JSON can write; note a problem if not."""
+    """Return whether a key or value is a string that JSON can represent; if not, report it."""
     if not isinstance(text, str):
         problems.add(f"the key {text!r} is not a string", path=path)
         return False

@@ -1,4 +1,4 @@
-"""Templates from files, texts and JSON documents."""
+"""Templates from files, strings and JSON documents."""
 
 from collections.abc import Callable, Iterable
 from os import PathLike
@@ -20,15 +20,15 @@ _SUFFIXES = (".yaml", ".yml")
 def parse_template(
     source: str | bytes, *, file: str = "<string>", limit: int = MAX_BYTES
 ) -> Template:
-    """Read the one template of a text, YAML or JSON, in either dialect.
+    """Read the only template in a YAML or JSON text, in either dialect.
 
     Args:
         source: The text, or its bytes in UTF-8.
         file: Its name in problems.
-        limit: The most bytes it may have.
+        limit: Its maximum size in bytes.
 
     Raises:
-        InvalidTemplate: Has all problems, with lines and columns.
+        InvalidTemplate: The template is invalid; the error has all problems with lines and columns.
         TooLarge: It exceeds `limit`.
     """
     problems = Problems(file)
@@ -37,7 +37,7 @@ def parse_template(
 
 
 def load_template(path: str | PathLike[str], *, limit: int = MAX_BYTES) -> Template:
-    """Read the one template of a file: see `parse_template`."""
+    """Read the only template in a file: see `parse_template`."""
     return parse_template(_read_bytes(Path(path), limit), file=str(path), limit=limit)
 
 
@@ -47,16 +47,17 @@ def load_templates(
     limit: int = MAX_BYTES,
     on_broken: Callable[[Path, InvalidTemplate], None] | None = None,
 ) -> list[Template]:
-    """Read all templates of files and directories; a file may hold several documents.
+    """Read all templates in files and directories; a file may contain several documents.
 
     Args:
         paths: Files of any name, and directories, in which all `*.yaml` and `*.yml` files
-            at any depth are read in the order of their paths. A file met twice is read once.
-        limit: The most bytes one file may have.
-        on_broken: Called for each invalid file, which is left out; None: raise for them.
+            at any depth are read in the order of their paths. Each file is read once.
+        limit: Maximum size of a file in bytes.
+        on_broken: Called for each invalid file, which is skipped; None: invalid files raise an
+            error.
 
     Raises:
-        InvalidTemplate: Has the problems of all files.
+        InvalidTemplate: A file is invalid; the error has the problems of all files.
         TooLarge: A file exceeds `limit`.
     """
     templates: list[Template] = []
@@ -79,7 +80,8 @@ def from_document(document: JsonObject) -> Template:
     """Read a template from a JSON object, in either dialect.
 
     Raises:
-        InvalidTemplate: Has all problems, with paths but without lines.
+        InvalidTemplate: The template is invalid; the error has all problems, with paths but without
+            lines.
     """
     problems = Problems("")
     template = assemble_template(node_of(document, "", 0, problems), problems)
@@ -90,10 +92,11 @@ def from_document(document: JsonObject) -> Template:
 
 
 def check_template(template: Template) -> Template:
-    """Return a template made in Python as it is read from its document.
+    """Return a template created in Python in the form in which it is read from its document.
 
     Raises:
-        InvalidTemplate: Has all problems, with paths but without lines.
+        InvalidTemplate: The template is invalid; the error has all problems, with paths but without
+            lines.
     """
     return from_document(to_document(template))
 
@@ -101,7 +104,7 @@ def check_template(template: Template) -> Template:
 def _read_templates(
     source: str | bytes, problems: Problems, limit: int, *, single: bool = False
 ) -> list[Template]:
-    """Read all templates of a text; at least one, and just one where `single` says so."""
+    """Read all templates in a text: at least one and, with `single`, exactly one."""
     size = len(source.encode("utf-8", "replace") if isinstance(source, str) else source)
     if size > limit:
         raise TooLarge(f"template {problems.file}", size, limit)
@@ -127,7 +130,7 @@ def _template_files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file, no further than its limit."""
+    """Read a file up to its limit."""
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)

@@ -80,8 +80,8 @@ class RetryChange:
     def applied_to(self, base: Retry) -> Retry:
         """Return `base` with the written settings applied.
 
-        The first delay is never above the cap: if only one of the two is given, the other
-        follows.
+        The first delay is never above the cap: if only one of the two is given, the other is
+        adjusted.
         """
         written = {
             part.name: getattr(self, part.name)
@@ -98,7 +98,7 @@ class RetryChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStep:
-    """A step as read, with its places in the text for later checks."""
+    """A step as read, with its positions in the text for later checks."""
 
     spec: StepSpec
     name: Value
@@ -127,7 +127,7 @@ class EnvironmentChange:
 class Dialect:
     """The syntax of one dialect."""
 
-    steps: str  #: the key of the steps, of an environment's too
+    steps: str  #: the key of the steps, also in environments
     schema: str  #: the key of the schema of contexts
     top: Keys
     environment: Keys
@@ -207,7 +207,7 @@ def read_version_range(value: Value) -> str | None:
 
 
 def read_attempts(value: Value) -> int | None:
-    """Read how many attempts a step has; 0 means 1, as in the earlier Taskers."""
+    """Read the maximum number of attempts; 0 means 1, as in earlier versions of Tasker."""
     count = read_integer(value, 0, MAX_ATTEMPTS)
     return None if count is None else max(count, 1)
 
@@ -247,7 +247,7 @@ def read_labels(value: Value) -> dict[str, str]:
 
 
 def read_attributes(value: Value) -> dict[str, str]:
-    """Read the attributes by which tasks can be searched: name -> `input.path`."""
+    """Read the searchable attributes of tasks: name to `input.path`."""
     attributes: dict[str, str] = {}
     for key, part in value.table("a mapping of attributes").items():
         if not _LABEL.fullmatch(key):
@@ -289,7 +289,7 @@ def read_path(value: Value, names: Collection[str]) -> str | None:
 
 
 def read_text_template(value: Value, names: Collection[str]) -> str | None:
-    """Read a text with placeholders `{path}`, each a path below one of `names`."""
+    """Read a string with placeholders `{path}`, each a path below one of `names`."""
     return _read_compiled(value, names, compile_text)
 
 
@@ -312,7 +312,7 @@ def _read_compiled(
 
 
 def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
-    """Keep a value that only earlier Taskers used, unless the metadata have that key."""
+    """Keep a value that only earlier versions of Tasker used, unless the metadata has that key."""
     if key in metadata:
         value.refuse(f"'metadata' has {key!r} too; keep one")
     metadata[key] = to_json(value.node)
@@ -346,7 +346,7 @@ def read_dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
 
 
 def check_delay_order(value: Value, change: RetryChange) -> RetryChange:
-    """Note a problem where the first delay that was written exceeds the written cap."""
+    """Report a problem if the given first delay exceeds the given cap."""
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:
         value.refuse(

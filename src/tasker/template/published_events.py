@@ -1,4 +1,4 @@
-"""The events that an attempt publishes with its outcome. Pure."""
+"""The events that an attempt publishes with its outcome."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class InvalidEvent(InvalidInput):
 def published_events(
     spec: StepSpec, outcome: Outcome, context: JsonText
 ) -> tuple[Sequence[PublishedEvent], InvalidEvent | None]:
-    """Return the events that a step publishes with an outcome, and why one is invalid, if any.
+    """Return the events that a step publishes with an outcome, and why one is invalid, if so.
 
     An event is invalid if its payload cannot be computed, is too large, or does not match its
     schema.
@@ -64,7 +64,7 @@ def _payload(event: EventSpec, values: "_Values") -> JsonText:
 
 
 class _Values:
-    """The values of a payload's names, which are parsed when a payload needs them."""
+    """The values of a payload's names, parsed on demand."""
 
     def __init__(self, outcome: Outcome, context: JsonText) -> None:
         self._outcome = outcome

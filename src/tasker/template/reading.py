@@ -1,7 +1,7 @@
-"""Reads Python values from nodes, and reports problems with their place.
+"""Reads Python values from nodes and reports problems with their positions.
 
-A reader that cannot read its value reports the problem and returns None (or its default),
-so that one pass finds all problems.
+A reader that cannot read its value reports the problem and returns None (or its default), so one
+pass finds all problems.
 """
 
 import re
@@ -31,8 +31,8 @@ class Keys:
 
     what: str  #: whose keys they are, as "a step"
     allowed: tuple[str, ...]
-    aliases: Mapping[str, str] = field(default_factory=dict)  #: other spelling -> key
-    refused: Mapping[str, str] = field(default_factory=dict)  #: rejected key -> hint
+    aliases: Mapping[str, str] = field(default_factory=dict)  #: keys by their other spellings
+    refused: Mapping[str, str] = field(default_factory=dict)  #: hints by rejected keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Value:
     problems: Problems
 
     def refuse(self, message: str, mark: Mark | None = None) -> None:
-        """Note that this value is wrong, unless that was noted when the text was read."""
+        """Report that this value is wrong, unless that was reported when the text was read."""
         if isinstance(self.node, Scalar) and self.node.refused and mark is None:
             return
         self.problems.add(message, mark or self.node.mark, self.path)
 
     def refuse_kind(self, what: str) -> None:
-        """Report that the value is of the wrong kind."""
+        """Report that the value has the wrong type."""
         self.refuse(f"must be {what}, found {_describe_node(self.node)}")
 
     @property
@@ -81,7 +81,7 @@ class Value:
         return {}
 
     def fields(self, keys: Keys) -> "Fields":
-        """Read a mapping with known keys; all others are refused."""
+        """Read a mapping with known keys; all other keys are rejected."""
         return Fields(self, keys)
 
 
@@ -120,7 +120,7 @@ class Fields:
         return self._values.get(key)
 
     def required(self, key: str, hint: str = "") -> Value | None:
-        """Return the value of `key`; note a problem if absent."""
+        """Return the value of `key`; report a problem if it is absent."""
         value = self._values.get(key)
         if value is None and isinstance(self.value.node, Table):
             self.value.refuse(f"{key!r} is missing{hint}")
@@ -133,7 +133,7 @@ class Fields:
         *args: P.args,
         **options: P.kwargs,
     ) -> T | None:
-        """Return what `reader` reads from the value of `key`, or None if it is absent."""
+        """Return the value of `key` as read by `reader`, or None if it is absent."""
         return optional(self._values.get(key), reader, *args, **options)
 
     def items(self, key: str, what: str = "a list") -> list[Value]:
@@ -148,12 +148,12 @@ def optional(
     *args: P.args,
     **options: P.kwargs,
 ) -> T | None:
-    """Return what `reader` reads from a value, or None if there is no value."""
+    """Return a value as read by `reader`, or None if there is no value."""
     return None if value is None else reader(value, *args, **options)
 
 
 def read_text(value: Value) -> str | None:
-    """Read a text; what YAML takes for a number or a truth needs quotes."""
+    """Read a string; what YAML reads as a number or a boolean needs quotes."""
     node = value.node
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return node.value
@@ -165,7 +165,7 @@ def read_text(value: Value) -> str | None:
 
 
 def read_name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
-    """Read a text that must match `pattern`, which `rule` says in words."""
+    """Read a string that must match `pattern`; `rule` describes it in words."""
     written = read_text(value)
     if written is not None and not pattern.fullmatch(written):
         value.refuse(f"{_excerpt(written)!r} is not a valid name: {rule}")
@@ -231,7 +231,7 @@ def read_duration(
 
 
 def read_choice(value: Value, allowed: tuple[str, ...]) -> str | None:
-    """Read one of the texts `allowed`."""
+    """Read one of the `allowed` strings."""
     written = read_text(value)
     if written is None or written in allowed:
         return written

@@ -1,7 +1,7 @@
 """The meaning of unquoted words in YAML.
 
-The rules are those of YAML 1.2, in which `22:30` and `2024-05-01` are text. What YAML 1.1
-and 1.2 read differently (`yes`, `0123`, `1_000`) is refused, with what to write instead.
+The rules are those of YAML 1.2, in which `22:30` and `2024-05-01` are text. Words that YAML 1.1 and
+1.2 read differently (`yes`, `0123`, `1_000`) are rejected, with a hint on what to write instead.
 """
 
 import math
@@ -28,7 +28,7 @@ class Plain(NamedTuple):
 
 
 def reads_as_text(text: str) -> bool:
-    """Return whether a text without quotes is read as a text, judged by its characters."""
+    """Return whether a word without quotes is read as a string, judged by its characters."""
     return read_plain(text) == Plain(text)
 
 

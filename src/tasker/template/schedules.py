@@ -1,4 +1,4 @@
-"""Schedules in templates: reading and checking them, and the context of a tick's task."""
+"""Schedules in templates: reading and checking them, and building the context of a tick's task."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ from tasker.template.reading import (
     read_text,
 )
 
-NAMES = ("tick.start", "tick.end", "tick.date")  #: what placeholders of a context may name
+NAMES = ("tick.start", "tick.end", "tick.date")  #: names that placeholders of a context may use
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 NAME_RULE = "use letters, digits, _ and -, starting with a letter or _ (at most 128 characters)"
 
@@ -119,10 +119,10 @@ def find_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
 
 
 def check_schedule(schedule: Schedule) -> Schedule:
-    """Return a schedule that was made in Python or read from a request.
+    """Return a schedule that was created in Python or read from a request.
 
     Raises:
-        InvalidInput: With all problems, and the paths of their fields.
+        InvalidInput: The schedule is invalid; the error has all problems with their paths.
     """
     problems = list(find_problems(schedule))
     if not NAME.fullmatch(schedule.name):
@@ -135,12 +135,12 @@ def check_schedule(schedule: Schedule) -> Schedule:
 
 
 def render_context(schedule: Schedule, tick: datetime, previous: datetime | None) -> JsonObject:
-    """Return the context of a tick's task: its texts with the values of the tick in place.
+    """Return the context of a tick's task, with the tick's values filled in.
 
     Args:
         schedule: The schedule.
         tick: `tick.end`, and the local date `tick.date`.
-        previous: The tick before, `tick.start`; None: the tick itself.
+        previous: The previous tick, `tick.start`; None: the tick itself.
     """
     zone = ZoneInfo(schedule.timezone)
     end = tick.astimezone(zone)
@@ -170,7 +170,7 @@ def _find_placeholders(context: JsonObject) -> Sequence[Path]:
 
 
 def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a JSON value with each of its texts that has braces changed, but for keys."""
+    """Return a JSON value with each of its strings that has braces changed, except keys."""
     if isinstance(value, str):
         return change(value) if "{" in value or "}" in value else value
     if isinstance(value, dict):

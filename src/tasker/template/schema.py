@@ -35,7 +35,7 @@ class Fault(NamedTuple):
 
 
 async def prepare_input(template: Template, context: Json) -> JsonObject:
-    """Fill the template's defaults into a context, and check it.
+    """Fill the template's defaults into a context and check it.
 
     Args:
         template: Its `input_schema` applies; without one, any object is accepted.
@@ -45,8 +45,8 @@ async def prepare_input(template: Template, context: Json) -> JsonObject:
         The context to store.
 
     Raises:
-        InvalidInput: It is not an object, or does not match the schema. The message lists
-            the first 10 violations, `path` is that of the first one.
+        InvalidInput: It is not an object, or does not match the schema. The message lists the first
+            10 violations; `path` is the path of the first one.
     """
     filled, violations = await examine_input(template, context)
     if violations:
@@ -56,7 +56,7 @@ async def prepare_input(template: Template, context: Json) -> JsonObject:
 
 
 async def examine_input(template: Template, context: Json) -> tuple[JsonObject, list[Violation]]:
-    """Fill the template's defaults into a context, and return it with its violations.
+    """Fill the template's defaults into a context and return it with its violations.
 
     With a schema, the context comes back as JSON reads it: a date as text, a model as an
     object. Slow checks run in another process, for at most 2 seconds.
@@ -112,7 +112,7 @@ def check_value(schema: JsonObject, value: JsonText, what: str) -> list[str]:
     Args:
         schema: The schema, which was accepted by `check_schema`.
         value: The value, as JSON text.
-        what: What is checked, for the message of a check that takes too long.
+        what: A name of the value, for the message if the check takes too long.
     """
     if is_quick(schema, value):
         violations = _compile_cached(_IdentityKey(schema)).violations(codec.loads(value))
@@ -155,9 +155,9 @@ def _too_long_message(what: str) -> str:
 def check_schema(schema: JsonObject) -> Fault | None:
     """Return the reason why `schema` is not a usable JSON Schema, or None.
 
-    Draft 2020-12 unless `$schema` names another. References lead only within the schema
-    and to the published meta-schemas; nothing is ever fetched. What its references can make
-    of one value is bounded: see `schema_bounds`.
+    Draft 2020-12 unless `$schema` names another. References may only refer to parts of the schema
+    and to the published meta-schemas; nothing is ever fetched. The work that references can cause
+    for one value is limited: see `schema_bounds`.
     """
     weight = weigh(schema)
     if isinstance(weight, Excess):
@@ -190,7 +190,7 @@ def _compile_fault(schema: JsonObject) -> Fault | None:
     return None
 
 
-def _validator(schema: JsonObject) -> Any:  # the library names no common base
+def _validator(schema: JsonObject) -> Any:  # the library has no common base class
     return jsonschema_rs.validator_for(dict(schema), offline=True, pattern_options=_PATTERNS)
 
 
@@ -232,7 +232,7 @@ class Schema:
             fill_defaults(self._schema, value)
 
     def violations(self, value: Json) -> list[Violation]:
-        """List the first 10 violations in `value`, which is as `codec.loads` reads it."""
+        """List the first 10 violations in `value`, which `codec.loads` returned."""
         if self._compile_cached.is_valid(value):
             return []
         errors = islice(self._compile_cached.iter_errors(value), MAX_VIOLATIONS)
@@ -283,7 +283,7 @@ def _format_path_part(step: str | int) -> str:
 
 
 class _IdentityKey:
-    """A cache key for a schema object by identity, since comparing schemas is expensive."""
+    """A cache key for a schema object by identity, because comparing schemas is expensive."""
 
     __slots__ = ("schema",)
 

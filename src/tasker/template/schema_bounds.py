@@ -1,4 +1,4 @@
-"""How much work a JSON Schema can cause, through its references, for one value."""
+"""Limits the work that a JSON Schema can cause for one value through its references."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ SchemaPath = tuple[str | int, ...]
 
 
 class Excess(NamedTuple):
-    """An exceeded bound of a schema, and the path to it."""
+    """An exceeded limit of a schema, and the path to it."""
 
     path: SchemaPath
     message: str
@@ -64,7 +64,7 @@ class _Unbounded(Exception):
 def is_light(schema: JsonObject) -> bool:
     """Return whether the checks of a schema that was accepted are quick: see `Weight.light`.
 
-    Gives up at the bounds of light schemas, so that it is quick for every schema.
+    Stops at the limits of light schemas, so it is quick for every schema.
     """
     try:
         return _Weighing(schema, most=LIGHT_EXPANSION, most_nodes=LIGHT_NODES).weight().light
@@ -73,7 +73,7 @@ def is_light(schema: JsonObject) -> bool:
 
 
 def weigh(schema: JsonObject) -> Weight | Excess:
-    """Measure a schema, or return its first excess over the bounds.
+    """Measure a schema, or return the first limit that it exceeds.
 
     Broken references do not count: compiling the schema reports them.
     """
@@ -224,7 +224,7 @@ class _Weighing:
             )
 
     def _expansion(self) -> tuple[int, bool]:
-        """Return how many schemas there are with references followed, and whether they recur."""
+        """Return the number of schemas with references followed, and whether they are recursive."""
         sizes: dict[int, int] = {}
 
         def weigh(node: int, edges: list[_Edge]) -> None:

@@ -1,7 +1,7 @@
-"""Checks against schemas that may take long, in a process that is killed when they do.
+"""Checks against schemas that may take long, in a process that is killed if they do.
 
-The library holds the interpreter's lock while it checks, so that a thread would not keep the
-event loop free, and nothing else could interrupt it.
+The library holds the interpreter's lock while it checks, so a check in a thread would block the
+event loop, and nothing could interrupt it.
 """
 
 import atexit
@@ -59,7 +59,7 @@ class _Checker:
 
 
 def submit(question: Any) -> "Future[Any]":
-    """Ask the process; questions are answered one after another."""
+    """Send a question to the process; questions are answered one after another."""
     return _thread.submit(_checker.ask, question)
 
 

@@ -1,6 +1,6 @@
-"""Parses YAML (and so JSON) into a tree of nodes with their places in the text.
+"""Parses YAML (and thus JSON) into a tree of nodes with their positions in the text.
 
-The text is untrusted: its depth and the expansion of its aliases are bounded, and tags are
+The text is untrusted: its depth and the expansion of its aliases are limited, and tags are
 rejected.
 """
 
@@ -32,7 +32,7 @@ _SURROGATES = re.compile(
 
 
 class Mark(NamedTuple):
-    """A place in a file, counted from 1."""
+    """A position in a file, counted from 1."""
 
     line: int
     column: int
@@ -61,7 +61,7 @@ class Items:
 
 
 class Entry(NamedTuple):
-    """One key of a table, its place and its value."""
+    """One key of a table, its position and its value."""
 
     mark: Mark | None
     node: "Node"

@@ -1,1 +1,1 @@
-"""The template dialects of the two earlier Taskers."""
+"""The template dialects of the two earlier versions of Tasker."""

@@ -221,7 +221,7 @@ _OVERRIDE_HANDLER = Keys(
 )
 
 _BATCHABLE, _BATCH_WORKER = "batchable", "batch_worker"
-"""Types of Tasker Core: a step that makes batches, and one that is a map over them."""
+"""Step types of Tasker Core: one creates batches, the other is a map over them."""
 
 _CONVERGENCE = "deferred_convergence"  #: Tasker Core's name of a trigger rule
 _BACKOFFS = tuple(kind.value for kind in Backoff)
@@ -254,7 +254,7 @@ def _read_staleness_limits(top: Fields) -> JsonObject:
 
 
 def _read_deadline(top: Fields) -> timedelta | None:
-    """Read the longest time a task may take, also from where Tasker Core kept it."""
+    """Read the maximum duration of a task, also from the place where Tasker Core stored it."""
     lifecycle = top.get("lifecycle")
     minutes = lifecycle.fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
     first = top.read("deadline_seconds", read_duration, YEARS_10)
@@ -272,8 +272,8 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
 
     Args:
         value: The step.
-        names: The names of what the instances around it are given.
-        depth: The number of bodies that it is part of.
+        names: The names of the inputs of the instances around it.
+        depth: The number of bodies that the step is part of.
     """
     fields = value.fields(_STEP)
     named = fields.required("name")
@@ -350,7 +350,7 @@ def _task_field(fields: Fields) -> Value | None:
 
 
 def _require_one_kind_of_work(fields: Fields) -> None:
-    """Report a step with several of a handler, an HTTP call, a wait, an approval and a task."""
+    """Report a step with several of a handler, an HTTP call, a wait, an approval or a task."""
     given = [key for key in ("http", "wait", "approval", "task", "handler") if key in fields]
     for key in given[1:]:
         if (written := fields.get(key)) is not None:
@@ -416,7 +416,7 @@ class _HandlerFields(NamedTuple):
 
 
 def _read_handler(value: Value) -> _HandlerFields:
-    """Read a step's handler; a text alone is the callable."""
+    """Read a step's handler; a plain string is the callable."""
     if isinstance(value.node, Scalar):
         return _HandlerFields(parts.read_handler(value))
     fields = value.fields(_HANDLER)
@@ -429,7 +429,7 @@ def _read_handler(value: Value) -> _HandlerFields:
 
 
 def read_compensate(value: Value) -> CompensateSpec | None:
-    """Read how a step is undone; a text alone is the callable."""
+    """Read how a step is undone; a plain string is the callable."""
     if isinstance(value.node, Scalar):
         handler = parts.read_handler(value)
         return None if handler is None else CompensateSpec(callable=handler)
@@ -452,7 +452,7 @@ def read_compensate(value: Value) -> CompensateSpec | None:
 
 
 def _read_step_type(value: Value) -> str | None:
-    """Read the type of a step; those that only Tasker Core has are translated."""
+    """Read the type of a step; types that only Tasker Core has are translated."""
     types = (*map(str, StepType), _CONVERGENCE, _BATCHABLE, _BATCH_WORKER)
     return read_choice(value, types)
 
@@ -462,14 +462,14 @@ BATCHES = "batch_processing_outcome.cursor_configs"
 
 
 class _Batches(NamedTuple):
-    """A `batch_worker` of Tasker Core: a map over the batches of the step before it."""
+    """A `batch_worker` of Tasker Core: a map over the batches of the preceding step."""
 
     map: Map
     config: JsonObject  #: what its handler reads
 
 
 def _read_batch_worker(fields: Fields, kind: str | None) -> _Batches | None:
-    """Read what a step of type `batch_worker` does; None for steps of other types."""
+    """Read the map of a step of type `batch_worker`; None for steps of other types."""
     given = fields.get("batch_config")
     if kind != _BATCH_WORKER:
         if given is not None:
@@ -511,7 +511,7 @@ def _read_retry(value: Value) -> RetryChange:
 
 
 def _read_delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
-    """Read a delay that may be written in seconds, in milliseconds, or the same in both."""
+    """Read a delay that may be written in seconds, in milliseconds, or equally in both."""
     ms = fields.get(in_ms)
     first = fields.read(in_seconds, read_duration, DAYS_30, zero=True)
     second = optional(ms, read_duration, DAYS_30, unit=_MS, zero=True)

@@ -126,7 +126,7 @@ _KEPT = (
 
 
 def _read_metadata(top: Fields) -> JsonObject:
-    """Read the informational part of a template that no other field keeps."""
+    """Read the informational part of a template that has no field of its own."""
     metadata = dict(top.read("metadata", read_json_object) or {})
     for key in ("task_handler_class", "module_namespace"):
         top.read(key, read_text)
@@ -229,7 +229,7 @@ def _handler_settings(fields: Fields) -> dict[str, Value]:
 
 
 def _read_retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:
-    """Read the retry settings of a step; the delays are kept with the handler's settings."""
+    """Read the retry settings of a step; the delays are stored with the handler's settings."""
     exponential = optional(settings.get("enable_exponential_backoff"), read_flag)
     kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
     change = RetryChange(

@@ -36,7 +36,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PANEL = "Common options"
 _GC_THRESHOLD = 10_000
-"""New objects before a garbage collection; Python's 700 cost a worker a tenth of its time."""
+"""Number of new objects before a garbage collection; Python's default of 700 costs a worker a tenth
+of its time."""
 
 
 class LogStyle(StrEnum):
@@ -107,10 +108,10 @@ class Invocation:
     """One run of a command.
 
     Args:
-        store_url: Address of the store or the server.
+        store_url: URL of the store or the server.
         as_json: Whether stdout receives a single JSON document.
         no_color: Whether colours are disabled even if the terminal supports them.
-        actor: Name for the audit log; None means TASKER_ACTOR, or else the current user.
+        actor: Name for the audit log; None means TASKER_ACTOR or, without it, the current user.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class Invocation:
                 reading from an empty store is never intended.
 
         Raises:
-            InvalidSettings: The address is a server's.
+            InvalidSettings: The URL is a server's.
             StoreMissing: The SQLite file does not exist.
         """
         if self.is_remote:
@@ -172,7 +173,7 @@ class Invocation:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the address is a server's."""
+        """Whether the URL is a server's."""
         return self.store_url.startswith(("http://", "https://"))
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Operations on many tasks, for the commands that act on all tasks that match filters."""
+"""Operations on many tasks, for commands with filters."""
 
 import asyncio
 import sys
@@ -33,7 +33,7 @@ async def act_in_bulk(
     yes: bool,
     detach: bool,
 ) -> Exit:
-    """Show what an operation would change; then start it, and show its progress to its end."""
+    """Show what an operation would change, then start it and show its progress until it ends."""
     options = {
         "steps": request.steps,
         "reset_attempts": request.reset_attempts,
@@ -69,7 +69,7 @@ async def act_in_bulk(
 async def watch(invocation: Invocation, client: Client, operation: BulkOperation) -> Exit:
     """Show the progress of an operation until it has ended, and print its outcome.
 
-    Where the store is open in this process, it is carried on by it too.
+    If the store is open in this process, this process executes the operation too.
     """
     display = invocation.display
     columns = (
@@ -102,7 +102,7 @@ async def watch(invocation: Invocation, client: Client, operation: BulkOperation
 
 
 async def _handle_batch(client: Client) -> float:
-    """Handle a batch of tasks if this process can; return the seconds until the next look."""
+    """Handle a batch of tasks if this process can; return the seconds until the next read."""
     if not isinstance(client.bulk, LocalBulk):
         return POLL
     delay = await client.bulk.handle_batch()

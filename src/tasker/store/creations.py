@@ -1,4 +1,4 @@
-"""Creations that arrive while others are in progress, stored together in the next."""
+"""Stores creations that arrive while others are in progress together in the next transaction."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ Part: TypeAlias = tuple[Creation, "asyncio.Future[Created]"]
 """A creation, and the caller that waits for its reply."""
 
 Create: TypeAlias = Callable[[Creation, bool], Awaitable[Created]]
-"""Stores tasks, all or none. With True it raises `Busy` where it would wait for others."""
+"""Stores tasks, either all or none. With True, it raises `Busy` instead of waiting for others."""
 
 
 class Busy(TaskerError):
@@ -32,12 +32,13 @@ class Busy(TaskerError):
 
 
 class Creations:
-    """Stores tasks in few transactions at a time; creations that arrive meanwhile share the next.
+    """Stores tasks in few concurrent transactions; creations that arrive in the meantime share the
+    next one.
 
-    A creation of many costs little more than one of one task. Where it is refused, or would
-    wait for another transaction, its parts are stored separately: each gets its own refusal, and
-    waits by itself. A caller that is cancelled does not disturb the others; its tasks exist
-    if they were in progress.
+    Creating many tasks costs little more than creating one. If a shared creation is rejected or
+    would wait for another transaction, its parts are stored separately, so each gets its own error
+    or waits by itself. A cancelled caller does not affect the others; its tasks exist if they were
+    in progress.
 
     Args:
         create: Stores tasks in one transaction.
@@ -53,7 +54,7 @@ class Creations:
         self._separate: set[asyncio.Task[None]] = set()
 
     async def add(self, creation: Creation) -> Created:
-        """Store tasks, all or none; raise what `create` raises for them."""
+        """Store tasks, either all or none. Raises the errors of `create`."""
         if len(creation.tasks) >= LARGE:
             return await self._create(creation, False)
         reply: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
@@ -121,7 +122,7 @@ def _fail_replies(replies: Sequence["asyncio.Future[Created]"], error: Exception
 
 
 def _deliver_created(parts: Sequence[Part], created: Created) -> None:
-    """Give each caller its part of what was created together."""
+    """Give each caller its part of the created tasks."""
     claims: dict[TaskId, list[Claim]] = {}
     for claim in created.claims:
         claims.setdefault(claim.task_id, []).append(claim)

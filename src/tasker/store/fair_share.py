@@ -1,4 +1,4 @@
-"""How a claim divides its steps among queues, and among workers.
+"""How a claim divides its steps among queues and workers.
 
 See docs/decisions/0015-queues-share-claims-by-weight.md.
 """
@@ -23,14 +23,16 @@ class DueQueue(NamedTuple):
 
 
 def shares(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
-    """Yield the id of a queue and the most steps to claim from it, until `limit` are claimed.
+    """Yield the id of a queue and the maximum number of steps to claim from it, until `limit` are
+    claimed.
 
-    First each queue gets its share of the limit, in an order drawn by weight; then what is left
-    goes to queues with more due steps.
+    First each queue gets its share of the limit, in a random order by weight. The rest goes to
+    queues with more due steps.
 
     Args:
-        due: The queues with due steps; those of one base side by side, the first to claim first.
-        limit: Steps to claim.
+        due: The queues with due steps; queues with the same base are adjacent, in the order in
+            which to claim.
+        limit: Number of steps to claim.
     """
     queues = {base: list(ids) for base, ids in groupby(due, key=lambda queue: queue.base)}
     weights = {base: ids[0].weight for base, ids in queues.items()}

@@ -14,10 +14,10 @@ START = GatePlace(0, 0)
 
 
 class GateCursor:
-    """Lets the claims of one worker go round the gates.
+    """Lets the claims of one worker cycle through the gates.
 
-    A claim looks at a bounded number of gates, and the next one continues behind them. Claims that
-    find nothing follow each other until one round is complete.
+    A claim examines a limited number of gates, and the next claim continues after them. Empty
+    claims follow each other until one round is complete.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class GateCursor:
         self._rounds = 0  #: how often the empty claims since the last full one came to the end
 
     def move(self, after: GatePlace, *, cut: bool, claimed: bool) -> bool:
-        """Move behind the gates of a claim, and return whether to claim again at once.
+        """Move past the gates of a claim; return whether to claim again immediately.
 
         Args:
             after: Where the claim ended.

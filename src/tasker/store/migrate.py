@@ -40,7 +40,7 @@ class Migrations:
 
 
 def require_current_schema(status: SchemaStatus, url: str) -> None:
-    """Raise SchemaMismatch unless the schema is that of this release."""
+    """Raise SchemaMismatch unless the schema matches this release."""
     require_known_schema(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(

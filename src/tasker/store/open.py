@@ -55,8 +55,8 @@ async def open_store(
 
     Args:
         url: See `make_store`.
-        upgrade: Whether to upgrade the schema. None upgrades SQLite only, so that a shared
-            PostgreSQL database is only changed by `tasker db upgrade`.
+        upgrade: Whether to upgrade the schema. None upgrades only SQLite, so that only `tasker db
+            upgrade` changes a shared PostgreSQL database.
         clock: See `make_store`.
 
     Raises:

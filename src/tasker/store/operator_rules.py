@@ -43,7 +43,7 @@ def not_claimed_error(seconds: float) -> JsonText:
 
 
 def canonical_task_id(task_id: str) -> TaskId:
-    """Return an id as stores keep it. Raises NotFound for a malformed one."""
+    """Return an id in the form in which stores keep it. Raises NotFound for a malformed one."""
     try:
         return TaskId(str(UUID(task_id)))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Rows of templates and digests of submissions, in the form that all stores use."""
+"""Rows of templates and digests of submissions, in the form used by all stores."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _STATES = {
 
 
 class GraphRow(NamedTuple):
-    """One step of a template as stores keep it."""
+    """One step of a template, in the form in which stores keep it."""
 
     no: int
     name: str
@@ -55,7 +55,7 @@ class GraphRow(NamedTuple):
 
 
 class TemplateRow(NamedTuple):
-    """A template as stores keep it."""
+    """A template, in the form in which stores keep it."""
 
     name: TemplateName
     digest: str
@@ -73,7 +73,7 @@ class TemplateRow(NamedTuple):
 
     @classmethod
     def of_template(cls, template: Template) -> "TemplateRow":
-        """Make the rows of a valid template."""
+        """Build the rows of a valid template."""
         document = to_document(template)
         graph = Graph(template)
         undone_by = {undone: no for no, undone in graph.layout.undone.items()}
@@ -145,8 +145,7 @@ def unknown_template_error(name: TemplateName) -> NotFound:
 def submission_digest(template_id: TemplateId, context: JsonText) -> str:
     """Return a digest that two submissions with the same idempotency key must share.
 
-    The order of keys in the context does not matter, nor whether a number is written `1` or
-    `1.0`.
+    Neither the order of keys in the context nor the spelling of numbers (`1` or `1.0`) matters.
     """
     text = json.dumps(_normalize_numbers(codec.loads(context)), sort_keys=True)
     return sha256(f"{template_id}\n{text}".encode()).hexdigest()

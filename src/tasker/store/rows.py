@@ -436,10 +436,10 @@ def step_name(row: Row, column: str = "name") -> str:
 
 
 def etag(row: Row) -> str:
-    """Return a text that differs whenever a task, its steps or what is shown of them changed.
+    """Return a string that changes whenever a task, its steps or their displayed data change.
 
     An attempt raises the sum of attempts, its end moves a step to another count, and each
-    action of an operator moves `updated_at` forward: no two states of a task have one text.
+    action of an operator moves `updated_at` forward: no two states of a task have the same string.
     """
     facts = (
         row["id"],
@@ -490,7 +490,7 @@ def _pause(document: Mapping[str, Any]) -> Pause:
 
 
 def _skip_reason(row: Row) -> str | None:
-    """Return why a step was skipped, which is kept as its error."""
+    """Return why a step was skipped; the reason is stored as its error."""
     if row["state"] != Code.SKIPPED or row["error"] is None:
         return None
     return str(codec.loads(row["error"]).get("message", ""))

@@ -27,8 +27,8 @@ class Session(Protocol):
 
     read: Reader
     ended: list[TaskId]
-    """Tasks that ended, or whose compensation began, in this transaction. After it, tasks that wait
-    for the places these occupied are admitted."""
+    """Tasks that ended, or whose compensation began, in this transaction. Afterwards, tasks that
+    wait for their places are started."""
 
     @property
     def now(self) -> datetime:
@@ -39,7 +39,7 @@ class Session(Protocol):
         """Run a statement and return its rows.
 
         Raises:
-            InvalidInput: A text contains a NUL character or an unpaired surrogate.
+            InvalidInput: A string contains a NUL character or an unpaired surrogate.
         """
         ...
 
@@ -52,16 +52,16 @@ class Session(Protocol):
         ...
 
     async def call(self, function: str, /, **values: object) -> Sequence[Row]:
-        """Call a function of the database; on SQLite, the statement of its name.
+        """Call a function of the database or, on SQLite, the statement with its name.
 
         The functions `wake` and `revoke` notify waiting workers when the transaction commits.
         """
         ...
 
     async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
-        """End those of failed and cancelled tasks in which nothing can run, or begin to undo them.
+        """End failed and cancelled tasks in which nothing can run, or start their compensation.
 
-        The steps that wait for those that have ended are enqueued.
+        Steps that wait for the ended tasks are enqueued.
         """
         ...
 
@@ -71,7 +71,7 @@ class Session(Protocol):
 
 
 def require_storable(values: Mapping[str, object]) -> None:
-    """Raise InvalidInput for a text that databases refuse."""
+    """Raise InvalidInput for a string that databases reject."""
     for name, value in values.items():
         if isinstance(value, str) and UNSTORABLE.search(value):
             raise InvalidInput(
@@ -83,7 +83,7 @@ Transaction = Callable[[Session], Coroutine[Any, Any, T]]
 
 
 class TransactionalStore(ABC):
-    """A store, as the transactions see it."""
+    """The interface of a store for transactions."""
 
     @abstractmethod
     async def _read(self, transaction: Transaction[T]) -> T:
@@ -110,10 +110,11 @@ class TransactionalStore(ABC):
 
     @abstractmethod
     async def admit_after(self, ended: Collection[TaskId]) -> int:
-        """Start tasks that waited for the end of some; see `WorkerStore.admit_after`."""
+        """Start tasks that waited for the end of the given tasks; see `WorkerStore.admit_after`."""
 
     async def _admit_after(self, ended: Collection[TaskId]) -> None:
-        """Start tasks that waited for the end of some; if that fails, `admit_waiting` does it."""
+        """Start tasks that waited for the end of the given tasks; if that fails, `admit_waiting`
+        does it."""
         if ended:
             with suppress(StoreUnavailable):
                 await self.admit_after(ended)

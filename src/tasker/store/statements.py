@@ -1,10 +1,10 @@
-"""SQL kept in files: one statement a file, with `:name` parameters and named states.
+"""SQL statements in files: one statement per file, with `:name` parameters and named states.
 
-A file says `{ENQUEUED}` for a state and `{OUTCOME.RETRY}` for an outcome. Loading puts the
-number there: as a literal, because the planner uses a partial index only where it sees the
-index's own condition, and a parameter hides it. `{include NAME}` stands for the text of a
-fragment, a file in the folder `fragments` beside the statements; `{include NAME step=s}` puts
-`s` in place of `{step}` in it.
+Files contain `{ENQUEUED}` for a state and `{OUTCOME.RETRY}` for an outcome. Loading replaces these
+with numbers. They are literals because the planner only uses a partial index if it sees the index's
+condition, which a parameter would hide. `{include NAME}` stands for the text of a fragment, a file
+in the folder `fragments` next to the statements; `{include NAME step=s}` replaces `{step}` in it
+with `s`.
 """
 
 import re
@@ -28,14 +28,15 @@ class Statement(NamedTuple):
     names: tuple[str, ...]
 
     def numbered(self) -> "Statement":
-        """Return it with `$1`, `$2`, ... in place of the names."""
+        """Return the statement with `$1`, `$2`, ... instead of the names."""
         return Statement(
             _PARAMETER.sub(lambda match: f"${self.names.index(match[1]) + 1}", self.text),
             self.names,
         )
 
     def without_unused_filters(self, given: Collection[str]) -> "Statement":
-        """Return it without the lines `and (:name is null or ...)` of names not in `given`.
+        """Return the statement without the lines `and (:name is null or ...)` for names not in
+        `given`.
 
         Neither database uses an index for a condition that may be absent: SQLite plans a
         statement before it knows the parameters, PostgreSQL joins no subquery inside an `or`.
@@ -54,7 +55,7 @@ class Statement(NamedTuple):
 
 
 def load(package: str, folder: str) -> dict[str, Statement]:
-    """Read the `.sql` files of a package's folder, by name without the ending."""
+    """Read the `.sql` files of a package's folder, by name without the suffix."""
     statements = {}
     for name, text in scripts(package, folder).items():
         code = _COMMENT.sub("\n", text)
@@ -101,7 +102,7 @@ def with_codes(text: str) -> str:
     """Replace the names of states and outcomes by their numbers.
 
     Raises:
-        KeyError: A name is not that of a state or an outcome.
+        KeyError: A name is neither a state nor an outcome.
     """
     return _NAME.sub(
         lambda match: str(int(OutcomeCode[match[2]] if match[1] else Code[match[2]])), text

@@ -10,8 +10,8 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
     """Return what live workers lack to serve a queue: the handler, its version, a label, a binding.
 
     Args:
-        queue: One that none of them serves.
-        workers: All workers; those that are not alive do not matter.
+        queue: A queue that no live worker serves.
+        workers: All workers; those that are not alive are ignored.
     """
     requirement = Requirement.parse(queue.requirement)
     labels = dict(requirement.labels)

@@ -89,7 +89,7 @@ class Problems:
     more: int = 0  #: that were found beyond these
 
     def add(self, message: str, mark: Mark | None = None, path: str = "") -> None:
-        """Note one thing that is wrong."""
+        """Report one problem."""
         if len(self.entries) == MAX_PROBLEMS:
             self.more += 1
             return
@@ -100,16 +100,16 @@ class Problems:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are so many problems that suggestions are left out."""
+        """Whether there are so many problems that suggestions are omitted."""
         return len(self.entries) >= MAX_PROBLEMS // 5
 
     def check(self) -> None:
-        """Raise InvalidTemplate, in the order of the file, where anything was found."""
+        """Raise InvalidTemplate with the problems in the order of the file, if there are any."""
         if self.entries:
             raise InvalidTemplate(*self.in_file_order())
 
     def in_file_order(self) -> list[Problem]:
-        """Return the problems in the order of the file, and how many more there are."""
+        """Return the problems in the order of the file and the number of omitted ones."""
         problems = sorted(
             self.entries, key=lambda problem: (problem.line or 0, problem.column or 0)
         )
@@ -119,7 +119,7 @@ class Problems:
 
 
 def read_documents(source: str | bytes, problems: Problems) -> list[Node]:
-    """Read YAML text into the root nodes of its documents; empty documents are left out.
+    """Read YAML text into the root nodes of its documents; empty documents are omitted.
 
     Args:
         source: The text, or its bytes in UTF-8, with or without a byte order mark.
@@ -181,7 +181,7 @@ def _join_surrogates(pair: re.Match[str]) -> str:
 
 
 def _check_characters(text: str, problems: Problems) -> None:
-    """Refuse characters that YAML forbids, and directives."""
+    """Reject characters that YAML forbids, and directives."""
     if bad := _UNPRINTABLE.search(text):
         problems.add(
             f"the character U+{ord(bad[0]):04X} is not allowed in YAML;"
@@ -254,7 +254,7 @@ class _Builder:
             self._anchors = {}
 
     def _read_scalar(self, event: Any, mark: Mark) -> Scalar:
-        """Read one scalar; keys are always text, but for the plain `<<`, whose value is None."""
+        """Read one scalar; keys are always text, except the plain `<<`, whose value is None."""
         text: str = event.value
         plain = event.implicit[0]
         broken = "\0" in text
@@ -347,7 +347,8 @@ class _Builder:
             table.entries[key.text] = Entry(key.mark, node)
 
     def _merge(self, frame: _Frame, key: Scalar, node: Node) -> None:
-        """Note the tables that `<<` adds; the table's own keys win, then the first."""
+        """Add the tables merged by `<<`; the table's own keys take precedence, then the first
+        table."""
         tables = node.nodes if isinstance(node, Items) else [node]
         for table in tables:
             if isinstance(table, Table):

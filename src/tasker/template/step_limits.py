@@ -1,4 +1,4 @@
-"""Limits on the steps that share a key: how templates declare them, and their keys for a task."""
+"""Limits on the steps that share a key: their declarations and their keys for a task."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def read_concurrency(value: Value) -> TaskConcurrency | None:
 
 
 def place_of_task(template: Template, context: Json) -> Place | None:
-    """Return the bound that a new task is under. Raises InvalidInput, TooLarge."""
+    """Return the bound that applies to a new task. Raises InvalidInput, TooLarge."""
     bound = template.concurrency
     if bound is None:
         return None
@@ -100,7 +100,8 @@ def _read_rate(value: Value) -> Rate | None:
 def keys_of(
     declared: Iterable[Limit], namespace: str, context: Json
 ) -> tuple[tuple[LimitKey, LimitValues], ...]:
-    """Return the limits of a step with the keys for a task; one that more steps share is first.
+    """Return the limits of a step with the keys for a task, starting with the one that more steps
+    share.
 
     Raises:
         InvalidInput: An input that is part of a key is null, empty, an object or a list.
@@ -140,7 +141,7 @@ def shared_bounds(template: Template) -> list[str]:
 
 
 def limit_key(key: str, namespace: str) -> LimitKey:
-    """Return a key, or a pattern of keys, in a namespace; one that begins with `shared:` in none.
+    """Return a key or a pattern of keys in a namespace, or in none if it begins with `shared:`.
 
     Raises:
         InvalidInput: The key is empty or contains a NUL character or an unpaired surrogate.
@@ -173,7 +174,7 @@ def setting_values(
 
 
 class DeclaredLimits(NamedTuple):
-    """The limits of one step, or of the steps made from one node of a template."""
+    """The limits of one step, or of the steps created from one node of a template."""
 
     limits: tuple[Limit, ...]
     spawner: int = 0  #: the map whose body the node is part of, if that has a limit of its own
@@ -181,7 +182,7 @@ class DeclaredLimits(NamedTuple):
 
 
 def declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimits]:
-    """Return the limits that the nodes of a template are under, by number."""
+    """Return the limits of the nodes of a template, by number."""
     declared = {}
     for no, spec in enumerate(graph.specs, start=1):
         if not own_queue(template, graph, no).gated:
@@ -194,7 +195,7 @@ def declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimit
 def limits_of_steps(
     declared: Mapping[int, DeclaredLimits], namespace: str, context: Json, task_id: TaskId
 ) -> dict[int, tuple[tuple[LimitKey, LimitValues], ...]]:
-    """Return the limits of the steps of a task by number, given what they declare."""
+    """Return the limits of the steps of a task by number, given their declared limits."""
     limits = {}
     for no, each in declared.items():
         keyed = keys_of(each.limits, namespace, context)

@@ -1,4 +1,4 @@
-"""Reads templates from stores, without the checks that they passed before they were stored.
+"""Reads templates from stores without repeating the checks that they passed before.
 
 Checking them again takes 60 us per step, during which a worker's event loop would be blocked.
 """
@@ -46,7 +46,7 @@ _DEFAULTS = Retry()
 
 
 def from_stored(document: Mapping[str, Any]) -> Template:
-    """Read the document that `to_document` wrote of a valid template."""
+    """Read a template document written by `to_document`."""
     steps = tuple(map(_read_step, document["steps"]))
     return Template(
         namespace=document["namespace_name"],
@@ -122,7 +122,7 @@ def _read_limits(written: Sequence[Mapping[str, Any]] | None) -> tuple[Limit, ..
 
 
 def _read_instances(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Read how a step makes instances; nothing for a single step."""
+    """Read how a step creates instances; nothing if it has none."""
     spawning = _read_spawning(step)
     if spawning is None:
         return {}

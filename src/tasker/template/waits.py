@@ -31,7 +31,7 @@ def results_used(spec: StepSpec) -> Iterator[str]:
 
 
 def texts_of(value: Json) -> Iterator[TextTemplate]:
-    """Yield the texts with placeholders in a value."""
+    """Yield the strings with placeholders in a value."""
     if isinstance(value, str) and has_braces(value):
         yield compile_text(value)
     elif isinstance(value, Mapping):
@@ -43,7 +43,7 @@ def texts_of(value: Json) -> Iterator[TextTemplate]:
 
 
 def wait_document(wait: Wait) -> JsonObject:
-    """Write a wait in the form that templates have. Defaults are left out."""
+    """Write a wait in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {}
     if wait.delay is not None:
         document["for"] = wait.delay.total_seconds()
@@ -65,7 +65,7 @@ def wait_document(wait: Wait) -> JsonObject:
 
 
 def wait_from_document(document: Mapping[str, Any]) -> Wait:
-    """Read what `wait_document` wrote of a valid wait."""
+    """Read a wait written by `wait_document`."""
     several = document.get("any")
     signals = several if several is not None else [document] if "signal" in document else []
     timeout = document.get("timeout")
@@ -80,7 +80,7 @@ def wait_from_document(document: Mapping[str, Any]) -> Wait:
 
 
 def task_document(task: ChildTask) -> JsonObject:
-    """Write the task of a step in the form that templates have. Defaults are left out."""
+    """Write the task of a step in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {"template": task.template}
     if task.context:
         document["context"] = task.context
@@ -92,7 +92,7 @@ def task_document(task: ChildTask) -> JsonObject:
 
 
 def task_from_document(document: Mapping[str, Any]) -> ChildTask:
-    """Read what `task_document` wrote of a valid task."""
+    """Read a task written by `task_document`."""
     return ChildTask(
         template=document["template"],
         context=document.get("context", {}),

@@ -168,7 +168,7 @@ async def unmute(
 
 
 async def _find_cause(client: Client, start: str, window: Window) -> FailureCause:
-    """Return the cause whose fingerprint begins with a text. Raises NotFound, InvalidInput."""
+    """Return the cause whose fingerprint starts with a text. Raises NotFound, InvalidInput."""
     causes = [
         one for one in await client.failures.list(window) if one.fingerprint.startswith(start)
     ]

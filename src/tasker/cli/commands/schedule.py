@@ -317,6 +317,6 @@ def _before_next(stored: StoredSchedule) -> datetime:
 
 
 def _previewed(stored: StoredSchedule) -> Schedule:
-    """Return a schedule that can be previewed: names of declared ones have a dot."""
+    """Return a schedule for a preview; names of declared schedules contain a dot."""
     spec: Any = {field: getattr(stored.schedule, field) for field in Schedule.__slots__}
     return Schedule(**{**spec, "name": "preview"})

@@ -188,7 +188,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def with_filter_options(function: Function) -> Callable[..., Any]:
-    """Replace a command's parameter `matching`, a `TaskFilter`, with the options in `FILTERS`."""
+    """Replace a command's parameter `matching`, a `TaskFilter`, by the options in `FILTERS`."""
 
     @wraps(function)
     def run(invocation: Invocation, **given: Any) -> Any:
@@ -715,7 +715,7 @@ async def signal(
 
 
 async def _describe_waiting(client: Client, task_id: TaskId) -> list[str]:
-    """Return what the steps of a task wait for now, unless the caller may not read it."""
+    """Return what the steps of a task currently wait for, if the caller may read it."""
     try:
         steps = await client.steps(task_id, limit=_MOST_STEPS)
     except Refused:

@@ -219,7 +219,7 @@ async def register(
 async def _register(
     client: Client, templates: Sequence[Template], replace: bool
 ) -> list[dict[str, str]]:
-    """Register templates at once, or one by one if any is refused; return their outcomes."""
+    """Register templates together, or one by one if any is rejected; return their outcomes."""
     try:
         conflicts = templates if len(templates) == 1 else ()
         async with explain_conflicts(client, conflicts):

@@ -256,7 +256,8 @@ async def _run_worker(
 
     Args:
         settings: All settings.
-        server: The server's address, for a worker that does not reach the store; None for others.
+        server: The server's URL, for a worker that reaches the store through a server; otherwise
+            None.
         name: The worker's name, as shown to operators.
         replace: Whether existing templates with different content are replaced.
         supervisor: File descriptor of the socket to the supervisor.

@@ -227,7 +227,7 @@ class Analytics(TransactionalStore):
 
 
 def _care_document(care: FailureCare) -> dict[str, Any]:
-    """Return what the audit log keeps of it."""
+    """Return the form in which the audit log stores it."""
     until = None if care.muted_until is None else care.muted_until.isoformat()
     return {
         "assignee": care.assignee,

@@ -1,4 +1,4 @@
-"""Approvals, with their decisions and escalations, and completions of external steps."""
+"""Approvals with their decisions and escalations, and completions of external steps."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Operations on many tasks at once: storing them, and handling one task after the other."""
+"""Operations on many tasks: storing them and handling their tasks one by one."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ from tasker.store.protocol import AuditNote
 from tasker.store.rows import Reader, Row
 from tasker.store.session import Session
 
-LEASE = 5.0  #: seconds without progress after which others carry an operation on
+LEASE = 5.0  #: seconds without progress after which other processes continue an operation
 
 
 class Bulk(Operators):

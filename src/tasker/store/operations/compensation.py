@@ -1,4 +1,4 @@
-"""Undoing what tasks have done that fail or are cancelled."""
+"""Undoing the completed steps of tasks that fail or are cancelled."""
 
 from collections.abc import Collection, Sequence
 
@@ -69,12 +69,12 @@ class Compensations(TransactionalStore):
 async def begin_ending(
     tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
 ) -> bool:
-    """Begin to undo what a locked task has done instead of ending it.
+    """Start the compensation of a locked task instead of ending it.
 
     Steps that have not started are cancelled; the results of steps in progress still count.
 
     Returns:
-        False if there is nothing to undo, or the task is being compensated already.
+        False if there is nothing to undo or the task is already being compensated.
     """
     if await tx.one("compensable", task_id=task_id, state=int(code)) is None:
         return False
@@ -91,7 +91,7 @@ async def has_begun(tx: Session, task_id: TaskId) -> bool:
 
 
 async def cancel_ending(tx: Session, task_id: TaskId) -> None:
-    """Let a locked task go on whose compensation has not begun."""
+    """Let a locked task continue if its compensation has not begun."""
     if await tx.one("compensation_of", task_id=task_id) is not None:
         await tx.all("drop_planner", task_id=task_id)
         await tx.all("unmark_ending", task_id=task_id)

@@ -1,4 +1,4 @@
-"""The outbox: events, who subscribes to them, and their deliveries."""
+"""The outbox: events, their subscriptions and their deliveries."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -400,7 +400,7 @@ def _webhook(row: Row, read: Reader) -> Webhook:
 
 
 def _webhook_document(webhook: Webhook) -> Mapping[str, Any]:
-    """Return what the audit log keeps of a webhook: never its secret."""
+    """Return the form in which the audit log stores a webhook, without its secret."""
     return {
         "url": webhook.url,
         "events": list(webhook.events),

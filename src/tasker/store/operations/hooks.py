@@ -94,7 +94,7 @@ def _hook(read: Reader, row: Row) -> Hook:
 
 
 def _document(hook: Hook) -> dict[str, Any]:
-    """Return what the audit log keeps of a hook: never its secret."""
+    """Return the form in which the audit log stores a hook, without its secret."""
     columns = asdict(hook)
     for name in ("namespace", "name", "updated_by", "updated_at"):
         del columns[name]

@@ -1,4 +1,4 @@
-"""Limits: the gates of keys, and what operators set for keys and patterns of keys."""
+"""Limits: the gates of keys, and the limits that operators set for keys and patterns."""
 
 import re
 import time
@@ -38,14 +38,14 @@ class Declared(NamedTuple):
 
 
 class GateIds:
-    """Remembers the ids of gates, by key and by the template that uses them."""
+    """Caches the ids of gates by key and by the template that uses them."""
 
     def __init__(self) -> None:
         self._ids: dict[tuple[LimitKey, TemplateId], int] = {}
         self._since = time.monotonic()
 
     def get(self, key: LimitKey, template_id: TemplateId) -> int | None:
-        """Return the id of a key's gate that has what the template declares, or None."""
+        """Return the id of a key's gate that has the template's limits, or None."""
         return self._ids.get((key, template_id))
 
     def put(self, key: LimitKey, template_id: TemplateId, gate_id: int) -> None:
@@ -60,7 +60,7 @@ class GateIds:
 async def find_gates(tx: Session, declared: Mapping[LimitKey, Declared]) -> dict[LimitKey, int]:
     """Return the ids of gates; add those that are missing.
 
-    What the newest template declares for a key applies, unless an operator has set a limit.
+    The newest template's limit for a key applies, unless an operator has set a limit.
     """
     ids: dict[LimitKey, int] = {}
     while missing := sorted(declared.keys() - ids.keys()):
@@ -115,7 +115,7 @@ def _overridden(key: str, declared: LimitValues, settings: Sequence[LimitSetting
 
 
 def setting_of(key: str, settings: Iterable[LimitSetting]) -> LimitSetting | None:
-    """Return the setting that applies to a key: its own, or that with the longest pattern."""
+    """Return the setting that applies to a key: its own, or the one with the longest pattern."""
     matching = [setting for setting in settings if matches(setting.pattern, key)]
     return max(
         matching,
@@ -137,7 +137,7 @@ class Limits(TransactionalStore):
     async def _with_gates(
         self, tasks: Sequence[NewTask], tx: Session | None = None
     ) -> Sequence[NewTask]:
-        """Return new tasks with the gates of their limits, which exist then.
+        """Return new tasks with the gates of their limits, creating missing gates.
 
         Args:
             tasks: The tasks.
@@ -242,7 +242,7 @@ def _gates_of_steps(
 async def with_limit_reasons(
     tx: Session, task_id: TaskId, steps: Sequence[Step], limited: Sequence[int]
 ) -> list[Step]:
-    """Return steps of a task, the first of those in `limited` with what limits hold them up."""
+    """Return steps of a task, the first ones in `limited` with the limits that they wait for."""
     chosen = limited[:_EXPLAINED]
     rows = await tx.all("gate_states", tasks=[task_id] * len(chosen), nos=chosen)
     reasons = {row["no"]: reason for row in rows if (reason := _reason(row))}
@@ -250,7 +250,7 @@ async def with_limit_reasons(
 
 
 def _reason(row: Row) -> str | None:
-    """Return why a gate does not let a step through; None if it does."""
+    """Return why a gate does not let a step through, or None if it does."""
     before = f"{row['before']:,} before it"
     if row["concurrency"] == 0:
         return f"{row['key']} is set to 0, {before}"

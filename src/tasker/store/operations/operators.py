@@ -47,12 +47,12 @@ class Operators(Tasks):
     """Implements `tasker.store.protocol.OperatorStore`."""
 
     async def continue_actions(self) -> None:
-        """Carry out what is left of actions on tasks of many steps."""
+        """Complete unfinished actions on tasks with many steps."""
         for row in await self._all("paged_actions", limit=_TASKS):
             await self._finish(TaskId(row["task_id"]))
 
     async def _finish(self, task_id: TaskId) -> None:
-        """Carry out what is left of actions on a task."""
+        """Complete unfinished actions on a task."""
         while await self._in_yielding_transaction(lambda tx: _next_page(tx, task_id)):
             pass
 
@@ -237,7 +237,7 @@ _PAGES: Mapping[ActionKind, Callable[[Session, PagedAction], Awaitable[None]]] =
 async def end_early(
     tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
 ) -> bool:
-    """End a task, after what it has done is undone; return whether it has ended."""
+    """End a task, or start its compensation first; return whether it has ended."""
     if await compensation.begin_ending(tx, task_id, code, error):
         tx.ended.append(task_id)
         await _cancel_children(tx, task_id)
@@ -255,7 +255,7 @@ async def _cancel(tx: Session, task_id: TaskId, act: AuditNote, before: TaskStat
 async def stop_task(
     tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
 ) -> None:
-    """End a task, with its steps that have not ended; of many, the others follow in pages."""
+    """End a task with its unfinished steps; if there are many, the rest follow in pages."""
     steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
     await stop_steps(tx, task_id, steps, compensated=False)
     await tx.all("end_task", task_id=task_id, state=int(code), error=error)
@@ -306,7 +306,7 @@ async def lock_task(
 
 
 async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
-    """Give a task to reopen its key back. Raise TaskExists if another open task has it."""
+    """Return its key to a task to be reopened. Raise TaskExists if another open task has it."""
     lost = await tx.one("lost_key", task_id=task_id)
     if lost is None:
         return
@@ -319,7 +319,7 @@ async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
 
 
 async def _reopen(tx: Session, task_id: TaskId) -> None:
-    """Reopen a task, some of whose steps may run again."""
+    """Reopen a task so that some of its steps may run again."""
     await paging.drop_actions(tx, [task_id], ActionKind.END)
     await tx.all("reopen_task", task_id=task_id)
     await tx.all("reopen_place", task_id=task_id)

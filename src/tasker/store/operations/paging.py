@@ -1,8 +1,8 @@
-"""Actions on tasks of many steps, carried out in pages.
+"""Actions on tasks with many steps, performed in pages.
 
-The first transaction of an action does what concerns the task, and changes the first page of its
-steps. If there are more, it stores how far it came. The other pages follow, each in its own
-transaction: the operator's call carries them out, or the janitor if its process dies.
+The first transaction of an action changes the task and the first page of its steps. If there are
+more steps, it stores its progress. Each further page has its own transaction, in the operator's
+call or, if that process dies, in the janitor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ READ = 10_000  #: numbers of steps among which one transaction looks for those t
 
 
 class ActionKind(StrEnum):
-    """What an action does with the steps of a task. A task has one of each kind at most."""
+    """The effect of an action on the steps of a task. A task has at most one of each kind."""
 
     END = "end"
     PAUSE = "pause"  #: takes them out of their queues, or puts them back
@@ -51,7 +51,7 @@ async def next_page(
         statement: Which steps are to be changed.
         task_id: The task.
         last_no: The number after which the page begins.
-        size: The most steps to change.
+        size: Maximum number of steps to change.
         values: Further parameters of the statement.
     """
     until = last_no + READ
@@ -71,7 +71,7 @@ async def greatest_numbers(tx: Session, tasks: Sequence[str]) -> dict[str, int]:
 
 
 async def put_off(tx: Session, action: PagedAction) -> None:
-    """Store the rest of an action on a locked task, in place of one of its kind."""
+    """Store the rest of an action on a locked task, replacing one of the same kind."""
     task_id, kind, last_no, details = action
     await tx.all(
         "put_paged_action",
@@ -83,12 +83,12 @@ async def put_off(tx: Session, action: PagedAction) -> None:
 
 
 async def drop_actions(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
-    """Leave the steps of locked tasks as they are that an action has not changed yet."""
+    """Stop an action from changing further steps of locked tasks."""
     await tx.all("delete_paged_action", tasks=list(tasks), kind=str(kind))
 
 
 async def paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
-    """Return the actions on a task that have steps left to change, the first to go on first."""
+    """Return the actions on a task that have steps left to change, in the order to continue."""
     return [
         PagedAction(task_id, ActionKind(row["kind"]), row["last_no"], codec.loads(row["details"]))
         for row in await tx.all("paged_action", task_id=task_id)

@@ -1,8 +1,8 @@
 """Taking the steps of tasks out of their queues, and putting them back.
 
-If they are few, they change in the transaction that pauses or resumes their tasks; of many, the
-others follow in pages. Until its page has changed it, a step of a paused task may still be claimed,
-and one of a resumed task is not.
+A few steps change in the transaction that pauses or resumes their tasks; if there are many, the
+rest follow in pages. Until its page has changed it, a step of a paused task may still be claimed,
+and a step of a resumed task cannot be claimed.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ PAGE = 250  #: steps that one transaction takes out of their queues, or puts bac
 
 
 async def set_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -> None:
-    """Take the steps of locked tasks out of their queues, or put them back: the first page."""
+    """Take the first page of steps of locked tasks out of their queues, or put them back."""
     if not tasks:
         return
     await tx.all("mark_tasks", tasks=list(tasks), paused=paused)

@@ -1,4 +1,4 @@
-"""Bounds on the open tasks of a key: new tasks wait, are refused, or replace the oldest."""
+"""Bounds on the open tasks of a key: new tasks wait, are rejected, or replace the oldest."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,7 +21,7 @@ class Places(Pauses):
     """Admits tasks that wait until fewer tasks of their key are open."""
 
     _looked_at = _FIRST
-    """The last key that `admit_waiting` has looked at; the next call begins behind it."""
+    """The last key that `admit_waiting` has examined; the next call starts after it."""
 
     async def admit_waiting(self, limit: int) -> int:
         after = self._looked_at
@@ -53,7 +53,7 @@ async def take_places(tx: Session, tasks: Sequence[NewTask], created: Created) -
     """Count new tasks among the open ones of their keys.
 
     Raises:
-        TooManyOpenTasks: As many are open as may be, and another is to be refused.
+        TooManyOpenTasks: The maximum number of tasks is open, and further tasks are rejected.
     """
     placed = [
         task
@@ -100,7 +100,7 @@ async def _take_place(tx: Session, task: NewTask) -> None:
 
 
 async def _admit(tx: Session, key: LimitKey) -> int:
-    """Let the tasks that wait the longest start, as far as there are places for them."""
+    """Start the longest waiting tasks, as far as there are places for them."""
     opened = await _open_places(tx, key)
     running = sum(not row["waiting"] for row in opened)
     admitted = 0

@@ -18,7 +18,7 @@ async def settle_with_events(
 ) -> Settled:
     """Settle outcomes, and store the events that their steps publish with them.
 
-    With `allow_invalid`, an invalid event is logged and left out.
+    With `allow_invalid`, an invalid event is logged and omitted.
 
     Raises:
         InvalidEvent: An event cannot be built, or does not match its schema.

@@ -1,8 +1,8 @@
 """Retrying the failed steps of a task, and reviving those that its deadline cancelled.
 
-If they are few, they are enqueued in one transaction. If they are many, each page puts some of them
-back, out of their queues: a step that ran before the page of its child would not free it. After the
-last page all are put into their queues, in pages too.
+A few steps are enqueued in one transaction. If there are many, each page resets some of them
+outside their queues, because a step that ran before its child's page would not free the child.
+After the last page, all of them are enqueued, also in pages.
 """
 
 from collections import defaultdict
@@ -42,7 +42,7 @@ class Retrying(NamedTuple):
     nos: Sequence[int] | None  #: of the steps left to retry, in order; None: all failed ones
 
     async def require_retryable(self, tx: Session) -> None:
-        """Raise unless all steps that were given can be retried.
+        """Raise unless all given steps can be retried.
 
         Raises: NotFound, Compensating, WrongStatus, FailureHandled.
         """
@@ -59,7 +59,7 @@ class Retrying(NamedTuple):
             self.require_awaited(steps, await self._started_without(tx, steps))
 
     def require_awaited(self, failed: Sequence[Row], started_without: Collection[int]) -> None:
-        """Raise FailureHandled if the children of a failed step have started without it."""
+        """Raise FailureHandled if children of a failed step have started without it."""
         for row in failed:
             if row["no"] in started_without:
                 raise FailureHandled(row["name"])
@@ -83,7 +83,7 @@ class Retrying(NamedTuple):
         return await next_page(tx, "steps_to_revive", self.task_id, last_no, PAGE)
 
     async def has_more(self, tx: Session) -> bool:
-        """Return whether any step of the task is to be retried or revived."""
+        """Return whether any step of the task must be retried or revived."""
         greatest = (await greatest_numbers(tx, [self.task_id]))[self.task_id]
         for last_no in range(0, greatest, READ):
             some = {"task_id": self.task_id, "last_no": last_no, "until": last_no + READ}
@@ -104,7 +104,7 @@ class Retrying(NamedTuple):
         return await self._started_without(tx, failed)
 
     async def retry(self, tx: Session, failed: Sequence[Row], *, held: bool) -> None:
-        """Enqueue failed steps, or with `held` let them wait out of their queues."""
+        """Enqueue failed steps or, with `held`, let them wait outside their queues."""
         if not failed:
             return
         nos = [row["no"] for row in failed]
@@ -191,7 +191,7 @@ async def is_retried(tx: Session, task_id: TaskId) -> bool:
 
 
 async def revive_for(tx: Session, task_id: TaskId, no: int, act: AuditNote) -> None:
-    """Let all steps run or wait that the deadline of a locked task cancelled.
+    """Let all steps that a locked task's deadline cancelled run or wait.
 
     Args:
         tx: The transaction.
@@ -213,7 +213,7 @@ async def revive_for(tx: Session, task_id: TaskId, no: int, act: AuditNote) -> N
 
 
 async def revive(tx: Session, task_id: TaskId, steps: Sequence[Row], *, held: bool) -> None:
-    """Let cancelled steps run or wait; with `held`, out of their queues."""
+    """Let cancelled steps run or wait; with `held`, outside their queues."""
     if steps:
         nos = [row["no"] for row in steps]
         await tx.all("revive_steps", task_id=task_id, nos=nos, held=held)
@@ -226,6 +226,6 @@ async def take_back_failures(tx: Session, task_id: TaskId, nos: Collection[int])
 
 
 def require_undoing(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
-    """Raise Compensating unless all of the steps, at least one, undo others."""
+    """Raise Compensating unless there are steps and all of them are compensating steps."""
     if not steps or any(row["undoes"] is None for row in steps):
         raise Compensating(task_id, action)

@@ -1,4 +1,4 @@
-"""Rows of schedules, and those that templates declare."""
+"""Rows of schedules, including schedules that templates declare."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -25,10 +25,10 @@ _ALL = 1_000_000
 async def apply_declared_schedules(
     tx: Session, namespace: str, template: str, act: AuditNote
 ) -> None:
-    """Make the schedules of a template those that its latest approved version declares.
+    """Replace a template's schedules by those that its latest approved version declares.
 
-    Schedules keep their pauses, and their next tick if their times did not change. Without an
-    approved version they stay as they are.
+    Schedules keep their pauses and, if their times did not change, their next tick. Without an
+    approved version, nothing changes.
     """
     rows = await tx.all("versions", namespace=namespace, name=template)
     version = versions.latest([row["version"] for row in rows])
@@ -102,7 +102,7 @@ async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -
 
 
 async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) -> None:
-    """Add a record, or extend that of the ticks right before."""
+    """Add a record, or extend that of the directly preceding ticks."""
     facts = {"outcome": record.outcome.value, "detail": record.detail}
     if record.outcome is not TickOutcome.BUFFERED:
         previous = previous_tick(stored.schedule, record.first)

@@ -1,8 +1,8 @@
 """Ending the steps of tasks that are ended early.
 
-A task of few steps ends with all of them in one transaction. If it has many, that transaction ends
-the steps in progress and the first page of the others. A step of a later page may still be claimed
-until its page ends it.
+A task with few steps ends with all of them in one transaction. If it has many steps, that
+transaction ends the steps in progress and the first page of the others. A step of a later page may
+still be claimed until its page ends it.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ async def stop_steps(tx: Session, task_id: TaskId, code: Code, *, compensated: b
     Args:
         tx: The transaction.
         task_id: The task.
-        code: What the steps become.
-        compensated: Whether those in progress are left alone, as the task is to be compensated.
+        code: The new state of the steps.
+        compensated: Whether steps in progress are not ended, because the task will be compensated.
     """
     await drop_actions(tx, [task_id], ActionKind.RETRY)
     last_no = await _stop_next(tx, task_id, 0, code, compensated=compensated)
@@ -51,7 +51,7 @@ async def stop_page(tx: Session, action: PagedAction) -> None:
 async def _stop_next(
     tx: Session, task_id: TaskId, last_no: int, code: Code, *, compensated: bool
 ) -> int | None:
-    """End the next page of steps; return the number after which another begins."""
+    """End the next page of steps; return the number after which the following page begins."""
     page = await next_page(tx, "steps_to_stop", task_id, last_no, PAGE, running=not compensated)
     await _stop(tx, task_id, [row["no"] for row in page.steps], code)
     return page.last_no

@@ -191,7 +191,7 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
 async def _rarest_attribute(
     tx: Session, attributes: Mapping[str, str]
 ) -> tuple[str | None, Mapping[str, str]]:
-    """Return the most selective attribute, by which tasks are looked up, and the others."""
+    """Return the most selective attribute, used to look up tasks, and the others."""
     name = next(iter(attributes), None)
     if len(attributes) > 1:
         row = await tx.one("rarest_attribute", attributes=codec.dumps(attributes))
@@ -202,7 +202,7 @@ async def _rarest_attribute(
 async def _with_reasons(
     tx: Session, steps: Sequence[Step], queues: Mapping[int, int]
 ) -> list[Step]:
-    """Return steps, with the reason why no live worker can run those in one of the queues."""
+    """Return steps, with the reason why no live worker can run the ones in unserved queues."""
     by_id = {no: queue for queue in await queues_after(tx, NO_QUEUE) for no in queue.ids}
     workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
     reasons = {no: unserved.reason(by_id[QueueId(no)], workers) for no in set(queues.values())}
@@ -213,7 +213,7 @@ async def _with_reasons(
 
 
 _CLOCKS = timedelta(hours=1)
-"""How far the clocks of processes that create tasks, and thus their ids, may be off."""
+"""How much the clocks of processes that create tasks, and thus their ids, may differ."""
 
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 

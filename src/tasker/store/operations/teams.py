@@ -1,4 +1,4 @@
-"""Namespaces and their policies, decisions about template versions, API keys, their audit log."""
+"""Namespaces, their policies, decisions about template versions, API keys and the audit log."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -228,7 +228,8 @@ async def add_team_audit(
     *,
     namespace: str | None = None,
 ) -> None:
-    """Add an action to the team audit log; that on a template belongs to its namespace."""
+    """Add an action to the team audit log; an action on a template belongs to the template's
+    namespace."""
     await tx.all(
         "add_event",
         namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,

@@ -133,7 +133,7 @@ async def template_ids(
     *,
     visible: Collection[str] | None,
 ) -> list[int]:
-    """List the ids of the templates of a name, replaced ones included."""
+    """List the ids of the templates with a name, including replaced ones."""
     rows = await tx.all(
         "template_ids",
         namespace=namespace,
@@ -198,7 +198,7 @@ async def _register(
 
 
 def _with_distinct_names(rows: Sequence[registry.TemplateRow]) -> Iterator[list[int]]:
-    """Divide rows so that none has the same name as another; yield their indexes."""
+    """Divide rows into groups without duplicate names; yield their indexes."""
     left = list(range(len(rows)))
     while left:
         first = {rows[index].name: index for index in reversed(left)}

@@ -187,7 +187,7 @@ class Waits(TransactionalStore):
 
 
 class Waiter(NamedTuple):
-    """A waiting step, and its durable call that gets what arrives."""
+    """A waiting step and its durable call, which stores the arrival."""
 
     task_id: TaskId
     no: int
@@ -205,10 +205,10 @@ class _Received(NamedTuple):
 
 
 async def wake(tx: Session, waiter: Waiter, value: JsonText) -> str | None:
-    """End the wait of a step: record what arrived, and enqueue the step.
+    """End the wait of a step: record the arrival and enqueue the step.
 
     Returns:
-        The name of the step; None if it does not wait any more.
+        The name of the step; None if it no longer waits.
     """
     task_id, no, call, kind = waiter
     woken = await tx.one("wake_step", task_id=task_id, no=no)
@@ -276,7 +276,7 @@ async def _deliver_signal(
 
 
 async def _take_first(tx: Session, claim: Claim, wait: NewWait) -> DurableCall | None:
-    """Record for a wait what arrived first, or return None if nothing has arrived."""
+    """Record and return the first arrival for a wait, or return None if nothing has arrived."""
     arrived = await _first_arrival(tx, claim, wait.awaited)
     if arrived is None:
         return None

@@ -22,10 +22,10 @@ class Place(NamedTuple):
 class ClaimCursor:
     """Lets the claims of one worker begin where the last one ended.
 
-    Claimed steps leave dead rows at the head of their queue. They stay for as long as any
-    transaction of the database is older (a dump, a forgotten session), and a claim that
-    begins at the beginning walks all of them. So it begins there only now and then: steps
-    that others enqueue behind the cursor wait until then, 10 s at most.
+    Claimed steps leave dead rows at the head of their queue. They remain while any transaction of
+    the database is older (a dump, a forgotten session), and a claim from the beginning of the queue
+    reads all of them. So claims begin there only from time to time. Steps that other processes
+    enqueue before the cursor wait until then, at most 10 s.
     """
 
     def __init__(self) -> None:
@@ -36,24 +36,25 @@ class ClaimCursor:
         self._return_at = 0.0
 
     def start_places(self) -> dict[QueueId, Place]:
-        """Return where to begin in the next queues, by id; nothing when it is time to return."""
+        """Return where to begin in the next queues, by id; empty when it is time to start from the
+        beginning."""
         if monotonic() >= self._return_at:
             return {}
         following = sorted(queue for queue in self._places if queue > self.after)
         return {queue: self._places[queue] for queue in following[:MOST_PLACES]}
 
     def note_restart(self, seconds: float) -> None:
-        """Take note of a claim from the beginning, which took so long."""
+        """Record a claim from the beginning and its duration."""
         pause = min(max(RETURN_AFTER, RETURN_COST * seconds), RETURN_AT_MOST)
         self._return_at = monotonic() + pause
         self._places.clear()
 
     def note_claimed(self, queue: QueueId, last: Place) -> None:
-        """Take note of the last step that was claimed from a queue."""
+        """Record the last step that was claimed from a queue."""
         self._places[queue] = last
 
     def note_enqueued(self, queue: QueueId, first: Place) -> None:
-        """Take note of the first of the steps that this process enqueued in a queue."""
+        """Record the first step that this process enqueued in a queue."""
         if (place := self._places.get(queue)) is not None:
             self._places[queue] = min(place, first)
 

@@ -40,7 +40,7 @@ _UNREACHABLE = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
 )
-"""Errors of an unavailable server, as opposed to errors caused by the data."""
+"""Errors of an unavailable server, in contrast to errors caused by the data."""
 
 _NO_SCHEMA = (
     asyncpg.UndefinedTableError,
@@ -57,10 +57,10 @@ class Driver(TransactionalStore):
     """Opens the database, and runs statements by name.
 
     Args:
-        url: `postgresql://user@host/database?schema=tasker`; what else is in its query
-            goes to the driver.
-        connections: The most connections of the pool. A worker has two more: one to listen,
-            one for its claims and settlements.
+        url: `postgresql://user@host/database?schema=tasker`; other query parameters are passed to
+            the driver.
+        connections: Maximum number of connections of the pool. A worker has two more: one to
+            listen, and one for its claims and settlements.
     """
 
     SCALAR = True  #: one task or success alone has a statement of its own; tests turn it off
@@ -146,8 +146,8 @@ class Driver(TransactionalStore):
         """Run a transaction on one task that yields to settlements of the same task.
 
         Settlements lock steps before their task; an operator's transaction does the opposite.
-        So it never waits long for a lock, but releases its own and starts over: no deadlock
-        lasts, and none is resolved at the cost of a settlement.
+        So it never waits long for a lock, but releases its own locks and starts over. No deadlock
+        lasts, and none is resolved by aborting a settlement.
         """
         async with self._translated_errors():
             for left in reversed(range(_TRIES)):
@@ -196,7 +196,7 @@ class Driver(TransactionalStore):
 
     @asynccontextmanager
     async def _translated_errors(self) -> AsyncIterator[None]:
-        """Turn the driver's errors into the store's; replace connections that are read-only.
+        """Convert the driver's errors to the store's; replace read-only connections.
 
         A session keeps the `default_transaction_read_only` that it started with, and one to a
         server that became a standby stays there.
@@ -218,7 +218,7 @@ async def _skip_reset(_connection: object) -> None:
 
 @contextmanager
 def driver_errors(url: str) -> Iterator[None]:
-    """Turn the driver's errors into the store's."""
+    """Convert the driver's errors to the store's."""
     try:
         yield
     except _NO_SCHEMA as error:

@@ -1,4 +1,4 @@
-"""A connection kept for the statements that others wait for: claims, settlements, creations."""
+"""A connection reserved for urgent statements: claims, settlements, creations."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ import asyncpg
 
 
 class DedicatedConnection:
-    """One connection, opened when it is first needed and again when it was lost.
+    """One connection, opened when first needed and reopened when lost.
 
-    What a pool does to hand a connection out and to take it back costs a fifth of a short
-    statement. And here statements are planned once: they call functions, no more.
+    Borrowing a connection from a pool and returning it costs a fifth of a short statement. Here,
+    statements are also planned only once: they only call functions.
     """
 
     def __init__(self, connect: Callable[[], Awaitable["asyncpg.Connection[Any]"]]) -> None:

@@ -1,4 +1,4 @@
-"""Tables and functions of the store, as the database has them."""
+"""The tables and functions of the store in the database."""
 
 import asyncpg
 
@@ -18,7 +18,7 @@ _FUNCTIONS_NAMED = """
 
 
 async def status(connection: Connection) -> SchemaStatus:
-    """Return how far the schema is, without changing it."""
+    """Return the version of the schema, without changing it."""
     if await connection.fetchval("select to_regclass('schema_version')") is None:
         return MIGRATIONS.status([])
     rows = await connection.fetch(_APPLIED)
@@ -28,7 +28,7 @@ async def status(connection: Connection) -> SchemaStatus:
 async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, url: str) -> None:
     """Apply missing migrations and recreate the functions, in one transaction.
 
-    Processes that do so at once wait for each other.
+    Processes that do this at the same time wait for each other.
 
     Raises:
         SchemaMismatch: The schema was made by migrations that this release does not have.
@@ -56,10 +56,10 @@ async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str,
 
 
 async def _create_function(connection: Connection, name: str, script: str) -> None:
-    """Create a function, in place of one of another release.
+    """Create a function, replacing that of another release.
 
-    One with other parameters stays, for workers of that release that still run; one that
-    differs in its result only cannot stay.
+    A function with different parameters remains, for running workers of that release; one that
+    differs only in its result cannot remain.
     """
     try:
         async with connection.transaction():

@@ -172,7 +172,7 @@ def read_settled_rows(rows: Sequence[Any]) -> Settled:
 
 
 def read_settled_group(rows: Sequence[Any], settlements: Sequence[Settlement]) -> list[Settled]:
-    """Read the rows of settle_group.sql: what follows from each settlement."""
+    """Read the rows of settle_group.sql: the result of each settlement."""
     claims: list[list[Claim]] = [[] for _ in settlements]
     refused: set[int] = set()
     ended: dict[TaskId, TaskEnd] = {}

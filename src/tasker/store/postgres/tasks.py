@@ -93,7 +93,7 @@ class Tasks(Limits, Driver):
         return _created(creation.tasks, rows)
 
     async def _create_one(self, creation: Creation, lock_timeout: str | None) -> list[Any]:
-        """Create a task that comes alone; return no rows where `create_tasks` has to."""
+        """Create a single task; return no rows if `create_tasks` must do it."""
         if not self.SCALAR or len(creation.tasks) != 1:
             return []
         task = creation.tasks[0]
@@ -107,7 +107,7 @@ class Tasks(Limits, Driver):
     async def _create_replacing(
         self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]
     ) -> Created:
-        """Create tasks in one transaction; some replace others, or wait for their end."""
+        """Create tasks in one transaction if some of them replace others or wait for their end."""
 
         async def create(tx: Session) -> Created:
             await free_keys(tx, tasks)

@@ -20,8 +20,8 @@ class Address(NamedTuple):
     def parse(cls, url: str) -> Self:
         """Read `sqlite`, `sqlite:file.db`, `sqlite:///absolute/file.db` or `sqlite::memory:`.
 
-        `?synchronous=normal` trades the last transactions before a power cut (not a
-        crash of the process) for speed; the default is `full`.
+        `?synchronous=normal` is faster, but a power failure (not a crash of the process) may lose
+        the last transactions; the default is `full`.
 
         Raises:
             InvalidSettings: The URL is invalid.

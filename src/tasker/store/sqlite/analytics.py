@@ -1,4 +1,4 @@
-"""Reads analytics in parallel to the writer: for files, on a separate connection."""
+"""Reads analytics in parallel with the writer: for files, on a separate connection."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ _CHECK_EVERY = 10_000  #: instructions of SQLite between checks of the time
 
 
 class Analytics(analytics.Analytics, Driver):
-    """Reads analytics in parallel to the writer: for files, on a separate connection."""
+    """Reads analytics in parallel with the writer: for files, on a separate connection."""
 
     MERGES_APART = True
 
@@ -66,7 +66,7 @@ class Analytics(analytics.Analytics, Driver):
 
 
 def _within_time_limit(on: sqlite3.Connection, read: Callable[[], T]) -> T:
-    """Read, and stop when it takes too long."""
+    """Read, but stop if it takes too long."""
     end = time.monotonic() + TIMEOUT.total_seconds()
     on.set_progress_handler(lambda: time.monotonic() > end, _CHECK_EVERY)
     try:

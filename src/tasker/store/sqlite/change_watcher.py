@@ -21,7 +21,7 @@ class ChangeWatcher:
     """Notifies when another process has committed.
 
     On Linux, writes to the database's log (inotify) trigger a check; elsewhere, and as a
-    fallback, it polls. A check costs a few microseconds; only after a commit it asks the
+    fallback, it polls. A check costs a few microseconds; only after a commit does it ask the
     database's thread whether the commit was its own.
 
     Args:

@@ -93,7 +93,7 @@ def data_version(connection: sqlite3.Connection) -> int:
 
 
 def upgrade(connection: sqlite3.Connection, url: str) -> None:
-    """Apply the migrations that are missing; part of the caller's transaction.
+    """Apply missing migrations within the caller's transaction.
 
     Raises:
         SchemaMismatch: The schema was made by migrations that this release does not have.
@@ -111,7 +111,7 @@ def upgrade(connection: sqlite3.Connection, url: str) -> None:
 
 
 def _split_statements(script: str) -> list[str]:
-    """Split a script at the ends of its statements; `executescript` would commit."""
+    """Split a script into statements, because `executescript` would commit."""
     statements, rest = [], ""
     for line in script.splitlines(keepends=True):
         rest += line

@@ -126,5 +126,5 @@ class _Claiming:
 def claim_gated(
     on: sqlite3.Connection, worker: WorkerId, limit: int, after: GatePlace, now: float
 ) -> GatedClaims:
-    """Claim up to `limit` due steps that are under limits, from the gates after a place on."""
+    """Claim up to `limit` due steps that are under limits, starting after a given gate."""
     return _Claiming(on, worker, limit, now).run(after)

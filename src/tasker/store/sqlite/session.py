@@ -1,4 +1,4 @@
-"""A session on SQLite. Its calls never wait, since they run in the database's thread."""
+"""A session on SQLite. Its calls never wait, because they run in the database's thread."""
 
 import sqlite3
 from collections.abc import Coroutine, Sequence

@@ -89,7 +89,7 @@ def _end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> 
 
 
 def _begin_compensation(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> bool:
-    """Begin to undo what tasks have done in which nothing can run; return whether any has begun."""
+    """Start the compensation of tasks in which nothing can run; return whether any has started."""
     given = json_text(tasks)
     if not fetch_one(on, "any_compensation", tasks=given)[0]:
         return False

@@ -1,8 +1,8 @@
 """The thread that owns a database connection, and commits queued operations together.
 
 An operation is a function of the connection. Operations that arrive during a transaction
-share the next one: each runs in its own savepoint, so that its failure does not affect the
-others, and one commit (one fsync) completes all.
+share the next one: each runs in its own savepoint, so its failure does not affect the others, and
+one commit (one fsync) completes all of them.
 """
 
 import asyncio

@@ -66,7 +66,7 @@ class Path(NamedTuple):
         return str(self.keys[0]) + "".join(map(_format_key, self.keys[1:]))
 
     def evaluate(self, names: Names) -> Json:
-        """Return the value at the path, or null if there is none."""
+        """Return the value at the path, or null if it does not exist."""
         if self.keys[0] not in names:
             _fail(f"unknown name {self.keys[0]!r}{suggest_allowed(str(self.keys[0]), names)}", self)
         value: Json = names[str(self.keys[0])]

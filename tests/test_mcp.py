@@ -138,11 +138,15 @@ async def test_nothing_happens_without_a_valid_token_or_after_a_change(worker: W
         refused = await call(assistant, "act", token=stale["token"])
         impossible = await call(assistant, "preview_action", action="retry", task_id=task.id)
         unknown = await call(assistant, "preview_action", action="explode", task_id=task.id)
+        step = await call(
+            assistant, "preview_action", action="cancel", task_id=task.id, step="check"
+        )
 
     assert "the token is unknown" in guessed
     assert "task_changed" in refused
     assert "token" not in impossible
     assert "'explode' is not an action; allowed: cancel, retry, resolve" in unknown
+    assert "cancel acts on the whole task: omit step" in step
     assert TaskStatus.IN_PROGRESS is (await worker.client.get(task.id)).status
 
 

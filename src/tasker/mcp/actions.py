@@ -36,12 +36,14 @@ class Actions:
         """Return what an action on a task would do, and the token that permits it.
 
         Raises:
-            InvalidInput: The action is unknown, or needs a step.
+            InvalidInput: The action is unknown, needs a step, or has none.
             NotFound: The task does not exist.
         """
         act = _act(action)
         if act in (Act.COMPLETE_STEP, Act.SKIP_STEP) and step is None:
             raise InvalidInput(f"{act.value} needs a step", path="$.step")
+        if act in (Act.CANCEL, Act.RESOLVE) and step is not None:
+            raise InvalidInput(f"{act.value} acts on the whole task: omit step", path="$.step")
         task = await self._client.get(task_id)
         steps = await self._client.steps(task_id)
         names = None if step is None else [step]

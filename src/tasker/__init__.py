@@ -135,6 +135,7 @@ if TYPE_CHECKING:
         TemplateName,
         TemplateVersion,
         UniqueWhile,
+        WorkerAttempt,
     )
     from tasker.settings import SchemaMode, WorkerSettings
     from tasker.step_logs import LogPage, LogRecord
@@ -291,6 +292,7 @@ __all__ = [
     "WebhookExists",
     "Window",
     "Worker",
+    "WorkerAttempt",
     "WorkerSettings",
     "Workflow",
     "WrongStatus",
@@ -458,6 +460,7 @@ _HOMES = {
         "TemplateName",
         "TemplateVersion",
         "UniqueWhile",
+        "WorkerAttempt",
     ),
     "settings": (
         "SchemaMode",

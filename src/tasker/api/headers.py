@@ -8,6 +8,7 @@ from tasker import codec
 from tasker.client.trace import current_trace
 
 CORRELATION = "x-correlation-id"
+BASE_PATH = "tasker.base_path"  #: key of the server's base path in an ASGI scope, if it has one
 
 _BY_NAME = "tasker.headers"  #: key of the headers by name in an ASGI scope
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)

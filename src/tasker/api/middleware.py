@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tasker.api.headers import CORRELATION, correlation_id_of, first_header
+from tasker.api.headers import BASE_PATH, CORRELATION, correlation_id_of, first_header
 from tasker.api.problems import Problem, problem_of
 from tasker.durations import human_duration
 from tasker.settings import AccessLog, ServerSettings
@@ -142,9 +142,11 @@ class BasePathMiddleware:
         self.base_path = base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(f"{self.base_path}/"):
-            path = scope["path"][len(self.base_path) :]
-            scope = {**scope, "path": path, "raw_path": path.encode()}
+        if scope["type"] == "http":
+            scope = {**scope, BASE_PATH: self.base_path}
+            if scope["path"].startswith(f"{self.base_path}/"):
+                path = scope["path"][len(self.base_path) :]
+                scope.update(path=path, raw_path=path.encode())
         await self.app(scope, receive, send)
 
 

@@ -62,6 +62,25 @@ async def test_the_cookie_is_http_only_and_same_site(store: Store) -> None:
         assert secure == ("secure" in parts)
 
 
+async def test_a_cookie_that_another_host_can_have_set_counts_only_where_it_must(
+    store: Store,
+) -> None:
+    """Pages of a sibling host could log a person in as somebody else."""
+    text = await key(store, "viewer")
+    for url, base, name, status in (
+        ("https://tasker.example.com", "", "tasker_session", 401),
+        ("https://tasker.example.com", "", "__Host-tasker_session", 200),
+        ("https://tasker.example.com", "/tools", "tasker_session", 200),
+        ("http://127.0.0.1:8080", "", "tasker_session", 200),
+    ):
+        async with browser(store, url, base) as caller:
+            begun = await caller.post("/v1/session", json={"api_key": text})
+            secret = begun.headers["set-cookie"].partition("=")[2].partition(";")[0]
+            caller.cookies.clear()
+            answer = await caller.get("/v1/tasks", headers={"Cookie": f"{name}={secret}"})
+        assert status == answer.status_code, (url, base, name)
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -21,7 +21,7 @@ from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.principal import Principal
-from tasker.api.headers import first_header
+from tasker.api.headers import BASE_PATH, first_header
 from tasker.api.problems import Problem
 from tasker.errors import StoreError
 from tasker.settings import AuthSettings
@@ -152,11 +152,17 @@ def csrf_token_of(secret: str) -> str:
 
 
 def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:
-    """Return the value of a request's session cookie, or None if it has none."""
+    """Return the value of a request's session cookie, or None if it has none.
+
+    Over HTTPS at the root of the host, only the cookie that no other host can have set counts:
+    otherwise one of the same domain could log a person in as somebody else.
+    """
     header = first_header(scope, "cookie")
     if header is None:
         return None
     cookies = cookie_parser(header)
+    if scope["scheme"] == "https" and not scope.get(BASE_PATH):
+        return cookies.get(HOST_COOKIE) or None
     return cookies.get(HOST_COOKIE) or cookies.get(COOKIE) or None
 
 

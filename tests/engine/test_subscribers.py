@@ -211,7 +211,7 @@ def test_two_subscribers_with_the_same_name_are_refused() -> None:
 def test_an_invalid_name_of_an_event_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"'pay\*' is not an event name"):
         on_event("pay*")
-    with pytest.raises(InvalidInput, match="1 to 20 names"):
+    with pytest.raises(InvalidInput, match="1 to 20 event names"):
         on_event()
 
 

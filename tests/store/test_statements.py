@@ -667,7 +667,7 @@ INDEXES = {
     "end_waits_of_steps": {"wait_pkey"},
     "end_places": {"task_place_open"},
     "places": {"task_place_open"},
-    "waiting_places": {"task_place_waiting", "task_place_open"},
+    "waiting_places": {"task_place_waiting"},
     "admit_place": {"task_place_pkey"},
     "reopen_place": {"task_place_pkey"},
     "completed_steps": {"step_pkey"},

@@ -29,7 +29,7 @@ class Places(Pauses):
             "waiting_places", after_namespace=after.namespace, after_key=after.key, limit=limit
         )
         self._looked_at = _key_of(rows[-1]) if len(rows) == limit else _FIRST
-        return await self._admit_for([row for row in rows if row["has_room"]])
+        return await self._admit_for(rows)
 
     async def admit_after(self, ended: Collection[TaskId]) -> int:
         return await self._admit_for(await self._all("awaited_places", tasks=list(ended)))

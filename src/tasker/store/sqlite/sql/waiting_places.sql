@@ -1,5 +1,4 @@
--- The next keys for which tasks wait, and whether fewer tasks of theirs are open than may be.
--- :after_namespace, :after_key text, :limit int
+-- The next keys for which tasks wait. :after_namespace, :after_key text, :limit int
 with recursive awaited (task_id) as (
     select (
         select task_id from task_place
@@ -17,10 +16,7 @@ with recursive awaited (task_id) as (
     from awaited a
     join task_place p on p.task_id = a.task_id
 )
-select p.namespace, p.key, (
-    select count(*) from task_place r
-    where r.namespace = p.namespace and r.key = p.key and r.waiting = 0 and r.ended = 0 and {include place_is_open place=r}
-) < p.tasks as has_room
+select p.namespace, p.key
 from awaited a
 cross join task_place p on p.task_id = a.task_id
 limit :limit

@@ -85,4 +85,4 @@ def test_a_worker_is_drained(tasker: Here) -> None:
 
     assert (0, f"worker {worker} claims no more steps\n") == (drained.code, drained.out)
     assert 2 == unknown.code
-    assert "no worker 4711 is alive" in unknown.err
+    assert "no live worker has the id 4711" in unknown.err

@@ -198,7 +198,11 @@ async def _tab(port: int, no: int, opened: _Opened) -> None:
         if line.closed:  # a browser opens another connection, too
             line = await connect(port)
         etag, before = known.get(path, ("", None))
-        response = await line.request("GET", path, max_age=max_age, known=etag)
+        try:
+            response = await line.request("GET", path, max_age=max_age, known=etag)
+        except ConnectionError:  # it closed the connection at the same time
+            line = await connect(port)
+            response = await line.request("GET", path, max_age=max_age, known=etag)
         require_success([response])
         opened.answers += 1
         opened.of_tab[no] += 1

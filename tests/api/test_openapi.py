@@ -109,7 +109,8 @@ def test_bodies_are_closed_and_their_fields_explained() -> None:
         if name.endswith("Body") and "properties" in schema:
             assert schema["additionalProperties"] is False, name
     assert (
-        "Creating twice" in schemas["NewTaskBody"]["properties"]["idempotency_key"]["description"]
+        "Repeated creations"
+        in schemas["NewTaskBody"]["properties"]["idempotency_key"]["description"]
     )
 
 

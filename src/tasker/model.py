@@ -1919,7 +1919,7 @@ LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other qu
 
 
 AttemptKey: TypeAlias = tuple[TaskId, int, int]
-"""Task, step number and attempt: the fence of settlements."""
+"""Task, step number and attempt number: they identify an attempt, and the fence compares them."""
 
 
 class Claim(NamedTuple):

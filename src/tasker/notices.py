@@ -174,4 +174,5 @@ class AttemptSpan(NamedTuple):
 
 
 Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]
-"""A context that is entered before a handler is called and left after it, in the same thread."""
+"""Returns a context manager, entered before the handler is called and exited after the call, in the
+same thread."""

@@ -19,7 +19,7 @@ LEVELS = {
     name: logging.getLevelNamesMapping()[name.upper()]
     for name in ("debug", "info", "warning", "error", "critical")
 }
-"""Levels of records by their name, as in Python's `logging`."""
+"""The numeric log levels by lower-case name; the numbers are those of Python's `logging`."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"[0-9]{1,16}(-[0-9]{1,9}){3}", re.ASCII)

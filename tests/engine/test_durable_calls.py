@@ -285,9 +285,9 @@ async def test_a_sleeping_step_is_shown_as_waiting_until_its_time(store: Store) 
         ({"delay": 1, "until": datetime.now(UTC)}, "either a delay or `until`"),
         ({"delay": -1}, "must not be negative"),
         ({"delay": "soon"}, "must be a number of seconds"),
-        ({"delay": "5000d"}, "delay must be within ten years"),
+        ({"delay": "5000d"}, "delay must be at most ten years"),
         ({"until": datetime(2030, 1, 1)}, "must have a time zone"),
-        ({"until": datetime(2100, 1, 1, tzinfo=UTC)}, "until must be within ten years"),
+        ({"until": datetime(2100, 1, 1, tzinfo=UTC)}, "until must be at most ten years from now"),
     ],
 )
 async def test_an_invalid_sleep_is_a_permanent_error(

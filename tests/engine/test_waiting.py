@@ -139,7 +139,7 @@ async def test_a_wait_ends_after_its_timeout(memory: Store, on_timeout: Any) -> 
         ({"signals": [""]}, "name must be a non-empty string"),
         ({"signals": ["x" * 201]}, "the name is 201 bytes"),
         ({"signals": [Signal("x", key="")]}, "key must be a non-empty string"),
-        ({"signals": ["x"], "timeout": "5000d"}, "timeout must be within ten years"),
+        ({"signals": ["x"], "timeout": "5000d"}, "timeout must be at most ten years"),
         ({"signals": ["x"], "on_timeout": "stop"}, "on_timeout must be fail or continue"),
     ],
 )

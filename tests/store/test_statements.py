@@ -299,7 +299,7 @@ def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection) -> Non
 
 
 WAITING = (
-    *("first_signal", "find_signal", "untaken_signals", "take_signal", "return_signals"),
+    *("first_signal", "signal_by_id", "untaken_signals", "take_signal", "return_signals"),
     *("waiters_of_signal", "waiters_of_broadcast", "first_broadcast", "kept_broadcasts"),
     *("find_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
     *("signalled_task", "hold_step", "load_calls", "external_call", "step_of_token"),
@@ -641,7 +641,7 @@ INDEXES = {
     "waiters_of_signal": {"wait_pkey"},
     "waiters_of_broadcast": {"wait_broadcast", "step_pkey"},
     "first_signal": {"signal_pkey"},
-    "find_signal": {"signal_id"},
+    "signal_by_id": {"signal_id"},
     "untaken_signals": {"signal_untaken"},
     "first_broadcast": {"broadcast_pkey"},
     "find_broadcast": {"broadcast_id"},

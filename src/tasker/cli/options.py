@@ -59,7 +59,7 @@ def parse_json(text: Any) -> Any:
         return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
         raise typer.BadParameter(
-            _append_error_line(f"{error}{_suggest_quotes(text)}", content)
+            _append_error_line(f"{error}{_suggest_string_quotes(text)}", content)
         ) from None
     except TooLarge as error:
         raise typer.BadParameter(str(error)) from None
@@ -98,7 +98,7 @@ def _read_argument(text: str) -> tuple[str, bytes]:
         raise typer.BadParameter(f"cannot read {name}: {why}") from None
 
 
-def _suggest_quotes(text: str) -> str:
+def _suggest_string_quotes(text: str) -> str:
     """Suggest JSON quotes inside shell quotes for a single unquoted word."""
     return f"; to pass a string, write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
 

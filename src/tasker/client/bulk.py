@@ -213,7 +213,7 @@ class LocalBulk(BulkClient):
             exact=preview.exact,
             namespaces=await self._namespaces(request),
         )
-        return await self._store.add_bulk(new, self._note(reason))
+        return await self._store.add_bulk(new, self._audit_note(reason))
 
     async def _namespaces(self, request: BulkRequest) -> frozenset[str] | None:
         if request.filter is not None:
@@ -229,12 +229,12 @@ class LocalBulk(BulkClient):
         return [one.operation for one in await self._store.bulks(after=after, limit=limit)]
 
     async def stop(self, bulk_id: str, *, reason: str = "") -> BulkOperation:
-        return await self._store.stop_bulk(bulk_id, self._note(reason))
+        return await self._store.stop_bulk(bulk_id, self._audit_note(reason))
 
     async def wait(self, bulk_id: str, timeout: Duration | None = None) -> BulkOperation:
         return await wait_for_bulk(self, bulk_id, timeout)
 
-    def _note(self, reason: str) -> AuditNote:
+    def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
     # ------------------------------------------------------------ executing them

@@ -97,15 +97,15 @@ class LocalHooks(HookClient):
             id=id,
             when=when,
         )
-        return await self._client.store.put_hook(hook, secret, self._note(reason))
+        return await self._client.store.put_hook(hook, secret, self._audit_note(reason))
 
     async def list(self, namespace: str | None = None) -> list[Hook]:
         return await self._client.store.hooks(namespace=namespace)
 
     async def delete(self, name: str, *, reason: str = "") -> None:
-        await self._client.store.delete_hook(*split_webhook_name(name), self._note(reason))
+        await self._client.store.delete_hook(*split_webhook_name(name), self._audit_note(reason))
 
-    def _note(self, reason: str) -> AuditNote:
+    def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
 

@@ -174,7 +174,7 @@ class LocalSchedules(ScheduleClient):
         self, template: str, schedule: Schedule, *, reason: str = ""
     ) -> StoredSchedule:
         new = await self._check(template, schedule)
-        return await self._store.create_schedule(new, self._note(reason))
+        return await self._store.create_schedule(new, self._audit_note(reason))
 
     async def update(
         self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
@@ -183,7 +183,7 @@ class LocalSchedules(ScheduleClient):
         if stored.declared_by is not None:
             raise declared_schedule_error(stored)
         new = await self._check(template, schedule)
-        act = self._note(reason)
+        act = self._audit_note(reason)
         return await self._store.change_schedule(new, act, if_match=if_match)
 
     async def _check(self, template: str, schedule: Schedule) -> NewSchedule:
@@ -221,7 +221,7 @@ class LocalSchedules(ScheduleClient):
     async def get(self, name: str) -> StoredSchedule:
         return await self._store.schedule(*split_schedule_name(name))
 
-    def _note(self, reason: str) -> AuditNote:
+    def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
     async def _page(
@@ -237,7 +237,7 @@ class LocalSchedules(ScheduleClient):
     async def pause(
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        act = self._note(reason)
+        act = self._audit_note(reason)
         return await self._store.pause_schedule(
             *split_schedule_name(name), act, paused=True, if_match=if_match
         )
@@ -245,13 +245,13 @@ class LocalSchedules(ScheduleClient):
     async def resume(
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        act = self._note(reason)
+        act = self._audit_note(reason)
         return await self._store.pause_schedule(
             *split_schedule_name(name), act, paused=False, if_match=if_match
         )
 
     async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
-        act = self._note(reason)
+        act = self._audit_note(reason)
         await self._store.delete_schedule(*split_schedule_name(name), act, if_match=if_match)
 
     async def backfill(

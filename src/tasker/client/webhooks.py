@@ -132,7 +132,7 @@ class LocalWebhooks(WebhookClient):
         reason: str = "",
     ) -> Webhook:
         new = new_webhook(name, url, events, include)
-        stored = await self._store.add_webhook(new, self._note(reason))
+        stored = await self._store.add_webhook(new, self._audit_note(reason))
         return stored.with_secret(new.secret)
 
     async def get(self, name: str) -> Webhook:
@@ -155,16 +155,18 @@ class LocalWebhooks(WebhookClient):
             paused=paused,
         )
         namespace, plain = split_webhook_name(name)
-        return await self._store.update_webhook(namespace, plain, change, self._note(reason))
+        return await self._store.update_webhook(namespace, plain, change, self._audit_note(reason))
 
     async def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
         secret, (namespace, plain) = new_secret(), split_webhook_name(name)
         change = WebhookChange(secret=secret)
-        stored = await self._store.update_webhook(namespace, plain, change, self._note(reason))
+        stored = await self._store.update_webhook(
+            namespace, plain, change, self._audit_note(reason)
+        )
         return stored.with_secret(secret)
 
     async def delete(self, name: str, *, reason: str = "") -> None:
-        await self._store.delete_webhook(*split_webhook_name(name), self._note(reason))
+        await self._store.delete_webhook(*split_webhook_name(name), self._audit_note(reason))
 
     async def deliveries(
         self,
@@ -181,11 +183,11 @@ class LocalWebhooks(WebhookClient):
 
     async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
         namespace, plain = split_webhook_name(name)
-        act = self._note(reason)
+        act = self._audit_note(reason)
         await self._store.send_again(namespace, plain, DeliveryId(delivery), act)
 
     async def list(self, namespace: str | None = None) -> list[Webhook]:
         return await self._store.webhooks(namespace=namespace)
 
-    def _note(self, reason: str) -> AuditNote:
+    def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)

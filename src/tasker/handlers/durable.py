@@ -337,7 +337,10 @@ class DurableCalls:
 def require_short(seconds: float, name: str) -> None:
     """Raise InvalidInput if a wait is too long."""
     if seconds > WAIT:
-        raise InvalidInput(f"{name} must be within ten years", path=f"$.{name}")
+        raise InvalidInput(
+            f"{name} must be at most ten years{' from now' if name == 'until' else ''}",
+            path=f"$.{name}",
+        )
 
 
 def value_of(record: DurableCall) -> Any:

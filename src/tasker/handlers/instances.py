@@ -72,7 +72,7 @@ class EnclosingInstances(NamedTuple):
     """The bodies that the step is part of, by the step that has the body."""
 
     joined: Mapping[str, Joined] = {}
-    """The steps with instances whose results it may read, by name."""
+    """By name, the earlier steps with instances whose results the step may read."""
 
     scopes: Mapping[int, int] = {}
     """The scopes of nodes within bodies."""

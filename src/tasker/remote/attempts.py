@@ -92,9 +92,9 @@ class RunningAttempts:
 
     async def spawn(self, worker: RegisteredWorker, body: fields.JsonBody) -> dict[str, Any]:
         """Add instances to a map."""
-        return await self.spawn_from(await self._finder.running(worker, body), body)
+        return await self.add_instances(await self._finder.running(worker, body), body)
 
-    async def spawn_from(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def add_instances(self, step: ServedStep, body: Mapping[str, Any]) -> dict[str, Any]:
         """Add instances to the map that a step is part of."""
         attempt = LiveAttempt(step.claim, step.task.input, {}, self._services())
         spawned, key = None, fields.text(body, "call", most=200)

@@ -66,7 +66,7 @@ class Registration(NamedTuple):
             )
         registration = cls._of_body(body)
         if not registration.handlers:
-            raise InvalidRequest("handlers must name at least one handler", path="$.handlers")
+            raise InvalidRequest("`handlers` must contain at least one handler", path="$.handlers")
         for name, group in registration.handlers.items():
             if not all(handler.namespaces for handler in group):
                 raise InvalidRequest(

@@ -141,7 +141,7 @@ class Settlements:
                     return Verdict(released(claim))
                 return None
             case "spawned":
-                await self._attempts.spawn_from(step, reported)
+                await self._attempts.add_instances(step, reported)
                 return await self._judge.of_result(step, reported.get("result"))
             case "parked":
                 return await self._park(worker, place, step, reported, consequences)

@@ -65,7 +65,7 @@ _LONGEST_HANDLER = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryChange:
+class WrittenRetry:
     """The retry settings of a document; None: not given."""
 
     retryable: bool | None = None
@@ -119,7 +119,7 @@ class EnvironmentChange:
     name: Value
     step: str
     config: JsonObject | None = None
-    retry: RetryChange | None = None
+    retry: WrittenRetry | None = None
     timeout: timedelta | None = None
 
 
@@ -345,7 +345,7 @@ def read_dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
     return tuple(dependencies_read.items())
 
 
-def check_delay_order(value: Value, change: RetryChange) -> RetryChange:
+def check_delay_order(value: Value, change: WrittenRetry) -> WrittenRetry:
     """Report a problem if the given first delay exceeds the given cap."""
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:

@@ -154,7 +154,7 @@ class CoreSummaryStep(TypedDict):
     error: CoreSummaryError | None
 
 
-class CoreSummarySpec(TypedDict):
+class CoreSummaryStepSpec(TypedDict):
     name: str
     step_type: str
     handler: str
@@ -164,7 +164,7 @@ class CoreSummarySpec(TypedDict):
 
 
 class CoreSummaryTemplate(TypedDict):
-    steps: list[CoreSummarySpec]
+    steps: list[CoreSummaryStepSpec]
 
 
 class CoreLinks(TypedDict):
@@ -432,7 +432,7 @@ def core_task_summary(task: Task, loaded: LoadedTemplate, steps: Sequence[Step])
     }
 
 
-def _summary_spec(spec: StepSpec) -> CoreSummarySpec:
+def _summary_spec(spec: StepSpec) -> CoreSummaryStepSpec:
     return {
         "name": spec.name,
         "step_type": "standard",

@@ -64,7 +64,7 @@ class PolicyBody(Body):
 
 @routes.add("GET", "", NAMESPACES_READ, response=NamespaceList)
 async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
-    """List namespaces with their owners and numbers of template versions."""
+    """List namespaces, each with its owner and the number of its template versions."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
     namespaces = [
         info for info in await api.store.namespaces() if visible is None or info.name in visible

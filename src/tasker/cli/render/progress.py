@@ -336,7 +336,7 @@ def _make_renderer(progress: Progress, console: Console, live: bool | None) -> R
     if live is None:
         live = console.is_terminal and not console.is_dumb_terminal
     if console.record:
-        return StillRenderer(progress, console)
+        return FinalStateRenderer(progress, console)
     if live:
         return LiveRenderer(progress, console)
 
@@ -552,7 +552,7 @@ class LiveRenderer:
         return symbol(state, plain=self._plain)
 
 
-class StillRenderer(LiveRenderer):
+class FinalStateRenderer(LiveRenderer):
     """Shows the final state of the tasks once, for a console that records an image."""
 
     def start(self) -> None:

@@ -49,7 +49,7 @@ class Analytics(TransactionalStore):
     MERGES_APART = False  #: whether merged rows are deleted by a statement of their own
 
     async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
-        async def find(tx: Session) -> list[FailedStep]:
+        async def read(tx: Session) -> list[FailedStep]:
             period = await _period_of(tx, window)
             rows = await tx.all(
                 "failed_steps",
@@ -59,7 +59,7 @@ class Analytics(TransactionalStore):
             )
             return [tx.read.failed_step(row) for row in rows]
 
-        return await self._read(find)
+        return await self._read(read)
 
     async def usual_durations(self, stored: StoredTemplate) -> UsualDurations:
         names = [spec.name for spec in stored.template.steps]
@@ -74,11 +74,11 @@ class Analytics(TransactionalStore):
         return usual_durations(((row["node"], row["seconds"]) for row in rows), names)
 
     async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
-        async def find(tx: Session) -> list[FailureCare]:
+        async def read(tx: Session) -> list[FailureCare]:
             rows = await tx.all("failure_care", fingerprints=list(fingerprints))
             return [tx.read.failure_care(row) for row in rows]
 
-        return await self._read(find)
+        return await self._read(read)
 
     async def change_failure_care(
         self, namespace: str, fingerprint: str, change: FailureCareChange, act: AuditNote

@@ -39,11 +39,11 @@ class Tasks(TransactionalStore):
         return await self._read(lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id)))
 
     async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
-        async def find(tx: Session) -> dict[TaskId, str]:
+        async def read(tx: Session) -> dict[TaskId, str]:
             rows = await tx.all("etags", ids=list(ids), counted=limits.STEPS_PAGE)
             return {TaskId(row["id"]): etag(row) for row in rows}
 
-        return await self._read(find) if ids else {}
+        return await self._read(read) if ids else {}
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
         rows = await self._all("ended_tasks", ids=list(ids))
@@ -54,16 +54,16 @@ class Tasks(TransactionalStore):
         return int(row["roots"]) if row else 0
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
-        async def find(tx: Session) -> Task | None:
+        async def read(tx: Session) -> Task | None:
             row = await tx.one("find_task", namespace=namespace, key=idempotency_key)
             return None if row is None else await read_task(tx, row["task_id"])
 
-        return await self._read(find)
+        return await self._read(read)
 
     async def list_tasks(
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
-        async def find(tx: Session) -> list[Task]:
+        async def read(tx: Session) -> list[Task]:
             parameters = {
                 **await filter_parameters(tx, filter),
                 "after": after and operator_rules.canonical_task_id(after),
@@ -76,7 +76,7 @@ class Tasks(TransactionalStore):
                 rows = await _list_tagged(tx, parameters)
             return [tx.read.task(row) for row in rows]
 
-        return await self._read(find)
+        return await self._read(read)
 
     async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
         async def count(tx: Session) -> dict[TaskStatus, int]:
@@ -103,11 +103,11 @@ class Tasks(TransactionalStore):
         return [TaskId(row["id"]) for row in rows]
 
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
-        async def find(tx: Session) -> dict[TaskId, CurrentStep]:
+        async def read(tx: Session) -> dict[TaskId, CurrentStep]:
             rows = await tx.all("current_steps", ids=list(ids), counted=COUNTED_IN_LISTS)
             return {TaskId(row["task_id"]): tx.read.current_step(row) for row in rows}
 
-        return await self._read(find) if ids else {}
+        return await self._read(read) if ids else {}
 
     async def list_steps(
         self,

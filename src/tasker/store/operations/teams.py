@@ -129,11 +129,11 @@ class Teams(TransactionalStore):
         return await self._write(add)
 
     async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
-        async def find(tx: Session) -> ApiKeyDigest | None:
+        async def read(tx: Session) -> ApiKeyDigest | None:
             row = await tx.one("find_api_key", prefix=prefix)
             return None if row is None else ApiKeyDigest(tx.read.api_key(row), row["digest"])
 
-        return await self._read(find)
+        return await self._read(read)
 
     async def list_api_keys(self) -> list[ApiKey]:
         async def read(tx: Session) -> list[ApiKey]:
@@ -182,11 +182,11 @@ class Teams(TransactionalStore):
         return await self._write(add)
 
     async def find_session(self, digest: str, *, idle: timedelta) -> UserSession | None:
-        async def find(tx: Session) -> UserSession | None:
+        async def read(tx: Session) -> UserSession | None:
             row = await tx.one("find_session", digest=digest, idle=idle.total_seconds())
             return None if row is None else tx.read.session(row)
 
-        return await self._read(find)
+        return await self._read(read)
 
     async def touch_session(self, digest: str) -> None:
         await self._change("touch_session", digest=digest)

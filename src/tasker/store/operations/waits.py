@@ -97,7 +97,9 @@ class Waits(TransactionalStore):
             await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)])
             row = await tx.one("signalled_task", task_id=task_id)
             if signal.id is not None and row is not None:
-                known = await tx.one("find_signal", task_id=task_id, name=signal.name, id=signal.id)
+                known = await tx.one(
+                    "signal_by_id", task_id=task_id, name=signal.name, id=signal.id
+                )
                 if known is not None:
                     return _sent(signal, task_id, created=False, step=None)
             status = operator_rules.require_task(task_id, row, "signal", operator_rules.OPEN)

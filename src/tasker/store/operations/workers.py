@@ -158,7 +158,10 @@ class Workers(Places):
     async def cancel_instances(self, spawn: Spawn) -> None:
         for first_no, last_no in _pages(spawn):
             await self._change(
-                "cancel_instances", task_id=spawn.task_id, first_no=first_no, last_no=last_no
+                "cancel_unstarted_instances",
+                task_id=spawn.task_id,
+                first_no=first_no,
+                last_no=last_no,
             )
 
     async def held(self, worker: WorkerId) -> list[Claim]:

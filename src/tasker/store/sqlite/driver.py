@@ -47,7 +47,7 @@ class Driver(TransactionalStore):
         )
         if self.address.path is not None:
             self._watcher = ChangeWatcher(
-                self.address.path, self._data_version, self._another_process_wrote
+                self.address.path, self._data_version, self._on_foreign_write
             )
 
     async def __aenter__(self) -> Self:
@@ -126,6 +126,6 @@ class Driver(TransactionalStore):
     async def _data_version(self) -> int:
         return await self._thread.run(database.data_version, writes=False)
 
-    def _another_process_wrote(self) -> None:
+    def _on_foreign_write(self) -> None:
         self._work.set()
         self._revocation.set()

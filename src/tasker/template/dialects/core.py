@@ -23,7 +23,7 @@ from tasker.template import instances, parts
 from tasker.template.approval_reading import read_approval, read_external
 from tasker.template.declared_events import read_events
 from tasker.template.http_reading import read_http
-from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
+from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, WrittenRetry
 from tasker.template.reading import (
     DAYS_30,
     YEARS_10,
@@ -280,7 +280,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     name = optional(named, parts.read_step_name)
     handler = fields.read("handler", _read_handler) or _HandlerFields()
     dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
-    retry = fields.read("retry", _read_retry) or RetryChange()
+    retry = fields.read("retry", _read_retry) or WrittenRetry()
     kind = fields.read("type", _read_step_type)
     trigger = Trigger.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else Trigger.ALL_SUCCESS
     spawning = instances.read_spawning(fields, ("input", "results", *names))
@@ -438,7 +438,7 @@ def read_compensate(value: Value) -> CompensateSpec | None:
     handler = None if named is None else parts.read_handler(named)
     method = fields.read("method", parts.read_method)
     version = fields.read("version", parts.read_version_range) or ""
-    retry = fields.read("retry", _read_retry) or RetryChange()
+    retry = fields.read("retry", _read_retry) or WrittenRetry()
     timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
     if handler is None:
         return None
@@ -493,11 +493,11 @@ def _read_batch_worker(fields: Fields, kind: str | None) -> _Batches | None:
     )
 
 
-def _read_retry(value: Value) -> RetryChange:
+def _read_retry(value: Value) -> WrittenRetry:
     """Read a retry block; absent settings stay None."""
     fields = value.fields(_RETRY)
     kind = fields.read("backoff", read_choice, _BACKOFFS)
-    change = RetryChange(
+    change = WrittenRetry(
         retryable=fields.read("retryable", read_flag),
         max_attempts=fields.read("max_attempts", parts.read_attempts),
         backoff=Backoff(kind) if kind else None,

@@ -7,7 +7,7 @@ from tasker.model import Backoff, JsonObject, Retry, StepSpec, Trigger
 from tasker.template import parts
 from tasker.template.declared_events import read_events
 from tasker.template.dialects.core import read_compensate
-from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
+from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, WrittenRetry
 from tasker.template.reading import (
     DAYS_30,
     YEARS_10,
@@ -185,7 +185,7 @@ def _read_environment_change(value: Value) -> EnvironmentChange | None:
         name=named,
         step=name,
         config=config,
-        retry=None if retry == RetryChange() else retry,
+        retry=None if retry == WrittenRetry() else retry,
         timeout=timeout,
     )
 
@@ -228,11 +228,11 @@ def _handler_settings(fields: Fields) -> dict[str, Value]:
     return {key: value for key, value in table.items() if not value.is_missing}
 
 
-def _read_retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:
+def _read_retry(value: Value, fields: Fields, settings: dict[str, Value]) -> WrittenRetry:
     """Read the retry settings of a step; the delays are stored with the handler's settings."""
     exponential = optional(settings.get("enable_exponential_backoff"), read_flag)
     kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
-    change = RetryChange(
+    change = WrittenRetry(
         retryable=fields.read("default_retryable", read_flag),
         max_attempts=fields.read("default_retry_limit", parts.read_attempts),
         backoff=None if exponential is None else kinds[exponential],

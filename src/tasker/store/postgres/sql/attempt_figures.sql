@@ -1,6 +1,6 @@
 -- How the newest attempts of a window fared: one row.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int
-with {include recent_attempts}
+with {include attempts_of_recent_tasks}
 select count(*) as total, count(*) filter (where outcome = {OUTCOME.COMPLETE}) as complete,
        count(*) filter (where outcome in ({OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})) as failed,
        coalesce(avg(seconds) filter (where outcome = {OUTCOME.COMPLETE}), 0) as average,

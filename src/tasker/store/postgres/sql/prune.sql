@@ -7,7 +7,7 @@ with template_kept as materialized (
     from template_kept p
     cross join lateral (
         select id from task
-        where template_id = p.id and id < {include ids_until instant=p.until}
+        where template_id = p.id and id < {include first_id_after instant=p.until}
           and state <> {OPEN} and ended_at < p.until
           and not exists (select from paged_action g where g.task_id = task.id)
         order by id

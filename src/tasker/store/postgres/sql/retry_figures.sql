@@ -1,6 +1,6 @@
 -- What became of steps that were tried again, by the newest attempts of a window: one row.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int
-with {include recent_attempts}
+with {include attempts_of_recent_tasks}
 select count(*) as retried, count(*) filter (where done = 1) as succeeded,
        count(*) filter (where done = 0 and steps.failed = 1) as failed
 from (

@@ -1,6 +1,6 @@
 -- How each step of each template fared, by the newest attempts of a window.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int, :min_executions int, :most_kinds int
-with {include recent_attempts}, parked as materialized (
+with {include attempts_of_recent_tasks}, parked as materialized (
     select r.template_id, a.template_node, a.settled_at,
            extract(epoch from coalesce(
                (select n.enqueued_at from attempt_history n where n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1),

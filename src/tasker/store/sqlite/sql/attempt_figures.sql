@@ -1,6 +1,6 @@
 -- Statistics on the newest attempts of a window, in one row.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int
-with {include recent_attempts}, ranked as materialized (
+with {include attempts_of_recent_tasks}, ranked as materialized (
     select seconds, cume_dist() over (order by seconds) as share
     from ran
     where outcome = {OUTCOME.COMPLETE}

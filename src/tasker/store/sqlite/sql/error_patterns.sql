@@ -1,6 +1,6 @@
 -- Kinds of errors among the newest attempts of a window, the most frequent first.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int, :limit int
-with {include recent_attempts}
+with {include attempts_of_recent_tasks}
 select coalesce(json_extract(error, '$.type'), 'unknown') as type, json_extract(error, '$.code') as code, count(*) as count,
        count(*) filter (where outcome = {OUTCOME.ERROR}) as final, max(settled_at) as last_seen_at
 from ran

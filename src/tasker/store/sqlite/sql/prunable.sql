@@ -3,6 +3,6 @@
 select count(*) as tasks
 from (select p.id, {include kept_until template=p} as until from template p) p
 cross join task t indexed by task_template
-     on t.template_id = p.id and t.id < {include ids_until instant=p.until}
+     on t.template_id = p.id and t.id < {include first_id_after instant=p.until}
 where t.state <> {OPEN} and t.ended_at < p.until
   and not exists (select 1 from paged_action g where g.task_id = t.id)

@@ -1,6 +1,6 @@
 -- Outcomes of retried steps, from the newest attempts of a window, in one row.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int
-with {include recent_attempts}
+with {include attempts_of_recent_tasks}
 select count(*) as retried, count(*) filter (where done = 1) as succeeded,
        count(*) filter (where done = 0 and steps.failed = 1) as failed
 from (

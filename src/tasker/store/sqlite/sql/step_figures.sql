@@ -1,6 +1,6 @@
 -- Statistics on each step of each template, from the newest attempts of a window.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int, :min_executions int, :most_kinds int, :now real
-with {include recent_attempts}, parked as materialized (
+with {include attempts_of_recent_tasks}, parked as materialized (
     select r.template_id, a.template_node, a.settled_at,
            coalesce(
                (select n.enqueued_at from attempt_history n where n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1),

@@ -64,7 +64,7 @@ class Reporter:
         self._logs = logs
         self.observers: list[Observer] = list(observers)
         self.freed: asyncio.Queue[TaskId] | None = None
-        """Ended tasks whose places others may wait for; None if this process does not admit those."""
+        """Ended tasks whose places others may wait for; None: this process does not admit those."""
 
     def report_start(self, running: Running) -> None:
         """Report the start of an attempt."""

@@ -267,6 +267,8 @@ class Model:
         Raises:
             Full: As many tasks are open as may be, and no other is to be created.
         """
+        places = [task.place for task in self.tasks.values() if task.place and self._counts(task)]
+        counted = len(places)
         holder = self.holder_of(key)
         if holder is not None and holder.state is OPEN and holder.ending is None:
             self._cancel(holder.id)
@@ -282,7 +284,15 @@ class Model:
         task.place, task.waits_for_place, task.paused = place, waits, waits
         if key is not None:
             task.key, self.keys[key] = key, ModelKey(task_id, while_open)
+        if sum(
+            bool(each.place) and self._counts(each) for each in self.tasks.values()
+        ) < counted + bool(place):
+            for bound in {each.key for each in places}:  # some ended for this one
+                self._admit_for(bound)
         return task
+
+    def _counts(self, task: ModelTask) -> bool:
+        return task.state is OPEN and task.ending is None
 
     def _make_room(self, place: Place) -> bool:
         """Let a new task have a place; return whether it waits for one."""

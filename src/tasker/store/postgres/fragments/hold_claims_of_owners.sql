@@ -1,4 +1,5 @@
--- Note the steps {tasks}, {nos} as claimed at {at}, each for the worker that its place in {owners} names.
+-- Record the steps {tasks}, {nos} as claimed at {at}, each for the worker at the place given in
+-- {owners}.
 insert into claim_batch as b (worker, claimed_at, open, tasks, nos)
 select p_workers[c.owner], {at}, count(*)::int, array_agg(c.task_id), array_agg(c.no)
 from unnest({owners}, {tasks}, {nos}) as c (owner, task_id, no)

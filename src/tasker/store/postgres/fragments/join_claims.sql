@@ -1,3 +1,3 @@
--- Add claims `b` to those that their worker made at the same microsecond.
+-- Add claims `b` to those that their worker made in the same microsecond.
 on conflict (worker, claimed_at) do update
 set open = b.open + excluded.open, tasks = b.tasks || excluded.tasks, nos = b.nos || excluded.nos

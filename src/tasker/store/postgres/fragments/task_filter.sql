@@ -1,4 +1,4 @@
--- Conditions of a filter of tasks; the lines of those that are null are left out.
+-- Conditions of a filter of tasks; lines whose parameters are null are omitted.
       and (:templates::int[] is null or template_id = any (:templates))
       and (:state::int is null or state = :state::int)
       and (:started::boolean is null or :started = exists (select from step s where s.task_id = task.id and s.attempt > 0))

@@ -1,4 +1,4 @@
--- Whether the task {task} has a completed step that says how it is undone.
+-- Whether the task {task} has a completed step that declares a compensation.
 exists (
     select 1 from step u
     join template_step b on b.template_id = {task}.template_id and b.no = coalesce(u.template_node, u.no)

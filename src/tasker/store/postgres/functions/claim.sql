@@ -1,10 +1,11 @@
--- Claim up to `p_limit` due steps for a worker, from the queues that it serves: a share from each
--- handler's queue, then what is left from those that have more. Rows that others lock are skipped.
--- Or to several workers that serve the same queues, `p_workers` with `p_worker` among them: each in
--- turn gets one step, up to its number in `p_rooms`, whose sum is `p_limit`.
--- In the queues of `p_from_queue`, sorted, claims begin at (`p_from_run_at`, `p_from_task`, `p_from_no`),
--- run_at in microseconds since 1970; see claim_cursor.py. Queues are looked at in the order of their ids,
--- those after `p_after` only, until enough of them have due steps. Kinds of rows:
+-- Claim up to `p_limit` due steps for a worker from the queues that it serves: first a share from
+-- each handler's queue, then the rest from queues with more due steps. Rows that others lock are
+-- skipped. For several workers that serve the same queues, `p_workers` contains `p_worker`: the
+-- workers get one step each in turn, up to their number in `p_rooms`, whose sum is `p_limit`. In
+-- the queues of `p_from_queue`, sorted, claims begin at (`p_from_run_at`, `p_from_task`,
+-- `p_from_no`), run_at in microseconds since 1970; see claim_cursor.py. Queues are looked at in the
+-- order of their ids, those after `p_after` only, until enough of them have due steps. Kinds of
+-- rows:
 --   a claim; at: the place of its worker in `p_workers`;
 --   attempt null: where the next claim from queue `counted_attempts` begins, at (at, task_id, no);
 --   task_id null, no not null: `p_after` for the next claim;

@@ -1,7 +1,8 @@
--- Store one task with all its steps: what create_tasks does, for a task that comes alone.
--- Starting the plans that take arrays costs more than they do for one row. Rows as those of
--- create_tasks; none where it has more to decide: for a template that is unknown, not approved or
--- paused, or whose tasks publish their end, an unknown parent, a key that is taken. Nothing is stored then, and create_tasks answers.
+-- Store one task with all its steps: like create_tasks, for a single task. Starting plans over
+-- arrays costs more than their work on one row. Rows are those of create_tasks; none if
+-- create_tasks must decide: for a template that is unknown, not approved or paused, or whose tasks
+-- publish their end, an unknown parent, a key that is taken. Then nothing is stored, and
+-- create_tasks must be called.
 create or replace function create_one(
     p_id uuid, p_template int, p_context text, p_correlation text, p_parent uuid,
     p_key text, p_digest text, p_unique_while text, p_created_by text, p_reason text, p_tags text,

@@ -1,5 +1,6 @@
--- Note that attempts have ended: each by its worker, and by when that claimed it. Settlements lock
--- claims last, in the order of (worker, claimed_at); operators' transactions, which yield, may not.
+-- Record that attempts have ended, each identified by its worker and the time of its claim.
+-- Settlements lock claims last, in the order of (worker, claimed_at); operators' transactions,
+-- which yield, may not.
 create or replace function end_claims(p_worker bigint[], p_claimed_at timestamptz[]) returns void language plpgsql
 as $$
 declare

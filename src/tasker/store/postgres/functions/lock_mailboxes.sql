@@ -1,5 +1,6 @@
 -- Lock mailboxes until the transaction ends: those of signals and broadcasts, each given as one text.
--- Whoever sends to a mailbox or begins to wait for it locks it first, so that neither misses the other.
+-- Senders to a mailbox, and steps that begin to wait for it, lock it first, so neither misses the
+-- other.
 create or replace function lock_mailboxes(p_mailboxes text[]) returns setof text language plpgsql as $$
 declare
     v_mailbox int;

@@ -1,5 +1,5 @@
--- Store the event of the end of a task whose template asks for it, in the transaction that ends the task, after the
--- events of the outcomes that do.
+-- Store the event for the end of a task whose template declares one, in the transaction that ends
+-- the task, after the events of the outcomes that end it.
 create or replace function publish_end() returns trigger language plpgsql as $$
 begin
     insert into outbox (task_id, no, attempt, template_id, outcome, duration, name, step, correlation_id, payload)

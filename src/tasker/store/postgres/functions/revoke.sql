@@ -1,4 +1,4 @@
--- Notify workers to check at once which of their claims they still hold.
+-- Notify workers to check immediately which of their claims they still hold.
 create or replace function revoke() returns void language sql as $$
     select pg_notify(current_schema() || '.revocation', '')
 $$;

@@ -1,6 +1,6 @@
--- Record one success and all that follows: what settle does, for a success that comes alone.
--- Starting the plans that take arrays costs more than they do for one row; here each
--- statement finds one row by its primary key. Rows as those of settle, locks in its order.
+-- Record one success and its consequences: like settle, for a single success. Starting plans over
+-- arrays costs more than their work on one row; here each statement finds one row by its primary
+-- key. Rows and the order of locks are those of settle.
 create or replace function settle_one(
     p_worker bigint, p_task uuid, p_no int, p_attempt int, p_result text, p_claim int
 )

@@ -1,6 +1,6 @@
 -- Return the task that waits for p_task, directly or through others, if p_waits_for leads to one.
--- Each transaction that makes a task wait holds that task's lock, and shares those of the tasks
--- that it walks through: of waits that would close a circle at once, one sees the others.
+-- Each transaction that makes a task wait holds that task's lock, and shares the locks of the tasks
+-- that it visits. So if concurrent waits would form a cycle, one of them sees the others.
 create or replace function wait_cycle(p_task uuid, p_waits_for uuid) returns setof uuid language plpgsql
 as $$
 declare

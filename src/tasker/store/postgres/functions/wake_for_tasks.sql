@@ -1,5 +1,6 @@
--- Wake waiting workers for the first steps of new tasks of `p_templates`. A server, which only runs the
--- engine's own steps, is not woken for others: it would claim in vain after each creation.
+-- Wake waiting workers for the first steps of new tasks of `p_templates`. A server, which only runs
+-- the engine's own steps, is not woken for other steps, because it would find nothing to claim
+-- after each creation.
 create or replace function wake_for_tasks(p_templates int[]) returns void language plpgsql as $$
 declare
     v_workers boolean;                       -- whether any of those that wait is no server; null: none waits

@@ -188,7 +188,7 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
         ({"cron": "0 0 * * MON#1/2"}, "cron", "is not a cron line"),
         ({"cron": "0 0 " + "1," * 200 + "1 * *"}, "cron", "must have five fields"),
         ({"every": "5s"}, "every", "from 10 seconds to 366 days"),
-        ({"every": "10500ms"}, "every", "whole seconds"),
+        ({"every": "10500ms"}, "every", "whole number of seconds"),
         ({"every": "400d"}, "every", "from 10 seconds to 366 days"),
         ({"every": 60, "timezone": "Mars/Olympus"}, "timezone", "is not an IANA time zone"),
         ({"every": 60, "timezone": "../etc/passwd"}, "timezone", "is not an IANA time zone"),

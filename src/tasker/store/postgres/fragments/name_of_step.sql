@@ -1,6 +1,6 @@
 -- The name of {step}, with the numbers of the instances that it is part of.
 case
-    when {step}.template_node is null then {step}.name
+    when {step}.template_node is null or {step}.name not like '%[]%' then {step}.name
     when {step}.name not like '%[]%[]%' then replace({step}.name, '[]', '[' || {step}.instance || ']')
     else (
         with recursive filled as (

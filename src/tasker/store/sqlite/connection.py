@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import tempfile
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,9 @@ _WORKSPACE = """
 """
 
 
+_PATIENCE = 10  #: seconds to wait for locks of other connections
+
+
 def connect(address: Address, memory: str) -> sqlite3.Connection:
     """Open the database of `address`, or the in-memory one named `memory`."""
     if sqlite3.sqlite_version_info < OLDEST:
@@ -36,7 +41,7 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
     if address.path is not None:
         _create_file(address.path)
         connection = sqlite3.connect(
-            address.path, isolation_level=None, timeout=10, cached_statements=256
+            address.path, isolation_level=None, timeout=_PATIENCE, cached_statements=256
         )
     else:
         connection = sqlite3.connect(
@@ -47,7 +52,7 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
         )
     try:
         if address.path is not None:
-            connection.execute("pragma journal_mode = wal")
+            _use_write_ahead_log(connection)
         connection.execute(f"pragma synchronous = {address.synchronous}")
         connection.execute("pragma temp_store = memory")
         connection.execute("pragma cache_size = -16000")
@@ -59,14 +64,38 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
     return connection
 
 
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, as soon as no other connection does so at the same time.
+
+    SQLite waits for locks, but not for this one.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.005)
+
+
 def _create_file(path: Path) -> None:
     """Create the file of a database for its owner only: it has the contexts and secrets of tasks.
 
-    SQLite gives the files beside it the same mode. A file that exists keeps its own.
+    SQLite gives the files beside it the same mode. A file that exists keeps its own. The file gets
+    its name only after it is closed: closing it later would release the locks of connections that
+    other threads have opened meanwhile (https://www.sqlite.org/howtocorrupt.html, section 2.2).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(OSError):  # it exists; or SQLite reports why it cannot be created
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with suppress(OSError):  # SQLite reports why a file cannot be created
+        if not path.exists():
+            descriptor, unnamed = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+            os.close(descriptor)
+            try:
+                os.link(unnamed, path)  # fails if another process was faster
+            finally:
+                Path(unnamed).unlink()
 
 
 def memory_name() -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.engine.factories import SOON, Unreliable, step, template
+from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
 from tasker import AsyncContext, Context, LocalClient, TaskFailed, Worker, WorkerSettings
@@ -19,6 +20,7 @@ PATIENT = WorkerSettings(poll=timedelta(minutes=5))
 
 
 async def test_a_settlement_claims_the_step_that_it_frees(memory: Store) -> None:
+    """No other claim is in progress, which would reserve the free slots."""
     claimed: list[int] = []
 
     class Counting(Unreliable):
@@ -28,10 +30,13 @@ async def test_a_settlement_claims_the_step_that_it_frees(memory: Store) -> None
             return reply
 
     chain = template("chain", step("first"), step("second", "first"))
-    async with Worker(
-        Counting(memory), [{"first": lambda: 1, "second": lambda: 2}], templates=[chain]
-    ) as worker:
-        await worker.client.run("n.chain", timeout=SOON)
+    handlers = {"first": lambda: 1, "second": lambda: 2}
+    async with assembled(Counting(memory), [handlers], [chain]) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        client = LocalClient(memory)
+        task = await client.create_task("n.chain")
+        pieces.claimer.accept((await memory.claim(pieces.lease.id, 1)).claims)
+        await client.wait(task.id, timeout=SOON)
 
     assert [1, 0] == claimed
 

@@ -11,6 +11,7 @@ from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
 from tasker import Context, LocalClient, Worker, WorkerSettings
+from tasker.errors import RetryableError
 from tasker.model import AttemptOutcome, Durability
 from tasker.store.protocol import Store
 
@@ -121,11 +122,17 @@ async def test_a_settlement_claims_nothing_for_an_outcome_that_frees_no_step(
 
     def first(context: Context) -> None:
         if not context.is_retry:
-            raise ValueError("once")
+            raise RetryableError("once", retry_after=timedelta(0))
 
     store = Recording(memory)
-    async with Worker(store, [{"first": first, "second": lambda: 1}], templates=[CHAIN]) as worker:
-        await worker.client.run("n.chain", timeout=SOON)
+    async with assembled(store, [{"first": first, "second": lambda: 1}], [CHAIN]) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        client = LocalClient(memory)
+        task = await client.create_task("n.chain")
+        pieces.claimer.accept((await memory.claim(pieces.lease.id, 1)).claims)
+        await eventually(lambda: store.claim_up_to)
+        pieces.claimer.accept((await memory.claim(pieces.lease.id, 1)).claims)
+        await client.wait(task.id, timeout=SOON)
 
     assert [0, 1, 0] == store.claim_up_to
 

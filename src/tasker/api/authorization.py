@@ -15,7 +15,7 @@ from starlette.requests import Request
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
 from tasker.api.dependencies import api_of
-from tasker.api.headers import first_header
+from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
 from tasker.api.viewing import RequestViewer
 from tasker.masking import Owner
@@ -181,7 +181,7 @@ def requires(
 
     async def authenticate(request: Request) -> None:
         api = api_of(request)
-        address = (request.scope.get("client") or ("",))[0]
+        address = client_address(request.scope)
         try:
             principal = await api.authorizer.authenticate(request.scope, permissions, every=every)
         except Problem:

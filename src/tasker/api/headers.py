@@ -1,4 +1,4 @@
-"""Request headers: correlation ids and trace contexts."""
+"""Request headers, such as correlation ids and trace contexts, and addresses of callers."""
 
 import re
 from collections.abc import MutableMapping
@@ -30,6 +30,12 @@ def first_header(scope: MutableMapping[str, Any], name: str) -> str | None:
         headers = scope[_BY_NAME] = dict(reversed(scope["headers"]))  # the first one is kept
     value = headers.get(name.encode())
     return None if value is None else value.decode("latin-1")
+
+
+def client_address(scope: MutableMapping[str, Any]) -> str:
+    """Return the address of the caller, or "" if it is not known."""
+    address: str = (scope.get("client") or ("",))[0]
+    return address
 
 
 def sent_correlation_id(scope: MutableMapping[str, Any]) -> str | None:

@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tasker.api.headers import BASE_PATH, CORRELATION, correlation_id_of, first_header
+from tasker.api.headers import (
+    BASE_PATH,
+    CORRELATION,
+    client_address,
+    correlation_id_of,
+    first_header,
+)
 from tasker.api.problems import Problem, problem_of
 from tasker.durations import human_duration
 from tasker.settings import AccessLog, ServerSettings
@@ -96,7 +102,7 @@ class ErrorMiddleware:
                     "path": scope["path"],
                     "status": status,
                     "took_s": round(took, 6),
-                    "client": (scope.get("client") or ("",))[0],
+                    "client": client_address(scope),
                     "principal": principal and principal.name,
                     "by": principal and principal.credential,
                     "correlation_id": correlation_id_of(scope),
@@ -224,7 +230,7 @@ def _limits_of(scope: Scope, settings: ServerSettings) -> Mapping[str, int]:
     path = scope["path"]
     if scope["method"] == "POST" and _PUBLIC.fullmatch(path):
         most = max(settings.concurrency // 4, 1)
-        address = (scope.get("client") or ("",))[0]
+        address = client_address(scope)
         return {"public": most, f"public {address}": max(most // 4, 1)}
     if path.startswith("/v1/workers/") and _WORKER_WAITS.fullmatch(path):
         return {"workers": settings.workers * 2}

@@ -7,12 +7,23 @@ thread no call of the session waits, so the coroutine runs to its end at the fir
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, StoreUnavailable
-from tasker.model import Created, NewEvent, NewTask, Outcome, Settled, TaskEnd, TaskId
+from tasker.model import (
+    Claim,
+    Created,
+    NewEvent,
+    NewTask,
+    Outcome,
+    RenewedLease,
+    Settled,
+    TaskEnd,
+    TaskId,
+    WorkerId,
+)
 from tasker.store.rows import Reader, Row
 
 T = TypeVar("T")
@@ -107,6 +118,12 @@ class TransactionalStore(ABC):
 
         Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
         """
+
+    @abstractmethod
+    async def renew_group(
+        self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
+    ) -> Mapping[WorkerId, RenewedLease]:
+        """Renew the leases of several workers; see `WorkerStore.renew_group`."""
 
     @abstractmethod
     async def admit_after(self, ended: Collection[TaskId]) -> int:

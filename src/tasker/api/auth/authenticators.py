@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_name
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
-from tasker.api.headers import correlation_id_of
+from tasker.api.headers import client_address, correlation_id_of
 from tasker.teams.model import ALL_NAMESPACES
 from tasker.teams.permissions import ADMIN, Permission, expand_scope
 
@@ -101,7 +101,7 @@ def auth_request_of(scope: MutableMapping[str, Any]) -> AuthRequest:
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    address = (scope.get("client") or ("",))[0]
+    address = client_address(scope)
     return AuthRequest(scope["method"], scope["path"], headers, address)
 
 

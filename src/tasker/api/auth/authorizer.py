@@ -25,7 +25,7 @@ from tasker.api.auth.loading import load_class
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
 from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
 from tasker.api.auth.sessions import Sessions, session_secret_of
-from tasker.api.headers import correlation_id_of
+from tasker.api.headers import client_address, correlation_id_of
 from tasker.errors import InvalidInput, InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -216,7 +216,7 @@ class Authorizer:
             "reason": refusal.reason,
             "why": refusal.why,
             "path": scope["path"],
-            "client": (scope.get("client") or ("",))[0],
+            "client": client_address(scope),
             "correlation_id": correlation_id_of(scope),
         }
         log.log(level, "not_authenticated", extra=facts)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from typing_extensions import TypedDict
 
 from tasker.api.dependencies import ApiOf
+from tasker.api.headers import client_address
 from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
@@ -38,7 +39,7 @@ class Completed(TypedDict):
 
 
 async def _admit(request: Request) -> None:
-    _limits.admit(request.client.host if request.client else "")
+    _limits.admit(client_address(request.scope))
 
 
 @routes.add(

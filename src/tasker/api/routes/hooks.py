@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from tasker.api.authorization import authorize, principal_of, via_of, visible_namespaces
 from tasker.api.dependencies import ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
+from tasker.api.headers import client_address
 from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
@@ -159,7 +160,7 @@ async def receive(
 
     The response does not reveal whether the hook is unknown or the signature is invalid.
     """
-    _limits.admit(request.client.host if request.client else "")
+    _limits.admit(client_address(request.scope))
     content = await request.body()
     if len(content) > DEFAULT_LIMIT:
         raise TooLarge("the body", len(content), DEFAULT_LIMIT)

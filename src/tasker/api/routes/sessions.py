@@ -21,7 +21,7 @@ from tasker.api.auth.sessions import (
     session_secret_of,
 )
 from tasker.api.dependencies import Api, ApiOf, api_of
-from tasker.api.headers import first_header
+from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
@@ -52,7 +52,7 @@ class LoginBody(Body):
 
 async def _admit_login(request: Request) -> None:
     require_same_origin(request.scope, None)
-    api_of(request).logins.admit((request.scope.get("client") or ("",))[0])
+    api_of(request).logins.admit(client_address(request.scope))
 
 
 @routes.add(
@@ -141,7 +141,7 @@ async def begin_login(
 )
 async def finish_login(request: Request, api: ApiOf) -> Response:
     """Create the session of a person who returns from the identity provider."""
-    api.logins.admit((request.scope.get("client") or ("",))[0])
+    api.logins.admit(client_address(request.scope))
     provider = _provider_of(api)
     from tasker.api.auth.oidc import LoginFailed, PendingLogin
 

@@ -15,6 +15,7 @@ from tasker.store.rows import Row
 from tasker.store.session import Session
 
 READ = 10_000  #: numbers of steps among which one transaction looks for those to change
+BEFORE_ALL_TASKS = "00000000-0000-0000-0000-000000000000"  #: not above the id of any task
 
 
 class ActionKind(StrEnum):

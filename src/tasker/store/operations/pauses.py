@@ -9,6 +9,7 @@ from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseT
 from tasker.store import operator_rules
 from tasker.store.operations.auditing import audit
 from tasker.store.operations.operators import Operators, lock_task
+from tasker.store.operations.paging import BEFORE_ALL_TASKS
 from tasker.store.operations.pausing import set_paused
 from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
@@ -16,7 +17,6 @@ from tasker.store.session import Session
 from tasker.suggest import did_you_mean
 
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
-_FIRST = "00000000-0000-0000-0000-000000000000"
 _RECENT = 60.0  #: seconds for which `complete_pauses` looks for tasks created during a pause
 
 
@@ -104,7 +104,7 @@ class Pauses(Operators):
             await set_paused(tx, tasks, paused=paused)
             return tasks
 
-        tasks: Sequence[str] = [_FIRST]
+        tasks: Sequence[str] = [BEFORE_ALL_TASKS]
         while tasks:
             tasks = await self._in_yielding_transaction(partial(change, after=tasks[-1]))
         await self.continue_actions()

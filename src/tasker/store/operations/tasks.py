@@ -81,8 +81,8 @@ class Tasks(TransactionalStore):
     async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
         async def count(tx: Session) -> dict[TaskStatus, int]:
             parameters = await filter_parameters(tx, filter)
-            open_ones = {**parameters, "state": int(Code.OPEN), "started": None, "most": most}
-            (row,) = await tx.all("count_started_tasks", **open_ones)
+            open_tasks = {**parameters, "state": int(Code.OPEN), "started": None, "most": most}
+            (row,) = await tx.all("count_started_tasks", **open_tasks)
             counts = {
                 TaskStatus.PENDING: row["tasks"] - row["started"],
                 TaskStatus.IN_PROGRESS: row["started"],

@@ -7,7 +7,7 @@ from functools import partial
 from tasker import codec
 from tasker.completions import CALL
 from tasker.durable import CallKind, DurableCall
-from tasker.errors import NotFound
+from tasker.errors import LeaseLost, NotFound
 from tasker.model import (
     MOST_SPAWNED,
     MOST_WORKER_ATTEMPTS,
@@ -37,6 +37,7 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.operators import cancel_child, end_early
+from tasker.store.operations.paging import BEFORE_ALL_TASKS
 from tasker.store.operations.places import Places
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.teams import add_team_audit
@@ -45,7 +46,6 @@ from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
 
-_FIRST_TASK = "00000000-0000-0000-0000-000000000000"  #: not above any id
 _ATTEMPTS_OF_TASKS = 1_000  #: the newest tasks, whose attempts are read
 _ATTEMPTS_READ = 20_000
 
@@ -187,6 +187,14 @@ class Workers(Places):
         rows = await self._all("neighbour_workers", machine=machine)
         return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
 
+    async def renew(
+        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
+    ) -> list[Claim]:
+        renewed = await self.renew_group({worker: held}, lease=lease)
+        if worker not in renewed:
+            raise LeaseLost(f"the lease of worker {worker} had expired")
+        return list(renewed[worker].revoked)
+
     async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:
         async def read(tx: Session) -> list[RunningStep]:
             return [
@@ -219,7 +227,7 @@ class Workers(Places):
                 "worker_attempts",
                 worker=worker,
                 templates=templates,
-                since=_FIRST_TASK,
+                since=BEFORE_ALL_TASKS,
                 most=_ATTEMPTS_OF_TASKS,
                 most_attempts=_ATTEMPTS_READ,
                 limit=limit,

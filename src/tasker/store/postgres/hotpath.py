@@ -9,7 +9,7 @@ import asyncpg
 
 from tasker import limits
 from tasker.durable import NewCall
-from tasker.errors import LeaseLost, TooManyInstances
+from tasker.errors import TooManyInstances
 from tasker.model import (
     Claim,
     Claimed,
@@ -234,14 +234,6 @@ class HotPath(Driver):
             "load_results", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
         )
         return [StepResult(*row) for row in rows]
-
-    async def renew(
-        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
-    ) -> list[Claim]:
-        renewed = await self.renew_group({worker: held}, lease=lease)
-        if worker not in renewed:
-            raise LeaseLost(f"the lease of worker {worker} had expired")
-        return list(renewed[worker].revoked)
 
     async def renew_group(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta

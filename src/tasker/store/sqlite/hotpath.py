@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tasker.durable import NewCall
-from tasker.errors import LeaseLost
 from tasker.model import (
     Claim,
     Claimed,
@@ -162,14 +161,6 @@ class HotPath(Driver):
             lambda on: fetch(on, "load_results", steps=pairs), writes=False
         )
         return [StepResult(*row) for row in rows]
-
-    async def renew(
-        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
-    ) -> list[Claim]:
-        renewed = await self.renew_group({worker: held}, lease=lease)
-        if worker not in renewed:
-            raise LeaseLost(f"the lease of worker {worker} had expired")
-        return list(renewed[worker].revoked)
 
     async def renew_group(
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta

@@ -456,7 +456,7 @@ def commands(played: Played) -> list[tuple[str, str]]:
             for correlation in related[:1]
         ),
         (f"{tasker} template draw microservices.user_registration", "a graph"),
-        (f"{tasker} demo --serve", "all of this in the web UI, with tasks that come and go"),
+        (f"{tasker} demo --serve", "the web UI, while new example tasks are created and run"),
     ]
 
 

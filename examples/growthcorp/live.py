@@ -80,7 +80,7 @@ def submissions(seed: int | None = None) -> Iterator[tuple[str, Mapping[str, Any
 
 
 async def serve(url: str, console: Console, port: int | None = None) -> None:
-    """Serve the web UI over a store, with tasks that come and go, until a signal.
+    """Serve the web UI over a store, and create and run example tasks, until a signal.
 
     Args:
         url: The store.

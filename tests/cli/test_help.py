@@ -32,6 +32,17 @@ def test_every_command_has_a_help_text(tasker: Here, path: tuple[str, ...]) -> N
         assert f"tasker {' '.join(path)}".strip() in ran.out.replace("root", "tasker")
 
 
+@pytest.mark.parametrize("path", COMMANDS[1:], ids=" ".join)
+def test_every_option_and_argument_has_a_help_text(path: tuple[str, ...]) -> None:
+    command = load_command(path[0])
+    for name in path[1:]:
+        command = command.commands[name]
+
+    without = [one.name for one in command.params if not one.hidden and not one.help]
+
+    assert [] == without
+
+
 def test_a_mistyped_command_or_flag_exits_with_2_and_a_suggestion(tasker: Here) -> None:
     command, flag = tasker("tsk"), tasker("task", "list", "--limt", "3")
 

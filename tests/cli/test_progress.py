@@ -113,7 +113,7 @@ def printed(*events: Notice, add: bool = True, **options: Any) -> list[str]:
 def test_attempts_and_retries_are_reported_line_by_line() -> None:
     assert [
         "pay started (attempt 1)",
-        "pay failed after 2 s (attempt 1), again in 1 min 30 s: ValueError: no money",
+        "pay failed after 2 s (attempt 1), retries in 1 min 30 s: ValueError: no money",
         "pay started again (attempt 2)",
         "pay complete in 2 s (attempt 2)",
         "ship started",
@@ -260,7 +260,7 @@ def test_a_terminal_shows_all_steps_with_their_state(
 
     assert "shop.sell 1.0.0  0/2" in picture
     assert "↻  pay" in picture
-    assert "again in 10 min: ValueError: no money" in picture or "again in 9 min" in picture
+    assert "retries in 10 min: ValueError: no money" in picture or "retries in 9 min" in picture
     assert "○  ship" in picture
 
 

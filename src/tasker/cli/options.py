@@ -222,7 +222,10 @@ WindowTemplate = Annotated[
         autocompletion=complete_template,
     ),
 ]
-WindowNamespace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
+WindowNamespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", metavar="NAME", help="Only tasks of this namespace."),
+]
 
 
 def window_of(last: timedelta, template: str | None = None, namespace: str | None = None) -> Window:

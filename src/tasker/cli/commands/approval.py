@@ -35,7 +35,10 @@ async def list_approvals(
     decided: Annotated[
         bool, typer.Option("--decided", metavar="", help="List decided approvals.")
     ] = False,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only approvals of this namespace."),
+    ] = None,
     groups: Groups = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of approvals.")] = 100,
 ) -> None:

@@ -18,7 +18,12 @@ app = group("List, watch and stop operations on many tasks.")
 @command(app, "list")
 async def list_operations(
     invocation: Invocation,
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=100, metavar="N")] = 25,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", "-l", min=1, max=100, metavar="N", help="Maximum number of operations."
+        ),
+    ] = 25,
 ) -> None:
     """List bulk operations, newest first."""
     async with invocation.client() as client:

@@ -22,11 +22,16 @@ async def list_events(
         str | None,
         typer.Argument(metavar="[NAME]", help="Name, or a prefix such as 'payment.*'."),
     ] = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only events of this namespace."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option("--task", metavar="ID", help="Only events of this task.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000)] = 25,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Maximum number of events.")
+    ] = 25,
 ) -> None:
     """List events, newest first."""
     async with invocation.client() as client:

@@ -39,7 +39,9 @@ async def list_limits(
         bool, typer.Option("--shared", help="List the keys that all namespaces share.")
     ] = False,
     after: Annotated[str, typer.Option(metavar="KEY", help="Continue after this key.")] = "",
-    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000)] = 100,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Maximum number of limits.")
+    ] = 100,
 ) -> None:
     """List limits, with the numbers of running and waiting steps."""
     space = "" if shared else namespace

@@ -19,7 +19,7 @@ from tasker.model import PauseTarget
 from tasker.teams.model import NamespaceInfo, NamespacePolicy
 from tasker.teams.policies import load_policies
 
-Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
+Name = Annotated[str, typer.Argument(metavar="NAMESPACE", help="Name of the namespace.")]
 _COUNTS = ("approved", "pending_review", "rejected", "retired")
 
 app = group("List, show and pause namespaces, and set their owners and review policies.")
@@ -74,9 +74,15 @@ async def show(invocation: Invocation, namespace: Name) -> None:
 async def put_policy(
     invocation: Invocation,
     namespace: Name,
-    owner_team: Annotated[str | None, typer.Option(metavar="TEAM")] = None,
-    contact_email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
-    description: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    owner_team: Annotated[
+        str | None, typer.Option(metavar="TEAM", help="Team that owns the namespace.")
+    ] = None,
+    contact_email: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Email address of the owner.")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Description of the namespace.")
+    ] = None,
     requires_approval: Annotated[
         bool | None,
         typer.Option(

@@ -20,7 +20,9 @@ Handler = Annotated[
 Space = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the queue.")
 ]
-OnlySpace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
+OnlySpace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="List only this namespace.")
+]
 
 app = group("List, pause and resume the queues of handlers, and set their weights.")
 

@@ -144,7 +144,10 @@ async def create_schedule(
 @command(app, "list")
 async def list_schedules(
     invocation: Invocation,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only schedules of this namespace."),
+    ] = None,
 ) -> None:
     """List schedules by name, with their next ticks."""
     async with invocation.client() as client:

@@ -80,11 +80,27 @@ FILTERS: Mapping[str, Any] = {
             autocompletion=complete_template,
         ),
     ],
-    "namespace": Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")],
-    "tag": Annotated[str | None, typer.Option("--tag", metavar="TAG")],
-    "correlation_id": Annotated[str | None, typer.Option("--correlation-id", metavar="ID")],
-    "idempotency_key": Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY")],
-    "created_by": Annotated[str | None, typer.Option("--created-by", metavar="NAME")],
+    "namespace": Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only tasks of this namespace."),
+    ],
+    "tag": Annotated[
+        str | None, typer.Option("--tag", metavar="TAG", help="Only tasks with this tag.")
+    ],
+    "correlation_id": Annotated[
+        str | None,
+        typer.Option("--correlation-id", metavar="ID", help="Only tasks with this correlation id."),
+    ],
+    "idempotency_key": Annotated[
+        str | None,
+        typer.Option(
+            "--idempotency-key", metavar="KEY", help="Only tasks with this idempotency key."
+        ),
+    ],
+    "created_by": Annotated[
+        str | None,
+        typer.Option("--created-by", metavar="NAME", help="Only tasks created by this actor."),
+    ],
     "failed_step": Annotated[
         str | None,
         typer.Option(
@@ -218,7 +234,12 @@ async def list_tasks(
     status: Annotated[
         Any,
         typer.Option(
-            "--status", "-s", parser=parse_status, metavar="STATUS", autocompletion=complete_status
+            "--status",
+            "-s",
+            parser=parse_status,
+            metavar="STATUS",
+            help="Only tasks with this status, such as error.",
+            autocompletion=complete_status,
         ),
     ] = None,
     parent: Annotated[
@@ -231,7 +252,12 @@ async def list_tasks(
             help="Only tasks older than this one. For the next page, give the last id shown.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", "-l", min=1, max=1000, metavar="N", help="Maximum number of tasks."
+        ),
+    ] = 25,
 ) -> None:
     """List tasks, newest first."""
     matching = replace(matching, status=status)
@@ -645,7 +671,9 @@ async def resolve(
 async def complete(
     invocation: Invocation,
     task: TaskRef,
-    step: Annotated[str, typer.Argument(metavar="STEP")],
+    step: Annotated[
+        str, typer.Argument(metavar="STEP", help="Step to complete, such as convert[17].")
+    ],
     result: Annotated[
         Any, typer.Option(parser=parse_json, metavar="JSON|@FILE", help="The step's result.")
     ],
@@ -663,7 +691,7 @@ async def complete(
 async def skip(
     invocation: Invocation,
     task: TaskRef,
-    step: Annotated[str, typer.Argument(metavar="STEP")],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="Step to skip, such as convert[17].")],
     reason: Reason = "",
     if_match: IfMatch = None,
 ) -> None:

@@ -77,8 +77,14 @@ async def resume_template(invocation: Invocation, template: Name, reason: Reason
 @command(app, "list")
 async def list_templates(
     invocation: Invocation,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only templates of this namespace."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only versions of the template with this name."),
+    ] = None,
 ) -> None:
     """List all versions of the registered templates."""
     async with invocation.client() as client:
@@ -279,8 +285,14 @@ _STYLES = {
 @command(app, "status")
 async def status(
     invocation: Invocation,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only templates of this namespace."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only versions of the template with this name."),
+    ] = None,
     waiting: Annotated[
         bool, typer.Option("--waiting", metavar="", help="List only versions pending review.")
     ] = False,

@@ -66,7 +66,10 @@ async def replace_secret(invocation: Invocation, name: Name, reason: Reason = ""
 @command(app, "list")
 async def list_webhooks(
     invocation: Invocation,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Only webhooks of this namespace."),
+    ] = None,
 ) -> None:
     """List webhooks, with the numbers of their pending and dead deliveries."""
     async with invocation.client() as client:
@@ -139,7 +142,10 @@ async def deliveries(
             help="Only deliveries with this status: pending, delivered or dead.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000)] = 25,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", metavar="N", min=1, max=1000, help="Maximum number of deliveries."),
+    ] = 25,
 ) -> None:
     """List the deliveries of a webhook or subscriber, newest first."""
     async with invocation.client() as client:

@@ -438,8 +438,8 @@ def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
         case "complete":
             return f"complete in {took}{_attempt_suffix(step) if step.attempt > 1 else ''}"
         case "waiting_for_retry":
-            again = human_duration(notice.delay)
-            return f"failed after {took}{_attempt_suffix(step)}, again in {again}: {step.error}"
+            delay = human_duration(notice.delay)
+            return f"failed after {took}{_attempt_suffix(step)}, retries in {delay}: {step.error}"
         case "error":
             return f"failed permanently after {took}{_attempt_suffix(step)}: {step.error}"
         case "enqueued":
@@ -568,7 +568,7 @@ def _step_details(step: StepProgress, now: float) -> str:
     match step.status:
         case "waiting_for_retry":
             left = (step.due or now) - now
-            return f"again {f'in {human_duration(left)}' if left > 0 else 'now'}: {step.error}"
+            return f"retries {f'in {human_duration(left)}' if left > 0 else 'now'}: {step.error}"
         case "waiting":
             return _describe_wait(step)
         case "error":

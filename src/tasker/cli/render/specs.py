@@ -34,7 +34,7 @@ def describe_work(spec: StepSpec) -> str:
         case Map(over=over):
             return f"for each of {one_line(over)}"
         case Batch(total=total, size=size):
-            return f"{size:,} each of {one_line(total)}"
+            return f"batches of {size:,}, total {one_line(total)}"
         case Repeat(until=until):
             return f"until {one_line(until)}"
     return "" if spec.handler == spec.name else spec.handler
@@ -77,7 +77,7 @@ def describe_template(template: Template) -> Iterator[str]:
     for limit in template.limits:
         yield f"limit {one_line(limit.key)}: {describe_limit(limit)}"
     if (bound := template.concurrency) is not None:
-        tasks = f"{bound.tasks:,} open tasks, else {bound.when_full}"
+        tasks = f"at most {bound.tasks:,} open tasks; when full: {bound.when_full}"
         yield f"concurrency {one_line(bound.key)}: {tasks}"
     for schedule in template.schedules:
         every = human_duration(schedule.every.total_seconds()) if schedule.every else ""

@@ -101,7 +101,7 @@ def render_task(
     _print_steps(console, detail, full=full)
     if timeline is not None:
         console.print()
-        console.print(Text("TaskTimes", style="bold"))
+        console.print(Text("Times", style="bold"))
         print_table(console, timeline_table(timeline))
     if detail.children:
         console.print()
@@ -111,7 +111,7 @@ def render_task(
         _print_attempts(console, detail.attempts, full=full)
     if detail.audit:
         console.print()
-        console.print(Text("Operators", style="bold"))
+        console.print(Text("Operator actions", style="bold"))
         print_table(console, _audit_table(detail.audit))
     if full:
         _print_details(console, detail)
@@ -347,7 +347,7 @@ def _step_details(step: Step, now: datetime) -> Text:
     """Return a step's result, its error, or when it runs next."""
     style = LOOKS[step.status].style
     if step.status is StepStatus.WAITING_FOR_RETRY:
-        return Text(f"again {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
+        return Text(f"retries {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
         return Text(error_line(step.error), style=style)
     if step.skip_reason:

@@ -49,7 +49,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, Place]) -> int:
     """Count the pages that a claim of one step reads, and roll it back."""
-    text, names = STATEMENTS["claim"]
+    text, names = STATEMENTS["claim_steps"]
     values = {
         "worker": hand.id,
         "limit": 1,

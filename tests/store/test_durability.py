@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 PAIR = graph("pair", a="", b="a")
 LATER = timedelta(seconds=1)
-ALL_RELAXED = ("settle_relaxed", "settle_one_relaxed")
+ALL_RELAXED = ("settle_outcomes_without_fsync", "settle_success_without_fsync")
 
 
 async def commit_of(
@@ -24,7 +24,7 @@ async def commit_of(
     """Settle in a transaction that is rolled back; return its `synchronous_commit` at the end."""
     text, names = STATEMENTS[statement]
     values = settlement_parameters(hand.id, outcomes, claim_up_to=1)
-    if "one" in statement:
+    if "success" in statement:
         task_id, no, attempt, _, result, *_ = outcomes[0]
         values |= {"task": task_id, "no": no, "attempt": attempt, "result": result}
     transaction = connection.transaction()
@@ -35,7 +35,7 @@ async def commit_of(
     return shown
 
 
-@pytest.mark.parametrize("statement", ["settle", "settle_one", *ALL_RELAXED])
+@pytest.mark.parametrize("statement", ["settle_outcomes", "settle_success", *ALL_RELAXED])
 async def test_a_settlement_that_ends_a_task_is_flushed_to_disk(
     store: Store, connection: Any, statement: str
 ) -> None:
@@ -63,7 +63,7 @@ async def test_a_relaxed_settlement_of_many_outcomes_is_flushed_if_one_ends_a_ta
     last = await hand.claim_one()
 
     async def settled(*outcomes: Outcome) -> str:
-        return await commit_of(connection, "settle_relaxed", hand, outcomes)
+        return await commit_of(connection, "settle_outcomes_without_fsync", hand, outcomes)
 
     done = completed(first, JsonText("1"))
     assert "off" == await settled(done, retried(second, ERROR, LATER))

@@ -107,7 +107,7 @@ async def write_first_successes(store: Store) -> int:
     assert isinstance(store, PostgresStore | SqliteStore)
     rows = await query(store, f"select task_id, no from attempt_history where {FIRST_SUCCESS}")
     for task_id, no in rows:
-        await store._change("stop_attempt", task_id=str(task_id), no=no)
+        await store._change("store_overwritten_attempt", task_id=str(task_id), no=no)
     return len(rows)
 
 
@@ -219,11 +219,11 @@ async def filled(postgres_schema_url: str) -> AsyncIterator[Any]:
 @pytest.mark.parametrize(
     ("name", "pages"),
     [
-        ("history", 40),
-        ("attempt_figures", 1200),
+        ("list_attempts", 40),
+        ("attempt_statistics", 1200),
         ("error_patterns", 1200),
-        ("retry_figures", 1200),
-        ("step_figures", 3000),
+        ("retry_statistics", 1200),
+        ("step_statistics", 3000),
     ],
 )
 async def test_history_is_read_by_primary_keys(filled: Any, name: str, pages: int) -> None:

@@ -27,7 +27,7 @@ async def test_a_step_is_claimed_after_its_parent_was_settled(
     await connection.execute("begin; select now()")
     await worker.complete(claim)
 
-    await connection.fetch("select claim($1, 1, 0, '{}', '{}', '{}', '{}')", worker.id)
+    await connection.fetch("select claim_steps($1, 1, 0, '{}', '{}', '{}', '{}')", worker.id)
     await connection.execute("commit")
 
     parent, child, *_ = await store.list_steps(task_id)

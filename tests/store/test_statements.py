@@ -56,94 +56,109 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # SQLite has no functions: what is one function on PostgreSQL is several statements there.
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
-    "claim": {"queues_to_claim", "next_due"},
-    "claim_gated": {
-        "clean_gate",
-        "due_of_gate",
-        "gate_room",
-        "next_gate",
-        "pass_gates",
-        "served_gated_queues",
-        "spend_tokens",
+    "claim_steps": {"queues_to_claim_from", "seconds_until_step_due"},
+    "claim_limited_steps": {
+        "delete_ended_gate_claims",
+        "due_steps_of_gate",
+        "gate_capacity",
+        "next_limit_gate",
+        "add_gate_claims",
+        "limited_queues_of_worker",
+        "spend_gate_tokens",
     },
-    "merge_figures": {"delete_merged_figures"},
+    "merge_minute_figures": {"delete_merged_minute_figures"},
     "create_tasks": {
-        "create_attributes",
-        "create_body_gates",
-        "create_gated",
-        "create_keys",
+        "create_task_attributes",
+        "create_instance_gates",
+        "create_step_gates",
+        "take_idempotency_keys",
         "create_steps",
         "claim_roots",
-        "taken_keys",
-        "unknown_parents",
+        "holders_of_taken_keys",
+        "unknown_parent_tasks",
     },
-    "prune": {
-        "prune_durable_call",
-        "prune_approval",
-        "prune_completion",
-        "prune_signal",
-        "prune_wait",
-        "prune_attempt",
-        "prune_audit",
-        "prune_body_gate",
-        "prune_gate_claim",
-        "prune_map_gates",
-        "prune_pause",
-        "prune_spawn",
-        "prune_step",
-        "prune_step_log",
-        "prune_task",
-        "prune_task_place",
-        "prune_task_attribute",
-        "prune_task_key",
+    "prune_tasks": {
+        "tasks_to_prune",
+        "prune_durable_call_rows",
+        "prune_approval_rows",
+        "prune_completion_rows",
+        "prune_signal_rows",
+        "prune_wait_rows",
+        "prune_attempt_rows",
+        "prune_audit_rows",
+        "prune_body_gate_rows",
+        "prune_gate_claim_rows",
+        "prune_limit_gates_of_maps",
+        "prune_pause_rows",
+        "prune_spawn_rows",
+        "prune_step_rows",
+        "prune_step_log_rows",
+        "prune_task_rows",
+        "prune_task_place_rows",
+        "prune_task_attribute_rows",
+        "prune_task_key_rows",
     },
-    "end_failed": {
-        "add_planner",
-        "any_compensation",
+    "end_failed_tasks": {
+        "add_compensation_planner",
+        "any_compensable_task",
         "begin_compensation",
-        "drop_unstarted",
-        "drop_waits",
+        "cancel_unstarted_steps",
+        "delete_waits_of_tasks",
     },
-    "record_calls": {"recorded_calls"},
-    "settle": {
+    "record_durable_calls": {"accepted_durable_calls"},
+    "settle_outcomes": {
+        "match_outcomes_to_attempts",
         "any_failed_task",
-        "settle_accepted",
-        "settle_arrivals",
-        "settle_cancelled",
-        "settle_children",
-        "settle_ends",
-        "settle_events",
-        "settle_failed_tasks",
-        "settle_failures",
-        "settle_free",
-        "settle_history",
-        "settle_missed",
-        "settle_nodes",
-        "settle_steps",
-        "settle_to_handler",
+        "accepted_outcomes",
+        "find_children_of_outcomes",
+        "lower_pending_parents_of_cancelled",
+        "find_children_of_successes",
+        "complete_tasks",
+        "add_outbox_event",
+        "settled_tasks_with_failed_step",
+        "mark_tasks_with_failed_step",
+        "free_children",
+        "store_attempt_history",
+        "count_unsuccessful_parents",
+        "range_of_child_numbers",
+        "store_step_outcomes",
+        "return_steps_to_handler_queue",
     },
 }
 SPAWNING = {
-    *("add_spawn", "find_spawn", "add_join_parents", "reserve_numbers", "spawn_steps"),
+    *("add_spawn", "find_spawn", "add_join_parents", "insert_instances"),
     "spawning_attempt",
 }  #: parts of a function that has no statement of its name on SQLite
 FUNCTIONS = {
-    *("lock_mailboxes", "wait_cycle", "wake_parents"),
+    *("lock_mailboxes", "find_wait_cycle", "wake_steps_waiting_for_tasks"),
 }  #: called by name on PostgreSQL
 OF_POSTGRES = {
-    *("create_one", "settle_one", "settle_relaxed", "settle_one_relaxed", "oldest_snapshot"),
-    *("settle_gated", "settle_group", "settle_with_events", "spawn", "wake"),
+    *(
+        "create_single_task",
+        "prune_tasks",
+        "settle_outcomes",
+        "settle_success",
+        "settle_outcomes_without_fsync",
+        "settle_success_without_fsync",
+        "oldest_snapshot",
+    ),
+    *(
+        "settle_and_wake_workers",
+        "settle_for_workers",
+        "settle_with_events",
+        "spawn_instances",
+        "wake_workers",
+    ),
 }
 AS_LISTS = {
-    "claim",
-    "claim_gated",
-    "claim_group",
+    "claim_steps",
+    "claim_limited_steps",
+    "claim_for_workers",
     "create_tasks",
     "load_runtime_steps",
     "load_results",
     "lost_claims",
-    "record_calls",
-    "settle",
+    "record_durable_calls",
 }
 
 
@@ -190,13 +205,13 @@ def test_every_file_starts_with_a_comment(
     "file",
     [
         "sqlite/fragments/due_steps.sql",
-        "sqlite/sql/queues_to_claim.sql",
+        "sqlite/sql/queues_to_claim_from.sql",
         "sqlite/sql/claim_roots.sql",
-        "sqlite/sql/settle_free.sql",
-        "postgres/functions/claim.sql",
-        "postgres/functions/create_one.sql",
+        "sqlite/sql/free_children.sql",
+        "postgres/functions/claim_steps.sql",
+        "postgres/functions/create_single_task.sql",
         "postgres/functions/create_tasks.sql",
-        "postgres/functions/settle.sql",
+        "postgres/functions/settle_outcomes.sql",
     ],
 )
 def test_every_statement_that_claims_has_the_same_predicate(file: str) -> None:
@@ -263,23 +278,23 @@ FEW = {
 PAGES = {
     "count_started_tasks": "up to a bound, newest first",
     "count_tasks": "up to a bound, newest first",
-    "count_templates": "up to a bound, newest first",
-    "decided_approvals": "a page, newest first",
+    "count_tasks_by_template": "up to a bound, newest first",
+    "list_decided_approvals": "a page, newest first",
     "list_events": "a page, newest first",
     "list_tasks": "a page, newest first",
     "nth_newest_task": "up to an offset, newest first",
     "prune_deliveries": "as many as may be deleted, oldest first",
-    "prune_outbox": "as many as may be deleted, oldest first",
-    "recent_events": "a page, newest first",
-    "task_figures": "the newest of a window",
-    "team_audit": "a page, newest first",
+    "prune_events": "as many as may be deleted, oldest first",
+    "list_recent_events": "a page, newest first",
+    "task_statistics": "the newest of a window",
+    "list_team_audit": "a page, newest first",
 }
 """Statements that read a growing table in the order of an index, and stop."""
 
 WHOLE = {
     "list_matching_tasks": "those with a tag, by its index; on SQLite all, as tags have none there",
-    "prune_gate_claim": "the gates that tasks of the last days used, once an hour",
-    "prune_gates": "the gates that tasks of the last days used, once an hour",
+    "prune_gate_claim_rows": "the gates that tasks of the last days used, once an hour",
+    "prune_limit_gates": "the gates that tasks of the last days used, once an hour",
 }
 """Statements that read a whole growing table."""
 
@@ -299,43 +314,113 @@ def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection) -> Non
 
 
 WAITING = (
-    *("first_signal", "signal_by_id", "untaken_signals", "take_signal", "return_signals"),
-    *("waiters_of_signal", "waiters_of_broadcast", "first_broadcast", "kept_broadcasts"),
-    *("find_broadcast", "undelivered", "mark_delivered", "late_waits", "end_waits", "wake_step"),
-    *("signalled_task", "hold_step", "load_calls", "external_call", "step_of_token"),
-    *("escalate_approvals", "park_history", "attached_tasks", "orphaned_tasks"),
-    *("take_back_failures", "claim_deliveries", "settle_delivery", "events_to_deliver"),
-    *("fresh_events", "mark_distributed", "add_deliveries", "drop_delivered", "deliveries"),
-    *("due_schedules", "move_schedule", "buffered_ticks", "ticks_without_task", "remove_ticks"),
-    *("extend_tick", "lock_due_schedule", "mark_scheduled"),
-    *("steps_to_stop", "stop_attempts", "stop_steps", "end_waits_of_steps"),
-    *("steps_to_retry", "chosen_steps", "retry_steps", "take_back_sinks", "started_without"),
-    *("forget_calls", "steps_to_revive", "cancelled_children", "revive_steps"),
-    *("add_audit_of_steps", "unfinished_steps"),
-    "awaited_places",
+    *(
+        "first_unreceived_signal",
+        "signal_by_id",
+        "count_unreceived_signals",
+        "mark_signal_received",
+        "reset_received_signals",
+    ),
+    *(
+        "waiters_of_signal",
+        "waiters_of_broadcast",
+        "first_receivable_broadcast",
+        "count_broadcasts",
+    ),
+    *(
+        "find_broadcast",
+        "interrupted_broadcasts",
+        "mark_broadcast_delivered",
+        "timed_out_waits",
+        "delete_waits_of_step",
+        "wake_step",
+    ),
+    *(
+        "status_of_task_to_signal",
+        "lock_running_step",
+        "load_durable_calls",
+        "external_completion",
+        "step_of_completion_token",
+    ),
+    *("escalate_approvals", "store_parked_attempt", "lock_attached_tasks", "orphaned_tasks"),
+    *(
+        "revert_failures_at_children",
+        "claim_deliveries",
+        "record_delivery_attempt",
+        "events_to_deliver",
+    ),
+    *(
+        "undistributed_events",
+        "mark_events_distributed",
+        "add_deliveries",
+        "delete_finished_deliveries",
+        "list_deliveries",
+    ),
+    *(
+        "list_due_schedules",
+        "advance_schedule",
+        "buffered_ticks",
+        "ticks_without_task",
+        "delete_buffered_ticks",
+    ),
+    *("extend_tick_record", "lock_due_schedule", "set_schedule_of_tasks"),
+    *("steps_to_stop", "store_stopped_attempts", "stop_steps", "delete_waits_of_steps"),
+    *(
+        "steps_to_retry",
+        "steps_by_number",
+        "retry_steps",
+        "revert_failed_sinks",
+        "failed_steps_without_waiting_children",
+    ),
+    *(
+        "delete_durable_calls",
+        "cancelled_steps_to_revive",
+        "cancelled_children_of_step",
+        "revive_cancelled_steps",
+    ),
+    *("add_step_audit_entries", "unfinished_steps"),
+    "concurrency_keys_waiting_for_tasks",
 )
 """Statements of waits, deliveries, schedules and pages of steps, on both stores."""
 
 GATED = (
-    "gate_states",
-    "claim_gated",
-    "clean_gate",
-    "due_of_gate",
-    "gate_room",
-    "next_gate",
-    "pass_gates",
+    "limit_gate_states",
+    "claim_limited_steps",
+    "delete_ended_gate_claims",
+    "due_steps_of_gate",
+    "gate_capacity",
+    "next_limit_gate",
+    "add_gate_claims",
 )
 
 
 COMPENSATING = (
-    *("add_compensating_steps", "add_planner", "compensation_numbers", "drop_planner"),
-    *("lock_planner", "mark_ending", "set_last_no", "reserve_compensation", "unmark_ending"),
+    *(
+        "add_compensating_steps",
+        "add_compensation_planner",
+        "first_compensating_step_no",
+        "delete_compensation_planner",
+    ),
+    *(
+        "lock_compensation_planner",
+        "mark_task_compensating",
+        "set_greatest_step_no",
+        "reserve_compensating_step_numbers",
+        "unmark_task_compensating",
+    ),
 )
 """Statements of compensation that read some steps of a task."""
 
 PLACES = (
-    *("add_place", "admit_place", "end_places", "lock_place", "places", "reopen_place"),
-    *("template_of_task", "waiting_places"),
+    *(
+        "add_concurrency_place",
+        "admit_waiting_task",
+        "mark_ended_concurrency_places",
+        "lock_concurrency_key",
+        "list_concurrency_places",
+        "reopen_concurrency_place",
+    ),
+    *("template_of_task", "concurrency_keys_with_waiting_tasks"),
 )
 
 
@@ -368,7 +453,7 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
     """It reads only the steps that it needs of a task with 100,000 steps."""
     whole = re.compile(r"SEARCH (s|c|o|step) USING PRIMARY KEY \(task_id=\?\)")
     names = {*WAITING, *GATED, *COMPENSATING, *PLACES}
-    names -= {"drop_planner", "signalled_task"}  # once; few
+    names -= {"delete_compensation_planner", "status_of_task_to_signal"}  # once; few
 
     assert [] == [
         (name, line) for name in names for line in plan(migrated, name) if whole.match(line)
@@ -378,34 +463,34 @@ def test_a_statement_reads_few_steps_of_a_large_task(migrated: sqlite3.Connectio
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("claim", "step_due"),
-        ("queues_to_claim", "step_due"),
-        ("next_due", "step_due"),
-        ("held", "step_held"),
-        ("expired_attempts", "step_held"),
-        ("failed_tasks", "task_has_failed_step"),
-        ("overdue", "task_overdue"),
-        ("unclaimed", "step_queue_timeout"),
-        ("due_schedules", "schedule_look_at"),
-        ("queue_backlog", "step_due"),
-        ("prune", "task_template"),
-        ("prunable", "task_template"),
-        ("wake_parents", "step_waiting"),
-        ("late_waits", "wait_late"),
+        ("claim_steps", "step_due"),
+        ("queues_to_claim_from", "step_due"),
+        ("seconds_until_step_due", "step_due"),
+        ("list_held_claims", "step_held"),
+        ("list_expired_attempts", "step_held"),
+        ("open_tasks_with_failed_step", "task_has_failed_step"),
+        ("overdue_tasks", "task_overdue"),
+        ("unclaimed_steps", "step_queue_timeout"),
+        ("list_due_schedules", "schedule_look_at"),
+        ("count_backlog_by_queue", "step_due"),
+        ("tasks_to_prune", "task_template"),
+        ("count_prunable_tasks", "task_template"),
+        ("wake_steps_waiting_for_tasks", "step_waiting"),
+        ("timed_out_waits", "wait_late"),
         ("waiters_of_broadcast", "wait_broadcast"),
-        ("first_signal", "signal_name"),
-        ("untaken_signals", "signal_untaken"),
-        ("first_broadcast", "broadcast_key"),
-        ("undelivered", "broadcast_undelivered"),
+        ("first_unreceived_signal", "signal_name"),
+        ("count_unreceived_signals", "signal_untaken"),
+        ("first_receivable_broadcast", "broadcast_key"),
+        ("interrupted_broadcasts", "broadcast_undelivered"),
         ("escalate_approvals", "approval_escalation"),
-        ("attached_tasks", "task_attached"),
+        ("lock_attached_tasks", "task_attached"),
         ("orphaned_tasks", "task_attached"),
-        ("find_gates", "sqlite_autoindex_gate_1 (namespace=? AND key=?)"),
-        ("next_gate", "step_gate"),
-        ("due_of_gate", "step_gate"),
+        ("find_limit_gates", "sqlite_autoindex_gate_1 (namespace=? AND key=?)"),
+        ("next_limit_gate", "step_gate"),
+        ("due_steps_of_gate", "step_gate"),
         ("claim_deliveries", "delivery_due"),
         ("claim_deliveries", "delivery_of_task"),
-        ("fresh_events", "outbox_fresh"),
+        ("undistributed_events", "outbox_fresh"),
     ],
 )
 def test_a_hot_statement_uses_its_partial_index(
@@ -637,52 +722,52 @@ async def test_compensated_tasks_are_found_by_their_index_on_postgres(planning: 
 
 INDEXES = {
     "nth_newest_task": {"task_pkey"},
-    "late_waits": {"wait_late"},
+    "timed_out_waits": {"wait_late"},
     "waiters_of_signal": {"wait_pkey"},
     "waiters_of_broadcast": {"wait_broadcast", "step_pkey"},
-    "first_signal": {"signal_pkey"},
+    "first_unreceived_signal": {"signal_pkey"},
     "signal_by_id": {"signal_id"},
-    "untaken_signals": {"signal_untaken"},
-    "first_broadcast": {"broadcast_pkey"},
+    "count_unreceived_signals": {"signal_untaken"},
+    "first_receivable_broadcast": {"broadcast_pkey"},
     "find_broadcast": {"broadcast_id"},
-    "undelivered": {"broadcast_undelivered"},
-    "step_of_token": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
-    "external_call": {"durable_call_pkey"},
+    "interrupted_broadcasts": {"broadcast_undelivered"},
+    "step_of_completion_token": {"completion_pkey", "step_pkey", "wait_pkey", "durable_call_pkey"},
+    "external_completion": {"durable_call_pkey"},
     "escalate_approvals": {"approval_escalation"},
-    "attached_tasks": {"task_attached"},
+    "lock_attached_tasks": {"task_attached"},
     "orphaned_tasks": {"task_attached"},
     "claim_deliveries": {"delivery_due", "delivery_of_task"},
-    "fresh_events": {"outbox_fresh"},
+    "undistributed_events": {"outbox_fresh"},
     "steps_to_stop": {"step_pkey"},
     "stop_steps": {"step_pkey", "due_pkey"},
     "steps_to_retry": {"step_pkey"},
-    "chosen_steps": {"step_pkey"},
+    "steps_by_number": {"step_pkey"},
     "retry_steps": {"step_pkey"},
-    "started_without": {"step_pkey"},
-    "forget_calls": {"durable_call_pkey"},
-    "free_child_keys": {"task_key_pkey", "task_pkey"},
-    "cancelled_children": {"step_pkey"},
+    "failed_steps_without_waiting_children": {"step_pkey"},
+    "delete_durable_calls": {"durable_call_pkey"},
+    "free_keys_of_child_tasks": {"task_key_pkey", "task_pkey"},
+    "cancelled_children_of_step": {"step_pkey"},
     "unfinished_steps": {"step_pkey"},
-    "awaited_places": {"task_place_waiting", "task_place_pkey"},
-    "end_waits_of_steps": {"wait_pkey"},
-    "end_places": {"task_place_open"},
-    "places": {"task_place_open"},
-    "waiting_places": {"task_place_waiting"},
-    "admit_place": {"task_place_pkey"},
-    "reopen_place": {"task_place_pkey"},
+    "concurrency_keys_waiting_for_tasks": {"task_place_waiting", "task_place_pkey"},
+    "delete_waits_of_steps": {"wait_pkey"},
+    "mark_ended_concurrency_places": {"task_place_open"},
+    "list_concurrency_places": {"task_place_open"},
+    "concurrency_keys_with_waiting_tasks": {"task_place_waiting"},
+    "admit_waiting_task": {"task_place_pkey"},
+    "reopen_concurrency_place": {"task_place_pkey"},
     "completed_steps": {"step_pkey"},
-    "compensable": {"step_pkey"},
-    "lock_planner": {"step_pkey"},
-    "expired_attempts": {"claim_batch_pkey"},
-    "overdue": {"task_overdue"},
-    "failed_tasks": {"task_has_failed_step"},
+    "task_to_compensate": {"step_pkey"},
+    "lock_compensation_planner": {"step_pkey"},
+    "list_expired_attempts": {"claim_batch_pkey"},
+    "overdue_tasks": {"task_overdue"},
+    "open_tasks_with_failed_step": {"task_has_failed_step"},
 }
 """Statements and indexes that each of them uses on PostgreSQL."""
 
 
 OUTER = {
-    "limits": "the keys of a namespace, and their waiting steps",
-    "prunable": "counts for an operator; joins from the other side once there are tasks",
+    "list_limits": "the keys of a namespace, and their waiting steps",
+    "count_prunable_tasks": "counts for an operator; joins from the other side with tasks",
     "restart_queue_timeouts": "joins from the other side once there are steps",
 }
 """Statements that read a growing table first while it is empty."""
@@ -738,7 +823,7 @@ async def test_a_claim_of_limited_steps_reads_only_what_it_claims_on_postgres(
         counts = []
         for count in (10, 2_000):
             await create_under(store, template_id, ("a", at_most(5)), count=count)
-            counts.append(await buffers(connection, "claim_gated", values))
+            counts.append(await buffers(connection, "claim_limited_steps", values))
 
     assert counts[0] > 10
     assert counts[1] < 250
@@ -747,7 +832,7 @@ async def test_a_claim_of_limited_steps_reads_only_what_it_claims_on_postgres(
 @pytest.mark.parametrize(
     ("name", "filters", "index"),
     [
-        ("due_schedules", set(), "schedule_look_at"),
+        ("list_due_schedules", set(), "schedule_look_at"),
         ("list_tasks", {"schedule_id"}, "task_schedule"),
         ("buffered_ticks", set(), "schedule_tick_pkey"),
     ],
@@ -789,7 +874,7 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
             await store.create_tasks([new_task(template_id) for _ in range(number)])
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
-    text = POSTGRES["unclaimed"].text.replace(":limit", "100").replace(":external", "'none'")
+    text = POSTGRES["unclaimed_steps"].text.replace(":limit", "100").replace(":external", "'none'")
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
@@ -810,7 +895,7 @@ async def test_a_queue_is_counted_by_its_index_on_postgres(
         await store.create_tasks([new_task(template_id) for _ in range(2000)])
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
-    text = POSTGRES["queue_backlog"].text.replace(":most", "500")
+    text = POSTGRES["count_backlog_by_queue"].text.replace(":most", "500")
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
@@ -836,7 +921,7 @@ async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
             await store.create_tasks([new_task(template_id) for _ in range(number)])
         await (await ManualWorker.hire(store)).work_off()
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
-    text = POSTGRES["prune"].text.replace(":ended_before", "null").replace(":limit", "100")
+    text = POSTGRES["prune_tasks"].text.replace(":ended_before", "null").replace(":limit", "100")
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
@@ -849,7 +934,7 @@ async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
     assert int(re.findall(r"shared hit=(\d+)", hits)[0]) <= 12
 
 
-@pytest.mark.parametrize("name", ["held", "expired_attempts"])
+@pytest.mark.parametrize("name", ["list_held_claims", "list_expired_attempts"])
 async def test_the_steps_of_a_worker_are_found_by_its_claims_on_postgres(
     connection: Any, postgres_schema_url: str, name: str
 ) -> None:
@@ -894,7 +979,9 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
                 claims = await hand.claim(2)
             outcomes = [completed(claim, JsonText("1")) for claim in claims[:many]]
             values = settlement_parameters(hand.id, outcomes, claim_up_to=0)
-            counts.append(await buffers(connection, "settle", values))  # the first makes the plans
+            counts.append(
+                await buffers(connection, "settle_outcomes", values)
+            )  # the first makes the plans
 
     assert counts[1] < 80
 
@@ -929,17 +1016,17 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
         }
         audited = {**dict.fromkeys(("actor", "action", "reason", "before", "after"), "x")}
         given: dict[str, dict[str, object]] = {
-            "chosen_steps": steps,
+            "steps_by_number": steps,
             "steps_to_retry": {**some, "undoing": False},
-            "cancelled_children": {"task_id": claim.task_id, "no": 1000},
-            "started_without": steps,
-            "take_back_failures": steps,
-            "take_back_sinks": steps,
-            "forget_calls": steps,
-            "free_child_keys": steps,
-            "return_signals": steps,
-            "retry_steps": {**steps, "counted_attempts": 0, "held": True},
-            "add_audit_of_steps": {**steps, **audited, "via": None, "bulk_id": None},
+            "cancelled_children_of_step": {"task_id": claim.task_id, "no": 1000},
+            "failed_steps_without_waiting_children": steps,
+            "revert_failures_at_children": steps,
+            "revert_failed_sinks": steps,
+            "delete_durable_calls": steps,
+            "free_keys_of_child_tasks": steps,
+            "reset_received_signals": steps,
+            "retry_steps": {**steps, "counted_attempts": 0, "list_held_claims": True},
+            "add_step_audit_entries": {**steps, **audited, "via": None, "bulk_id": None},
         }
         read = {name: await buffers(connection, name, values) for name, values in given.items()}
 
@@ -947,7 +1034,8 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
 
 
 @pytest.mark.parametrize(
-    "name", ["load_runtime_steps", "load_results", "lost_claims", "unclaimed", "late_waits"]
+    "name",
+    ["load_runtime_steps", "load_results", "lost_claims", "unclaimed_steps", "timed_out_waits"],
 )
 async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
     connection: Any, postgres_schema_url: str, name: str
@@ -1063,11 +1151,11 @@ async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
             "from_nos": [],
         }
         await store.create_tasks([new_task(template_id)])
-        single = await buffers(connection, "claim", values)  # the first makes the plans
-        single = await buffers(connection, "claim", values)
+        single = await buffers(connection, "claim_steps", values)  # the first makes the plans
+        single = await buffers(connection, "claim_steps", values)
         await store.create_tasks([new_task(template_id) for _ in range(2000)])
         await spread(connection, hand.id, 10_000)
-        many = await buffers(connection, "claim", values)
+        many = await buffers(connection, "claim_steps", values)
         claims = await hand.claim(most)
 
     assert most == len(claims)
@@ -1091,7 +1179,7 @@ async def test_a_claim_reads_one_of_ten_thousand_queues_on_postgres(
             outcomes = [completed(claim, JsonText("1")) for claim in claims]
             values = settlement_parameters(hand.id, outcomes, claim_up_to=2)
             for _ in range(2):  # the first makes the plans
-                read = await buffers(connection, "settle", values)
+                read = await buffers(connection, "settle_outcomes", values)
             counts.append(read)
 
     assert counts[1] < counts[0] + 20
@@ -1124,8 +1212,8 @@ async def pages_of_compensation(
 
     async def read(outcome: Outcome) -> int:
         values = settlement_parameters(hand.id, [outcome], claim_up_to=2)
-        await buffers(connection, "settle", values)  # makes the plans
-        count = await buffers(connection, "settle", values)
+        await buffers(connection, "settle_outcomes", values)  # makes the plans
+        count = await buffers(connection, "settle_outcomes", values)
         await hand.settle(outcome)
         return count
 
@@ -1164,5 +1252,5 @@ async def test_spawning_scans_no_table_that_grows(
     after = await scans(connection)
 
     grown = {name: after[name] - before.get(name, 0) for name in after}
-    tables = ("step", "due", "task", "spawn")
+    tables = ("step", "due", "task", "spawn_instances")
     assert dict.fromkeys(tables, 0) == {name: grown[f"seq {name}"] for name in tables}

@@ -99,9 +99,10 @@ async def test_a_function_with_a_different_result_type_is_replaced(
         pass
     await execute(
         postgres_schema_url,
-        "drop function wake_parents",
-        "create function wake_parents(ended uuid[]) returns int language sql as 'select 1'",
-        "create function wake(everyone boolean) returns int language sql as 'select 1'",
+        "drop function wake_steps_waiting_for_tasks",
+        "create function wake_steps_waiting_for_tasks(ended uuid[]) returns int"
+        " language sql as 'select 1'",
+        "create function wake_workers(everyone boolean) returns int language sql as 'select 1'",
     )
     async with open_store(postgres_schema_url, upgrade=True):
         pass
@@ -109,10 +110,12 @@ async def test_a_function_with_a_different_result_type_is_replaced(
     rows = await connection.fetch(
         "select proname, pg_get_function_result(oid) as result from pg_proc"
         " where pronamespace = current_schema()::regnamespace"
-        " and proname in ('wake', 'wake_parents')"
+        " and proname in ('wake_workers', 'wake_steps_waiting_for_tasks')"
     )
     await connection.close()
 
-    assert {("wake", "integer"), ("wake", "void"), ("wake_parents", "void")} == {
-        (row["proname"], row["result"]) for row in rows
-    }
+    assert {
+        ("wake_workers", "integer"),
+        ("wake_workers", "void"),
+        ("wake_steps_waiting_for_tasks", "void"),
+    } == {(row["proname"], row["result"]) for row in rows}

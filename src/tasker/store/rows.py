@@ -473,7 +473,7 @@ _COUNTS = (
 def renewed_leases(
     rows: Iterable[tuple[int, object]], lost: Iterable[tuple[WorkerId, Claim]]
 ) -> dict[WorkerId, RenewedLease]:
-    """Return the leases that renew.sql extended, given the claims that workers have lost."""
+    """Return the leases that renew_leases.sql extended, given the claims that workers have lost."""
     revoked: dict[WorkerId, list[Claim]] = {}
     for worker, claim in lost:
         revoked.setdefault(worker, []).append(claim)
@@ -484,7 +484,7 @@ def renewed_leases(
 
 
 def _pause(document: Mapping[str, Any]) -> Pause:
-    """Read a pause from the JSON of pause_document.sql."""
+    """Read a pause from the JSON of pause_json.sql."""
     at = _EPOCH + timedelta(microseconds=document["paused_at"])
     return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
 

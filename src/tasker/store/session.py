@@ -65,7 +65,8 @@ class Session(Protocol):
     async def call(self, function: str, /, **values: object) -> Sequence[Row]:
         """Call a function of the database or, on SQLite, the statement with its name.
 
-        The functions `wake` and `revoke` notify waiting workers when the transaction commits.
+        The functions `wake_workers` and `notify_revocation` notify waiting workers when the
+        transaction commits.
         """
         ...
 

@@ -52,7 +52,7 @@ class Analytics(TransactionalStore):
         async def read(tx: Session) -> list[FailedStep]:
             period = await _period_of(tx, window)
             rows = await tx.all(
-                "failed_steps",
+                "list_failed_steps",
                 templates=period.templates,
                 since=period.lowest_task_id,
                 limit=limit,
@@ -75,7 +75,7 @@ class Analytics(TransactionalStore):
 
     async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
         async def read(tx: Session) -> list[FailureCare]:
-            rows = await tx.all("failure_care", fingerprints=list(fingerprints))
+            rows = await tx.all("list_failure_care", fingerprints=list(fingerprints))
             return [tx.read.failure_care(row) for row in rows]
 
         return await self._read(read)
@@ -86,7 +86,7 @@ class Analytics(TransactionalStore):
         mute = change.mute or FailureMute()
 
         async def write(tx: Session) -> FailureCare:
-            rows = await tx.all("failure_care", fingerprints=[fingerprint])
+            rows = await tx.all("list_failure_care", fingerprints=[fingerprint])
             given = [tx.read.failure_care(row) for row in rows]
             before = next((each for each in given if each.namespace == namespace), None)
             (row,) = await tx.all(
@@ -132,7 +132,9 @@ class Analytics(TransactionalStore):
         return await self._analyse(search)
 
     async def add_figures(self, figures: Sequence[Figures]) -> None:
-        await self._change("add_figures", rows=codec.dumps([row._asdict() for row in figures]))
+        await self._change(
+            "add_minute_figures", rows=codec.dumps([row._asdict() for row in figures])
+        )
 
     async def tend_figures(self) -> None:
         async def tend(tx: Session) -> None:
@@ -140,15 +142,15 @@ class Analytics(TransactionalStore):
             (row,) = await tx.all("last_counted_minute")
             begin = now - 1 if row["minute"] is None else max(row["minute"] + 1, now - _CAUGHT_UP)
             for minute in range(begin, now - (tx.now.second < _SETTLES)):
-                if await tx.all("begin_created_figures", minute=minute):
+                if await tx.all("mark_minute_counted", minute=minute):
                     first, last = (_first_id(one) for one in (minute, minute + 1))
-                    await tx.all("count_created", minute=minute, first=first, last=last)
+                    await tx.all("count_created_tasks", minute=minute, first=first, last=last)
             before = now - MERGED_AFTER
-            await tx.all("merge_figures", before=before)
+            await tx.all("merge_minute_figures", before=before)
             if self.MERGES_APART:
-                await tx.all("delete_merged_figures", before=before)
+                await tx.all("delete_merged_minute_figures", before=before)
             oldest = now - int(FIGURES_KEPT.total_seconds()) // 60
-            await tx.all("prune_figures", before=oldest)
+            await tx.all("prune_minute_figures", before=oldest)
 
         await self._write(tend)
 
@@ -156,7 +158,7 @@ class Analytics(TransactionalStore):
         async def read(tx: Session) -> list[FigureRow]:
             period = await _period_of(tx, window)
             rows = await tx.all(
-                "figures",
+                "list_minute_figures",
                 minutes=step_seconds // 60,
                 since=int(tx.now.timestamp() - window.hours * 3600) // 60,
                 templates=period.templates,
@@ -170,7 +172,7 @@ class Analytics(TransactionalStore):
 
     async def queue_backlog(self) -> list[Backlog]:
         async def count(tx: Session) -> list[Backlog]:
-            rows = await tx.all("queue_backlog", most=self._bounds().attempts)
+            rows = await tx.all("count_backlog_by_queue", most=self._bounds().attempts)
             return [Backlog(*(row[field] for field in Backlog._fields)) for row in rows]
 
         return await self._analyse(count)
@@ -196,12 +198,14 @@ class Analytics(TransactionalStore):
         tasks = _sample_parameters(period, bounds)
         attempts = {**tasks, "most_attempts": bounds.attempts}
         steps = await tx.all(
-            "step_figures", min_executions=min_executions, most_kinds=MOST_STEP_KINDS, **attempts
+            "step_statistics", min_executions=min_executions, most_kinds=MOST_STEP_KINDS, **attempts
         )
-        slow = await tx.all("slow_tasks", min_executions=min_executions, limit=limit, **tasks)
+        slow = await tx.all(
+            "slowest_templates", min_executions=min_executions, limit=limit, **tasks
+        )
         patterns = await tx.all("error_patterns", limit=limit, **attempts)
-        (retries,) = await tx.all("retry_figures", **attempts)
-        waited = await tx.all("waited_for", most_steps=bounds.attempts, limit=limit, **tasks)
+        (retries,) = await tx.all("retry_statistics", **attempts)
+        waited = await tx.all("blocking_steps", most_steps=bounds.attempts, limit=limit, **tasks)
         return BottleneckRows(
             [compute.step_figures(row, tx.read.instant) for row in steps],
             [compute.task_figures(row, tx.read.instant) for row in slow],
@@ -216,7 +220,7 @@ class Analytics(TransactionalStore):
         )
 
     async def _utilization(self, tx: Session) -> Utilization:
-        (backlog,) = await tx.all("backlog", most=self._bounds().attempts)
+        (backlog,) = await tx.all("count_backlog", most=self._bounds().attempts)
         return Utilization(
             database_pool_utilization=self._pool_utilization(),
             due_steps=backlog["due"],
@@ -256,8 +260,10 @@ def _sample_parameters(period: Period, bounds: Bounds) -> dict[str, Any]:
 
 async def _window_counts(tx: Session, period: Period, bounds: Bounds) -> WindowCounts:
     sample = _sample_parameters(period, bounds)
-    (tasks,) = await tx.all("task_figures", last_hour=period.lowest_task_id_of_last_hour, **sample)
-    (attempts,) = await tx.all("attempt_figures", most_attempts=bounds.attempts, **sample)
+    (tasks,) = await tx.all(
+        "task_statistics", last_hour=period.lowest_task_id_of_last_hour, **sample
+    )
+    (attempts,) = await tx.all("attempt_statistics", most_attempts=bounds.attempts, **sample)
     start = period.covered_start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
     attempt_start = period.covered_start(
         attempts["oldest"], counted=attempts["total"], most=bounds.attempts

@@ -48,7 +48,7 @@ class Approvals(TransactionalStore):
     ) -> list[Approval]:
         async def read(tx: Session) -> list[Approval]:
             rows = await tx.all(
-                "open_approvals",
+                "list_open_approvals",
                 names=_list(assignee),
                 namespace=namespace,
                 task_id=task_id,
@@ -70,7 +70,7 @@ class Approvals(TransactionalStore):
     ) -> list[Approval]:
         async def read(tx: Session) -> list[Approval]:
             rows = await tx.all(
-                "decided_approvals",
+                "list_decided_approvals",
                 namespace=namespace,
                 task_id=task_id,
                 visible=_list(visible),
@@ -109,8 +109,8 @@ class Approvals(TransactionalStore):
 
     async def open_completion(self, claim: Claim, digest: str) -> DurableCall | None:
         async def open_(tx: Session) -> DurableCall | None:
-            await tx.all("add_completion", digest=digest, task_id=claim.task_id, no=claim.no)
-            row = await tx.one("external_call", task_id=claim.task_id, no=claim.no, name=CALL)
+            await tx.all("add_completion_token", digest=digest, task_id=claim.task_id, no=claim.no)
+            row = await tx.one("external_completion", task_id=claim.task_id, no=claim.no, name=CALL)
             return None if row is None else DurableCall(CALL, CallKind.EXTERNAL, row["value"])
 
         return await self._in_yielding_transaction(open_)
@@ -124,8 +124,8 @@ class Approvals(TransactionalStore):
         task_id, no, attempt = outcome.key
 
         async def fail(tx: Session) -> Settled | None:
-            held = await tx.all("hold_step", task_id=task_id, no=no, attempt=attempt)
-            if held and await tx.one("external_call", task_id=task_id, no=no, name=CALL):
+            held = await tx.all("lock_running_step", task_id=task_id, no=no, attempt=attempt)
+            if held and await tx.one("external_completion", task_id=task_id, no=no, name=CALL):
                 return None
             return await tx.settle([outcome], events)
 
@@ -149,8 +149,8 @@ class Approvals(TransactionalStore):
 
 async def _complete(tx: Session, digest: str, value: JsonText) -> bool:
     """Store the completion of a step, or end its wait; return False if it cannot be completed."""
-    await tx.lock("lock_step_of_token", digest=digest)
-    row = await tx.one("step_of_token", digest=digest, name=CALL)
+    await tx.lock("lock_step_of_completion_token", digest=digest)
+    row = await tx.one("step_of_completion_token", digest=digest, name=CALL)
     if row is None or row["used"]:
         return False
     task_id, no, kind = TaskId(row["task_id"]), row["no"], CallKind.EXTERNAL
@@ -159,7 +159,9 @@ async def _complete(tx: Session, digest: str, value: JsonText) -> bool:
         if await wake(tx, Waiter(task_id, no, CALL, kind), value) is None:
             return False
     elif before in _UNENDED:
-        await tx.all("keep_call", task_id=task_id, no=no, name=CALL, kind=kind.value, content=value)
+        await tx.all(
+            "record_durable_call", task_id=task_id, no=no, name=CALL, kind=kind.value, content=value
+        )
     else:
         return False
     await audit(tx, task_id, no, "complete_external", EXTERNAL, before, before)
@@ -168,7 +170,7 @@ async def _complete(tx: Session, digest: str, value: JsonText) -> bool:
 
 async def _require(tx: Session, approval_id: str) -> Approval:
     """Return an approval. Raises NotFound."""
-    row = await tx.one("approval", id=approval_id) if _is_id(approval_id) else None
+    row = await tx.one("get_approval", id=approval_id) if _is_id(approval_id) else None
     if row is None:
         raise NotFound(f"approval {approval_id[:100]} not found")
     return tx.read.approval(row)

@@ -18,7 +18,7 @@ async def audit(
 ) -> None:
     """Add an entry to the audit of a task."""
     await tx.all(
-        "add_audit",
+        "add_audit_entry",
         task_id=task_id,
         no=no,
         **_entry(action, act, before, after),
@@ -36,7 +36,7 @@ async def audit_steps(
 ) -> None:
     """Add an entry for each of some steps to the audit of a task."""
     await tx.all(
-        "add_audit_of_steps",
+        "add_step_audit_entries",
         task_id=task_id,
         nos=nos,
         **_entry(action, act, before, after),

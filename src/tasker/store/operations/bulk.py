@@ -34,7 +34,7 @@ class Bulk(Operators):
     async def add_bulk(self, new: NewBulk, act: AuditNote) -> BulkOperation:
         async def add(tx: Session) -> BulkOperation:
             await tx.all(
-                "add_bulk",
+                "add_bulk_operation",
                 id=new.id,
                 action=new.request.action.value,
                 request=codec.dumps(request_document(new.request)),
@@ -55,7 +55,7 @@ class Bulk(Operators):
 
     async def bulks(self, *, after: str | None = None, limit: int = 100) -> list[StoredBulk]:
         async def read(tx: Session) -> list[StoredBulk]:
-            rows = await tx.all("bulks", after=after, limit=limit)
+            rows = await tx.all("list_bulk_operations", after=after, limit=limit)
             return [_stored(row, tx.read) for row in rows]
 
         return await self._read(read)
@@ -63,7 +63,7 @@ class Bulk(Operators):
     async def stop_bulk(self, bulk_id: str, act: AuditNote) -> BulkOperation:
         async def stop(tx: Session) -> BulkOperation:
             operation = (await _read_bulk(tx, bulk_id)).operation
-            stopped = await tx.all("stop_bulk", id=operation.id, stopped_by=act.actor)
+            stopped = await tx.all("stop_bulk_operation", id=operation.id, stopped_by=act.actor)
             operation = (await _read_bulk(tx, bulk_id)).operation
             if not stopped:
                 what = f"bulk operation {bulk_id}"
@@ -74,13 +74,13 @@ class Bulk(Operators):
 
     async def take_bulk(self) -> StoredBulk | None:
         async def take(tx: Session) -> StoredBulk | None:
-            row = await tx.one("take_bulk", lease=LEASE)
+            row = await tx.one("claim_bulk_operation", lease=LEASE)
             return None if row is None else _stored(row, tx.read)
 
         return await self._write(take)
 
     async def next_bulk(self) -> float | None:
-        row = await self._one("next_bulk")
+        row = await self._one("seconds_until_bulk_batch")
         return None if row is None else float(row["delay"])
 
     async def act_in_bulk(
@@ -139,7 +139,7 @@ class Bulk(Operators):
 
     async def pace_bulk(self, stored: StoredBulk, delay: float, *, ended: bool = False) -> None:
         await self._change(
-            "pace_bulk",
+            "schedule_bulk_batch",
             id=stored.operation.id,
             last_task=stored.last_task,
             delay=delay,
@@ -147,18 +147,20 @@ class Bulk(Operators):
         )
 
     async def prune_bulks(self, before: datetime) -> None:
-        await self._change("prune_bulks", before=before)
+        await self._change("prune_bulk_operations", before=before)
 
     async def count_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
         async def count(tx: Session) -> dict[str, int]:
-            rows = await tx.all("count_templates", **await filter_parameters(tx, filter), most=most)
+            rows = await tx.all(
+                "count_tasks_by_template", **await filter_parameters(tx, filter), most=most
+            )
             return {f"{row['namespace']}.{row['name']}": int(row["tasks"]) for row in rows}
 
         return await self._read(count)
 
 
 async def _lock_turn(tx: Session, stored: StoredBulk) -> Row | None:
-    rows = await tx.lock("bulk_turn", id=stored.operation.id, last_task=stored.last_task)
+    rows = await tx.lock("lock_bulk_operation", id=stored.operation.id, last_task=stored.last_task)
     return rows[0] if rows else None
 
 
@@ -177,7 +179,7 @@ async def _move(
         refused[refusal.code] = refused.get(refusal.code, 0) + 1
         refusals = with_refusal(refusals, refusal)
     await tx.all(
-        "move_bulk",
+        "record_bulk_progress",
         id=stored.operation.id,
         last_task=task_id,
         changed=changed,
@@ -189,7 +191,7 @@ async def _move(
 
 async def _read_bulk(tx: Session, bulk_id: str) -> StoredBulk:
     try:
-        row = await tx.one("bulk", id=operator_rules.canonical_task_id(bulk_id))
+        row = await tx.one("get_bulk_operation", id=operator_rules.canonical_task_id(bulk_id))
     except NotFound:  # malformed
         row = None
     if row is None:

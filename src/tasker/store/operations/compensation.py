@@ -41,15 +41,17 @@ class Compensations(TransactionalStore):
         task_id, no, attempt = claim.key
 
         async def add(tx: Session) -> bool:
-            if not await tx.lock("lock_planner", task_id=task_id, no=no, attempt=attempt):
+            if not await tx.lock(
+                "lock_compensation_planner", task_id=task_id, no=no, attempt=attempt
+            ):
                 return False
-            numbers = await tx.one("compensation_numbers", task_id=task_id, no=no)
+            numbers = await tx.one("first_compensating_step_no", task_id=task_id, no=no)
             if numbers is None:
                 (numbers,) = await tx.all(
-                    "reserve_compensation", task_id=task_id, no=no, steps=total
+                    "reserve_compensating_step_numbers", task_id=task_id, no=no, steps=total
                 )
                 last_no = numbers["first_no"] + total - 1
-                await tx.all("set_last_no", task_id=task_id, last_no=last_no)
+                await tx.all("set_greatest_step_no", task_id=task_id, last_no=last_no)
             await tx.all(
                 "add_compensating_steps",
                 task_id=task_id,
@@ -57,7 +59,7 @@ class Compensations(TransactionalStore):
                 keep_going=keep_going,
                 steps=codec.orjson_text(list(steps)),
             )
-            await tx.call("wake")
+            await tx.call("wake_workers")
             return True
 
         added = await self._write(add)
@@ -76,28 +78,28 @@ async def begin_ending(
     Returns:
         False if there is nothing to undo or the task is already being compensated.
     """
-    if await tx.one("compensable", task_id=task_id, state=int(code)) is None:
+    if await tx.one("task_to_compensate", task_id=task_id, state=int(code)) is None:
         return False
     await stop_steps(tx, task_id, Code.CANCELLED, compensated=True)
-    await tx.all("mark_ending", task_id=task_id, state=int(code), error=error)
+    await tx.all("mark_task_compensating", task_id=task_id, state=int(code), error=error)
     await tx.end_failed([task_id])
     return True
 
 
 async def has_begun(tx: Session, task_id: TaskId) -> bool:
     """Return whether the compensation of a locked task has begun."""
-    row = await tx.one("compensation_of", task_id=task_id)
+    row = await tx.one("compensation_status", task_id=task_id)
     return row is not None and bool(row["begun"])
 
 
 async def cancel_ending(tx: Session, task_id: TaskId) -> None:
     """Let a locked task continue if its compensation has not begun."""
-    if await tx.one("compensation_of", task_id=task_id) is not None:
-        await tx.all("drop_planner", task_id=task_id)
-        await tx.all("unmark_ending", task_id=task_id)
+    if await tx.one("compensation_status", task_id=task_id) is not None:
+        await tx.all("delete_compensation_planner", task_id=task_id)
+        await tx.all("unmark_task_compensating", task_id=task_id)
 
 
 async def require_none(tx: Session, task_id: TaskId, action: str) -> None:
     """Raise Compensating if a locked open task is being compensated."""
-    if await tx.one("compensation_of", task_id=task_id) is not None:
+    if await tx.one("compensation_status", task_id=task_id) is not None:
         raise Compensating(task_id, action)

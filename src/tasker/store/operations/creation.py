@@ -13,7 +13,7 @@ async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
     """Free the keys of tasks that replace others, and cancel open holders of these keys."""
     replacing = [task for task in tasks if task.if_exists is IfExists.REPLACE]
     held = await tx.all(
-        "lock_keys",
+        "lock_key_holders",
         templates=[task.template_id for task in replacing],
         keys=[task.idempotency_key for task in replacing],
     )
@@ -21,7 +21,7 @@ async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
         new = replacing[row["place"]]
         note = AuditNote(actor=new.created_by, reason=f"replaced by task {new.id}")
         await cancel_if_open(tx, TaskId(row["task_id"]), note)
-        await tx.all("free_key", namespace=row["namespace"], key=row["key"])
+        await tx.all("free_idempotency_key", namespace=row["namespace"], key=row["key"])
 
 
 def has_lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:

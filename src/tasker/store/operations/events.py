@@ -63,7 +63,7 @@ class Events(TransactionalStore):
 
     async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
         async def read(tx: Session) -> list[Event]:
-            rows = await tx.all("recent_events", after=after, since=since, limit=limit)
+            rows = await tx.all("list_recent_events", after=after, since=since, limit=limit)
             return [_read_event(row, tx.read) for row in rows]
 
         return await self._read(read)
@@ -101,15 +101,15 @@ class Events(TransactionalStore):
     # -------------------------------------------------------------- deliveries
 
     async def distribute_events(self, limit: int = 1000) -> int:
-        if await self._one("fresh_events", limit=1) is None:
+        if await self._one("undistributed_events", limit=1) is None:
             return 0
 
         async def distribute(tx: Session) -> int:
             if await tx.one("lock_outbox") is None:
                 return 0
-            fresh = [row["id"] for row in await tx.all("fresh_events", limit=limit)]
+            fresh = [row["id"] for row in await tx.all("undistributed_events", limit=limit)]
             await tx.all("add_deliveries", events=fresh)
-            await tx.all("mark_distributed", events=fresh)
+            await tx.all("mark_events_distributed", events=fresh)
             return len(fresh)
 
         return await self._write(distribute)
@@ -146,7 +146,7 @@ class Events(TransactionalStore):
             answered: dict[int, bool] = {}
             for outcome in sorted(outcomes):
                 row = await tx.one(
-                    "settle_delivery",
+                    "record_delivery_attempt",
                     id=outcome.id,
                     attempt=outcome.attempt,
                     status=outcome.status.value,
@@ -157,8 +157,8 @@ class Events(TransactionalStore):
                     subscription = row["subscription_id"]
                     answered[subscription] = answered.get(subscription, True) and outcome.answered
             for subscription, all_answered in sorted(answered.items()):
-                await tx.all("note_answer", id=subscription, answered=all_answered)
-            await tx.all("drop_delivered", ids=[outcome.id for outcome in outcomes])
+                await tx.all("record_endpoint_answer", id=subscription, answered=all_answered)
+            await tx.all("delete_finished_deliveries", ids=[outcome.id for outcome in outcomes])
 
         await self._write(settle)
 
@@ -174,7 +174,7 @@ class Events(TransactionalStore):
         async def read(tx: Session) -> list[Delivery]:
             await _require(tx, namespace, name)
             rows = await tx.all(
-                "deliveries",
+                "list_deliveries",
                 namespace=namespace,
                 name=name,
                 status=status and status.value,
@@ -190,7 +190,10 @@ class Events(TransactionalStore):
     ) -> None:
         async def send(tx: Session) -> None:
             subscription = await _require(tx, namespace, name)
-            if await tx.one("send_again", subscription=subscription["id"], id=delivery) is None:
+            if (
+                await tx.one("resend_delivery", subscription=subscription["id"], id=delivery)
+                is None
+            ):
                 raise NotFound(f"delivery {delivery} of {namespace}.{name}")
             await _add_audit(tx, act, "send_again", namespace, name, None, {"delivery": delivery})
 
@@ -208,7 +211,7 @@ class Events(TransactionalStore):
                     row["secret"],
                     tx.read.strings(row["include"]),
                 )
-                for row in await tx.all("endpoints")
+                for row in await tx.all("list_webhook_endpoints")
             ]
 
         return await self._read(read)
@@ -296,7 +299,7 @@ class Events(TransactionalStore):
             await tx.all(
                 "prune_deliveries", delivered_before=before, dead_before=dead_before, limit=_PRUNED
             )
-            return len(await tx.all("prune_outbox", before=before, limit=_PRUNED))
+            return len(await tx.all("prune_events", before=before, limit=_PRUNED))
 
         return await self._write(prune)
 
@@ -310,7 +313,7 @@ async def _subscriptions(
     webhooks: bool | None = None,
 ) -> Sequence[Row]:
     return await tx.all(
-        "subscriptions",
+        "list_subscriptions",
         namespace=namespace,
         name=name,
         visible=None if visible is None else sorted(visible),

@@ -20,7 +20,7 @@ class Hooks(TransactionalStore):
 
         async def put(tx: Session) -> Hook:
             place = {"namespace": hook.namespace, "name": hook.name}
-            before = await tx.one("hook", **place)
+            before = await tx.one("find_hook", **place)
             (row,) = await tx.all(
                 "put_hook",
                 **place,
@@ -62,14 +62,14 @@ class Hooks(TransactionalStore):
     ) -> list[Hook]:
         async def read(tx: Session) -> list[Hook]:
             spaces = None if visible is None else list(visible)
-            rows = await tx.all("hooks", namespace=namespace, visible=spaces)
+            rows = await tx.all("list_hooks", namespace=namespace, visible=spaces)
             return [_hook(tx.read, row) for row in rows]
 
         return await self._read(read)
 
     async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
         async def read(tx: Session) -> HookSecret | None:
-            row = await tx.one("hook", namespace=namespace, name=name)
+            row = await tx.one("find_hook", namespace=namespace, name=name)
             if row is None:
                 return None
             return HookSecret(hook=_hook(tx.read, row), secret=row["secret"])

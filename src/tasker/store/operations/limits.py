@@ -65,7 +65,7 @@ async def find_gates(tx: Session, declared: Mapping[LimitKey, Declared]) -> dict
     ids: dict[LimitKey, int] = {}
     while missing := sorted(declared.keys() - ids.keys()):
         rows = await tx.all(
-            "find_gates",
+            "find_limit_gates",
             namespaces=[key.namespace for key in missing],
             keys=[key.key for key in missing],
         )
@@ -79,14 +79,14 @@ async def find_gates(tx: Session, declared: Mapping[LimitKey, Declared]) -> dict
             if row["declared_by"] < declared[key].template_id:
                 await _declare(tx, row["id"], key, declared[key])
             elif row["unused"]:
-                await tx.all("touch_gate", id=row["id"])
+                await tx.all("touch_limit_gate", id=row["id"])
     return ids
 
 
 async def _add_gate(tx: Session, key: LimitKey, declared: Declared) -> None:
     """Add a gate, unless another transaction has just added it."""
     await tx.all(
-        "add_gate",
+        "add_limit_gate",
         namespace=key.namespace,
         key=key.key,
         declared=_document(declared.values),
@@ -98,14 +98,16 @@ async def _add_gate(tx: Session, key: LimitKey, declared: Declared) -> None:
 
 async def _declare(tx: Session, gate_id: int, key: LimitKey, declared: Declared) -> None:
     document = _document(declared.values)
-    await tx.all("declare_gate", id=gate_id, template_id=declared.template_id, declared=document)
+    await tx.all(
+        "store_declared_limit", id=gate_id, template_id=declared.template_id, declared=document
+    )
     bounds = _bounds(await _effective(tx, key, declared.values))
-    await tx.all("change_gate", id=gate_id, **bounds)
+    await tx.all("change_limit_gate_bounds", id=gate_id, **bounds)
 
 
 async def _effective(tx: Session, key: LimitKey, declared: LimitValues) -> LimitValues:
     """Return the bounds that apply to a key."""
-    settings = await tx.all("limit_settings", namespace=key.namespace)
+    settings = await tx.all("list_limit_settings", namespace=key.namespace)
     return _overridden(key.key, declared, [_setting(tx, row) for row in settings])
 
 
@@ -175,7 +177,7 @@ class Limits(TransactionalStore):
         async def change(tx: Session) -> None:
             before = await _find_setting(tx, key)
             await tx.all(
-                "put_limit_setting",
+                "set_limit",
                 namespace=key.namespace,
                 pattern=key.key,
                 actor=act.actor,
@@ -195,7 +197,7 @@ class Limits(TransactionalStore):
             before = await _find_setting(tx, key)
             if before is None:
                 raise NotFound(f"no limit is set for {key.key!r} in namespace {key.namespace!r}")
-            await tx.all("delete_limit_setting", namespace=key.namespace, pattern=key.key)
+            await tx.all("unset_limit", namespace=key.namespace, pattern=key.key)
             await self._apply(tx, key)
             await _record(tx, key, act, "unset_limit", before, None)
 
@@ -203,27 +205,29 @@ class Limits(TransactionalStore):
 
     async def _apply(self, tx: Session, key: LimitKey) -> None:
         """Change the gates whose keys match."""
-        rows = await tx.all("limit_settings", namespace=key.namespace)
+        rows = await tx.all("list_limit_settings", namespace=key.namespace)
         settings = [_setting(tx, row) for row in rows]
         like = re.sub(r"([\\%_])", r"\\\1", key.key).replace("*", "%")
-        for row in await tx.all("gates_like", namespace=key.namespace, pattern=like):
+        for row in await tx.all(
+            "limit_gates_matching_pattern", namespace=key.namespace, pattern=like
+        ):
             declared = _values(codec.loads(row["declared"]))
             bounds = _bounds(_overridden(row["key"], declared, settings))
-            await tx.all("change_gate", id=row["id"], **bounds)
-        await tx.call("wake")
+            await tx.all("change_limit_gate_bounds", id=row["id"], **bounds)
+        await tx.call("wake_workers")
 
     async def limit_settings(self, namespace: str) -> list[LimitSetting]:
         async def read(tx: Session) -> list[LimitSetting]:
-            rows = await tx.all("limit_settings", namespace=namespace)
+            rows = await tx.all("list_limit_settings", namespace=namespace)
             return [_setting(tx, row) for row in rows]
 
         return await self._read(read)
 
     async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:
         async def read(tx: Session) -> list[LimitInfo]:
-            rows = await tx.all("limit_settings", namespace=namespace)
+            rows = await tx.all("list_limit_settings", namespace=namespace)
             settings = [_setting(tx, row) for row in rows]
-            gates = await tx.all("limits", namespace=namespace, after=after, limit=limit)
+            gates = await tx.all("list_limits", namespace=namespace, after=after, limit=limit)
             return [_info(row, settings) for row in gates]
 
         return await self._read(read)
@@ -244,7 +248,7 @@ async def with_limit_reasons(
 ) -> list[Step]:
     """Return steps of a task, the first ones in `limited` with the limits that they wait for."""
     chosen = limited[:_EXPLAINED]
-    rows = await tx.all("gate_states", tasks=[task_id] * len(chosen), nos=chosen)
+    rows = await tx.all("limit_gate_states", tasks=[task_id] * len(chosen), nos=chosen)
     reasons = {row["no"]: reason for row in rows if (reason := _reason(row))}
     return [replace(step, limit_reason=reasons.get(step.no)) for step in steps]
 
@@ -262,7 +266,7 @@ def _reason(row: Row) -> str | None:
 
 
 async def _find_setting(tx: Session, key: LimitKey) -> LimitValues | None:
-    for row in await tx.all("limit_settings", namespace=key.namespace):
+    for row in await tx.all("list_limit_settings", namespace=key.namespace):
         if row["pattern"] == key.key:
             return _setting(tx, row).values
     return None

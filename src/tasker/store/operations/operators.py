@@ -48,7 +48,7 @@ class Operators(Tasks):
 
     async def continue_actions(self) -> None:
         """Complete unfinished actions on tasks with many steps."""
-        for row in await self._all("paged_actions", limit=_TASKS):
+        for row in await self._all("tasks_with_unfinished_actions", limit=_TASKS):
             await self._finish(TaskId(row["task_id"]))
 
     async def _finish(self, task_id: TaskId) -> None:
@@ -118,7 +118,7 @@ class Operators(Tasks):
         async def resolve(tx: Session) -> None:
             await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_idempotency_key(tx, task_id)
-            steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
+            steps = await tx.lock("steps_by_number", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
             planned = steps[0]["undoes"] is not None
             undoing = planned or await compensation.has_begun(tx, task_id)
@@ -129,17 +129,17 @@ class Operators(Tasks):
             )
             if not undoing:
                 await compensation.cancel_ending(tx, task_id)
-            await tx.all("stop_attempt", task_id=task_id, no=no)
+            await tx.all("store_overwritten_attempt", task_id=task_id, no=no)
             await take_back_failures(tx, task_id, [no])
-            (taken,) = await tx.all("take_step", task_id=task_id, no=no)
-            await tx.all("end_waits", task_id=task_id, no=no)
+            (taken,) = await tx.all("begin_attempt_without_worker", task_id=task_id, no=no)
+            await tx.all("delete_waits_of_step", task_id=task_id, no=no)
             if not undoing:
                 await revive_for(tx, task_id, no, act)
             await _reopen(tx, task_id)
             resolved = Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)
             await settle_with_events(tx, [resolved])
             await audit(tx, task_id, no, action, act, before, after)
-            await tx.call("revoke")
+            await tx.call("notify_revocation")
 
         await self._in_yielding_transaction(resolve)
         await self._finish(task_id)
@@ -203,7 +203,7 @@ async def retry(
         revived = bool(cancelled) or (held and await retrying.has_more(tx))
         operator_rules.require_revived(task_id, state, revived=revived)
         await audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
-    await tx.call("wake")
+    await tx.call("wake_workers")
 
 
 async def resolve(
@@ -260,13 +260,13 @@ async def stop_task(
     await stop_steps(tx, task_id, steps, compensated=False)
     await tx.all("end_task", task_id=task_id, state=int(code), error=error)
     tx.ended.append(task_id)
-    await tx.call("wake_parents", ended=[task_id])
-    await tx.call("revoke")
+    await tx.call("wake_steps_waiting_for_tasks", ended=[task_id])
+    await tx.call("notify_revocation")
     await _cancel_children(tx, task_id)
 
 
 async def _cancel_children(tx: Session, task_id: TaskId) -> None:
-    for row in await tx.all("attached_tasks", parent_id=task_id, limit=CHILDREN):
+    for row in await tx.all("lock_attached_tasks", parent_id=task_id, limit=CHILDREN):
         await cancel_child(tx, TaskId(row["id"]), task_id)
 
 
@@ -307,13 +307,15 @@ async def lock_task(
 
 async def _regain_idempotency_key(tx: Session, task_id: TaskId) -> None:
     """Return its key to a task to be reopened. Raise TaskExists if another open task has it."""
-    lost = await tx.one("lost_key", task_id=task_id)
+    lost = await tx.one("lost_idempotency_key", task_id=task_id)
     if lost is None:
         return
     digest = registry.submission_digest(lost["template_id"], lost["context"])
     key, namespace = lost["key"], lost["namespace"]
-    await tx.all("regain_key", task_id=task_id, namespace=namespace, key=key, digest=digest)
-    holder = await tx.one("key_holder", task_id=task_id)
+    await tx.all(
+        "regain_idempotency_key", task_id=task_id, namespace=namespace, key=key, digest=digest
+    )
+    holder = await tx.one("other_task_with_key", task_id=task_id)
     if holder is not None:
         raise TaskExists(holder["key"], holder["task_id"])
 
@@ -322,6 +324,6 @@ async def _reopen(tx: Session, task_id: TaskId) -> None:
     """Reopen a task so that some of its steps may run again."""
     await paging.drop_actions(tx, [task_id], ActionKind.END)
     await tx.all("reopen_task", task_id=task_id)
-    await tx.all("reopen_place", task_id=task_id)
+    await tx.all("reopen_concurrency_place", task_id=task_id)
     if await tx.all("pause_reopened_task", task_id=task_id):
         await set_paused(tx, [task_id], paused=True)

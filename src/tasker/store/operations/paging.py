@@ -67,7 +67,7 @@ async def next_page(
 
 async def greatest_numbers(tx: Session, tasks: Sequence[str]) -> dict[str, int]:
     """Return the greatest number of a step of each task."""
-    rows = await tx.all("greatest_numbers", tasks=list(tasks))
+    rows = await tx.all("greatest_step_numbers", tasks=list(tasks))
     return {row["task_id"]: row["no"] for row in rows}
 
 
@@ -75,7 +75,7 @@ async def put_off(tx: Session, action: PagedAction) -> None:
     """Store the rest of an action on a locked task, replacing one of the same kind."""
     task_id, kind, last_no, details = action
     await tx.all(
-        "put_paged_action",
+        "store_unfinished_action",
         task_id=task_id,
         kind=str(kind),
         last_no=last_no,
@@ -85,12 +85,12 @@ async def put_off(tx: Session, action: PagedAction) -> None:
 
 async def drop_actions(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
     """Stop an action from changing further steps of locked tasks."""
-    await tx.all("delete_paged_action", tasks=list(tasks), kind=str(kind))
+    await tx.all("delete_unfinished_action", tasks=list(tasks), kind=str(kind))
 
 
 async def paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
     """Return the actions on a task that have steps left to change, in the order to continue."""
     return [
         PagedAction(task_id, ActionKind(row["kind"]), row["last_no"], codec.loads(row["details"]))
-        for row in await tx.all("paged_action", task_id=task_id)
+        for row in await tx.all("unfinished_actions_of_task", task_id=task_id)
     ]

@@ -53,7 +53,7 @@ class Pauses(Operators):
 
     async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
         async def read(tx: Session) -> list[Pause]:
-            return [tx.read.pause(row) for row in await tx.all("pauses", namespace=namespace)]
+            return [tx.read.pause(row) for row in await tx.all("list_pauses", namespace=namespace)]
 
         return await self._read(read)
 
@@ -74,7 +74,7 @@ class Pauses(Operators):
         queue = {"namespace": namespace, "handler": handler}
 
         async def change(tx: Session) -> None:
-            rows = await tx.lock("queue_weight", **queue)
+            rows = await tx.lock("get_queue_weight", **queue)
             if not rows:
                 raise await _unknown_queue(tx, namespace, handler)
             if (before := rows[0]["weight"]) == weight:
@@ -88,7 +88,7 @@ class Pauses(Operators):
 
     async def complete_pauses(self) -> None:
         """Pause tasks and versions that were being created while their template was paused."""
-        for row in await self._all("recent_template_pauses", seconds=_RECENT):
+        for row in await self._all("recently_paused_templates", seconds=_RECENT):
             target = PauseTarget.of_template(row["namespace"], row["name"])
             await self._change_tasks(target, paused=True)
 
@@ -98,7 +98,7 @@ class Pauses(Operators):
         statement = "tasks_to_pause" if paused else "tasks_to_resume"
 
         async def change(tx: Session, after: str) -> Sequence[str]:
-            await tx.all("mark_templates", **names)
+            await tx.all("mark_templates_paused", **names)
             rows = await tx.all(statement, **names, after=after, limit=_PAGE)
             tasks = [row["id"] for row in rows]
             await set_paused(tx, tasks, paused=paused)
@@ -130,11 +130,11 @@ async def _resume_task(
     task_id = operator_rules.canonical_task_id(target.name)
     status = await lock_task(tx, task_id, "resume", frozenset(TaskStatus), if_match)
     (task,) = await tx.all("template_of_task", task_id=task_id)
-    ended = await tx.all("end_pause", kind="task", namespace=task["namespace"], name=task_id)
+    ended = await tx.all("delete_pause", kind="task", namespace=task["namespace"], name=task_id)
     if not ended:
         return False
     await audit(tx, task_id, None, "resume", act, "paused", status)
-    await tx.all("admit_place", task_id=task_id)
+    await tx.all("admit_waiting_task", task_id=task_id)
     if not task["template_paused"]:
         await set_paused(tx, [task_id], paused=False)
     return True
@@ -146,21 +146,21 @@ async def _pause(tx: Session, target: PauseTarget, act: AuditNote) -> Pause:
     if new:
         await _record(tx, target, act, "pause", "running", "paused")
         if target.kind is PauseKind.TEMPLATE:
-            await tx.all("mark_templates", namespace=target.namespace, name=target.name)
+            await tx.all("mark_templates_paused", namespace=target.namespace, name=target.name)
     return pause
 
 
 async def _resume(tx: Session, target: PauseTarget, act: AuditNote) -> bool:
     await _require_known(tx, target)
-    if not await tx.all("end_pause", **target._asdict()):
+    if not await tx.all("delete_pause", **target._asdict()):
         return False
     await _record(tx, target, act, "resume", "paused", "running")
     if target.kind is PauseKind.TEMPLATE:
-        await tx.all("mark_templates", namespace=target.namespace, name=target.name)
+        await tx.all("mark_templates_paused", namespace=target.namespace, name=target.name)
     else:
         handler = target.name or None
         await tx.all("restart_queue_timeouts", namespace=target.namespace, handler=handler)
-        await tx.call("wake")
+        await tx.call("wake_workers")
     return True
 
 
@@ -193,15 +193,15 @@ async def _require_known(tx: Session, target: PauseTarget) -> None:
         if await tx.one("template_exists", namespace=space, name=name) is None:
             raise NotFound(f"template {space}.{name} not found")
     elif target.kind is PauseKind.QUEUE:
-        if await tx.one("queue_weight", namespace=space, handler=name) is None:
+        if await tx.one("get_queue_weight", namespace=space, handler=name) is None:
             raise await _unknown_queue(tx, space, name)
-    elif space not in {row["namespace"] for row in await tx.all("namespaces")}:
+    elif space not in {row["namespace"] for row in await tx.all("list_namespaces")}:
         raise NotFound(f"namespace {space} not found: it has neither a policy nor a template")
 
 
 async def _unknown_queue(tx: Session, namespace: str, handler: str) -> NotFound:
     """Return the error for an unknown queue, with the handler that was probably meant."""
-    rows = await tx.all("queues", after=0)
+    rows = await tx.all("list_queues", after=0)
     known = sorted({row["handler"] for row in rows if row["namespace"] == namespace})
     ends = [name for name in known if name.endswith(f".{handler}")]
     hint = f"; did you mean {ends[0]!r}?" if len(ends) == 1 else did_you_mean(handler, known)

@@ -28,7 +28,7 @@ async def set_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -> None
     """Take the first page of steps of locked tasks out of their queues, or put them back."""
     if not tasks:
         return
-    await tx.all("mark_tasks", tasks=list(tasks), paused=paused)
+    await tx.all("mark_tasks_paused", tasks=list(tasks), paused=paused)
     await drop_actions(tx, tasks, ActionKind.PAUSE)
     steps = await tx.lock(
         "steps_to_pause", tasks=list(tasks), last_no=0, until=READ, limit=PAGE, paused=paused
@@ -69,4 +69,4 @@ async def _change(tx: Session, steps: Sequence[Row], *, paused: bool) -> None:
         steps=codec.orjson_text([[row["task_id"], row["no"]] for row in steps]),
     )
     if not paused:
-        await tx.call("wake")
+        await tx.call("wake_workers")

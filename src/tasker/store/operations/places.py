@@ -26,13 +26,18 @@ class Places(Pauses):
     async def admit_waiting(self, limit: int) -> int:
         after = self._looked_at
         rows = await self._all(
-            "waiting_places", after_namespace=after.namespace, after_key=after.key, limit=limit
+            "concurrency_keys_with_waiting_tasks",
+            after_namespace=after.namespace,
+            after_key=after.key,
+            limit=limit,
         )
         self._looked_at = _key_of(rows[-1]) if len(rows) == limit else _FIRST
         return await self._admit_for(rows)
 
     async def admit_after(self, ended: Collection[TaskId]) -> int:
-        return await self._admit_for(await self._all("awaited_places", tasks=list(ended)))
+        return await self._admit_for(
+            await self._all("concurrency_keys_waiting_for_tasks", tasks=list(ended))
+        )
 
     async def _admit_for(self, keys: Sequence[Row]) -> int:
         admitted = 0
@@ -82,7 +87,11 @@ async def _take_place(tx: Session, task: NewTask) -> None:
         len(opened) >= place.tasks or queued == _PAGE  # behind more that wait
     )
     await tx.all(
-        "add_place", task_id=task.id, **place.key._asdict(), tasks=place.tasks, waiting=waits
+        "add_concurrency_place",
+        task_id=task.id,
+        **place.key._asdict(),
+        tasks=place.tasks,
+        waiting=waits,
     )
     if waits:
         (template,) = await tx.all("template_of_task", task_id=task.id)
@@ -113,9 +122,9 @@ async def _admit(tx: Session, key: LimitKey) -> int:
         admitted += 1
         task_id = TaskId(row["task_id"])
         await tx.lock("task_state", task_id=task_id)
-        await tx.all("admit_place", task_id=task_id)
+        await tx.all("admit_waiting_task", task_id=task_id)
         (template,) = await tx.all("template_of_task", task_id=task_id)
-        await tx.all("end_pause", kind="task", namespace=template["namespace"], name=task_id)
+        await tx.all("delete_pause", kind="task", namespace=template["namespace"], name=task_id)
         if not template["template_paused"]:
             await set_paused(tx, [task_id], paused=False)
     return admitted
@@ -123,9 +132,9 @@ async def _admit(tx: Session, key: LimitKey) -> int:
 
 async def _open_places(tx: Session, key: LimitKey) -> Sequence[Row]:
     """Return the places of a key, locked: all that are occupied, and the first that wait."""
-    await tx.all("lock_place", **key._asdict())
-    await tx.all("end_places", **key._asdict(), limit=_PAGE)
-    return await tx.all("places", **key._asdict(), limit=_PAGE)
+    await tx.all("lock_concurrency_key", **key._asdict())
+    await tx.all("mark_ended_concurrency_places", **key._asdict(), limit=_PAGE)
+    return await tx.all("list_concurrency_places", **key._asdict(), limit=_PAGE)
 
 
 def _key_of(row: Row) -> LimitKey:

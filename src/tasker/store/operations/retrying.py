@@ -48,7 +48,7 @@ class Retrying(NamedTuple):
         """
         for first in range(0, len(self.nos or ()), PAGE):
             nos = (self.nos or ())[first : first + PAGE]
-            steps = await tx.all("chosen_steps", task_id=self.task_id, nos=nos)
+            steps = await tx.all("steps_by_number", task_id=self.task_id, nos=nos)
             operator_rules.require_steps(self.task_id, nos, [row["no"] for row in steps])
             if self.undoing:
                 require_undoing(self.task_id, steps, "retry")
@@ -72,7 +72,7 @@ class Retrying(NamedTuple):
             )
         left = [no for no in self.nos if no > last_no]
         nos = left[:PAGE]
-        steps = await tx.lock("chosen_steps", task_id=self.task_id, nos=nos)
+        steps = await tx.lock("steps_by_number", task_id=self.task_id, nos=nos)
         failed = [row for row in steps if row["state"] == Code.ERROR]
         return Page(failed, nos[-1] if len(left) > PAGE else None)
 
@@ -80,7 +80,7 @@ class Retrying(NamedTuple):
         """Lock the next steps that the deadline of the task cancelled."""
         if self.undoing:
             return Page((), None)
-        return await next_page(tx, "steps_to_revive", self.task_id, last_no, PAGE)
+        return await next_page(tx, "cancelled_steps_to_revive", self.task_id, last_no, PAGE)
 
     async def has_more(self, tx: Session) -> bool:
         """Return whether any step of the task must be retried or revived."""
@@ -88,7 +88,9 @@ class Retrying(NamedTuple):
         for last_no in range(0, greatest, READ):
             some = {"task_id": self.task_id, "last_no": last_no, "until": last_no + READ}
             failed = await tx.all("steps_to_retry", **some, undoing=self.undoing, limit=1)
-            if failed or (not self.undoing and await tx.all("steps_to_revive", **some, limit=1)):
+            if failed or (
+                not self.undoing and await tx.all("cancelled_steps_to_revive", **some, limit=1)
+            ):
                 return True
         return False
 
@@ -109,7 +111,11 @@ class Retrying(NamedTuple):
             return
         nos = [row["no"] for row in failed]
         if self.fresh:
-            for statement in ("forget_calls", "free_child_keys", "return_signals"):
+            for statement in (
+                "delete_durable_calls",
+                "free_keys_of_child_tasks",
+                "reset_received_signals",
+            ):
                 await tx.all(statement, task_id=self.task_id, nos=nos)
         by_used = defaultdict(list)
         for row in failed:
@@ -143,7 +149,9 @@ class Retrying(NamedTuple):
         handled = [row["no"] for row in failed if row["is_handled"] and not row["ends_task"]]
         if not handled or self.undoing:
             return ()
-        rows = await tx.all("started_without", task_id=self.task_id, nos=handled)
+        rows = await tx.all(
+            "failed_steps_without_waiting_children", task_id=self.task_id, nos=handled
+        )
         return {row["no"] for row in rows}
 
 
@@ -206,7 +214,7 @@ async def revive_for(tx: Session, task_id: TaskId, no: int, act: AuditNote) -> N
     held = others or last_no is not None
     await revive(tx, task_id, cancelled, held=held)
     if held:
-        children = await tx.lock("cancelled_children", task_id=task_id, no=no)
+        children = await tx.lock("cancelled_children_of_step", task_id=task_id, no=no)
         await revive(tx, task_id, children, held=True)
     if last_no is not None and not others:
         await retrying.put_off(tx, "cancelled", last_no)
@@ -216,13 +224,13 @@ async def revive(tx: Session, task_id: TaskId, steps: Sequence[Row], *, held: bo
     """Let cancelled steps run or wait; with `held`, outside their queues."""
     if steps:
         nos = [row["no"] for row in steps]
-        await tx.all("revive_steps", task_id=task_id, nos=nos, held=held)
+        await tx.all("revive_cancelled_steps", task_id=task_id, nos=nos, held=held)
 
 
 async def take_back_failures(tx: Session, task_id: TaskId, nos: Collection[int]) -> None:
     """Let the pending children of failed steps wait for them again, and the task for its sinks."""
-    await tx.all("take_back_failures", task_id=task_id, nos=list(nos))
-    await tx.all("take_back_sinks", task_id=task_id, nos=list(nos))
+    await tx.all("revert_failures_at_children", task_id=task_id, nos=list(nos))
+    await tx.all("revert_failed_sinks", task_id=task_id, nos=list(nos))
 
 
 def require_undoing(task_id: TaskId, steps: Sequence[Row], action: str) -> None:

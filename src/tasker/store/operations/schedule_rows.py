@@ -30,11 +30,11 @@ async def apply_declared_schedules(
     Schedules keep their pauses and, if their times did not change, their next tick. Without an
     approved version, nothing changes.
     """
-    rows = await tx.all("versions", namespace=namespace, name=template)
+    rows = await tx.all("list_approved_versions", namespace=namespace, name=template)
     version = versions.latest([row["version"] for row in rows])
     if version is None:
         return
-    row = await tx.one("template", namespace=namespace, name=template, version=version)
+    row = await tx.one("get_approved_template", namespace=namespace, name=template, version=version)
     declared: Sequence[Mapping[str, Any]] = (
         () if row is None else codec.loads(row["document"]).get("schedules", ())
     )
@@ -96,7 +96,7 @@ async def change_schedule(
 
 
 async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -> None:
-    await tx.all("delete_ticks", id=stored.id)
+    await tx.all("delete_tick_records", id=stored.id)
     await tx.all("delete_schedule", id=stored.id)
     await note_change(tx, act, "delete_schedule", stored, _audited_values(stored), None)
 
@@ -107,17 +107,19 @@ async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) 
     if record.outcome is not TickOutcome.BUFFERED:
         previous = previous_tick(stored.schedule, record.first)
         if await tx.all(
-            "extend_tick", id=stored.id, previous=previous, last_tick=record.last, **facts
+            "extend_tick_record", id=stored.id, previous=previous, last_tick=record.last, **facts
         ):
             return
-    await tx.all("add_tick", id=stored.id, first_tick=record.first, last_tick=record.last, **facts)
+    await tx.all(
+        "add_tick_record", id=stored.id, first_tick=record.first, last_tick=record.last, **facts
+    )
 
 
 async def lock_schedule(
     tx: Session, namespace: str, name: str, if_match: str | None
 ) -> StoredSchedule:
     """Lock and return a schedule. Raises NotFound, ScheduleChanged."""
-    rows = await tx.lock("schedules", **_named(namespace, name))
+    rows = await tx.lock("list_schedules", **_named(namespace, name))
     stored = _only(tx, rows, namespace, name)
     if if_match is not None and stored.etag != if_match:
         raise ScheduleChanged(stored.full_name, stored.etag)
@@ -125,7 +127,7 @@ async def lock_schedule(
 
 
 async def read_schedule(tx: Session, namespace: str, name: str) -> StoredSchedule:
-    return _only(tx, await tx.all("schedules", **_named(namespace, name)), namespace, name)
+    return _only(tx, await tx.all("list_schedules", **_named(namespace, name)), namespace, name)
 
 
 def _only(tx: Session, rows: Sequence[Any], namespace: str, name: str) -> StoredSchedule:
@@ -141,7 +143,9 @@ def _named(namespace: str, name: str) -> dict[str, object]:
 
 async def _all_of_template(tx: Session, namespace: str, template: str) -> list[StoredSchedule]:
     others = dict.fromkeys(("name", "visible", "after"))
-    rows = await tx.lock("schedules", **others, namespace=namespace, template=template, limit=_ALL)
+    rows = await tx.lock(
+        "list_schedules", **others, namespace=namespace, template=template, limit=_ALL
+    )
     return [tx.read.schedule(row) for row in rows]
 
 
@@ -151,7 +155,7 @@ def require_undeclared(stored: StoredSchedule) -> None:
 
 
 async def store_time(tx: Session) -> datetime:
-    (row,) = await tx.all("store_time")
+    (row,) = await tx.all("current_time")
     return tx.read.instant(row["now"])
 
 
@@ -186,7 +190,7 @@ async def note_change(
 ) -> None:
     """Add a change of a schedule to the team audit log."""
     await tx.all(
-        "add_event",
+        "add_team_audit",
         namespace=stored.namespace,
         subject=f"schedule {stored.full_name}",
         actor=act.actor,

@@ -73,7 +73,7 @@ class Schedules(TransactionalStore):
                 if while_paused is not None:
                     await record_ticks(tx, before, while_paused)
                 next_at = max(next_at, next_tick(before.schedule, now))
-            await tx.all("pause_schedule", id=before.id, paused=paused, next_at=next_at)
+            await tx.all("set_schedule_paused", id=before.id, paused=paused, next_at=next_at)
             action = "pause_schedule" if paused else "resume_schedule"
             words = ("running", "paused") if paused else ("paused", "running")
             await note_change(tx, act, action, before, *words)
@@ -106,7 +106,7 @@ class Schedules(TransactionalStore):
     ) -> list[StoredSchedule]:
         async def read(tx: Session) -> list[StoredSchedule]:
             rows = await tx.all(
-                "schedules",
+                "list_schedules",
                 namespace=namespace,
                 name=None,
                 template=template,
@@ -132,7 +132,7 @@ class Schedules(TransactionalStore):
 
     async def due_schedules(self, limit: int) -> list[DueSchedule]:
         async def read(tx: Session) -> list[DueSchedule]:
-            rows = await tx.all("due_schedules", limit=limit)
+            rows = await tx.all("list_due_schedules", limit=limit)
             waiting: dict[int, list[datetime]] = {}
             if ids := [row["id"] for row in rows if row["buffered"]]:
                 for tick in await tx.all("buffered_ticks", ids=ids):
@@ -168,13 +168,13 @@ class Schedules(TransactionalStore):
                 await cancel_if_open(tx, stored.last_task, act)
             created = await self._create_scheduled(tx, stored, advance.tasks)
             if advance.taken:
-                await tx.all("remove_ticks", id=stored.id, ticks=list(advance.taken))
+                await tx.all("delete_buffered_ticks", id=stored.id, ticks=list(advance.taken))
             for record in advance.records:
                 await record_ticks(tx, stored, record)
             if any(record.outcome is not TickOutcome.BUFFERED for record in advance.records):
-                await tx.all("trim_ticks", id=stored.id, most=limits.TICKS_RECORDED)
+                await tx.all("trim_tick_records", id=stored.id, most=limits.TICKS_RECORDED)
             await tx.all(
-                "move_schedule",
+                "advance_schedule",
                 id=stored.id,
                 next_at=advance.next_at,
                 look_at=advance.look_at,
@@ -200,13 +200,13 @@ class Schedules(TransactionalStore):
         if not tasks:
             return []
         keys = [scheduled.task.idempotency_key for scheduled in tasks]
-        rows = await tx.all("holders_of_keys", namespace=stored.namespace, keys=keys)
+        rows = await tx.all("tasks_by_idempotency_key", namespace=stored.namespace, keys=keys)
         holders = {row["key"]: TaskId(row["task_id"]) for row in rows}
         new = [each for each in tasks if each.task.idempotency_key not in holders]
         if new:
             await self._create_in(tx, [scheduled.task for scheduled in new])
             await tx.all(
-                "mark_scheduled",
+                "set_schedule_of_tasks",
                 id=stored.id,
                 tasks=[scheduled.task.id for scheduled in new],
                 ticks=[scheduled.tick for scheduled in new],

@@ -42,7 +42,7 @@ class StepLogs(TransactionalStore):
 
         async def read(tx: Session) -> list[LogRecord]:
             rows = await tx.all(
-                "newest_step_logs" if newest_first else "step_logs",
+                "list_newest_step_logs" if newest_first else "list_step_logs",
                 task_id=task_id,
                 **filter._asdict(),
                 after_at=at,

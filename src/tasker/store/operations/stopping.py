@@ -39,7 +39,7 @@ async def stop_page(tx: Session, action: PagedAction) -> None:
     task_id, kind, last_no, details = action
     code, compensated = Code(details["state"]), details["compensated"]
     next_no = await _stop_next(tx, task_id, last_no, code, compensated=compensated)
-    await tx.call("revoke")
+    await tx.call("notify_revocation")
     if next_no is not None:
         await put_off(tx, action._replace(last_no=next_no))
         return
@@ -59,6 +59,6 @@ async def _stop_next(
 
 async def _stop(tx: Session, task_id: TaskId, nos: Sequence[int], code: Code) -> None:
     if nos:
-        await tx.all("stop_attempts", task_id=task_id, nos=nos)
+        await tx.all("store_stopped_attempts", task_id=task_id, nos=nos)
         await tx.all("stop_steps", task_id=task_id, nos=nos, state=int(code))
-        await tx.all("end_waits_of_steps", task_id=task_id, nos=nos)
+        await tx.all("delete_waits_of_steps", task_id=task_id, nos=nos)

@@ -40,22 +40,22 @@ class Tasks(TransactionalStore):
 
     async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
         async def read(tx: Session) -> dict[TaskId, str]:
-            rows = await tx.all("etags", ids=list(ids), counted=limits.STEPS_PAGE)
+            rows = await tx.all("get_task_etags", ids=list(ids), counted=limits.STEPS_PAGE)
             return {TaskId(row["id"]): etag(row) for row in rows}
 
         return await self._read(read) if ids else {}
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
-        rows = await self._all("ended_tasks", ids=list(ids))
+        rows = await self._all("find_ended_tasks", ids=list(ids))
         return {TaskId(row["id"]) for row in rows}
 
     async def count_unserved_roots(self, name: TemplateName) -> int:
-        row = await self._one("count_unserved_roots", **name._asdict())
+        row = await self._one("count_unserved_root_steps", **name._asdict())
         return int(row["roots"]) if row else 0
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
         async def read(tx: Session) -> Task | None:
-            row = await tx.one("find_task", namespace=namespace, key=idempotency_key)
+            row = await tx.one("find_task_by_key", namespace=namespace, key=idempotency_key)
             return None if row is None else await read_task(tx, row["task_id"])
 
         return await self._read(read)
@@ -99,7 +99,7 @@ class Tasks(TransactionalStore):
         return await self._read(count)
 
     async def attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
-        rows = await self._all("attached_children", parent_id=parent_id, limit=limit)
+        rows = await self._all("list_attached_tasks", parent_id=parent_id, limit=limit)
         return [TaskId(row["id"]) for row in rows]
 
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
@@ -153,7 +153,9 @@ class Tasks(TransactionalStore):
 
         async def read(tx: Session) -> list[Attempt]:
             first, last = (0, limits.STEPS_PAGE) if no is None else (no, no)
-            rows = await tx.all("history", task_id=task_id, first=first, last=last, limit=limit)
+            rows = await tx.all(
+                "list_attempts", task_id=task_id, first=first, last=last, limit=limit
+            )
             if not rows:
                 await read_task(tx, task_id)
             return [tx.read.attempt(row) for row in rows]
@@ -164,7 +166,7 @@ class Tasks(TransactionalStore):
         task_id = operator_rules.canonical_task_id(task_id)
 
         async def read(tx: Session) -> list[AuditEntry]:
-            rows = await tx.all("audit", task_id=task_id)
+            rows = await tx.all("list_audit_entries", task_id=task_id)
             if not rows:
                 await read_task(tx, task_id)
             return [tx.read.audit(row) for row in rows]
@@ -172,7 +174,7 @@ class Tasks(TransactionalStore):
         return await self._read(read)
 
     async def prunable(self, *, ended_before: datetime | None = None) -> int:
-        rows = await self._all("prunable", ended_before=ended_before)
+        rows = await self._all("count_prunable_tasks", ended_before=ended_before)
         return int(rows[0]["tasks"])
 
 

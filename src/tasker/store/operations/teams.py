@@ -30,7 +30,7 @@ class Teams(TransactionalStore):
 
     async def namespaces(self) -> list[NamespaceInfo]:
         async def read(tx: Session) -> list[NamespaceInfo]:
-            return [tx.read.namespace(row) for row in await tx.all("namespaces")]
+            return [tx.read.namespace(row) for row in await tx.all("list_namespaces")]
 
         return await self._read(read)
 
@@ -42,7 +42,7 @@ class Teams(TransactionalStore):
         space = policy.namespace
 
         async def put(tx: Session) -> NamespacePolicy:
-            rows = await tx.lock("policy", namespace=space)
+            rows = await tx.lock("get_namespace_policy", namespace=space)
             before = tx.read.policy(rows[0]) if rows else None
             if before is not None and rules.same_policy(before, policy):
                 return before
@@ -65,7 +65,7 @@ class Teams(TransactionalStore):
             policy = await policy_of(tx, name.namespace)
             decision = rules.check_decision(name, versions, policy, act, approve=approve)
             for old in decision.replaces:
-                await tx.all("replace_template", id=old)
+                await tx.all("mark_template_replaced", id=old)
             action = "approve_template" if approve else "reject_template"
             return await _set_version_status(tx, decision.version, decision.status, action, act)
 
@@ -89,7 +89,7 @@ class Teams(TransactionalStore):
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         async def read(tx: Session) -> list[TemplateVersion]:
-            rows = await tx.all("template_statuses", namespace=namespace, name=name)
+            rows = await tx.all("list_template_versions", namespace=namespace, name=name)
             return [tx.read.template_version(row) for row in rows]
 
         return await self._read(read)
@@ -104,7 +104,7 @@ class Teams(TransactionalStore):
     ) -> list[TeamEvent]:
         async def read(tx: Session) -> list[TeamEvent]:
             rows = await tx.all(
-                "team_audit",
+                "list_team_audit",
                 namespace=namespace,
                 visible=None if visible is None else sorted(visible),
                 after=after,
@@ -169,7 +169,7 @@ class Teams(TransactionalStore):
         lifetime: timedelta,
     ) -> UserSession:
         async def add(tx: Session) -> UserSession:
-            await tx.all("prune_session")
+            await tx.all("prune_expired_sessions")
             (row,) = await tx.all(
                 "add_session",
                 digest=digest,
@@ -192,7 +192,7 @@ class Teams(TransactionalStore):
         await self._change("touch_session", digest=digest)
 
     async def end_session(self, digest: str) -> None:
-        await self._change("end_session", digest=digest)
+        await self._change("delete_session", digest=digest)
 
 
 async def lock_versions(
@@ -203,7 +203,7 @@ async def lock_versions(
     for name in names:
         require_storable(name._asdict())
     documents = codec.orjson_text([name._asdict() for name in names])
-    for row in await tx.lock("current_versions", names=documents):
+    for row in await tx.lock("template_versions_by_name", names=documents):
         version = tx.read.template_version(row)
         there[version.key].append(VersionRow(version, row["digest"]))
     return there
@@ -214,7 +214,7 @@ async def _lock_versions_of(tx: Session, name: TemplateName) -> Sequence[Version
 
 
 async def policy_of(tx: Session, namespace: str) -> NamespacePolicy | None:
-    row = await tx.one("policy", namespace=namespace)
+    row = await tx.one("get_namespace_policy", namespace=namespace)
     return None if row is None else tx.read.policy(row)
 
 
@@ -231,7 +231,7 @@ async def add_team_audit(
     """Add an action to the team audit log; an action on a template belongs to the template's
     namespace."""
     await tx.all(
-        "add_event",
+        "add_team_audit",
         namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,
         subject=str(subject),
         actor=act.actor,
@@ -247,7 +247,7 @@ async def _set_version_status(
     tx: Session, version: TemplateVersion, status: str, action: str, act: AuditNote
 ) -> TemplateVersion:
     (row,) = await tx.all(
-        "decide_template", id=version.id, status=status, actor=act.actor, reason=act.reason
+        "set_template_status", id=version.id, status=status, actor=act.actor, reason=act.reason
     )
     await add_team_audit(tx, act, action, version.key, version.status, status)
     await apply_declared_schedules(tx, version.namespace, version.name, act)

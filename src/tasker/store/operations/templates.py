@@ -89,7 +89,7 @@ class Templates(TransactionalStore):
         return [Registered(*pair) for pair in zip(stored, written.created, strict=True)]
 
     async def template(self, name: TemplateName) -> StoredTemplate:
-        stored = await self._templates("template", **name._asdict())
+        stored = await self._templates("get_approved_template", **name._asdict())
         if not stored:
             raise registry.unknown_template_error(name)
         return stored[0]
@@ -103,7 +103,7 @@ class Templates(TransactionalStore):
     async def templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
-        return await self._templates("templates", namespace=namespace, name=name)
+        return await self._templates("list_approved_templates", namespace=namespace, name=name)
 
     async def _templates(self, statement: str, /, **values: object) -> list[StoredTemplate]:
         async def read(tx: Session) -> _TemplateRows:
@@ -112,7 +112,7 @@ class Templates(TransactionalStore):
         return await (await self._read(read)).parse()
 
     async def versions(self, namespace: str, name: str) -> list[str]:
-        rows = await self._all("versions", namespace=namespace, name=name)
+        rows = await self._all("list_approved_versions", namespace=namespace, name=name)
         return [row["version"] for row in rows]
 
     async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
@@ -121,7 +121,7 @@ class Templates(TransactionalStore):
 
 async def queues_after(tx: Session, after: QueueId) -> list[Queue]:
     """List queues by id, beyond `after`."""
-    rows = await tx.all("queues", after=after)
+    rows = await tx.all("list_queues", after=after)
     return [Queue(*(row[field] for field in Queue._fields)) for row in rows]
 
 
@@ -135,7 +135,7 @@ async def template_ids(
 ) -> list[int]:
     """List the ids of the templates with a name, including replaced ones."""
     rows = await tx.all(
-        "template_ids",
+        "find_template_ids",
         namespace=namespace,
         name=name,
         version=version,
@@ -189,7 +189,7 @@ async def _register(
     for namespace, template in names & await _names_with_schedules(tx, rows):
         await apply_declared_schedules(tx, namespace, template, act)
     if created:
-        await tx.call("wake")  # a worker may serve the new queues
+        await tx.call("wake_workers")  # a worker may serve the new queues
     order = range(len(rows))
     return _Written(
         _TemplateRows(tx.read, [stored[index] for index in order]),
@@ -247,7 +247,7 @@ async def _add_templates(
         return []
     for _, plan in planned:
         for old in plan.replaces:
-            await tx.all("replace_template", id=old)
+            await tx.all("mark_template_replaced", id=old)
     documents = [
         {
             **row.name._asdict(),
@@ -288,7 +288,7 @@ async def _add_templates(
         for row, plan in planned
     ]
     await tx.all(
-        "add_registrations",
+        "audit_template_registrations",
         actor=act.actor,
         reason=act.reason,
         via=act.via,

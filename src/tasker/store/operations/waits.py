@@ -37,10 +37,12 @@ class Waits(TransactionalStore):
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
         async def park(tx: Session) -> bool:
-            child = await tx.one("lock_child", task_id=waits_for)
+            child = await tx.one("lock_awaited_task", task_id=waits_for)
             over = child is None or bool(child["over"])
             if not over:
-                for link in await tx.call("wait_cycle", task_id=claim.task_id, waits_for=waits_for):
+                for link in await tx.call(
+                    "find_wait_cycle", task_id=claim.task_id, waits_for=waits_for
+                ):
                     raise WaitCycle(claim.task_id, waits_for, link["id"])
             return await park_step(tx, claim, waits_for=waits_for, over=over)
 
@@ -68,7 +70,7 @@ class Waits(TransactionalStore):
                 return False
             over = await _take_first(tx, claim, wait) is not None
             over = over or await _is_completed(tx, claim, wait)
-            await tx.all("end_waits", task_id=task_id, no=no)
+            await tx.all("delete_waits_of_step", task_id=task_id, no=no)
             for awaited in () if over else wait.awaited:
                 await tx.all(
                     "add_wait",
@@ -95,7 +97,7 @@ class Waits(TransactionalStore):
 
         async def send(tx: Session) -> SignalSent:
             await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)])
-            row = await tx.one("signalled_task", task_id=task_id)
+            row = await tx.one("status_of_task_to_signal", task_id=task_id)
             if signal.id is not None and row is not None:
                 known = await tx.one(
                     "signal_by_id", task_id=task_id, name=signal.name, id=signal.id
@@ -103,7 +105,7 @@ class Waits(TransactionalStore):
                 if known is not None:
                     return _sent(signal, task_id, created=False, step=None)
             status = operator_rules.require_task(task_id, row, "signal", operator_rules.OPEN)
-            untaken = await tx.one("untaken_signals", task_id=task_id)
+            untaken = await tx.one("count_unreceived_signals", task_id=task_id)
             if untaken is not None and untaken["signals"] >= UNTAKEN_SIGNALS:
                 raise TooManySignals(task_id)
             (stored,) = await tx.all(
@@ -132,7 +134,7 @@ class Waits(TransactionalStore):
             known = None if id is None else await tx.one("find_broadcast", **place, id=id)
             if known is not None:
                 return known, False
-            kept = await tx.one("kept_broadcasts", **place)
+            kept = await tx.one("count_broadcasts", **place)
             if kept is not None and kept["broadcasts"] >= BROADCASTS:
                 raise TooManyBroadcasts(name, key)
             (stored,) = await tx.all(
@@ -147,7 +149,7 @@ class Waits(TransactionalStore):
         )
 
     async def deliver_broadcasts(self, limit: int) -> int:
-        rows = await self._all("undelivered", older_than=INTERRUPTED, limit=limit)
+        rows = await self._all("interrupted_broadcasts", older_than=INTERRUPTED, limit=limit)
         for row in rows:
             await self._deliver_broadcast(row["namespace"], row["name"], row["key"], row)
         return len(rows)
@@ -156,11 +158,11 @@ class Waits(TransactionalStore):
         return len(await self._change("prune_broadcasts", older_than=RETENTION, limit=limit))
 
     async def end_late_waits(self, limit: int) -> int:
-        if await self._one("late_waits", limit=1) is None:
+        if await self._one("timed_out_waits", limit=1) is None:
             return 0
 
         async def end(tx: Session) -> int:
-            rows = await tx.all("late_waits", limit=limit)
+            rows = await tx.all("timed_out_waits", limit=limit)
             for row in rows:
                 await wake(tx, Waiter.of_row(row), TIMED_OUT)
             return len(rows)
@@ -178,7 +180,7 @@ class Waits(TransactionalStore):
             for row in waiters:
                 woken += await wake(tx, Waiter.of_row(row), text) is not None
             if len(waiters) < PAGE:
-                await tx.all("mark_delivered", **place, number=stored["number"])
+                await tx.all("mark_broadcast_delivered", **place, number=stored["number"])
             return len(waiters), woken
 
         steps, waiting = 0, PAGE
@@ -214,20 +216,22 @@ async def wake(tx: Session, waiter: Waiter, value: JsonText) -> str | None:
     """
     task_id, no, call, kind = waiter
     woken = await tx.one("wake_step", task_id=task_id, no=no)
-    await tx.all("end_waits", task_id=task_id, no=no)
+    await tx.all("delete_waits_of_step", task_id=task_id, no=no)
     if woken is None:
         return None
-    await tx.all("keep_call", task_id=task_id, no=no, name=call, kind=kind.value, content=value)
-    await tx.call("wake")
+    await tx.all(
+        "record_durable_call", task_id=task_id, no=no, name=call, kind=kind.value, content=value
+    )
+    await tx.call("wake_workers")
     return step_name(woken)
 
 
 async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over: bool) -> bool:
     """End an attempt whose step waits; return False if the claim is lost."""
     fence = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
-    await tx.all("park_history", **fence)
-    parked = await tx.all("park", **fence, waits_for=waits_for, over=over)
-    await tx.call("wake")
+    await tx.all("store_parked_attempt", **fence)
+    parked = await tx.all("park_step", **fence, waits_for=waits_for, over=over)
+    await tx.call("wake_workers")
     return bool(parked)
 
 
@@ -235,7 +239,7 @@ async def _is_completed(tx: Session, claim: Claim, wait: NewWait) -> bool:
     """Return whether another system completed an external step during the attempt."""
     if wait.kind is not CallKind.EXTERNAL:
         return False
-    known = await tx.one("external_call", task_id=claim.task_id, no=claim.no, name=wait.call)
+    known = await tx.one("external_completion", task_id=claim.task_id, no=claim.no, name=wait.call)
     return known is not None
 
 
@@ -256,7 +260,7 @@ async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewAppro
 async def _holds(tx: Session, claim: Claim) -> bool:
     """Return whether an attempt is in progress, and keep it so until the transaction ends."""
     task_id, no, attempt = claim.key
-    return bool(await tx.all("hold_step", task_id=task_id, no=no, attempt=attempt))
+    return bool(await tx.all("lock_running_step", task_id=task_id, no=no, attempt=attempt))
 
 
 async def _deliver_signal(
@@ -271,7 +275,11 @@ async def _deliver_signal(
         if (name := await wake(tx, waiter, text)) is not None:
             number = stored["number"]
             await tx.all(
-                "take_signal", task_id=task_id, name=signal.name, number=number, no=waiter.no
+                "mark_signal_received",
+                task_id=task_id,
+                name=signal.name,
+                number=number,
+                no=waiter.no,
             )
             return _Received(waiter.no, name)
     return None
@@ -285,9 +293,11 @@ async def _take_first(tx: Session, claim: Claim, wait: NewWait) -> DurableCall |
     task_id, no = claim.task_id, claim.no
     if arrived.awaited.kind is WaitKind.SIGNAL:
         name, number = arrived.awaited.name, arrived.number
-        await tx.all("take_signal", task_id=task_id, name=name, number=number, no=no)
+        await tx.all("mark_signal_received", task_id=task_id, name=name, number=number, no=no)
     call, kind, text = wait.call, wait.kind, arrived.text
-    await tx.all("keep_call", task_id=task_id, no=no, name=call, kind=kind.value, content=text)
+    await tx.all(
+        "record_durable_call", task_id=task_id, no=no, name=call, kind=kind.value, content=text
+    )
     return DurableCall(call, kind, text)
 
 
@@ -310,11 +320,11 @@ async def _first_arrival(
         if awaited.kind is WaitKind.EXTERNAL:
             continue
         if awaited.kind is WaitKind.SIGNAL:
-            row = await tx.one("first_signal", task_id=claim.task_id, name=name)
+            row = await tx.one("first_unreceived_signal", task_id=claim.task_id, name=name)
         else:
             key = awaited.key
             row = await tx.one(
-                "first_broadcast",
+                "first_receivable_broadcast",
                 task_id=claim.task_id,
                 namespace=awaited.namespace,
                 name=name,

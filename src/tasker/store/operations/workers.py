@@ -90,7 +90,7 @@ class Workers(Places):
         return await self._write(register)
 
     async def remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
-        row = await self._one("remote_worker", worker=worker)
+        row = await self._one("find_remote_worker", worker=worker)
         if row is None:
             return None
         return RemoteWorker(
@@ -107,22 +107,24 @@ class Workers(Places):
             row = await tx.one("drain_worker", worker=worker)
             if row is None:
                 raise NotFound(f"no live worker has the id {worker}: see `GET /v1/workers`")
-            await tx.all("leave_queues", worker=worker)
-            await tx.call("revoke")  # wakes renewals, so that remote workers learn it at once
+            await tx.all("delete_worker_queues", worker=worker)
+            await tx.call(
+                "notify_revocation"
+            )  # wakes renewals, so that remote workers learn it at once
             await add_team_audit(tx, act, "drain_worker", f"worker {worker}", None, row["name"])
 
         await self._write(drain)
 
     async def signing_keys(self) -> list[str]:
-        rows = await self._all("signing_keys")
+        rows = await self._all("list_ticket_signing_keys")
         if not rows:
             await self._change("add_signing_key")
-            rows = await self._all("signing_keys")
+            rows = await self._all("list_ticket_signing_keys")
         return [row["secret"] for row in rows]
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         async def serve(tx: Session) -> None:
-            await tx.all("leave_queues_of_dead")
+            await tx.all("delete_queues_of_dead_workers")
             await tx.all("serve_queues", worker=worker, queues=list(queues))
 
         await self._write(serve)
@@ -139,7 +141,7 @@ class Workers(Places):
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
     async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
-        rows = await self._all("spawns", task_id=task_id, join_no=join_no)
+        rows = await self._all("list_spawns", task_id=task_id, join_no=join_no)
         return [Spawn(*(row[field] for field in Spawn._fields)) for row in rows]
 
     async def count_failed_instances(self, spawn: Spawn) -> int:
@@ -165,10 +167,10 @@ class Workers(Places):
             )
 
     async def held(self, worker: WorkerId) -> list[Claim]:
-        return [_claim_of_row(row) for row in await self._all("held", worker=worker)]
+        return [_claim_of_row(row) for row in await self._all("list_held_claims", worker=worker)]
 
     async def load_calls(self, claim: Claim) -> list[DurableCall]:
-        rows = await self._all("load_calls", task_id=claim.task_id, no=claim.no)
+        rows = await self._all("load_durable_calls", task_id=claim.task_id, no=claim.no)
         return [
             DurableCall(row["name"], CallKind(row["kind"]), row["value"], row["remaining"])
             for row in rows
@@ -177,14 +179,14 @@ class Workers(Places):
     async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:
         async def retire(tx: Session) -> None:
             await tx.all("retire_worker", worker=worker)
-            await tx.all("leave_queues", worker=worker)
+            await tx.all("delete_worker_queues", worker=worker)
             if act is not None:
                 await add_team_audit(tx, act, "retire_worker", f"worker {worker}", None, None)
 
         await self._write(retire)
 
     async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
-        rows = await self._all("neighbour_workers", machine=machine)
+        rows = await self._all("list_workers_on_machine", machine=machine)
         return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
 
     async def renew(
@@ -251,7 +253,7 @@ class Workers(Places):
         return await self._read(read)
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
-        rows = await self._all("expired_attempts", limit=limit)
+        rows = await self._all("list_expired_attempts", limit=limit)
         return [
             ExpiredAttempt(
                 _claim_of_row(row),
@@ -264,7 +266,7 @@ class Workers(Places):
         ]
 
     async def fail_unclaimed(self, limit: int) -> Unclaimed:
-        if await self._one("unclaimed", external=CALL, limit=1) is None:
+        if await self._one("unclaimed_steps", external=CALL, limit=1) is None:
             return Unclaimed((), ())
         return await self._write(lambda tx: _fail_unclaimed(tx, limit))
 
@@ -286,9 +288,9 @@ class Workers(Places):
 
     async def sweep(self) -> list[TaskEnd]:
         ended: list[TaskEnd] = []
-        if await self._one("failed_tasks"):
+        if await self._one("open_tasks_with_failed_step"):
             ended += await self._write(_end_failed)
-        if await self._one("overdue", limit=1):
+        if await self._one("overdue_tasks", limit=1):
             ended += await self._in_yielding_transaction(_end_overdue)
         await self.continue_actions()
         await self.complete_pauses()
@@ -307,9 +309,9 @@ async def _cancel_orphan(tx: Session, orphan: Row) -> None:
 
 async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
     steps, outcomes = [], []
-    for row in await tx.all("unclaimed", external=CALL, limit=limit):
+    for row in await tx.all("unclaimed_steps", external=CALL, limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
-        (taken,) = await tx.all("take_step", task_id=task_id, no=no)
+        (taken,) = await tx.all("begin_attempt_without_worker", task_id=task_id, no=no)
         error = operator_rules.not_claimed_error(row["queue_timeout"])
         code = OutcomeCode.ERROR
         outcomes.append(Outcome(task_id, no, taken["attempt"], code, None, error, 0.0))
@@ -321,11 +323,13 @@ async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
 
 
 async def _end_failed(tx: Session) -> list[TaskEnd]:
-    return await tx.end_failed([TaskId(row["id"]) for row in await tx.all("failed_tasks")])
+    return await tx.end_failed(
+        [TaskId(row["id"]) for row in await tx.all("open_tasks_with_failed_step")]
+    )
 
 
 async def _end_overdue(tx: Session) -> list[TaskEnd]:
-    overdue = [TaskId(row["id"]) for row in await tx.all("overdue", limit=100)]
+    overdue = [TaskId(row["id"]) for row in await tx.all("overdue_tasks", limit=100)]
     return [
         TaskEnd(task_id, TaskStatus.ERROR)
         for task_id in overdue

@@ -47,13 +47,13 @@ class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, limit: int) -> Claimed:
-        claims, next_due = await self._claim("claim", worker, limit)
+        claims, next_due = await self._claim("claim_steps", worker, limit)
         return Claimed([Claim(*row[:7]) for row in claims], next_due)
 
     async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
         workers = list(rooms)
         rows, next_due = await self._claim(
-            "claim_group",
+            "claim_for_workers",
             workers[0],
             sum(rooms.values()),
             workers=workers,
@@ -107,7 +107,7 @@ class HotPath(Driver):
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
         after = cursor.after
         *rows, last = await self._fetch_dedicated(
-            "claim_gated",
+            "claim_limited_steps",
             worker=worker,
             limit=limit,
             after_outer=after.outer_gate,
@@ -135,7 +135,7 @@ class HotPath(Driver):
             given |= event_parameters(events)
             settled = self._settled(await self._fetch_dedicated("settle_with_events", **given))
             if gated:
-                await self._fetch_dedicated("wake")
+                await self._fetch_dedicated("wake_workers")
             return settled
         scalar = self.SCALAR and not gated and len(outcomes) == 1
         if scalar and _is_success_of_all(outcomes[0]):
@@ -145,7 +145,11 @@ class HotPath(Driver):
                 if error.sqlstate != "TK007":  # the step has an eager child
                     raise
         given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
-        statement = "settle_gated" if gated else _settlement_statement("settle", relaxed=relaxed)
+        statement = (
+            "settle_and_wake_workers"
+            if gated
+            else _settlement_statement("settle_outcomes", relaxed=relaxed)
+        )
         return self._settled(await self._fetch_dedicated(statement, **given))
 
     async def _settle_one(
@@ -158,7 +162,7 @@ class HotPath(Driver):
     ) -> Settled:
         task_id, no, attempt, _, result, *_ = success
         rows = await self._fetch_dedicated(
-            _settlement_statement("settle_one", relaxed=relaxed),
+            _settlement_statement("settle_success", relaxed=relaxed),
             worker=worker,
             task=task_id,
             no=no,
@@ -169,7 +173,7 @@ class HotPath(Driver):
         return self._settled(rows)
 
     async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        rows = await self._fetch_dedicated("settle_group", **group_parameters(settlements))
+        rows = await self._fetch_dedicated("settle_for_workers", **group_parameters(settlements))
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_group(rows, settlements)
 
@@ -181,7 +185,7 @@ class HotPath(Driver):
         task_id, no, attempt = claim.key
         try:
             rows = await self._fetch_pooled(
-                "spawn",
+                "spawn_instances",
                 task_id=task_id,
                 no=no,
                 attempt=attempt,
@@ -206,14 +210,14 @@ class HotPath(Driver):
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key
         kept = await self._change(
-            "checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
+            "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
 
     async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
         tasks, nos, attempts, names, kinds, contents, delays, untils = zip(*calls, strict=True)
         rows = await self._fetch_dedicated(
-            "record_calls",
+            "record_durable_calls",
             tasks=tasks,
             nos=nos,
             attempts=attempts,
@@ -239,7 +243,7 @@ class HotPath(Driver):
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
         async with self._urgent_session() as tx:
-            renewed = await tx.all("renew", workers=list(held), lease=lease.total_seconds())
+            renewed = await tx.all("renew_leases", workers=list(held), lease=lease.total_seconds())
             claims = [(row["id"], claim) for row in renewed for claim in held[row["id"]]]
             lost: Sequence[Row] = ()
             if claims:
@@ -266,4 +270,4 @@ def _is_success_of_all(outcome: Outcome) -> bool:
 
 
 def _settlement_statement(name: str, *, relaxed: bool) -> str:
-    return f"{name}_relaxed" if relaxed else name
+    return f"{name}_without_fsync" if relaxed else name

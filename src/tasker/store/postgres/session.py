@@ -61,7 +61,7 @@ class PostgresSession:
         return await self._connection.fetch(text, *values.values())
 
     async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
-        rows = await self.all("end_failed", tasks=list(tasks))
+        rows = await self.all("end_failed_tasks", tasks=list(tasks))
         ended = [TaskEnd(TaskId(row["id"]), _task_status(row["state"])) for row in rows]
         self.ended += [end.task_id for end in ended]
         return ended
@@ -71,7 +71,7 @@ class PostgresSession:
         if events:
             rows = await self.all("settle_with_events", **given, **event_parameters(events))
         else:
-            rows = await self.all("settle", **given)
+            rows = await self.all("settle_outcomes", **given)
         self.enqueued += first_enqueued_steps(rows)
         settled = read_settled_rows(rows)
         self.ended += [end.task_id for end in settled.ended]
@@ -84,7 +84,7 @@ def settlement_parameters(
     *,
     claim_up_to: int,
 ) -> dict[str, object]:
-    """Return the parameters of settle.sql; there is at least one outcome.
+    """Return the parameters of settle_outcomes.sql; there is at least one outcome.
 
     Numbers are sent as text: the driver asks of each element of an array whether it is a
     collection, which takes longer than the rest of the settlement's parameters.
@@ -112,7 +112,7 @@ def settlement_parameters(
 
 
 def group_parameters(settlements: Sequence[Settlement]) -> dict[str, object]:
-    """Return the parameters of settle_group.sql; there is at least one outcome."""
+    """Return the parameters of settle_for_workers.sql; there is at least one outcome."""
     outcomes: list[Outcome] = []
     owners: list[int] = []
     events: list[NewEvent] = []
@@ -161,7 +161,7 @@ def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]
 
 
 def read_settled_rows(rows: Sequence[Any]) -> Settled:
-    """Read the rows of settle.sql."""
+    """Read the rows of settle_outcomes.sql."""
     if len(rows) and rows[0][0] == rows[-1][0] == 1:  # claims only, the usual case
         return Settled((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
     return Settled(
@@ -172,7 +172,7 @@ def read_settled_rows(rows: Sequence[Any]) -> Settled:
 
 
 def read_settled_group(rows: Sequence[Any], settlements: Sequence[Settlement]) -> list[Settled]:
-    """Read the rows of settle_group.sql: the result of each settlement."""
+    """Read the rows of settle_for_workers.sql: the result of each settlement."""
     claims: list[list[Claim]] = [[] for _ in settlements]
     refused: set[int] = set()
     ended: dict[TaskId, TaskEnd] = {}

@@ -101,7 +101,7 @@ class Tasks(Limits, Driver):
             return []
         arguments = _arguments(creation, _creation_values(task))
         return await self._fetch_dedicated(
-            "create_one", **arguments | {"lock_timeout": lock_timeout}
+            "create_single_task", **arguments | {"lock_timeout": lock_timeout}
         )
 
     async def _create_replacing(
@@ -162,9 +162,9 @@ class Tasks(Limits, Driver):
         return await self._read(lambda tx: refusal_of_creation(tx, templates))
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
-        await self._change("prune_worker", ended_before=ended_before)
-        await self._change("prune_gates")
-        (row,) = await self._change("prune", ended_before=ended_before, limit=limit)
+        await self._change("prune_workers", ended_before=ended_before)
+        await self._change("prune_limit_gates")
+        (row,) = await self._change("prune_tasks", ended_before=ended_before, limit=limit)
         return int(row["tasks"])
 
 
@@ -226,11 +226,11 @@ _COLUMNS = (
     "gates",
     "attached",
 )
-"""Parameters of create_tasks.sql and create_one.sql that describe tasks."""
+"""Parameters of create_tasks.sql and create_single_task.sql that describe tasks."""
 
 
 def _arguments(creation: Creation, described: Iterable[object]) -> dict[str, object]:
-    """Return the parameters of create_tasks.sql or create_one.sql, given those of `_COLUMNS`."""
+    """Return all parameters of create_tasks.sql or create_single_task.sql."""
     return {
         **dict(zip(_COLUMNS, described, strict=True)),
         "worker": creation.worker,

@@ -109,9 +109,9 @@ class Driver(TransactionalStore):
         return result
 
     def _notify(self, notifications: Collection[str]) -> None:
-        if "wake" in notifications:
+        if "wake_workers" in notifications:
             self._work.set()
-        if "revoke" in notifications:
+        if "notify_revocation" in notifications:
             self._revocation.set()
 
     async def _wait(self, event: asyncio.Event, timeout: float) -> None:

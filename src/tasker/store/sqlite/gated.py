@@ -1,4 +1,4 @@
-"""Claiming steps that are under limits: see postgres/functions/claim_gated.sql."""
+"""Claiming steps that are under limits: see postgres/functions/claim_limited_steps.sql."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class _Claiming:
         self._worker = worker
         self._limit = limit
         self._now = now
-        rows = fetch(on, "served_gated_queues", worker=worker)
+        rows = fetch(on, "limited_queues_of_worker", worker=worker)
         self._served = {base + priority for (base,) in rows for priority in range(5)}
         self._rooms: dict[int, int] = {0: limit}
         self._spent: dict[int, int] = {}
@@ -61,7 +61,9 @@ class _Claiming:
         outer, gate, queue = begin.outer_gate, begin.gate, _LAST
         current: tuple[int, int] | None = None
         queues: list[int] = []
-        while row := fetch_one(self._on, "next_gate", outer_gate=outer, gate=gate, queue=queue):
+        while row := fetch_one(
+            self._on, "next_limit_gate", outer_gate=outer, gate=gate, queue=queue
+        ):
             outer, gate, queue, run_at = row
             if (outer, gate) != current:
                 if current is not None and queues:
@@ -86,8 +88,8 @@ class _Claiming:
     def _room(self, gate: int) -> int:
         """Return how many steps a gate lets through."""
         if gate not in self._rooms:
-            execute(self._on, "clean_gate", gate=gate)
-            room, tokens, rate = fetch_one(self._on, "gate_room", gate=gate, now=self._now)
+            execute(self._on, "delete_ended_gate_claims", gate=gate)
+            room, tokens, rate = fetch_one(self._on, "gate_capacity", gate=gate, now=self._now)
             self._rooms[gate] = int(room)
             if tokens is not None and tokens < 1:
                 self._waits.append((1 - tokens) / rate)
@@ -100,7 +102,7 @@ class _Claiming:
         rows = [
             row
             for queue in queues
-            for row in fetch(self._on, "due_of_gate", **place, queue=queue, limit=room + 1)
+            for row in fetch(self._on, "due_steps_of_gate", **place, queue=queue, limit=room + 1)
         ]
         due = [row for row in rows if row[2] <= self._now]
         due.sort(key=lambda row: (row[2] - 60 * (row[3] % 5), row))
@@ -116,10 +118,12 @@ class _Claiming:
         if not self._chosen:
             return []
         steps = json_text(self._chosen)
-        rows = fetch(self._on, "claim_gated", worker=self._worker, steps=steps, now=self._now)
-        execute(self._on, "pass_gates", steps=steps)
+        rows = fetch(
+            self._on, "claim_limited_steps", worker=self._worker, steps=steps, now=self._now
+        )
+        execute(self._on, "add_gate_claims", steps=steps)
         for gate, taken in self._spent.items():
-            execute(self._on, "spend_tokens", gate=gate, taken=taken, now=self._now)
+            execute(self._on, "spend_gate_tokens", gate=gate, taken=taken, now=self._now)
         return [Claim(*row) for row in rows]
 
 

@@ -40,14 +40,18 @@ class HotPath(Driver):
         def claim(on: sqlite3.Connection) -> Claimed:
             now = self._now()
             claims: list[Claim] = []
-            due = [DueQueue(*row) for row in fetch(on, "queues_to_claim", worker=worker, now=now)]
+            due = [
+                DueQueue(*row) for row in fetch(on, "queues_to_claim_from", worker=worker, now=now)
+            ]
             for queue, share in shares(due, limit):
                 most = min(share, limit - len(claims))
-                rows = fetch(on, "claim", worker=worker, queue=queue, limit=most, now=now)
+                rows = fetch(on, "claim_steps", worker=worker, queue=queue, limit=most, now=now)
                 claims += (Claim(*row) for row in rows)
                 if len(claims) == limit:
                     return Claimed(claims, None)
-            return Claimed(claims, fetch(on, "next_due", worker=worker, now=now)[0][0])
+            return Claimed(
+                claims, fetch(on, "seconds_until_step_due", worker=worker, now=now)[0][0]
+            )
 
         return await self._in_transaction(claim)
 
@@ -59,16 +63,20 @@ class HotPath(Driver):
             now = self._now()
             count = 0
             claims: dict[WorkerId, list[Claim]] = {}
-            due = [DueQueue(*row) for row in fetch(on, "queues_to_claim", worker=leader, now=now)]
+            due = [
+                DueQueue(*row) for row in fetch(on, "queues_to_claim_from", worker=leader, now=now)
+            ]
             for queue, share in shares(due, len(turns)):
                 workers = turns[count : count + share]
                 given = {"workers": json_text(workers), "limit": len(workers)}
-                for *claimed, worker in fetch(on, "claim_group", queue=queue, now=now, **given):
+                for *claimed, worker in fetch(
+                    on, "claim_for_workers", queue=queue, now=now, **given
+                ):
                     claims.setdefault(worker, []).append(Claim(*claimed))
                     count += 1
                 if count == len(turns):
                     return GroupClaimed(claims, None)
-            next_due = fetch(on, "next_due", worker=leader, now=now)[0][0]
+            next_due = fetch(on, "seconds_until_step_due", worker=leader, now=now)[0][0]
             return GroupClaimed(claims, next_due)
 
         return await self._in_transaction(claim)
@@ -135,7 +143,7 @@ class HotPath(Driver):
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key
         kept = await self._change(
-            "checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
+            "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
 
@@ -144,8 +152,8 @@ class HotPath(Driver):
 
         def record(on: sqlite3.Connection) -> dict[int, float]:
             now = self._now()
-            execute(on, "record_calls", calls=given, now=now)
-            return dict(fetch(on, "recorded_calls", calls=given, now=now))
+            execute(on, "record_durable_calls", calls=given, now=now)
+            return dict(fetch(on, "accepted_durable_calls", calls=given, now=now))
 
         return await self._in_transaction(record)
 
@@ -170,7 +178,7 @@ class HotPath(Driver):
         keys = json_text([[*claim.key, worker] for worker, claim in claims])
 
         def renew(on: sqlite3.Connection) -> Mapping[WorkerId, RenewedLease]:
-            renewed = fetch(on, "renew", **given, now=self._now())
+            renewed = fetch(on, "renew_leases", **given, now=self._now())
             lost = fetch(on, "lost_claims", claims=keys) if renewed and claims else ()
             return renewed_leases(renewed, [claims[row[0] - 1] for row in lost])
 

@@ -12,14 +12,14 @@ from tasker.store.sqlite import settlement
 from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, text_of
 
 T = TypeVar("T")
-_NOTIFICATIONS = frozenset({"wake", "revoke"})
+_NOTIFICATIONS = frozenset({"wake_workers", "notify_revocation"})
 
 
 class SqliteSession:
     """Implements `tasker.store.session.Session`.
 
     Attributes:
-        notifications: Notifications to send to waiting workers: `wake`, `revoke`.
+        notifications: Notifications to send: `wake_workers`, `notify_revocation`.
     """
 
     read = READ
@@ -47,11 +47,11 @@ class SqliteSession:
         return await self.all(statement, **values)  # a writing transaction is alone
 
     async def call(self, function: str, /, **values: object) -> Sequence[Row]:
-        self.notifications.add("revoke" if function == "revoke" else "wake")
+        self.notifications.add(function if function in _NOTIFICATIONS else "wake_workers")
         return [] if function in _NOTIFICATIONS else await self.all(function, **values)
 
     async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
-        self.notifications.add("wake")
+        self.notifications.add("wake_workers")
         ended = settlement.end_failed(self.connection, tasks, self.now.timestamp())
         self.ended += [end.task_id for end in ended]
         return ended
@@ -59,7 +59,7 @@ class SqliteSession:
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()
         settled, _ = settlement.settle(connection, None, outcomes, given, 0, now, events)
-        self.notifications.add("wake")
+        self.notifications.add("wake_workers")
         self.ended += [end.task_id for end in settled.ended]
         return settled
 

@@ -40,30 +40,32 @@ def settle(
     """
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")
-    accepted = execute(on, "settle", outcomes=given).rowcount
+    accepted = execute(on, "match_outcomes_to_attempts", outcomes=given).rowcount
     refused: Sequence[int] = ()
     if accepted < len(outcomes):
-        refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
+        refused = sorted(
+            {*range(len(outcomes))} - {row[0] for row in fetch(on, "accepted_outcomes")}
+        )
     if events:  # before those of tasks, which a trigger stores
         late = set(refused)
         _publish(on, outcomes, [event for event in events if event.outcome not in late], now)
-    execute(on, "settle_history", now=now)
-    execute(on, "settle_steps", now=now)
+    execute(on, "store_attempt_history", now=now)
+    execute(on, "store_step_outcomes", now=now)
     kinds = {outcome.outcome for outcome in outcomes}
     if _arrive_as_success(outcomes, kinds):
-        execute(on, "settle_children")
+        execute(on, "find_children_of_successes")
     else:
-        execute(on, "settle_arrivals")
-        execute(on, "settle_missed")
+        execute(on, "find_children_of_outcomes")
+        execute(on, "count_unsuccessful_parents")
     if any(outcome.to_handler for outcome in outcomes):
-        execute(on, "settle_to_handler")
+        execute(on, "return_steps_to_handler_queue")
     freed, ended = _free_children(on, worker, claim_up_to, now)
     if OutcomeCode.ERROR in kinds:
-        execute(on, "settle_failures")
+        execute(on, "mark_tasks_with_failed_step")
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
     if fetch_one(on, "any_failed_task")[0]:
-        failed = [row[0] for row in fetch(on, "settle_failed_tasks")]
-        execute(on, "settle_cancelled")
+        failed = [row[0] for row in fetch(on, "settled_tasks_with_failed_step")]
+        execute(on, "lower_pending_parents_of_cancelled")
         left = _begin_compensation(on, failed, now) or left
         ended += _end_failed(on, failed, now)
     if ended:
@@ -84,27 +86,27 @@ def end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> l
 def _end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
     return [
         TaskEnd(task_id, TaskStatus(STEP_STATUSES[state].value))
-        for task_id, state in fetch(on, "end_failed", tasks=json_text(tasks), now=now)
+        for task_id, state in fetch(on, "end_failed_tasks", tasks=json_text(tasks), now=now)
     ]
 
 
 def _begin_compensation(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> bool:
     """Start the compensation of tasks in which nothing can run; return whether any has started."""
     given = json_text(tasks)
-    if not fetch_one(on, "any_compensation", tasks=given)[0]:
+    if not fetch_one(on, "any_compensable_task", tasks=given)[0]:
         return False
-    dropped = {row[0] for row in fetch(on, "drop_unstarted", tasks=given, now=now)}
+    dropped = {row[0] for row in fetch(on, "cancel_unstarted_steps", tasks=given, now=now)}
     if dropped:
-        execute(on, "drop_waits", tasks=json_text(sorted(dropped)))
+        execute(on, "delete_waits_of_tasks", tasks=json_text(sorted(dropped)))
     begun = [row[0] for row in fetch(on, "begin_compensation", tasks=given)]
-    execute(on, "add_planner", tasks=json_text(begun), now=now)
+    execute(on, "add_compensation_planner", tasks=json_text(begun), now=now)
     return bool(begun)
 
 
 def _wake_parents(on: sqlite3.Connection, ended: Sequence[TaskEnd], now: float) -> bool:
     """Enqueue the steps that waited for tasks; return whether there are any."""
     waiting = json_text([end.task_id for end in ended])
-    return execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0
+    return execute(on, "wake_steps_waiting_for_tasks", ended=waiting, now=now).rowcount > 0
 
 
 def _arrive_as_success(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:
@@ -123,7 +125,7 @@ def _publish(
         outcome = outcomes[event.outcome]
         place = {"task_id": outcome.task_id, "no": outcome.no, "attempt": outcome.attempt}
         rows.append({**event._asdict(), **place, "outcome": int(outcome.outcome), "now": now})
-    on.executemany(STATEMENTS["settle_events"], rows)
+    on.executemany(STATEMENTS["add_outbox_event"], rows)
 
 
 def _free_children(
@@ -137,12 +139,12 @@ def _free_children(
     Returns:
         (task, step, state) of each child, and the ends.
     """
-    least, greatest = fetch_one(on, "settle_nodes")
+    least, greatest = fetch_one(on, "range_of_child_numbers")
     freed, ended = [], []
     if greatest:
-        freed = fetch(on, "settle_free", worker=worker, claim_up_to=claim_up_to, now=now)
+        freed = fetch(on, "free_children", worker=worker, claim_up_to=claim_up_to, now=now)
     if least == TASK_NODE:
-        for task_id, state in fetch(on, "settle_ends", now=now):
+        for task_id, state in fetch(on, "complete_tasks", now=now):
             if state == Code.COMPLETE:
                 ended.append(TaskEnd(task_id, TaskStatus.COMPLETE))
     return freed, ended

@@ -46,10 +46,10 @@ def spawn(
             key=new.key,
             **spawned._asdict(),
         )
-        execute(on, "reserve_numbers", task_id=task_id, last_no=last_no + new.instances * size)
+        execute(on, "set_greatest_step_no", task_id=task_id, last_no=last_no + new.instances * size)
     made = fetch(
         on,
-        "spawn_steps",
+        "insert_instances",
         task_id=task_id,
         join_no=new.join_no,
         spawner=new.spawner,

@@ -58,7 +58,7 @@ class Tasks(Limits, Driver):
     async def _create(self, creation: Creation, _impatient: bool = False) -> Created:
         """Create tasks in a transaction of their own; nothing in it waits for others."""
         rows = [_creation_row(task) for task in creation.tasks]
-        notifications = {"wake"}  # there may be roots that were not claimed
+        notifications = {"wake_workers"}  # there may be roots that were not claimed
         ended: list[TaskId] = []  # those that the new ones replace
 
         def create(on: sqlite3.Connection) -> Created:
@@ -76,7 +76,7 @@ class Tasks(Limits, Driver):
     async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         session = cast(SqliteSession, tx)
         tasks = await self._with_gates(tasks, tx)
-        session.notifications.add("wake")
+        session.notifications.add("wake_workers")
         rows = [_creation_row(task) for task in tasks]
         return _store_tasks(session, Creation(tasks, None, 0), rows)
 
@@ -84,13 +84,13 @@ class Tasks(Limits, Driver):
         before, now = to_seconds(ended_before), self._now()
 
         def prune(on: sqlite3.Connection) -> int:
-            rows = fetch(on, "prune", ended_before=before, limit=limit, now=now)
+            rows = fetch(on, "tasks_to_prune", ended_before=before, limit=limit, now=now)
             ids = [row[0] for row in rows]
             for table in OF_TASK:
-                execute(on, f"prune_{table}", ids=json_text(ids))
-            execute(on, "prune_map_gates", ids=json_text(ids))
-            execute(on, "prune_gates", now=now)
-            execute(on, "prune_worker", ended_before=before, now=now)
+                execute(on, f"prune_{table}_rows", ids=json_text(ids))
+            execute(on, "prune_limit_gates_of_maps", ids=json_text(ids))
+            execute(on, "prune_limit_gates", now=now)
+            execute(on, "prune_workers", ended_before=before, now=now)
             return len(ids)
 
         return await self._in_transaction(prune)
@@ -112,14 +112,14 @@ def _store_tasks(
         templates = {row[1] for row in rows if row[0] not in taken}
         raise run_synchronously(refusal_of_creation(session, templates))
     children = any(task.parent_id for task in tasks)
-    if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
+    if children and (unknown := fetch(on, "unknown_parent_tasks", tasks=new)):
         raise operator_rules.unknown_task_error(unknown[0][0])
     execute(on, "create_steps", now=now, tasks=new)
     if any(task.gates for task in tasks):
-        execute(on, "create_gated", tasks=new)
-        execute(on, "create_body_gates", tasks=new)
+        execute(on, "create_step_gates", tasks=new)
+        execute(on, "create_instance_gates", tasks=new)
     if any(task.attributes for task in tasks):
-        execute(on, "create_attributes", tasks=new)
+        execute(on, "create_task_attributes", tasks=new)
     claims = []
     if worker is not None and claim_up_to > 0:
         claimed = fetch(
@@ -141,9 +141,9 @@ def _store_tasks(
 def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str, str]:
     """Take the keys of new tasks; return the holders of taken ones, by the id of the new task."""
     tasks = json_text(rows)
-    execute(on, "create_keys", tasks=tasks)
+    execute(on, "take_idempotency_keys", tasks=tasks)
     taken = {}
-    for task_id, holder, key, same, if_exists in fetch(on, "taken_keys", tasks=tasks):
+    for task_id, holder, key, same, if_exists in fetch(on, "holders_of_taken_keys", tasks=tasks):
         if if_exists == IfExists.REJECT:
             raise TaskExists(key, holder)
         if not same and if_exists == IfExists.RETURN:

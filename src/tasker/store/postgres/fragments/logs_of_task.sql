@@ -1,5 +1,5 @@
 -- Log records of a task in the direction {direction}, those {beyond} a given one.
-select l.task_id::text as task_id, l.no, s.name as step, {include instances_of step=s} as instances, l.attempt, l.number, l.at, l.level, l.source, l.message, l.fields
+select l.task_id::text as task_id, l.no, s.name as step, {include instance_path step=s} as instances, l.attempt, l.number, l.at, l.level, l.source, l.message, l.fields
 from step_log l
 left join step s on s.task_id = l.task_id and s.no = l.no
 where l.task_id = :task_id::uuid

@@ -6,5 +6,5 @@ from unnest(v_steps, v_owner) as c (step, owner)
 where s.ctid = c.step
 returning s.task_id, s.no, s.attempt, s.attempt - s.uncounted_attempts,
           s.checkpoint::text,
-          {include waited step=s},
+          {include queued_and_parked_seconds step=s},
           c.owner::float8

@@ -19,7 +19,7 @@ begin
         delete from wait w where w.task_id = any (v_cancelled);
         with entries as (
             delete from due d using step s
-            where s.task_id = any (v_cancelled) and {include due_entry entry=d step=s}
+            where s.task_id = any (v_cancelled) and {include due_row_matches_step entry=d step=s}
         )
         update step s set state = {CANCELLED}, settled_at = clock_timestamp(), waits_for = null
         where s.task_id = any (v_cancelled) and s.state::int in ({ENQUEUED}, {WAITING});
@@ -36,7 +36,7 @@ begin
               where s.task_id = t.id and (s.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING}) or s.undoes = 0)
           )
           and not exists (select from paged_action g where g.task_id = t.id and g.kind <> 'pause')
-          and {include to_undo task=t}
+          and {include has_steps_to_compensate task=t}
         returning t.id, t.template_id, t.priority, t.paused, p.compensation_node, p.compensation_hold
     ), planner as (
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at, undoes)
@@ -46,8 +46,8 @@ begin
         join template_step n on n.template_id = b.template_id and n.no = b.compensation_node
         returning *
     )
-    {include enqueue steps=planner};
+    {include insert_due_rows steps=planner};
     if found then
-        perform wake();
+        perform wake_workers();
     end if;
 end $$;

@@ -181,7 +181,7 @@ begin
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id and s.scope = 0
             where s.pending_parents = 0 and g.id <> all (v_taken)
-              and g.template_id <> all (v_paused_templates) and {include served queue=s.queue_id worker=p_worker}
+              and g.template_id <> all (v_paused_templates) and {include worker_serves_queue queue=s.queue_id worker=p_worker}
               and {include claimable run_at=coalesce(g.run_at,now())}
             order by g.id, s.no
             limit p_claim
@@ -202,7 +202,7 @@ begin
         left join unnest(v_claimed_task, v_claimed_no) as m (id, no) on m.id = g.id and m.no = s.no
         where g.id <> all (v_taken);
         if v_claimed_no is not null then
-            {include hold_claims at=now() tasks=v_claimed_task nos=v_claimed_no};
+            {include record_claims at=now() tasks=v_claimed_task nos=v_claimed_no};
             return query
                 select 2, m.id, m.no, null::uuid
                 from unnest(v_claimed_task, v_claimed_no) as m (id, no);
@@ -249,10 +249,10 @@ begin
         )
         update due d set gate_id = s.gate_id, outer_gate_id = s.outer_gate_id
         from steps s
-        where {include due_entry entry=d step=s};
+        where {include due_row_matches_step entry=d step=s};
     end if;
     if v_enqueued > 0 then
-        perform wake_for_tasks(p_template);
+        perform wake_workers_for_tasks(p_template);
     end if;
     return query select 1, n, 0, null::uuid from unnest(p_id) as n where n <> all (v_taken);
 end $$;

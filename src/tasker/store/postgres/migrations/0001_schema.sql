@@ -150,7 +150,7 @@ create index worker_queue_queue on worker_queue (queue_id, worker);
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
 -- updated_at: the last action of an operator; each moves it forward.
 -- schedule_id, scheduled_for: the schedule and its tick that the task was made for.
--- attached: it is cancelled with its parent. end_events: as in `template`; see functions/publish_end.sql.
+-- attached: it is cancelled with its parent. end_events: as in `template`; see functions/publish_task_end.sql.
 create table task (
     id              uuid primary key,
     template_id     int not null,
@@ -531,7 +531,7 @@ select s.task_id, s.no, coalesce(s.template_node, s.no) as template_node,
        a.error
 from step s
 left join attempt a on a.task_id = s.task_id and a.no = s.no
-where a.no is not null or ({include first_success step=s});
+where a.no is not null or ({include succeeded_at_first_attempt step=s});
 
 -- What is paused: a task (name: its id), a template, the queues of a handler, or a namespace
 -- (name: '').

@@ -21,6 +21,6 @@ with made as (
     on conflict do nothing
     returning *
 ), entries as (
-    {include enqueue steps=made}
+    {include insert_due_rows steps=made}
 )
 select no from made

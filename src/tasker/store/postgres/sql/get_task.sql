@@ -2,4 +2,4 @@
 with chosen as (
     select * from task where id = :task_id::uuid
 )
-{include task_rows}
+{include tasks_with_step_counts}

@@ -18,5 +18,5 @@ with chosen as (
     order by id desc
     limit :limit::int
 )
-{include task_rows}
+{include tasks_with_step_counts}
 order by chosen.id desc

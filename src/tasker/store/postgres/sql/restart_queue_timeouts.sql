@@ -3,7 +3,7 @@
 with restarted as (
     update step s set enqueued_at = now(), run_at = s.run_at + interval '1 us'
     from due d
-    where d.latest_claim is not null and {include due_entry entry=d step=s}
+    where d.latest_claim is not null and {include due_row_matches_step entry=d step=s}
       and abs(d.queue_id) / 5 * 5 in (
           select id from queue
           where namespace = :namespace and (:handler::text is null or handler = :handler)

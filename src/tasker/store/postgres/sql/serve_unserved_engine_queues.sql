@@ -2,5 +2,5 @@
 insert into worker_queue (worker, queue_id)
 select :worker::bigint, q.id
 from queue q
-where q.handler = 'tasker.engine' and not {include has_own_engine queue=q.id}
+where q.handler = 'tasker.engine' and not {include has_engine_worker queue=q.id}
 on conflict do nothing

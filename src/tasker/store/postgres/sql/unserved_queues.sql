@@ -14,8 +14,8 @@ cross join lateral (
     ) d
     join step s on s.task_id = d.task_id and s.no = d.no
 ) h
-where not {include paused_queue queue=q}
-  and not {include has_worker queue=q.id}
+where not {include is_queue_paused queue=q}
+  and not {include has_live_worker queue=q.id}
 group by q.id
 having min(h.due) < now() - :longer_than::float8 * interval '1 s'
 order by seconds desc

@@ -5,6 +5,6 @@ with woken as (
     where task_id = :task_id::uuid and no = :no and state = {WAITING} and waits_for is null
     returning *
 ), entries as (
-    {include enqueue steps=woken}
+    {include insert_due_rows steps=woken}
 )
-select name, {include instances_of step=woken} as instances from woken
+select name, {include instance_path step=woken} as instances from woken

@@ -11,7 +11,7 @@ with {include recent_tasks}, seen as materialized (
     order by settled_at desc, task_id desc, no desc
     limit :limit::int
 )
-select own.task_id::text as task_id, p.namespace, p.name as template, p.version, s.name, {include instances_of step=s} as instances,
+select own.task_id::text as task_id, p.namespace, p.name as template, p.version, s.name, {include instance_path step=s} as instances,
        own.attempt, own.outcome, own.claimed_at, own.settled_at, coalesce(left(own.error ->> 'code', 200), left(own.error ->> 'type', 200)) as error
 from own
 join step s on s.task_id = own.task_id and s.no = own.no

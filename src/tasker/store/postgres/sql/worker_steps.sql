@@ -1,8 +1,8 @@
 -- The steps that a worker runs, those that it claimed last first. :worker bigint, :limit int
 select s.task_id::text as task_id, p.namespace, p.name as template, p.version, s.no, s.name,
-       {include instances_of step=s} as instances, s.attempt, s.claimed_at
+       {include instance_path step=s} as instances, s.attempt, s.claimed_at
 from claim_batch b
-{include held_steps batch=b step=s}
+{include join_steps_of_claim_batch batch=b step=s}
 join task t on t.id = s.task_id
 join template p on p.id = t.template_id
 where b.worker = :worker

@@ -4,7 +4,7 @@ case
     when {step}.name not like '%[]%[]%' then replace({step}.name, '[]', '[' || {step}.instance || ']')
     else (
         with recursive filled as (
-            select {step}.name as label, ({include instances_of}) as instances, 0 as depth
+            select {step}.name as label, ({include instance_path}) as instances, 0 as depth
             union all
             select substr(label, 1, instr(label, '[]')) || json_extract(instances, '$[' || depth || ']') || substr(label, instr(label, '[]') + 1),
                    instances, depth + 1

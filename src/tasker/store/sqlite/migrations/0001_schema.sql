@@ -190,7 +190,7 @@ create index step_failed on step (name, task_id) where state = {ERROR};
 create index step_error_code on step (json_extract(error, '$.code'), task_id) where state = {ERROR};
 create index step_waits on step (task_id) where state = {WAITING};
 create index step_gate on step (outer_gate_id, gate_id, queue_id, run_at) where gate_id is not null and state = {ENQUEUED};
-create index step_queue_timeout on step ({include latest_claim})
+create index step_queue_timeout on step ({include queue_timeout_at})
     where state = {ENQUEUED} and queue_timeout is not null;
 
 create table spawn (
@@ -394,7 +394,7 @@ select s.task_id, s.no, coalesce(s.template_node, s.no) as template_node,
        a.error
 from step s
 left join attempt a on a.task_id = s.task_id and a.no = s.no
-where a.no is not null or ({include first_success step=s});
+where a.no is not null or ({include succeeded_at_first_attempt step=s});
 
 create table pause (
     name      text not null,

@@ -12,5 +12,5 @@ where id in (select value from json_each(:tasks)) and state = {OPEN} and has_fai
       where s.task_id = task.id and (s.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING}) or s.undoes = 0)
   )
   and not exists (select 1 from paged_action g where g.task_id = task.id and g.kind <> 'pause')
-  and {include to_undo task=task}
+  and {include has_steps_to_compensate task=task}
 returning id

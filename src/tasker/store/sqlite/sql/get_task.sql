@@ -2,4 +2,4 @@
 with chosen as materialized (
     select * from task where id = :task_id
 )
-{include task_rows}
+{include tasks_with_step_counts}

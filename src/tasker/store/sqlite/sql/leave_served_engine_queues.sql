@@ -1,3 +1,3 @@
 -- No longer serve queues of the engine that a live worker of their namespace serves.
 -- :worker int, :now real
-delete from worker_queue where worker = :worker and {include has_own_engine queue=worker_queue.queue_id}
+delete from worker_queue where worker = :worker and {include has_engine_worker queue=worker_queue.queue_id}

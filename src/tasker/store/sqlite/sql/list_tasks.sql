@@ -14,5 +14,5 @@ with chosen as materialized (
     order by id desc
     limit :limit
 )
-{include task_rows}
+{include tasks_with_step_counts}
 order by chosen.id desc

@@ -3,4 +3,4 @@ select q.namespace, q.handler
 from (
     select json_extract(value, '$[0]') as namespace, json_extract(value, '$[1]') as handler from json_each(:queues)
 ) q
-where {include paused_queue queue=q}
+where {include is_queue_paused queue=q}

@@ -3,5 +3,5 @@
 update task
 set state = {OPEN}, ended_at = null, error = null, updated_at = max(:now, coalesce(updated_at + 1e-6, 0)),
     deadline = case when deadline > :now then deadline end,
-    has_failed_step = ending is not null or exists (select 1 from step s where s.task_id = task.id and s.state = {ERROR} and {include failure_reaches_task step=s})
+    has_failed_step = ending is not null or exists (select 1 from step s where s.task_id = task.id and s.state = {ERROR} and {include is_failure_unhandled step=s})
 where id = :task_id

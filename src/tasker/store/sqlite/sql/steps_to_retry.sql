@@ -1,9 +1,9 @@
 -- The next steps of a task whose failure fails the task; with :undoing, of those that undo others.
 -- :task_id text, :undoing, :last_no, :until, :limit int
-select no, name, undoes, {include instances_of step=s} as instances, template_node, state,
-       not {include failure_reaches_task step=s} as is_handled, exists (select 1 from json_each(s.on_error) where value = 0) as ends_task
+select no, name, undoes, {include instance_path step=s} as instances, template_node, state,
+       not {include is_failure_unhandled step=s} as is_handled, exists (select 1 from json_each(s.on_error) where value = 0) as ends_task
 from step s
 where task_id = :task_id and no > :last_no and no <= :until
-  and +state = {ERROR} and case when :undoing then undoes is not null else {include failure_reaches_task step=s} end
+  and +state = {ERROR} and case when :undoing then undoes is not null else {include is_failure_unhandled step=s} end
 order by no
 limit :limit

@@ -1,8 +1,8 @@
 -- What the result or the failure of a task is made of: its last steps, and those that failed,
 -- up to the number :counted.
 -- :task_id text, :counted int
-select s.name, {include instances_of step=s} as instances, s.state, s.result, s.error, s.settled_at, s.children = '[0]' as is_last
+select s.name, {include instance_path step=s} as instances, s.state, s.result, s.error, s.settled_at, s.children = '[0]' as is_last
 from step s
-where s.task_id = :task_id and (s.children = '[0]' or s.state = {ERROR} and {include failure_reaches_task step=s})
+where s.task_id = :task_id and (s.children = '[0]' or s.state = {ERROR} and {include is_failure_unhandled step=s})
   and s.no <= :counted
 order by s.no

@@ -10,7 +10,7 @@ head as (
         limit 1
     ) as due
     from queue q cross join priority p
-    where not {include paused_queue queue=q} and not {include has_worker queue=q.id}
+    where not {include is_queue_paused queue=q} and not {include has_live_worker queue=q.id}
 )
 select q.id as base, q.namespace, q.handler, q.requirement, q.gated, :now - min(head.due) as seconds
 from head join queue q on q.id = head.id

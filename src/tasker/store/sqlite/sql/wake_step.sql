@@ -2,4 +2,4 @@
 update step
 set state = {ENQUEUED}, run_at = :now, enqueued_at = :now
 where task_id = :task_id and no = :no and state = {WAITING} and waits_for is null
-returning name, {include instances_of step=step} as instances
+returning name, {include instance_path step=step} as instances

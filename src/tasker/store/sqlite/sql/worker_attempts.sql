@@ -12,7 +12,7 @@ with {include recent_tasks}, seen as materialized (
     order by settled_at desc, task_id desc, no desc
     limit :limit
 )
-select own.task_id, p.namespace, p.name as template, p.version, s.name, {include instances_of step=s} as instances,
+select own.task_id, p.namespace, p.name as template, p.version, s.name, {include instance_path step=s} as instances,
        own.attempt, own.outcome, own.claimed_at, own.settled_at, coalesce(substr(own.error ->> 'code', 1, 200), substr(own.error ->> 'type', 1, 200)) as error
 from own
 join step s on s.task_id = own.task_id and s.no = own.no

@@ -1,6 +1,6 @@
 -- The steps that a worker runs, those that it claimed last first. :worker, :limit int
 select s.task_id, p.namespace, p.name as template, p.version, s.no, s.name,
-       {include instances_of step=s} as instances, s.attempt, s.claimed_at
+       {include instance_path step=s} as instances, s.attempt, s.claimed_at
 from step s
 join task t on t.id = s.task_id
 join template p on p.id = t.template_id

@@ -1,3 +1,0 @@
--- Call the function settle.
-select kind, task_id::text, no, attempt, at
-from settle(:worker, :tasks::uuid[], :nos::text::int[], :attempts::text::int[], :outcomes::text::smallint[], :results, :errors, :delays, :choices, :to_handler, :claim_up_to)

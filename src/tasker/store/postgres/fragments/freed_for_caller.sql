@@ -1,2 +1,0 @@
--- Whether a freed child `s` is claimed for the settling {worker}.
-s.pending_parents <= c.parents and c.rank <= p_claim and {include claimable run_at=c.run_at} and {include served queue=s.queue_id}

@@ -1,4 +1,0 @@
--- An operation on many tasks. :id uuid
-select {include bulk_columns}
-from bulk_operation
-where id = :id::uuid

@@ -1,6 +1,0 @@
--- Delete the step that plans how others are undone, which was not claimed. :task_id uuid
-with entries as (
-    delete from due d using step s
-    where s.task_id = :task_id::uuid and s.undoes = 0 and {include due_entry entry=d step=s}
-)
-delete from step where task_id = :task_id::uuid and undoes = 0

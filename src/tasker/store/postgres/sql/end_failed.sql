@@ -1,2 +1,0 @@
--- See functions/end_failed.sql. :tasks uuid[]
-select id::text as id, state from end_failed(:tasks::uuid[])

@@ -1,6 +1,0 @@
--- Claims that a worker holds. :worker bigint
-select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts as counted_attempts, s.checkpoint::text,
-       {include waited step=s}
-from claim_batch b
-{include held_steps batch=b step=s}
-where b.worker = :worker

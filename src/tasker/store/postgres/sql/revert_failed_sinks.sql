@@ -1,0 +1,9 @@
+-- Reopen the end of a task that failures of steps have counted down. :task_id uuid, :nos int[]
+update task
+set open_sinks = open_sinks + c.times
+from (
+    select count(*)::int as times from {include locked_steps_by_number}
+    cross join lateral unnest(s.on_error) as c (no)
+    where s.state = {ERROR} and c.no = 0
+) c
+where id = :task_id::uuid and c.times > 0

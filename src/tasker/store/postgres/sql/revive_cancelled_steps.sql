@@ -1,0 +1,15 @@
+-- Let locked steps run, or wait, that the deadline of their task cancelled; with :held, out of their queues.
+-- :task_id uuid, :nos int[], :held boolean
+with revived as (
+    update step
+    set state = case when pending_parents <= 0 then {ENQUEUED} else {PENDING} end,
+        run_at = case when pending_parents <= 0 then now() end,
+        enqueued_at = case when pending_parents <= 0 then now() end,
+        settled_at = null,
+        queue_id = case when :held::boolean then -abs(queue_id) else queue_id end
+    where ctid = any (array(select s.ctid from {include locked_steps_by_number})) and state = {CANCELLED}
+    returning *
+), entries as (
+    {include insert_due_rows steps=revived}
+)
+select no from revived

@@ -1,2 +1,0 @@
--- See functions/settle.sql.
-{include call_settle}

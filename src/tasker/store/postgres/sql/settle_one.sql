@@ -1,2 +1,0 @@
--- See functions/settle_one.sql.
-{include call_settle_one}

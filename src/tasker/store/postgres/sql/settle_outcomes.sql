@@ -1,0 +1,2 @@
+-- See functions/settle_outcomes.sql.
+{include call_settle_outcomes}

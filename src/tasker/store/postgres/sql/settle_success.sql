@@ -1,0 +1,2 @@
+-- See functions/settle_success.sql.
+{include call_settle_success}

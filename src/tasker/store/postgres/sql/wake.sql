@@ -1,2 +1,0 @@
--- Wake idle workers.
-select wake()::text

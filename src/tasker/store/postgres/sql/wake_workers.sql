@@ -1,0 +1,2 @@
+-- Wake idle workers.
+select wake_workers()::text

@@ -1,4 +1,0 @@
--- An operation on many tasks. :id text
-select {include bulk_columns}
-from bulk_operation
-where id = :id

@@ -1,2 +1,0 @@
--- Note the greatest number of a step. :task_id text, :last_no int
-update task set last_no = :last_no where id = :task_id

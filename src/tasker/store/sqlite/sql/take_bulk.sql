@@ -1,9 +1,0 @@
--- Take the operation that waits longest for its next batch; others take it after the seconds :lease. :now real
-update bulk_operation set due_at = :now + :lease
-where id = (
-    select id from bulk_operation
-    where status = 'running' and due_at <= :now
-    order by due_at
-    limit 1
-)
-returning {include bulk_columns}

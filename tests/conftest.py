@@ -137,7 +137,7 @@ def _read_types_once() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _make_tables_in_memory_once() -> Iterator[None]:
     """Copy the tables of empty stores in memory, a quarter of the time of making them."""
-    upgrade = sqlite.upgrade
+    upgrade = sqlite.upgrade_schema
     tables = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     upgrade(tables, "")
 

@@ -20,7 +20,7 @@ from tasker.settings import AuthSettings
 from tasker.store import registry
 from tasker.store.operations.tasks import STEPS_AT_ONCE
 from tasker.store.protocol import Store
-from tasker.store.rows import Reader
+from tasker.store.rows import RowReader
 from tasker.template import parts, schema
 from tasker.template.load import from_document
 
@@ -63,9 +63,9 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     """
     threads = Threads(monkeypatch)
     parsed: Counter[int] = Counter()  # steps, by the turn of the event loop
-    real, turn = Reader.step, 0
+    real, turn = RowReader.step, 0
 
-    def counted(reader: Reader, row: Any) -> Any:
+    def counted(reader: RowReader, row: Any) -> Any:
         if threading.get_ident() == loop:
             parsed[turn] += 1
         return real(reader, row)
@@ -77,9 +77,9 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
             await asyncio.sleep(0)
 
     loop, turns = threading.get_ident(), asyncio.create_task(take_turns())
-    monkeypatch.setattr(Reader, "step", counted)
+    monkeypatch.setattr(RowReader, "step", counted)
     threads.watch(JsonResponse, "render", least=50_000)
-    threads.watch(Reader, "template")
+    threads.watch(RowReader, "template")
     threads.watch(waiting._Stream, "new_events", least=STEPS)
     threads.watch(waiting._Stream, "format", least=50_000)
     monkeypatch.setattr(registry.TemplateRow, "of_template", _recorded_of(threads))

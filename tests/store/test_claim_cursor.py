@@ -14,7 +14,7 @@ from tasker.model import JsonText, QueueId, TaskId, Template, completed
 from tasker.store.open import make_store
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.address import Address
-from tasker.store.postgres.claim_cursor import ClaimCursor, Place
+from tasker.store.postgres.claim_cursor import ClaimCursor, QueuePosition
 from tasker.store.postgres.session import STATEMENTS
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -47,7 +47,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, Place]) -> int:
+async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, QueuePosition]) -> int:
     """Count the pages that a claim of one step reads, and roll it back."""
     text, names = STATEMENTS["claim_steps"]
     values = {
@@ -89,7 +89,7 @@ async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
             await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
             for _ in range(19):
                 await hand.complete(*await hand.claim(100))
-            places = store._cursors[hand.id].start_places()  # type: ignore[attr-defined]
+            places = store._cursors[hand.id].start_positions()  # type: ignore[attr-defined]
             async with connected(postgres_schema_url) as connection:
                 again = await buffers(connection, hand, {})
                 onward = await buffers(connection, hand, places)
@@ -174,14 +174,14 @@ def test_a_cursor_moves_only_back_for_enqueued_steps() -> None:
     first, second = TaskId("a"), TaskId("b")
     cursor = ClaimCursor()
     cursor.note_restart(0.0)
-    cursor.note_claimed(used, Place(5.0, second, 1))
-    cursor.note_enqueued(used, Place(7.0, first, 1))
-    cursor.note_enqueued(unused, Place(1.0, first, 1))
-    ahead = dict(cursor.start_places())
-    cursor.note_enqueued(used, Place(5.0, first, 3))
+    cursor.note_claimed(used, QueuePosition(5.0, second, 1))
+    cursor.note_enqueued(used, QueuePosition(7.0, first, 1))
+    cursor.note_enqueued(unused, QueuePosition(1.0, first, 1))
+    ahead = dict(cursor.start_positions())
+    cursor.note_enqueued(used, QueuePosition(5.0, first, 3))
 
-    assert {used: Place(5.0, second, 1)} == ahead
-    assert {used: Place(5.0, first, 3)} == cursor.start_places()
+    assert {used: QueuePosition(5.0, second, 1)} == ahead
+    assert {used: QueuePosition(5.0, first, 3)} == cursor.start_positions()
 
 
 async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(

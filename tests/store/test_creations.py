@@ -8,7 +8,7 @@ from tests.waiting import eventually
 
 from tasker.errors import IdempotencyConflict, NotFound, StoreUnavailable
 from tasker.model import Claim, Created, NewTask, TaskId, TemplateId
-from tasker.store.creations import Busy, Creation, Creations
+from tasker.store.creations import CreationBatcher, CreationBlocked, CreationRequest
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
 from tasker.store.postgres.store import PostgresStore
@@ -27,44 +27,44 @@ class Recording:
         self.calls: list[list[TaskId]] = []
         self.refused: dict[TaskId, Exception] = {}
 
-    async def __call__(self, creation: Creation, impatient: bool) -> Created:
+    async def __call__(self, creation: CreationRequest, impatient: bool) -> Created:
         ids = [task.id for task in creation.tasks]
         self.calls.append(ids)
         await self.gate.wait()
         for task_id in ids:
             error = self.refused.get(task_id)
-            if error is not None and (impatient or not isinstance(error, Busy)):
+            if error is not None and (impatient or not isinstance(error, CreationBlocked)):
                 raise error
         claims = [Claim(task_id, 1, 1, 1) for task_id in ids[: creation.claim_up_to]]
         return Created([(task_id, True) for task_id in ids], claims)
 
 
-def creation(*tasks: NewTask, claim_up_to: int = 0) -> Creation:
-    return Creation(tasks, None, claim_up_to)
+def creation(*tasks: NewTask, claim_up_to: int = 0) -> CreationRequest:
+    return CreationRequest(tasks, None, claim_up_to)
 
 
 async def under_way(
-    creations: Creations, store: Recording, *waiting: Creation
+    creations: CreationBatcher, store: Recording, *waiting: CreationRequest
 ) -> list["asyncio.Task[Created]"]:
     """Let one creation be in progress while others arrive."""
-    calls = [asyncio.create_task(creations.add(creation(new_task(TEMPLATE))))]
+    calls = [asyncio.create_task(creations.create_tasks(creation(new_task(TEMPLATE))))]
     await eventually(lambda: store.calls)
-    calls += [asyncio.create_task(creations.add(one)) for one in waiting]
+    calls += [asyncio.create_task(creations.create_tasks(one)) for one in waiting]
     await asyncio.sleep(0)
     return calls
 
 
-def ids(parts: Sequence[Creation]) -> list[TaskId]:
+def ids(parts: Sequence[CreationRequest]) -> list[TaskId]:
     return [task.id for part in parts for task in part.tasks]
 
 
 async def test_concurrent_creations_are_limited() -> None:
     store = Recording()
-    creations = Creations(store, at_once=2)
+    creations = CreationBatcher(store, at_once=2)
     tasks = [new_task(TEMPLATE) for _ in range(4)]
     calls = []
     for task in tasks:
-        calls.append(asyncio.create_task(creations.add(creation(task))))
+        calls.append(asyncio.create_task(creations.create_tasks(creation(task))))
         await asyncio.sleep(0)
     await eventually(lambda: len(store.calls) == 2)
     store.gate.set()
@@ -76,11 +76,13 @@ async def test_concurrent_creations_are_limited() -> None:
 async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
     store = Recording()
     store.gate.set()
-    creations = Creations(store)
+    creations = CreationBatcher(store)
 
     async def create_again() -> Created:
-        await creations.add(creation(new_task(TEMPLATE)))
-        return await creations.add(creation(new_task(TEMPLATE)))  # before any other callback runs
+        await creations.create_tasks(creation(new_task(TEMPLATE)))
+        return await creations.create_tasks(
+            creation(new_task(TEMPLATE))
+        )  # before any other callback runs
 
     created = await asyncio.wait_for(create_again(), 60)
     assert 1 == len(created.tasks)
@@ -89,7 +91,7 @@ async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
 async def test_creations_that_arrive_during_another_are_stored_together() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE), new_task(TEMPLATE)), creation(new_task(TEMPLATE))]
-    calls = await under_way(Creations(store), store, *waiting)
+    calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls)
 
@@ -102,7 +104,7 @@ async def test_creations_that_arrive_during_another_are_stored_together() -> Non
 async def test_each_caller_receives_the_claims_of_its_own_tasks() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE), claim_up_to=1) for _ in range(3)]
-    calls = await under_way(Creations(store), store, *waiting)
+    calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls)
 
@@ -116,7 +118,7 @@ async def test_each_refused_creation_receives_its_own_error() -> None:
     waiting = [creation(new_task(TEMPLATE)) for _ in range(4)]
     first, second = ids(waiting)[1:3]
     store.refused = {first: IdempotencyConflict("one"), second: NotFound("two")}
-    calls = await under_way(Creations(store), store, *waiting)
+    calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls, return_exceptions=True)
 
@@ -130,7 +132,7 @@ async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> N
     store = Recording()
     waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
     store.refused = {ids(waiting)[0]: StoreUnavailable("lost")}
-    calls = await under_way(Creations(store), store, *waiting)
+    calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls, return_exceptions=True)
 
@@ -141,7 +143,7 @@ async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> N
 async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE)) for _ in range(3)]
-    calls = await under_way(Creations(store), store, *waiting)
+    calls = await under_way(CreationBatcher(store), store, *waiting)
     calls[0].cancel()
     calls[2].cancel()
     await asyncio.sleep(0)
@@ -155,8 +157,8 @@ async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
 async def test_creations_that_would_wait_for_others_are_stored_separately() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
-    store.refused = {ids(waiting)[0]: Busy("the key is taken by another transaction")}
-    calls = await under_way(Creations(store), store, *waiting)
+    store.refused = {ids(waiting)[0]: CreationBlocked("the key is taken by another transaction")}
+    calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     replies = await asyncio.gather(*calls)
 
@@ -181,7 +183,7 @@ async def test_a_locked_key_does_not_delay_other_creations(
 
         same = asyncio.create_task(store.create_tasks([new_task(template, idempotency_key="k")]))
         if alone:
-            await eventually(lambda: not store._lane.is_free)
+            await eventually(lambda: not store._dedicated.is_free)
         others = await asyncio.gather(
             *(store.create_tasks([new_task(template)]) for _ in range(20))
         )

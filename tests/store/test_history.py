@@ -107,7 +107,9 @@ async def write_first_successes(store: Store) -> int:
     assert isinstance(store, PostgresStore | SqliteStore)
     rows = await query(store, f"select task_id, no from attempt_history where {FIRST_SUCCESS}")
     for task_id, no in rows:
-        await store._change("store_overwritten_attempt", task_id=str(task_id), no=no)
+        await store._execute_in_transaction(
+            "store_overwritten_attempt", task_id=str(task_id), no=no
+        )
     return len(rows)
 
 
@@ -240,7 +242,9 @@ async def test_history_is_read_by_primary_keys(filled: Any, name: str, pages: in
         "min_executions": "1",
         "most_kinds": "100",
     }
-    statement = statements.load("tasker.store.postgres", "sql")[name].numbered()
+    statement = statements.load_statements("tasker.store.postgres", "sql")[
+        name
+    ].with_numbered_parameters()
     await filled.execute(f"prepare asked as {statement.text}")
     call = f"execute asked ({', '.join(values[each] for each in statement.names)})"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasker.model import Code, JsonText, completed
-from tasker.store.operations.operators import stop_task
+from tasker.store.operations.operators import end_task_with_steps
 from tasker.store.postgres.session import PostgresSession
 from tasker.store.protocol import AuditNote, Store
 from tasker.store.sqlite import SqliteStore
@@ -66,7 +66,7 @@ async def test_each_action_of_an_operator_moves_updated_at_forward(
     updated = "select updated_at from task where id = $1"
     before = await connection.fetchval(updated, task_id)
 
-    await stop_task(PostgresSession(connection), task_id, Code.CANCELLED)
+    await end_task_with_steps(PostgresSession(connection), task_id, Code.CANCELLED)
 
     assert before < await connection.fetchval(updated, task_id)
 
@@ -83,13 +83,15 @@ async def test_updated_at_does_not_go_back_with_the_clock() -> None:
         before = await updated_at(store)
         clock.at = datetime(2029, 1, 1, tzinfo=UTC)
 
-        await store._write(lambda tx: stop_task(tx, task_id, Code.CANCELLED))
+        await store._in_write_transaction(
+            lambda tx: end_task_with_steps(tx, task_id, Code.CANCELLED)
+        )
 
         assert before < await updated_at(store)
 
 
 async def updated_at(store: SqliteStore) -> float:
-    updated: float = await store._in_transaction(
+    updated: float = await store._in_shared_transaction(
         lambda on: on.execute("select updated_at from task").fetchone()[0]
     )
     return updated

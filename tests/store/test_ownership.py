@@ -37,7 +37,7 @@ async def query(store: Store, text: str) -> list[Any]:
         await connection.close()
         return list(rows)
     assert isinstance(store, SqliteStore)
-    return await store._in_transaction(lambda on: on.execute(text).fetchall())
+    return await store._in_shared_transaction(lambda on: on.execute(text).fetchall())
 
 
 async def tables(store: Store) -> set[str]:

@@ -50,8 +50,8 @@ from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 
 pytestmark = pytest.mark.anyio
 
-SQLITE = statements.load("tasker.store.sqlite", "sql")
-POSTGRES = statements.load("tasker.store.postgres", "sql")
+SQLITE = statements.load_statements("tasker.store.sqlite", "sql")
+POSTGRES = statements.load_statements("tasker.store.postgres", "sql")
 
 # SQLite has no functions: what is one function on PostgreSQL is several statements there.
 # PostgreSQL takes a list apart, where SQLite is given JSON.
@@ -237,9 +237,9 @@ def test_no_placeholder_is_left_in_a_statement(loaded: dict[str, statements.Stat
 @pytest.fixture(scope="module")
 def migrated() -> Iterator[sqlite3.Connection]:
     """A connection like a store's, in memory, for plans alone."""
-    connection = sqlite.connect(Address(None), sqlite.memory_name())
+    connection = sqlite.connect(Address(None), sqlite.unique_memory_name())
     connection.execute("begin")
-    sqlite.upgrade(connection, "sqlite")
+    sqlite.upgrade_schema(connection, "sqlite")
     connection.execute("commit")
     yield connection
     connection.close()
@@ -593,7 +593,7 @@ async def planning(planning_url: str, _tables_to_plan: None) -> AsyncIterator[An
 async def test_every_statement_is_valid_on_postgres(planning: Any) -> None:
     """It can be prepared, and its parameters are those named in its file."""
     for name, statement in POSTGRES.items():
-        prepared = await planning.prepare(statement.numbered().text)
+        prepared = await planning.prepare(statement.with_numbered_parameters().text)
         assert len(statement.names) == len(prepared.get_parameters()), name
 
 
@@ -634,7 +634,7 @@ async def test_every_statement_is_valid_without_its_optional_conditions(planning
     """It is also valid with each filter alone."""
     for name, statement in POSTGRES.items():
         for given in [set[str](), *({parameter} for parameter in statement.names)]:
-            narrowed = statement.without_unused_filters(given).numbered()
+            narrowed = statement.without_unused_filters(given).with_numbered_parameters()
             prepared = await planning.prepare(narrowed.text)
             assert len(narrowed.names) == len(prepared.get_parameters()), (name, given)
 
@@ -680,7 +680,9 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
     Among 20,000 tasks that do not match, it reads a few dozen pages, including the catalogue's.
     """
     statement = POSTGRES["list_matching_tasks" if index == "task_tags" else "list_tasks"]
-    statement = statement.without_unused_filters(SEARCHES_ON_POSTGRES[index] | more).numbered()
+    statement = statement.without_unused_filters(
+        SEARCHES_ON_POSTGRES[index] | more
+    ).with_numbered_parameters()
     values = {
         "failed_step": "'b'",
         "error_code": "'B'",
@@ -710,7 +712,9 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
 async def test_compensated_tasks_are_found_by_their_index_on_postgres(planning: Any) -> None:
     """Which has no other tasks."""
     await planning.execute("set enable_seqscan = off")
-    statement = POSTGRES["list_tasks"].without_unused_filters({"compensation"}).numbered()
+    statement = (
+        POSTGRES["list_tasks"].without_unused_filters({"compensation"}).with_numbered_parameters()
+    )
     values = {"compensation": "'incomplete'", "limit": "26", "counted": "1000"}
 
     await planning.execute(f"prepare asked as {statement.text}")
@@ -794,7 +798,7 @@ async def test_no_statement_scans_a_table_that_grows_on_postgres(connection: Any
 
 async def generic_plan(connection: Any, name: str) -> dict[str, Any]:
     """Return the plan of a statement whatever its parameters are."""
-    statement = POSTGRES[name].numbered()
+    statement = POSTGRES[name].with_numbered_parameters()
     prepared = await connection.prepare(statement.text)
     nulls = ", ".join(f"null::{kind.name}" for kind in prepared.get_parameters())
     await connection.execute(f"prepare asked as {statement.text}")
@@ -841,7 +845,7 @@ async def test_schedules_and_their_tasks_are_found_by_their_indexes_on_postgres(
     planning: Any, name: str, filters: set[str], index: str
 ) -> None:
     await planning.execute("set enable_seqscan = off")
-    statement = POSTGRES[name].without_unused_filters(filters).numbered()
+    statement = POSTGRES[name].without_unused_filters(filters).with_numbered_parameters()
     prepared = await planning.prepare(statement.text)
     types = [parameter.name for parameter in prepared.get_parameters()]
     nulls = ", ".join(f"null::{kind}" for kind in types)
@@ -1060,8 +1064,8 @@ async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
             "limit": 100,
         }
         steps = await connection.fetch(
-            f"explain {POSTGRES[name].numbered().text}",
-            *[values[parameter] for parameter in POSTGRES[name].numbered().names],
+            f"explain {POSTGRES[name].with_numbered_parameters().text}",
+            *[values[parameter] for parameter in POSTGRES[name].with_numbered_parameters().names],
         )
 
     assert [] == [row[0] for row in steps if re.search(r"Seq Scan on (step|wait)\b", row[0])]
@@ -1069,7 +1073,7 @@ async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
 
 async def buffers(connection: Any, name: str, values: dict[str, object]) -> int:
     """Count the pages that a statement reads, and roll it back."""
-    statement = POSTGRES[name].numbered()
+    statement = POSTGRES[name].with_numbered_parameters()
     undone = connection.transaction()
     await undone.start()
     [(plan,)] = await connection.fetch(

@@ -509,7 +509,7 @@ async def test_a_task_that_is_created_during_a_look_for_idle_time_runs_to_its_en
     """The look saw nothing to do, but there is something when it ends."""
 
     looking, created = asyncio.Event(), asyncio.Event()
-    create = VirtualTimeStore._create
+    create = VirtualTimeStore._create_in_own_transaction
 
     async def look(self: VirtualTimeStore) -> bool:
         looking.set()
@@ -525,7 +525,7 @@ async def test_a_task_that_is_created_during_a_look_for_idle_time_runs_to_its_en
         return result
 
     monkeypatch.setattr(VirtualTimeStore, "_send_signal", look)
-    monkeypatch.setattr(VirtualTimeStore, "_create", create_during_look)
+    monkeypatch.setattr(VirtualTimeStore, "_create_in_own_transaction", create_during_look)
 
     assert (await run_workflow(checkout(), {"order_id": "7"})).ok
 

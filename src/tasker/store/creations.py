@@ -12,7 +12,7 @@ MOST = 500  #: tasks stored together
 LARGE = 50  #: tasks of one request from which on it is stored alone
 
 
-class Creation(NamedTuple):
+class CreationRequest(NamedTuple):
     """The request of one call of `Store.create_tasks`."""
 
     tasks: Sequence[NewTask]
@@ -20,18 +20,18 @@ class Creation(NamedTuple):
     claim_up_to: int
 
 
-Part: TypeAlias = tuple[Creation, "asyncio.Future[Created]"]
+Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[Created]"]
 """A creation, and the caller that waits for its reply."""
 
-Create: TypeAlias = Callable[[Creation, bool], Awaitable[Created]]
+Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[Created]]
 """Stores tasks, either all or none. With True, it raises `Busy` instead of waiting for others."""
 
 
-class Busy(TaskerError):
+class CreationBlocked(TaskerError):
     """Another transaction holds what a creation needs, such as an idempotency key."""
 
 
-class Creations:
+class CreationBatcher:
     """Stores tasks in few concurrent transactions; creations that arrive in the meantime share the
     next one.
 
@@ -53,21 +53,21 @@ class Creations:
         self._storing: set[asyncio.Task[None]] = set()
         self._separate: set[asyncio.Task[None]] = set()
 
-    async def add(self, creation: Creation) -> Created:
+    async def create_tasks(self, creation: CreationRequest) -> Created:
         """Store tasks, either all or none. Raises the errors of `create`."""
         if len(creation.tasks) >= LARGE:
             return await self._create(creation, False)
         reply: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
         self._waiting.append((creation, reply))
         if len(self._storing) < self._at_once:
-            storing = asyncio.create_task(self._store_waiting(), name="tasker-creations")
+            storing = asyncio.create_task(self._store_waiting_requests(), name="tasker-creations")
             self._storing.add(storing)
         return await reply
 
-    async def _store_waiting(self) -> None:
+    async def _store_waiting_requests(self) -> None:
         try:
             while self._waiting:
-                await self._store(self._next_batch(), impatient=True)
+                await self._store_batch(self._next_batch(), impatient=True)
         finally:
             self._storing -= {asyncio.current_task()}  # at once: nothing waits for an ended task
 
@@ -81,13 +81,13 @@ class Creations:
             size += len(parts[-1][0].tasks)
         return parts
 
-    async def _store(self, parts: Sequence[Part], *, impatient: bool) -> None:
+    async def _store_batch(self, parts: Sequence[Part], *, impatient: bool) -> None:
         """Store creations together, except cancelled ones."""
         parts = [part for part in parts if not part[1].done()]
         if not parts:
             return
         creations = [creation for creation, _ in parts]
-        together = Creation(
+        together = CreationRequest(
             [task for creation in creations for task in creation.tasks],
             creations[0].worker,
             sum(creation.claim_up_to for creation in creations),
@@ -95,7 +95,7 @@ class Creations:
         try:
             created = await self._create(together, impatient)
         except Exception as error:  # of whichever part: a value that the driver refuses, too
-            if isinstance(error, Busy) or (
+            if isinstance(error, CreationBlocked) or (
                 len(parts) > 1 and not isinstance(error, StoreUnavailable)
             ):
                 self._store_separately(parts)
@@ -106,11 +106,11 @@ class Creations:
                 reply.cancel()
             raise
         else:
-            _deliver_created(parts, created)
+            _resolve_replies(parts, created)
 
     def _store_separately(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            task = asyncio.create_task(self._store([part], impatient=False))
+            task = asyncio.create_task(self._store_batch([part], impatient=False))
             self._separate.add(task)
             task.add_done_callback(self._separate.discard)
 
@@ -121,7 +121,7 @@ def _fail_replies(replies: Sequence["asyncio.Future[Created]"], error: Exception
             reply.set_exception(error)
 
 
-def _deliver_created(parts: Sequence[Part], created: Created) -> None:
+def _resolve_replies(parts: Sequence[Part], created: Created) -> None:
     """Give each caller its part of the created tasks."""
     claims: dict[TaskId, list[Claim]] = {}
     for claim in created.claims:

@@ -22,7 +22,7 @@ class DueQueue(NamedTuple):
     weight: float
 
 
-def shares(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
+def share_claim_among_queues(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
     """Yield the id of a queue and the maximum number of steps to claim from it, until `limit` are
     claimed.
 
@@ -48,7 +48,7 @@ def shares(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
             yield queue.id, limit
 
 
-def turns_of(rooms: Mapping[WorkerId, int]) -> list[WorkerId]:
+def assign_workers_round_robin(rooms: Mapping[WorkerId, int]) -> list[WorkerId]:
     """Return the worker of each step of a claim: one in turn, up to its number in `rooms`."""
     turns = [(turn, worker) for worker, room in rooms.items() for turn in range(room)]
     return [worker for _, worker in sorted(turns, key=lambda each: each[0])]

@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 
-class GatePlace(NamedTuple):
+class GatePosition(NamedTuple):
     """A gate, in the order in which claims visit them."""
 
     outer_gate: int
     gate: int
 
 
-START = GatePlace(0, 0)
+START = GatePosition(0, 0)
 
 
 class GateCursor:
@@ -26,7 +26,7 @@ class GateCursor:
 
         self._rounds = 0  #: how often the empty claims since the last full one came to the end
 
-    def move(self, after: GatePlace, *, cut: bool, claimed: bool) -> bool:
+    def advance(self, after: GatePosition, *, cut: bool, claimed: bool) -> bool:
         """Move past the gates of a claim; return whether to claim again immediately.
 
         Args:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from tasker.errors import SchemaMismatch
 from tasker.model import SchemaStatus
-from tasker.store.statements import scripts
+from tasker.store.statements import load_scripts
 
 
 class Migrations:
@@ -19,12 +19,12 @@ class Migrations:
     def __init__(self, package: str) -> None:
         self.scripts = {
             int(name.split("_", 1)[0]): text
-            for name, text in scripts(package, "migrations").items()
+            for name, text in load_scripts(package, "migrations").items()
         }
-        self.digests = {number: _digest(text) for number, text in self.scripts.items()}
+        self.digests = {number: _script_digest(text) for number, text in self.scripts.items()}
         self.wanted = max(self.scripts)
 
-    def status(self, applied: Sequence[tuple[int, str | None]]) -> SchemaStatus:
+    def schema_status(self, applied: Sequence[tuple[int, str | None]]) -> SchemaStatus:
         """Return the status of a database, given (number, digest) of its migrations."""
         current = max((number for number, _ in applied), default=0)
         known = all(self.digests.get(number, digest) == digest for number, digest in applied)
@@ -64,7 +64,7 @@ def require_known_schema(status: SchemaStatus, url: str) -> None:
         )
 
 
-def _digest(script: str) -> str:
+def _script_digest(script: str) -> str:
     """Return a digest of a script's statements that ignores comments."""
     code = re.sub(r"--[^\n]*", "", script)
     return sha256(" ".join(code.split()).encode()).hexdigest()[:16]

@@ -30,7 +30,7 @@ RESOLVABLE = frozenset(
 )
 
 
-def not_claimed_error(seconds: float) -> JsonText:
+def queue_timeout_error(seconds: float) -> JsonText:
     """Return the error for a step that was not claimed within its `queue_timeout`."""
     return codec.dumps(
         {
@@ -54,7 +54,7 @@ def unknown_task_error(task_id: str) -> NotFound:
     return NotFound(f"task {task_id} not found")
 
 
-def require_task(
+def require_task_status(
     task_id: TaskId, row: Row | None, action: str, allowed: frozenset[TaskStatus]
 ) -> TaskStatus:
     """Return the status of a locked task, or raise if the status does not allow the action."""
@@ -66,7 +66,9 @@ def require_task(
     return state
 
 
-def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatus]) -> StepStatus:
+def require_step_status(
+    name: str, code: int, action: str, allowed: frozenset[StepStatus]
+) -> StepStatus:
     """Return the status of a locked step, or raise if the status does not allow the action."""
     state = STEP_STATUSES[code]
     if state not in allowed:
@@ -74,13 +76,13 @@ def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatu
     return state
 
 
-def require_revived(task_id: TaskId, state: TaskStatus, *, revived: bool) -> None:
+def require_any_step_revived(task_id: TaskId, state: TaskStatus, *, revived: bool) -> None:
     """Raise unless a retry of all failed steps revives any."""
     if not revived:
         raise WrongStatus(f"task {task_id}", state, "retry", FAILED_TASK)
 
 
-def require_steps(
+def require_steps_exist(
     task_id: TaskId, wanted: Collection[int] | None, present: Collection[int]
 ) -> None:
     """Raise unless all wanted steps are present."""
@@ -89,7 +91,7 @@ def require_steps(
         raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
 
 
-def resolution(action: StepAction) -> tuple[StepStatus, OutcomeCode]:
+def resolution_outcome(action: StepAction) -> tuple[StepStatus, OutcomeCode]:
     """Return the new status and the outcome of a resolution."""
     if action is StepAction.COMPLETE:
         return StepStatus.COMPLETE, OutcomeCode.COMPLETE

@@ -1099,7 +1099,7 @@ class HookStore(Protocol):
         ...
 
 
-class QueueStore(Protocol):
+class PauseStore(Protocol):
     """Pauses of tasks, templates, queues and namespaces, and the weights of queues.
 
     While something is paused, none of its steps is claimed. Running attempts continue and
@@ -1692,7 +1692,7 @@ class Store(
     ApprovalStore,
     CompletionStore,
     HookStore,
-    QueueStore,
+    PauseStore,
     ScheduleStore,
     LimitStore,
     TeamStore,

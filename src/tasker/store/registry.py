@@ -35,7 +35,7 @@ _STATES = {
 }
 
 
-class GraphRow(NamedTuple):
+class TemplateStepRow(NamedTuple):
     """One step of a template, in the form in which stores keep it."""
 
     no: int
@@ -63,7 +63,7 @@ class TemplateRow(NamedTuple):
     sinks: int
     retention: float | None  #: seconds
     queues: Sequence[FirstQueue]
-    steps: orjson.Fragment  #: a list of `GraphRow`
+    steps: orjson.Fragment  #: a list of `TemplateStepRow`
     http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
     has_schedules: bool
     compensation_node: int | None  #: of the step that plans how others are undone
@@ -78,7 +78,7 @@ class TemplateRow(NamedTuple):
         graph = Graph(template)
         undone_by = {undone: no for no, undone in graph.layout.undone.items()}
         rows = [
-            _graph_row(template, graph, no, undone_by.get(no))
+            _template_step_row(template, graph, no, undone_by.get(no))
             for no in range(1, len(graph.parents))
         ]
         compensating, compensation = graph.layout.compensating, template.compensation
@@ -102,12 +102,14 @@ class TemplateRow(NamedTuple):
         )
 
 
-def _graph_row(template: Template, graph: Graph, no: int, compensated_by: int | None) -> GraphRow:
+def _template_step_row(
+    template: Template, graph: Graph, no: int, compensated_by: int | None
+) -> TemplateStepRow:
     spec = graph.specs[no - 1]
     first, own = first_queue(template, graph, no), own_queue(template, graph, no)
     edges = edges_of(graph, no)
     begins_elsewhere = own != first
-    return GraphRow(
+    return TemplateStepRow(
         no=no,
         name=graph.layout.label(no),
         handler=first.handler,
@@ -160,7 +162,7 @@ def _normalize_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def key_conflict(key: str, task_id: str) -> IdempotencyConflict:
+def key_conflict_error(key: str, task_id: str) -> IdempotencyConflict:
     return IdempotencyConflict(
         f"the idempotency key {key!r} was already used with a different template or context, by"
         f" task {task_id}: use another key, or submit the same template and context"

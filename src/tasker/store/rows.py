@@ -64,7 +64,7 @@ class Row(Protocol):
     def __getitem__(self, column: str, /) -> Any: ...
 
 
-class Reader(NamedTuple):
+class RowReader(NamedTuple):
     """Reads the columns of one driver."""
 
     instant: Callable[[Any], datetime]
@@ -92,7 +92,7 @@ class Reader(NamedTuple):
             created_at=self.instant(row["created_at"]),
             ended_at=self._instant_or_none(row["ended_at"]),
             deadline=self._instant_or_none(row["deadline"]),
-            error=_loads_or_none(row["error"]),
+            error=_parse_json_or_none(row["error"]),
             counts=StepCounts(
                 pending=row["pending_steps"],
                 enqueued=row["enqueued_steps"],
@@ -110,26 +110,28 @@ class Reader(NamedTuple):
             compensation=None
             if row["compensation"] is None
             else CompensationStatus(row["compensation"]),
-            pauses=tuple(_pause(pause) for pause in _loads_or_none(row["pauses"]) or ()),
+            pauses=tuple(_read_pause(pause) for pause in _parse_json_or_none(row["pauses"]) or ()),
             title=row["title"],
             priority=row["priority"],
             attributes=codec.loads(row["attributes"]),
             updated_at=self.instant(row["updated_at"]),
-            etag=etag(row),
+            etag=compute_etag(row),
             created=created,
         )
 
     def outcome(self, task: Task, rows: Sequence[Row]) -> Task:
         """Return a task with its result or failure, read from its last and failed steps."""
         if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
-            results = {row["name"]: _loads_or_none(row["result"]) for row in rows if row["is_last"]}
+            results = {
+                row["name"]: _parse_json_or_none(row["result"]) for row in rows if row["is_last"]
+            }
             [result] = results.values() if len(results) == 1 else [results]
             return replace(task, result=result)
         failed = [row for row in rows if STEP_STATUSES[row["state"]] is StepStatus.ERROR]
         if not failed:
             return task
         first = min(failed, key=lambda row: self.instant(row["settled_at"]))
-        error = _loads_or_none(first["error"]) or {}
+        error = _parse_json_or_none(first["error"]) or {}
         return replace(task, failure=Failure.of_error(step_name(first), error))
 
     def step(self, row: Row) -> Step:
@@ -147,10 +149,10 @@ class Reader(NamedTuple):
             claimed_at=self._instant_or_none(row["claimed_at"]),
             settled_at=self._instant_or_none(row["settled_at"]),
             worker=row["worker"],
-            result=_loads_or_none(row["result"]),
-            error=None if row["state"] == Code.SKIPPED else _loads_or_none(row["error"]),
-            skip_reason=_skip_reason(row),
-            checkpoint=_loads_or_none(row["checkpoint"]),
+            result=_parse_json_or_none(row["result"]),
+            error=None if row["state"] == Code.SKIPPED else _parse_json_or_none(row["error"]),
+            skip_reason=_read_skip_reason(row),
+            checkpoint=_parse_json_or_none(row["checkpoint"]),
             pending_parents=max(row["pending_parents"], 0),  # an eager rule frees with more
             waits_for=row["waits_for"],
             waits=tuple(
@@ -161,14 +163,14 @@ class Reader(NamedTuple):
                     approval=one["approval"],
                     assignees=tuple(one["assignees"] or ()),
                 )
-                for one in _loads_or_none(row["waits"]) or ()
+                for one in _parse_json_or_none(row["waits"]) or ()
             ),
             waits_until=self._instant_or_none(row["waits_until"]),
             enqueued_at=self._instant_or_none(row["enqueued_at"]),
             counted_attempts=row["counted_attempts"],
             lost_attempts=row["lost_attempts"],
             no_worker=bool(row["no_worker"]),
-            pause=None if row["pause"] is None else _pause(_loads_or_none(row["pause"])),
+            pause=None if row["pause"] is None else _read_pause(_parse_json_or_none(row["pause"])),
         )
 
     def attempt(self, row: Row) -> Attempt:
@@ -182,7 +184,7 @@ class Reader(NamedTuple):
             enqueued_at=self._instant_or_none(row["enqueued_at"]),
             claimed_at=self._instant_or_none(row["claimed_at"]),
             settled_at=self.instant(row["settled_at"]),
-            error=_loads_or_none(row["error"]),
+            error=_parse_json_or_none(row["error"]),
         )
 
     def worker_attempt(self, row: Row) -> WorkerAttempt:
@@ -221,7 +223,7 @@ class Reader(NamedTuple):
             reason=row["reason"],
             before=row["before"],
             after=row["after"],
-            via=_via(row),
+            via=_read_via(row),
             bulk_id=row["bulk_id"],
         )
 
@@ -318,7 +320,7 @@ class Reader(NamedTuple):
             escalated_at=self._instant_or_none(row["escalated_at"]),
             decided_by=row["decided_by"],
             decided_at=self._instant_or_none(row["decided_at"]),
-            decision=_loads_or_none(row["decision"]),
+            decision=_parse_json_or_none(row["decision"]),
         )
 
     def namespace(self, row: Row) -> NamespaceInfo:
@@ -341,9 +343,9 @@ class Reader(NamedTuple):
             actor=row["actor"],
             action=row["action"],
             reason=row["reason"],
-            before=_loads_or_none(row["before"]),
-            after=_loads_or_none(row["after"]),
-            via=_via(row),
+            before=_parse_json_or_none(row["before"]),
+            after=_parse_json_or_none(row["after"]),
+            via=_read_via(row),
         )
 
     def api_key(self, row: Row) -> ApiKey:
@@ -364,7 +366,7 @@ class Reader(NamedTuple):
         )
 
     def current_step(self, row: Row) -> CurrentStep:
-        error = _loads_or_none(row["error"]) or {}
+        error = _parse_json_or_none(row["error"]) or {}
         status = STEP_STATUSES[row["state"]]
         if status is StepStatus.ENQUEUED and error:
             status = StepStatus.WAITING_FOR_RETRY
@@ -393,7 +395,7 @@ class Reader(NamedTuple):
     def session(self, row: Row) -> UserSession:
         return UserSession(
             key_prefix=row["key_prefix"],
-            claims=_loads_or_none(row["claims"]),
+            claims=_parse_json_or_none(row["claims"]),
             created_at=self.instant(row["created_at"]),
             expires_at=self.instant(row["expires_at"]),
         )
@@ -409,7 +411,7 @@ class Reader(NamedTuple):
             slots=row["slots"],
             handlers=self.strings(row["handlers"]),
             process=WorkerProcess(
-                labels=_loads_or_none(row["labels"]),
+                labels=_parse_json_or_none(row["labels"]),
                 build=row["build"],
                 sdk=row["sdk"],
                 principal=row["principal"],
@@ -421,7 +423,7 @@ class Reader(NamedTuple):
         )
 
 
-def state_filter(state: TaskStatus | None) -> tuple[int | None, bool | None]:
+def stored_state_of_status(state: TaskStatus | None) -> tuple[int | None, bool | None]:
     """Return (stored code, whether a step must have been claimed) for a shown status."""
     if state is None:
         return None, None
@@ -432,10 +434,10 @@ def state_filter(state: TaskStatus | None) -> tuple[int | None, bool | None]:
 
 def step_name(row: Row, column: str = "name") -> str:
     """Return the name of a step, with the numbers of the instances that it is part of."""
-    return fill_label(row[column], _loads_or_none(row["instances"]) or ())
+    return fill_label(row[column], _parse_json_or_none(row["instances"]) or ())
 
 
-def etag(row: Row) -> str:
+def compute_etag(row: Row) -> str:
     """Return a string that changes whenever a task, its steps or their displayed data change.
 
     An attempt raises the sum of attempts, its end moves a step to another count, and each
@@ -470,7 +472,7 @@ _COUNTS = (
 )
 
 
-def renewed_leases(
+def read_renewed_leases(
     rows: Iterable[tuple[int, object]], lost: Iterable[tuple[WorkerId, Claim]]
 ) -> dict[WorkerId, RenewedLease]:
     """Return the leases that renew_leases.sql extended, given the claims that workers have lost."""
@@ -483,22 +485,22 @@ def renewed_leases(
     }
 
 
-def _pause(document: Mapping[str, Any]) -> Pause:
+def _read_pause(document: Mapping[str, Any]) -> Pause:
     """Read a pause from the JSON of pause_json.sql."""
     at = _EPOCH + timedelta(microseconds=document["paused_at"])
     return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
 
 
-def _skip_reason(row: Row) -> str | None:
+def _read_skip_reason(row: Row) -> str | None:
     """Return why a step was skipped; the reason is stored as its error."""
     if row["state"] != Code.SKIPPED or row["error"] is None:
         return None
     return str(codec.loads(row["error"]).get("message", ""))
 
 
-def _loads_or_none(text: str | None) -> Any:
+def _parse_json_or_none(text: str | None) -> Any:
     return None if text is None else codec.loads(text)
 
 
-def _via(row: Row) -> Via | None:
+def _read_via(row: Row) -> Via | None:
     return None if row["via"] is None else Via(row["via"])

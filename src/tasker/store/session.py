@@ -24,7 +24,7 @@ from tasker.model import (
     TaskId,
     WorkerId,
 )
-from tasker.store.rows import Reader, Row
+from tasker.store.rows import Row, RowReader
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Session(Protocol):
     1970. A statement that names `:now` gets the time of the store's clock.
     """
 
-    read: Reader
+    read: RowReader
     ended: list[TaskId]
     """Tasks that ended, or whose compensation began, in this transaction. Afterwards, tasks that
     wait for their places are started."""
@@ -46,7 +46,7 @@ class Session(Protocol):
         """The time at which the session was opened, by the clock of this process."""
         ...
 
-    async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
+    async def fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
         """Run a statement and return its rows.
 
         Raises:
@@ -54,15 +54,15 @@ class Session(Protocol):
         """
         ...
 
-    async def one(self, statement: str, /, **values: object) -> Row | None:
+    async def fetch_one(self, statement: str, /, **values: object) -> Row | None:
         """Run a statement and return its first row, or None if there is no row."""
         ...
 
-    async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
+    async def lock_rows(self, statement: str, /, **values: object) -> Sequence[Row]:
         """Return the rows of a query, locked until the transaction ends."""
         ...
 
-    async def call(self, function: str, /, **values: object) -> Sequence[Row]:
+    async def call_function(self, function: str, /, **values: object) -> Sequence[Row]:
         """Call a function of the database or, on SQLite, the statement with its name.
 
         The functions `wake_workers` and `notify_revocation` notify waiting workers when the
@@ -70,7 +70,7 @@ class Session(Protocol):
         """
         ...
 
-    async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
+    async def end_failed_tasks(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
         """End failed and cancelled tasks in which nothing can run, or start their compensation.
 
         Steps that wait for the ended tasks are enqueued.
@@ -82,7 +82,7 @@ class Session(Protocol):
         ...
 
 
-def require_storable(values: Mapping[str, object]) -> None:
+def require_storable_strings(values: Mapping[str, object]) -> None:
     """Raise InvalidInput for a string that databases reject."""
     for name, value in values.items():
         if isinstance(value, str) and UNSTORABLE.search(value):
@@ -98,11 +98,11 @@ class TransactionalStore(ABC):
     """The interface of a store for transactions."""
 
     @abstractmethod
-    async def _read(self, transaction: Transaction[T]) -> T:
+    async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
         """Run reading statements."""
 
     @abstractmethod
-    async def _write(self, transaction: Transaction[T]) -> T:
+    async def _in_write_transaction(self, transaction: Transaction[T]) -> T:
         """Run a transaction, completely or not at all."""
 
     @abstractmethod
@@ -110,11 +110,11 @@ class TransactionalStore(ABC):
         """Run a transaction on one task that yields to settlements of the same task."""
 
     @abstractmethod
-    async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
+    async def _execute_in_transaction(self, statement: str, /, **values: object) -> Sequence[Row]:
         """Run one writing statement in its own transaction."""
 
     @abstractmethod
-    async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         """Create tasks, none of which replaces another, in a transaction.
 
         Raises: IdempotencyConflict, Refused (a template accepts no new tasks).
@@ -130,15 +130,15 @@ class TransactionalStore(ABC):
     async def admit_after(self, ended: Collection[TaskId]) -> int:
         """Start tasks that waited for the end of the given tasks; see `WorkerStore.admit_after`."""
 
-    async def _admit_after(self, ended: Collection[TaskId]) -> None:
+    async def _try_admit_tasks_after(self, ended: Collection[TaskId]) -> None:
         """Start tasks that waited for the end of the given tasks; if that fails, `admit_waiting`
         does it."""
         if ended:
             with suppress(StoreUnavailable):
                 await self.admit_after(ended)
 
-    async def _all(self, statement: str, /, **values: object) -> Sequence[Row]:
-        return await self._read(lambda tx: tx.all(statement, **values))
+    async def _fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self._in_read_transaction(lambda tx: tx.fetch_all(statement, **values))
 
-    async def _one(self, statement: str, /, **values: object) -> Row | None:
-        return await self._read(lambda tx: tx.one(statement, **values))
+    async def _fetch_one(self, statement: str, /, **values: object) -> Row | None:
+        return await self._in_read_transaction(lambda tx: tx.fetch_one(statement, **values))

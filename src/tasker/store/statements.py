@@ -27,7 +27,7 @@ class Statement(NamedTuple):
     text: str
     names: tuple[str, ...]
 
-    def numbered(self) -> "Statement":
+    def with_numbered_parameters(self) -> "Statement":
         """Return the statement with `$1`, `$2`, ... instead of the names."""
         return Statement(
             _PARAMETER.sub(lambda match: f"${self.names.index(match[1]) + 1}", self.text),
@@ -42,41 +42,41 @@ class Statement(NamedTuple):
         statement before it knows the parameters, PostgreSQL joins no subquery inside an `or`.
         """
 
-        def keep(line: re.Match[str]) -> str:
+        def keep_given_filter(line: re.Match[str]) -> str:
             return f"\n  and ({line[2]})" if line[1] in given else ""
 
-        text = _OPTIONAL.sub(keep, self.text)
+        text = _OPTIONAL.sub(keep_given_filter, self.text)
         return Statement(text, tuple(dict.fromkeys(_PARAMETER.findall(text))))
 
     @property
-    def has_filters(self) -> bool:
+    def has_optional_filters(self) -> bool:
         """Whether it has conditions of parameters that may be null."""
         return _OPTIONAL.search(self.text) is not None
 
 
-def load(package: str, folder: str) -> dict[str, Statement]:
+def load_statements(package: str, folder: str) -> dict[str, Statement]:
     """Read the `.sql` files of a package's folder, by name without the suffix."""
     statements = {}
-    for name, text in scripts(package, folder).items():
+    for name, text in load_scripts(package, folder).items():
         code = _COMMENT.sub("\n", text)
         names = tuple(dict.fromkeys(_PARAMETER.findall(code)))
         statements[name] = Statement(code.strip(), names)
     return statements
 
 
-def scripts(package: str, folder: str) -> dict[str, str]:
+def load_scripts(package: str, folder: str) -> dict[str, str]:
     """Read the `.sql` files of a package's folder by name, with includes and names replaced."""
     fragments = {
         name: _COMMENT.sub("", text).strip()
-        for name, text in _read_texts(package, "fragments").items()
+        for name, text in _read_sql_files(package, "fragments").items()
     }
     return {
-        name: with_codes(_expand(text, fragments))
-        for name, text in _read_texts(package, folder).items()
+        name: replace_code_names(_expand_includes(text, fragments))
+        for name, text in _read_sql_files(package, folder).items()
     }
 
 
-def _read_texts(package: str, folder: str) -> dict[str, str]:
+def _read_sql_files(package: str, folder: str) -> dict[str, str]:
     listed = sorted(files(package).joinpath(folder).iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".sql"): file.read_text()
@@ -85,20 +85,20 @@ def _read_texts(package: str, folder: str) -> dict[str, str]:
     }
 
 
-def _expand(text: str, fragments: Mapping[str, str]) -> str:
+def _expand_includes(text: str, fragments: Mapping[str, str]) -> str:
     """Replace each `{include NAME}` by the fragment of that name."""
 
-    def fragment(include: re.Match[str]) -> str:
-        expanded = _expand(fragments[include[1]], fragments)
+    def expand_include(include: re.Match[str]) -> str:
+        expanded = _expand_includes(fragments[include[1]], fragments)
         for pair in include[2].split():
             name, value = pair.split("=")
             expanded = expanded.replace(f"{{{name}}}", value)
         return expanded
 
-    return _INCLUDE.sub(fragment, text)
+    return _INCLUDE.sub(expand_include, text)
 
 
-def with_codes(text: str) -> str:
+def replace_code_names(text: str) -> str:
     """Replace the names of states and outcomes by their numbers.
 
     Raises:

@@ -6,7 +6,7 @@ from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, Queue, Requirement, Worke
 from tasker.plurals import plural
 
 
-def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
+def explain_unserved_queue(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
     """Return what live workers lack to serve a queue: the handler, its version, a label, a binding.
 
     Args:

@@ -20,7 +20,7 @@ from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
-    RegisteredTemplate,
+    Registered,
     StatusList,
     TemplateList,
     TemplatesRegistered,
@@ -307,7 +307,7 @@ async def register_templates(
     new = sum(one.created for one in registered)
 
     def build_body() -> TemplatesRegistered:
-        views: list[RegisteredTemplate] = [
+        views: list[Registered] = [
             {**template_head(one.stored, document=True), "created": one.created}
             for one in registered
         ]

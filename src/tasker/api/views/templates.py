@@ -115,7 +115,7 @@ class TemplateView(TemplateHead):
 
 
 @documented
-class RegisteredTemplate(TemplateHead):
+class Registered(TemplateHead):
     """A template version of a request that registers several."""
 
     created: bool
@@ -126,7 +126,7 @@ class RegisteredTemplate(TemplateHead):
 class TemplatesRegistered(TypedDict):
     """Template versions in the order of the request."""
 
-    templates: list[RegisteredTemplate]
+    templates: list[Registered]
     created: int
     """How many of them this request registered."""
 

@@ -28,7 +28,7 @@ from tasker.analytics.model import (
 )
 from tasker.model import StoredTemplate, TaskId
 from tasker.store.operations.teams import add_team_audit
-from tasker.store.operations.templates import template_ids
+from tasker.store.operations.templates import find_template_ids
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, T, Transaction, TransactionalStore
 
@@ -36,7 +36,7 @@ _CAUGHT_UP = 60  #: minutes that are counted after an outage
 _SETTLES = 10  #: seconds after the end of a minute in which its tasks may still be committed
 
 
-class Bounds(NamedTuple):
+class RowLimits(NamedTuple):
     """Maximum numbers of rows that one analysis reads."""
 
     tasks: int
@@ -49,9 +49,9 @@ class Analytics(TransactionalStore):
     MERGES_APART = False  #: whether merged rows are deleted by a statement of their own
 
     async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
-        async def read(tx: Session) -> list[FailedStep]:
-            period = await _period_of(tx, window)
-            rows = await tx.all(
+        async def read_failed_steps(tx: Session) -> list[FailedStep]:
+            period = await _resolve_period(tx, window)
+            rows = await tx.fetch_all(
                 "list_failed_steps",
                 templates=period.templates,
                 since=period.lowest_task_id,
@@ -59,12 +59,12 @@ class Analytics(TransactionalStore):
             )
             return [tx.read.failed_step(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_failed_steps)
 
     async def usual_durations(self, stored: StoredTemplate) -> UsualDurations:
         names = [spec.name for spec in stored.template.steps]
         each = max(len(names), USUAL_STEPS // USUAL_TASKS)
-        rows = await self._all(
+        rows = await self._fetch_all(
             "usual_durations",
             template_id=stored.id,
             seen=USUAL_SEEN,
@@ -74,22 +74,22 @@ class Analytics(TransactionalStore):
         return usual_durations(((row["node"], row["seconds"]) for row in rows), names)
 
     async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
-        async def read(tx: Session) -> list[FailureCare]:
-            rows = await tx.all("list_failure_care", fingerprints=list(fingerprints))
+        async def read_failure_care(tx: Session) -> list[FailureCare]:
+            rows = await tx.fetch_all("list_failure_care", fingerprints=list(fingerprints))
             return [tx.read.failure_care(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_failure_care)
 
     async def change_failure_care(
         self, namespace: str, fingerprint: str, change: FailureCareChange, act: AuditNote
     ) -> FailureCare:
         mute = change.mute or FailureMute()
 
-        async def write(tx: Session) -> FailureCare:
-            rows = await tx.all("list_failure_care", fingerprints=[fingerprint])
+        async def update_and_audit_care(tx: Session) -> FailureCare:
+            rows = await tx.fetch_all("list_failure_care", fingerprints=[fingerprint])
             given = [tx.read.failure_care(row) for row in rows]
             before = next((each for each in given if each.namespace == namespace), None)
-            (row,) = await tx.all(
+            (row,) = await tx.fetch_all(
                 "change_failure_care",
                 fingerprint=fingerprint,
                 namespace=namespace,
@@ -101,63 +101,65 @@ class Analytics(TransactionalStore):
                 actor=act.actor,
             )
             stored = tx.read.failure_care(row)
-            old = None if before is None else _care_document(before)
-            new, subject = _care_document(stored), f"failure {fingerprint}"
+            old = None if before is None else _failure_care_document(before)
+            new, subject = _failure_care_document(stored), f"failure {fingerprint}"
             action = "change_failure_care"
             await add_team_audit(tx, act, action, subject, old, new, namespace=namespace)
             return stored
 
-        return await self._write(write)
+        return await self._in_write_transaction(update_and_audit_care)
 
     async def performance(self, window: Window) -> Performance:
-        bounds = self._bounds()
+        bounds = self._row_limits()
 
-        async def measure(tx: Session) -> Performance:
-            period = await _period_of(tx, window)
-            return compute.compute_performance(period, await _window_counts(tx, period, bounds))
+        async def compute_performance(tx: Session) -> Performance:
+            period = await _resolve_period(tx, window)
+            return compute.compute_performance(
+                period, await _read_window_counts(tx, period, bounds)
+            )
 
-        return await self._analyse(measure)
+        return await self._run_analysis(compute_performance)
 
     async def bottlenecks(
         self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
-        bounds = self._bounds()
+        bounds = self._row_limits()
 
-        async def search(tx: Session) -> Bottlenecks:
-            period = await _period_of(tx, window)
-            counted = await _window_counts(tx, period, bounds)
+        async def compute_bottlenecks(tx: Session) -> Bottlenecks:
+            period = await _resolve_period(tx, window)
+            counted = await _read_window_counts(tx, period, bounds)
             findings = await self._read_bottleneck_rows(tx, period, limit, min_executions)
             return compute.compute_bottlenecks(period, counted, findings, limit)
 
-        return await self._analyse(search)
+        return await self._run_analysis(compute_bottlenecks)
 
     async def add_figures(self, figures: Sequence[Figures]) -> None:
-        await self._change(
+        await self._execute_in_transaction(
             "add_minute_figures", rows=codec.dumps([row._asdict() for row in figures])
         )
 
     async def tend_figures(self) -> None:
-        async def tend(tx: Session) -> None:
+        async def maintain_minute_figures(tx: Session) -> None:
             now = int(tx.now.timestamp()) // 60
-            (row,) = await tx.all("last_counted_minute")
+            (row,) = await tx.fetch_all("last_counted_minute")
             begin = now - 1 if row["minute"] is None else max(row["minute"] + 1, now - _CAUGHT_UP)
             for minute in range(begin, now - (tx.now.second < _SETTLES)):
-                if await tx.all("mark_minute_counted", minute=minute):
-                    first, last = (_first_id(one) for one in (minute, minute + 1))
-                    await tx.all("count_created_tasks", minute=minute, first=first, last=last)
+                if await tx.fetch_all("mark_minute_counted", minute=minute):
+                    first, last = (_first_task_id_of_minute(one) for one in (minute, minute + 1))
+                    await tx.fetch_all("count_created_tasks", minute=minute, first=first, last=last)
             before = now - MERGED_AFTER
-            await tx.all("merge_minute_figures", before=before)
+            await tx.fetch_all("merge_minute_figures", before=before)
             if self.MERGES_APART:
-                await tx.all("delete_merged_minute_figures", before=before)
+                await tx.fetch_all("delete_merged_minute_figures", before=before)
             oldest = now - int(FIGURES_KEPT.total_seconds()) // 60
-            await tx.all("prune_minute_figures", before=oldest)
+            await tx.fetch_all("prune_minute_figures", before=oldest)
 
-        await self._write(tend)
+        await self._in_write_transaction(maintain_minute_figures)
 
     async def figures(self, window: Window, *, step_seconds: int) -> list[FigureRow]:
-        async def read(tx: Session) -> list[FigureRow]:
-            period = await _period_of(tx, window)
-            rows = await tx.all(
+        async def read_minute_figures(tx: Session) -> list[FigureRow]:
+            period = await _resolve_period(tx, window)
+            rows = await tx.fetch_all(
                 "list_minute_figures",
                 minutes=step_seconds // 60,
                 since=int(tx.now.timestamp() - window.hours * 3600) // 60,
@@ -165,20 +167,20 @@ class Analytics(TransactionalStore):
             )
             return [FigureRow(*(row[field] for field in FigureRow._fields)) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_minute_figures)
 
     async def backlog(self) -> Utilization:
-        return await self._analyse(self._utilization)
+        return await self._run_analysis(self._read_utilization)
 
     async def queue_backlog(self) -> list[Backlog]:
-        async def count(tx: Session) -> list[Backlog]:
-            rows = await tx.all("count_backlog_by_queue", most=self._bounds().attempts)
+        async def count_backlog_by_queue(tx: Session) -> list[Backlog]:
+            rows = await tx.fetch_all("count_backlog_by_queue", most=self._row_limits().attempts)
             return [Backlog(*(row[field] for field in Backlog._fields)) for row in rows]
 
-        return await self._analyse(count)
+        return await self._run_analysis(count_backlog_by_queue)
 
     @abstractmethod
-    async def _analyse(self, transaction: Transaction[T]) -> T:
+    async def _run_analysis(self, transaction: Transaction[T]) -> T:
         """Run one analysis at a time on a snapshot, with a time limit.
 
         Raises: StoreUnavailable (the time limit was exceeded).
@@ -188,24 +190,26 @@ class Analytics(TransactionalStore):
     def _pool_utilization(self) -> float:
         """Return the share of connections in use, excluding the caller's."""
 
-    def _bounds(self) -> Bounds:
-        return Bounds(MOST_TASKS, MOST_ATTEMPTS)
+    def _row_limits(self) -> RowLimits:
+        return RowLimits(MOST_TASKS, MOST_ATTEMPTS)
 
     async def _read_bottleneck_rows(
         self, tx: Session, period: Period, limit: int, min_executions: int
     ) -> BottleneckRows:
-        bounds = self._bounds()
+        bounds = self._row_limits()
         tasks = _sample_parameters(period, bounds)
         attempts = {**tasks, "most_attempts": bounds.attempts}
-        steps = await tx.all(
+        steps = await tx.fetch_all(
             "step_statistics", min_executions=min_executions, most_kinds=MOST_STEP_KINDS, **attempts
         )
-        slow = await tx.all(
+        slow = await tx.fetch_all(
             "slowest_templates", min_executions=min_executions, limit=limit, **tasks
         )
-        patterns = await tx.all("error_patterns", limit=limit, **attempts)
-        (retries,) = await tx.all("retry_statistics", **attempts)
-        waited = await tx.all("blocking_steps", most_steps=bounds.attempts, limit=limit, **tasks)
+        patterns = await tx.fetch_all("error_patterns", limit=limit, **attempts)
+        (retries,) = await tx.fetch_all("retry_statistics", **attempts)
+        waited = await tx.fetch_all(
+            "blocking_steps", most_steps=bounds.attempts, limit=limit, **tasks
+        )
         return BottleneckRows(
             [compute.step_figures(row, tx.read.instant) for row in steps],
             [compute.task_figures(row, tx.read.instant) for row in slow],
@@ -216,11 +220,11 @@ class Analytics(TransactionalStore):
                 failed=retries["failed"],
             ),
             [compute.blocking_step(row) for row in waited],
-            await self._utilization(tx),
+            await self._read_utilization(tx),
         )
 
-    async def _utilization(self, tx: Session) -> Utilization:
-        (backlog,) = await tx.all("count_backlog", most=self._bounds().attempts)
+    async def _read_utilization(self, tx: Session) -> Utilization:
+        (backlog,) = await tx.fetch_all("count_backlog", most=self._row_limits().attempts)
         return Utilization(
             database_pool_utilization=self._pool_utilization(),
             due_steps=backlog["due"],
@@ -230,7 +234,7 @@ class Analytics(TransactionalStore):
         )
 
 
-def _care_document(care: FailureCare) -> dict[str, Any]:
+def _failure_care_document(care: FailureCare) -> dict[str, Any]:
     """Return the form in which the audit log stores it."""
     until = None if care.muted_until is None else care.muted_until.isoformat()
     return {
@@ -241,29 +245,29 @@ def _care_document(care: FailureCare) -> dict[str, Any]:
     }
 
 
-def _first_id(minute: int) -> TaskId:
+def _first_task_id_of_minute(minute: int) -> TaskId:
     return TaskId(codec.first_task_id(datetime.fromtimestamp(minute * 60, UTC)))
 
 
-async def _period_of(tx: Session, window: Window) -> Period:
+async def _resolve_period(tx: Session, window: Window) -> Period:
     if window.is_unfiltered:
         return Period(window, tx.now, None)
-    templates = await template_ids(
+    templates = await find_template_ids(
         tx, window.namespace, window.name, window.version, visible=window.visible
     )
     return Period(window, tx.now, templates)
 
 
-def _sample_parameters(period: Period, bounds: Bounds) -> dict[str, Any]:
+def _sample_parameters(period: Period, bounds: RowLimits) -> dict[str, Any]:
     return {"since": period.lowest_task_id, "templates": period.templates, "most": bounds.tasks}
 
 
-async def _window_counts(tx: Session, period: Period, bounds: Bounds) -> WindowCounts:
+async def _read_window_counts(tx: Session, period: Period, bounds: RowLimits) -> WindowCounts:
     sample = _sample_parameters(period, bounds)
-    (tasks,) = await tx.all(
+    (tasks,) = await tx.fetch_all(
         "task_statistics", last_hour=period.lowest_task_id_of_last_hour, **sample
     )
-    (attempts,) = await tx.all("attempt_statistics", most_attempts=bounds.attempts, **sample)
+    (attempts,) = await tx.fetch_all("attempt_statistics", most_attempts=bounds.attempts, **sample)
     start = period.covered_start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
     attempt_start = period.covered_start(
         attempts["oldest"], counted=attempts["total"], most=bounds.attempts

@@ -7,7 +7,7 @@ from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 
 
-async def audit(
+async def add_audit_entry(
     tx: Session,
     task_id: TaskId,
     no: int | None,
@@ -17,15 +17,15 @@ async def audit(
     after: str,
 ) -> None:
     """Add an entry to the audit of a task."""
-    await tx.all(
+    await tx.fetch_all(
         "add_audit_entry",
         task_id=task_id,
         no=no,
-        **_entry(action, act, before, after),
+        **_audit_parameters(action, act, before, after),
     )
 
 
-async def audit_steps(
+async def add_step_audit_entries(
     tx: Session,
     task_id: TaskId,
     nos: Sequence[int],
@@ -35,15 +35,15 @@ async def audit_steps(
     after: str,
 ) -> None:
     """Add an entry for each of some steps to the audit of a task."""
-    await tx.all(
+    await tx.fetch_all(
         "add_step_audit_entries",
         task_id=task_id,
         nos=nos,
-        **_entry(action, act, before, after),
+        **_audit_parameters(action, act, before, after),
     )
 
 
-def _entry(action: str, act: AuditNote, before: str, after: str) -> dict[str, object]:
+def _audit_parameters(action: str, act: AuditNote, before: str, after: str) -> dict[str, object]:
     """Return the parameters of an entry that do not depend on what it is about."""
     return {
         "actor": act.actor,

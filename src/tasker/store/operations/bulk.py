@@ -20,20 +20,20 @@ from tasker.model import TaskFilter, TaskId, Via
 from tasker.store import operator_rules
 from tasker.store.operations import operators
 from tasker.store.operations.operators import Operators
-from tasker.store.operations.tasks import filter_parameters
+from tasker.store.operations.tasks import task_filter_parameters
 from tasker.store.protocol import AuditNote
-from tasker.store.rows import Reader, Row
+from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session
 
 LEASE = 5.0  #: seconds without progress after which other processes continue an operation
 
 
-class Bulk(Operators):
+class BulkOperations(Operators):
     """Implements `tasker.store.protocol.BulkStore`."""
 
     async def add_bulk(self, new: NewBulk, act: AuditNote) -> BulkOperation:
-        async def add(tx: Session) -> BulkOperation:
-            await tx.all(
+        async def add_operation(tx: Session) -> BulkOperation:
+            await tx.fetch_all(
                 "add_bulk_operation",
                 id=new.id,
                 action=new.request.action.value,
@@ -46,41 +46,43 @@ class Bulk(Operators):
                 created_by=act.actor,
                 via=act.via,
             )
-            return (await _read_bulk(tx, new.id)).operation
+            return (await _read_operation(tx, new.id)).operation
 
-        return await self._write(add)
+        return await self._in_write_transaction(add_operation)
 
     async def bulk(self, bulk_id: str) -> StoredBulk:
-        return await self._read(lambda tx: _read_bulk(tx, bulk_id))
+        return await self._in_read_transaction(lambda tx: _read_operation(tx, bulk_id))
 
     async def bulks(self, *, after: str | None = None, limit: int = 100) -> list[StoredBulk]:
-        async def read(tx: Session) -> list[StoredBulk]:
-            rows = await tx.all("list_bulk_operations", after=after, limit=limit)
-            return [_stored(row, tx.read) for row in rows]
+        async def read_operations(tx: Session) -> list[StoredBulk]:
+            rows = await tx.fetch_all("list_bulk_operations", after=after, limit=limit)
+            return [_parse_operation(row, tx.read) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_operations)
 
     async def stop_bulk(self, bulk_id: str, act: AuditNote) -> BulkOperation:
-        async def stop(tx: Session) -> BulkOperation:
-            operation = (await _read_bulk(tx, bulk_id)).operation
-            stopped = await tx.all("stop_bulk_operation", id=operation.id, stopped_by=act.actor)
-            operation = (await _read_bulk(tx, bulk_id)).operation
+        async def stop_operation(tx: Session) -> BulkOperation:
+            operation = (await _read_operation(tx, bulk_id)).operation
+            stopped = await tx.fetch_all(
+                "stop_bulk_operation", id=operation.id, stopped_by=act.actor
+            )
+            operation = (await _read_operation(tx, bulk_id)).operation
             if not stopped:
                 what = f"bulk operation {bulk_id}"
                 raise WrongStatus(what, operation.status, "stop", {BulkStatus.RUNNING})
             return operation
 
-        return await self._write(stop)
+        return await self._in_write_transaction(stop_operation)
 
     async def take_bulk(self) -> StoredBulk | None:
-        async def take(tx: Session) -> StoredBulk | None:
-            row = await tx.one("claim_bulk_operation", lease=LEASE)
-            return None if row is None else _stored(row, tx.read)
+        async def claim_operation(tx: Session) -> StoredBulk | None:
+            row = await tx.fetch_one("claim_bulk_operation", lease=LEASE)
+            return None if row is None else _parse_operation(row, tx.read)
 
-        return await self._write(take)
+        return await self._in_write_transaction(claim_operation)
 
     async def next_bulk(self) -> float | None:
-        row = await self._one("seconds_until_bulk_batch")
+        row = await self._fetch_one("seconds_until_bulk_batch")
         return None if row is None else float(row["delay"])
 
     async def act_in_bulk(
@@ -99,16 +101,16 @@ class Bulk(Operators):
             bulk_id=operation.id,
         )
 
-        async def turn(tx: Session) -> bool:
-            row = await _lock_turn(tx, stored)
+        async def apply_action_to_task(tx: Session) -> bool:
+            row = await _lock_operation(tx, stored)
             if row is None:
                 return False
             if request.action is BulkAction.CANCEL:
-                await operators.cancel(tx, task_id, act)
+                await operators.cancel_open_task(tx, task_id, act)
             elif request.action is BulkAction.RESOLVE:
-                await operators.resolve(tx, task_id, act)
+                await operators.resolve_failed_task(tx, task_id, act)
             else:
-                await operators.retry(
+                await operators.retry_failed_steps(
                     tx,
                     task_id,
                     act,
@@ -116,29 +118,31 @@ class Bulk(Operators):
                     counted_attempts=counted_attempts or {},
                     fresh=request.fresh,
                 )
-            await _move(tx, stored, task_id, changed=row["changed"] + 1, row=row)
+            await _record_progress(tx, stored, task_id, changed=row["changed"] + 1, row=row)
             return True
 
-        if not await self._in_yielding_transaction(turn):
+        if not await self._in_yielding_transaction(apply_action_to_task):
             return None
-        await self._finish(task_id)
+        await self._finish_actions(task_id)
         return stored._replace(last_task=task_id)
 
     async def pass_in_bulk(
         self, stored: StoredBulk, task_id: TaskId, refusal: BulkRefusal | None
     ) -> StoredBulk | None:
-        async def turn(tx: Session) -> bool:
-            row = await _lock_turn(tx, stored)
+        async def skip_task(tx: Session) -> bool:
+            row = await _lock_operation(tx, stored)
             if row is None:
                 return False
-            await _move(tx, stored, task_id, changed=row["changed"], row=row, refusal=refusal)
+            await _record_progress(
+                tx, stored, task_id, changed=row["changed"], row=row, refusal=refusal
+            )
             return True
 
-        moved = await self._write(turn)
+        moved = await self._in_write_transaction(skip_task)
         return stored._replace(last_task=task_id) if moved else None
 
     async def pace_bulk(self, stored: StoredBulk, delay: float, *, ended: bool = False) -> None:
-        await self._change(
+        await self._execute_in_transaction(
             "schedule_bulk_batch",
             id=stored.operation.id,
             last_task=stored.last_task,
@@ -147,24 +151,26 @@ class Bulk(Operators):
         )
 
     async def prune_bulks(self, before: datetime) -> None:
-        await self._change("prune_bulk_operations", before=before)
+        await self._execute_in_transaction("prune_bulk_operations", before=before)
 
     async def count_by_template(self, filter: TaskFilter, *, most: int) -> dict[str, int]:
-        async def count(tx: Session) -> dict[str, int]:
-            rows = await tx.all(
-                "count_tasks_by_template", **await filter_parameters(tx, filter), most=most
+        async def count_tasks_by_template(tx: Session) -> dict[str, int]:
+            rows = await tx.fetch_all(
+                "count_tasks_by_template", **await task_filter_parameters(tx, filter), most=most
             )
             return {f"{row['namespace']}.{row['name']}": int(row["tasks"]) for row in rows}
 
-        return await self._read(count)
+        return await self._in_read_transaction(count_tasks_by_template)
 
 
-async def _lock_turn(tx: Session, stored: StoredBulk) -> Row | None:
-    rows = await tx.lock("lock_bulk_operation", id=stored.operation.id, last_task=stored.last_task)
+async def _lock_operation(tx: Session, stored: StoredBulk) -> Row | None:
+    rows = await tx.lock_rows(
+        "lock_bulk_operation", id=stored.operation.id, last_task=stored.last_task
+    )
     return rows[0] if rows else None
 
 
-async def _move(
+async def _record_progress(
     tx: Session,
     stored: StoredBulk,
     task_id: TaskId,
@@ -178,7 +184,7 @@ async def _move(
     if refusal is not None:
         refused[refusal.code] = refused.get(refusal.code, 0) + 1
         refusals = with_refusal(refusals, refusal)
-    await tx.all(
+    await tx.fetch_all(
         "record_bulk_progress",
         id=stored.operation.id,
         last_task=task_id,
@@ -189,17 +195,17 @@ async def _move(
     )
 
 
-async def _read_bulk(tx: Session, bulk_id: str) -> StoredBulk:
+async def _read_operation(tx: Session, bulk_id: str) -> StoredBulk:
     try:
-        row = await tx.one("get_bulk_operation", id=operator_rules.canonical_task_id(bulk_id))
+        row = await tx.fetch_one("get_bulk_operation", id=operator_rules.canonical_task_id(bulk_id))
     except NotFound:  # malformed
         row = None
     if row is None:
         raise NotFound(f"bulk operation {bulk_id} not found")
-    return _stored(row, tx.read)
+    return _parse_operation(row, tx.read)
 
 
-def _stored(row: Row, read: Reader) -> StoredBulk:
+def _parse_operation(row: Row, read: RowReader) -> StoredBulk:
     operation = BulkOperation(
         id=row["id"],
         action=BulkAction(row["action"]),

@@ -23,7 +23,7 @@ class Compensations(TransactionalStore):
     async def completed_steps(
         self, task_id: TaskId, nodes: Collection[int], *, after: int = 0
     ) -> list[CompletedStep]:
-        rows = await self._all(
+        rows = await self._fetch_all(
             "completed_steps",
             task_id=task_id,
             nodes=list(nodes),
@@ -40,35 +40,35 @@ class Compensations(TransactionalStore):
     ) -> bool:
         task_id, no, attempt = claim.key
 
-        async def add(tx: Session) -> bool:
-            if not await tx.lock(
+        async def add_steps_if_claim_held(tx: Session) -> bool:
+            if not await tx.lock_rows(
                 "lock_compensation_planner", task_id=task_id, no=no, attempt=attempt
             ):
                 return False
-            numbers = await tx.one("first_compensating_step_no", task_id=task_id, no=no)
+            numbers = await tx.fetch_one("first_compensating_step_no", task_id=task_id, no=no)
             if numbers is None:
-                (numbers,) = await tx.all(
+                (numbers,) = await tx.fetch_all(
                     "reserve_compensating_step_numbers", task_id=task_id, no=no, steps=total
                 )
                 last_no = numbers["first_no"] + total - 1
-                await tx.all("set_greatest_step_no", task_id=task_id, last_no=last_no)
-            await tx.all(
+                await tx.fetch_all("set_greatest_step_no", task_id=task_id, last_no=last_no)
+            await tx.fetch_all(
                 "add_compensating_steps",
                 task_id=task_id,
                 first_no=numbers["first_no"],
                 keep_going=keep_going,
                 steps=codec.orjson_text(list(steps)),
             )
-            await tx.call("wake_workers")
+            await tx.call_function("wake_workers")
             return True
 
-        added = await self._write(add)
+        added = await self._in_write_transaction(add_steps_if_claim_held)
         if added:
-            await self._admit_after([task_id])
+            await self._try_admit_tasks_after([task_id])
         return added
 
 
-async def begin_ending(
+async def begin_compensation(
     tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
 ) -> bool:
     """Start the compensation of a locked task instead of ending it.
@@ -78,28 +78,28 @@ async def begin_ending(
     Returns:
         False if there is nothing to undo or the task is already being compensated.
     """
-    if await tx.one("task_to_compensate", task_id=task_id, state=int(code)) is None:
+    if await tx.fetch_one("task_to_compensate", task_id=task_id, state=int(code)) is None:
         return False
     await stop_steps(tx, task_id, Code.CANCELLED, compensated=True)
-    await tx.all("mark_task_compensating", task_id=task_id, state=int(code), error=error)
-    await tx.end_failed([task_id])
+    await tx.fetch_all("mark_task_compensating", task_id=task_id, state=int(code), error=error)
+    await tx.end_failed_tasks([task_id])
     return True
 
 
-async def has_begun(tx: Session, task_id: TaskId) -> bool:
+async def has_compensation_begun(tx: Session, task_id: TaskId) -> bool:
     """Return whether the compensation of a locked task has begun."""
-    row = await tx.one("compensation_status", task_id=task_id)
+    row = await tx.fetch_one("compensation_status", task_id=task_id)
     return row is not None and bool(row["begun"])
 
 
-async def cancel_ending(tx: Session, task_id: TaskId) -> None:
+async def cancel_unbegun_compensation(tx: Session, task_id: TaskId) -> None:
     """Let a locked task continue if its compensation has not begun."""
-    if await tx.one("compensation_status", task_id=task_id) is not None:
-        await tx.all("delete_compensation_planner", task_id=task_id)
-        await tx.all("unmark_task_compensating", task_id=task_id)
+    if await tx.fetch_one("compensation_status", task_id=task_id) is not None:
+        await tx.fetch_all("delete_compensation_planner", task_id=task_id)
+        await tx.fetch_all("unmark_task_compensating", task_id=task_id)
 
 
-async def require_none(tx: Session, task_id: TaskId, action: str) -> None:
+async def require_no_compensation(tx: Session, task_id: TaskId, action: str) -> None:
     """Raise Compensating if a locked open task is being compensated."""
-    if await tx.one("compensation_status", task_id=task_id) is not None:
+    if await tx.fetch_one("compensation_status", task_id=task_id) is not None:
         raise Compensating(task_id, action)

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 from tasker.errors import Misuse
 from tasker.model import Created, IfExists, NewTask, TaskId
-from tasker.store.operations.operators import cancel_if_open
+from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 
 
-async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
+async def take_over_idempotency_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
     """Free the keys of tasks that replace others, and cancel open holders of these keys."""
     replacing = [task for task in tasks if task.if_exists is IfExists.REPLACE]
-    held = await tx.all(
+    held = await tx.fetch_all(
         "lock_key_holders",
         templates=[task.template_id for task in replacing],
         keys=[task.idempotency_key for task in replacing],
@@ -20,12 +20,12 @@ async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
     for row in held:
         new = replacing[row["place"]]
         note = AuditNote(actor=new.created_by, reason=f"replaced by task {new.id}")
-        await cancel_if_open(tx, TaskId(row["task_id"]), note)
-        await tx.all("free_idempotency_key", namespace=row["namespace"], key=row["key"])
+        await cancel_task_if_open(tx, TaskId(row["task_id"]), note)
+        await tx.fetch_all("free_idempotency_key", namespace=row["namespace"], key=row["key"])
 
 
-def has_lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:
-    """Return whether other tasks took keys after `free_keys`, so that the creation must be retried.
+def has_lost_idempotency_keys(tasks: Sequence[NewTask], created: Created) -> bool:
+    """Return whether other tasks took the keys again, so that the creation must be retried.
 
     Raises:
         Misuse: One creation uses a key twice with `if_exists` replace.

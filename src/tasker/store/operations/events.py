@@ -29,7 +29,7 @@ from tasker.model import ATTEMPT_OUTCOMES, JsonText, TaskId
 from tasker.store import operator_rules
 from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
-from tasker.store.rows import Reader, Row
+from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
 
 _PRUNED = 5_000  #: oldest rows that one call of `prune_events` examines
@@ -46,8 +46,8 @@ class Events(TransactionalStore):
         prefix = name[:-1] if name and name.endswith("*") else None
         task_id = filter.task_id and operator_rules.canonical_task_id(filter.task_id)
 
-        async def read(tx: Session) -> list[Event]:
-            rows = await tx.all(
+        async def read_events(tx: Session) -> list[Event]:
+            rows = await tx.fetch_all(
                 "list_events",
                 namespace=filter.namespace,
                 name=None if prefix is not None else name,
@@ -57,24 +57,24 @@ class Events(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [_read_event(row, tx.read) for row in rows]
+            return [_parse_event(row, tx.read) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_events)
 
     async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
-        async def read(tx: Session) -> list[Event]:
-            rows = await tx.all("list_recent_events", after=after, since=since, limit=limit)
-            return [_read_event(row, tx.read) for row in rows]
+        async def read_recent_events(tx: Session) -> list[Event]:
+            rows = await tx.fetch_all("list_recent_events", after=after, since=since, limit=limit)
+            return [_parse_event(row, tx.read) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_recent_events)
 
     async def subscribe(
         self, subscriptions: Sequence[NewSubscription], actor: str
     ) -> list[SubscriptionId]:
-        async def put(tx: Session) -> list[SubscriptionId]:
+        async def put_subscribers(tx: Session) -> list[SubscriptionId]:
             ids = []
             for new in sorted(subscriptions, key=lambda new: (new.namespace, new.name)):
-                row = await tx.one(
+                row = await tx.fetch_one(
                     "put_subscriber",
                     namespace=new.namespace,
                     name=new.name,
@@ -90,35 +90,35 @@ class Events(TransactionalStore):
             by_name = dict(ids)
             return [by_name[new.namespace, new.name] for new in subscriptions]
 
-        return await self._write(put)
+        return await self._in_write_transaction(put_subscribers)
 
     async def subscriptions(self) -> list[Subscription]:
-        async def read(tx: Session) -> list[Subscription]:
-            return [_subscription(row, tx.read) for row in await _subscriptions(tx)]
+        async def read_subscriptions(tx: Session) -> list[Subscription]:
+            return [_parse_subscription(row, tx.read) for row in await _fetch_subscriptions(tx)]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_subscriptions)
 
     # -------------------------------------------------------------- deliveries
 
     async def distribute_events(self, limit: int = 1000) -> int:
-        if await self._one("undistributed_events", limit=1) is None:
+        if await self._fetch_one("undistributed_events", limit=1) is None:
             return 0
 
-        async def distribute(tx: Session) -> int:
-            if await tx.one("lock_outbox") is None:
+        async def add_deliveries_of_new_events(tx: Session) -> int:
+            if await tx.fetch_one("lock_outbox") is None:
                 return 0
-            fresh = [row["id"] for row in await tx.all("undistributed_events", limit=limit)]
-            await tx.all("add_deliveries", events=fresh)
-            await tx.all("mark_events_distributed", events=fresh)
+            fresh = [row["id"] for row in await tx.fetch_all("undistributed_events", limit=limit)]
+            await tx.fetch_all("add_deliveries", events=fresh)
+            await tx.fetch_all("mark_events_distributed", events=fresh)
             return len(fresh)
 
-        return await self._write(distribute)
+        return await self._in_write_transaction(add_deliveries_of_new_events)
 
     async def claim_deliveries(
         self, subscriptions: Sequence[SubscriptionId], limit: int, *, lease: timedelta
     ) -> list[Pending]:
-        async def claim(tx: Session) -> list[Pending]:
-            rows = await tx.all(
+        async def claim_due_deliveries(tx: Session) -> list[Pending]:
+            rows = await tx.fetch_all(
                 "claim_deliveries",
                 subscriptions=list(subscriptions),
                 limit=limit,
@@ -126,8 +126,10 @@ class Events(TransactionalStore):
             )
             if not rows:
                 return []
-            given = await tx.all("events_to_deliver", events=[row["event_no"] for row in rows])
-            events = {row["id"]: _read_event(row, tx.read) for row in given}
+            given = await tx.fetch_all(
+                "events_to_deliver", events=[row["event_no"] for row in rows]
+            )
+            events = {row["id"]: _parse_event(row, tx.read) for row in given}
             return [
                 Pending(
                     DeliveryId(row["id"]),
@@ -139,28 +141,30 @@ class Events(TransactionalStore):
                 for row in sorted(rows, key=lambda row: int(row["id"]))
             ]
 
-        return await self._write(claim)
+        return await self._in_write_transaction(claim_due_deliveries)
 
     async def settle_deliveries(self, outcomes: Sequence[DeliveryOutcome]) -> None:
-        async def settle(tx: Session) -> None:
+        async def record_delivery_outcomes(tx: Session) -> None:
             answered: dict[int, bool] = {}
             for outcome in sorted(outcomes):
-                row = await tx.one(
+                row = await tx.fetch_one(
                     "record_delivery_attempt",
                     id=outcome.id,
                     attempt=outcome.attempt,
                     status=outcome.status.value,
                     delay=outcome.delay,
-                    entry=_log_entry(outcome, tx.now),
+                    entry=_delivery_log_entry(outcome, tx.now),
                 )
                 if row is not None:
                     subscription = row["subscription_id"]
                     answered[subscription] = answered.get(subscription, True) and outcome.answered
             for subscription, all_answered in sorted(answered.items()):
-                await tx.all("record_endpoint_answer", id=subscription, answered=all_answered)
-            await tx.all("delete_finished_deliveries", ids=[outcome.id for outcome in outcomes])
+                await tx.fetch_all("record_endpoint_answer", id=subscription, answered=all_answered)
+            await tx.fetch_all(
+                "delete_finished_deliveries", ids=[outcome.id for outcome in outcomes]
+            )
 
-        await self._write(settle)
+        await self._in_write_transaction(record_delivery_outcomes)
 
     async def deliveries(
         self,
@@ -171,9 +175,9 @@ class Events(TransactionalStore):
         after: DeliveryId | None = None,
         limit: int = 100,
     ) -> list[Delivery]:
-        async def read(tx: Session) -> list[Delivery]:
-            await _require(tx, namespace, name)
-            rows = await tx.all(
+        async def read_deliveries(tx: Session) -> list[Delivery]:
+            await _lock_subscription(tx, namespace, name)
+            rows = await tx.fetch_all(
                 "list_deliveries",
                 namespace=namespace,
                 name=name,
@@ -181,28 +185,30 @@ class Events(TransactionalStore):
                 after=after,
                 limit=limit,
             )
-            return [_delivery(row, tx.read) for row in rows]
+            return [_parse_delivery(row, tx.read) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_deliveries)
 
     async def send_again(
         self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
     ) -> None:
-        async def send(tx: Session) -> None:
-            subscription = await _require(tx, namespace, name)
+        async def make_delivery_due(tx: Session) -> None:
+            subscription = await _lock_subscription(tx, namespace, name)
             if (
-                await tx.one("resend_delivery", subscription=subscription["id"], id=delivery)
+                await tx.fetch_one("resend_delivery", subscription=subscription["id"], id=delivery)
                 is None
             ):
                 raise NotFound(f"delivery {delivery} of {namespace}.{name}")
-            await _add_audit(tx, act, "send_again", namespace, name, None, {"delivery": delivery})
+            await _add_webhook_audit(
+                tx, act, "send_again", namespace, name, None, {"delivery": delivery}
+            )
 
-        await self._write(send)
+        await self._in_write_transaction(make_delivery_due)
 
     # ---------------------------------------------------------------- webhooks
 
     async def endpoints(self) -> list[Endpoint]:
-        async def read(tx: Session) -> list[Endpoint]:
+        async def read_webhook_endpoints(tx: Session) -> list[Endpoint]:
             return [
                 Endpoint(
                     SubscriptionId(row["id"]),
@@ -211,31 +217,33 @@ class Events(TransactionalStore):
                     row["secret"],
                     tx.read.strings(row["include"]),
                 )
-                for row in await tx.all("list_webhook_endpoints")
+                for row in await tx.fetch_all("list_webhook_endpoints")
             ]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_webhook_endpoints)
 
     async def webhooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[Webhook]:
-        async def read(tx: Session) -> list[Webhook]:
-            rows = await _subscriptions(tx, namespace=namespace, visible=visible, webhooks=True)
-            return [_webhook(row, tx.read) for row in rows]
+        async def read_webhooks(tx: Session) -> list[Webhook]:
+            rows = await _fetch_subscriptions(
+                tx, namespace=namespace, visible=visible, webhooks=True
+            )
+            return [_parse_webhook(row, tx.read) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_webhooks)
 
     async def webhook(self, namespace: str, name: str) -> Webhook:
-        return await self._read(lambda tx: _read_webhook(tx, namespace, name))
+        return await self._in_read_transaction(lambda tx: _read_webhook(tx, namespace, name))
 
     async def add_webhook(self, new: NewWebhook, act: AuditNote) -> Webhook:
-        async def add(tx: Session) -> Webhook:
-            (count,) = await tx.all("count_webhooks", namespace=new.namespace)
+        async def add_and_audit_webhook(tx: Session) -> Webhook:
+            (count,) = await tx.fetch_all("count_webhooks", namespace=new.namespace)
             if count["webhooks"] >= limits.WEBHOOKS:
                 raise InvalidInput(
                     f"namespace {new.namespace!r} has {limits.WEBHOOKS} webhooks, the maximum"
                 )
-            row = await tx.one(
+            row = await tx.fetch_one(
                 "add_webhook",
                 namespace=new.namespace,
                 name=new.name,
@@ -250,19 +258,21 @@ class Events(TransactionalStore):
                     f"namespace {new.namespace!r} has a webhook or a subscriber named {new.name!r}"
                 )
             webhook = await _read_webhook(tx, new.namespace, new.name)
-            facts = _webhook_document(webhook)
-            await _add_audit(tx, act, "create_webhook", new.namespace, new.name, None, facts)
+            facts = _webhook_audit_document(webhook)
+            await _add_webhook_audit(
+                tx, act, "create_webhook", new.namespace, new.name, None, facts
+            )
             return webhook
 
-        return await self._write(add)
+        return await self._in_write_transaction(add_and_audit_webhook)
 
     async def update_webhook(
         self, namespace: str, name: str, change: WebhookChange, act: AuditNote
     ) -> Webhook:
-        async def update(tx: Session) -> Webhook:
-            row = await _require(tx, namespace, name, webhook=True)
-            before = _webhook_document(await _read_webhook(tx, namespace, name))
-            await tx.all(
+        async def update_and_audit_webhook(tx: Session) -> Webhook:
+            row = await _lock_subscription(tx, namespace, name, webhook=True)
+            before = _webhook_audit_document(await _read_webhook(tx, namespace, name))
+            await tx.fetch_all(
                 "update_webhook",
                 id=row["id"],
                 url=change.url,
@@ -272,39 +282,39 @@ class Events(TransactionalStore):
                 paused=change.paused,
             )
             webhook = await _read_webhook(tx, namespace, name)
-            after = _webhook_document(webhook)
+            after = _webhook_audit_document(webhook)
             action = "replace_webhook_secret" if change.secret else "update_webhook"
-            await _add_audit(tx, act, action, namespace, name, before, after)
+            await _add_webhook_audit(tx, act, action, namespace, name, before, after)
             return webhook
 
-        return await self._write(update)
+        return await self._in_write_transaction(update_and_audit_webhook)
 
     async def delete_webhook(self, namespace: str, name: str, act: AuditNote) -> None:
-        async def delete(tx: Session) -> None:
-            row = await _require(tx, namespace, name, webhook=True)
-            before = _webhook_document(await _read_webhook(tx, namespace, name))
-            await tx.all("delete_deliveries", id=row["id"])
-            await tx.all("delete_subscription", id=row["id"])
-            await _add_audit(tx, act, "delete_webhook", namespace, name, before, None)
+        async def delete_and_audit_webhook(tx: Session) -> None:
+            row = await _lock_subscription(tx, namespace, name, webhook=True)
+            before = _webhook_audit_document(await _read_webhook(tx, namespace, name))
+            await tx.fetch_all("delete_deliveries", id=row["id"])
+            await tx.fetch_all("delete_subscription", id=row["id"])
+            await _add_webhook_audit(tx, act, "delete_webhook", namespace, name, before, None)
 
-        await self._write(delete)
+        await self._in_write_transaction(delete_and_audit_webhook)
 
     # ----------------------------------------------------------------- pruning
 
     async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
-        async def prune(tx: Session) -> int:
-            for row in await tx.all("abandoned_subscriptions", before=before):
-                await tx.all("delete_deliveries", id=row["id"])
-                await tx.all("delete_subscription", id=row["id"])
-            await tx.all(
+        async def delete_old_events(tx: Session) -> int:
+            for row in await tx.fetch_all("abandoned_subscriptions", before=before):
+                await tx.fetch_all("delete_deliveries", id=row["id"])
+                await tx.fetch_all("delete_subscription", id=row["id"])
+            await tx.fetch_all(
                 "prune_deliveries", delivered_before=before, dead_before=dead_before, limit=_PRUNED
             )
-            return len(await tx.all("prune_events", before=before, limit=_PRUNED))
+            return len(await tx.fetch_all("prune_events", before=before, limit=_PRUNED))
 
-        return await self._write(prune)
+        return await self._in_write_transaction(delete_old_events)
 
 
-async def _subscriptions(
+async def _fetch_subscriptions(
     tx: Session,
     *,
     namespace: str | None = None,
@@ -312,7 +322,7 @@ async def _subscriptions(
     visible: Collection[str] | None = None,
     webhooks: bool | None = None,
 ) -> Sequence[Row]:
-    return await tx.all(
+    return await tx.fetch_all(
         "list_subscriptions",
         namespace=namespace,
         name=name,
@@ -321,9 +331,11 @@ async def _subscriptions(
     )
 
 
-async def _require(tx: Session, namespace: str, name: str, *, webhook: bool = False) -> Row:
+async def _lock_subscription(
+    tx: Session, namespace: str, name: str, *, webhook: bool = False
+) -> Row:
     """Return a subscription. Raises NotFound."""
-    row = await tx.one("lock_subscription", namespace=namespace, name=name)
+    row = await tx.fetch_one("lock_subscription", namespace=namespace, name=name)
     if row is None or (webhook and row["url"] is None):
         what = "webhook" if webhook else "subscription"
         raise NotFound(f"{what} {name!r} of namespace {namespace!r}")
@@ -331,13 +343,13 @@ async def _require(tx: Session, namespace: str, name: str, *, webhook: bool = Fa
 
 
 async def _read_webhook(tx: Session, namespace: str, name: str) -> Webhook:
-    rows = await _subscriptions(tx, namespace=namespace, name=name, webhooks=True)
+    rows = await _fetch_subscriptions(tx, namespace=namespace, name=name, webhooks=True)
     if not rows:
         raise NotFound(f"webhook {name!r} of namespace {namespace!r}")
-    return _webhook(rows[0], tx.read)
+    return _parse_webhook(rows[0], tx.read)
 
 
-async def _add_audit(
+async def _add_webhook_audit(
     tx: Session,
     act: AuditNote,
     action: str,
@@ -350,7 +362,7 @@ async def _add_audit(
     await add_team_audit(tx, act, action, subject, before, after, namespace=namespace)
 
 
-def _read_event(row: Row, read: Reader) -> Event:
+def _parse_event(row: Row, read: RowReader) -> Event:
     return Event(
         no=EventNo(row["id"]),
         name=row["name"],
@@ -371,7 +383,7 @@ def _read_event(row: Row, read: Reader) -> Event:
     )
 
 
-def _subscription(row: Row, read: Reader) -> Subscription:
+def _parse_subscription(row: Row, read: RowReader) -> Subscription:
     return Subscription(
         id=SubscriptionId(row["id"]),
         namespace=row["namespace"],
@@ -387,7 +399,7 @@ def _subscription(row: Row, read: Reader) -> Subscription:
     )
 
 
-def _webhook(row: Row, read: Reader) -> Webhook:
+def _parse_webhook(row: Row, read: RowReader) -> Webhook:
     return Webhook(
         namespace=row["namespace"],
         name=row["name"],
@@ -402,7 +414,7 @@ def _webhook(row: Row, read: Reader) -> Webhook:
     )
 
 
-def _webhook_document(webhook: Webhook) -> Mapping[str, Any]:
+def _webhook_audit_document(webhook: Webhook) -> Mapping[str, Any]:
     """Return the form in which the audit log stores a webhook, without its secret."""
     return {
         "url": webhook.url,
@@ -412,7 +424,7 @@ def _webhook_document(webhook: Webhook) -> Mapping[str, Any]:
     }
 
 
-def _delivery(row: Row, read: Reader) -> Delivery:
+def _parse_delivery(row: Row, read: RowReader) -> Delivery:
     pending = row["status"] == DeliveryStatus.PENDING
     return Delivery(
         id=DeliveryId(row["id"]),
@@ -433,7 +445,7 @@ def _delivery(row: Row, read: Reader) -> Delivery:
     )
 
 
-def _log_entry(outcome: DeliveryOutcome, at: datetime) -> JsonText:
+def _delivery_log_entry(outcome: DeliveryOutcome, at: datetime) -> JsonText:
     entry = {
         "at": at.isoformat(),
         "duration": round(outcome.ran_for, 3),

@@ -8,7 +8,7 @@ from tasker.errors import NotFound
 from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget, check_hook
 from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
-from tasker.store.rows import Reader, Row
+from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
 
 
@@ -18,10 +18,10 @@ class Hooks(TransactionalStore):
     async def put_hook(self, hook: Hook, secret: str, act: AuditNote) -> Hook:
         check_hook(hook, secret)
 
-        async def put(tx: Session) -> Hook:
+        async def put_and_audit_hook(tx: Session) -> Hook:
             place = {"namespace": hook.namespace, "name": hook.name}
-            before = await tx.one("find_hook", **place)
-            (row,) = await tx.all(
+            before = await tx.fetch_one("find_hook", **place)
+            (row,) = await tx.fetch_all(
                 "put_hook",
                 **place,
                 scheme=hook.scheme.value,
@@ -34,50 +34,56 @@ class Hooks(TransactionalStore):
                 condition=hook.when,
                 actor=act.actor,
             )
-            stored = _hook(tx.read, row)
-            old = None if before is None else _document(_hook(tx.read, before))
+            stored = _parse_hook(tx.read, row)
+            old = None if before is None else _hook_audit_document(_parse_hook(tx.read, before))
             subject = f"hook {hook.namespace}.{hook.name}"
             await add_team_audit(
-                tx, act, "put_hook", subject, old, _document(stored), namespace=hook.namespace
+                tx,
+                act,
+                "put_hook",
+                subject,
+                old,
+                _hook_audit_document(stored),
+                namespace=hook.namespace,
             )
             return stored
 
-        return await self._write(put)
+        return await self._in_write_transaction(put_and_audit_hook)
 
     async def delete_hook(self, namespace: str, name: str, act: AuditNote) -> None:
-        async def delete(tx: Session) -> None:
-            rows = await tx.all("delete_hook", namespace=namespace, name=name)
+        async def delete_and_audit_hook(tx: Session) -> None:
+            rows = await tx.fetch_all("delete_hook", namespace=namespace, name=name)
             if not rows:
                 raise NotFound(f"hook {namespace}.{name} not found")
-            document = _document(_hook(tx.read, rows[0]))
+            document = _hook_audit_document(_parse_hook(tx.read, rows[0]))
             subject = f"hook {namespace}.{name}"
             await add_team_audit(
                 tx, act, "delete_hook", subject, document, None, namespace=namespace
             )
 
-        await self._write(delete)
+        await self._in_write_transaction(delete_and_audit_hook)
 
     async def hooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
     ) -> list[Hook]:
-        async def read(tx: Session) -> list[Hook]:
+        async def read_hooks(tx: Session) -> list[Hook]:
             spaces = None if visible is None else list(visible)
-            rows = await tx.all("list_hooks", namespace=namespace, visible=spaces)
-            return [_hook(tx.read, row) for row in rows]
+            rows = await tx.fetch_all("list_hooks", namespace=namespace, visible=spaces)
+            return [_parse_hook(tx.read, row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_hooks)
 
     async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
-        async def read(tx: Session) -> HookSecret | None:
-            row = await tx.one("find_hook", namespace=namespace, name=name)
+        async def read_hook_with_secret(tx: Session) -> HookSecret | None:
+            row = await tx.fetch_one("find_hook", namespace=namespace, name=name)
             if row is None:
                 return None
-            return HookSecret(hook=_hook(tx.read, row), secret=row["secret"])
+            return HookSecret(hook=_parse_hook(tx.read, row), secret=row["secret"])
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_hook_with_secret)
 
 
-def _hook(read: Reader, row: Row) -> Hook:
+def _parse_hook(read: RowReader, row: Row) -> Hook:
     return Hook(
         namespace=row["namespace"],
         name=row["name"],
@@ -93,7 +99,7 @@ def _hook(read: Reader, row: Row) -> Hook:
     )
 
 
-def _document(hook: Hook) -> dict[str, Any]:
+def _hook_audit_document(hook: Hook) -> dict[str, Any]:
     """Return the form in which the audit log stores a hook, without its secret."""
     columns = asdict(hook)
     for name in ("namespace", "name", "updated_by", "updated_at"):

@@ -30,14 +30,14 @@ _EXPLAINED = 20  #: steps of a task whose limits are explained
 _NOT_DECLARED = TemplateId(0)  #: the template of gates that an operator made
 
 
-class Declared(NamedTuple):
+class DeclaredLimit(NamedTuple):
     """The limit that a template declares for a key."""
 
     template_id: TemplateId
     values: LimitValues
 
 
-class GateIds:
+class GateIdCache:
     """Caches the ids of gates by key and by the template that uses them."""
 
     def __init__(self) -> None:
@@ -57,14 +57,16 @@ class GateIds:
         self._ids[key, template_id] = gate_id
 
 
-async def find_gates(tx: Session, declared: Mapping[LimitKey, Declared]) -> dict[LimitKey, int]:
+async def find_or_add_gates(
+    tx: Session, declared: Mapping[LimitKey, DeclaredLimit]
+) -> dict[LimitKey, int]:
     """Return the ids of gates; add those that are missing.
 
     The newest template's limit for a key applies, unless an operator has set a limit.
     """
     ids: dict[LimitKey, int] = {}
     while missing := sorted(declared.keys() - ids.keys()):
-        rows = await tx.all(
+        rows = await tx.fetch_all(
             "find_limit_gates",
             namespaces=[key.namespace for key in missing],
             keys=[key.key for key in missing],
@@ -77,48 +79,52 @@ async def find_gates(tx: Session, declared: Mapping[LimitKey, Declared]) -> dict
             row = rows_by_key[key]
             ids[key] = row["id"]
             if row["declared_by"] < declared[key].template_id:
-                await _declare(tx, row["id"], key, declared[key])
+                await _update_declared_limit(tx, row["id"], key, declared[key])
             elif row["unused"]:
-                await tx.all("touch_limit_gate", id=row["id"])
+                await tx.fetch_all("touch_limit_gate", id=row["id"])
     return ids
 
 
-async def _add_gate(tx: Session, key: LimitKey, declared: Declared) -> None:
+async def _add_gate(tx: Session, key: LimitKey, declared: DeclaredLimit) -> None:
     """Add a gate, unless another transaction has just added it."""
-    await tx.all(
+    await tx.fetch_all(
         "add_limit_gate",
         namespace=key.namespace,
         key=key.key,
-        declared=_document(declared.values),
+        declared=_serialize_limit_values(declared.values),
         template_id=declared.template_id,
         task_id=key.task_id,
-        **_bounds(await _effective(tx, key, declared.values)),
+        **_gate_bounds(await _read_effective_limit(tx, key, declared.values)),
     )
 
 
-async def _declare(tx: Session, gate_id: int, key: LimitKey, declared: Declared) -> None:
-    document = _document(declared.values)
-    await tx.all(
+async def _update_declared_limit(
+    tx: Session, gate_id: int, key: LimitKey, declared: DeclaredLimit
+) -> None:
+    document = _serialize_limit_values(declared.values)
+    await tx.fetch_all(
         "store_declared_limit", id=gate_id, template_id=declared.template_id, declared=document
     )
-    bounds = _bounds(await _effective(tx, key, declared.values))
-    await tx.all("change_limit_gate_bounds", id=gate_id, **bounds)
+    bounds = _gate_bounds(await _read_effective_limit(tx, key, declared.values))
+    await tx.fetch_all("change_limit_gate_bounds", id=gate_id, **bounds)
 
 
-async def _effective(tx: Session, key: LimitKey, declared: LimitValues) -> LimitValues:
+async def _read_effective_limit(tx: Session, key: LimitKey, declared: LimitValues) -> LimitValues:
     """Return the bounds that apply to a key."""
-    settings = await tx.all("list_limit_settings", namespace=key.namespace)
-    return _overridden(key.key, declared, [_setting(tx, row) for row in settings])
+    settings = await tx.fetch_all("list_limit_settings", namespace=key.namespace)
+    return _apply_override(key.key, declared, [_parse_setting(tx, row) for row in settings])
 
 
-def _overridden(key: str, declared: LimitValues, settings: Sequence[LimitSetting]) -> LimitValues:
-    setting = setting_of(key, settings)
+def _apply_override(
+    key: str, declared: LimitValues, settings: Sequence[LimitSetting]
+) -> LimitValues:
+    setting = find_applicable_setting(key, settings)
     return declared if setting is None else declared.overridden_by(setting.values)
 
 
-def setting_of(key: str, settings: Iterable[LimitSetting]) -> LimitSetting | None:
+def find_applicable_setting(key: str, settings: Iterable[LimitSetting]) -> LimitSetting | None:
     """Return the setting that applies to a key: its own, or the one with the longest pattern."""
-    matching = [setting for setting in settings if matches(setting.pattern, key)]
+    matching = [setting for setting in settings if matches_limit_pattern(setting.pattern, key)]
     return max(
         matching,
         key=lambda setting: (setting.pattern == key, len(setting.pattern), setting.pattern),
@@ -126,7 +132,7 @@ def setting_of(key: str, settings: Iterable[LimitSetting]) -> LimitSetting | Non
     )
 
 
-def matches(pattern: str, key: str) -> bool:
+def matches_limit_pattern(pattern: str, key: str) -> bool:
     """Return whether a key matches a pattern, in which `*` stands for any text."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key, re.DOTALL) is not None
 
@@ -134,9 +140,9 @@ def matches(pattern: str, key: str) -> bool:
 class Limits(TransactionalStore):
     """Implements `tasker.store.protocol.LimitStore`."""
 
-    _gates: GateIds
+    _gates: GateIdCache
 
-    async def _with_gates(
+    async def _attach_gates(
         self, tasks: Sequence[NewTask], tx: Session | None = None
     ) -> Sequence[NewTask]:
         """Return new tasks with the gates of their limits, creating missing gates.
@@ -148,9 +154,9 @@ class Limits(TransactionalStore):
         if not any(task.limits for task in tasks):
             return tasks
         gates: dict[tuple[LimitKey, TemplateId], int] = {}
-        missing: dict[LimitKey, Declared] = {}
+        missing: dict[LimitKey, DeclaredLimit] = {}
         used = [
-            (key, Declared(task.template_id, values))
+            (key, DeclaredLimit(task.template_id, values))
             for task in tasks
             for limits in task.limits.values()
             for key, values in limits
@@ -163,20 +169,20 @@ class Limits(TransactionalStore):
                 missing[key] = declared
         ids: Mapping[LimitKey, int] = {}
         if missing and tx is not None:
-            ids = await find_gates(tx, missing)
+            ids = await find_or_add_gates(tx, missing)
         elif missing:
-            ids = await self._write(lambda own: find_gates(own, missing))
+            ids = await self._in_write_transaction(lambda own: find_or_add_gates(own, missing))
         for key, declared in used:
             if key in ids:
                 gates[key, declared.template_id] = ids[key]
                 if tx is None:  # else it may be rolled back
                     self._gates.put(key, declared.template_id, ids[key])
-        return [replace(task, gates=_gates_of_steps(task, gates)) for task in tasks]
+        return [replace(task, gates=_step_gates(task, gates)) for task in tasks]
 
     async def set_limit(self, key: LimitKey, values: LimitValues, act: AuditNote) -> None:
-        async def change(tx: Session) -> None:
+        async def set_and_audit_limit(tx: Session) -> None:
             before = await _find_setting(tx, key)
-            await tx.all(
+            await tx.fetch_all(
                 "set_limit",
                 namespace=key.namespace,
                 pattern=key.key,
@@ -186,54 +192,54 @@ class Limits(TransactionalStore):
                 burst=values.burst,
             )
             if "*" not in key.key:
-                await _add_gate(tx, key, Declared(_NOT_DECLARED, LimitValues()))
-            await self._apply(tx, key)
-            await _record(tx, key, act, "set_limit", before, values)
+                await _add_gate(tx, key, DeclaredLimit(_NOT_DECLARED, LimitValues()))
+            await self._update_matching_gates(tx, key)
+            await _audit_limit_change(tx, key, act, "set_limit", before, values)
 
-        await self._write(change)
+        await self._in_write_transaction(set_and_audit_limit)
 
     async def unset_limit(self, key: LimitKey, act: AuditNote) -> None:
-        async def change(tx: Session) -> None:
+        async def unset_and_audit_limit(tx: Session) -> None:
             before = await _find_setting(tx, key)
             if before is None:
                 raise NotFound(f"no limit is set for {key.key!r} in namespace {key.namespace!r}")
-            await tx.all("unset_limit", namespace=key.namespace, pattern=key.key)
-            await self._apply(tx, key)
-            await _record(tx, key, act, "unset_limit", before, None)
+            await tx.fetch_all("unset_limit", namespace=key.namespace, pattern=key.key)
+            await self._update_matching_gates(tx, key)
+            await _audit_limit_change(tx, key, act, "unset_limit", before, None)
 
-        await self._write(change)
+        await self._in_write_transaction(unset_and_audit_limit)
 
-    async def _apply(self, tx: Session, key: LimitKey) -> None:
+    async def _update_matching_gates(self, tx: Session, key: LimitKey) -> None:
         """Change the gates whose keys match."""
-        rows = await tx.all("list_limit_settings", namespace=key.namespace)
-        settings = [_setting(tx, row) for row in rows]
+        rows = await tx.fetch_all("list_limit_settings", namespace=key.namespace)
+        settings = [_parse_setting(tx, row) for row in rows]
         like = re.sub(r"([\\%_])", r"\\\1", key.key).replace("*", "%")
-        for row in await tx.all(
+        for row in await tx.fetch_all(
             "limit_gates_matching_pattern", namespace=key.namespace, pattern=like
         ):
-            declared = _values(codec.loads(row["declared"]))
-            bounds = _bounds(_overridden(row["key"], declared, settings))
-            await tx.all("change_limit_gate_bounds", id=row["id"], **bounds)
-        await tx.call("wake_workers")
+            declared = _parse_limit_values(codec.loads(row["declared"]))
+            bounds = _gate_bounds(_apply_override(row["key"], declared, settings))
+            await tx.fetch_all("change_limit_gate_bounds", id=row["id"], **bounds)
+        await tx.call_function("wake_workers")
 
     async def limit_settings(self, namespace: str) -> list[LimitSetting]:
-        async def read(tx: Session) -> list[LimitSetting]:
-            rows = await tx.all("list_limit_settings", namespace=namespace)
-            return [_setting(tx, row) for row in rows]
+        async def read_limit_settings(tx: Session) -> list[LimitSetting]:
+            rows = await tx.fetch_all("list_limit_settings", namespace=namespace)
+            return [_parse_setting(tx, row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_limit_settings)
 
     async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:
-        async def read(tx: Session) -> list[LimitInfo]:
-            rows = await tx.all("list_limit_settings", namespace=namespace)
-            settings = [_setting(tx, row) for row in rows]
-            gates = await tx.all("list_limits", namespace=namespace, after=after, limit=limit)
-            return [_info(row, settings) for row in gates]
+        async def read_limits(tx: Session) -> list[LimitInfo]:
+            rows = await tx.fetch_all("list_limit_settings", namespace=namespace)
+            settings = [_parse_setting(tx, row) for row in rows]
+            gates = await tx.fetch_all("list_limits", namespace=namespace, after=after, limit=limit)
+            return [_parse_limit_info(row, settings) for row in gates]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_limits)
 
 
-def _gates_of_steps(
+def _step_gates(
     task: NewTask, known: Mapping[tuple[LimitKey, TemplateId], int]
 ) -> list[tuple[int, int, int]]:
     gates = []
@@ -243,17 +249,17 @@ def _gates_of_steps(
     return gates
 
 
-async def with_limit_reasons(
+async def add_limit_reasons(
     tx: Session, task_id: TaskId, steps: Sequence[Step], limited: Sequence[int]
 ) -> list[Step]:
     """Return steps of a task, the first ones in `limited` with the limits that they wait for."""
     chosen = limited[:_EXPLAINED]
-    rows = await tx.all("limit_gate_states", tasks=[task_id] * len(chosen), nos=chosen)
-    reasons = {row["no"]: reason for row in rows if (reason := _reason(row))}
+    rows = await tx.fetch_all("limit_gate_states", tasks=[task_id] * len(chosen), nos=chosen)
+    reasons = {row["no"]: reason for row in rows if (reason := _explain_gate(row))}
     return [replace(step, limit_reason=reasons.get(step.no)) for step in steps]
 
 
-def _reason(row: Row) -> str | None:
+def _explain_gate(row: Row) -> str | None:
     """Return why a gate does not let a step through, or None if it does."""
     before = f"{row['before']:,} before it"
     if row["concurrency"] == 0:
@@ -266,13 +272,13 @@ def _reason(row: Row) -> str | None:
 
 
 async def _find_setting(tx: Session, key: LimitKey) -> LimitValues | None:
-    for row in await tx.all("list_limit_settings", namespace=key.namespace):
+    for row in await tx.fetch_all("list_limit_settings", namespace=key.namespace):
         if row["pattern"] == key.key:
-            return _setting(tx, row).values
+            return _parse_setting(tx, row).values
     return None
 
 
-async def _record(
+async def _audit_limit_change(
     tx: Session,
     key: LimitKey,
     act: AuditNote,
@@ -285,7 +291,7 @@ async def _record(
     await add_team_audit(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
 
 
-def _setting(tx: Session, row: Row) -> LimitSetting:
+def _parse_setting(tx: Session, row: Row) -> LimitSetting:
     return LimitSetting(
         pattern=row["pattern"],
         values=LimitValues(
@@ -298,9 +304,9 @@ def _setting(tx: Session, row: Row) -> LimitSetting:
     )
 
 
-def _info(row: Row, settings: Sequence[LimitSetting]) -> LimitInfo:
-    setting = setting_of(row["key"], settings)
-    declared = _values(codec.loads(row["declared"]))
+def _parse_limit_info(row: Row, settings: Sequence[LimitSetting]) -> LimitInfo:
+    setting = find_applicable_setting(row["key"], settings)
+    declared = _parse_limit_values(codec.loads(row["declared"]))
     return LimitInfo(
         namespace=row["namespace"],
         key=row["key"],
@@ -311,7 +317,7 @@ def _info(row: Row, settings: Sequence[LimitSetting]) -> LimitInfo:
     )
 
 
-def _values(document: Mapping[str, Any]) -> LimitValues:
+def _parse_limit_values(document: Mapping[str, Any]) -> LimitValues:
     rate = document.get("rate")
     return LimitValues(
         concurrency=document.get("concurrency"),
@@ -320,11 +326,11 @@ def _values(document: Mapping[str, Any]) -> LimitValues:
     )
 
 
-def _document(values: LimitValues) -> str:
+def _serialize_limit_values(values: LimitValues) -> str:
     return codec.dumps(values.document())
 
 
-def _bounds(values: LimitValues) -> dict[str, float | None]:
+def _gate_bounds(values: LimitValues) -> dict[str, float | None]:
     """Return the columns of a gate."""
     return {
         "concurrency": values.concurrency,

@@ -35,16 +35,16 @@ class PagedAction(NamedTuple):
     details: Mapping[str, Any]
 
 
-class Page(NamedTuple):
+class StepPage(NamedTuple):
     """Steps to change in one transaction."""
 
     steps: Sequence[Row]
     last_no: int | None  #: the number after which the next page begins; None: this is the last
 
 
-async def next_page(
+async def lock_next_page(
     tx: Session, statement: str, task_id: TaskId, last_no: int, size: int, **values: object
-) -> Page:
+) -> StepPage:
     """Lock the next steps of a locked task to change, `size` at most.
 
     Args:
@@ -56,25 +56,25 @@ async def next_page(
         values: Further parameters of the statement.
     """
     until = last_no + READ
-    steps = await tx.lock(
+    steps = await tx.lock_rows(
         statement, task_id=task_id, last_no=last_no, until=until, limit=size, **values
     )
     if len(steps) == size:
-        return Page(steps, steps[-1]["no"])
-    more = until < (await greatest_numbers(tx, [task_id]))[task_id]
-    return Page(steps, until if more else None)
+        return StepPage(steps, steps[-1]["no"])
+    more = until < (await greatest_step_numbers(tx, [task_id]))[task_id]
+    return StepPage(steps, until if more else None)
 
 
-async def greatest_numbers(tx: Session, tasks: Sequence[str]) -> dict[str, int]:
+async def greatest_step_numbers(tx: Session, tasks: Sequence[str]) -> dict[str, int]:
     """Return the greatest number of a step of each task."""
-    rows = await tx.all("greatest_step_numbers", tasks=list(tasks))
+    rows = await tx.fetch_all("greatest_step_numbers", tasks=list(tasks))
     return {row["task_id"]: row["no"] for row in rows}
 
 
-async def put_off(tx: Session, action: PagedAction) -> None:
+async def store_remaining_action(tx: Session, action: PagedAction) -> None:
     """Store the rest of an action on a locked task, replacing one of the same kind."""
     task_id, kind, last_no, details = action
-    await tx.all(
+    await tx.fetch_all(
         "store_unfinished_action",
         task_id=task_id,
         kind=str(kind),
@@ -83,14 +83,14 @@ async def put_off(tx: Session, action: PagedAction) -> None:
     )
 
 
-async def drop_actions(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
+async def drop_remaining_actions(tx: Session, tasks: Sequence[str], kind: ActionKind) -> None:
     """Stop an action from changing further steps of locked tasks."""
-    await tx.all("delete_unfinished_action", tasks=list(tasks), kind=str(kind))
+    await tx.fetch_all("delete_unfinished_action", tasks=list(tasks), kind=str(kind))
 
 
-async def paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
+async def list_paged_actions(tx: Session, task_id: TaskId) -> Sequence[PagedAction]:
     """Return the actions on a task that have steps left to change, in the order to continue."""
     return [
         PagedAction(task_id, ActionKind(row["kind"]), row["last_no"], codec.loads(row["details"]))
-        for row in await tx.all("unfinished_actions_of_task", task_id=task_id)
+        for row in await tx.fetch_all("unfinished_actions_of_task", task_id=task_id)
     ]

@@ -7,17 +7,19 @@ from tasker import codec
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget, TaskStatus
 from tasker.store import operator_rules
-from tasker.store.operations.auditing import audit
+from tasker.store.operations.auditing import add_audit_entry
 from tasker.store.operations.operators import Operators, lock_task
 from tasker.store.operations.paging import BEFORE_ALL_TASKS
-from tasker.store.operations.pausing import set_paused
+from tasker.store.operations.pausing import set_tasks_paused
 from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 from tasker.suggest import did_you_mean
 
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
-_RECENT = 60.0  #: seconds for which `complete_pauses` looks for tasks created during a pause
+_RECENT = (
+    60.0  #: seconds for which `complete_template_pauses` looks for tasks created during a pause
+)
 
 
 class Pauses(Operators):
@@ -30,11 +32,11 @@ class Pauses(Operators):
             pause = await self._in_yielding_transaction(
                 lambda tx: _pause_task(tx, target, act, if_match)
             )
-            await self._finish(operator_rules.canonical_task_id(target.name))
+            await self._finish_actions(operator_rules.canonical_task_id(target.name))
             return pause
-        pause = await self._write(lambda tx: _pause(tx, target, act))
+        pause = await self._in_write_transaction(lambda tx: _pause_target(tx, target, act))
         if target.kind is PauseKind.TEMPLATE:
-            await self._change_tasks(target, paused=True)
+            await self._set_template_tasks_paused(target, paused=True)
         return pause
 
     async def resume(
@@ -44,21 +46,23 @@ class Pauses(Operators):
             resumed = await self._in_yielding_transaction(
                 lambda tx: _resume_task(tx, target, act, if_match)
             )
-            await self._finish(operator_rules.canonical_task_id(target.name))
+            await self._finish_actions(operator_rules.canonical_task_id(target.name))
             return resumed
-        resumed = await self._write(lambda tx: _resume(tx, target, act))
+        resumed = await self._in_write_transaction(lambda tx: _resume_target(tx, target, act))
         if target.kind is PauseKind.TEMPLATE:
-            await self._change_tasks(target, paused=False)
+            await self._set_template_tasks_paused(target, paused=False)
         return resumed
 
     async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
-        async def read(tx: Session) -> list[Pause]:
-            return [tx.read.pause(row) for row in await tx.all("list_pauses", namespace=namespace)]
+        async def read_pauses(tx: Session) -> list[Pause]:
+            return [
+                tx.read.pause(row) for row in await tx.fetch_all("list_pauses", namespace=namespace)
+            ]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_pauses)
 
     async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
-        rows = await self._all(
+        rows = await self._fetch_all(
             "paused_queues",
             queues=codec.orjson_text([[queue.namespace, queue.name] for queue in queues]),
         )
@@ -73,41 +77,43 @@ class Pauses(Operators):
             )
         queue = {"namespace": namespace, "handler": handler}
 
-        async def change(tx: Session) -> None:
-            rows = await tx.lock("get_queue_weight", **queue)
+        async def set_and_audit_weight(tx: Session) -> None:
+            rows = await tx.lock_rows("get_queue_weight", **queue)
             if not rows:
-                raise await _unknown_queue(tx, namespace, handler)
+                raise await _unknown_queue_error(tx, namespace, handler)
             if (before := rows[0]["weight"]) == weight:
                 return
-            await tx.all("set_queue_weight", **queue, weight=weight)
+            await tx.fetch_all("set_queue_weight", **queue, weight=weight)
             subject = f"queue {handler}"
             facts = before, weight
             await add_team_audit(tx, act, "set_queue_weight", subject, *facts, namespace=namespace)
 
-        await self._write(change)
+        await self._in_write_transaction(set_and_audit_weight)
 
-    async def complete_pauses(self) -> None:
+    async def complete_template_pauses(self) -> None:
         """Pause tasks and versions that were being created while their template was paused."""
-        for row in await self._all("recently_paused_templates", seconds=_RECENT):
+        for row in await self._fetch_all("recently_paused_templates", seconds=_RECENT):
             target = PauseTarget.of_template(row["namespace"], row["name"])
-            await self._change_tasks(target, paused=True)
+            await self._set_template_tasks_paused(target, paused=True)
 
-    async def _change_tasks(self, target: PauseTarget, *, paused: bool) -> None:
+    async def _set_template_tasks_paused(self, target: PauseTarget, *, paused: bool) -> None:
         """Pause or resume the tasks of a template, in pages."""
         names = {"namespace": target.namespace, "name": target.name}
         statement = "tasks_to_pause" if paused else "tasks_to_resume"
 
-        async def change(tx: Session, after: str) -> Sequence[str]:
-            await tx.all("mark_templates_paused", **names)
-            rows = await tx.all(statement, **names, after=after, limit=_PAGE)
+        async def set_next_tasks_paused(tx: Session, after: str) -> Sequence[str]:
+            await tx.fetch_all("mark_templates_paused", **names)
+            rows = await tx.fetch_all(statement, **names, after=after, limit=_PAGE)
             tasks = [row["id"] for row in rows]
-            await set_paused(tx, tasks, paused=paused)
+            await set_tasks_paused(tx, tasks, paused=paused)
             return tasks
 
         tasks: Sequence[str] = [BEFORE_ALL_TASKS]
         while tasks:
-            tasks = await self._in_yielding_transaction(partial(change, after=tasks[-1]))
-        await self.continue_actions()
+            tasks = await self._in_yielding_transaction(
+                partial(set_next_tasks_paused, after=tasks[-1])
+            )
+        await self.continue_unfinished_actions()
 
 
 async def _pause_task(
@@ -115,12 +121,14 @@ async def _pause_task(
 ) -> Pause:
     task_id = operator_rules.canonical_task_id(target.name)
     status = await lock_task(tx, task_id, "pause", operator_rules.OPEN, if_match)
-    (task,) = await tx.all("template_of_task", task_id=task_id)
-    pause, new = await _add(tx, PauseTarget(target.kind, task["namespace"], task_id), act)
+    (task,) = await tx.fetch_all("template_of_task", task_id=task_id)
+    pause, new = await _add_or_find_pause(
+        tx, PauseTarget(target.kind, task["namespace"], task_id), act
+    )
     if new:
-        await audit(tx, task_id, None, "pause", act, status, "paused")
+        await add_audit_entry(tx, task_id, None, "pause", act, status, "paused")
         if not task["paused"]:
-            await set_paused(tx, [task_id], paused=True)
+            await set_tasks_paused(tx, [task_id], paused=True)
     return pause
 
 
@@ -129,51 +137,57 @@ async def _resume_task(
 ) -> bool:
     task_id = operator_rules.canonical_task_id(target.name)
     status = await lock_task(tx, task_id, "resume", frozenset(TaskStatus), if_match)
-    (task,) = await tx.all("template_of_task", task_id=task_id)
-    ended = await tx.all("delete_pause", kind="task", namespace=task["namespace"], name=task_id)
+    (task,) = await tx.fetch_all("template_of_task", task_id=task_id)
+    ended = await tx.fetch_all(
+        "delete_pause", kind="task", namespace=task["namespace"], name=task_id
+    )
     if not ended:
         return False
-    await audit(tx, task_id, None, "resume", act, "paused", status)
-    await tx.all("admit_waiting_task", task_id=task_id)
+    await add_audit_entry(tx, task_id, None, "resume", act, "paused", status)
+    await tx.fetch_all("admit_waiting_task", task_id=task_id)
     if not task["template_paused"]:
-        await set_paused(tx, [task_id], paused=False)
+        await set_tasks_paused(tx, [task_id], paused=False)
     return True
 
 
-async def _pause(tx: Session, target: PauseTarget, act: AuditNote) -> Pause:
-    await _require_known(tx, target)
-    pause, new = await _add(tx, target, act)
+async def _pause_target(tx: Session, target: PauseTarget, act: AuditNote) -> Pause:
+    await _require_target_exists(tx, target)
+    pause, new = await _add_or_find_pause(tx, target, act)
     if new:
-        await _record(tx, target, act, "pause", "running", "paused")
+        await _audit_pause(tx, target, act, "pause", "running", "paused")
         if target.kind is PauseKind.TEMPLATE:
-            await tx.all("mark_templates_paused", namespace=target.namespace, name=target.name)
+            await tx.fetch_all(
+                "mark_templates_paused", namespace=target.namespace, name=target.name
+            )
     return pause
 
 
-async def _resume(tx: Session, target: PauseTarget, act: AuditNote) -> bool:
-    await _require_known(tx, target)
-    if not await tx.all("delete_pause", **target._asdict()):
+async def _resume_target(tx: Session, target: PauseTarget, act: AuditNote) -> bool:
+    await _require_target_exists(tx, target)
+    if not await tx.fetch_all("delete_pause", **target._asdict()):
         return False
-    await _record(tx, target, act, "resume", "paused", "running")
+    await _audit_pause(tx, target, act, "resume", "paused", "running")
     if target.kind is PauseKind.TEMPLATE:
-        await tx.all("mark_templates_paused", namespace=target.namespace, name=target.name)
+        await tx.fetch_all("mark_templates_paused", namespace=target.namespace, name=target.name)
     else:
         handler = target.name or None
-        await tx.all("restart_queue_timeouts", namespace=target.namespace, handler=handler)
-        await tx.call("wake_workers")
+        await tx.fetch_all("restart_queue_timeouts", namespace=target.namespace, handler=handler)
+        await tx.call_function("wake_workers")
     return True
 
 
-async def _add(tx: Session, target: PauseTarget, act: AuditNote) -> tuple[Pause, bool]:
+async def _add_or_find_pause(
+    tx: Session, target: PauseTarget, act: AuditNote
+) -> tuple[Pause, bool]:
     """Add a pause; return it, or the existing one, and whether it is new."""
-    added = await tx.one("add_pause", **target._asdict(), actor=act.actor, reason=act.reason)
-    row = added or await tx.one("find_pause", **target._asdict())
+    added = await tx.fetch_one("add_pause", **target._asdict(), actor=act.actor, reason=act.reason)
+    row = added or await tx.fetch_one("find_pause", **target._asdict())
     if row is None:  # ended by another transaction meanwhile
-        return await _add(tx, target, act)
+        return await _add_or_find_pause(tx, target, act)
     return tx.read.pause(row), added is not None
 
 
-async def _record(
+async def _audit_pause(
     tx: Session, target: PauseTarget, act: AuditNote, verb: str, before: str, after: str
 ) -> None:
     """Add a pause or its end to the team audit log."""
@@ -186,22 +200,22 @@ async def _record(
     await add_team_audit(tx, act, f"{verb}_{target.kind}", subject, before, after, namespace=space)
 
 
-async def _require_known(tx: Session, target: PauseTarget) -> None:
+async def _require_target_exists(tx: Session, target: PauseTarget) -> None:
     """Raise NotFound unless the template, the queue or the namespace exists."""
     space, name = target.namespace, target.name
     if target.kind is PauseKind.TEMPLATE:
-        if await tx.one("template_exists", namespace=space, name=name) is None:
+        if await tx.fetch_one("template_exists", namespace=space, name=name) is None:
             raise NotFound(f"template {space}.{name} not found")
     elif target.kind is PauseKind.QUEUE:
-        if await tx.one("get_queue_weight", namespace=space, handler=name) is None:
-            raise await _unknown_queue(tx, space, name)
-    elif space not in {row["namespace"] for row in await tx.all("list_namespaces")}:
+        if await tx.fetch_one("get_queue_weight", namespace=space, handler=name) is None:
+            raise await _unknown_queue_error(tx, space, name)
+    elif space not in {row["namespace"] for row in await tx.fetch_all("list_namespaces")}:
         raise NotFound(f"namespace {space} not found: it has neither a policy nor a template")
 
 
-async def _unknown_queue(tx: Session, namespace: str, handler: str) -> NotFound:
+async def _unknown_queue_error(tx: Session, namespace: str, handler: str) -> NotFound:
     """Return the error for an unknown queue, with the handler that was probably meant."""
-    rows = await tx.all("list_queues", after=0)
+    rows = await tx.fetch_all("list_queues", after=0)
     known = sorted({row["handler"] for row in rows if row["namespace"] == namespace})
     ends = [name for name in known if name.endswith(f".{handler}")]
     hint = f"; did you mean {ends[0]!r}?" if len(ends) == 1 else did_you_mean(handler, known)

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from tasker.errors import TooManyOpenTasks
 from tasker.model import Created, LimitKey, NewTask, PauseKind, TaskId, WhenFull
 from tasker.plurals import format_count
-from tasker.store.operations.operators import cancel_if_open
+from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.operations.pauses import Pauses
-from tasker.store.operations.pausing import set_paused
+from tasker.store.operations.pausing import set_tasks_paused
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row
 from tasker.store.session import Session
@@ -17,7 +17,7 @@ _PAGE = 100  #: waiting tasks of a key that one transaction reads
 _FIRST = LimitKey("", "")  #: before all keys
 
 
-class Places(Pauses):
+class ConcurrencyPlaces(Pauses):
     """Admits tasks that wait until fewer tasks of their key are open."""
 
     _looked_at = _FIRST
@@ -25,36 +25,36 @@ class Places(Pauses):
 
     async def admit_waiting(self, limit: int) -> int:
         after = self._looked_at
-        rows = await self._all(
+        rows = await self._fetch_all(
             "concurrency_keys_with_waiting_tasks",
             after_namespace=after.namespace,
             after_key=after.key,
             limit=limit,
         )
-        self._looked_at = _key_of(rows[-1]) if len(rows) == limit else _FIRST
-        return await self._admit_for(rows)
+        self._looked_at = _parse_limit_key(rows[-1]) if len(rows) == limit else _FIRST
+        return await self._admit_tasks_of_keys(rows)
 
     async def admit_after(self, ended: Collection[TaskId]) -> int:
-        return await self._admit_for(
-            await self._all("concurrency_keys_waiting_for_tasks", tasks=list(ended))
+        return await self._admit_tasks_of_keys(
+            await self._fetch_all("concurrency_keys_waiting_for_tasks", tasks=list(ended))
         )
 
-    async def _admit_for(self, keys: Sequence[Row]) -> int:
+    async def _admit_tasks_of_keys(self, keys: Sequence[Row]) -> int:
         admitted = 0
         for row in keys:
-            key = _key_of(row)
+            key = _parse_limit_key(row)
 
-            async def admit(tx: Session, key: LimitKey = key) -> int:
-                return await _admit(tx, key)
+            async def admit_tasks_of_key(tx: Session, key: LimitKey = key) -> int:
+                return await _admit_tasks_of_key(tx, key)
 
             started = _PAGE
             while started == _PAGE:
-                started = await self._in_yielding_transaction(admit)
+                started = await self._in_yielding_transaction(admit_tasks_of_key)
                 admitted += started
         return admitted
 
 
-async def take_places(tx: Session, tasks: Sequence[NewTask], created: Created) -> None:
+async def take_concurrency_places(tx: Session, tasks: Sequence[NewTask], created: Created) -> None:
     """Count new tasks among the open ones of their keys.
 
     Raises:
@@ -66,14 +66,14 @@ async def take_places(tx: Session, tasks: Sequence[NewTask], created: Created) -
         if is_new and task.place is not None
     ]
     for task in sorted(placed, key=lambda task: (task.place and task.place.key, task.id)):
-        await _take_place(tx, task)
+        await _take_concurrency_place(tx, task)
 
 
-async def _take_place(tx: Session, task: NewTask) -> None:
+async def _take_concurrency_place(tx: Session, task: NewTask) -> None:
     place = task.place
     if place is None:
         return
-    opened = await _open_places(tx, place.key)
+    opened = await _lock_open_places(tx, place.key)
     running = [row for row in opened if not row["waiting"]]
     full = len(running) >= place.tasks
     if full and place.when_full is WhenFull.REJECT:
@@ -81,12 +81,12 @@ async def _take_place(tx: Session, task: NewTask) -> None:
     if full and place.when_full is WhenFull.CANCEL_OLDEST:
         note = AuditNote(actor=task.created_by, reason=f"replaced by task {task.id}")
         for row in running[: len(running) - place.tasks + 1]:
-            await cancel_if_open(tx, TaskId(row["task_id"]), note)
+            await cancel_task_if_open(tx, TaskId(row["task_id"]), note)
     queued = len(opened) - len(running)
     waits = place.when_full is WhenFull.WAIT and (
         len(opened) >= place.tasks or queued == _PAGE  # behind more that wait
     )
-    await tx.all(
+    await tx.fetch_all(
         "add_concurrency_place",
         task_id=task.id,
         **place.key._asdict(),
@@ -94,9 +94,9 @@ async def _take_place(tx: Session, task: NewTask) -> None:
         waiting=waits,
     )
     if waits:
-        (template,) = await tx.all("template_of_task", task_id=task.id)
+        (template,) = await tx.fetch_all("template_of_task", task_id=task.id)
         most = format_count("task", place.tasks)
-        await tx.one(
+        await tx.fetch_one(
             "add_pause",
             kind=PauseKind.TASK,
             namespace=template["namespace"],
@@ -105,12 +105,12 @@ async def _take_place(tx: Session, task: NewTask) -> None:
             reason=f"{place.key.key}: at most {most} may be open",
         )
         if not template["paused"]:
-            await set_paused(tx, [task.id], paused=True)
+            await set_tasks_paused(tx, [task.id], paused=True)
 
 
-async def _admit(tx: Session, key: LimitKey) -> int:
+async def _admit_tasks_of_key(tx: Session, key: LimitKey) -> int:
     """Start the longest waiting tasks, as far as there are places for them."""
-    opened = await _open_places(tx, key)
+    opened = await _lock_open_places(tx, key)
     running = sum(not row["waiting"] for row in opened)
     admitted = 0
     for row in opened:
@@ -121,21 +121,23 @@ async def _admit(tx: Session, key: LimitKey) -> int:
         running += 1
         admitted += 1
         task_id = TaskId(row["task_id"])
-        await tx.lock("task_state", task_id=task_id)
-        await tx.all("admit_waiting_task", task_id=task_id)
-        (template,) = await tx.all("template_of_task", task_id=task_id)
-        await tx.all("delete_pause", kind="task", namespace=template["namespace"], name=task_id)
+        await tx.lock_rows("task_state", task_id=task_id)
+        await tx.fetch_all("admit_waiting_task", task_id=task_id)
+        (template,) = await tx.fetch_all("template_of_task", task_id=task_id)
+        await tx.fetch_all(
+            "delete_pause", kind="task", namespace=template["namespace"], name=task_id
+        )
         if not template["template_paused"]:
-            await set_paused(tx, [task_id], paused=False)
+            await set_tasks_paused(tx, [task_id], paused=False)
     return admitted
 
 
-async def _open_places(tx: Session, key: LimitKey) -> Sequence[Row]:
+async def _lock_open_places(tx: Session, key: LimitKey) -> Sequence[Row]:
     """Return the places of a key, locked: all that are occupied, and the first that wait."""
-    await tx.all("lock_concurrency_key", **key._asdict())
-    await tx.all("mark_ended_concurrency_places", **key._asdict(), limit=_PAGE)
-    return await tx.all("list_concurrency_places", **key._asdict(), limit=_PAGE)
+    await tx.fetch_all("lock_concurrency_key", **key._asdict())
+    await tx.fetch_all("mark_ended_concurrency_places", **key._asdict(), limit=_PAGE)
+    return await tx.fetch_all("list_concurrency_places", **key._asdict(), limit=_PAGE)
 
 
-def _key_of(row: Row) -> LimitKey:
+def _parse_limit_key(row: Row) -> LimitKey:
     return LimitKey(row["namespace"], row["key"])

@@ -25,7 +25,7 @@ async def settle_with_events(
     """
     events = []
     for index, outcome in enumerate(outcomes):
-        row = await tx.one("data_for_step_events", task_id=outcome.task_id, no=outcome.no)
+        row = await tx.fetch_one("data_for_step_events", task_id=outcome.task_id, no=outcome.no)
         if row is None:
             continue
         template = from_stored(codec.loads(row["document"]))

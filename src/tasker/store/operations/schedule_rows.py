@@ -30,17 +30,19 @@ async def apply_declared_schedules(
     Schedules keep their pauses and, if their times did not change, their next tick. Without an
     approved version, nothing changes.
     """
-    rows = await tx.all("list_approved_versions", namespace=namespace, name=template)
+    rows = await tx.fetch_all("list_approved_versions", namespace=namespace, name=template)
     version = versions.latest([row["version"] for row in rows])
     if version is None:
         return
-    row = await tx.one("get_approved_template", namespace=namespace, name=template, version=version)
+    row = await tx.fetch_one(
+        "get_approved_template", namespace=namespace, name=template, version=version
+    )
     declared: Sequence[Mapping[str, Any]] = (
         () if row is None else codec.loads(row["document"]).get("schedules", ())
     )
     before = {
         stored.name: stored
-        for stored in await _all_of_template(tx, namespace, template)
+        for stored in await _lock_schedules_of_template(tx, namespace, template)
         if stored.declared_by is not None
     }
     for document in declared:
@@ -55,50 +57,59 @@ async def apply_declared_schedules(
         stored = before.pop(name, None)
         if stored is None:
             await add_schedule(tx, new, act)
-        elif _differ(stored, new):
+        elif _has_changed(stored, new):
             await change_schedule(tx, stored, new, act)
     for stored in before.values():
         await delete_schedule(tx, stored, act)
 
 
 async def add_schedule(tx: Session, new: NewSchedule, act: AuditNote) -> StoredSchedule:
-    (row,) = await tx.all("count_schedules", namespace=new.namespace)
+    (row,) = await tx.fetch_all("count_schedules", namespace=new.namespace)
     if row["schedules"] >= limits.SCHEDULES:
         raise InvalidInput(
             f"namespace {new.namespace} has {limits.SCHEDULES:,} schedules, the maximum"
         )
-    added = await tx.all(
+    added = await tx.fetch_all(
         "add_schedule",
-        **_columns(new),
+        **_schedule_columns(new),
         namespace=new.namespace,
         name=new.schedule.name,
-        next_at=next_tick(new.schedule, await store_time(tx)),
+        next_at=next_tick(new.schedule, await read_store_clock(tx)),
         actor=act.actor,
     )
     if not added:
         raise ScheduleExists(f"schedule {new.namespace}.{new.schedule.name} already exists")
     stored = await read_schedule(tx, new.namespace, new.schedule.name)
-    await note_change(tx, act, "create_schedule", stored, None, _audited_values(stored))
+    await audit_schedule_change(
+        tx, act, "create_schedule", stored, None, _schedule_audit_document(stored)
+    )
     return stored
 
 
 async def change_schedule(
     tx: Session, before: StoredSchedule, new: NewSchedule, act: AuditNote
 ) -> StoredSchedule:
-    same_times = _times(before.schedule) == _times(new.schedule)
-    next_at = before.next_at if same_times else next_tick(new.schedule, await store_time(tx))
-    await tx.all("change_schedule", **_columns(new), id=before.id, next_at=next_at)
+    same_times = _tick_rule(before.schedule) == _tick_rule(new.schedule)
+    next_at = before.next_at if same_times else next_tick(new.schedule, await read_store_clock(tx))
+    await tx.fetch_all("change_schedule", **_schedule_columns(new), id=before.id, next_at=next_at)
     after = await read_schedule(tx, before.namespace, before.name)
-    await note_change(
-        tx, act, "change_schedule", after, _audited_values(before), _audited_values(after)
+    await audit_schedule_change(
+        tx,
+        act,
+        "change_schedule",
+        after,
+        _schedule_audit_document(before),
+        _schedule_audit_document(after),
     )
     return after
 
 
 async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -> None:
-    await tx.all("delete_tick_records", id=stored.id)
-    await tx.all("delete_schedule", id=stored.id)
-    await note_change(tx, act, "delete_schedule", stored, _audited_values(stored), None)
+    await tx.fetch_all("delete_tick_records", id=stored.id)
+    await tx.fetch_all("delete_schedule", id=stored.id)
+    await audit_schedule_change(
+        tx, act, "delete_schedule", stored, _schedule_audit_document(stored), None
+    )
 
 
 async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) -> None:
@@ -106,11 +117,11 @@ async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) 
     facts = {"outcome": record.outcome.value, "detail": record.detail}
     if record.outcome is not TickOutcome.BUFFERED:
         previous = previous_tick(stored.schedule, record.first)
-        if await tx.all(
+        if await tx.fetch_all(
             "extend_tick_record", id=stored.id, previous=previous, last_tick=record.last, **facts
         ):
             return
-    await tx.all(
+    await tx.fetch_all(
         "add_tick_record", id=stored.id, first_tick=record.first, last_tick=record.last, **facts
     )
 
@@ -119,31 +130,40 @@ async def lock_schedule(
     tx: Session, namespace: str, name: str, if_match: str | None
 ) -> StoredSchedule:
     """Lock and return a schedule. Raises NotFound, ScheduleChanged."""
-    rows = await tx.lock("list_schedules", **_named(namespace, name))
-    stored = _only(tx, rows, namespace, name)
+    rows = await tx.lock_rows("list_schedules", **_name_parameters(namespace, name))
+    stored = _parse_only_schedule(tx, rows, namespace, name)
     if if_match is not None and stored.etag != if_match:
         raise ScheduleChanged(stored.full_name, stored.etag)
     return stored
 
 
 async def read_schedule(tx: Session, namespace: str, name: str) -> StoredSchedule:
-    return _only(tx, await tx.all("list_schedules", **_named(namespace, name)), namespace, name)
+    return _parse_only_schedule(
+        tx,
+        await tx.fetch_all("list_schedules", **_name_parameters(namespace, name)),
+        namespace,
+        name,
+    )
 
 
-def _only(tx: Session, rows: Sequence[Any], namespace: str, name: str) -> StoredSchedule:
+def _parse_only_schedule(
+    tx: Session, rows: Sequence[Any], namespace: str, name: str
+) -> StoredSchedule:
     if not rows:
         raise NotFound(f"schedule {namespace}.{name} not found")
     return tx.read.schedule(rows[0])
 
 
-def _named(namespace: str, name: str) -> dict[str, object]:
+def _name_parameters(namespace: str, name: str) -> dict[str, object]:
     others = dict.fromkeys(("template", "visible", "after"))
     return {**others, "namespace": namespace, "name": name, "limit": 1}
 
 
-async def _all_of_template(tx: Session, namespace: str, template: str) -> list[StoredSchedule]:
+async def _lock_schedules_of_template(
+    tx: Session, namespace: str, template: str
+) -> list[StoredSchedule]:
     others = dict.fromkeys(("name", "visible", "after"))
-    rows = await tx.lock(
+    rows = await tx.lock_rows(
         "list_schedules", **others, namespace=namespace, template=template, limit=_ALL
     )
     return [tx.read.schedule(row) for row in rows]
@@ -154,12 +174,12 @@ def require_undeclared(stored: StoredSchedule) -> None:
         raise declared_schedule_error(stored)
 
 
-async def store_time(tx: Session) -> datetime:
-    (row,) = await tx.all("current_time")
+async def read_store_clock(tx: Session) -> datetime:
+    (row,) = await tx.fetch_all("current_time")
     return tx.read.instant(row["now"])
 
 
-def _columns(new: NewSchedule) -> dict[str, object]:
+def _schedule_columns(new: NewSchedule) -> dict[str, object]:
     return {
         "template": new.template,
         "version": new.version,
@@ -168,28 +188,28 @@ def _columns(new: NewSchedule) -> dict[str, object]:
     }
 
 
-def _times(schedule: Schedule) -> tuple[object, ...]:
+def _tick_rule(schedule: Schedule) -> tuple[object, ...]:
     """Return what determines the ticks of a schedule."""
     if schedule.every is not None:
         return (schedule.every, schedule.anchor)
     return (schedule.cron, schedule.timezone)
 
 
-def _differ(stored: StoredSchedule, new: NewSchedule) -> bool:
-    return _columns(stored) != _columns(new)
+def _has_changed(stored: StoredSchedule, new: NewSchedule) -> bool:
+    return _schedule_columns(stored) != _schedule_columns(new)
 
 
-def _audited_values(stored: StoredSchedule) -> Mapping[str, Any]:
+def _schedule_audit_document(stored: StoredSchedule) -> Mapping[str, Any]:
     """Return a schedule for the audit log."""
     version = f"@{stored.version}" if stored.version else ""
     return {**to_document(stored.schedule), "template": f"{stored.template}{version}"}
 
 
-async def note_change(
+async def audit_schedule_change(
     tx: Session, act: AuditNote, action: str, stored: StoredSchedule, before: Any, after: Any
 ) -> None:
     """Add a change of a schedule to the team audit log."""
-    await tx.all(
+    await tx.fetch_all(
         "add_team_audit",
         namespace=stored.namespace,
         subject=f"schedule {stored.full_name}",

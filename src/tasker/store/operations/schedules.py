@@ -17,17 +17,17 @@ from tasker.schedules.model import (
 )
 from tasker.schedules.planning import skipped_range
 from tasker.schedules.ticks import next_tick
-from tasker.store.operations.operators import cancel_if_open
+from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.operations.schedule_rows import (
     add_schedule,
+    audit_schedule_change,
     change_schedule,
     delete_schedule,
     lock_schedule,
-    note_change,
     read_schedule,
+    read_store_clock,
     record_ticks,
     require_undeclared,
-    store_time,
 )
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, TransactionalStore
@@ -39,17 +39,17 @@ class Schedules(TransactionalStore):
     """Implements `tasker.store.protocol.ScheduleStore`."""
 
     async def create_schedule(self, new: NewSchedule, act: AuditNote) -> StoredSchedule:
-        return await self._write(lambda tx: add_schedule(tx, new, act))
+        return await self._in_write_transaction(lambda tx: add_schedule(tx, new, act))
 
     async def change_schedule(
         self, new: NewSchedule, act: AuditNote, *, if_match: str | None = None
     ) -> StoredSchedule:
-        async def change(tx: Session) -> StoredSchedule:
+        async def lock_and_change_schedule(tx: Session) -> StoredSchedule:
             before = await lock_schedule(tx, new.namespace, new.schedule.name, if_match)
             require_undeclared(before)
             return await change_schedule(tx, before, new, act)
 
-        return await self._write(change)
+        return await self._in_write_transaction(lock_and_change_schedule)
 
     async def pause_schedule(
         self,
@@ -60,40 +60,40 @@ class Schedules(TransactionalStore):
         paused: bool,
         if_match: str | None = None,
     ) -> StoredSchedule:
-        async def pause(tx: Session) -> StoredSchedule:
+        async def set_and_audit_paused(tx: Session) -> StoredSchedule:
             before = await lock_schedule(tx, namespace, name, if_match)
             if before.paused is paused:
                 return before
             next_at = before.next_at
             if not paused:
-                now = await store_time(tx)
+                now = await read_store_clock(tx)
                 while_paused = skipped_range(
                     before.schedule, next_at, now + _INSTANT, TickOutcome.PAUSED
                 )
                 if while_paused is not None:
                     await record_ticks(tx, before, while_paused)
                 next_at = max(next_at, next_tick(before.schedule, now))
-            await tx.all("set_schedule_paused", id=before.id, paused=paused, next_at=next_at)
+            await tx.fetch_all("set_schedule_paused", id=before.id, paused=paused, next_at=next_at)
             action = "pause_schedule" if paused else "resume_schedule"
             words = ("running", "paused") if paused else ("paused", "running")
-            await note_change(tx, act, action, before, *words)
+            await audit_schedule_change(tx, act, action, before, *words)
             return await read_schedule(tx, namespace, name)
 
-        return await self._write(pause)
+        return await self._in_write_transaction(set_and_audit_paused)
 
     async def delete_schedule(
         self, namespace: str, name: str, act: AuditNote, *, if_match: str | None = None
     ) -> StoredSchedule:
-        async def delete(tx: Session) -> StoredSchedule:
+        async def lock_and_delete_schedule(tx: Session) -> StoredSchedule:
             before = await lock_schedule(tx, namespace, name, if_match)
             require_undeclared(before)
             await delete_schedule(tx, before, act)
             return before
 
-        return await self._write(delete)
+        return await self._in_write_transaction(lock_and_delete_schedule)
 
     async def schedule(self, namespace: str, name: str) -> StoredSchedule:
-        return await self._read(lambda tx: read_schedule(tx, namespace, name))
+        return await self._in_read_transaction(lambda tx: read_schedule(tx, namespace, name))
 
     async def schedules(
         self,
@@ -104,8 +104,8 @@ class Schedules(TransactionalStore):
         after: int | None = None,
         limit: int = 100,
     ) -> list[StoredSchedule]:
-        async def read(tx: Session) -> list[StoredSchedule]:
-            rows = await tx.all(
+        async def read_schedules(tx: Session) -> list[StoredSchedule]:
+            rows = await tx.fetch_all(
                 "list_schedules",
                 namespace=namespace,
                 name=None,
@@ -116,26 +116,26 @@ class Schedules(TransactionalStore):
             )
             return [tx.read.schedule(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_schedules)
 
     async def ticks_without_task(
         self, namespace: str, name: str, *, limit: int = 100
     ) -> list[TickRecord]:
-        async def read(tx: Session) -> list[TickRecord]:
+        async def read_ticks_without_task(tx: Session) -> list[TickRecord]:
             stored = await read_schedule(tx, namespace, name)
-            rows = await tx.all("ticks_without_task", id=stored.id, limit=limit)
+            rows = await tx.fetch_all("ticks_without_task", id=stored.id, limit=limit)
             return [tx.read.tick_record(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_ticks_without_task)
 
     # -------------------------------------------------------------------- ticks
 
     async def due_schedules(self, limit: int) -> list[DueSchedule]:
-        async def read(tx: Session) -> list[DueSchedule]:
-            rows = await tx.all("list_due_schedules", limit=limit)
+        async def read_due_schedules(tx: Session) -> list[DueSchedule]:
+            rows = await tx.fetch_all("list_due_schedules", limit=limit)
             waiting: dict[int, list[datetime]] = {}
             if ids := [row["id"] for row in rows if row["buffered"]]:
-                for tick in await tx.all("buffered_ticks", ids=ids):
+                for tick in await tx.fetch_all("buffered_ticks", ids=ids):
                     at = tx.read.instant(tick["first_tick"])
                     waiting.setdefault(tick["schedule_id"], []).append(at)
             return [
@@ -149,7 +149,7 @@ class Schedules(TransactionalStore):
                 for row in rows
             ]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_due_schedules)
 
     async def advance_schedule(
         self, due: DueSchedule, advance: Advance, act: AuditNote
@@ -161,19 +161,19 @@ class Schedules(TransactionalStore):
             "look_at": due.look_at,
         }
 
-        async def move(tx: Session) -> Advanced | None:
-            if not await tx.all("lock_due_schedule", **fence):
+        async def create_tasks_and_advance(tx: Session) -> Advanced | None:
+            if not await tx.fetch_all("lock_due_schedule", **fence):
                 return None
             if advance.cancel and stored.last_task is not None:
-                await cancel_if_open(tx, stored.last_task, act)
-            created = await self._create_scheduled(tx, stored, advance.tasks)
+                await cancel_task_if_open(tx, stored.last_task, act)
+            created = await self._create_tasks_for_ticks(tx, stored, advance.tasks)
             if advance.taken:
-                await tx.all("delete_buffered_ticks", id=stored.id, ticks=list(advance.taken))
+                await tx.fetch_all("delete_buffered_ticks", id=stored.id, ticks=list(advance.taken))
             for record in advance.records:
                 await record_ticks(tx, stored, record)
             if any(record.outcome is not TickOutcome.BUFFERED for record in advance.records):
-                await tx.all("trim_tick_records", id=stored.id, most=limits.TICKS_RECORDED)
-            await tx.all(
+                await tx.fetch_all("trim_tick_records", id=stored.id, most=limits.TICKS_RECORDED)
+            await tx.fetch_all(
                 "advance_schedule",
                 id=stored.id,
                 next_at=advance.next_at,
@@ -183,29 +183,29 @@ class Schedules(TransactionalStore):
             )
             return Advanced(created)
 
-        return await self._in_yielding_transaction(move)
+        return await self._in_yielding_transaction(create_tasks_and_advance)
 
     async def create_scheduled_tasks(
         self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
     ) -> Advanced:
-        async def create(tx: Session) -> Advanced:
-            return Advanced(await self._create_scheduled(tx, stored, tasks))
+        async def create_tasks(tx: Session) -> Advanced:
+            return Advanced(await self._create_tasks_for_ticks(tx, stored, tasks))
 
-        return await self._write(create)
+        return await self._in_write_transaction(create_tasks)
 
-    async def _create_scheduled(
+    async def _create_tasks_for_ticks(
         self, tx: Session, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
     ) -> list[tuple[TaskId, bool]]:
         """Create the tasks of ticks, except for ticks that have one."""
         if not tasks:
             return []
         keys = [scheduled.task.idempotency_key for scheduled in tasks]
-        rows = await tx.all("tasks_by_idempotency_key", namespace=stored.namespace, keys=keys)
+        rows = await tx.fetch_all("tasks_by_idempotency_key", namespace=stored.namespace, keys=keys)
         holders = {row["key"]: TaskId(row["task_id"]) for row in rows}
         new = [each for each in tasks if each.task.idempotency_key not in holders]
         if new:
-            await self._create_in(tx, [scheduled.task for scheduled in new])
-            await tx.all(
+            await self._create_tasks_in(tx, [scheduled.task for scheduled in new])
+            await tx.fetch_all(
                 "set_schedule_of_tasks",
                 id=stored.id,
                 tasks=[scheduled.task.id for scheduled in new],

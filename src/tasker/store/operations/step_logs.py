@@ -16,7 +16,7 @@ from tasker.step_logs import (
 )
 from tasker.store import operator_rules
 from tasker.store.operations.tasks import read_task
-from tasker.store.rows import Reader, Row, step_name
+from tasker.store.rows import Row, RowReader, step_name
 from tasker.store.session import Session, TransactionalStore
 
 
@@ -26,7 +26,7 @@ class StepLogs(TransactionalStore):
     async def append_logs(self, records: Sequence[NewLogRecord]) -> None:
         rows = [record._asdict() for record in storable(records)]
         if rows:
-            await self._change("append_logs", records=codec.dumps(rows))
+            await self._execute_in_transaction("append_logs", records=codec.dumps(rows))
 
     async def logs(
         self,
@@ -40,8 +40,8 @@ class StepLogs(TransactionalStore):
         task_id = operator_rules.canonical_task_id(task_id)
         at, no, attempt, number = after or (None, None, None, None)
 
-        async def read(tx: Session) -> list[LogRecord]:
-            rows = await tx.all(
+        async def read_logs(tx: Session) -> list[LogRecord]:
+            rows = await tx.fetch_all(
                 "list_newest_step_logs" if newest_first else "list_step_logs",
                 task_id=task_id,
                 **filter._asdict(),
@@ -53,15 +53,15 @@ class StepLogs(TransactionalStore):
             )
             if not rows:
                 await read_task(tx, task_id)
-            return [_record(row, tx.read) for row in rows]
+            return [_parse_log_record(row, tx.read) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_logs)
 
     async def prune_logs(self, before: datetime, *, limit: int = 1000) -> int:
-        return len(await self._change("prune_logs", before=before, limit=limit))
+        return len(await self._execute_in_transaction("prune_logs", before=before, limit=limit))
 
 
-def _record(row: Row, read: Reader) -> LogRecord:
+def _parse_log_record(row: Row, read: RowReader) -> LogRecord:
     return LogRecord(
         task_id=row["task_id"],
         no=row["no"],

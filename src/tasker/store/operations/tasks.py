@@ -22,9 +22,9 @@ from tasker.model import (
     TemplateName,
 )
 from tasker.store import operator_rules, unserved
-from tasker.store.operations.limits import with_limit_reasons
-from tasker.store.operations.templates import queues_after, template_ids
-from tasker.store.rows import Row, etag, state_filter
+from tasker.store.operations.limits import add_limit_reasons
+from tasker.store.operations.templates import find_template_ids, list_queues_after
+from tasker.store.rows import Row, compute_etag, stored_state_of_status
 from tasker.store.session import Session, TransactionalStore
 
 COUNTED_IN_LISTS = 1_000  #: steps that a list counts of each task
@@ -36,53 +36,55 @@ class Tasks(TransactionalStore):
     """Reading tasks, their steps and their history."""
 
     async def get_task(self, task_id: TaskId) -> Task:
-        return await self._read(lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id)))
+        return await self._in_read_transaction(
+            lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id))
+        )
 
     async def etags(self, ids: Collection[TaskId]) -> dict[TaskId, str]:
-        async def read(tx: Session) -> dict[TaskId, str]:
-            rows = await tx.all("get_task_etags", ids=list(ids), counted=limits.STEPS_PAGE)
-            return {TaskId(row["id"]): etag(row) for row in rows}
+        async def compute_etags(tx: Session) -> dict[TaskId, str]:
+            rows = await tx.fetch_all("get_task_etags", ids=list(ids), counted=limits.STEPS_PAGE)
+            return {TaskId(row["id"]): compute_etag(row) for row in rows}
 
-        return await self._read(read) if ids else {}
+        return await self._in_read_transaction(compute_etags) if ids else {}
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
-        rows = await self._all("find_ended_tasks", ids=list(ids))
+        rows = await self._fetch_all("find_ended_tasks", ids=list(ids))
         return {TaskId(row["id"]) for row in rows}
 
     async def count_unserved_roots(self, name: TemplateName) -> int:
-        row = await self._one("count_unserved_root_steps", **name._asdict())
+        row = await self._fetch_one("count_unserved_root_steps", **name._asdict())
         return int(row["roots"]) if row else 0
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
-        async def read(tx: Session) -> Task | None:
-            row = await tx.one("find_task_by_key", namespace=namespace, key=idempotency_key)
+        async def read_task_by_key(tx: Session) -> Task | None:
+            row = await tx.fetch_one("find_task_by_key", namespace=namespace, key=idempotency_key)
             return None if row is None else await read_task(tx, row["task_id"])
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_task_by_key)
 
     async def list_tasks(
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
-        async def read(tx: Session) -> list[Task]:
+        async def read_task_page(tx: Session) -> list[Task]:
             parameters = {
-                **await filter_parameters(tx, filter),
+                **await task_filter_parameters(tx, filter),
                 "after": after and operator_rules.canonical_task_id(after),
                 "limit": limit,
                 "counted": COUNTED_IN_LISTS,
             }
             if filter.tag is None:
-                rows = await tx.all("list_tasks", **parameters)
+                rows = await tx.fetch_all("list_tasks", **parameters)
             else:
-                rows = await _list_tagged(tx, parameters)
+                rows = await _list_tagged_tasks(tx, parameters)
             return [tx.read.task(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_task_page)
 
     async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
-        async def count(tx: Session) -> dict[TaskStatus, int]:
-            parameters = await filter_parameters(tx, filter)
+        async def count_tasks_by_status(tx: Session) -> dict[TaskStatus, int]:
+            parameters = await task_filter_parameters(tx, filter)
             open_tasks = {**parameters, "state": int(Code.OPEN), "started": None, "most": most}
-            (row,) = await tx.all("count_started_tasks", **open_tasks)
+            (row,) = await tx.fetch_all("count_started_tasks", **open_tasks)
             counts = {
                 TaskStatus.PENDING: row["tasks"] - row["started"],
                 TaskStatus.IN_PROGRESS: row["started"],
@@ -90,24 +92,24 @@ class Tasks(TransactionalStore):
             for status in TaskStatus:
                 if status in counts:
                     continue
-                state, started = state_filter(status)
+                state, started = stored_state_of_status(status)
                 of_status = {**parameters, "state": state, "started": started, "most": most}
-                (row,) = await tx.all("count_tasks", **of_status)
+                (row,) = await tx.fetch_all("count_tasks", **of_status)
                 counts[status] = row["tasks"]
             return counts
 
-        return await self._read(count)
+        return await self._in_read_transaction(count_tasks_by_status)
 
     async def attached_tasks(self, parent_id: TaskId, *, limit: int) -> list[TaskId]:
-        rows = await self._all("list_attached_tasks", parent_id=parent_id, limit=limit)
+        rows = await self._fetch_all("list_attached_tasks", parent_id=parent_id, limit=limit)
         return [TaskId(row["id"]) for row in rows]
 
     async def current_steps(self, ids: Collection[TaskId]) -> dict[TaskId, CurrentStep]:
-        async def read(tx: Session) -> dict[TaskId, CurrentStep]:
-            rows = await tx.all("current_steps", ids=list(ids), counted=COUNTED_IN_LISTS)
+        async def read_current_steps(tx: Session) -> dict[TaskId, CurrentStep]:
+            rows = await tx.fetch_all("current_steps", ids=list(ids), counted=COUNTED_IN_LISTS)
             return {TaskId(row["task_id"]): tx.read.current_step(row) for row in rows}
 
-        return await self._read(read) if ids else {}
+        return await self._in_read_transaction(read_current_steps) if ids else {}
 
     async def list_steps(
         self,
@@ -119,14 +121,14 @@ class Tasks(TransactionalStore):
     ) -> list[Step]:
         task_id = operator_rules.canonical_task_id(task_id)
 
-        async def read(tx: Session) -> list[Step]:
+        async def read_step_pages(tx: Session) -> list[Step]:
             steps: list[Step] = []
             queues: dict[int, int] = {}
             limited: list[int] = []
             while True:
                 begin = steps[-1].no if steps else after
                 most = STEPS_AT_ONCE if limit is None else min(STEPS_AT_ONCE, limit - len(steps))
-                rows = await tx.all(
+                rows = await tx.fetch_all(
                     "list_steps",
                     task_id=task_id,
                     after=begin,
@@ -141,73 +143,76 @@ class Tasks(TransactionalStore):
             if not steps and after == 0:
                 await read_task(tx, task_id)
             if limited:
-                steps = await with_limit_reasons(tx, task_id, steps, limited)
-            return await _with_reasons(tx, steps, queues) if queues else steps
+                steps = await add_limit_reasons(tx, task_id, steps, limited)
+            return await _add_unserved_reasons(tx, steps, queues) if queues else steps
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_step_pages)
 
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
         task_id = operator_rules.canonical_task_id(task_id)
 
-        async def read(tx: Session) -> list[Attempt]:
+        async def read_attempts(tx: Session) -> list[Attempt]:
             first, last = (0, limits.STEPS_PAGE) if no is None else (no, no)
-            rows = await tx.all(
+            rows = await tx.fetch_all(
                 "list_attempts", task_id=task_id, first=first, last=last, limit=limit
             )
             if not rows:
                 await read_task(tx, task_id)
             return [tx.read.attempt(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_attempts)
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
         task_id = operator_rules.canonical_task_id(task_id)
 
-        async def read(tx: Session) -> list[AuditEntry]:
-            rows = await tx.all("list_audit_entries", task_id=task_id)
+        async def read_audit_entries(tx: Session) -> list[AuditEntry]:
+            rows = await tx.fetch_all("list_audit_entries", task_id=task_id)
             if not rows:
                 await read_task(tx, task_id)
             return [tx.read.audit(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_audit_entries)
 
     async def prunable(self, *, ended_before: datetime | None = None) -> int:
-        rows = await self._all("count_prunable_tasks", ended_before=ended_before)
+        rows = await self._fetch_all("count_prunable_tasks", ended_before=ended_before)
         return int(rows[0]["tasks"])
 
 
 async def read_task(tx: Session, task_id: TaskId) -> Task:
     """Read a task with its result or failure. Raises NotFound."""
-    row = await tx.one("get_task", task_id=task_id, counted=limits.STEPS_PAGE)
+    row = await tx.fetch_one("get_task", task_id=task_id, counted=limits.STEPS_PAGE)
     if row is None:
         raise operator_rules.unknown_task_error(task_id)
     task = tx.read.task(row)
     if not (task.ended or task.counts.error):
         return task
-    rows = await tx.all("task_outcome", task_id=task_id, counted=limits.STEPS_PAGE)
+    rows = await tx.fetch_all("task_outcome", task_id=task_id, counted=limits.STEPS_PAGE)
     return tx.read.outcome(task, rows)
 
 
-async def _rarest_attribute(
+async def _split_off_rarest_attribute(
     tx: Session, attributes: Mapping[str, str]
 ) -> tuple[str | None, Mapping[str, str]]:
     """Return the most selective attribute, used to look up tasks, and the others."""
     name = next(iter(attributes), None)
     if len(attributes) > 1:
-        row = await tx.one("rarest_attribute", attributes=codec.dumps(attributes))
+        row = await tx.fetch_one("rarest_attribute", attributes=codec.dumps(attributes))
         name = row["name"] if row else None
     return name, {other: value for other, value in attributes.items() if other != name}
 
 
-async def _with_reasons(
+async def _add_unserved_reasons(
     tx: Session, steps: Sequence[Step], queues: Mapping[int, int]
 ) -> list[Step]:
     """Return steps, with the reason why no live worker can run the ones in unserved queues."""
-    by_id = {no: queue for queue in await queues_after(tx, NO_QUEUE) for no in queue.ids}
-    workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
-    reasons = {no: unserved.reason(by_id[QueueId(no)], workers) for no in set(queues.values())}
+    by_id = {no: queue for queue in await list_queues_after(tx, NO_QUEUE) for no in queue.ids}
+    workers = [tx.read.worker(row) for row in await tx.fetch_all("list_workers")]
+    reasons = {
+        no: unserved.explain_unserved_queue(by_id[QueueId(no)], workers)
+        for no in set(queues.values())
+    }
     return [
         replace(step, no_worker_reason=reasons[queues[step.no]]) if step.no in queues else step
         for step in steps
@@ -220,35 +225,35 @@ _CLOCKS = timedelta(hours=1)
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def _id_at(instant: datetime, slack: timedelta) -> str:
+def _lowest_task_id_at(instant: datetime, slack: timedelta) -> str:
     """Return the lowest id of a time, for times that ids can have."""
     return first_task_id(min(max(instant, _FIRST), _LAST) + slack)
 
 
-async def _list_tagged(tx: Session, parameters: Mapping[str, Any]) -> Sequence[Row]:
+async def _list_tagged_tasks(tx: Session, parameters: Mapping[str, Any]) -> Sequence[Row]:
     """Return a page of the tasks with a tag.
 
     No index has the tasks of a tag in the order of their ids, and databases do not know how common
     a tag is. A common one is found among the newest tasks; of a rare one, all tasks are sorted.
     """
-    edge = await tx.one("nth_newest_task", after=parameters["after"], offset=TAGGED_AMONG)
+    edge = await tx.fetch_one("nth_newest_task", after=parameters["after"], offset=TAGGED_AMONG)
     if edge is None:
-        return await tx.all("list_tasks", **parameters)
+        return await tx.fetch_all("list_tasks", **parameters)
     first = max(edge["id"], parameters["first_id"] or "")
-    rows = await tx.all("list_tasks", **{**parameters, "first_id": first})
+    rows = await tx.fetch_all("list_tasks", **{**parameters, "first_id": first})
     if len(rows) == parameters["limit"] or first != edge["id"]:
         return rows
-    return await tx.all("list_matching_tasks", **parameters)
+    return await tx.fetch_all("list_matching_tasks", **parameters)
 
 
-async def filter_parameters(tx: Session, filter: TaskFilter) -> dict[str, Any]:
+async def task_filter_parameters(tx: Session, filter: TaskFilter) -> dict[str, Any]:
     """Return the parameters of the fragment `task_filter`."""
-    state, started = state_filter(filter.status)
+    state, started = stored_state_of_status(filter.status)
     after, before = filter.created_after, filter.created_before
     by_id = abs(tx.now - datetime.now(UTC)) < _CLOCKS  # not where time is virtual
-    name, others = await _rarest_attribute(tx, filter.attributes)
+    name, others = await _split_off_rarest_attribute(tx, filter.attributes)
     return {
-        "templates": await _template_ids(tx, filter),
+        "templates": await _template_ids_of_filter(tx, filter),
         "state": state,
         "started": started,
         "correlation_id": filter.correlation_id,
@@ -265,15 +270,15 @@ async def filter_parameters(tx: Session, filter: TaskFilter) -> dict[str, Any]:
         "attributes": codec.dumps(others) if others else None,
         "created_after": after,
         "created_before": before,
-        "first_id": _id_at(after, -_CLOCKS) if after and by_id else None,
-        "last_id": _id_at(before, _CLOCKS) if before and by_id else None,
+        "first_id": _lowest_task_id_at(after, -_CLOCKS) if after and by_id else None,
+        "last_id": _lowest_task_id_at(before, _CLOCKS) if before and by_id else None,
     }
 
 
-async def _template_ids(tx: Session, filter: TaskFilter) -> list[int] | None:
+async def _template_ids_of_filter(tx: Session, filter: TaskFilter) -> list[int] | None:
     """List the ids of the templates that a filter selects, or return None for all."""
     if not (filter.namespace or filter.name or filter.version) and filter.visible is None:
         return None
-    return await template_ids(
+    return await find_template_ids(
         tx, filter.namespace, filter.name, filter.version, visible=filter.visible
     )

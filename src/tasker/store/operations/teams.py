@@ -10,7 +10,7 @@ from tasker.errors import WrongStatus
 from tasker.model import JsonObject, TemplateName, TemplateVersion
 from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.protocol import AuditNote
-from tasker.store.session import Session, TransactionalStore, require_storable
+from tasker.store.session import Session, TransactionalStore, require_storable_strings
 from tasker.teams import rules
 from tasker.teams.checks import check_policy
 from tasker.teams.model import (
@@ -29,70 +29,74 @@ class Teams(TransactionalStore):
     """Implements `tasker.store.protocol.TeamStore`."""
 
     async def namespaces(self) -> list[NamespaceInfo]:
-        async def read(tx: Session) -> list[NamespaceInfo]:
-            return [tx.read.namespace(row) for row in await tx.all("list_namespaces")]
+        async def read_namespaces(tx: Session) -> list[NamespaceInfo]:
+            return [tx.read.namespace(row) for row in await tx.fetch_all("list_namespaces")]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_namespaces)
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
-        return await self._read(lambda tx: policy_of(tx, namespace))
+        return await self._in_read_transaction(lambda tx: read_policy(tx, namespace))
 
     async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
         check_policy(policy)
         space = policy.namespace
 
-        async def put(tx: Session) -> NamespacePolicy:
-            rows = await tx.lock("get_namespace_policy", namespace=space)
+        async def put_and_audit_policy(tx: Session) -> NamespacePolicy:
+            rows = await tx.lock_rows("get_namespace_policy", namespace=space)
             before = tx.read.policy(rows[0]) if rows else None
             if before is not None and rules.same_policy(before, policy):
                 return before
             columns = rules.policy_columns(policy)
-            (row,) = await tx.all("put_policy", actor=act.actor, **columns)
+            (row,) = await tx.fetch_all("put_policy", actor=act.actor, **columns)
             stored = tx.read.policy(row)
             documents = rules.policy_document(before), rules.policy_document(stored)
             await add_team_audit(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
 
-        return await self._write(put)
+        return await self._in_write_transaction(put_and_audit_policy)
 
     # --------------------------------------------------------------- templates
 
     async def decide_template(
         self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
-        async def decide(tx: Session) -> TemplateVersion:
-            versions = await _lock_versions_of(tx, name)
-            policy = await policy_of(tx, name.namespace)
+        async def approve_or_reject_version(tx: Session) -> TemplateVersion:
+            versions = await _lock_versions_of_template(tx, name)
+            policy = await read_policy(tx, name.namespace)
             decision = rules.check_decision(name, versions, policy, act, approve=approve)
             for old in decision.replaces:
-                await tx.all("mark_template_replaced", id=old)
+                await tx.fetch_all("mark_template_replaced", id=old)
             action = "approve_template" if approve else "reject_template"
             return await _set_version_status(tx, decision.version, decision.status, action, act)
 
-        return await self._write(decide)
+        return await self._in_write_transaction(approve_or_reject_version)
 
     async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
-        async def retire(tx: Session) -> TemplateVersion:
-            version = rules.check_retirement(name, await _lock_versions_of(tx, name), restore=False)
+        async def retire_version(tx: Session) -> TemplateVersion:
+            version = rules.check_retirement(
+                name, await _lock_versions_of_template(tx, name), restore=False
+            )
             return await _set_version_status(tx, version, rules.RETIRED, "retire_template", act)
 
-        return await self._write(retire)
+        return await self._in_write_transaction(retire_version)
 
     async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
-        async def restore(tx: Session) -> TemplateVersion:
-            version = rules.check_retirement(name, await _lock_versions_of(tx, name), restore=True)
+        async def restore_version(tx: Session) -> TemplateVersion:
+            version = rules.check_retirement(
+                name, await _lock_versions_of_template(tx, name), restore=True
+            )
             return await _set_version_status(tx, version, rules.APPROVED, "restore_template", act)
 
-        return await self._write(restore)
+        return await self._in_write_transaction(restore_version)
 
     async def template_statuses(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
-        async def read(tx: Session) -> list[TemplateVersion]:
-            rows = await tx.all("list_template_versions", namespace=namespace, name=name)
+        async def read_template_versions(tx: Session) -> list[TemplateVersion]:
+            rows = await tx.fetch_all("list_template_versions", namespace=namespace, name=name)
             return [tx.read.template_version(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_template_versions)
 
     async def team_audit(
         self,
@@ -102,8 +106,8 @@ class Teams(TransactionalStore):
         after: int | None = None,
         limit: int = 100,
     ) -> list[TeamEvent]:
-        async def read(tx: Session) -> list[TeamEvent]:
-            rows = await tx.all(
+        async def read_team_audit(tx: Session) -> list[TeamEvent]:
+            rows = await tx.fetch_all(
                 "list_team_audit",
                 namespace=namespace,
                 visible=None if visible is None else sorted(visible),
@@ -112,40 +116,40 @@ class Teams(TransactionalStore):
             )
             return [tx.read.team_event(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_team_audit)
 
     # ---------------------------------------------------------------- API keys
 
     async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
         rules.check_api_key(key)
 
-        async def add(tx: Session) -> ApiKey:
-            (row,) = await tx.all("add_api_key", created_by=act.actor, **asdict(key))
+        async def add_and_audit_key(tx: Session) -> ApiKey:
+            (row,) = await tx.fetch_all("add_api_key", created_by=act.actor, **asdict(key))
             stored = tx.read.api_key(row)
             facts = rules.key_document(stored)
             await add_team_audit(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
             return stored
 
-        return await self._write(add)
+        return await self._in_write_transaction(add_and_audit_key)
 
     async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
-        async def read(tx: Session) -> ApiKeyDigest | None:
-            row = await tx.one("find_api_key", prefix=prefix)
+        async def read_api_key(tx: Session) -> ApiKeyDigest | None:
+            row = await tx.fetch_one("find_api_key", prefix=prefix)
             return None if row is None else ApiKeyDigest(tx.read.api_key(row), row["digest"])
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_api_key)
 
     async def list_api_keys(self) -> list[ApiKey]:
-        async def read(tx: Session) -> list[ApiKey]:
-            return [tx.read.api_key(row) for row in await tx.all("list_api_keys")]
+        async def read_api_keys(tx: Session) -> list[ApiKey]:
+            return [tx.read.api_key(row) for row in await tx.fetch_all("list_api_keys")]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_api_keys)
 
     async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
-        async def revoke(tx: Session) -> ApiKey:
-            row = await tx.one("revoke_api_key", prefix=prefix)
+        async def revoke_and_audit_key(tx: Session) -> ApiKey:
+            row = await tx.fetch_one("revoke_api_key", prefix=prefix)
             if row is None:
-                if await tx.one("find_api_key", prefix=prefix) is None:
+                if await tx.fetch_one("find_api_key", prefix=prefix) is None:
                     raise rules.unknown_key_error(prefix)
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.api_key(row)
@@ -153,10 +157,10 @@ class Teams(TransactionalStore):
             await add_team_audit(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
             return revoked
 
-        return await self._write(revoke)
+        return await self._in_write_transaction(revoke_and_audit_key)
 
     async def touch_api_key(self, prefix: str) -> None:
-        await self._change("touch_api_key", prefix=prefix)
+        await self._execute_in_transaction("touch_api_key", prefix=prefix)
 
     # ---------------------------------------------------------------- sessions
 
@@ -168,9 +172,9 @@ class Teams(TransactionalStore):
         claims: JsonObject | None = None,
         lifetime: timedelta,
     ) -> UserSession:
-        async def add(tx: Session) -> UserSession:
-            await tx.all("prune_expired_sessions")
-            (row,) = await tx.all(
+        async def replace_expired_sessions(tx: Session) -> UserSession:
+            await tx.fetch_all("prune_expired_sessions")
+            (row,) = await tx.fetch_all(
                 "add_session",
                 digest=digest,
                 key_prefix=key_prefix,
@@ -179,42 +183,42 @@ class Teams(TransactionalStore):
             )
             return tx.read.session(row)
 
-        return await self._write(add)
+        return await self._in_write_transaction(replace_expired_sessions)
 
     async def find_session(self, digest: str, *, idle: timedelta) -> UserSession | None:
-        async def read(tx: Session) -> UserSession | None:
-            row = await tx.one("find_session", digest=digest, idle=idle.total_seconds())
+        async def read_session(tx: Session) -> UserSession | None:
+            row = await tx.fetch_one("find_session", digest=digest, idle=idle.total_seconds())
             return None if row is None else tx.read.session(row)
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_session)
 
     async def touch_session(self, digest: str) -> None:
-        await self._change("touch_session", digest=digest)
+        await self._execute_in_transaction("touch_session", digest=digest)
 
     async def end_session(self, digest: str) -> None:
-        await self._change("delete_session", digest=digest)
+        await self._execute_in_transaction("delete_session", digest=digest)
 
 
-async def lock_versions(
+async def lock_template_versions(
     tx: Session, names: Sequence[TemplateName]
 ) -> Mapping[TemplateName, Sequence[VersionRow]]:
     """Lock and return the versions under the names of templates, oldest first."""
     there: dict[TemplateName, list[VersionRow]] = {name: [] for name in names}
     for name in names:
-        require_storable(name._asdict())
+        require_storable_strings(name._asdict())
     documents = codec.orjson_text([name._asdict() for name in names])
-    for row in await tx.lock("template_versions_by_name", names=documents):
+    for row in await tx.lock_rows("template_versions_by_name", names=documents):
         version = tx.read.template_version(row)
         there[version.key].append(VersionRow(version, row["digest"]))
     return there
 
 
-async def _lock_versions_of(tx: Session, name: TemplateName) -> Sequence[VersionRow]:
-    return (await lock_versions(tx, [name]))[name]
+async def _lock_versions_of_template(tx: Session, name: TemplateName) -> Sequence[VersionRow]:
+    return (await lock_template_versions(tx, [name]))[name]
 
 
-async def policy_of(tx: Session, namespace: str) -> NamespacePolicy | None:
-    row = await tx.one("get_namespace_policy", namespace=namespace)
+async def read_policy(tx: Session, namespace: str) -> NamespacePolicy | None:
+    row = await tx.fetch_one("get_namespace_policy", namespace=namespace)
     return None if row is None else tx.read.policy(row)
 
 
@@ -230,7 +234,7 @@ async def add_team_audit(
 ) -> None:
     """Add an action to the team audit log; an action on a template belongs to the template's
     namespace."""
-    await tx.all(
+    await tx.fetch_all(
         "add_team_audit",
         namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,
         subject=str(subject),
@@ -246,7 +250,7 @@ async def add_team_audit(
 async def _set_version_status(
     tx: Session, version: TemplateVersion, status: str, action: str, act: AuditNote
 ) -> TemplateVersion:
-    (row,) = await tx.all(
+    (row,) = await tx.fetch_all(
         "set_template_status", id=version.id, status=status, actor=act.actor, reason=act.reason
     )
     await add_team_audit(tx, act, action, version.key, version.status, status)

@@ -18,35 +18,35 @@ from tasker.model import (
 )
 from tasker.store import registry
 from tasker.store.operations.schedule_rows import apply_declared_schedules
-from tasker.store.operations.teams import lock_versions, policy_of
+from tasker.store.operations.teams import lock_template_versions, read_policy
 from tasker.store.protocol import AuditNote, Registered
-from tasker.store.rows import Reader, Row
+from tasker.store.rows import Row, RowReader
 from tasker.store.session import Session, TransactionalStore
 from tasker.teams import rules
 
 _LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the event loop
 
 
-class _TemplateRows(NamedTuple):
+class _UnparsedTemplates(NamedTuple):
     """Rows of templates that are read in a transaction and parsed after it."""
 
-    reader: Reader
+    reader: RowReader
     rows: Sequence[Row]
 
     async def parse(self) -> list[StoredTemplate]:
         """Return the templates; many steps are parsed off the event loop."""
         if sum(len(row["document"]) for row in self.rows) <= _LARGE_DOCUMENT:
-            return self._parse()
-        return await asyncio.to_thread(self._parse)
+            return self._parse_all()
+        return await asyncio.to_thread(self._parse_all)
 
-    def _parse(self) -> list[StoredTemplate]:
+    def _parse_all(self) -> list[StoredTemplate]:
         return [self.reader.template(row) for row in self.rows]
 
 
-class _Written(NamedTuple):
+class _RegisteredRows(NamedTuple):
     """The rows of registered templates."""
 
-    rows: _TemplateRows
+    rows: _UnparsedTemplates
     created: Sequence[bool]
 
 
@@ -77,25 +77,27 @@ class Templates(TransactionalStore):
         if not templates:
             return []
 
-        def make_rows() -> list[registry.TemplateRow]:
+        def make_template_rows() -> list[registry.TemplateRow]:
             return [registry.TemplateRow.of_template(template) for template in templates]
 
-        rows = await asyncio.to_thread(make_rows)
+        rows = await asyncio.to_thread(make_template_rows)
         act = AuditNote(actor=registered_by, via=via)
         written = None
         while written is None:  # another process was faster: compare with its content
-            written = await self._write(lambda tx: _register(tx, rows, act, replace=replace))
+            written = await self._in_write_transaction(
+                lambda tx: _register_rows(tx, rows, act, replace=replace)
+            )
         stored = await written.rows.parse()
         return [Registered(*pair) for pair in zip(stored, written.created, strict=True)]
 
     async def template(self, name: TemplateName) -> StoredTemplate:
-        stored = await self._templates("get_approved_template", **name._asdict())
+        stored = await self._read_templates("get_approved_template", **name._asdict())
         if not stored:
             raise registry.unknown_template_error(name)
         return stored[0]
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
-        stored = await self._templates("templates_by_id", ids=[template_id])
+        stored = await self._read_templates("templates_by_id", ids=[template_id])
         if not stored:
             raise NotFound(f"template with the id {template_id} not found")
         return stored[0]
@@ -103,29 +105,29 @@ class Templates(TransactionalStore):
     async def templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
-        return await self._templates("list_approved_templates", namespace=namespace, name=name)
+        return await self._read_templates("list_approved_templates", namespace=namespace, name=name)
 
-    async def _templates(self, statement: str, /, **values: object) -> list[StoredTemplate]:
-        async def read(tx: Session) -> _TemplateRows:
-            return _TemplateRows(tx.read, await tx.all(statement, **values))
+    async def _read_templates(self, statement: str, /, **values: object) -> list[StoredTemplate]:
+        async def fetch_templates(tx: Session) -> _UnparsedTemplates:
+            return _UnparsedTemplates(tx.read, await tx.fetch_all(statement, **values))
 
-        return await (await self._read(read)).parse()
+        return await (await self._in_read_transaction(fetch_templates)).parse()
 
     async def versions(self, namespace: str, name: str) -> list[str]:
-        rows = await self._all("list_approved_versions", namespace=namespace, name=name)
+        rows = await self._fetch_all("list_approved_versions", namespace=namespace, name=name)
         return [row["version"] for row in rows]
 
     async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
-        return await self._read(lambda tx: queues_after(tx, after))
+        return await self._in_read_transaction(lambda tx: list_queues_after(tx, after))
 
 
-async def queues_after(tx: Session, after: QueueId) -> list[Queue]:
+async def list_queues_after(tx: Session, after: QueueId) -> list[Queue]:
     """List queues by id, beyond `after`."""
-    rows = await tx.all("list_queues", after=after)
+    rows = await tx.fetch_all("list_queues", after=after)
     return [Queue(*(row[field] for field in Queue._fields)) for row in rows]
 
 
-async def template_ids(
+async def find_template_ids(
     tx: Session,
     namespace: str | None,
     name: str | None,
@@ -134,7 +136,7 @@ async def template_ids(
     visible: Collection[str] | None,
 ) -> list[int]:
     """List the ids of the templates with a name, including replaced ones."""
-    rows = await tx.all(
+    rows = await tx.fetch_all(
         "find_template_ids",
         namespace=namespace,
         name=name,
@@ -144,34 +146,34 @@ async def template_ids(
     return [row["id"] for row in rows]
 
 
-async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) -> TaskerError:
+async def creation_refused_error(tx: Session, templates: Collection[TemplateId]) -> TaskerError:
     """Return the error for creating tasks if one of the templates accepts no tasks."""
     for template_id in sorted(templates):
-        row = await tx.one("template_status", id=template_id)
+        row = await tx.fetch_one("template_status", id=template_id)
         if row is None:
             break
         version = tx.read.template_version(row)
         if version.status is not rules.APPROVED:
-            return rules.not_approved_error(version, await policy_of(tx, version.namespace))
+            return rules.not_approved_error(version, await read_policy(tx, version.namespace))
     return NotFound("one of the tasks names a template id that is not registered")
 
 
-async def _register(
+async def _register_rows(
     tx: Session, rows: Sequence[registry.TemplateRow], act: AuditNote, *, replace: bool
-) -> _Written | None:
+) -> _RegisteredRows | None:
     """Register templates; return None if another process has just registered one of them."""
-    await tx.all("lock_queues")
+    await tx.fetch_all("lock_queues")
     for namespace in {row.name.namespace for row in rows}:
         queues = {queue for row in rows if row.name.namespace == namespace for queue in row.queues}
         documents = [queue._asdict() for queue in sorted(queues)]
-        await tx.all("add_queues", namespace=namespace, queues=codec.orjson_text(documents))
+        await tx.fetch_all("add_queues", namespace=namespace, queues=codec.orjson_text(documents))
     stored: dict[int, Row] = {}
     created: set[int] = set()
-    for indexes in _with_distinct_names(rows):
+    for indexes in _group_by_distinct_names(rows):
         plans = dict(
             zip(
                 indexes,
-                await _plan(tx, [rows[index] for index in indexes], replace=replace),
+                await _plan_registrations(tx, [rows[index] for index in indexes], replace=replace),
                 strict=True,
             )
         )
@@ -182,22 +184,22 @@ async def _register(
         stored |= zip(new, added, strict=True)
         created.update(new)
         if same := {index: plan.same for index, plan in plans.items() if plan.same is not None}:
-            known = await tx.all("templates_by_id", ids=[*same.values()])
+            known = await tx.fetch_all("templates_by_id", ids=[*same.values()])
             by_id = {row["id"]: row for row in known}
             stored |= {index: by_id[template_id] for index, template_id in same.items()}
     names = {rows[index].name[:2] for index in created}
-    for namespace, template in names & await _names_with_schedules(tx, rows):
+    for namespace, template in names & await _templates_with_schedules(tx, rows):
         await apply_declared_schedules(tx, namespace, template, act)
     if created:
-        await tx.call("wake_workers")  # a worker may serve the new queues
+        await tx.call_function("wake_workers")  # a worker may serve the new queues
     order = range(len(rows))
-    return _Written(
-        _TemplateRows(tx.read, [stored[index] for index in order]),
+    return _RegisteredRows(
+        _UnparsedTemplates(tx.read, [stored[index] for index in order]),
         [index in created for index in order],
     )
 
 
-def _with_distinct_names(rows: Sequence[registry.TemplateRow]) -> Iterator[list[int]]:
+def _group_by_distinct_names(rows: Sequence[registry.TemplateRow]) -> Iterator[list[int]]:
     """Divide rows into groups without duplicate names; yield their indexes."""
     left = list(range(len(rows)))
     while left:
@@ -206,15 +208,15 @@ def _with_distinct_names(rows: Sequence[registry.TemplateRow]) -> Iterator[list[
         left = [index for index in left if first[rows[index].name] != index]
 
 
-async def _plan(
+async def _plan_registrations(
     tx: Session, rows: Sequence[registry.TemplateRow], *, replace: bool
 ) -> list[rules.RegistrationPlan]:
     """Lock the versions under the names of templates, and decide what registering them does."""
     policies = {
-        namespace: await policy_of(tx, namespace)
+        namespace: await read_policy(tx, namespace)
         for namespace in {row.name.namespace for row in rows}
     }
-    versions = await lock_versions(tx, [row.name for row in rows])
+    versions = await lock_template_versions(tx, [row.name for row in rows])
     plans = []
     for row in rows:
         policy = policies[row.name.namespace]
@@ -227,12 +229,12 @@ async def _plan(
     return plans
 
 
-async def _names_with_schedules(
+async def _templates_with_schedules(
     tx: Session, rows: Sequence[registry.TemplateRow]
 ) -> set[tuple[str, str]]:
     """Return namespaces and names of templates that declare schedules now or did before."""
     spaces = sorted({row.name.namespace for row in rows})
-    known = await tx.all("templates_with_schedules", namespaces=spaces)
+    known = await tx.fetch_all("templates_with_schedules", namespaces=spaces)
     declaring = {row.name[:2] for row in rows if row.has_schedules}
     return declaring | {(row["namespace"], row["template"]) for row in known}
 
@@ -247,7 +249,7 @@ async def _add_templates(
         return []
     for _, plan in planned:
         for old in plan.replaces:
-            await tx.all("mark_template_replaced", id=old)
+            await tx.fetch_all("mark_template_replaced", id=old)
     documents = [
         {
             **row.name._asdict(),
@@ -263,7 +265,7 @@ async def _add_templates(
         }
         for row, plan in planned
     ]
-    added = await tx.all(
+    added = await tx.fetch_all(
         "add_templates", registered_by=act.actor, templates=codec.orjson_text(documents)
     )
     if len(added) < len(planned):
@@ -277,7 +279,7 @@ async def _add_templates(
         }
         for row, _ in planned
     ]
-    await tx.all("add_template_steps", graphs=codec.orjson_text(graphs))
+    await tx.fetch_all("add_template_steps", graphs=codec.orjson_text(graphs))
     registrations = [
         {
             "namespace": row.name.namespace,
@@ -287,7 +289,7 @@ async def _add_templates(
         }
         for row, plan in planned
     ]
-    await tx.all(
+    await tx.fetch_all(
         "audit_template_registrations",
         actor=act.actor,
         reason=act.reason,

@@ -10,7 +10,7 @@ from tasker.errors import WaitCycle
 from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import Claim, JsonText, TaskId, WaitKind
 from tasker.store import operator_rules
-from tasker.store.operations.auditing import audit
+from tasker.store.operations.auditing import add_audit_entry
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session, TransactionalStore
@@ -36,43 +36,47 @@ class Waits(TransactionalStore):
     """Waits of steps, and the signals and broadcasts that end them."""
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
-        async def park(tx: Session) -> bool:
-            child = await tx.one("lock_awaited_task", task_id=waits_for)
+        async def park_unless_task_ended(tx: Session) -> bool:
+            child = await tx.fetch_one("lock_awaited_task", task_id=waits_for)
             over = child is None or bool(child["over"])
             if not over:
-                for link in await tx.call(
+                for link in await tx.call_function(
                     "find_wait_cycle", task_id=claim.task_id, waits_for=waits_for
                 ):
                     raise WaitCycle(claim.task_id, waits_for, link["id"])
             return await park_step(tx, claim, waits_for=waits_for, over=over)
 
-        return await self._in_yielding_transaction(park)
+        return await self._in_yielding_transaction(park_unless_task_ended)
 
     async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
-        arrived = await self._read(lambda tx: _first_arrival(tx, claim, wait.awaited))
+        arrived = await self._in_read_transaction(
+            lambda tx: _find_first_arrival(tx, claim, wait.awaited)
+        )
         if arrived is None:
             return None
 
-        async def receive(tx: Session) -> DurableCall | None:
-            await tx.call("lock_mailboxes", mailboxes=_mailboxes(claim.task_id, wait.awaited))
-            if not await _holds(tx, claim):
+        async def record_arrival_if_claim_held(tx: Session) -> DurableCall | None:
+            await tx.call_function(
+                "lock_mailboxes", mailboxes=_mailboxes(claim.task_id, wait.awaited)
+            )
+            if not await _lock_if_claim_held(tx, claim):
                 return None
-            return await _take_first(tx, claim, wait)
+            return await _record_first_arrival(tx, claim, wait)
 
-        return await self._in_yielding_transaction(receive)
+        return await self._in_yielding_transaction(record_arrival_if_claim_held)
 
     async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
         task_id, no = claim.task_id, claim.no
 
-        async def park(tx: Session) -> bool:
-            await tx.call("lock_mailboxes", mailboxes=_mailboxes(task_id, wait.awaited))
-            if not await _holds(tx, claim):
+        async def park_unless_arrived(tx: Session) -> bool:
+            await tx.call_function("lock_mailboxes", mailboxes=_mailboxes(task_id, wait.awaited))
+            if not await _lock_if_claim_held(tx, claim):
                 return False
-            over = await _take_first(tx, claim, wait) is not None
-            over = over or await _is_completed(tx, claim, wait)
-            await tx.all("delete_waits_of_step", task_id=task_id, no=no)
+            over = await _record_first_arrival(tx, claim, wait) is not None
+            over = over or await _is_externally_completed(tx, claim, wait)
+            await tx.fetch_all("delete_waits_of_step", task_id=task_id, no=no)
             for awaited in () if over else wait.awaited:
-                await tx.all(
+                await tx.fetch_all(
                     "add_wait",
                     task_id=task_id,
                     no=no,
@@ -90,25 +94,27 @@ class Waits(TransactionalStore):
             await park_step(tx, claim, waits_for=None, over=over)
             return True
 
-        return await self._in_yielding_transaction(park)
+        return await self._in_yielding_transaction(park_unless_arrived)
 
     async def signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
         task_id = operator_rules.canonical_task_id(signal.task_id)
 
-        async def send(tx: Session) -> SignalSent:
-            await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)])
-            row = await tx.one("status_of_task_to_signal", task_id=task_id)
+        async def store_and_deliver_signal(tx: Session) -> SignalSent:
+            await tx.call_function(
+                "lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)]
+            )
+            row = await tx.fetch_one("status_of_task_to_signal", task_id=task_id)
             if signal.id is not None and row is not None:
-                known = await tx.one(
+                known = await tx.fetch_one(
                     "signal_by_id", task_id=task_id, name=signal.name, id=signal.id
                 )
                 if known is not None:
-                    return _sent(signal, task_id, created=False, step=None)
-            status = operator_rules.require_task(task_id, row, "signal", operator_rules.OPEN)
-            untaken = await tx.one("count_unreceived_signals", task_id=task_id)
+                    return _signal_sent(signal, task_id, created=False, step=None)
+            status = operator_rules.require_task_status(task_id, row, "signal", operator_rules.OPEN)
+            untaken = await tx.fetch_one("count_unreceived_signals", task_id=task_id)
             if untaken is not None and untaken["signals"] >= UNTAKEN_SIGNALS:
                 raise TooManySignals(task_id)
-            (stored,) = await tx.all(
+            (stored,) = await tx.fetch_all(
                 "add_signal",
                 task_id=task_id,
                 name=signal.name,
@@ -119,78 +125,86 @@ class Waits(TransactionalStore):
             received = await _deliver_signal(tx, task_id, signal, stored, act.actor)
             no = None if received is None else received.no
             note = AuditNote(actor=act.actor, reason=act.reason or signal.name)
-            await audit(tx, task_id, no, "signal", note, status, status)
+            await add_audit_entry(tx, task_id, no, "signal", note, status, status)
             step = None if received is None else received.name
-            return _sent(signal, task_id, created=True, step=step)
+            return _signal_sent(signal, task_id, created=True, step=step)
 
-        return await self._in_yielding_transaction(send)
+        return await self._in_yielding_transaction(store_and_deliver_signal)
 
     async def broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
         namespace, name, key, payload, id = broadcast
         place = {"namespace": namespace, "name": name, "key": key}
 
-        async def send(tx: Session) -> tuple[Row, bool]:
-            await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_broadcast(namespace, name, key)])
-            known = None if id is None else await tx.one("find_broadcast", **place, id=id)
+        async def store_broadcast(tx: Session) -> tuple[Row, bool]:
+            await tx.call_function(
+                "lock_mailboxes", mailboxes=[_mailbox_of_broadcast(namespace, name, key)]
+            )
+            known = None if id is None else await tx.fetch_one("find_broadcast", **place, id=id)
             if known is not None:
                 return known, False
-            kept = await tx.one("count_broadcasts", **place)
+            kept = await tx.fetch_one("count_broadcasts", **place)
             if kept is not None and kept["broadcasts"] >= BROADCASTS:
                 raise TooManyBroadcasts(name, key)
-            (stored,) = await tx.all(
+            (stored,) = await tx.fetch_all(
                 "add_broadcast", **place, id=id, payload=payload, sent_by=sent_by
             )
             return stored, True
 
-        stored, created = await self._in_yielding_transaction(send)
+        stored, created = await self._in_yielding_transaction(store_broadcast)
         steps = await self._deliver_broadcast(namespace, name, key, stored)
         return BroadcastSent(
             namespace=namespace, name=name, key=key, id=id, created=created, steps=steps
         )
 
     async def deliver_broadcasts(self, limit: int) -> int:
-        rows = await self._all("interrupted_broadcasts", older_than=INTERRUPTED, limit=limit)
+        rows = await self._fetch_all("interrupted_broadcasts", older_than=INTERRUPTED, limit=limit)
         for row in rows:
             await self._deliver_broadcast(row["namespace"], row["name"], row["key"], row)
         return len(rows)
 
     async def prune_broadcasts(self, limit: int) -> int:
-        return len(await self._change("prune_broadcasts", older_than=RETENTION, limit=limit))
+        return len(
+            await self._execute_in_transaction(
+                "prune_broadcasts", older_than=RETENTION, limit=limit
+            )
+        )
 
     async def end_late_waits(self, limit: int) -> int:
-        if await self._one("timed_out_waits", limit=1) is None:
+        if await self._fetch_one("timed_out_waits", limit=1) is None:
             return 0
 
-        async def end(tx: Session) -> int:
-            rows = await tx.all("timed_out_waits", limit=limit)
+        async def wake_timed_out_steps(tx: Session) -> int:
+            rows = await tx.fetch_all("timed_out_waits", limit=limit)
             for row in rows:
-                await wake(tx, Waiter.of_row(row), TIMED_OUT)
+                await wake_step(tx, WaitingStep.of_row(row), TIMED_OUT)
             return len(rows)
 
-        return await self._in_yielding_transaction(end)
+        return await self._in_yielding_transaction(wake_timed_out_steps)
 
     async def _deliver_broadcast(self, namespace: str, name: str, key: str, stored: Row) -> int:
         """Wake the steps that wait for a broadcast, page by page; return how many."""
-        text = await self._read(lambda tx: _broadcast_text(tx, name, key, stored))
+        text = await self._in_read_transaction(
+            lambda tx: _broadcast_arrival_text(tx, name, key, stored)
+        )
         place = {"namespace": namespace, "name": name, "key": key}
 
-        async def deliver(tx: Session) -> tuple[int, int]:
-            waiters = await tx.all("waiters_of_broadcast", **place, limit=PAGE)
+        async def wake_page_of_waiters(tx: Session) -> tuple[int, int]:
+            waiters = await tx.fetch_all("waiters_of_broadcast", **place, limit=PAGE)
             woken = 0
             for row in waiters:
-                woken += await wake(tx, Waiter.of_row(row), text) is not None
+                woken += await wake_step(tx, WaitingStep.of_row(row), text) is not None
             if len(waiters) < PAGE:
-                await tx.all("mark_broadcast_delivered", **place, number=stored["number"])
+                await tx.fetch_all("mark_broadcast_delivered", **place, number=stored["number"])
             return len(waiters), woken
 
         steps, waiting = 0, PAGE
         while waiting == PAGE:
-            waiting, woken = await self._in_yielding_transaction(deliver)
+            waiting, woken = await self._in_yielding_transaction(wake_page_of_waiters)
             steps += woken
         return steps
 
 
-class Waiter(NamedTuple):
+class WaitingStep(NamedTuple):
     """A waiting step and its durable call, which stores the arrival."""
 
     task_id: TaskId
@@ -199,52 +213,54 @@ class Waiter(NamedTuple):
     kind: CallKind
 
     @classmethod
-    def of_row(cls, row: Row) -> "Waiter":
+    def of_row(cls, row: Row) -> "WaitingStep":
         return cls(TaskId(row["task_id"]), row["no"], row["call"], CallKind(row["call_kind"]))
 
 
-class _Received(NamedTuple):
+class _ReceivingStep(NamedTuple):
     no: int
     name: str  #: of the step
 
 
-async def wake(tx: Session, waiter: Waiter, value: JsonText) -> str | None:
+async def wake_step(tx: Session, waiter: WaitingStep, value: JsonText) -> str | None:
     """End the wait of a step: record the arrival and enqueue the step.
 
     Returns:
         The name of the step; None if it no longer waits.
     """
     task_id, no, call, kind = waiter
-    woken = await tx.one("wake_step", task_id=task_id, no=no)
-    await tx.all("delete_waits_of_step", task_id=task_id, no=no)
+    woken = await tx.fetch_one("wake_step", task_id=task_id, no=no)
+    await tx.fetch_all("delete_waits_of_step", task_id=task_id, no=no)
     if woken is None:
         return None
-    await tx.all(
+    await tx.fetch_all(
         "record_durable_call", task_id=task_id, no=no, name=call, kind=kind.value, content=value
     )
-    await tx.call("wake_workers")
+    await tx.call_function("wake_workers")
     return step_name(woken)
 
 
 async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over: bool) -> bool:
     """End an attempt whose step waits; return False if the claim is lost."""
     fence = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
-    await tx.all("store_parked_attempt", **fence)
-    parked = await tx.all("park_step", **fence, waits_for=waits_for, over=over)
-    await tx.call("wake_workers")
+    await tx.fetch_all("store_parked_attempt", **fence)
+    parked = await tx.fetch_all("park_step", **fence, waits_for=waits_for, over=over)
+    await tx.call_function("wake_workers")
     return bool(parked)
 
 
-async def _is_completed(tx: Session, claim: Claim, wait: NewWait) -> bool:
+async def _is_externally_completed(tx: Session, claim: Claim, wait: NewWait) -> bool:
     """Return whether another system completed an external step during the attempt."""
     if wait.kind is not CallKind.EXTERNAL:
         return False
-    known = await tx.one("external_completion", task_id=claim.task_id, no=claim.no, name=wait.call)
+    known = await tx.fetch_one(
+        "external_completion", task_id=claim.task_id, no=claim.no, name=wait.call
+    )
     return known is not None
 
 
 async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewApproval) -> None:
-    await tx.all(
+    await tx.fetch_all(
         "add_approval",
         id=new.id,
         task_id=claim.task_id,
@@ -257,45 +273,45 @@ async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewAppro
     )
 
 
-async def _holds(tx: Session, claim: Claim) -> bool:
+async def _lock_if_claim_held(tx: Session, claim: Claim) -> bool:
     """Return whether an attempt is in progress, and keep it so until the transaction ends."""
     task_id, no, attempt = claim.key
-    return bool(await tx.all("lock_running_step", task_id=task_id, no=no, attempt=attempt))
+    return bool(await tx.fetch_all("lock_running_step", task_id=task_id, no=no, attempt=attempt))
 
 
 async def _deliver_signal(
     tx: Session, task_id: TaskId, signal: NewSignal, stored: Row, sent_by: str
-) -> _Received | None:
+) -> _ReceivingStep | None:
     """Wake the first step of the task that waits for a signal."""
     text = arrival_text(
         signal.name, signal.payload, sent_by=sent_by, sent_at=tx.read.instant(stored["sent_at"])
     )
-    for row in await tx.all("waiters_of_signal", task_id=task_id, name=signal.name):
-        waiter = Waiter(task_id, row["no"], row["call"], CallKind(row["call_kind"]))
-        if (name := await wake(tx, waiter, text)) is not None:
+    for row in await tx.fetch_all("waiters_of_signal", task_id=task_id, name=signal.name):
+        waiter = WaitingStep(task_id, row["no"], row["call"], CallKind(row["call_kind"]))
+        if (name := await wake_step(tx, waiter, text)) is not None:
             number = stored["number"]
-            await tx.all(
+            await tx.fetch_all(
                 "mark_signal_received",
                 task_id=task_id,
                 name=signal.name,
                 number=number,
                 no=waiter.no,
             )
-            return _Received(waiter.no, name)
+            return _ReceivingStep(waiter.no, name)
     return None
 
 
-async def _take_first(tx: Session, claim: Claim, wait: NewWait) -> DurableCall | None:
+async def _record_first_arrival(tx: Session, claim: Claim, wait: NewWait) -> DurableCall | None:
     """Record and return the first arrival for a wait, or return None if nothing has arrived."""
-    arrived = await _first_arrival(tx, claim, wait.awaited)
+    arrived = await _find_first_arrival(tx, claim, wait.awaited)
     if arrived is None:
         return None
     task_id, no = claim.task_id, claim.no
     if arrived.awaited.kind is WaitKind.SIGNAL:
         name, number = arrived.awaited.name, arrived.number
-        await tx.all("mark_signal_received", task_id=task_id, name=name, number=number, no=no)
+        await tx.fetch_all("mark_signal_received", task_id=task_id, name=name, number=number, no=no)
     call, kind, text = wait.call, wait.kind, arrived.text
-    await tx.all(
+    await tx.fetch_all(
         "record_durable_call", task_id=task_id, no=no, name=call, kind=kind.value, content=text
     )
     return DurableCall(call, kind, text)
@@ -308,7 +324,7 @@ class _Arrival(NamedTuple):
     text: JsonText
 
 
-async def _first_arrival(
+async def _find_first_arrival(
     tx: Session, claim: Claim, all_awaited: Sequence[Awaited]
 ) -> _Arrival | None:
     """Return the earliest signal or broadcast that a wait can receive."""
@@ -320,10 +336,10 @@ async def _first_arrival(
         if awaited.kind is WaitKind.EXTERNAL:
             continue
         if awaited.kind is WaitKind.SIGNAL:
-            row = await tx.one("first_unreceived_signal", task_id=claim.task_id, name=name)
+            row = await tx.fetch_one("first_unreceived_signal", task_id=claim.task_id, name=name)
         else:
             key = awaited.key
-            row = await tx.one(
+            row = await tx.fetch_one(
                 "first_receivable_broadcast",
                 task_id=claim.task_id,
                 namespace=awaited.namespace,
@@ -332,11 +348,11 @@ async def _first_arrival(
                 after=awaited.after,
             )
         if row is not None:
-            arrivals.append(_arrival(tx, row, awaited, key))
+            arrivals.append(_parse_arrival(tx, row, awaited, key))
     return min(arrivals, default=None)
 
 
-def _arrival(tx: Session, row: Row, awaited: Awaited, key: str | None) -> _Arrival:
+def _parse_arrival(tx: Session, row: Row, awaited: Awaited, key: str | None) -> _Arrival:
     sent_at, number = tx.read.instant(row["sent_at"]), row["number"]
     text = arrival_text(
         awaited.name,
@@ -349,7 +365,7 @@ def _arrival(tx: Session, row: Row, awaited: Awaited, key: str | None) -> _Arriv
     return _Arrival(sent_at, number, awaited, text)
 
 
-async def _broadcast_text(tx: Session, name: str, key: str, stored: Row) -> JsonText:
+async def _broadcast_arrival_text(tx: Session, name: str, key: str, stored: Row) -> JsonText:
     return arrival_text(
         name,
         stored["payload"],
@@ -360,7 +376,9 @@ async def _broadcast_text(tx: Session, name: str, key: str, stored: Row) -> Json
     )
 
 
-def _sent(signal: NewSignal, task_id: TaskId, *, created: bool, step: str | None) -> SignalSent:
+def _signal_sent(
+    signal: NewSignal, task_id: TaskId, *, created: bool, step: str | None
+) -> SignalSent:
     return SignalSent(task_id=task_id, name=signal.name, id=signal.id, created=created, step=step)
 
 

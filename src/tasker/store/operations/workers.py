@@ -36,12 +36,12 @@ from tasker.model import (
     WorkerProcess,
 )
 from tasker.store import operator_rules, unserved
-from tasker.store.operations.operators import cancel_child, end_early
+from tasker.store.operations.operators import cancel_attached_task, end_or_compensate_task
 from tasker.store.operations.paging import BEFORE_ALL_TASKS
-from tasker.store.operations.places import Places
+from tasker.store.operations.places import ConcurrencyPlaces
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.teams import add_team_audit
-from tasker.store.operations.templates import template_ids
+from tasker.store.operations.templates import find_template_ids
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
 from tasker.store.rows import Row, step_name
 from tasker.store.session import Session
@@ -50,7 +50,7 @@ _ATTEMPTS_OF_TASKS = 1_000  #: the newest tasks, whose attempts are read
 _ATTEMPTS_READ = 20_000
 
 
-class Workers(Places):
+class Workers(ConcurrencyPlaces):
     """Announcing and listing workers, and the janitor's duties."""
 
     async def register_worker(
@@ -64,8 +64,8 @@ class Workers(Places):
         registration: JsonText | None = None,
         act: AuditNote | None = None,
     ) -> WorkerId:
-        async def register(tx: Session) -> WorkerId:
-            (row,) = await tx.all(
+        async def add_and_audit_worker(tx: Session) -> WorkerId:
+            (row,) = await tx.fetch_all(
                 "register_worker",
                 name=name,
                 lease=lease.total_seconds(),
@@ -87,10 +87,10 @@ class Workers(Places):
                 await add_team_audit(tx, act, "register_worker", f"worker {row['id']}", None, after)
             return WorkerId(row["id"])
 
-        return await self._write(register)
+        return await self._in_write_transaction(add_and_audit_worker)
 
     async def remote_worker(self, worker: WorkerId) -> RemoteWorker | None:
-        row = await self._one("find_remote_worker", worker=worker)
+        row = await self._fetch_one("find_remote_worker", worker=worker)
         if row is None:
             return None
         return RemoteWorker(
@@ -103,51 +103,51 @@ class Workers(Places):
         )
 
     async def drain_worker(self, worker: WorkerId, act: AuditNote) -> None:
-        async def drain(tx: Session) -> None:
-            row = await tx.one("drain_worker", worker=worker)
+        async def drain_and_audit_worker(tx: Session) -> None:
+            row = await tx.fetch_one("drain_worker", worker=worker)
             if row is None:
                 raise NotFound(f"no live worker has the id {worker}: see `GET /v1/workers`")
-            await tx.all("delete_worker_queues", worker=worker)
-            await tx.call(
+            await tx.fetch_all("delete_worker_queues", worker=worker)
+            await tx.call_function(
                 "notify_revocation"
             )  # wakes renewals, so that remote workers learn it at once
             await add_team_audit(tx, act, "drain_worker", f"worker {worker}", None, row["name"])
 
-        await self._write(drain)
+        await self._in_write_transaction(drain_and_audit_worker)
 
     async def signing_keys(self) -> list[str]:
-        rows = await self._all("list_ticket_signing_keys")
+        rows = await self._fetch_all("list_ticket_signing_keys")
         if not rows:
-            await self._change("add_signing_key")
-            rows = await self._all("list_ticket_signing_keys")
+            await self._execute_in_transaction("add_signing_key")
+            rows = await self._fetch_all("list_ticket_signing_keys")
         return [row["secret"] for row in rows]
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
-        async def serve(tx: Session) -> None:
-            await tx.all("delete_queues_of_dead_workers")
-            await tx.all("serve_queues", worker=worker, queues=list(queues))
+        async def add_served_queues(tx: Session) -> None:
+            await tx.fetch_all("delete_queues_of_dead_workers")
+            await tx.fetch_all("serve_queues", worker=worker, queues=list(queues))
 
-        await self._write(serve)
+        await self._in_write_transaction(add_served_queues)
 
     async def serve_unserved_engine_queues(self, worker: WorkerId) -> None:
         async def serve_unserved_engine_queues(tx: Session) -> None:
-            await tx.all("leave_served_engine_queues", worker=worker)
-            await tx.all("serve_unserved_engine_queues", worker=worker)
+            await tx.fetch_all("leave_served_engine_queues", worker=worker)
+            await tx.fetch_all("serve_unserved_engine_queues", worker=worker)
 
-        await self._write(serve_unserved_engine_queues)
+        await self._in_write_transaction(serve_unserved_engine_queues)
 
     async def count_open_tasks(self, most: int) -> dict[TemplateId, int]:
-        rows = await self._all("count_open_tasks", most=most)
+        rows = await self._fetch_all("count_open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
     async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
-        rows = await self._all("list_spawns", task_id=task_id, join_no=join_no)
+        rows = await self._fetch_all("list_spawns", task_id=task_id, join_no=join_no)
         return [Spawn(*(row[field] for field in Spawn._fields)) for row in rows]
 
     async def count_failed_instances(self, spawn: Spawn) -> int:
         failed = 0
-        for first_no, last_no in _pages(spawn):
-            row = await self._one(
+        for first_no, last_no in _instance_pages(spawn):
+            row = await self._fetch_one(
                 "count_failed_instances",
                 task_id=spawn.task_id,
                 first_no=first_no,
@@ -158,8 +158,8 @@ class Workers(Places):
         return failed
 
     async def cancel_instances(self, spawn: Spawn) -> None:
-        for first_no, last_no in _pages(spawn):
-            await self._change(
+        for first_no, last_no in _instance_pages(spawn):
+            await self._execute_in_transaction(
                 "cancel_unstarted_instances",
                 task_id=spawn.task_id,
                 first_no=first_no,
@@ -167,26 +167,28 @@ class Workers(Places):
             )
 
     async def held(self, worker: WorkerId) -> list[Claim]:
-        return [_claim_of_row(row) for row in await self._all("list_held_claims", worker=worker)]
+        return [
+            _parse_claim(row) for row in await self._fetch_all("list_held_claims", worker=worker)
+        ]
 
     async def load_calls(self, claim: Claim) -> list[DurableCall]:
-        rows = await self._all("load_durable_calls", task_id=claim.task_id, no=claim.no)
+        rows = await self._fetch_all("load_durable_calls", task_id=claim.task_id, no=claim.no)
         return [
             DurableCall(row["name"], CallKind(row["kind"]), row["value"], row["remaining"])
             for row in rows
         ]
 
     async def retire_worker(self, worker: WorkerId, act: AuditNote | None = None) -> None:
-        async def retire(tx: Session) -> None:
-            await tx.all("retire_worker", worker=worker)
-            await tx.all("delete_worker_queues", worker=worker)
+        async def retire_and_audit_worker(tx: Session) -> None:
+            await tx.fetch_all("retire_worker", worker=worker)
+            await tx.fetch_all("delete_worker_queues", worker=worker)
             if act is not None:
                 await add_team_audit(tx, act, "retire_worker", f"worker {worker}", None, None)
 
-        await self._write(retire)
+        await self._in_write_transaction(retire_and_audit_worker)
 
     async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
-        rows = await self._all("list_workers_on_machine", machine=machine)
+        rows = await self._fetch_all("list_workers_on_machine", machine=machine)
         return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
 
     async def renew(
@@ -198,7 +200,7 @@ class Workers(Places):
         return list(renewed[worker].revoked)
 
     async def worker_steps(self, worker: WorkerId, *, limit: int = 200) -> list[RunningStep]:
-        async def read(tx: Session) -> list[RunningStep]:
+        async def read_running_steps(tx: Session) -> list[RunningStep]:
             return [
                 RunningStep(
                     task_id=TaskId(row["task_id"]),
@@ -209,10 +211,10 @@ class Workers(Places):
                     attempt=row["attempt"],
                     claimed_at=tx.read.instant(row["claimed_at"]),
                 )
-                for row in await tx.all("worker_steps", worker=worker, limit=limit)
+                for row in await tx.fetch_all("worker_steps", worker=worker, limit=limit)
             ]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_running_steps)
 
     async def worker_attempts(
         self,
@@ -221,11 +223,11 @@ class Workers(Places):
         namespaces: Collection[str] | None = None,
         limit: int = MOST_WORKER_ATTEMPTS,
     ) -> list[WorkerAttempt]:
-        async def read(tx: Session) -> list[WorkerAttempt]:
+        async def read_worker_attempts(tx: Session) -> list[WorkerAttempt]:
             templates = None
             if namespaces is not None:
-                templates = await template_ids(tx, None, None, None, visible=namespaces)
-            rows = await tx.all(
+                templates = await find_template_ids(tx, None, None, None, visible=namespaces)
+            rows = await tx.fetch_all(
                 "worker_attempts",
                 worker=worker,
                 templates=templates,
@@ -236,27 +238,27 @@ class Workers(Places):
             )
             return [tx.read.worker_attempt(row) for row in rows]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_worker_attempts)
 
     async def worker_queues(self, worker: WorkerId) -> list[ServedQueue]:
         return [
             ServedQueue(
                 namespace=row["namespace"], handler=row["handler"], requirement=row["requirement"]
             )
-            for row in await self._all("worker_queues", worker=worker)
+            for row in await self._fetch_all("worker_queues", worker=worker)
         ]
 
     async def list_workers(self) -> list[WorkerInfo]:
-        async def read(tx: Session) -> list[WorkerInfo]:
-            return [tx.read.worker(row) for row in await tx.all("list_workers")]
+        async def read_workers(tx: Session) -> list[WorkerInfo]:
+            return [tx.read.worker(row) for row in await tx.fetch_all("list_workers")]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_workers)
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
-        rows = await self._all("list_expired_attempts", limit=limit)
+        rows = await self._fetch_all("list_expired_attempts", limit=limit)
         return [
             ExpiredAttempt(
-                _claim_of_row(row),
+                _parse_claim(row),
                 row["template_id"],
                 row["worker_name"],
                 row["lost_attempts"],
@@ -266,53 +268,55 @@ class Workers(Places):
         ]
 
     async def fail_unclaimed(self, limit: int) -> Unclaimed:
-        if await self._one("unclaimed_steps", external=CALL, limit=1) is None:
+        if await self._fetch_one("unclaimed_steps", external=CALL, limit=1) is None:
             return Unclaimed((), ())
-        return await self._write(lambda tx: _fail_unclaimed(tx, limit))
+        return await self._in_write_transaction(lambda tx: _fail_unclaimed_steps(tx, limit))
 
     async def unserved_queues(self, longer_than: timedelta, limit: int) -> list[UnservedQueue]:
         wait = longer_than.total_seconds()
 
-        async def read(tx: Session) -> list[UnservedQueue]:
-            rows = await tx.all("unserved_queues", longer_than=wait, limit=limit)
+        async def read_unserved_queues(tx: Session) -> list[UnservedQueue]:
+            rows = await tx.fetch_all("unserved_queues", longer_than=wait, limit=limit)
             if not rows:
                 return []
-            workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
+            workers = [tx.read.worker(row) for row in await tx.fetch_all("list_workers")]
             queues = [Queue(*(row[field] for field in Queue._fields)) for row in rows]
             return [
-                UnservedQueue(queue, row["seconds"], unserved.reason(queue, workers))
+                UnservedQueue(
+                    queue, row["seconds"], unserved.explain_unserved_queue(queue, workers)
+                )
                 for queue, row in zip(queues, rows, strict=True)
             ]
 
-        return await self._read(read)
+        return await self._in_read_transaction(read_unserved_queues)
 
     async def sweep(self) -> list[TaskEnd]:
         ended: list[TaskEnd] = []
-        if await self._one("open_tasks_with_failed_step"):
-            ended += await self._write(_end_failed)
-        if await self._one("overdue_tasks", limit=1):
-            ended += await self._in_yielding_transaction(_end_overdue)
-        await self.continue_actions()
-        await self.complete_pauses()
+        if await self._fetch_one("open_tasks_with_failed_step"):
+            ended += await self._in_write_transaction(_end_failed_tasks)
+        if await self._fetch_one("overdue_tasks", limit=1):
+            ended += await self._in_yielding_transaction(_end_overdue_tasks)
+        await self.continue_unfinished_actions()
+        await self.complete_template_pauses()
         return ended
 
     async def cancel_orphaned_tasks(self, limit: int) -> int:
-        orphans = await self._all("orphaned_tasks", limit=limit)
+        orphans = await self._fetch_all("orphaned_tasks", limit=limit)
         for orphan in orphans:
             await self._in_yielding_transaction(partial(_cancel_orphan, orphan=orphan))
         return len(orphans)
 
 
 async def _cancel_orphan(tx: Session, orphan: Row) -> None:
-    await cancel_child(tx, TaskId(orphan["id"]), TaskId(orphan["parent_id"]))
+    await cancel_attached_task(tx, TaskId(orphan["id"]), TaskId(orphan["parent_id"]))
 
 
-async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
+async def _fail_unclaimed_steps(tx: Session, limit: int) -> Unclaimed:
     steps, outcomes = [], []
-    for row in await tx.all("unclaimed_steps", external=CALL, limit=limit):
+    for row in await tx.fetch_all("unclaimed_steps", external=CALL, limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
-        (taken,) = await tx.all("begin_attempt_without_worker", task_id=task_id, no=no)
-        error = operator_rules.not_claimed_error(row["queue_timeout"])
+        (taken,) = await tx.fetch_all("begin_attempt_without_worker", task_id=task_id, no=no)
+        error = operator_rules.queue_timeout_error(row["queue_timeout"])
         code = OutcomeCode.ERROR
         outcomes.append(Outcome(task_id, no, taken["attempt"], code, None, error, 0.0))
         steps.append((task_id, row["name"]))
@@ -322,22 +326,22 @@ async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
     return Unclaimed(steps, settled.ended)
 
 
-async def _end_failed(tx: Session) -> list[TaskEnd]:
-    return await tx.end_failed(
-        [TaskId(row["id"]) for row in await tx.all("open_tasks_with_failed_step")]
+async def _end_failed_tasks(tx: Session) -> list[TaskEnd]:
+    return await tx.end_failed_tasks(
+        [TaskId(row["id"]) for row in await tx.fetch_all("open_tasks_with_failed_step")]
     )
 
 
-async def _end_overdue(tx: Session) -> list[TaskEnd]:
-    overdue = [TaskId(row["id"]) for row in await tx.all("overdue_tasks", limit=100)]
+async def _end_overdue_tasks(tx: Session) -> list[TaskEnd]:
+    overdue = [TaskId(row["id"]) for row in await tx.fetch_all("overdue_tasks", limit=100)]
     return [
         TaskEnd(task_id, TaskStatus.ERROR)
         for task_id in overdue
-        if await end_early(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
+        if await end_or_compensate_task(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
     ]
 
 
-def _pages(spawn: Spawn) -> Iterator[tuple[int, int]]:
+def _instance_pages(spawn: Spawn) -> Iterator[tuple[int, int]]:
     """Yield the first and last numbers of parts of a spawn, each of whole instances."""
     step = max(MOST_SPAWNED // spawn.size, 1) * spawn.size
     end = spawn.first_no + spawn.instances * spawn.size
@@ -345,7 +349,7 @@ def _pages(spawn: Spawn) -> Iterator[tuple[int, int]]:
         yield first_no, min(first_no + step, end) - 1
 
 
-def _claim_of_row(row: Row) -> Claim:
+def _parse_claim(row: Row) -> Claim:
     return Claim(
         row["task_id"],
         row["no"],

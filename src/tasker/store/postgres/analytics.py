@@ -23,7 +23,7 @@ class Analytics(analytics.Analytics, Driver):
         return round(max(busy, 0) / self._pool.get_max_size(), 4)
 
     async def oldest_snapshot(self) -> OldestSnapshot | None:
-        row = await self._one("oldest_snapshot")
+        row = await self._fetch_one("oldest_snapshot")
         if row is None:
             return None
         return OldestSnapshot(
@@ -36,10 +36,10 @@ class Analytics(analytics.Analytics, Driver):
             transactions=row["transactions"],
         )
 
-    async def _analyse(self, transaction: Transaction[T]) -> T:
+    async def _run_analysis(self, transaction: Transaction[T]) -> T:
         async with (
             self._analysing,
-            self._connection() as connection,
+            self._pooled_connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             most = int(TIMEOUT.total_seconds() * 1000)

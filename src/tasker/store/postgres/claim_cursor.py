@@ -11,7 +11,7 @@ MOST_PLACES = 100  #: places that one claim is given
 RETURN_AT_MOST = 10.0  #: maximum seconds between claims from the beginning
 
 
-class Place(NamedTuple):
+class QueuePosition(NamedTuple):
     """A place in the order of a queue's steps."""
 
     run_at: float  #: microseconds since 1970
@@ -32,10 +32,10 @@ class ClaimCursor:
         self.after = NO_QUEUE
         """The next claim looks at queues with a greater id."""
 
-        self._places: dict[QueueId, Place] = {}
+        self._places: dict[QueueId, QueuePosition] = {}
         self._return_at = 0.0
 
-    def start_places(self) -> dict[QueueId, Place]:
+    def start_positions(self) -> dict[QueueId, QueuePosition]:
         """Return where to begin in the next queues, by id; empty when it is time to start from the
         beginning."""
         if monotonic() >= self._return_at:
@@ -49,11 +49,11 @@ class ClaimCursor:
         self._return_at = monotonic() + pause
         self._places.clear()
 
-    def note_claimed(self, queue: QueueId, last: Place) -> None:
+    def note_claimed(self, queue: QueueId, last: QueuePosition) -> None:
         """Record the last step that was claimed from a queue."""
         self._places[queue] = last
 
-    def note_enqueued(self, queue: QueueId, first: Place) -> None:
+    def note_enqueued(self, queue: QueueId, first: QueuePosition) -> None:
         """Record the first step that this process enqueued in a queue."""
         if (place := self._places.get(queue)) is not None:
             self._places[queue] = min(place, first)

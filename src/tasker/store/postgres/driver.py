@@ -14,11 +14,11 @@ from tasker.clock import SystemClock
 from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable
 from tasker.model import QueueId, SchemaStatus, WorkerId
 from tasker.store.gate_cursor import GateCursor
-from tasker.store.operations.limits import GateIds
+from tasker.store.operations.limits import GateIdCache
 from tasker.store.postgres import schema
 from tasker.store.postgres.address import Address, Connection
-from tasker.store.postgres.claim_cursor import ClaimCursor, Place
-from tasker.store.postgres.lane import DedicatedConnection
+from tasker.store.postgres.claim_cursor import ClaimCursor, QueuePosition
+from tasker.store.postgres.dedicated_connection import DedicatedConnection
 from tasker.store.postgres.listen import Listener
 from tasker.store.postgres.session import STATEMENTS, PostgresSession
 from tasker.store.rows import Row
@@ -72,14 +72,14 @@ class Driver(TransactionalStore):
         self._connections = connections
         self._cursors: dict[WorkerId, ClaimCursor] = {}
         self._gate_cursors: dict[WorkerId, GateCursor] = {}
-        self._gates = GateIds()
+        self._gates = GateIdCache()
         self._listener = Listener(self.address.connect, self.address.schema)
-        self._lane = DedicatedConnection(
+        self._dedicated = DedicatedConnection(
             partial(self.address.connect, plan_cache_mode="force_generic_plan")
         )
 
     async def __aenter__(self) -> Self:
-        with driver_errors(self.url):
+        with translate_driver_errors(self.url):
             self._pool = await asyncpg.create_pool(
                 self.address.dsn,
                 min_size=1,
@@ -99,44 +99,44 @@ class Driver(TransactionalStore):
         await self._listener.close()
         try:
             async with asyncio.timeout(5):
-                await self._lane.close()
+                await self._dedicated.close()
                 await self._pool.close()
         except _UNREACHABLE:  # nothing is left to do but to let go of the connections
-            self._lane.terminate()
+            self._dedicated.terminate()
             self._pool.terminate()
 
     async def schema_status(self) -> SchemaStatus:
-        async with self._connection() as connection:
-            return await schema.status(connection)
+        async with self._pooled_connection() as connection:
+            return await schema.read_schema_status(connection)
 
     async def upgrade(self) -> SchemaStatus:
-        with driver_errors(self.url):
+        with translate_driver_errors(self.url):
             connection = await self.address.connect()
             try:
-                await schema.upgrade(connection, self.address.schema, self.url)
+                await schema.upgrade_schema(connection, self.address.schema, self.url)
             finally:
                 await connection.close()
         return await self.schema_status()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        async with self._translated_errors(), self._pool.acquire() as connection:
+    async def _pooled_connection(self) -> AsyncIterator[Connection]:
+        async with self._translate_errors(), self._pool.acquire() as connection:
             yield connection
 
-    async def _read(self, transaction: Transaction[T]) -> T:
-        async with self._connection() as connection:
+    async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
+        async with self._pooled_connection() as connection:
             return await transaction(PostgresSession(connection))
 
-    async def _write(self, transaction: Transaction[T]) -> T:
-        async with self._connection() as connection:
+    async def _in_write_transaction(self, transaction: Transaction[T]) -> T:
+        async with self._pooled_connection() as connection:
             session = PostgresSession(connection)
             async with connection.transaction():
                 result = await transaction(session)
         self._move_cursors_back(session.enqueued)
-        await self._admit_after(session.ended)
+        await self._try_admit_tasks_after(session.ended)
         return result
 
-    def _move_cursors_back(self, enqueued: Iterable[tuple[QueueId, Place]]) -> None:
+    def _move_cursors_back(self, enqueued: Iterable[tuple[QueueId, QueuePosition]]) -> None:
         """Let claims of this process find steps that it enqueued behind its cursors."""
         for queue, place in enqueued:
             for cursor in self._cursors.values():
@@ -149,7 +149,7 @@ class Driver(TransactionalStore):
         So it never waits long for a lock, but releases its own locks and starts over. No deadlock
         lasts, and none is resolved by aborting a settlement.
         """
-        async with self._translated_errors():
+        async with self._translate_errors():
             for left in reversed(range(_TRIES)):
                 try:
                     async with self._pool.acquire() as connection:
@@ -163,51 +163,51 @@ class Driver(TransactionalStore):
                         raise
                 await asyncio.sleep(0.02 * random.random())
         self._move_cursors_back(session.enqueued)
-        await self._admit_after(session.ended)
+        await self._try_admit_tasks_after(session.ended)
         return result
 
-    async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
-        return await self._all(statement, **values)
+    async def _execute_in_transaction(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self._fetch_all(statement, **values)
 
     @asynccontextmanager
     async def _urgent_session(self) -> AsyncIterator[Session]:
         """Lend a session that is free even while the whole pool is busy."""
-        async with self._listener.connection() as connection:
+        async with self._listener.lend_connection() as connection:
             if connection is not None:
-                async with self._translated_errors():
+                async with self._translate_errors():
                     yield PostgresSession(connection)
                 return
-        async with self._connection() as pooled:
+        async with self._pooled_connection() as pooled:
             yield PostgresSession(pooled)
 
     async def _fetch_dedicated(self, statement: str, /, **values: object) -> list[Any]:
         """Run a statement of the hot path on its own connection, if that is free."""
-        if not self._lane.is_free:
+        if not self._dedicated.is_free:
             return await self._fetch_pooled(statement, **values)
         text, names = STATEMENTS[statement]
-        async with self._translated_errors():
-            return await self._lane.fetch(text, *[values[name] for name in names])
+        async with self._translate_errors():
+            return await self._dedicated.fetch(text, *[values[name] for name in names])
 
     async def _fetch_pooled(self, statement: str, /, **values: object) -> list[Any]:
         """Run a statement of the hot path on a connection of the pool."""
         text, names = STATEMENTS[statement]
-        async with self._connection() as connection:
+        async with self._pooled_connection() as connection:
             return await connection.fetch(text, *[values[name] for name in names])
 
     @asynccontextmanager
-    async def _translated_errors(self) -> AsyncIterator[None]:
+    async def _translate_errors(self) -> AsyncIterator[None]:
         """Convert the driver's errors to the store's; replace read-only connections.
 
         A session keeps the `default_transaction_read_only` that it started with, and one to a
         server that became a standby stays there.
         """
         try:
-            with driver_errors(self.url):
+            with translate_driver_errors(self.url):
                 yield
         except StoreUnavailable as error:
             if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
                 await self._pool.expire_connections()
-                self._lane.expire()
+                self._dedicated.expire()
                 self._listener.reconnect()
             raise
 
@@ -217,7 +217,7 @@ async def _skip_reset(_connection: object) -> None:
 
 
 @contextmanager
-def driver_errors(url: str) -> Iterator[None]:
+def translate_driver_errors(url: str) -> Iterator[None]:
     """Convert the driver's errors to the store's."""
     try:
         yield

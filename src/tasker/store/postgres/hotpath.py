@@ -29,30 +29,30 @@ from tasker.model import (
     TaskInput,
     WorkerId,
 )
-from tasker.store.gate_cursor import GateCursor, GatePlace
-from tasker.store.postgres.claim_cursor import ClaimCursor, Place
+from tasker.store.gate_cursor import GateCursor, GatePosition
+from tasker.store.postgres.claim_cursor import ClaimCursor, QueuePosition
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import (
     event_parameters,
     first_enqueued_steps,
-    group_parameters,
+    group_settlement_parameters,
     read_settled_group,
     read_settled_rows,
     settlement_parameters,
 )
-from tasker.store.rows import Row, renewed_leases
+from tasker.store.rows import Row, read_renewed_leases
 
 
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, limit: int) -> Claimed:
-        claims, next_due = await self._claim("claim_steps", worker, limit)
+        claims, next_due = await self._run_claim("claim_steps", worker, limit)
         return Claimed([Claim(*row[:7]) for row in claims], next_due)
 
     async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
         workers = list(rooms)
-        rows, next_due = await self._claim(
+        rows, next_due = await self._run_claim(
             "claim_for_workers",
             workers[0],
             sum(rooms.values()),
@@ -64,12 +64,12 @@ class HotPath(Driver):
             claims.setdefault(workers[int(row[7]) - 1], []).append(Claim(*row[:7]))
         return GroupClaimed(claims, next_due)
 
-    async def _claim(
+    async def _run_claim(
         self, statement: str, worker: WorkerId, limit: int, **group: Sequence[int]
     ) -> tuple[list[Any], float | None]:
         """Return the rows of a claim, and the seconds until the next step is due."""
         cursor = self._cursors.setdefault(worker, ClaimCursor())
-        places = cursor.start_places()
+        places = cursor.start_positions()
         began = time.monotonic()
         rows = await self._fetch_dedicated(
             statement,
@@ -98,7 +98,7 @@ class HotPath(Driver):
         claims = []
         for row in rows:
             if row[2] is None:
-                cursor.note_claimed(row[3], Place(row[7], row[0], row[1]))
+                cursor.note_claimed(row[3], QueuePosition(row[7], row[0], row[1]))
             else:
                 claims.append(row)
         return claims, next_due
@@ -113,8 +113,8 @@ class HotPath(Driver):
             after_outer=after.outer_gate,
             after=after.gate,
         )
-        place = GatePlace(last[3], last[1])
-        again = cursor.move(place, cut=bool(last[2]), claimed=bool(rows))
+        place = GatePosition(last[3], last[1])
+        again = cursor.advance(place, cut=bool(last[2]), claimed=bool(rows))
         claims = [Claim(*row[:8]) for row in rows]
         return Claimed(claims, 0.0 if again else last[8])
 
@@ -133,14 +133,16 @@ class HotPath(Driver):
         if events:
             given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
             given |= event_parameters(events)
-            settled = self._settled(await self._fetch_dedicated("settle_with_events", **given))
+            settled = self._process_settled_rows(
+                await self._fetch_dedicated("settle_with_events", **given)
+            )
             if gated:
                 await self._fetch_dedicated("wake_workers")
             return settled
         scalar = self.SCALAR and not gated and len(outcomes) == 1
-        if scalar and _is_success_of_all(outcomes[0]):
+        if scalar and _succeeds_for_all_children(outcomes[0]):
             try:
-                return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
+                return await self._settle_success(worker, outcomes[0], claim_up_to, relaxed=relaxed)
             except asyncpg.PostgresError as error:
                 if error.sqlstate != "TK007":  # the step has an eager child
                     raise
@@ -148,11 +150,11 @@ class HotPath(Driver):
         statement = (
             "settle_and_wake_workers"
             if gated
-            else _settlement_statement("settle_outcomes", relaxed=relaxed)
+            else _settle_statement_name("settle_outcomes", relaxed=relaxed)
         )
-        return self._settled(await self._fetch_dedicated(statement, **given))
+        return self._process_settled_rows(await self._fetch_dedicated(statement, **given))
 
-    async def _settle_one(
+    async def _settle_success(
         self,
         worker: WorkerId,
         success: Outcome,
@@ -162,7 +164,7 @@ class HotPath(Driver):
     ) -> Settled:
         task_id, no, attempt, _, result, *_ = success
         rows = await self._fetch_dedicated(
-            _settlement_statement("settle_success", relaxed=relaxed),
+            _settle_statement_name("settle_success", relaxed=relaxed),
             worker=worker,
             task=task_id,
             no=no,
@@ -170,14 +172,16 @@ class HotPath(Driver):
             result=result,
             claim_up_to=claim_up_to,
         )
-        return self._settled(rows)
+        return self._process_settled_rows(rows)
 
     async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        rows = await self._fetch_dedicated("settle_for_workers", **group_parameters(settlements))
+        rows = await self._fetch_dedicated(
+            "settle_for_workers", **group_settlement_parameters(settlements)
+        )
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_group(rows, settlements)
 
-    def _settled(self, rows: Sequence[Any]) -> Settled:
+    def _process_settled_rows(self, rows: Sequence[Any]) -> Settled:
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_rows(rows)
 
@@ -209,7 +213,7 @@ class HotPath(Driver):
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key
-        kept = await self._change(
+        kept = await self._execute_in_transaction(
             "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
@@ -243,11 +247,13 @@ class HotPath(Driver):
         self, held: Mapping[WorkerId, Sequence[Claim]], *, lease: timedelta
     ) -> Mapping[WorkerId, RenewedLease]:
         async with self._urgent_session() as tx:
-            renewed = await tx.all("renew_leases", workers=list(held), lease=lease.total_seconds())
+            renewed = await tx.fetch_all(
+                "renew_leases", workers=list(held), lease=lease.total_seconds()
+            )
             claims = [(row["id"], claim) for row in renewed for claim in held[row["id"]]]
             lost: Sequence[Row] = ()
             if claims:
-                lost = await tx.all(
+                lost = await tx.fetch_all(
                     "lost_claims",
                     workers=[worker for worker, _ in claims],
                     tasks=[claim.task_id for _, claim in claims],
@@ -255,7 +261,7 @@ class HotPath(Driver):
                     attempts=[claim.attempt for _, claim in claims],
                 )
         leases = [(row["id"], row["quiet"]) for row in renewed]
-        return renewed_leases(leases, [claims[row["ord"] - 1] for row in lost])
+        return read_renewed_leases(leases, [claims[row["ord"] - 1] for row in lost])
 
     async def wait_for_work(self, timeout: float) -> None:
         await self._listener.wait(self._listener.work, timeout)
@@ -264,10 +270,10 @@ class HotPath(Driver):
         await self._listener.wait(self._listener.revocation, timeout)
 
 
-def _is_success_of_all(outcome: Outcome) -> bool:
+def _succeeds_for_all_children(outcome: Outcome) -> bool:
     """Return whether an outcome arrives at all children with success."""
     return outcome.outcome is OutcomeCode.COMPLETE and outcome.choice is None
 
 
-def _settlement_statement(name: str, *, relaxed: bool) -> str:
+def _settle_statement_name(name: str, *, relaxed: bool) -> str:
     return f"{name}_without_fsync" if relaxed else name

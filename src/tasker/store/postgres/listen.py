@@ -30,7 +30,7 @@ class Listener:
         self._lent = asyncio.Lock()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record] | None"]:
+    async def lend_connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record] | None"]:
         """Lend the connection for a short urgent statement; None if it is lost."""
         async with self._lent:
             connection = self._connection

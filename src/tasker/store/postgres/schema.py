@@ -8,7 +8,7 @@ from tasker.store.migrate import Migrations, require_known_schema
 from tasker.store.postgres.address import Connection
 
 MIGRATIONS = Migrations(__package__)
-_FUNCTIONS = statements.scripts(__package__, "functions")
+_FUNCTIONS = statements.load_scripts(__package__, "functions")
 _APPLIED = "select number, to_jsonb(v) ->> 'digest' from schema_version v"  # it may have none
 
 _FUNCTIONS_NAMED = """
@@ -17,15 +17,17 @@ _FUNCTIONS_NAMED = """
 """
 
 
-async def status(connection: Connection) -> SchemaStatus:
+async def read_schema_status(connection: Connection) -> SchemaStatus:
     """Return the version of the schema, without changing it."""
     if await connection.fetchval("select to_regclass('schema_version')") is None:
-        return MIGRATIONS.status([])
+        return MIGRATIONS.schema_status([])
     rows = await connection.fetch(_APPLIED)
-    return MIGRATIONS.status([(row[0], row[1]) for row in rows])
+    return MIGRATIONS.schema_status([(row[0], row[1]) for row in rows])
 
 
-async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, url: str) -> None:
+async def upgrade_schema(
+    connection: "asyncpg.Connection[asyncpg.Record]", schema: str, url: str
+) -> None:
     """Apply missing migrations and recreate the functions, in one transaction.
 
     Processes that do this at the same time wait for each other.
@@ -44,7 +46,7 @@ async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str,
             " (number int primary key, digest text not null,"
             " applied_at timestamptz not null default now())"
         )
-        before = await status(connection)
+        before = await read_schema_status(connection)
         require_known_schema(before, url)
         for number, digest, script in MIGRATIONS.pending(before.current):
             await connection.execute(script)

@@ -20,14 +20,16 @@ from tasker.model import (
 )
 from tasker.store import statements
 from tasker.store.postgres.address import Connection
-from tasker.store.postgres.claim_cursor import Place
-from tasker.store.rows import Reader, Row
-from tasker.store.session import require_storable
+from tasker.store.postgres.claim_cursor import QueuePosition
+from tasker.store.rows import Row, RowReader
+from tasker.store.session import require_storable_strings
 
-_LOADED = statements.load(__package__, "sql")
-STATEMENTS = {name: statement.numbered() for name, statement in _LOADED.items()}
-_WITH_FILTERS = frozenset(name for name, statement in _LOADED.items() if statement.has_filters)
-READ = Reader(instant=lambda value: value.astimezone(UTC), strings=tuple)
+_LOADED = statements.load_statements(__package__, "sql")
+STATEMENTS = {name: statement.with_numbered_parameters() for name, statement in _LOADED.items()}
+_WITH_FILTERS = frozenset(
+    name for name, statement in _LOADED.items() if statement.has_optional_filters
+)
+READ = RowReader(instant=lambda value: value.astimezone(UTC), strings=tuple)
 
 
 class PostgresSession:
@@ -38,30 +40,30 @@ class PostgresSession:
     def __init__(self, connection: Connection) -> None:
         self.now = datetime.now(UTC)
         self.ended: list[TaskId] = []
-        self.enqueued: list[tuple[QueueId, Place]] = []  #: the first step of each queue
+        self.enqueued: list[tuple[QueueId, QueuePosition]] = []  #: the first step of each queue
         self._connection = connection
 
-    async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
-        require_storable(values)
-        text, names = _statement(statement, values)
+    async def fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        require_storable_strings(values)
+        text, names = _statement_for_values(statement, values)
         return await self._connection.fetch(text, *[values[name] for name in names])
 
-    async def one(self, statement: str, /, **values: object) -> Row | None:
-        rows = await self.all(statement, **values)
+    async def fetch_one(self, statement: str, /, **values: object) -> Row | None:
+        rows = await self.fetch_all(statement, **values)
         return rows[0] if rows else None
 
-    async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
-        require_storable(values)
+    async def lock_rows(self, statement: str, /, **values: object) -> Sequence[Row]:
+        require_storable_strings(values)
         text, names = STATEMENTS[statement]
         return await self._connection.fetch(f"{text} for update", *[values[name] for name in names])
 
-    async def call(self, function: str, /, **values: object) -> Sequence[Row]:
+    async def call_function(self, function: str, /, **values: object) -> Sequence[Row]:
         places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
         text = f"select id::text as id from {function}({places}) as id"  # noqa: S608, a name of ours
         return await self._connection.fetch(text, *values.values())
 
-    async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
-        rows = await self.all("end_failed_tasks", tasks=list(tasks))
+    async def end_failed_tasks(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
+        rows = await self.fetch_all("end_failed_tasks", tasks=list(tasks))
         ended = [TaskEnd(TaskId(row["id"]), _task_status(row["state"])) for row in rows]
         self.ended += [end.task_id for end in ended]
         return ended
@@ -69,9 +71,9 @@ class PostgresSession:
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         given = settlement_parameters(None, outcomes, claim_up_to=0)
         if events:
-            rows = await self.all("settle_with_events", **given, **event_parameters(events))
+            rows = await self.fetch_all("settle_with_events", **given, **event_parameters(events))
         else:
-            rows = await self.all("settle_outcomes", **given)
+            rows = await self.fetch_all("settle_outcomes", **given)
         self.enqueued += first_enqueued_steps(rows)
         settled = read_settled_rows(rows)
         self.ended += [end.task_id for end in settled.ended]
@@ -95,13 +97,13 @@ def settlement_parameters(
     return {
         "worker": worker,
         "tasks": tasks,
-        "nos": _array_text(nos),
-        "attempts": _array_text(attempts),
-        "outcomes": _array_text(kinds),
+        "nos": _array_literal(nos),
+        "attempts": _array_literal(attempts),
+        "outcomes": _array_literal(kinds),
         "results": results,
         "errors": errors if any(errors) else None,
         "delays": delays if any(delays) else None,
-        "choices": [None if choice is None else _array_text(choice) for choice in choices]
+        "choices": [None if choice is None else _array_literal(choice) for choice in choices]
         if choices.count(None) < len(choices)
         else None,
         "to_handler": [place for place, given in enumerate(to_handler, start=1) if given]
@@ -111,7 +113,7 @@ def settlement_parameters(
     }
 
 
-def group_parameters(settlements: Sequence[Settlement]) -> dict[str, object]:
+def group_settlement_parameters(settlements: Sequence[Settlement]) -> dict[str, object]:
     """Return the parameters of settle_for_workers.sql; there is at least one outcome."""
     outcomes: list[Outcome] = []
     owners: list[int] = []
@@ -148,16 +150,16 @@ def event_parameters(events: Sequence[NewEvent]) -> dict[str, object]:
     }
 
 
-def _array_text(numbers: Sequence[int]) -> str:
+def _array_literal(numbers: Sequence[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}"
 
 
-def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:
+def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, QueuePosition]]:
     """Yield the first step that a settlement enqueued in each queue, from its rows."""
     for kind, task_id, no, queue, run_at in reversed(rows):
         if kind != 3:
             return
-        yield queue, Place(run_at, task_id, no)
+        yield queue, QueuePosition(run_at, task_id, no)
 
 
 def read_settled_rows(rows: Sequence[Any]) -> Settled:
@@ -200,7 +202,7 @@ def _task_status(state: int) -> TaskStatus:
     return TaskStatus(STEP_STATUSES[state].value)
 
 
-def _statement(name: str, values: Mapping[str, object]) -> statements.Statement:
+def _statement_for_values(name: str, values: Mapping[str, object]) -> statements.Statement:
     """Return a statement without the conditions whose values are None."""
     if name not in _WITH_FILTERS:
         return STATEMENTS[name]
@@ -211,4 +213,4 @@ def _statement(name: str, values: Mapping[str, object]) -> statements.Statement:
 
 @lru_cache(maxsize=1024)
 def _statement_with_filters(name: str, given: frozenset[str]) -> statements.Statement:
-    return _LOADED[name].without_unused_filters(given).numbered()
+    return _LOADED[name].without_unused_filters(given).with_numbered_parameters()

@@ -1,7 +1,7 @@
 """The store on PostgreSQL: the operations of all stores, and the hot path in its own SQL."""
 
 from tasker.store.operations.approvals import Approvals
-from tasker.store.operations.bulk import Bulk
+from tasker.store.operations.bulk import BulkOperations
 from tasker.store.operations.compensation import Compensations
 from tasker.store.operations.events import Events
 from tasker.store.operations.hooks import Hooks
@@ -20,7 +20,7 @@ class PostgresStore(
     Templates,
     Workers,
     Compensations,
-    Bulk,
+    BulkOperations,
     Schedules,
     Waits,
     Approvals,

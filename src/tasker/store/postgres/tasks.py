@@ -26,17 +26,17 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store import operator_rules, registry
-from tasker.store.creations import Busy, Creation, Creations
-from tasker.store.operations.creation import free_keys, has_lost_keys
+from tasker.store.creations import CreationBatcher, CreationBlocked, CreationRequest
+from tasker.store.operations.creation import has_lost_idempotency_keys, take_over_idempotency_keys
 from tasker.store.operations.limits import Limits
-from tasker.store.operations.places import take_places
-from tasker.store.operations.templates import refusal_of_creation
-from tasker.store.postgres.driver import Driver, driver_errors
+from tasker.store.operations.places import take_concurrency_places
+from tasker.store.operations.templates import creation_refused_error
+from tasker.store.postgres.driver import Driver, translate_driver_errors
 from tasker.store.postgres.session import STATEMENTS
 from tasker.store.session import Session
 
 
-class _KeysLost(Exception):
+class _LostIdempotencyKeys(Exception):
     """Another transaction took a key of this one, which is rolled back."""
 
 
@@ -53,7 +53,7 @@ class Tasks(Limits, Driver):
     ) -> Created:
         if not tasks:
             return Created([], [])
-        tasks = await self._with_gates(tasks)
+        tasks = await self._attach_gates(tasks)
         placed = any(task.place for task in tasks)
         apart = placed or any(task.if_exists is IfExists.REPLACE for task in tasks)
         if apart and connection is not None:
@@ -62,44 +62,50 @@ class Tasks(Limits, Driver):
                 " or its template limits open tasks (`concurrency`)"
             )
         if connection is None and not apart:
-            return await self._creations.add(Creation(tasks, worker, claim_up_to))
-        arguments = _columns(Creation(tasks, worker, 0 if placed else claim_up_to))
+            return await self._creation_batcher.create_tasks(
+                CreationRequest(tasks, worker, claim_up_to)
+            )
+        arguments = _creation_columns(CreationRequest(tasks, worker, 0 if placed else claim_up_to))
         try:
             if apart:
                 return await self._create_replacing(tasks, arguments)
-            rows = await self._create_within(connection, arguments)
+            rows = await self._create_in_callers_transaction(connection, arguments)
         except asyncpg.PostgresError as error:
-            raise await self._refusal_of_creation(error, tasks) from None
-        return _created(tasks, rows)
+            raise await self._creation_refused_error(error, tasks) from None
+        return _read_created(tasks, rows)
 
     @cached_property
-    def _creations(self) -> Creations:
-        return Creations(self._create, at_once=2)
+    def _creation_batcher(self) -> CreationBatcher:
+        return CreationBatcher(self._create_in_own_transaction, at_once=2)
 
-    async def _create(self, creation: Creation, impatient: bool) -> Created:
+    async def _create_in_own_transaction(
+        self, creation: CreationRequest, impatient: bool
+    ) -> Created:
         """Create tasks in a transaction of their own."""
         lock_timeout = "50ms" if impatient else None
         try:
-            rows = await self._create_one(creation, lock_timeout)
+            rows = await self._create_single_task(creation, lock_timeout)
             if not rows:
-                arguments = _columns(creation) | {"lock_timeout": lock_timeout}
+                arguments = _creation_columns(creation) | {"lock_timeout": lock_timeout}
                 rows = await self._fetch_dedicated("create_tasks", **arguments)
         except asyncpg.PostgresError as error:
-            raise await self._refusal_of_creation(error, creation.tasks) from None
+            raise await self._creation_refused_error(error, creation.tasks) from None
         except StoreUnavailable as error:
             if impatient and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
-                raise Busy(str(error)) from None
+                raise CreationBlocked(str(error)) from None
             raise
-        return _created(creation.tasks, rows)
+        return _read_created(creation.tasks, rows)
 
-    async def _create_one(self, creation: Creation, lock_timeout: str | None) -> list[Any]:
+    async def _create_single_task(
+        self, creation: CreationRequest, lock_timeout: str | None
+    ) -> list[Any]:
         """Create a single task; return no rows if `create_tasks` must do it."""
         if not self.SCALAR or len(creation.tasks) != 1:
             return []
         task = creation.tasks[0]
         if task.gates or task.attached:
             return []
-        arguments = _arguments(creation, _creation_values(task))
+        arguments = _creation_arguments(creation, _creation_values(task))
         return await self._fetch_dedicated(
             "create_single_task", **arguments | {"lock_timeout": lock_timeout}
         )
@@ -109,48 +115,52 @@ class Tasks(Limits, Driver):
     ) -> Created:
         """Create tasks in one transaction if some of them replace others or wait for their end."""
 
-        async def create(tx: Session) -> Created:
-            await free_keys(tx, tasks)
-            created = _created(tasks, await tx.all("create_tasks", **arguments))
-            if has_lost_keys(tasks, created):
-                raise _KeysLost
-            await take_places(tx, tasks, created)
+        async def take_keys_and_create(tx: Session) -> Created:
+            await take_over_idempotency_keys(tx, tasks)
+            created = _read_created(tasks, await tx.fetch_all("create_tasks", **arguments))
+            if has_lost_idempotency_keys(tasks, created):
+                raise _LostIdempotencyKeys
+            await take_concurrency_places(tx, tasks, created)
             return created
 
         while True:
-            with suppress(_KeysLost):
-                return await self._in_yielding_transaction(create)
+            with suppress(_LostIdempotencyKeys):
+                return await self._in_yielding_transaction(take_keys_and_create)
 
-    async def _create_within(self, connection: Any, arguments: Mapping[str, Any]) -> list[Any]:
+    async def _create_in_callers_transaction(
+        self, connection: Any, arguments: Mapping[str, Any]
+    ) -> list[Any]:
         """Create tasks in the transaction of a caller, whose session may look elsewhere."""
         text, names = STATEMENTS["create_tasks"]
         text = text.replace("from create_tasks", f'from "{self.address.schema}".create_tasks')
-        with driver_errors(self.url):
+        with translate_driver_errors(self.url):
             rows: list[Any] = await connection.fetch(text, *[arguments[name] for name in names])
             return rows
 
-    async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         try:
-            tasks = await self._with_gates(tasks, tx)
-            rows = await tx.all("create_tasks", **_columns(Creation(tasks, None, 0)))
+            tasks = await self._attach_gates(tasks, tx)
+            rows = await tx.fetch_all(
+                "create_tasks", **_creation_columns(CreationRequest(tasks, None, 0))
+            )
         except asyncpg.PostgresError as error:
             if error.sqlstate == "TK001":
                 holder, _, key = str(error).partition(" ")
-                raise registry.key_conflict(key, holder) from None
+                raise registry.key_conflict_error(key, holder) from None
             if error.sqlstate in ("TK002", "TK003"):
                 raise Refused("one of the templates accepts no new tasks") from None
             raise
-        created = _created(tasks, rows)
-        await take_places(tx, tasks, created)
+        created = _read_created(tasks, rows)
+        await take_concurrency_places(tx, tasks, created)
         return created
 
-    async def _refusal_of_creation(
+    async def _creation_refused_error(
         self, error: asyncpg.PostgresError, tasks: Sequence[NewTask]
     ) -> TaskerError:
         if error.sqlstate in ("TK001", "TK005"):
             holder, _, key = str(error).partition(" ")
             return (
-                registry.key_conflict(key, holder)
+                registry.key_conflict_error(key, holder)
                 if error.sqlstate == "TK001"
                 else TaskExists(key, holder)
             )
@@ -159,16 +169,18 @@ class Tasks(Limits, Driver):
         if error.sqlstate not in ("TK002", "TK003"):
             return StoreError(str(error))
         templates = {task.template_id for task in tasks}
-        return await self._read(lambda tx: refusal_of_creation(tx, templates))
+        return await self._in_read_transaction(lambda tx: creation_refused_error(tx, templates))
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
-        await self._change("prune_workers", ended_before=ended_before)
-        await self._change("prune_limit_gates")
-        (row,) = await self._change("prune_tasks", ended_before=ended_before, limit=limit)
+        await self._execute_in_transaction("prune_workers", ended_before=ended_before)
+        await self._execute_in_transaction("prune_limit_gates")
+        (row,) = await self._execute_in_transaction(
+            "prune_tasks", ended_before=ended_before, limit=limit
+        )
         return int(row["tasks"])
 
 
-def _created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
+def _read_created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
     taken = {row[1]: row[3] for row in rows if row[0] == 0}
     return Created(
         [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
@@ -229,7 +241,9 @@ _COLUMNS = (
 """Parameters of create_tasks.sql and create_single_task.sql that describe tasks."""
 
 
-def _arguments(creation: Creation, described: Iterable[object]) -> dict[str, object]:
+def _creation_arguments(
+    creation: CreationRequest, described: Iterable[object]
+) -> dict[str, object]:
     """Return all parameters of create_tasks.sql or create_single_task.sql."""
     return {
         **dict(zip(_COLUMNS, described, strict=True)),
@@ -239,9 +253,9 @@ def _arguments(creation: Creation, described: Iterable[object]) -> dict[str, obj
     }
 
 
-def _columns(creation: Creation) -> dict[str, object]:
+def _creation_columns(creation: CreationRequest) -> dict[str, object]:
     """Return the parameters of create_tasks.sql; of what no task has there is no list."""
     columns = zip(*map(_creation_values, creation.tasks), strict=True)
-    return _arguments(
+    return _creation_arguments(
         creation, (None if column.count(None) == len(column) else column for column in columns)
     )

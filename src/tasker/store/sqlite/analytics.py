@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tasker.analytics.model import TIMEOUT, analysis_timeout
 from tasker.clock import Clock
 from tasker.store.operations import analytics
-from tasker.store.operations.analytics import Bounds
+from tasker.store.operations.analytics import RowLimits
 from tasker.store.session import T, Transaction
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_synchronously
@@ -27,11 +27,11 @@ class Analytics(analytics.Analytics, Driver):
         super().__init__(url, clock=clock)
         self._analysing = asyncio.Lock()
 
-    def _bounds(self) -> Bounds:
-        tasks, attempts = super()._bounds()
+    def _row_limits(self) -> RowLimits:
+        tasks, attempts = super()._row_limits()
         if self.address.path is not None:
-            return Bounds(tasks, attempts)
-        return Bounds(tasks // _MEMORY_SHARE, attempts // _MEMORY_SHARE)
+            return RowLimits(tasks, attempts)
+        return RowLimits(tasks // _MEMORY_SHARE, attempts // _MEMORY_SHARE)
 
     def _pool_utilization(self) -> float:
         return 0.0
@@ -39,33 +39,33 @@ class Analytics(analytics.Analytics, Driver):
     async def oldest_snapshot(self) -> None:
         """Return None: SQLite does not show the readers of a file."""
 
-    async def _analyse(self, transaction: Transaction[T]) -> T:
-        def analyse(on: sqlite3.Connection) -> T:
+    async def _run_analysis(self, transaction: Transaction[T]) -> T:
+        def analyse_on_connection(on: sqlite3.Connection) -> T:
             session = SqliteSession(on, self._clock.now())
-            return _within_time_limit(on, lambda: run_synchronously(transaction(session)))
+            return _run_within_time_limit(on, lambda: run_synchronously(transaction(session)))
 
         path = self.address.path
         if path is None:
-            return await self._thread.run(analyse, writes=False)
+            return await self._thread.run(analyse_on_connection, writes=False)
 
-        def read() -> T:
+        def analyse_file() -> T:
             try:
                 connection = sqlite3.connect(path, isolation_level=None, timeout=10)
                 try:
                     connection.execute("pragma query_only = on")
                     connection.execute("pragma temp_store = memory")
                     connection.execute("begin")
-                    return analyse(connection)
+                    return analyse_on_connection(connection)
                 finally:
                     connection.close()
             except sqlite3.Error as error:
                 raise translate_error(error, self.url) from None
 
         async with self._analysing:
-            return await asyncio.to_thread(read)
+            return await asyncio.to_thread(analyse_file)
 
 
-def _within_time_limit(on: sqlite3.Connection, read: Callable[[], T]) -> T:
+def _run_within_time_limit(on: sqlite3.Connection, read: Callable[[], T]) -> T:
     """Read, but stop if it takes too long."""
     end = time.monotonic() + TIMEOUT.total_seconds()
     on.set_progress_handler(lambda: time.monotonic() > end, _CHECK_EVERY)

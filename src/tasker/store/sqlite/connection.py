@@ -98,19 +98,19 @@ def _create_file(path: Path) -> None:
                 Path(unnamed).unlink()
 
 
-def memory_name() -> str:
+def unique_memory_name() -> str:
     return f"tasker-{uuid.uuid4().hex}"
 
 
-def schema_status(connection: sqlite3.Connection) -> SchemaStatus:
+def read_schema_status(connection: sqlite3.Connection) -> SchemaStatus:
     """Return the version of the schema, without changing it."""
     number: int = connection.execute("pragma user_version").fetchone()[0]
     if not number:
-        return MIGRATIONS.status([])
+        return MIGRATIONS.schema_status([])
     table = "select 1 from sqlite_master where name = 'schema_version'"
     if connection.execute(table).fetchone() is None:
-        return MIGRATIONS.status([(number, None)])
-    return MIGRATIONS.status(
+        return MIGRATIONS.schema_status([(number, None)])
+    return MIGRATIONS.schema_status(
         connection.execute("select number, digest from schema_version").fetchall()
     )
 
@@ -121,13 +121,13 @@ def data_version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def upgrade(connection: sqlite3.Connection, url: str) -> None:
+def upgrade_schema(connection: sqlite3.Connection, url: str) -> None:
     """Apply missing migrations within the caller's transaction.
 
     Raises:
         SchemaMismatch: The schema was made by migrations that this release does not have.
     """
-    before = schema_status(connection)
+    before = read_schema_status(connection)
     require_known_schema(before, url)
     connection.execute(
         "create table if not exists schema_version (number integer primary key, digest text)"

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from tasker.clock import Clock, SystemClock
 from tasker.model import SchemaStatus, WorkerId
 from tasker.store.gate_cursor import GateCursor
-from tasker.store.operations.limits import GateIds
+from tasker.store.operations.limits import GateIdCache
 from tasker.store.rows import Row
 from tasker.store.session import Transaction, TransactionalStore
 from tasker.store.sqlite import connection as database
@@ -36,24 +36,24 @@ class Driver(TransactionalStore):
         self.address = Address.parse(url)
         self.url = self.address.without_password
         self._clock = clock or SystemClock()
-        memory = database.memory_name()
+        memory = database.unique_memory_name()
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
         self._work = asyncio.Event()
         self._revocation = asyncio.Event()
         self._gate_cursors: dict[WorkerId, GateCursor] = {}
-        self._gates = GateIds()
+        self._gates = GateIdCache()
         self._watcher: ChangeWatcher | None = (
             None  # none for in-memory databases, which are not shared
         )
         if self.address.path is not None:
             self._watcher = ChangeWatcher(
-                self.address.path, self._data_version, self._on_foreign_write
+                self.address.path, self._data_version, self._on_write_by_other_process
             )
 
     async def __aenter__(self) -> Self:
         self._thread.start()
         try:
-            await self._thread.run(database.schema_status, writes=False)
+            await self._thread.run(database.read_schema_status, writes=False)
         except BaseException:
             await self._thread.stop()
             raise
@@ -74,47 +74,47 @@ class Driver(TransactionalStore):
         return self._clock
 
     async def schema_status(self) -> SchemaStatus:
-        return await self._thread.run(database.schema_status, writes=False)
+        return await self._thread.run(database.read_schema_status, writes=False)
 
     async def upgrade(self) -> SchemaStatus:
-        await self._in_transaction(lambda on: database.upgrade(on, self.url))
+        await self._in_shared_transaction(lambda on: database.upgrade_schema(on, self.url))
         return await self.schema_status()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
-    async def _in_transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _in_shared_transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation of the hot path, which shares its transaction with others."""
         return await self._thread.run(work, writes=True)
 
-    async def _read(self, transaction: Transaction[T]) -> T:
-        return await self._run(transaction, writes=False)
+    async def _in_read_transaction(self, transaction: Transaction[T]) -> T:
+        return await self._run_transaction(transaction, writes=False)
 
-    async def _write(self, transaction: Transaction[T]) -> T:
-        return await self._run(transaction, writes=True)
+    async def _in_write_transaction(self, transaction: Transaction[T]) -> T:
+        return await self._run_transaction(transaction, writes=True)
 
-    _in_yielding_transaction = _write  # transactions are serial, so none waits for locks
+    _in_yielding_transaction = _in_write_transaction  # none waits for locks
 
-    async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
-        return await self._write(lambda tx: tx.all(statement, **values))
+    async def _execute_in_transaction(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self._in_write_transaction(lambda tx: tx.fetch_all(statement, **values))
 
-    async def _run(self, transaction: Transaction[T], *, writes: bool) -> T:
-        def work(on: sqlite3.Connection) -> tuple[T, SqliteSession]:
+    async def _run_transaction(self, transaction: Transaction[T], *, writes: bool) -> T:
+        def run_in_database_thread(on: sqlite3.Connection) -> tuple[T, SqliteSession]:
             session = SqliteSession(on, self._clock.now())
             return run_synchronously(transaction(session)), session
 
-        result, session = await self._thread.run(work, writes=writes)
-        self._notify(session.notifications)
-        await self._admit_after(session.ended)
+        result, session = await self._thread.run(run_in_database_thread, writes=writes)
+        self._notify_waiters(session.notifications)
+        await self._try_admit_tasks_after(session.ended)
         return result
 
-    def _notify(self, notifications: Collection[str]) -> None:
+    def _notify_waiters(self, notifications: Collection[str]) -> None:
         if "wake_workers" in notifications:
             self._work.set()
         if "notify_revocation" in notifications:
             self._revocation.set()
 
-    async def _wait(self, event: asyncio.Event, timeout: float) -> None:
+    async def _wait_for_event(self, event: asyncio.Event, timeout: float) -> None:
         """Wait for this process's event, or for another process's commit."""
         if self._watcher is not None:
             self._watcher.listen()
@@ -126,6 +126,6 @@ class Driver(TransactionalStore):
     async def _data_version(self) -> int:
         return await self._thread.run(database.data_version, writes=False)
 
-    def _on_foreign_write(self) -> None:
+    def _on_write_by_other_process(self) -> None:
         self._work.set()
         self._revocation.set()

@@ -5,23 +5,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tasker.model import Claim, WorkerId
-from tasker.store.gate_cursor import START, GatePlace
+from tasker.store.gate_cursor import START, GatePosition
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 _LAST = 2**63 - 1  #: greater than all ids
 _MOST = 500  #: queues of gates that one claim looks at
 
 
-class GatedClaims(NamedTuple):
+class LimitedClaims(NamedTuple):
     """The result of one claim."""
 
     claims: list[Claim]
-    after: GatePlace  #: where the next claim begins
+    after: GatePosition  #: where the next claim begins
     cut: bool  #: whether gates remain that were not visited
     next_due: float | None
 
 
-class _Claiming:
+class _LimitedClaim:
     """One claim of steps that are under limits."""
 
     def __init__(self, on: sqlite3.Connection, worker: WorkerId, limit: int, now: float) -> None:
@@ -37,25 +37,25 @@ class _Claiming:
         self._seen = 0
         self._chosen: list[tuple[str, int]] = []
 
-    def run(self, after: GatePlace) -> GatedClaims:
+    def visit_gates(self, after: GatePosition) -> LimitedClaims:
         """Visit the gates after a place, and those before it."""
         place, cut = after, False
         rounds = [(after, None), (START, after)] if after != START else [(START, None)]
         for begin, end in rounds:
-            for outer, gate, queues in self._gates(begin, end):
+            for outer, gate, queues in self._gates_with_due_steps(begin, end):
                 if len(self._chosen) >= self._limit or self._seen >= _MOST:
                     cut = True
                     break
-                if self._visit(outer, gate, queues):
-                    place = GatePlace(outer, gate)
+                if self._choose_steps(outer, gate, queues):
+                    place = GatePosition(outer, gate)
             if cut:
                 break
-        claims = self._claim()
+        claims = self._claim_chosen_steps()
         next_due = min(self._waits, default=None) if len(claims) < self._limit and not cut else None
-        return GatedClaims(claims, place, cut, next_due)
+        return LimitedClaims(claims, place, cut, next_due)
 
-    def _gates(
-        self, begin: GatePlace, end: GatePlace | None
+    def _gates_with_due_steps(
+        self, begin: GatePosition, end: GatePosition | None
     ) -> Iterator[tuple[int, int, list[int]]]:
         """Yield (outer gate, gate, served queues with due steps), beyond `begin` up to `end`."""
         outer, gate, queue = begin.outer_gate, begin.gate, _LAST
@@ -76,16 +76,16 @@ class _Claiming:
                 continue
             if run_at > self._now:
                 self._waits.append(run_at - self._now)
-            elif self._room(outer) <= 0:
+            elif self._gate_capacity(outer) <= 0:
                 current, gate = None, _LAST
-            elif self._room(gate) <= 0:
+            elif self._gate_capacity(gate) <= 0:
                 queue = _LAST
             else:
                 queues.append(queue)
         if current is not None and queues:
             yield *current, queues
 
-    def _room(self, gate: int) -> int:
+    def _gate_capacity(self, gate: int) -> int:
         """Return how many steps a gate lets through."""
         if gate not in self._rooms:
             execute(self._on, "delete_ended_gate_claims", gate=gate)
@@ -95,9 +95,11 @@ class _Claiming:
                 self._waits.append((1 - tokens) / rate)
         return self._rooms[gate]
 
-    def _visit(self, outer: int, gate: int, queues: list[int]) -> int:
+    def _choose_steps(self, outer: int, gate: int, queues: list[int]) -> int:
         """Choose the steps that a gate lets through, those due longest; return how many."""
-        room = min(self._limit - len(self._chosen), self._room(outer), self._room(gate))
+        room = min(
+            self._limit - len(self._chosen), self._gate_capacity(outer), self._gate_capacity(gate)
+        )
         place = {"outer_gate": outer, "gate": gate}
         rows = [
             row
@@ -114,7 +116,7 @@ class _Claiming:
             self._spent[each] = self._spent.get(each, 0) + len(chosen)
         return len(chosen)
 
-    def _claim(self) -> list[Claim]:
+    def _claim_chosen_steps(self) -> list[Claim]:
         if not self._chosen:
             return []
         steps = json_text(self._chosen)
@@ -127,8 +129,8 @@ class _Claiming:
         return [Claim(*row) for row in rows]
 
 
-def claim_gated(
-    on: sqlite3.Connection, worker: WorkerId, limit: int, after: GatePlace, now: float
-) -> GatedClaims:
+def claim_limited_steps(
+    on: sqlite3.Connection, worker: WorkerId, limit: int, after: GatePosition, now: float
+) -> LimitedClaims:
     """Claim up to `limit` due steps that are under limits, starting after a given gate."""
-    return _Claiming(on, worker, limit, now).run(after)
+    return _LimitedClaim(on, worker, limit, now).visit_gates(after)

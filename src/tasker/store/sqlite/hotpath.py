@@ -23,13 +23,13 @@ from tasker.model import (
     TaskInput,
     WorkerId,
 )
-from tasker.store.fair_share import DueQueue, shares, turns_of
+from tasker.store.fair_share import DueQueue, assign_workers_round_robin, share_claim_among_queues
 from tasker.store.gate_cursor import GateCursor
-from tasker.store.rows import renewed_leases
+from tasker.store.rows import read_renewed_leases
 from tasker.store.sqlite.driver import Driver
-from tasker.store.sqlite.gated import claim_gated
-from tasker.store.sqlite.settlement import settle
-from tasker.store.sqlite.spawning import spawn
+from tasker.store.sqlite.gated import claim_limited_steps
+from tasker.store.sqlite.settlement import settle_outcomes
+from tasker.store.sqlite.spawning import spawn_instances
 from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
 
 
@@ -37,13 +37,13 @@ class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, limit: int) -> Claimed:
-        def claim(on: sqlite3.Connection) -> Claimed:
+        def claim_from_queues(on: sqlite3.Connection) -> Claimed:
             now = self._now()
             claims: list[Claim] = []
             due = [
                 DueQueue(*row) for row in fetch(on, "queues_to_claim_from", worker=worker, now=now)
             ]
-            for queue, share in shares(due, limit):
+            for queue, share in share_claim_among_queues(due, limit):
                 most = min(share, limit - len(claims))
                 rows = fetch(on, "claim_steps", worker=worker, queue=queue, limit=most, now=now)
                 claims += (Claim(*row) for row in rows)
@@ -53,20 +53,20 @@ class HotPath(Driver):
                 claims, fetch(on, "seconds_until_step_due", worker=worker, now=now)[0][0]
             )
 
-        return await self._in_transaction(claim)
+        return await self._in_shared_transaction(claim_from_queues)
 
     async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
-        turns = turns_of(rooms)
+        turns = assign_workers_round_robin(rooms)
         leader = turns[0]
 
-        def claim(on: sqlite3.Connection) -> GroupClaimed:
+        def claim_in_turns(on: sqlite3.Connection) -> GroupClaimed:
             now = self._now()
             count = 0
             claims: dict[WorkerId, list[Claim]] = {}
             due = [
                 DueQueue(*row) for row in fetch(on, "queues_to_claim_from", worker=leader, now=now)
             ]
-            for queue, share in shares(due, len(turns)):
+            for queue, share in share_claim_among_queues(due, len(turns)):
                 workers = turns[count : count + share]
                 given = {"workers": json_text(workers), "limit": len(workers)}
                 for *claimed, worker in fetch(
@@ -79,15 +79,15 @@ class HotPath(Driver):
             next_due = fetch(on, "seconds_until_step_due", worker=leader, now=now)[0][0]
             return GroupClaimed(claims, next_due)
 
-        return await self._in_transaction(claim)
+        return await self._in_shared_transaction(claim_in_turns)
 
     async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
         after = cursor.after
-        claimed = await self._in_transaction(
-            lambda on: claim_gated(on, worker, limit, after, self._now())
+        claimed = await self._in_shared_transaction(
+            lambda on: claim_limited_steps(on, worker, limit, after, self._now())
         )
-        again = cursor.move(claimed.after, cut=claimed.cut, claimed=bool(claimed.claims))
+        again = cursor.advance(claimed.after, cut=claimed.cut, claimed=bool(claimed.claims))
         return Claimed(claimed.claims, 0.0 if again else claimed.next_due)
 
     async def settle(
@@ -101,8 +101,10 @@ class HotPath(Driver):
         gated: bool = False,
     ) -> Settled:
         given = json_text(outcomes)
-        settled, left = await self._in_transaction(
-            lambda on: settle(on, worker, outcomes, given, claim_up_to, self._now(), events)
+        settled, left = await self._in_shared_transaction(
+            lambda on: settle_outcomes(
+                on, worker, outcomes, given, claim_up_to, self._now(), events
+            )
         )
         if left or gated:
             self._work.set()
@@ -114,20 +116,20 @@ class HotPath(Driver):
         def settle_each(on: sqlite3.Connection) -> list[tuple[Settled, bool]]:
             now = self._now()
             return [
-                settle(on, worker, outcomes, text, claim_up_to, now, events)
+                settle_outcomes(on, worker, outcomes, text, claim_up_to, now, events)
                 for (worker, outcomes, claim_up_to, events, _), text in zip(
                     settlements, given, strict=True
                 )
             ]
 
-        settled = await self._in_transaction(settle_each)
+        settled = await self._in_shared_transaction(settle_each)
         if any(left for _, left in settled) or any(each.gated for each in settlements):
             self._work.set()
         return [each for each, _ in settled]
 
     async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
-        spawned, enqueued = await self._in_transaction(
-            lambda on: spawn(on, claim, new, self._now())
+        spawned, enqueued = await self._in_shared_transaction(
+            lambda on: spawn_instances(on, claim, new, self._now())
         )
         if enqueued:
             self._work.set()
@@ -142,7 +144,7 @@ class HotPath(Driver):
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key
-        kept = await self._change(
+        kept = await self._execute_in_transaction(
             "store_checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
@@ -150,12 +152,12 @@ class HotPath(Driver):
     async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
         given = json_text([(*call[:7], to_seconds(call.until)) for call in calls])
 
-        def record(on: sqlite3.Connection) -> dict[int, float]:
+        def record_and_list_calls(on: sqlite3.Connection) -> dict[int, float]:
             now = self._now()
             execute(on, "record_durable_calls", calls=given, now=now)
             return dict(fetch(on, "accepted_durable_calls", calls=given, now=now))
 
-        return await self._in_transaction(record)
+        return await self._in_shared_transaction(record_and_list_calls)
 
     async def load_task_inputs(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         rows = await self._thread.run(
@@ -177,15 +179,15 @@ class HotPath(Driver):
         given = {"workers": json_text(list(held)), "lease": lease.total_seconds()}
         keys = json_text([[*claim.key, worker] for worker, claim in claims])
 
-        def renew(on: sqlite3.Connection) -> Mapping[WorkerId, RenewedLease]:
+        def renew_and_find_lost_claims(on: sqlite3.Connection) -> Mapping[WorkerId, RenewedLease]:
             renewed = fetch(on, "renew_leases", **given, now=self._now())
             lost = fetch(on, "lost_claims", claims=keys) if renewed and claims else ()
-            return renewed_leases(renewed, [claims[row[0] - 1] for row in lost])
+            return read_renewed_leases(renewed, [claims[row[0] - 1] for row in lost])
 
-        return await self._in_transaction(renew)
+        return await self._in_shared_transaction(renew_and_find_lost_claims)
 
     async def wait_for_work(self, timeout: float) -> None:
-        await self._wait(self._work, timeout)
+        await self._wait_for_event(self._work, timeout)
 
     async def wait_for_revocation(self, timeout: float) -> None:
-        await self._wait(self._revocation, timeout)
+        await self._wait_for_event(self._revocation, timeout)

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from tasker.model import NewEvent, Outcome, Settled, TaskEnd, TaskId
 from tasker.store.rows import Row
-from tasker.store.session import require_storable
+from tasker.store.session import require_storable_strings
 from tasker.store.sqlite import settlement
-from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, text_of
+from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, statement_text
 
 T = TypeVar("T")
 _NOTIFICATIONS = frozenset({"wake_workers", "notify_revocation"})
@@ -32,33 +32,33 @@ class SqliteSession:
         self._cursor = connection.cursor()
         self._cursor.row_factory = sqlite3.Row
 
-    async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
-        require_storable(values)
-        adapted = {name: _adapt(value) for name, value in values.items()}
+    async def fetch_all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        require_storable_strings(values)
+        adapted = {name: _adapt_value(value) for name, value in values.items()}
         if statement in WITH_NOW:
             adapted["now"] = self.now.timestamp()
-        return self._cursor.execute(text_of(statement, adapted), adapted).fetchall()
+        return self._cursor.execute(statement_text(statement, adapted), adapted).fetchall()
 
-    async def one(self, statement: str, /, **values: object) -> Row | None:
-        rows = await self.all(statement, **values)
+    async def fetch_one(self, statement: str, /, **values: object) -> Row | None:
+        rows = await self.fetch_all(statement, **values)
         return rows[0] if rows else None
 
-    async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
-        return await self.all(statement, **values)  # a writing transaction is alone
+    async def lock_rows(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self.fetch_all(statement, **values)  # a writing transaction is alone
 
-    async def call(self, function: str, /, **values: object) -> Sequence[Row]:
+    async def call_function(self, function: str, /, **values: object) -> Sequence[Row]:
         self.notifications.add(function if function in _NOTIFICATIONS else "wake_workers")
-        return [] if function in _NOTIFICATIONS else await self.all(function, **values)
+        return [] if function in _NOTIFICATIONS else await self.fetch_all(function, **values)
 
-    async def end_failed(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
+    async def end_failed_tasks(self, tasks: Sequence[TaskId]) -> list[TaskEnd]:
         self.notifications.add("wake_workers")
-        ended = settlement.end_failed(self.connection, tasks, self.now.timestamp())
+        ended = settlement.end_failed_tasks(self.connection, tasks, self.now.timestamp())
         self.ended += [end.task_id for end in ended]
         return ended
 
     async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()
-        settled, _ = settlement.settle(connection, None, outcomes, given, 0, now, events)
+        settled, _ = settlement.settle_outcomes(connection, None, outcomes, given, 0, now, events)
         self.notifications.add("wake_workers")
         self.ended += [end.task_id for end in settled.ended]
         return settled
@@ -75,7 +75,7 @@ def run_synchronously(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a transaction awaited something other than its session")
 
 
-def _adapt(value: object) -> object:
+def _adapt_value(value: object) -> object:
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -24,7 +24,7 @@ _WITHOUT_SUCCESS = frozenset({OutcomeCode.ERROR, OutcomeCode.SKIPPED})
 _FOR_OTHERS = frozenset({OutcomeCode.LOST, OutcomeCode.RELEASED})  #: any worker may claim these
 
 
-def settle(
+def settle_outcomes(
     on: sqlite3.Connection,
     worker: WorkerId | None,
     outcomes: Sequence[Outcome],
@@ -48,18 +48,18 @@ def settle(
         )
     if events:  # before those of tasks, which a trigger stores
         late = set(refused)
-        _publish(on, outcomes, [event for event in events if event.outcome not in late], now)
+        _store_events(on, outcomes, [event for event in events if event.outcome not in late], now)
     execute(on, "store_attempt_history", now=now)
     execute(on, "store_step_outcomes", now=now)
     kinds = {outcome.outcome for outcome in outcomes}
-    if _arrive_as_success(outcomes, kinds):
+    if _succeed_for_all_children(outcomes, kinds):
         execute(on, "find_children_of_successes")
     else:
         execute(on, "find_children_of_outcomes")
         execute(on, "count_unsuccessful_parents")
     if any(outcome.to_handler for outcome in outcomes):
         execute(on, "return_steps_to_handler_queue")
-    freed, ended = _free_children(on, worker, claim_up_to, now)
+    freed, ended = _free_children_and_end_tasks(on, worker, claim_up_to, now)
     if OutcomeCode.ERROR in kinds:
         execute(on, "mark_tasks_with_failed_step")
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
@@ -67,23 +67,23 @@ def settle(
         failed = [row[0] for row in fetch(on, "settled_tasks_with_failed_step")]
         execute(on, "lower_pending_parents_of_cancelled")
         left = _begin_compensation(on, failed, now) or left
-        ended += _end_failed(on, failed, now)
+        ended += _end_failed_tasks(on, failed, now)
     if ended:
-        left = _wake_parents(on, ended, now) or left
+        left = _wake_steps_waiting_for_tasks(on, ended, now) or left
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
     return Settled(refused, claims, ended), left
 
 
-def end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
+def end_failed_tasks(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
     """End failed and cancelled tasks: see `tasker.store.session.Session.end_failed`."""
     _begin_compensation(on, tasks, now)
-    ended = _end_failed(on, tasks, now)
+    ended = _end_failed_tasks(on, tasks, now)
     if ended:
-        _wake_parents(on, ended, now)
+        _wake_steps_waiting_for_tasks(on, ended, now)
     return ended
 
 
-def _end_failed(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
+def _end_failed_tasks(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
     return [
         TaskEnd(task_id, TaskStatus(STEP_STATUSES[state].value))
         for task_id, state in fetch(on, "end_failed_tasks", tasks=json_text(tasks), now=now)
@@ -103,20 +103,22 @@ def _begin_compensation(on: sqlite3.Connection, tasks: Sequence[TaskId], now: fl
     return bool(begun)
 
 
-def _wake_parents(on: sqlite3.Connection, ended: Sequence[TaskEnd], now: float) -> bool:
+def _wake_steps_waiting_for_tasks(
+    on: sqlite3.Connection, ended: Sequence[TaskEnd], now: float
+) -> bool:
     """Enqueue the steps that waited for tasks; return whether there are any."""
     waiting = json_text([end.task_id for end in ended])
     return execute(on, "wake_steps_waiting_for_tasks", ended=waiting, now=now).rowcount > 0
 
 
-def _arrive_as_success(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:
+def _succeed_for_all_children(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:
     """Return whether all steps that end arrive at all of their children with success."""
     return kinds.isdisjoint(_WITHOUT_SUCCESS) and all(
         outcome.choice is None for outcome in outcomes
     )
 
 
-def _publish(
+def _store_events(
     on: sqlite3.Connection, outcomes: Sequence[Outcome], events: Sequence[NewEvent], now: float
 ) -> None:
     """Store the events of accepted outcomes."""
@@ -128,7 +130,7 @@ def _publish(
     on.executemany(STATEMENTS["add_outbox_event"], rows)
 
 
-def _free_children(
+def _free_children_and_end_tasks(
     on: sqlite3.Connection,
     worker: WorkerId | None,
     claim_up_to: int,

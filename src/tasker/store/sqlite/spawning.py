@@ -8,7 +8,7 @@ from tasker.model import Claim, Code, NewInstances, Spawned
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
-def spawn(
+def spawn_instances(
     on: sqlite3.Connection, claim: Claim, new: NewInstances, now: float
 ) -> tuple[Spawned | None, bool]:
     """Insert instances: see `tasker.store.protocol.WorkerStore.spawn`.

@@ -8,13 +8,15 @@ from typing import Any
 
 from tasker import codec
 from tasker.store import statements
-from tasker.store.rows import Reader
+from tasker.store.rows import RowReader
 
-_LOADED = statements.load(__package__, "sql")
+_LOADED = statements.load_statements(__package__, "sql")
 STATEMENTS = {name: statement.text for name, statement in _LOADED.items()}
 WITH_NOW = frozenset(name for name, statement in _LOADED.items() if "now" in statement.names)
-_WITH_FILTERS = frozenset(name for name, statement in _LOADED.items() if statement.has_filters)
-READ = Reader(
+_WITH_FILTERS = frozenset(
+    name for name, statement in _LOADED.items() if statement.has_optional_filters
+)
+READ = RowReader(
     instant=lambda value: datetime.fromtimestamp(value, UTC),
     strings=lambda text: tuple(codec.loads(text)),
 )
@@ -22,7 +24,7 @@ READ = Reader(
 json_text = codec.orjson_text
 
 
-def text_of(statement: str, parameters: Mapping[str, object]) -> str:
+def statement_text(statement: str, parameters: Mapping[str, object]) -> str:
     """Return a statement without the conditions whose parameters are null."""
     if statement not in _WITH_FILTERS:
         return STATEMENTS[statement]

@@ -16,11 +16,11 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store import operator_rules, registry
-from tasker.store.creations import Creation, Creations
-from tasker.store.operations.creation import free_keys, has_lost_keys
+from tasker.store.creations import CreationBatcher, CreationRequest
+from tasker.store.operations.creation import has_lost_idempotency_keys, take_over_idempotency_keys
 from tasker.store.operations.limits import Limits
-from tasker.store.operations.places import take_places
-from tasker.store.operations.templates import refusal_of_creation
+from tasker.store.operations.places import take_concurrency_places
+from tasker.store.operations.templates import creation_refused_error
 from tasker.store.ownership import OF_TASK
 from tasker.store.session import Session
 from tasker.store.sqlite.driver import Driver
@@ -43,47 +43,49 @@ class Tasks(Limits, Driver):
             raise Misuse("a SQLite store cannot take part in a caller's transaction")
         if not tasks:
             return Created([], [])
-        tasks = await self._with_gates(tasks)
-        creation = Creation(tasks, worker, claim_up_to)
+        tasks = await self._attach_gates(tasks)
+        creation = CreationRequest(tasks, worker, claim_up_to)
         if any(task.place for task in tasks):
-            return await self._create(Creation(tasks, worker, 0))
+            return await self._create_in_own_transaction(CreationRequest(tasks, worker, 0))
         if any(task.if_exists is IfExists.REPLACE for task in tasks):
-            return await self._create(creation)
-        return await self._creations.add(creation)
+            return await self._create_in_own_transaction(creation)
+        return await self._creation_batcher.create_tasks(creation)
 
     @cached_property
-    def _creations(self) -> Creations:
-        return Creations(self._create)
+    def _creation_batcher(self) -> CreationBatcher:
+        return CreationBatcher(self._create_in_own_transaction)
 
-    async def _create(self, creation: Creation, _impatient: bool = False) -> Created:
+    async def _create_in_own_transaction(
+        self, creation: CreationRequest, _impatient: bool = False
+    ) -> Created:
         """Create tasks in a transaction of their own; nothing in it waits for others."""
         rows = [_creation_row(task) for task in creation.tasks]
         notifications = {"wake_workers"}  # there may be roots that were not claimed
         ended: list[TaskId] = []  # those that the new ones replace
 
-        def create(on: sqlite3.Connection) -> Created:
+        def create_and_notify(on: sqlite3.Connection) -> Created:
             session = SqliteSession(on, self._clock.now())
             created = _store_tasks(session, creation, rows)
             notifications.update(session.notifications)
             ended.extend(session.ended)
             return created
 
-        created = await self._in_transaction(create)
-        self._notify(notifications)
-        await self._admit_after(ended)
+        created = await self._in_shared_transaction(create_and_notify)
+        self._notify_waiters(notifications)
+        await self._try_admit_tasks_after(ended)
         return created
 
-    async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         session = cast(SqliteSession, tx)
-        tasks = await self._with_gates(tasks, tx)
+        tasks = await self._attach_gates(tasks, tx)
         session.notifications.add("wake_workers")
         rows = [_creation_row(task) for task in tasks]
-        return _store_tasks(session, Creation(tasks, None, 0), rows)
+        return _store_tasks(session, CreationRequest(tasks, None, 0), rows)
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         before, now = to_seconds(ended_before), self._now()
 
-        def prune(on: sqlite3.Connection) -> int:
+        def delete_ended_tasks(on: sqlite3.Connection) -> int:
             rows = fetch(on, "tasks_to_prune", ended_before=before, limit=limit, now=now)
             ids = [row[0] for row in rows]
             for table in OF_TASK:
@@ -93,24 +95,24 @@ class Tasks(Limits, Driver):
             execute(on, "prune_workers", ended_before=before, now=now)
             return len(ids)
 
-        return await self._in_transaction(prune)
+        return await self._in_shared_transaction(delete_ended_tasks)
 
 
 def _store_tasks(
-    session: SqliteSession, creation: Creation, rows: list[tuple[Any, ...]]
+    session: SqliteSession, creation: CreationRequest, rows: list[tuple[Any, ...]]
 ) -> Created:
     """Create tasks in a transaction."""
     tasks, worker, claim_up_to = creation
     on, now = session.connection, session.now.timestamp()
     replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
     if replacing:
-        run_synchronously(free_keys(session, tasks))
-    taken = _take_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
+        run_synchronously(take_over_idempotency_keys(session, tasks))
+    taken = _take_idempotency_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
     new = json_text([row for row in rows if row[0] not in taken])
     made = execute(on, "create_tasks", now=now, tasks=new).rowcount
     if made < len(rows) - len(taken):
         templates = {row[1] for row in rows if row[0] not in taken}
-        raise run_synchronously(refusal_of_creation(session, templates))
+        raise run_synchronously(creation_refused_error(session, templates))
     children = any(task.parent_id for task in tasks)
     if children and (unknown := fetch(on, "unknown_parent_tasks", tasks=new)):
         raise operator_rules.unknown_task_error(unknown[0][0])
@@ -132,13 +134,13 @@ def _store_tasks(
         datetime.fromtimestamp(now, UTC),
     )
     if replacing:
-        has_lost_keys(tasks, created)
+        has_lost_idempotency_keys(tasks, created)
     if any(task.place for task in tasks):
-        run_synchronously(take_places(session, tasks, created))
+        run_synchronously(take_concurrency_places(session, tasks, created))
     return created
 
 
-def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str, str]:
+def _take_idempotency_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str, str]:
     """Take the keys of new tasks; return the holders of taken ones, by the id of the new task."""
     tasks = json_text(rows)
     execute(on, "take_idempotency_keys", tasks=tasks)
@@ -147,7 +149,7 @@ def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str,
         if if_exists == IfExists.REJECT:
             raise TaskExists(key, holder)
         if not same and if_exists == IfExists.RETURN:
-            raise registry.key_conflict(key, holder)
+            raise registry.key_conflict_error(key, holder)
         taken[task_id] = holder
     return taken
 

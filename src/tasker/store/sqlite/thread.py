@@ -27,7 +27,7 @@ class _Operation(NamedTuple):
     future: "asyncio.Future[Any]"
 
 
-class _Done(NamedTuple):
+class _FinishedOperation(NamedTuple):
     operation: _Operation
     result: Any
     error: Exception | None
@@ -40,7 +40,9 @@ class DatabaseThread:
         self._connect = connect
         self._name = name
         self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=f"tasker {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._process_operations, name=f"tasker {name}", daemon=True
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -57,11 +59,11 @@ class DatabaseThread:
         self._queue.put(_Operation(work, writes, loop, future))
         return await future
 
-    def _run(self) -> None:
+    def _process_operations(self) -> None:
         try:
             connection = self._connect()
         except Exception as error:  # no such directory, not permitted, not a database, ...
-            self._fail_all(translate_error(error, self._name))
+            self._fail_all_operations(translate_error(error, self._name))
             return
         while (first := self._queue.get()) is not None:
             batch = [first]
@@ -83,7 +85,9 @@ class DatabaseThread:
             batch.append(operation)
         return False
 
-    def _run_batch(self, connection: sqlite3.Connection, batch: list[_Operation]) -> list[_Done]:
+    def _run_batch(
+        self, connection: sqlite3.Connection, batch: list[_Operation]
+    ) -> list[_FinishedOperation]:
         writes = any(operation.writes for operation in batch)
         try:
             connection.execute("begin immediate" if writes else "begin")
@@ -96,12 +100,12 @@ class DatabaseThread:
                 with suppress(sqlite3.Error):
                     connection.execute("rollback")
             failure = translate_error(error, self._name)
-            return [_Done(operation, None, failure) for operation in batch]
+            return [_FinishedOperation(operation, None, failure) for operation in batch]
         return done
 
     def _run_operation(
         self, connection: sqlite3.Connection, operation: _Operation, shared: bool
-    ) -> _Done:
+    ) -> _FinishedOperation:
         if shared and operation.writes:
             connection.execute("savepoint operation")
         try:
@@ -114,18 +118,18 @@ class DatabaseThread:
                 connection.execute("release operation")
             elif not shared and connection.in_transaction:
                 connection.execute("rollback")
-            return _Done(operation, None, translate_error(error, self._name))
+            return _FinishedOperation(operation, None, translate_error(error, self._name))
         if shared and operation.writes:
             connection.execute("release operation")
-        return _Done(operation, result, None)
+        return _FinishedOperation(operation, result, None)
 
-    def _fail_all(self, error: Exception) -> None:
+    def _fail_all_operations(self, error: Exception) -> None:
         """Fail all operations with the error that prevented the connection."""
         while (operation := self._queue.get()) is not None:
-            _deliver_results([_Done(operation, None, error)])
+            _deliver_results([_FinishedOperation(operation, None, error)])
 
 
-def _deliver_results(done: list[_Done]) -> None:
+def _deliver_results(done: list[_FinishedOperation]) -> None:
     loops = {item.operation.loop for item in done}
     for loop in loops:
         mine = [item for item in done if item.operation.loop is loop]
@@ -133,7 +137,7 @@ def _deliver_results(done: list[_Done]) -> None:
             loop.call_soon_threadsafe(_resolve_futures, mine)
 
 
-def _resolve_futures(done: list[_Done]) -> None:
+def _resolve_futures(done: list[_FinishedOperation]) -> None:
     for operation, result, error in done:
         if operation.future.cancelled():
             continue

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasker.store.postgres.address import Connection
-from tasker.store.statements import with_codes
+from tasker.store.statements import replace_code_names
 
 _ENQUEUED = """
     select task_id, no, queue_id, run_at,
@@ -18,7 +18,7 @@ _CLAIMED = """
 """
 _BATCH = "select worker, claimed_at, open from claim_batch"
 
-_CONTRADICTIONS = with_codes(f"""
+_CONTRADICTIONS = replace_code_names(f"""
     select 'enqueued but not in due' as what, c::text as row from ({_ENQUEUED} except {_DUE}) c
     union all
     select 'in due but not enqueued', c::text from ({_DUE} except {_ENQUEUED}) c

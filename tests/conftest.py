@@ -151,7 +151,7 @@ def _make_tables_in_memory_once() -> Iterator[None]:
         connection.execute("begin immediate")
 
     with pytest.MonkeyPatch.context() as patch, closing(tables):
-        patch.setattr(sqlite, "upgrade", copy_tables)
+        patch.setattr(sqlite, "upgrade_schema", copy_tables)
         yield
 
 

@@ -83,9 +83,9 @@ def test_the_digest_of_a_migration_depends_only_on_its_statements(
     commented = {f"{no:04}_x": f"-- more\n{text}\n" for no, text in before.scripts.items()}
     changed = {f"{no:04}_x": f"{text}\nselect 1;" for no, text in before.scripts.items()}
 
-    monkeypatch.setattr("tasker.store.migrate.scripts", lambda *_: commented)
+    monkeypatch.setattr("tasker.store.migrate.load_scripts", lambda *_: commented)
     assert before.digests == Migrations(f"tasker.store.{dialect}").digests
-    monkeypatch.setattr("tasker.store.migrate.scripts", lambda *_: changed)
+    monkeypatch.setattr("tasker.store.migrate.load_scripts", lambda *_: changed)
     assert before.digests != Migrations(f"tasker.store.{dialect}").digests
 
 

@@ -203,7 +203,7 @@ def dying() -> Iterator[None]:
         raise Died(task_id)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
-        patch.setattr(Operators, "_finish", die)
+        patch.setattr(Operators, "_finish_actions", die)
         yield
 
 

@@ -218,7 +218,7 @@ def test_every_statement_that_claims_has_the_same_predicate(file: str) -> None:
     """The predicate is one fragment per dialect."""
     text = (Path(tasker.store.__path__[0]) / file).read_text()
 
-    assert re.search(r"\{include (claimable|freed_for_caller)\b", text)
+    assert re.search(r"\{include (claimable|claimed_for_settling_worker)\b", text)
 
 
 @pytest.mark.parametrize("loaded", [SQLITE, POSTGRES], ids=["sqlite", "postgres"])

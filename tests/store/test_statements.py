@@ -1029,7 +1029,7 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
             "delete_durable_calls": steps,
             "free_keys_of_child_tasks": steps,
             "reset_received_signals": steps,
-            "retry_steps": {**steps, "counted_attempts": 0, "list_held_claims": True},
+            "retry_steps": {**steps, "counted_attempts": 0, "held": True},
             "add_step_audit_entries": {**steps, **audited, "via": None, "bulk_id": None},
         }
         read = {name: await buffers(connection, name, values) for name, values in given.items()}
@@ -1256,5 +1256,5 @@ async def test_spawning_scans_no_table_that_grows(
     after = await scans(connection)
 
     grown = {name: after[name] - before.get(name, 0) for name in after}
-    tables = ("step", "due", "task", "spawn_instances")
+    tables = ("step", "due", "task", "spawn")
     assert dict.fromkeys(tables, 0) == {name: grown[f"seq {name}"] for name in tables}

@@ -30,8 +30,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker.api import create_app
-from tasker.cli.render.progress import Progress
-from tasker.cli.render.style import console_for, is_plain, status_text
+from tasker.cli.render.progress import TaskProgressDisplay
+from tasker.cli.render.style import is_ascii_only, make_console, status_text
 from tasker.client import Client, LocalClient
 from tasker.durations import human_duration
 from tasker.engine import Worker
@@ -204,7 +204,7 @@ class _Stage:
         self._other = other
         self._services = services
         self._console = console
-        self._progress: Progress | None = None
+        self._progress: TaskProgressDisplay | None = None
         self._entries: list[PlayedTask] = []
         worker.observers.append(self._observe)
 
@@ -229,7 +229,7 @@ class _Stage:
         created = []
         if scene.kill_at:
             await self._other.started()
-        with Progress(self._console, templates=await _templates(client)) as progress:
+        with TaskProgressDisplay(self._console, templates=await _templates(client)) as progress:
             self._progress = progress
             for given in scene.submissions:
                 correlation = given.correlation_prefix and (
@@ -256,7 +256,7 @@ class _Stage:
         for given, task in created:
             await self._remember(given.label, task, given.ends, given.about)
 
-    async def _kill(self, call: str, task: Task, progress: Progress) -> None:
+    async def _kill(self, call: str, task: Task, progress: TaskProgressDisplay) -> None:
         """Kill the other process during a call of its task, and have a new worker end the task."""
         client = self._worker.client
         while not self._services.calls(call):
@@ -305,7 +305,7 @@ class _Stage:
 
     def _act(self, what: str) -> None:
         """Show what is done to a worker or a task."""
-        symbol = ">" if is_plain(self._console) else "▶"
+        symbol = ">" if is_ascii_only(self._console) else "▶"
         self._console.print(Text(f"{symbol} {what}", style="bold yellow"), soft_wrap=True)
 
     async def _remember(self, label: str, task: Task, expected: str, about: str = "") -> None:
@@ -400,7 +400,7 @@ def _table(console: Console, played: Played) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for entry in played.entries:
         total = len(entry.steps)
-        outcome = status_text(entry.task.status.value, plain=is_plain(console))
+        outcome = status_text(entry.task.status.value, plain=is_ascii_only(console))
         if entry.task.status == entry.expected == "error":
             outcome.append(", expected", style="dim")
         table.add_row(
@@ -521,7 +521,7 @@ def main(arguments: list[str]) -> int:
     if arguments and picture is None:
         print("usage: python -m growthcorp [--picture FILE]", file=sys.stderr)
         return 2
-    console = console_for() if picture is None else _recorder()
+    console = make_console() if picture is None else _recorder()
     played = asyncio.run(play("sqlite:.tasker/demo.db", console))
     render(console, played)
     if picture is not None and not played.wrong:

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from tests.cli.conftest import uncoded
 
-from tasker.cli.exits import Exit, exit_code_of, report_errors
-from tasker.cli.render.style import console_for
+from tasker.cli.exits import Exit, exit_code_for, report_errors
+from tasker.cli.render.style import make_console
 from tasker.errors import (
     HandlerNotFound,
     IdempotencyConflict,
@@ -42,7 +42,7 @@ from tasker.errors import (
     ],
 )
 def test_each_kind_of_error_has_its_exit_code(error: Exception, code: int) -> None:
-    assert code == exit_code_of(error)
+    assert code == exit_code_for(error)
 
 
 def _printed(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:
@@ -50,7 +50,7 @@ def _printed(error: BaseException, *, terminal: bool = False) -> tuple[int, str]
     console = (
         Console(file=file, force_terminal=True, width=80, no_color=True)
         if terminal
-        else console_for(file=file)
+        else make_console(file=file)
     )
     with pytest.raises(typer.Exit) as caught, report_errors(console):
         raise error

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from tests.cli.conftest import Here
 from tests.cli.test_server import url_of
 
-from tasker.cli.render.style import sparkline
+from tasker.cli.render.style import draw_sparkline
 
 
 def test_a_cause_is_listed_assigned_noted_and_muted(tasker: Here) -> None:
@@ -72,6 +72,6 @@ def test_counts_search_series_and_system_agree_with_a_server(tasker: Here) -> No
 
 def test_a_sparkline_has_one_bar_per_value() -> None:
     """The highest is full; zero is empty."""
-    assert "▁▅█ " == sparkline([0.1, 5, 10, 0])
-    assert ".+# " == sparkline([0.1, 5, 10, 0], plain=True)
-    assert "" == sparkline([])
+    assert "▁▅█ " == draw_sparkline([0.1, 5, 10, 0])
+    assert ".+# " == draw_sparkline([0.1, 5, 10, 0], plain=True)
+    assert "" == draw_sparkline([])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.cli.render.graphs import GraphLine, draw_lines, to_ascii, to_mermaid
-from tasker.cli.render.specs import describe_details, describe_template, describe_work
+from tasker.cli.render.graphs import GraphLine, draw_graph, lanes_to_ascii, to_mermaid
+from tasker.cli.render.specs import describe_step_details, describe_step_work, describe_template
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template
 from tasker.template.load import parse_template
@@ -19,7 +19,7 @@ def _template(edges: dict[str, str]) -> Template:
 
 def _drawn(edges: dict[str, str]) -> list[str]:
     template = _template(edges)
-    lines = draw_lines(Graph(template), most=100)
+    lines = draw_graph(Graph(template), most=100)
     assert lines is not None
     return [_with_name(line, template) for line in lines]
 
@@ -58,7 +58,7 @@ def test_lanes_lead_from_each_step_to_its_children(
 def test_a_graph_that_is_too_wide_is_not_drawn() -> None:
     wide = {"a": "", **dict.fromkeys("bcdefghijklmnop", "a")}
 
-    assert draw_lines(Graph(_template(wide))) is None
+    assert draw_graph(Graph(_template(wide))) is None
 
 
 @given(st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=12))
@@ -68,7 +68,7 @@ def test_every_step_is_drawn_once_and_after_its_parents(parents: list[set[int]])
         letters[no]: "".join(letters[parent] for parent in sorted(before) if parent < no)
         for no, before in enumerate(parents)
     }
-    lines = draw_lines(Graph(_template(edges)), most=1000)
+    lines = draw_graph(Graph(_template(edges)), most=1000)
 
     assert lines is not None
     nodes = [line for line in lines if line.no is not None]
@@ -78,8 +78,8 @@ def test_every_step_is_drawn_once_and_after_its_parents(parents: list[set[int]])
 
 
 def test_lanes_can_be_drawn_in_ascii() -> None:
-    assert "|-+'.`" != to_ascii("│─├╯╮╰")
-    assert to_ascii("├─│─╮").isascii()
+    assert "|-+'.`" != lanes_to_ascii("│─├╯╮╰")
+    assert lanes_to_ascii("├─│─╮").isascii()
 
 
 def test_labels_are_escaped_for_mermaid() -> None:
@@ -136,8 +136,8 @@ def test_a_drawing_shows_waits_and_limits_of_steps() -> None:
     template = parse_template(WAITING)
     graph = Graph(template)
 
-    drawn = {spec.name: describe_work(spec) for spec in graph.specs}
-    details = {spec.name: [*describe_details(spec)] for spec in graph.specs}
+    drawn = {spec.name: describe_step_work(spec) for spec in graph.specs}
+    details = {spec.name: [*describe_step_details(spec)] for spec in graph.specs}
 
     assert {
         "reserve.map": "for each of input.lines",
@@ -174,6 +174,6 @@ def test_compensating_steps_are_drawn_beside_the_steps_that_they_undo() -> None:
         '    s5["a.compensation"]',
         "    s1 -. undone by .-> s5",
     ] == diagram[4:]
-    lines = draw_lines(Graph(template))
+    lines = draw_graph(Graph(template))
     assert lines is not None
     assert [1, 2] == [line.no for line in lines]

@@ -14,7 +14,7 @@ from tasker import (
     Worker,
     open_store,
 )
-from tasker.cli.reading import read_detail
+from tasker.cli.reading import read_task_detail
 from tasker.cli.render.task import render_task
 from tasker.errors import TaskFailed
 from tasker.model import FailurePolicy, Map, OnFailure
@@ -43,8 +43,8 @@ async def test_instances_are_counted_page_by_page(monkeypatch: pytest.MonkeyPatc
         Worker(store, [{"each": work}], templates=[template]) as worker,
     ):
         task = await worker.client.run("n.many", {"items": list(range(30))})
-        few = await read_detail(worker.client, task.id, full=False)
-        everything = await read_detail(worker.client, task.id)
+        few = await read_task_detail(worker.client, task.id, full=False)
+        everything = await read_task_detail(worker.client, task.id)
 
     console = Console(file=StringIO(), width=200)
     render_task(console, few, full=False)
@@ -87,7 +87,7 @@ async def test_compensating_steps_are_shown_separately() -> None:
     ):
         with pytest.raises(TaskFailed) as failed:
             await worker.client.run("n.order", {"items": [1, 2]})
-        detail = await read_detail(worker.client, failed.value.task.id, full=False)
+        detail = await read_task_detail(worker.client, failed.value.task.id, full=False)
 
     console = Console(file=StringIO(), width=200)
     render_task(console, detail, full=False)

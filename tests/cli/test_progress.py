@@ -11,8 +11,8 @@ from tests.cli.conftest import uncoded
 
 from tasker import codec
 from tasker.approvals import NewApproval
-from tasker.cli.render.progress import Progress
-from tasker.cli.render.style import console_for
+from tasker.cli.render.progress import TaskProgressDisplay
+from tasker.cli.render.style import make_console
 from tasker.durable import CallKind
 from tasker.model import (
     AttemptOutcome,
@@ -102,7 +102,7 @@ def settled(
 def printed(*events: Notice, add: bool = True, **options: Any) -> list[str]:
     """Show events line by line; return the lines without the symbol and name before them."""
     file = io.StringIO()
-    with Progress(console_for(file=file), templates=[TEMPLATE], **options) as progress:
+    with TaskProgressDisplay(make_console(file=file), templates=[TEMPLATE], **options) as progress:
         if add:
             progress.add(TASK)
         for event in events:
@@ -164,7 +164,7 @@ def test_a_wait_for_an_approval_names_its_assignees_and_the_command() -> None:
 
 def test_events_that_arrive_before_their_task_are_kept() -> None:
     file = io.StringIO()
-    with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
+    with TaskProgressDisplay(make_console(file=file), templates=[TEMPLATE]) as progress:
         progress.observe(started("pay"))
         progress.observe(settled("pay", "complete"))
         before = file.getvalue()
@@ -185,7 +185,7 @@ def test_tasks_of_the_same_correlation_are_followed_and_others_are_not() -> None
 
 
 def test_all_tasks_can_be_followed_until_they_end() -> None:
-    progress = Progress(console_for(file=io.StringIO()), everything=True)
+    progress = TaskProgressDisplay(make_console(file=io.StringIO()), everything=True)
     for task in ("a", "b"):
         progress.observe(started("pay", task_id=task, correlation=task))
     assert {"a", "b"} == set(progress.tasks)
@@ -196,7 +196,7 @@ def test_all_tasks_can_be_followed_until_they_end() -> None:
 
 def test_a_blocked_loop_is_reported() -> None:
     file = io.StringIO()
-    with Progress(console_for(file=file)) as progress:
+    with TaskProgressDisplay(make_console(file=file)) as progress:
         progress.observe(LoopBlocked(ID, "pay", timedelta(seconds=3)))
 
     assert "the handler of step pay has blocked the event loop for 3 s so far\n" == file.getvalue()
@@ -219,7 +219,7 @@ def _step(name: str, state: StepStatus, **more: Any) -> Step:
 
 def test_progress_shows_each_change_in_the_store() -> None:
     file = io.StringIO()
-    with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
+    with TaskProgressDisplay(make_console(file=file), templates=[TEMPLATE]) as progress:
         progress.add(TASK)
         running = [_step("pay", StepStatus.IN_PROGRESS)]
         progress.refresh(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
@@ -235,7 +235,7 @@ def test_progress_shows_each_change_in_the_store() -> None:
     assert "error after" in lines[3]
 
 
-def _pictured(progress: Progress, console: Console, file: io.StringIO) -> str:
+def _pictured(progress: TaskProgressDisplay, console: Console, file: io.StringIO) -> str:
     with progress:
         pass
     assert console.is_terminal
@@ -252,7 +252,7 @@ def test_a_terminal_shows_all_steps_with_their_state(
     screen: tuple[Console, io.StringIO],
 ) -> None:
     console, file = screen
-    progress = Progress(console, templates=[TEMPLATE])
+    progress = TaskProgressDisplay(console, templates=[TEMPLATE])
     progress.add(TASK)
     progress.observe(started("pay"))
     progress.observe(settled("pay", "retry", error="no money", delay=600))
@@ -269,7 +269,7 @@ def test_a_task_with_many_steps_shows_the_significant_ones(
 ) -> None:
     many = replace(TEMPLATE, steps=tuple(StepSpec(name=f"step_{no}") for no in range(5000)))
     console, file = screen
-    progress = Progress(console, templates=[many])
+    progress = TaskProgressDisplay(console, templates=[many])
     progress.add(TASK)
     progress.observe(started("step_4321"))
     progress.observe(settled("step_4321", "error", error="lost"))

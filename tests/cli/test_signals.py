@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Here
 
 from tasker import Step, StepStatus
-from tasker.cli.render.task import wait_text
+from tasker.cli.render.task import describe_step_wait
 from tasker.model import StepWait, TaskId, WaitKind
 from tasker.store.open import open_store
 from tasker.testing.store_suite.factories import ManualWorker, begin, one
@@ -129,4 +129,4 @@ def test_a_broadcast_is_sent_once(tasker: Here) -> None:
     ],
 )
 def test_a_waiting_step_shows_its_wait_and_timeout(step: Step, text: str) -> None:
-    assert text == wait_text(step, NOW)
+    assert text == describe_step_wait(step, NOW)

@@ -8,20 +8,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.render.json import write_document
+from tasker.cli.render.json import write_json_document
 from tasker.cli.render.style import (
     LOOKS,
     OUTCOMES,
-    console_for,
-    error_line,
-    one_line,
+    format_error_line,
+    format_relative_time,
+    format_short_json,
+    make_console,
     outcome_text,
     print_table,
-    short_json,
     status_text,
-    time_ago,
+    to_printable_line,
 )
-from tasker.cli.render.task import reason_text
+from tasker.cli.render.task import format_reason
 from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 from tasker.why import Reason
 
@@ -45,17 +45,17 @@ def test_every_status_and_outcome_has_its_own_style() -> None:
     [(-90, "in 1 min 30 s"), (0.2, "a moment ago"), (7200, "2 h ago")],
 )
 def test_instants_are_shown_relative_to_now(seconds: float, text: str) -> None:
-    assert text == time_ago(NOW - timedelta(seconds=seconds), NOW)
+    assert text == format_relative_time(NOW - timedelta(seconds=seconds), NOW)
 
 
 def test_control_codes_of_terminals_are_removed() -> None:
-    assert "a b �[2J c" == one_line("a\nb \x1b[2J\tc")
-    assert "�" == one_line("\x9b")
+    assert "a b �[2J c" == to_printable_line("a\nb \x1b[2J\tc")
+    assert "�" == to_printable_line("\x9b")
 
 
 def test_values_are_shortened_to_one_line() -> None:
-    assert '{"a":1}' == short_json({"a": 1})
-    assert "x" * 9 + "…" == short_json("x" * 50, 10)
+    assert '{"a":1}' == format_short_json({"a": 1})
+    assert "x" * 9 + "…" == format_short_json("x" * 50, 10)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_values_are_shortened_to_one_line() -> None:
     ],
 )
 def test_errors_are_shown_in_one_line(error: dict[str, object] | None, line: str) -> None:
-    assert line == error_line(error)
+    assert line == format_error_line(error)
 
 
 def test_tables_in_files_have_full_cells_and_no_trailing_blanks() -> None:
@@ -78,7 +78,7 @@ def test_tables_in_files_have_full_cells_and_no_trailing_blanks() -> None:
     table = Table(box=None, show_header=False)
     table.add_row("a" * 500, "b")
     table.add_row("short", "")
-    print_table(console_for(file=file), table)
+    print_table(make_console(file=file), table)
 
     lines = file.getvalue().splitlines()
     assert "a" * 500 in lines[0]
@@ -89,12 +89,12 @@ def test_tables_in_files_have_full_cells_and_no_trailing_blanks() -> None:
 def test_a_console_prints_no_control_characters_of_data(control: str) -> None:
     """An error message could otherwise change the terminal of whoever reads it."""
     file = io.StringIO()
-    console = console_for(file=file)
+    console = make_console(file=file)
     table = Table()
     table.add_column(control)
     table.add_row(Text(f"row {control}", style="red"))
 
-    console.print(reason_text(Reason(code="failed", blocking=True, text=f"failed: {control}\n")))
+    console.print(format_reason(Reason(code="failed", blocking=True, text=f"failed: {control}\n")))
     console.print(f"plain\t{control}")
     print_table(console, table)
 
@@ -105,7 +105,7 @@ def test_a_console_prints_no_control_characters_of_data(control: str) -> None:
 
 def test_a_console_for_terminals_keeps_its_own_styles() -> None:
     file = io.StringIO()
-    console = console_for(file=file)
+    console = make_console(file=file)
     terminal = Console(file=file, force_terminal=True, color_system="standard")
     for hook in console._render_hooks:
         terminal.push_render_hook(hook)
@@ -116,7 +116,7 @@ def test_a_console_for_terminals_keeps_its_own_styles() -> None:
 
 
 def test_documents_escape_what_terminals_interpret(capsys: pytest.CaptureFixture[str]) -> None:
-    write_document({"é": "\x1b\x9b\u202e\x7f"})
+    write_json_document({"é": "\x1b\x9b\u202e\x7f"})
 
     printed = capsys.readouterr().out
     assert '{\n  "é": "\\u001b\\u009b\\u202e\\u007f"\n}\n' == printed

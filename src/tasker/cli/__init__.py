@@ -173,7 +173,7 @@ def make_app() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    app.callback(help=_HELP)(_global_options)
+    app.callback(help=_HELP)(_parse_global_options)
     return app
 
 
@@ -185,7 +185,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _global_options(
+def _parse_global_options(
     version: Annotated[
         bool,
         typer.Option(
@@ -196,7 +196,7 @@ def _global_options(
     """Parse the options that precede the command."""
 
 
-def _open_standard_files() -> None:
+def _reopen_closed_standard_streams() -> None:
     """Reopen closed standard streams, so that no file opened later gets their descriptor."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -205,5 +205,5 @@ def _open_standard_files() -> None:
 
 def main() -> None:
     """Run the command line."""
-    _open_standard_files()
+    _reopen_closed_standard_streams()
     make_app()(prog_name="tasker")

@@ -1,7 +1,7 @@
 """The options, output and exit codes that all commands share.
 
-A command is a function whose first parameter is an `Invocation`; `command` adds the options from
-which that is created. A command may be async, and may return its exit code.
+A command is a function whose first parameter is an `Invocation`; `register_command` adds the
+options from which that is created. A command may be async, and may return its exit code.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ import typer
 from rich.console import Console
 
 from tasker.cli import logs
-from tasker.cli.exits import StoreMissing, report_errors
-from tasker.cli.render.json import write_document
-from tasker.cli.render.style import console_for
+from tasker.cli.exits import StoreFileMissing, report_errors
+from tasker.cli.render.json import write_json_document
+from tasker.cli.render.style import make_console
 from tasker.client import Client, LocalClient, connect
 from tasker.client.masking import MaskedClient, SensitiveData
 from tasker.errors import InvalidSettings
@@ -131,24 +131,24 @@ class Invocation:
     @cached_property
     def out(self) -> Console:
         """The console on stdout, for output."""
-        return console_for(stderr=False, no_color=self._no_color)
+        return make_console(stderr=False, no_color=self._no_color)
 
     @cached_property
     def err(self) -> Console:
         """The console on stderr, for errors and hints."""
-        return console_for(stderr=True, no_color=self._no_color)
+        return make_console(stderr=True, no_color=self._no_color)
 
     @property
-    def display(self) -> Console:
+    def text_console(self) -> Console:
         """The console for people: stdout, or stderr if stdout receives a JSON document."""
         return self.err if self.as_json else self.out
 
-    def print_document(self, value: object) -> None:
+    def print_json(self, value: object) -> None:
         """Print the JSON document of a command."""
-        write_document(value)
+        write_json_document(value)
 
     @asynccontextmanager
-    async def store(self, *, create: bool = False) -> AsyncIterator[Store]:
+    async def open_store(self, *, create: bool = False) -> AsyncIterator[Store]:
         """Open the store.
 
         Args:
@@ -157,12 +157,12 @@ class Invocation:
 
         Raises:
             InvalidSettings: The URL is a server's.
-            StoreMissing: The SQLite file does not exist.
+            StoreFileMissing: The SQLite file does not exist.
         """
         if self.is_remote:
             raise InvalidSettings(f"this command needs a store; {self.store_url} is a server")
         if not create:
-            require_existing(self.store_url)
+            require_existing_store(self.store_url)
         async with open_store(self.store_url) as store:
             yield store
 
@@ -177,7 +177,7 @@ class Invocation:
         return self.store_url.startswith(("http://", "https://"))
 
     @asynccontextmanager
-    async def client(
+    async def open_client(
         self, *, create: bool = False, operates: bool = False
     ) -> AsyncIterator[Client]:
         """Open a client of the store or of the server.
@@ -185,7 +185,7 @@ class Invocation:
         TASKER_API_KEY or TASKER_TOKEN authenticates the caller to a server.
 
         Args:
-            create: See `store`.
+            create: See `open_store`.
             operates: Whether the client only acts on tasks, the case in which a server accepts
                 `--as`.
 
@@ -193,7 +193,7 @@ class Invocation:
             InvalidSettings: `--as` was given for an action for which a server does not accept it.
         """
         if not self.is_remote:
-            async with self.local_client(create=create) as local:
+            async with self.open_local_client(create=create) as local:
                 sensitive = SensitiveData(local.store, local.template_cache)
                 yield cast(Client, MaskedClient(local, sensitive))
             return
@@ -211,20 +211,20 @@ class Invocation:
             yield client
 
     @asynccontextmanager
-    async def local_client(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
-        """Open a client of the store; see `client`."""
-        async with self.store(create=create) as store:
+    async def open_local_client(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
+        """Open a client of the store; see `open_client`."""
+        async with self.open_store(create=create) as store:
             yield LocalClient(store, actor=self.actor, via=self.via)
 
 
-def group(description: str) -> typer.Typer:
+def make_command_group(description: str) -> typer.Typer:
     """Create a group of commands."""
     app = typer.Typer(help=description, no_args_is_help=True, add_completion=False)
     app.callback(help=description)(lambda: None)  # keeps the app a group even with a single command
     return app
 
 
-def command(
+def register_command(
     app: typer.Typer,
     name: str,
     *,
@@ -259,7 +259,7 @@ def command(
         "log_format": (LogFormat, LogStyle.CONSOLE),
     }
 
-    def decorate(function: Function) -> Function:
+    def register_function(function: Function) -> Function:
         def run_command(**given: Any) -> None:
             verbose, log_format = given.pop("verbose"), given.pop("log_format")
             chosen = {key: given.pop(key) for key in common if key in given}
@@ -296,15 +296,15 @@ def command(
         run_command.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
         run_command.__name__, run_command.__doc__ = (
             function.__name__,
-            _join_paragraphs(function.__doc__),
+            _unwrap_paragraphs(function.__doc__),
         )
         (app.callback(invoke_without_command=True) if is_group else app.command(name))(run_command)
         return function
 
-    return decorate
+    return register_function
 
 
-def _join_paragraphs(docstring: str | None) -> str:
+def _unwrap_paragraphs(docstring: str | None) -> str:
     """Return a docstring with each paragraph on one line; the terminal wraps the lines."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -314,11 +314,11 @@ def _run_coroutine(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:
     """Run a coroutine until it completes."""
     if fast:
         gc.set_threshold(_GC_THRESHOLD)
-    with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
+    with asyncio.Runner(loop_factory=_uvloop_factory() if fast else None) as runner:
         return runner.run(work)
 
 
-def _fast_loop() -> Callable[[], AbstractEventLoop] | None:
+def _uvloop_factory() -> Callable[[], AbstractEventLoop] | None:
     """Return uvloop's event loop factory, or None if it is not installed."""
     try:
         import uvloop
@@ -327,13 +327,13 @@ def _fast_loop() -> Callable[[], AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def require_existing(url: str) -> None:
-    """Raise StoreMissing if the file of a SQLite store does not exist."""
+def require_existing_store(url: str) -> None:
+    """Raise StoreFileMissing if the file of a SQLite store does not exist."""
     if not url.startswith("sqlite"):
         return
     path = Address.parse(url).path
     if path is not None and not path.exists():
-        raise StoreMissing(
+        raise StoreFileMissing(
             f"no store at {path}: create one with `tasker run`, `tasker worker`, `tasker dev` or"
             " `tasker db upgrade`, or name another with --store or TASKER_STORE"
         )

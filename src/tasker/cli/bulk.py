@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tasker.bulk import BulkAction, BulkOperation, BulkPreview, BulkRequest, BulkStatus
 from tasker.cli.app import Invocation
 from tasker.cli.exits import Exit
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.client import Client
 from tasker.client.bulk import POLL, LocalBulk
@@ -22,7 +22,7 @@ DONE = {BulkAction.CANCEL: "cancelled", BulkAction.RETRY: "retried", BulkAction.
 _SHOWN = 10  #: refused tasks that are printed
 
 
-async def act_in_bulk(
+async def confirm_and_run_bulk(
     invocation: Invocation,
     client: Client,
     request: BulkRequest,
@@ -41,16 +41,20 @@ async def act_in_bulk(
     }
     preview = await client.bulk.preview(request.action, request.filter, **options)  # type: ignore[arg-type]  # by name
     if dry_run and invocation.as_json:
-        invocation.print_document(to_plain(preview))
+        invocation.print_json(to_plain_json(preview))
         return Exit.DONE
-    asks = sys.stdin.isatty() and invocation.display.is_terminal and not yes
+    asks = sys.stdin.isatty() and invocation.text_console.is_terminal and not yes
     if dry_run or asks:
         _print_preview(invocation, preview)
     if dry_run:
-        verb = f"would {request.action} {_matches(preview)}"
+        verb = f"would {request.action} {_matches_text(preview)}"
         invocation.out.print(verb, highlight=False)
         return Exit.DONE
-    if asks and preview.matches and not typer.confirm(f"{request.action} {_matches(preview)}?"):
+    if (
+        asks
+        and preview.matches
+        and not typer.confirm(f"{request.action} {_matches_text(preview)}?")
+    ):
         return Exit.DONE
     operation = await client.bulk.start(
         request.action,
@@ -63,15 +67,17 @@ async def act_in_bulk(
     if detach:
         print_operation(invocation, operation)
         return Exit.DONE
-    return await watch(invocation, client, operation)
+    return await show_bulk_progress(invocation, client, operation)
 
 
-async def watch(invocation: Invocation, client: Client, operation: BulkOperation) -> Exit:
+async def show_bulk_progress(
+    invocation: Invocation, client: Client, operation: BulkOperation
+) -> Exit:
     """Show the progress of an operation until it has ended, and print its outcome.
 
     If the store is open in this process, this process executes the operation too.
     """
-    display = invocation.display
+    display = invocation.text_console
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -86,7 +92,7 @@ async def watch(invocation: Invocation, client: Client, operation: BulkOperation
         bar = None if progress is None else progress.add_task(str(operation.action))
         try:
             while operation.status is BulkStatus.RUNNING:
-                delay = await _handle_batch(client)
+                delay = await _handle_local_batch(client)
                 operation = await client.bulk.get(operation.id)
                 if progress is not None and bar is not None:
                     total = max(operation.matches, operation.handled)
@@ -101,7 +107,7 @@ async def watch(invocation: Invocation, client: Client, operation: BulkOperation
     return Exit.REFUSED if operation.refused else Exit.DONE
 
 
-async def _handle_batch(client: Client) -> float:
+async def _handle_local_batch(client: Client) -> float:
     """Handle a batch of tasks if this process can; return the seconds until the next read."""
     if not isinstance(client.bulk, LocalBulk):
         return POLL
@@ -112,7 +118,7 @@ async def _handle_batch(client: Client) -> float:
 def print_operation(invocation: Invocation, operation: BulkOperation) -> None:
     """Print the outcome of an operation, or its progress."""
     if invocation.as_json:
-        invocation.print_document(to_plain(operation))
+        invocation.print_json(to_plain_json(operation))
         return
     for one in operation.refusals[:_SHOWN]:
         invocation.err.print(f"refused: {one.message}", style="red", soft_wrap=True)
@@ -120,12 +126,12 @@ def print_operation(invocation: Invocation, operation: BulkOperation) -> None:
     if refused > _SHOWN:
         invocation.err.print(f"refused: {refused - _SHOWN:,} more", style="red")
     if operation.status is BulkStatus.RUNNING:
-        invocation.out.print(f"{operation.id}  {_progress(operation)}", highlight=False)
+        invocation.out.print(f"{operation.id}  {_progress_text(operation)}", highlight=False)
         return
     stopped = f"; stopped by {operation.stopped_by}" if operation.stopped_by else ""
     done = f"{DONE[operation.action]} {format_count('task', operation.changed)}"
     invocation.out.print(
-        f"{done} of {_at_least(operation)}{operation.matches:,}{stopped}", highlight=False
+        f"{done} of {_at_least_prefix(operation)}{operation.matches:,}{stopped}", highlight=False
     )
 
 
@@ -138,10 +144,10 @@ def print_operations(invocation: Invocation, operations: list[BulkOperation]) ->
             one.id,
             one.action.value,
             one.status.value,
-            _progress(one),
-            one_line(one.created_by),
-            time_ago(one.created_at, now),
-            one_line(one.reason),
+            _progress_text(one),
+            to_printable_line(one.created_by),
+            format_relative_time(one.created_at, now),
+            to_printable_line(one.reason),
         )
     print_table(invocation.out, rows)
 
@@ -151,22 +157,22 @@ def _print_preview(invocation: Invocation, preview: BulkPreview) -> None:
     for name, count in preview.by_template.items():
         rows.add_row(name, f"{count:,}")
     if preview.by_template:
-        print_table(invocation.display, rows)
+        print_table(invocation.text_console, rows)
     for code, count in preview.refused.items():
         text = f"{format_count('task', count)} would be refused: {code}"
         invocation.err.print(text, style="yellow", highlight=False)
 
 
-def _matches(preview: BulkPreview) -> str:
+def _matches_text(preview: BulkPreview) -> str:
     more = "" if preview.exact else "at least "
     return more + format_count("task", preview.matches)
 
 
-def _progress(operation: BulkOperation) -> str:
+def _progress_text(operation: BulkOperation) -> str:
     refused = sum(operation.refused.values())
-    text = f"{operation.handled:,} of {_at_least(operation)}{operation.matches:,}"
+    text = f"{operation.handled:,} of {_at_least_prefix(operation)}{operation.matches:,}"
     return f"{text}, {refused:,} refused" if refused else text
 
 
-def _at_least(operation: BulkOperation) -> str:
+def _at_least_prefix(operation: BulkOperation) -> str:
     return "" if operation.exact else "at least "

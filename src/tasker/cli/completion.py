@@ -12,7 +12,7 @@ from tasker.model import TaskStatus
 
 _PATIENCE = 1.0  #: seconds for which the shell waits
 
-Offers = list[tuple[str, str]]
+Completions = list[tuple[str, str]]
 """Words, each with its description."""
 
 
@@ -21,10 +21,10 @@ def complete_status(incomplete: str) -> list[str]:
     return [state.value for state in TaskStatus if state.value.startswith(incomplete)]
 
 
-def complete_template(context: typer.Context, incomplete: str) -> Offers:
+def complete_template(context: typer.Context, incomplete: str) -> Completions:
     """Offer the templates of the store, with and without their versions."""
 
-    async def offers(client: Client) -> Offers:
+    async def list_template_names(client: Client) -> Completions:
         names: dict[str, str] = {}
         for stored in await client.templates():
             template = stored.template
@@ -33,33 +33,33 @@ def complete_template(context: typer.Context, incomplete: str) -> Offers:
                 names[template.full_name] = template.description
         return list(names.items())
 
-    return _matching_offers(context, incomplete, offers)
+    return _fetch_matching_completions(context, incomplete, list_template_names)
 
 
-def complete_task(context: typer.Context, incomplete: str) -> Offers:
+def complete_task(context: typer.Context, incomplete: str) -> Completions:
     """Offer the newest tasks."""
 
-    async def offers(client: Client) -> Offers:
+    async def list_task_ids(client: Client) -> Completions:
         return [(task.id, f"{task.template} {task.status}") for task in await client.tasks()]
 
-    return _matching_offers(context, incomplete, offers)
+    return _fetch_matching_completions(context, incomplete, list_task_ids)
 
 
-def _matching_offers(
+def _fetch_matching_completions(
     context: typer.Context,
     incomplete: str,
-    offers: Callable[[Client], Awaitable[Offers]],
-) -> Offers:
+    offers: Callable[[Client], Awaitable[Completions]],
+) -> Completions:
     """Return the completions that start with the word, or none if the store is slow or fails."""
     url = context.params.get("store_url") or os.environ.get("TASKER_STORE") or "sqlite"
 
-    async def ask() -> Offers:
+    async def fetch_completions() -> Completions:
 
-        async with asyncio.timeout(_PATIENCE), Invocation(store_url=url).client() as client:
+        async with asyncio.timeout(_PATIENCE), Invocation(store_url=url).open_client() as client:
             return await offers(client)
 
     try:
-        candidates = asyncio.run(ask())
+        candidates = asyncio.run(fetch_completions())
     except Exception:  # completion must not get in the way of typing
         return []
     return [offer for offer in candidates if offer[0].startswith(incomplete)]

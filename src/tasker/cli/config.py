@@ -37,20 +37,22 @@ def load_config(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
         config: The settings file; None means tasker.toml, if it exists.
         overrides: Settings from the command line; None values are ignored.
     """
-    return load_settings(config, _given_options(overrides))
+    return load_settings(config, _options_on_command_line(overrides))
 
 
-def _given_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _options_on_command_line(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that were given on the command line."""
     given = {
-        name: _given_options(value) if isinstance(value, dict) else value
+        name: _options_on_command_line(value) if isinstance(value, dict) else value
         for name, value in overrides.items()
         if value is not None
     }
     return {name: value for name, value in given.items() if value != {}}
 
 
-def set_up_logs(invocation: Invocation, context: typer.Context, settings: Settings) -> None:
+def set_up_logs_from_settings(
+    invocation: Invocation, context: typer.Context, settings: Settings
+) -> None:
     """Configure logging according to the settings; the command line takes precedence."""
     source = context.get_parameter_source("log_format")
     given = source is not None and source.name != "DEFAULT"

@@ -46,7 +46,7 @@ class Exit(IntEnum):
     TERMINATED = 143  #: by SIGTERM
 
 
-class StoreMissing(TaskerError):
+class StoreFileMissing(TaskerError):
     """The SQLite file of a store does not exist."""
 
     code = "no_store"
@@ -59,12 +59,12 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (Misuse, Exit.USAGE),
     (Refused, Exit.REFUSED),
     (StoreError, Exit.STORE),
-    (StoreMissing, Exit.STORE),
+    (StoreFileMissing, Exit.STORE),
     (TaskerError, Exit.FAILED),
 )
 
 
-def exit_code_of(error: BaseException) -> Exit:
+def exit_code_for(error: BaseException) -> Exit:
     """Return the exit code of an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
 
@@ -77,15 +77,15 @@ def report_errors(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
     except BrokenPipeError:
-        _silence_closed_stdout()
+        _discard_stdout()
         raise typer.Exit(Exit.FAILED) from None
     except TaskerError as error:
         print_error(console, error)
-        raise typer.Exit(exit_code_of(error)) from None
+        raise typer.Exit(exit_code_for(error)) from None
     except ExceptionGroup as group:
-        first = _first_error(group)
+        first = _most_relevant_error(group)
         print_error(console, first)
-        raise typer.Exit(exit_code_of(first)) from None
+        raise typer.Exit(exit_code_for(first)) from None
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except Exception as error:
@@ -93,7 +93,7 @@ def report_errors(console: Console) -> Iterator[None]:
         raise typer.Exit(Exit.BUG) from None
 
 
-def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _most_relevant_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first of several errors, preferring Tasker's own."""
     ours = group.subgroup(TaskerError)
     error: BaseException = ours if ours is not None else group
@@ -107,7 +107,7 @@ def print_error(console: Console, error: BaseException) -> None:
     if os.environ.get("TASKER_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     if not isinstance(error, TaskerError):
-        print_message(console, _bug_report(error), title="Unexpected error")
+        print_message(console, _bug_report_text(error), title="Unexpected error")
     elif isinstance(error, InvalidTemplate | InvalidPolicy):
         print_problems(console, error.problems)
     elif isinstance(error, Unauthenticated):
@@ -123,7 +123,7 @@ def print_error(console: Console, error: BaseException) -> None:
 _CREDENTIALS = "Commands send the API key in TASKER_API_KEY, or the token in TASKER_TOKEN."
 
 
-def _bug_report(error: BaseException) -> str:
+def _bug_report_text(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return (
@@ -171,10 +171,10 @@ def print_problems(
             line.append(f" ({'' if of else 'at '}{about})", style="dim")
         console.print(line, soft_wrap=True)
         if console.is_terminal:
-            _show_source(console, problem, style)
+            _print_source_line(console, problem, style)
 
 
-def _show_source(console: Console, problem: Problem, style: str) -> None:
+def _print_source_line(console: Console, problem: Problem, style: str) -> None:
     """Show the line of a file in which a problem is, with a mark at its column."""
     if not problem.file or problem.line is None:
         return
@@ -196,6 +196,6 @@ def relative_path(file: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
-def _silence_closed_stdout() -> None:
+def _discard_stdout() -> None:
     """Suppress the interpreter's message about a closed pipe at exit."""
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from tasker.cli.render.style import short_json
+from tasker.cli.render.style import format_short_json
 from tasker.client import Client
 from tasker.errors import (
     HandlerNotFound,
@@ -72,13 +72,13 @@ def load_sources(
     handlers = Handlers.of(*sources, reload=reload)
     named = {str(path) for path in paths if not path.is_dir()}
 
-    def skip(file: Path, error: InvalidTemplate) -> None:
+    def skip_broken_file(file: Path, error: InvalidTemplate) -> None:
         if str(file) in named:
             raise error
         problems = "; ".join(str(problem) for problem in error.problems)
         log.error("template_file_skipped", extra={"file": str(file), "problems": problems})
 
-    files = load_templates(paths, on_broken=skip if skip_broken else None)
+    files = load_templates(paths, on_broken=skip_broken_file if skip_broken else None)
     templates = [*files, *handlers.templates()]
     return LoadedSources(
         handlers, list({template.key: template for template in templates}.values())
@@ -90,7 +90,7 @@ def is_template_file(reference: str) -> bool:
     return reference.endswith(_SUFFIXES) or "/" in reference or Path(reference).is_file()
 
 
-def name_and_files(reference: str) -> tuple[str, list[Path]]:
+def resolve_template_argument(reference: str) -> tuple[str, list[Path]]:
     """Return the name of a template given by name or file, and the file to read.
 
     Raises:
@@ -108,7 +108,7 @@ def name_and_files(reference: str) -> tuple[str, list[Path]]:
     return load_template(path).full_name, [path]
 
 
-def require_handlers(template: Template, handlers: Handlers) -> None:
+def require_all_handlers(template: Template, handlers: Handlers) -> None:
     """Raise HandlerNotFound unless every step of a template has a handler."""
     for spec in steps_with_handlers(template.steps):
         if handlers.find(spec.handler, template.namespace, spec.handler_version) is None:
@@ -119,7 +119,7 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
 
 
 @contextmanager
-def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
+def explain_invalid_context(template: str, *, given: bool = True) -> Iterator[None]:
     """Add the template's name to the error for an invalid context, but not to those of options.
 
     Args:
@@ -139,7 +139,9 @@ def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def explain_conflicts(client: Client, templates: Iterable[Template]) -> AsyncIterator[None]:
+async def explain_version_conflicts(
+    client: Client, templates: Iterable[Template]
+) -> AsyncIterator[None]:
     """Add the differences of templates to the error that their versions have other content."""
     try:
         yield
@@ -156,7 +158,7 @@ async def _describe_differences(client: Client, template: Template) -> str:
         return ""
     changes = compare(stored, template).changes
     shown = [
-        f"{one.path}: {short_json(one.before, 40)} -> {short_json(one.after, 40)}"
+        f"{one.path}: {format_short_json(one.before, 40)} -> {format_short_json(one.after, 40)}"
         for one in changes[:_MOST_CHANGES]
     ]
     if not shown:
@@ -167,7 +169,7 @@ async def _describe_differences(client: Client, template: Template) -> str:
 
 
 @contextmanager
-def on_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None]:
+def handle_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None]:
     """Call `callback` for each SIGINT and SIGTERM during the block, with a count from 1.
 
     If a handler blocks the loop, so that signals are not handled, a later signal ends the process.
@@ -176,13 +178,13 @@ def on_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None
     count = 0
     pending: float | None = None  #: time of a signal that the loop has not handled yet
 
-    def reported(which: signal.Signals) -> None:
+    def call_callback(which: signal.Signals) -> None:
         nonlocal count, pending
         count += 1
         pending = None
         callback(which, count)
 
-    def received(number: int, _frame: object) -> None:
+    def exit_if_loop_blocked(number: int, _frame: object) -> None:
         nonlocal pending
         now = time.monotonic()
         if pending is None:
@@ -193,8 +195,8 @@ def on_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None
 
     for which in _SIGNALS:
         with suppress(NotImplementedError):  # on Windows, where the loop cannot
-            loop.add_signal_handler(which, reported, which)
-            signal.signal(which, received)  # always called; the loop is woken as well
+            loop.add_signal_handler(which, call_callback, which)
+            signal.signal(which, exit_if_loop_blocked)  # always called; the loop is woken as well
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from tasker.cli.render.style import one_line
+from tasker.cli.render.style import to_printable_line
 from tasker.engine.logs import AttemptFilter, extra_fields_of
 from tasker.redact import redact
 
@@ -66,7 +66,8 @@ class ConsoleFormatter(logging.Formatter):
         if self._colours and record.levelname in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
         fields = " ".join(
-            f"{name}={_one_word(value)}" for name, value in extra_fields_of(record).items()
+            f"{name}={_format_field_value(value)}"
+            for name, value in extra_fields_of(record).items()
         )
         line = f"{at} {level} {redact(record.getMessage())}"
         line = f"{line}  {fields}" if fields else line
@@ -93,6 +94,6 @@ class JsonFormatter(logging.Formatter):
             return json.dumps(document, default=str, skipkeys=True)
 
 
-def _one_word(value: Any) -> str:
-    text = one_line(value)
+def _format_field_value(value: Any) -> str:
+    text = to_printable_line(value)
     return json.dumps(text, ensure_ascii=False) if _QUOTED.search(text) or not text else text

@@ -12,7 +12,7 @@ from tasker.teams.model import ALL_NAMESPACES
 _MOST = 10  #: namespaces that a message lists
 
 
-async def known_namespaces(client: Client) -> list[str]:
+async def list_known_namespaces(client: Client) -> list[str]:
     """Return the namespaces with a policy or a template; none if the caller may not list them."""
     with suppress(Refused):
         return [
@@ -30,12 +30,12 @@ async def warn_of_unknown_namespaces(
 
     Nothing is printed if no namespace has one: they may follow.
     """
-    known = await known_namespaces(client)
+    known = await list_known_namespaces(client)
     for name in names if known else ():
         if name not in (*known, ALL_NAMESPACES):
             invocation.err.print(
                 f"warning: namespace {name!r} has neither a policy nor a template"
-                f"{did_you_mean(name, known) or '.'} Known: {list_names(known)}.",
+                f"{did_you_mean(name, known) or '.'} Known: {join_names_shortened(known)}.",
                 style="yellow",
                 soft_wrap=True,
                 highlight=False,
@@ -43,7 +43,7 @@ async def warn_of_unknown_namespaces(
             )
 
 
-def list_names(names: list[str]) -> str:
+def join_names_shortened(names: list[str]) -> str:
     """Return the first of some names, and the number of the others."""
     more = len(names) - _MOST
     return ", ".join(names[:_MOST]) + (f" and {more} more" if more > 0 else "")

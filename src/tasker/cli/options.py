@@ -54,7 +54,7 @@ def parse_json(text: Any) -> Any:
     """Parse JSON from the text itself, from `@file`, or from stdin (`@-`)."""
     if not isinstance(text, str):
         return text
-    source, content = _read_argument(text)
+    source, content = _read_json_argument(text)
     try:
         return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
@@ -65,25 +65,25 @@ def parse_json(text: Any) -> Any:
         raise typer.BadParameter(str(error)) from None
 
 
-def parse_context(text: Any) -> Any:
+def parse_task_context(text: Any) -> Any:
     """Parse a task's input, which is a JSON object."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise typer.BadParameter(
             """the context must be a JSON object such as '{"order_id": 7}', not """
-            + _json_kind(value)
+            + _json_kind_name(value)
         )
     return value
 
 
-def _json_kind(value: Any) -> str:
+def _json_kind_name(value: Any) -> str:
     """Name the kind of a JSON value that is not an object."""
     return {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(
         type(value), "a number"
     )
 
 
-def _read_argument(text: str) -> tuple[str, bytes]:
+def _read_json_argument(text: str) -> tuple[str, bytes]:
     """Return the source of a JSON value, and its bytes."""
     if not text.startswith("@"):
         return "the text", text.encode("utf-8", "surrogateescape")
@@ -186,7 +186,7 @@ Context = Annotated[
     typer.Option(
         "--context",
         "-c",
-        parser=parse_context,
+        parser=parse_task_context,
         metavar="JSON|@FILE",
         help="Input of the task: a JSON object, @FILE, or @- for stdin.",
     ),
@@ -228,7 +228,9 @@ WindowNamespace = Annotated[
 ]
 
 
-def window_of(last: timedelta, template: str | None = None, namespace: str | None = None) -> Window:
+def make_window(
+    last: timedelta, template: str | None = None, namespace: str | None = None
+) -> Window:
     """Return the window that the options of a command name."""
     space, name, version = parse_template_reference(template)
     return Window(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from tasker.cli.exits import Exit
-from tasker.cli.loading import on_signals
+from tasker.cli.loading import handle_signals
 
 log = logging.getLogger("tasker.cli")
 
@@ -22,13 +22,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  #: seconds before a process is started
 _STABLE = 60.0  #: seconds after which a process counts as stable
 
 
-def same_command(*options: str) -> list[str]:
+def single_process_command(*options: str) -> list[str]:
     """Return the command line of this process, for one process and with further options."""
     return [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1", *options]
 
 
 @contextmanager
-def linked_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> Iterator[None]:
+def report_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> Iterator[None]:
     """Report to the supervisor that this process has started; call `stop` when the supervisor ends.
 
     Args:
@@ -43,12 +43,12 @@ def linked_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> It
     link.set_inheritable(False)
     link.setblocking(False)
 
-    def supervisor_ended() -> None:
+    def stop_without_supervisor() -> None:
         loop.remove_reader(link)
         log.warning("supervisor_gone")
         stop()
 
-    loop.add_reader(link, supervisor_ended)
+    loop.add_reader(link, stop_without_supervisor)
     with suppress(OSError):  # the supervisor is gone already: the reader notices
         link.send(b"+")
     try:
@@ -58,7 +58,7 @@ def linked_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> It
         link.close()
 
 
-async def supervise(
+async def supervise_processes(
     kind: str,
     commands: Sequence[Sequence[str]],
     *,
@@ -80,7 +80,7 @@ async def supervise(
         one were invalid, otherwise 0.
     """
     supervisor = _Supervisor(kind, commands, environment, on_ended)
-    with on_signals(lambda which, number: supervisor.stop_processes()):
+    with handle_signals(lambda which, number: supervisor.stop_processes()):
         return await supervisor.run()
 
 
@@ -127,14 +127,14 @@ class _Supervisor:
         self._code: int = Exit.DONE
 
     async def run(self) -> int:
-        first = await self._start(0)
+        first = await self._start_process(0)
         if not await first.wait_until_started():
             code = await first.wait_until_ended()
             return Exit.DONE if self._stopping.is_set() else code
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_running(0, first))
+            group.create_task(self._restart_until_stopped(0, first))
             for no in range(1, len(self._process_commands)):
-                group.create_task(self._keep_running(no))
+                group.create_task(self._restart_until_stopped(no))
         log.info("supervisor_stopped")
         return self._code
 
@@ -144,12 +144,14 @@ class _Supervisor:
         for running in self._running.values():
             running.stop()
 
-    async def _keep_running(self, no: int, running: _SupervisedProcess | None = None) -> None:
+    async def _restart_until_stopped(
+        self, no: int, running: _SupervisedProcess | None = None
+    ) -> None:
         """Keep one process running; pause before a restart if it died soon after its start."""
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             began = time.monotonic()
-            running = running or await self._start(no)
+            running = running or await self._start_process(no)
             code = await running.wait_until_ended()
             del self._running[no]
             if self._on_ended is not None:
@@ -168,7 +170,7 @@ class _Supervisor:
                     await self._stopping.wait()
             pause, running = min(pause * 2, _LONGEST_PAUSE), None
 
-    async def _start(self, no: int) -> _SupervisedProcess:
+    async def _start_process(self, no: int) -> _SupervisedProcess:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:

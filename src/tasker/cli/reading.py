@@ -10,7 +10,7 @@ from uuid import UUID
 
 from rich.console import Console
 
-from tasker.cli.render.progress import Progress
+from tasker.cli.render.progress import TaskProgressDisplay
 from tasker.cli.render.task import StepsByStatus, TaskDetail
 from tasker.client import Client
 from tasker.errors import InvalidInput, NotFound
@@ -56,7 +56,7 @@ async def find_task(client: Client, reference: str) -> TaskId:
     return matches[0]
 
 
-async def template_of(client: Client, task_id: TaskId) -> Template:
+async def read_template_of_task(client: Client, task_id: TaskId) -> Template:
     """Read a task's template, even if its version has been replaced since."""
     store: Store | None = getattr(client, "store", None)
     if store is None:
@@ -68,12 +68,12 @@ async def template_of(client: Client, task_id: TaskId) -> Template:
     return (await store.template_by_id(known[0].template_id)).template
 
 
-async def read_detail(client: Client, task_id: TaskId, *, full: bool = True) -> TaskDetail:
+async def read_task_detail(client: Client, task_id: TaskId, *, full: bool = True) -> TaskDetail:
     """Read a task with its steps, attempts and audit log.
 
     Unless `full`, some instances of each step are left out, and only counted.
     """
-    task, template = await client.get(task_id), await template_of(client, task_id)
+    task, template = await client.get(task_id), await read_template_of_task(client, task_id)
     steps, counts = await _read_steps(client, task_id, full=full)
     return TaskDetail(
         task=task,
@@ -103,11 +103,11 @@ async def _read_steps(
     return kept, counts
 
 
-async def follow_task(client: Client, task_id: TaskId, console: Console) -> None:
+async def show_task_until_ended(client: Client, task_id: TaskId, console: Console) -> None:
     """Show a task until it has ended."""
     task = await client.get(task_id)
-    template = await template_of(client, task_id)
-    with Progress(console) as progress:
+    template = await read_template_of_task(client, task_id)
+    with TaskProgressDisplay(console) as progress:
         progress.add(task, template)
         while True:
             progress.refresh(task, await client.steps(task_id))
@@ -117,7 +117,7 @@ async def follow_task(client: Client, task_id: TaskId, console: Console) -> None
             task = await client.get(task_id)
 
 
-async def read_logs(
+async def read_task_logs(
     client: Client, task_id: TaskId, *, follow: bool, **filters: Any
 ) -> AsyncIterator[LogRecord]:
     """Yield the log records of a task that match filters, once each.

@@ -4,15 +4,15 @@ from typing import Annotated
 
 import typer
 
-from tasker.cli.app import Invocation, command
-from tasker.cli.options import Last, WindowNamespace, WindowTemplate, window_of
+from tasker.cli.app import Invocation, register_command
+from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_window
 from tasker.cli.render.analytics import render_analytics
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "analytics")
-async def analytics(
+@register_command(app, "analytics")
+async def show_analytics(
     invocation: Invocation,
     last: Last = "24h",
     template: WindowTemplate = None,
@@ -31,11 +31,11 @@ async def analytics(
     ] = 1,
 ) -> None:
     """Show durations, error rates, slow and failing steps, and frequent errors."""
-    window = window_of(last, template, namespace)
-    async with invocation.client() as client:
+    window = make_window(last, template, namespace)
+    async with invocation.open_client() as client:
         performance = await client.performance(window)
         bottlenecks = await client.bottlenecks(window, limit=limit, min_executions=min_executions)
     if invocation.as_json:
-        invocation.print_document({"performance": performance, "bottlenecks": bottlenecks})
+        invocation.print_json({"performance": performance, "bottlenecks": bottlenecks})
     else:
         render_analytics(invocation.out, performance, bottlenecks)

@@ -6,10 +6,15 @@ import typer
 from rich.text import Text
 
 from tasker.approvals import Approval, ApprovalStatus
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import Reason, parse_json
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import local_time, one_line, print_table, short_json
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import (
+    format_local_time,
+    format_short_json,
+    print_table,
+    to_printable_line,
+)
 from tasker.cli.render.tables import make_table
 
 Id = Annotated[str, typer.Argument(metavar="APPROVAL", help="The id of the approval.")]
@@ -22,10 +27,10 @@ Groups = Annotated[
     ),
 ]
 
-app = group("List and decide approvals that steps wait for.")
+app = make_command_group("List and decide approvals that steps wait for.")
 
 
-@command(app, "list", acts=True)
+@register_command(app, "list", acts=True)
 async def list_approvals(
     invocation: Invocation,
     mine: Annotated[
@@ -43,7 +48,7 @@ async def list_approvals(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of approvals.")] = 100,
 ) -> None:
     """List open approvals, oldest first, or decided ones, latest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         listed = await client.approvals(
             mine=mine,
             status=(ApprovalStatus.DECIDED if decided else ApprovalStatus.OPEN).value,
@@ -52,7 +57,7 @@ async def list_approvals(
             limit=limit,
         )
     if invocation.as_json:
-        invocation.print_document({"approvals": to_plain(listed)})
+        invocation.print_json({"approvals": to_plain_json(listed)})
         return
     if not listed:
         invocation.err.print("no approvals")
@@ -61,31 +66,34 @@ async def list_approvals(
     rows = make_table("approval", "template", "step", "title", "opened", *last)
     for one in listed:
         facts = (
-            (one_line(one.decided_by or ""), short_json(one.decision, 60))
+            (to_printable_line(one.decided_by or ""), format_short_json(one.decision, 60))
             if decided
-            else (local_time(one.due_at) if one.due_at else "", one_line(_assignees(one)))
+            else (
+                format_local_time(one.due_at) if one.due_at else "",
+                to_printable_line(_assignees_text(one)),
+            )
         )
         rows.add_row(
             Text(one.id, style="bold"),
-            one_line(one.template),
-            one_line(one.step),
-            one_line(one.title),
-            Text(local_time(one.opened_at), style="dim"),
+            to_printable_line(one.template),
+            to_printable_line(one.step),
+            to_printable_line(one.title),
+            Text(format_local_time(one.opened_at), style="dim"),
             *map(Text, facts),
         )
     print_table(invocation.out, rows)
 
 
-@command(app, "show")
-async def show(invocation: Invocation, approval: Id) -> None:
+@register_command(app, "show")
+async def show_approval(invocation: Invocation, approval: Id) -> None:
     """Show an approval with its form."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         one = await client.approval(approval)
-    _print(invocation, one)
+    _print_approval(invocation, one)
 
 
-@command(app, "decide", acts=True)
-async def decide(
+@register_command(app, "decide", acts=True)
+async def decide_approval(
     invocation: Invocation,
     approval: Id,
     form: Annotated[
@@ -100,17 +108,17 @@ async def decide(
     reason: Reason = "",
 ) -> None:
     """Decide an approval and let its step continue."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         one = await client.decide(approval, form, reason=reason, groups=groups or ())
     if invocation.as_json:
-        invocation.print_document(to_plain(one))
+        invocation.print_json(to_plain_json(one))
     else:
         invocation.out.print(f"decided: step {one.step} of task {one.task_id} continues")
 
 
-def _print(invocation: Invocation, one: Approval) -> None:
+def _print_approval(invocation: Invocation, one: Approval) -> None:
     if invocation.as_json:
-        invocation.print_document(to_plain(one))
+        invocation.print_json(to_plain_json(one))
         return
     facts = make_table("", "")
     facts.show_header = False
@@ -120,21 +128,24 @@ def _print(invocation: Invocation, one: Approval) -> None:
         ("template", one.template),
         ("title", one.title),
         ("step", one.step),
-        ("assignees", _assignees(one)),
-        ("opened", local_time(one.opened_at)),
-        ("due", local_time(one.due_at) if one.due_at else ""),
-        ("escalates", local_time(one.escalate_at) if one.escalate_at else ""),
-        ("escalated", local_time(one.escalated_at) if one.escalated_at else ""),
-        ("form", short_json(one.form, 2_000)),
-        ("decided", f"{local_time(one.decided_at)} by {one.decided_by}" if one.decided_at else ""),
-        ("decision", short_json(one.decision, 2_000) if one.decided_at else ""),
+        ("assignees", _assignees_text(one)),
+        ("opened", format_local_time(one.opened_at)),
+        ("due", format_local_time(one.due_at) if one.due_at else ""),
+        ("escalates", format_local_time(one.escalate_at) if one.escalate_at else ""),
+        ("escalated", format_local_time(one.escalated_at) if one.escalated_at else ""),
+        ("form", format_short_json(one.form, 2_000)),
+        (
+            "decided",
+            f"{format_local_time(one.decided_at)} by {one.decided_by}" if one.decided_at else "",
+        ),
+        ("decision", format_short_json(one.decision, 2_000) if one.decided_at else ""),
     ]
     for name, value in rows:
         if value:
-            facts.add_row(Text(f"  {name}", style="dim"), Text(one_line(value)))
+            facts.add_row(Text(f"  {name}", style="dim"), Text(to_printable_line(value)))
     invocation.out.print(Text(one.id, style="bold"))
     print_table(invocation.out, facts)
 
 
-def _assignees(one: Approval) -> str:
+def _assignees_text(one: Approval) -> str:
     return ", ".join(one.assignees) or "anyone"

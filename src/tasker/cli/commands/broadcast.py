@@ -4,17 +4,17 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 from tasker.cli.options import parse_json
-from tasker.cli.render.json import to_plain
+from tasker.cli.render.json import to_plain_json
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.plurals import format_count
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "broadcast", acts=True)
-async def broadcast(
+@register_command(app, "broadcast", acts=True)
+async def send_broadcast(
     invocation: Invocation,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Name of the signal that the steps wait for.")
@@ -43,10 +43,10 @@ async def broadcast(
 
     Steps of existing tasks that begin to wait for it within a week also receive it.
     """
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         sent = await client.broadcast(name, key, payload, id=id, namespace=namespace)
     if invocation.as_json:
-        invocation.print_document(to_plain(sent))
+        invocation.print_json(to_plain_json(sent))
     elif not sent.created:
         invocation.out.print("a broadcast with this id was already sent")
     else:

@@ -4,18 +4,18 @@ from typing import Annotated
 
 import typer
 
-from tasker.cli.app import Invocation, command, group
-from tasker.cli.bulk import print_operation, print_operations, watch
+from tasker.cli.app import Invocation, make_command_group, register_command
+from tasker.cli.bulk import print_operation, print_operations, show_bulk_progress
 from tasker.cli.exits import Exit
 from tasker.cli.options import Reason
-from tasker.cli.render.json import to_plain
+from tasker.cli.render.json import to_plain_json
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the operation.")]
 
-app = group("List, watch and stop operations on many tasks.")
+app = make_command_group("List, watch and stop operations on many tasks.")
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_operations(
     invocation: Invocation,
     limit: Annotated[
@@ -26,36 +26,36 @@ async def list_operations(
     ] = 25,
 ) -> None:
     """List bulk operations, newest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         operations = await client.bulk.list(limit=limit)
     if invocation.as_json:
-        invocation.print_document({"operations": to_plain(operations)})
+        invocation.print_json({"operations": to_plain_json(operations)})
     elif operations:
         print_operations(invocation, operations)
     else:
         invocation.err.print("no operations on many tasks")
 
 
-@command(app, "show")
+@register_command(app, "show")
 async def show_operation(invocation: Invocation, operation: Id) -> None:
     """Show a bulk operation and its progress."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         print_operation(invocation, await client.bulk.get(operation))
 
 
-@command(app, "watch", acts=True)
+@register_command(app, "watch", acts=True)
 async def watch_operation(invocation: Invocation, operation: Id) -> Exit:
     """Show the progress of a bulk operation until it ends.
 
     If no worker or server is running, this command executes the operation itself. Exit code: 5 if a
     task could not be changed.
     """
-    async with invocation.client(operates=True) as client:
-        return await watch(invocation, client, await client.bulk.get(operation))
+    async with invocation.open_client(operates=True) as client:
+        return await show_bulk_progress(invocation, client, await client.bulk.get(operation))
 
 
-@command(app, "stop", acts=True)
+@register_command(app, "stop", acts=True)
 async def stop_operation(invocation: Invocation, operation: Id, reason: Reason = "") -> None:
     """Stop a bulk operation. Tasks that it has changed stay changed."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         print_operation(invocation, await client.bulk.stop(operation, reason=reason))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 from tasker.cli.exits import Exit, print_problems
 from tasker.cli.loading import LoadedSources
 from tasker.cli.options import Namespaces, TemplatePaths
@@ -37,8 +37,8 @@ _MOST_TASKS = 10_000  #: maximum number of open tasks counted per status
 _PAGE = 100
 
 
-@command(app, "check", store=None)
-async def check(
+@register_command(app, "check", store=None)
+async def check_templates_and_handlers(
     invocation: Invocation,
     templates: TemplatePaths = None,
     handlers: Annotated[
@@ -91,21 +91,21 @@ async def check(
         raise typer.BadParameter(
             "specify --templates, --handlers, or both", param_hint="--templates"
         )
-    findings = _Findings(served_elsewhere or ())
+    findings = _CheckFindings(served_elsewhere or ())
     findings.check_sources(handlers or (), templates or ())
     if store is not None:
         invocation.store_url = store
-        async with invocation.client() as client:
-            await findings.add_deployed(client, namespaces or ())
+        async with invocation.open_client() as client:
+            await findings.check_against_store(client, namespaces or ())
     if invocation.as_json:
-        invocation.print_document(findings.document())
+        invocation.print_json(findings.to_document())
     else:
         _print_findings(invocation, findings)
     failed = bool(findings.problems or (strict and findings.warnings))
     return Exit.FAILED if failed else Exit.DONE
 
 
-class _Findings:
+class _CheckFindings:
     """The checked templates and the problems in them."""
 
     def __init__(self, served_elsewhere: Sequence[str]) -> None:
@@ -150,11 +150,11 @@ class _Findings:
                 self.warnings += check_assumed_inputs(template, handlers)
             self.warnings += unused_handlers(templates, handlers) if templates else []
 
-    async def add_deployed(self, client: Client, namespaces: Sequence[str]) -> None:
+    async def check_against_store(self, client: Client, namespaces: Sequence[str]) -> None:
         """Check against the registered templates and the open tasks of a store or server."""
         handlers, templates = self.loaded
         for template in templates:
-            await self._add_difference(client, template)
+            await self._compare_with_registered(client, template)
         bound = handlers.bind(templates, namespaces or [EVERY_NAMESPACE])
         scope = {*namespaces, *(template.namespace for template in templates)}
         open_tasks = await _count_open_tasks(client)
@@ -178,7 +178,7 @@ class _Findings:
             message = f"{name} has {tasks} and is not among the given templates"
             self.warnings.append(Problem(message))
 
-    async def _add_difference(self, client: Client, template: Template) -> None:
+    async def _compare_with_registered(self, client: Client, template: Template) -> None:
         """Add a problem if the registered template of the same version differs."""
         try:
             registered = (await client.template(template.full_name)).template
@@ -188,7 +188,7 @@ class _Findings:
             message = "the template differs from the registered one: give it a new version"
             self.problems.append((template.full_name, Problem(message)))
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         return {
             "ok": not self.problems,
             "templates": self.templates,
@@ -225,7 +225,7 @@ def _problem_document(problem: Problem, template: str) -> dict[str, Any]:
     }
 
 
-def _print_findings(invocation: Invocation, findings: _Findings) -> None:
+def _print_findings(invocation: Invocation, findings: _CheckFindings) -> None:
 
     for template, problem in findings.problems:
         print_problems(invocation.out, [problem], of=template)

@@ -4,18 +4,18 @@ from typing import Any
 
 import orjson
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.config import ConfigFile, load_config
 
-app = group("Show the settings of servers and workers.")
+app = make_command_group("Show the settings of servers and workers.")
 
 
-@command(app, "show", store=None)
-def show(invocation: Invocation, config: ConfigFile = None) -> None:
+@register_command(app, "show", store=None)
+def show_settings(invocation: Invocation, config: ConfigFile = None) -> None:
     """Show the effective settings, with secrets hidden."""
     settings = load_config(config, {}).to_plain()
     if invocation.as_json:
-        invocation.print_document(settings)
+        invocation.print_json(settings)
         return
     top = {name: value for name, value in settings.items() if not isinstance(value, dict)}
     for table, values in (("", top), *_flatten_tables(settings)):

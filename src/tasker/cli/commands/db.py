@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from tasker.analytics.model import OldestSnapshot
-from tasker.cli.app import Invocation, command, group, require_existing
+from tasker.cli.app import Invocation, make_command_group, register_command, require_existing_store
 from tasker.cli.exits import Exit
 from tasker.cli.options import parse_duration_option
-from tasker.cli.render.json import to_plain
+from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import print_table
 from tasker.cli.render.tables import workers_table
 from tasker.durations import human_duration
@@ -25,11 +25,11 @@ log = logging.getLogger("tasker.cli")
 _RETRY_S = 1.0  #: seconds between attempts to reach the database
 _BATCH = 1000  #: tasks deleted per transaction
 
-app = group("Upgrade and inspect the store, and delete old tasks.")
+app = make_command_group("Upgrade and inspect the store, and delete old tasks.")
 
 
-@command(app, "upgrade")
-async def upgrade(
+@register_command(app, "upgrade")
+async def upgrade_schema(
     invocation: Invocation,
     wait: Annotated[
         Any,
@@ -45,7 +45,7 @@ async def upgrade(
     deadline = time.monotonic() + (wait.total_seconds() if wait else 0)
     while True:
         try:
-            await _upgrade(invocation)
+            await _upgrade_store(invocation)
         except StoreUnavailable as error:
             if time.monotonic() + _RETRY_S > deadline:
                 raise
@@ -55,28 +55,26 @@ async def upgrade(
             return
 
 
-async def _upgrade(invocation: Invocation) -> None:
+async def _upgrade_store(invocation: Invocation) -> None:
     async with make_store(invocation.store_url) as store:
         before = await store.schema_status()
         after = before if before.is_ready else await store.upgrade()
         url = store.url
     if invocation.as_json:
-        invocation.print_document(
-            {"store": url, "before": before.current, "current": after.current}
-        )
+        invocation.print_json({"store": url, "before": before.current, "current": after.current})
     elif before.current == after.current:
         invocation.out.print(f"{url} is up to date: schema {after.current}")
     else:
         invocation.out.print(f"{url}: schema upgraded from {before.current} to {after.current}")
 
 
-@command(app, "status")
-async def status(invocation: Invocation) -> Exit:
+@register_command(app, "status")
+async def show_store_status(invocation: Invocation) -> Exit:
     """Show the schema version, the workers and, on PostgreSQL, the oldest open snapshot.
 
     Exit code: 0 if the schema matches this release, otherwise 3.
     """
-    require_existing(invocation.store_url)
+    require_existing_store(invocation.store_url)
     async with make_store(invocation.store_url) as store:
         schema = await store.schema_status()
         workers = await store.list_workers() if schema.is_ready else []
@@ -85,13 +83,13 @@ async def status(invocation: Invocation) -> Exit:
         url = store.url
     alive = [worker for worker in workers if worker.alive]
     if invocation.as_json:
-        invocation.print_document(
+        invocation.print_json(
             {
                 "store": url,
                 "schema": {**schema._asdict(), "ready": schema.is_ready},
                 "templates": len(templates),
-                "workers": [to_plain(worker) for worker in workers],
-                "oldest_snapshot": None if oldest is None else to_plain(oldest),
+                "workers": [to_plain_json(worker) for worker in workers],
+                "oldest_snapshot": None if oldest is None else to_plain_json(oldest),
             }
         )
         return Exit.DONE if schema.is_ready else Exit.STORE
@@ -106,14 +104,16 @@ async def status(invocation: Invocation) -> Exit:
         invocation.out.print(f"templates  {len(templates)}")
         invocation.out.print(f"workers    {len(alive)}")
     if oldest is not None:
-        invocation.out.print(f"snapshot   {_describe(oldest)}", markup=False, soft_wrap=True)
+        invocation.out.print(
+            f"snapshot   {_describe_snapshot(oldest)}", markup=False, soft_wrap=True
+        )
     if alive:
         invocation.out.print()
         print_table(invocation.out, workers_table(alive))
     return Exit.DONE if schema.is_ready else Exit.STORE
 
 
-def _describe(oldest: OldestSnapshot) -> str:
+def _describe_snapshot(oldest: OldestSnapshot) -> str:
     seconds = oldest.age_seconds
     age = "for an unknown time" if seconds is None else f"for {human_duration(seconds)}"
     facts = [
@@ -125,8 +125,8 @@ def _describe(oldest: OldestSnapshot) -> str:
     return f"open {age} by {oldest.kind} {', '.join(filter(None, facts))}"
 
 
-@command(app, "prune")
-async def prune(
+@register_command(app, "prune")
+async def prune_tasks(
     invocation: Invocation,
     older_than: Annotated[
         Any,
@@ -148,7 +148,7 @@ async def prune(
     end.
     """
     before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
-    async with invocation.store() as store:
+    async with invocation.open_store() as store:
         if dry_run:
             count = await store.prunable(ended_before=before)
         else:
@@ -156,7 +156,7 @@ async def prune(
             while deleted := await store.prune(ended_before=before, limit=_BATCH):
                 count += deleted
     if invocation.as_json:
-        invocation.print_document({"ended_before": before, "tasks": count, "deleted": not dry_run})
+        invocation.print_json({"ended_before": before, "tasks": count, "deleted": not dry_run})
         return
     outcome = "would be deleted" if dry_run else "deleted"
     invocation.out.print(f"{format_count('task', count)} {outcome}")

@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 from tasker.cli.exits import Exit
-from tasker.cli.render.json import reserve_stdout
+from tasker.cli.render.json import reserve_stdout_for_json
 from tasker.errors import NotFound
 from tasker.handlers.importing import ModuleOrigin
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "demo", store=None, level=logging.ERROR, fast=True)  # steps fail on purpose
-async def demo(
+@register_command(app, "demo", store=None, level=logging.ERROR, fast=True)  # steps fail on purpose
+async def run_demo(
     invocation: Invocation,
     store_url: Annotated[
         str,
@@ -59,10 +59,10 @@ async def demo(
         await live.serve(store_url, invocation.out, port)
         return Exit.DONE
     story = ModuleOrigin("growthcorp.__main__", root=str(folder.parent)).load()
-    with reserve_stdout(invocation.as_json):
-        played = await story.play(store_url, invocation.display)
+    with reserve_stdout_for_json(invocation.as_json):
+        played = await story.play(store_url, invocation.text_console)
     if invocation.as_json:
-        invocation.print_document(story.as_json(played))
+        invocation.print_json(story.as_json(played))
     else:
         story.render(invocation.out, played)
     return Exit.FAILED if played.wrong else Exit.DONE

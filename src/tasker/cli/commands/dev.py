@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 from tasker.cli.exits import Exit, print_error, print_problems, relative_path
-from tasker.cli.loading import LOOPBACK, LoadedSources, load_sources, on_signals
+from tasker.cli.loading import LOOPBACK, LoadedSources, handle_signals, load_sources
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
-from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
+from tasker.cli.render.progress import PROGRESS_EVENTS, TaskProgressDisplay
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import check, check_assumed_inputs
@@ -29,8 +29,8 @@ from tasker.store.protocol import Store
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "dev", json=False, level=logging.WARNING, hidden=PROGRESS_EVENTS)
-async def dev(
+@register_command(app, "dev", json=False, level=logging.WARNING, hidden=PROGRESS_EVENTS)
+async def run_dev_worker(
     invocation: Invocation,
     handlers: HandlerSources,
     templates: TemplatePaths = None,
@@ -59,16 +59,16 @@ async def dev(
     prints the error and continues with the last handlers and templates that could be loaded.
     """
     settings = WorkerSettings(slots=slots, environment=environment)
-    async with invocation.store(create=True) as store, AsyncExitStack() as stack:
+    async with invocation.open_store(create=True) as store, AsyncExitStack() as stack:
         if ui:
-            url = await stack.enter_async_context(_serving(store, port))
+            url = await stack.enter_async_context(_serve_ui(store, port))
             invocation.out.print(f"web UI: {url}/ui/", style="green", soft_wrap=True)
-        await Development(invocation, store, handlers, templates or (), settings).run()
+        await ReloadingWorker(invocation, store, handlers, templates or (), settings).run()
     return Exit.DONE
 
 
 @asynccontextmanager
-async def _serving(store: Store, port: int | None) -> AsyncIterator[str]:
+async def _serve_ui(store: Store, port: int | None) -> AsyncIterator[str]:
     """Serve the web UI and the API to this machine; yield the address."""
     from tasker.api import create_app
     from tasker.api.server import development_port, run_server
@@ -86,7 +86,7 @@ _SUFFIXES = (".py", ".yaml", ".yml")
 _SKIPPED = ("__pycache__", ".git", ".venv", "node_modules")
 
 
-class Development:
+class ReloadingWorker:
     """Loads handlers and templates, runs a worker, and restarts it after each change.
 
     Args:
@@ -110,19 +110,19 @@ class Development:
         self._sources = sources
         self._paths = paths
         self._settings = settings.model_copy(update={"grace": _GRACE})
-        self._progress = Progress(self._out, everything=True, live=False)
+        self._progress = TaskProgressDisplay(self._out, everything=True, live=False)
         self._stopping = asyncio.Event()
         self._changed: asyncio.Queue[set[Path]] = asyncio.Queue()
         self._worker: Worker | None = None
 
     async def run(self) -> None:
         """Run until a signal arrives. Raises InvalidSettings if watchfiles is not installed."""
-        self._awatch = _import_watcher()
-        with on_signals(self._on_signal), self._progress:
+        self._awatch = _import_watchfiles()
+        with handle_signals(self._on_signal), self._progress:
             loaded = self._load_sources(reload=False)
             while not self._stopping.is_set():
-                async with self._record_changes(loaded), self._worker_running(loaded):
-                    loaded = await self._wait_for_change(loaded)
+                async with self._record_file_changes(loaded), self._run_worker(loaded):
+                    loaded = await self._wait_for_reload(loaded)
 
     def _on_signal(self, which: signal.Signals, count: int) -> None:
         self._stopping.set()
@@ -133,7 +133,7 @@ class Development:
 
     def _load_sources(self, *, reload: bool) -> LoadedSources | None:
         """Load handlers and templates; on failure, print the reason and return None."""
-        self._modification_times = _modification_times(self._watched_folders(None))
+        self._modification_times = _modification_times(self._folders_to_watch(None))
         try:
             loaded = load_sources(self._sources, self._paths, reload=reload)
         except TaskerError as error:
@@ -148,10 +148,10 @@ class Development:
             )
         return loaded
 
-    async def _wait_for_change(self, before: LoadedSources | None) -> LoadedSources | None:
+    async def _wait_for_reload(self, before: LoadedSources | None) -> LoadedSources | None:
         """Wait for a change that can be loaded, or for shutdown."""
         while True:
-            changed = await self._next_change()
+            changed = await self._wait_for_changed_files()
             if not changed:
                 return before
             names = ", ".join(sorted(relative_path(str(path)) for path in changed)[:5])
@@ -162,7 +162,7 @@ class Development:
             if self._worker is not None:
                 self._err.print("still running the previous handlers and templates", style="dim")
 
-    async def _next_change(self) -> set[Path]:
+    async def _wait_for_changed_files(self) -> set[Path]:
         """Wait for changed files and return them, or an empty set on shutdown."""
         stopping = asyncio.create_task(self._stopping.wait())
         change = asyncio.create_task(self._changed.get())
@@ -181,7 +181,7 @@ class Development:
     # ------------------------------------------------------------------- working
 
     @asynccontextmanager
-    async def _worker_running(self, loaded: LoadedSources | None) -> AsyncIterator[None]:
+    async def _run_worker(self, loaded: LoadedSources | None) -> AsyncIterator[None]:
         """Run a worker while the block runs, unless there is nothing to run."""
         async with AsyncExitStack() as stack:
             if loaded is not None:
@@ -218,13 +218,13 @@ class Development:
     # ------------------------------------------------------------------ watching
 
     @asynccontextmanager
-    async def _record_changes(self, loaded: LoadedSources | None) -> AsyncIterator[None]:
+    async def _record_file_changes(self, loaded: LoadedSources | None) -> AsyncIterator[None]:
         """Record file changes while the block runs, and those since the files were loaded."""
         self._watch_task = asyncio.create_task(
-            self._watch(sorted(set(self._watched_folders(loaded))))
+            self._watch_folders(sorted(set(self._folders_to_watch(loaded))))
         )
         await asyncio.sleep(0)  # watching begins at the generator's first step
-        now = _modification_times(self._watched_folders(None))
+        now = _modification_times(self._folders_to_watch(None))
         if missed := {path for path, _ in self._modification_times.items() ^ now.items()}:
             self._changed.put_nowait(missed)
         try:
@@ -233,20 +233,20 @@ class Development:
             self._watch_task.cancel()
             await asyncio.wait([self._watch_task])
 
-    async def _watch(self, folders: Sequence[Path]) -> None:
+    async def _watch_folders(self, folders: Sequence[Path]) -> None:
         async for changes in self._awatch(*folders, recursive=False):
             paths = {Path(path) for _, path in changes}
             if wanted := {path for path in paths if path.suffix in _SUFFIXES}:
                 await self._changed.put(wanted)
 
-    def _watched_folders(self, loaded: LoadedSources | None) -> Iterator[Path]:
+    def _folders_to_watch(self, loaded: LoadedSources | None) -> Iterator[Path]:
         """Return the directories to watch, each non-recursively."""
         for source in self._sources:
             yield from _source_folders(source)
         for file in loaded.handlers.files() if loaded is not None else ():
             yield file.parent
         for path in self._paths:
-            yield from _folder_tree(path) if path.is_dir() else [path.resolve().parent]
+            yield from _folder_and_subfolders(path) if path.is_dir() else [path.resolve().parent]
 
 
 def _source_folders(source: str) -> Iterator[Path]:
@@ -254,7 +254,7 @@ def _source_folders(source: str) -> Iterator[Path]:
     place = str(split_namespace(source)[1])
     if is_path(place):
         path = Path(place).resolve()
-        yield from _folder_tree(path) if path.is_dir() else [path.parent]
+        yield from _folder_and_subfolders(path) if path.is_dir() else [path.parent]
         return
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(place.partition(".")[0])
@@ -262,7 +262,7 @@ def _source_folders(source: str) -> Iterator[Path]:
             yield Path(spec.origin).parent
 
 
-def _folder_tree(folder: Path) -> Iterator[Path]:
+def _folder_and_subfolders(folder: Path) -> Iterator[Path]:
     """Return a directory and all of its subdirectories."""
     yield folder.resolve()
     for path in folder.rglob("*"):
@@ -281,7 +281,7 @@ def _modification_times(folders: Iterable[Path]) -> dict[Path, int]:
     return stamps
 
 
-def _import_watcher() -> Callable[..., AsyncIterator[Any]]:
+def _import_watchfiles() -> Callable[..., AsyncIterator[Any]]:
     try:
         from watchfiles import awatch
     except ModuleNotFoundError:

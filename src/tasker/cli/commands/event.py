@@ -7,15 +7,15 @@ import typer
 from rich.text import Text
 
 from tasker import codec
-from tasker.cli.app import Invocation, command, group
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.app import Invocation, make_command_group, register_command
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 
-app = group("List the events that steps have published.")
+app = make_command_group("List the events that steps have published.")
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_events(
     invocation: Invocation,
     name: Annotated[
@@ -34,10 +34,10 @@ async def list_events(
     ] = 25,
 ) -> None:
     """List events, newest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         events = await client.events(name, namespace=namespace, task_id=task, limit=limit)
     if invocation.as_json:
-        invocation.print_document({"events": to_plain(events)})
+        invocation.print_json({"events": to_plain_json(events)})
         return
     if not events:
         invocation.err.print("no events")
@@ -51,7 +51,7 @@ async def list_events(
             event.step,
             str(event.attempt),
             event.task_id,
-            Text(time_ago(event.at, now), style="dim"),
-            one_line(codec.dumps(event.payload))[:200],
+            Text(format_relative_time(event.at, now), style="dim"),
+            to_printable_line(codec.dumps(event.payload))[:200],
         )
     print_table(invocation.out, table)

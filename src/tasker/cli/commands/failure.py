@@ -8,18 +8,24 @@ from rich.text import Text
 
 from tasker.analytics.failures import FailureCare, FailureCause
 from tasker.analytics.model import Window
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import (
     Last,
     Reason,
     WindowNamespace,
     WindowTemplate,
+    make_window,
     parse_duration_option,
     parse_time,
-    window_of,
 )
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import is_plain, one_line, print_table, sparkline, time_ago
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import (
+    draw_sparkline,
+    format_relative_time,
+    is_ascii_only,
+    print_table,
+    to_printable_line,
+)
 from tasker.cli.render.tables import make_table
 from tasker.client import Client
 from tasker.errors import InvalidInput, NotFound
@@ -29,10 +35,10 @@ Cause = Annotated[
     typer.Argument(metavar="CAUSE", help="Fingerprint of the cause, or a unique prefix of it."),
 ]
 
-app = group("List causes of failures, assign them, add notes and mute them.")
+app = make_command_group("List causes of failures, assign them, add notes and mute them.")
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_failures(
     invocation: Invocation,
     last: Last = "24h",
@@ -40,11 +46,11 @@ async def list_failures(
     namespace: WindowNamespace = None,
 ) -> None:
     """List causes of failures, sorted by the number of tasks that they stopped."""
-    window = window_of(last, template, namespace)
-    async with invocation.client() as client:
+    window = make_window(last, template, namespace)
+    async with invocation.open_client() as client:
         causes = await client.failures.list(window)
     if invocation.as_json:
-        invocation.print_document({"failures": to_plain(causes)})
+        invocation.print_json({"failures": to_plain_json(causes)})
         return
     if not causes:
         invocation.err.print("no task is stopped by a failure")
@@ -54,25 +60,25 @@ async def list_failures(
         right=("tasks",),
         flexible=("step", "error", "note"),
     )
-    now, plain = datetime.now(UTC), is_plain(invocation.out)
+    now, plain = datetime.now(UTC), is_ascii_only(invocation.out)
     for cause in causes:
         style = "dim" if cause.muted else ""
         care = cause.care
         table.add_row(
             Text(cause.fingerprint[:8], style="dim" if cause.muted else "bold"),
             Text(f"{cause.tasks:,}", style=style or "red"),
-            Text(sparkline(cause.trend, plain=plain), style=style or "red"),
-            Text(time_ago(cause.last_at, now), style="dim"),
-            Text(one_line(f"{cause.step} of {cause.namespace}.{cause.name}"), style=style),
-            Text(one_line(f"{cause.code or cause.type}: {cause.message}"), style=style),
-            Text(one_line(care.assignee if care else ""), style=style),
-            Text(one_line(_notes_of(cause)), style="dim"),
+            Text(draw_sparkline(cause.trend, plain=plain), style=style or "red"),
+            Text(format_relative_time(cause.last_at, now), style="dim"),
+            Text(to_printable_line(f"{cause.step} of {cause.namespace}.{cause.name}"), style=style),
+            Text(to_printable_line(f"{cause.code or cause.type}: {cause.message}"), style=style),
+            Text(to_printable_line(care.assignee if care else ""), style=style),
+            Text(to_printable_line(_notes_text(cause)), style="dim"),
         )
     print_table(invocation.out, table)
 
 
-@command(app, "assign", acts=True)
-async def assign(
+@register_command(app, "assign", acts=True)
+async def assign_failure(
     invocation: Invocation,
     cause: Cause,
     assignee: Annotated[str, typer.Argument(metavar="NAME", help="Person or team; '' for none.")],
@@ -80,16 +86,18 @@ async def assign(
     reason: Reason = "",
 ) -> None:
     """Set the person or team that looks after a cause."""
-    async with invocation.client(operates=True) as client:
-        one = await _find_cause(client, cause, window_of(last))
+    async with invocation.open_client(operates=True) as client:
+        one = await _find_cause(client, cause, make_window(last))
         care = await client.failures.assign(
             one.fingerprint, assignee, namespace=one.namespace, reason=reason
         )
-    _report(invocation, care, f"assigned to {one_line(assignee)}" if assignee else "unassigned")
+    _print_change(
+        invocation, care, f"assigned to {to_printable_line(assignee)}" if assignee else "unassigned"
+    )
 
 
-@command(app, "note", acts=True)
-async def note(
+@register_command(app, "note", acts=True)
+async def note_failure(
     invocation: Invocation,
     cause: Cause,
     text: Annotated[
@@ -100,16 +108,16 @@ async def note(
     reason: Reason = "",
 ) -> None:
     """Write a note about a cause."""
-    async with invocation.client(operates=True) as client:
-        one = await _find_cause(client, cause, window_of(last))
+    async with invocation.open_client(operates=True) as client:
+        one = await _find_cause(client, cause, make_window(last))
         care = await client.failures.note(
             one.fingerprint, text, namespace=one.namespace, reason=reason
         )
-    _report(invocation, care, "note saved" if text else "note deleted")
+    _print_change(invocation, care, "note saved" if text else "note deleted")
 
 
-@command(app, "mute", acts=True)
-async def mute(
+@register_command(app, "mute", acts=True)
+async def mute_failure(
     invocation: Invocation,
     cause: Cause,
     span: Annotated[
@@ -148,23 +156,23 @@ async def mute(
         until = datetime.now(UTC) + span
     if until is None and below is None:
         raise InvalidInput("give --for, --until or --below")
-    async with invocation.client(operates=True) as client:
-        one = await _find_cause(client, cause, window_of(last))
+    async with invocation.open_client(operates=True) as client:
+        one = await _find_cause(client, cause, make_window(last))
         care = await client.failures.mute(
             one.fingerprint, until=until, below=below, namespace=one.namespace, reason=reason
         )
-    _report(invocation, care, f"muted {_end_of_mute(care)}")
+    _print_change(invocation, care, f"muted {_mute_end_text(care)}")
 
 
-@command(app, "unmute", acts=True)
-async def unmute(
+@register_command(app, "unmute", acts=True)
+async def unmute_failure(
     invocation: Invocation, cause: Cause, last: Last = "24h", reason: Reason = ""
 ) -> None:
     """Unmute a cause, so that it needs attention again."""
-    async with invocation.client(operates=True) as client:
-        one = await _find_cause(client, cause, window_of(last))
+    async with invocation.open_client(operates=True) as client:
+        one = await _find_cause(client, cause, make_window(last))
         care = await client.failures.unmute(one.fingerprint, namespace=one.namespace, reason=reason)
-    _report(invocation, care, "not muted")
+    _print_change(invocation, care, "not muted")
 
 
 async def _find_cause(client: Client, start: str, window: Window) -> FailureCause:
@@ -183,22 +191,22 @@ async def _find_cause(client: Client, start: str, window: Window) -> FailureCaus
     return causes[0]
 
 
-def _report(invocation: Invocation, care: FailureCare, done: str) -> None:
+def _print_change(invocation: Invocation, care: FailureCare, done: str) -> None:
     if invocation.as_json:
-        invocation.print_document(care)
+        invocation.print_json(care)
     else:
         invocation.out.print(f"{care.fingerprint}: {done}", highlight=False, soft_wrap=True)
 
 
-def _notes_of(cause: FailureCause) -> str:
+def _notes_text(cause: FailureCause) -> str:
     care = cause.care
     if care is None:
         return ""
-    muted = f"muted {_end_of_mute(care)}" if cause.muted else ""
+    muted = f"muted {_mute_end_text(care)}" if cause.muted else ""
     return ", ".join(part for part in (muted, care.note) if part)
 
 
-def _end_of_mute(care: FailureCare) -> str:
-    until = "" if care.muted_until is None else f"for {time_ago(care.muted_until)[3:]}"
+def _mute_end_text(care: FailureCare) -> str:
+    until = "" if care.muted_until is None else f"for {format_relative_time(care.muted_until)[3:]}"
     below = "" if care.muted_below is None else f"below {care.muted_below}"
     return ", ".join(part for part in (until, below) if part)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.commands.template import Reference, Workflows, find_template
 from tasker.cli.exits import Exit
 from tasker.cli.loading import load_sources
@@ -33,11 +33,11 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout."),
 ]
 
-app = group("Generate types and handlers from a template, in several languages.")
+app = make_command_group("Generate types and handlers from a template, in several languages.")
 
 
-@command(app, "types", json=False)
-async def types(
+@register_command(app, "types", json=False)
+async def write_types(
     invocation: Invocation,
     template: Reference,
     language: Language,
@@ -71,8 +71,8 @@ async def types(
     return Exit.DONE
 
 
-@command(app, "handlers", json=False)
-async def handlers(
+@register_command(app, "handlers", json=False)
+async def write_handler_stubs(
     invocation: Invocation,
     template: Reference,
     language: Language,
@@ -103,7 +103,9 @@ async def handlers(
     """
     definition = await find_template(invocation, template, handlers)
     module = types or f"{snake(definition.name)}_types"
-    text = generate_handlers(definition, _missing(definition, handlers), language, module)
+    text = generate_handlers(
+        definition, _steps_without_handler(definition, handlers), language, module
+    )
     if output is None:
         invocation.out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
         return Exit.DONE
@@ -116,7 +118,7 @@ async def handlers(
     return Exit.DONE
 
 
-def _missing(template: Template, sources: list[str] | None) -> list[StepSpec]:
+def _steps_without_handler(template: Template, sources: list[str] | None) -> list[StepSpec]:
     """Return the steps that need a handler and have none in the given sources."""
     existing = load_sources(sources, ()).handlers if sources else None
     needed = [spec for spec in steps_with_handlers(template.steps) if spec.handler != HTTP_HANDLER]

@@ -6,20 +6,22 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import Reason
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.hooks import DEFAULT_HEADER, LONGEST_SECRET, HookScheme, HookTarget
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Provider hook, as namespace.name.")]
 
-app = group("Declare, list and delete provider hooks, which turn signed requests into broadcasts.")
+app = make_command_group(
+    "Declare, list and delete provider hooks, which turn signed requests into broadcasts."
+)
 
 
-@command(app, "declare", acts=True)
-async def declare(
+@register_command(app, "declare", acts=True)
+async def declare_hook(
     invocation: Invocation,
     name: Name,
     scheme: Annotated[
@@ -58,7 +60,7 @@ async def declare(
 ) -> None:
     """Declare or replace a provider hook; its secret is read from stdin."""
     secret = sys.stdin.read(LONGEST_SECRET + 2).strip()
-    async with invocation.client(create=True, operates=True) as client:
+    async with invocation.open_client(create=True, operates=True) as client:
         hook = await client.hooks.declare(
             name,
             scheme=scheme,
@@ -72,12 +74,12 @@ async def declare(
             reason=reason,
         )
     if invocation.as_json:
-        invocation.print_document(to_plain(hook))
+        invocation.print_json(to_plain_json(hook))
     else:
         invocation.out.print(f"declared: POST /v1/hooks/{hook.namespace}/{hook.name}")
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_hooks(
     invocation: Invocation,
     namespace: Annotated[
@@ -86,10 +88,10 @@ async def list_hooks(
     ] = None,
 ) -> None:
     """List provider hooks, without their secrets."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         hooks = await client.hooks.list(namespace)
     if invocation.as_json:
-        invocation.print_document({"hooks": to_plain(hooks)})
+        invocation.print_json({"hooks": to_plain_json(hooks)})
         return
     if not hooks:
         invocation.err.print("no hooks")
@@ -99,19 +101,19 @@ async def list_hooks(
         rows.add_row(
             Text(f"{hook.namespace}.{hook.name}", style="bold"),
             hook.scheme,
-            one_line(f"{hook.target} {hook.sends}"),
-            one_line(hook.key),
-            one_line(hook.when or ""),
+            to_printable_line(f"{hook.target} {hook.sends}"),
+            to_printable_line(hook.key),
+            to_printable_line(hook.when or ""),
         )
     print_table(invocation.out, rows)
 
 
-@command(app, "delete", acts=True)
-async def delete(invocation: Invocation, name: Name, reason: Reason = "") -> None:
+@register_command(app, "delete", acts=True)
+async def delete_hook(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Delete a provider hook."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.hooks.delete(name, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"deleted": True})
+        invocation.print_json({"deleted": True})
     else:
         invocation.out.print(f"deleted: {name}")

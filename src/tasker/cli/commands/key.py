@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.config import load_config
 from tasker.cli.namespaces import warn_of_unknown_namespaces
 from tasker.cli.options import Reason, parse_duration_option
-from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.store.protocol import AuditNote
 from tasker.suggest import did_you_mean
@@ -19,11 +19,11 @@ from tasker.teams.api_keys import new_key, parse_key
 from tasker.teams.model import NewApiKey
 from tasker.teams.permissions import ROLES
 
-app = group("Create, list and revoke API keys.")
+app = make_command_group("Create, list and revoke API keys.")
 
 
-@command(app, "create", acts=True)
-async def create(
+@register_command(app, "create", acts=True)
+async def create_key(
     invocation: Invocation,
     name: Annotated[
         str,
@@ -100,12 +100,12 @@ async def create(
         handlers=tuple(handlers or ()),
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
-    async with invocation.local_client(create=True) as client:
+    async with invocation.open_local_client(create=True) as client:
         act = AuditNote(actor=client.actor, reason=reason, via=client.via)
         stored = await client.store.add_api_key(new, act)
         await warn_of_unknown_namespaces(invocation, client, new.namespaces)
     if invocation.as_json:
-        invocation.print_document({"key": stored, "text": key.text})
+        invocation.print_json({"key": stored, "text": key.text})
         return
     invocation.out.print(key.text, soft_wrap=True)
     invocation.err.print(
@@ -130,7 +130,7 @@ def _require_known_roles(roles: Sequence[str]) -> None:
             )
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_keys(
     invocation: Invocation,
     everything: Annotated[
@@ -139,10 +139,10 @@ async def list_keys(
 ) -> None:
     """List API keys, newest first."""
     now = datetime.now(UTC)
-    async with invocation.store() as store:
+    async with invocation.open_store() as store:
         keys = [key for key in await store.list_api_keys() if everything or key.active(now)]
     if invocation.as_json:
-        invocation.print_document({"keys": keys})
+        invocation.print_json({"keys": keys})
         return
     if not keys:
         invocation.err.print("no keys")
@@ -162,28 +162,28 @@ async def list_keys(
     )
     for key in keys:
         ends = (
-            f"revoked {time_ago(key.revoked_at, now)}"
+            f"revoked {format_relative_time(key.revoked_at, now)}"
             if key.revoked_at
-            else time_ago(key.expires_at, now)
+            else format_relative_time(key.expires_at, now)
         )
         rows.add_row(
             Text(key.prefix, style="bold"),
-            one_line(key.name),
+            to_printable_line(key.name),
             " ".join(key.scopes),
             " ".join(key.roles),
             " ".join(key.namespaces),
             " ".join(key.groups),
             " ".join(key.handlers) or "*",
-            Text(time_ago(key.created_at, now), style="dim"),
-            Text(one_line(key.created_by), style="dim"),
-            Text(time_ago(key.last_used_at, now) or "never", style="dim"),
+            Text(format_relative_time(key.created_at, now), style="dim"),
+            Text(to_printable_line(key.created_by), style="dim"),
+            Text(format_relative_time(key.last_used_at, now) or "never", style="dim"),
             ends or "never",
         )
     print_table(invocation.out, rows)
 
 
-@command(app, "revoke", acts=True)
-async def revoke(
+@register_command(app, "revoke", acts=True)
+async def revoke_key(
     invocation: Invocation,
     prefix: Annotated[
         str, typer.Argument(metavar="PREFIX", help="Prefix of the key, or the whole key.")
@@ -192,10 +192,10 @@ async def revoke(
 ) -> None:
     """Revoke an API key immediately. This cannot be undone."""
     parts = parse_key(prefix)
-    async with invocation.local_client() as client:
+    async with invocation.open_local_client() as client:
         act = AuditNote(actor=client.actor, reason=reason, via=client.via)
         key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
     if invocation.as_json:
-        invocation.print_document(key)
+        invocation.print_json(key)
     else:
         invocation.out.print(f"revoked: {key.prefix} ({key.name})")

@@ -5,12 +5,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
-from tasker.cli.namespaces import known_namespaces, list_names, warn_of_unknown_namespaces
+from tasker.cli.app import Invocation, make_command_group, register_command
+from tasker.cli.namespaces import (
+    join_names_shortened,
+    list_known_namespaces,
+    warn_of_unknown_namespaces,
+)
 from tasker.cli.options import Reason
-from tasker.cli.render.json import to_plain
+from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.specs import describe_limit
-from tasker.cli.render.style import one_line, print_table
+from tasker.cli.render.style import print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE
@@ -28,10 +32,10 @@ Space = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the key.")
 ]
 
-app = group("List and set limits on the steps that share a key.")
+app = make_command_group("List and set limits on the steps that share a key.")
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_limits(
     invocation: Invocation,
     namespace: Space = DEFAULT_NAMESPACE,
@@ -45,39 +49,43 @@ async def list_limits(
 ) -> None:
     """List limits, with the numbers of running and waiting steps."""
     space = "" if shared else namespace
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         limits = await client.limits(space, after=after, limit=limit)
         settings = await client.limit_settings(space)
-        known = [] if limits or settings else await known_namespaces(client)
+        known = [] if limits or settings else await list_known_namespaces(client)
     if invocation.as_json:
-        invocation.print_document({"limits": to_plain(limits), "settings": to_plain(settings)})
+        invocation.print_json(
+            {"limits": to_plain_json(limits), "settings": to_plain_json(settings)}
+        )
         return
     rows = make_table("key", "limit", "running", "waiting", "set by", right=("running", "waiting"))
     for one in limits:
         rows.add_row(
-            Text(one_line(one.key), style="bold"),
+            Text(to_printable_line(one.key), style="bold"),
             describe_limit(one.values),
             f"{one.running:,}",
             f"{one.waiting:,}",
-            Text(_origin(one), style="dim"),
+            Text(_limit_origin_text(one), style="dim"),
         )
     unused = [each for each in settings if all(one.set_by != each.pattern for one in limits)]
     for each in unused:
-        rows.add_row(one_line(each.pattern), describe_limit(each.values), "", "", each.updated_by)
+        rows.add_row(
+            to_printable_line(each.pattern), describe_limit(each.values), "", "", each.updated_by
+        )
     if limits or unused:
         print_table(invocation.out, rows)
     else:
         others = [one for one in known if one != space]
-        hint = f"; other namespaces (--namespace): {list_names(others)}" if others else ""
+        hint = f"; other namespaces (--namespace): {join_names_shortened(others)}" if others else ""
         where = f" in namespace {space}" if space else ""
         invocation.err.print(f"no limits{where}{hint}", soft_wrap=True, highlight=False)
 
 
-def _origin(limit: LimitInfo) -> str:
-    return "template" if limit.set_by is None else one_line(limit.set_by)
+def _limit_origin_text(limit: LimitInfo) -> str:
+    return "template" if limit.set_by is None else to_printable_line(limit.set_by)
 
 
-@command(app, "set", acts=True)
+@register_command(app, "set", acts=True)
 async def set_limit(
     invocation: Invocation,
     key: Key,
@@ -110,7 +118,7 @@ async def set_limit(
     reason: Reason = "",
 ) -> None:
     """Set the limit of a key or a pattern of keys; it overrides the limits of templates."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.set_limit(
             key,
             namespace=namespace,
@@ -121,7 +129,7 @@ async def set_limit(
         )
         await _warn_of_unknown_namespace(invocation, client, key, namespace)
     if invocation.as_json:
-        invocation.print_document(
+        invocation.print_json(
             {"key": key, "concurrency": concurrency, "rate": rate, "burst": burst}
         )
     else:
@@ -135,14 +143,14 @@ async def _warn_of_unknown_namespace(
         await warn_of_unknown_namespaces(invocation, client, [namespace])
 
 
-@command(app, "unset", acts=True)
+@register_command(app, "unset", acts=True)
 async def unset_limit(
     invocation: Invocation, key: Key, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
 ) -> None:
     """Remove the limit that was set for a key or a pattern; the templates' limits apply again."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.unset_limit(key, namespace=namespace, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"key": key})
+        invocation.print_json({"key": key})
     else:
         invocation.out.print(f"limit removed: {key}", soft_wrap=True, highlight=False)

@@ -2,20 +2,20 @@
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 from tasker.mcp import make_server
 from tasker.model import Via
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "mcp", acts=True)
-async def mcp(invocation: Invocation) -> None:
+@register_command(app, "mcp", acts=True)
+async def serve_mcp(invocation: Invocation) -> None:
     """Serve the Model Context Protocol on stdin, for assistants.
 
     The server has the permissions of its store or API key. Every change needs the token of
     a preview.
     """
     invocation.via = Via.MCP
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await make_server(client).run_stdio_async()

@@ -7,11 +7,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
-from tasker.cli.commands.template import print_versions
+from tasker.cli.app import Invocation, make_command_group, register_command
+from tasker.cli.commands.template import print_version_table
 from tasker.cli.options import Reason
-from tasker.cli.pausing import pause, resume
-from tasker.cli.render.style import local_time, one_line, print_table, short_json
+from tasker.cli.pausing import pause_target, resume_target
+from tasker.cli.render.style import (
+    format_local_time,
+    format_short_json,
+    print_table,
+    to_printable_line,
+)
 from tasker.cli.render.tables import make_table
 from tasker.client import Client
 from tasker.errors import NotFound
@@ -22,16 +27,18 @@ from tasker.teams.policies import load_policies
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE", help="Name of the namespace.")]
 _COUNTS = ("approved", "pending_review", "rejected", "retired")
 
-app = group("List, show and pause namespaces, and set their owners and review policies.")
+app = make_command_group(
+    "List, show and pause namespaces, and set their owners and review policies."
+)
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_namespaces(invocation: Invocation) -> None:
     """List namespaces that have a policy or a template."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         namespaces = await client.namespaces()
     if invocation.as_json:
-        invocation.print_document({"namespaces": namespaces})
+        invocation.print_json({"namespaces": namespaces})
         return
     rows = make_table(
         *("namespace", "owner", "contact", "versions", "waiting", "approval", "description"),
@@ -41,20 +48,20 @@ async def list_namespaces(invocation: Invocation) -> None:
         policy = one.policy
         rows.add_row(
             Text(one.name, style="bold"),
-            one_line(policy.owner_team) if policy else "",
-            Text(one_line(policy.contact_email) if policy else "", style="dim"),
+            to_printable_line(policy.owner_team) if policy else "",
+            Text(to_printable_line(policy.contact_email) if policy else "", style="dim"),
             str(one.approved),
             Text(str(one.pending_review or ""), style="yellow"),
             "required" if policy and policy.requires_approval else "",
-            Text(short_json(policy.description, 60) if policy else "", style="dim"),
+            Text(format_short_json(policy.description, 60) if policy else "", style="dim"),
         )
     print_table(invocation.out, rows)
 
 
-@command(app, "show")
-async def show(invocation: Invocation, namespace: Name) -> None:
+@register_command(app, "show")
+async def show_namespace(invocation: Invocation, namespace: Name) -> None:
     """Show a namespace: its policy and its template versions in all statuses."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         matches = [one for one in await client.namespaces() if one.name == namespace]
         if not matches:
             raise NotFound(
@@ -62,15 +69,15 @@ async def show(invocation: Invocation, namespace: Name) -> None:
             )
         versions = await client.template_statuses(namespace)
     if invocation.as_json:
-        invocation.print_document(matches[0])
+        invocation.print_json(matches[0])
         return
     _print_namespace(invocation, matches[0])
     if versions:
         invocation.out.print()
-        print_versions(invocation.out, versions)
+        print_version_table(invocation.out, versions)
 
 
-@command(app, "put", acts=True)
+@register_command(app, "put", acts=True)
 async def put_policy(
     invocation: Invocation,
     namespace: Name,
@@ -118,18 +125,18 @@ async def put_policy(
         "http_hosts": tuple(http_hosts) if http_hosts else None,
     }
     changes = {key: value for key, value in given.items() if value is not None}
-    async with invocation.client(create=True) as client:
+    async with invocation.open_client(create=True) as client:
         before = await client.policy(namespace) or NamespacePolicy(namespace=namespace)
         policy = replace(before, **changes)  # type: ignore[arg-type]
         stored = await client.put_policy(policy, reason=reason)
     if invocation.as_json:
-        invocation.print_document(stored)
+        invocation.print_json(stored)
     else:
-        invocation.out.print(f"{_describe_change(before, stored)}: {namespace}")
+        invocation.out.print(f"{_describe_policy_change(before, stored)}: {namespace}")
 
 
-@command(app, "apply", acts=True)
-async def apply(
+@register_command(app, "apply", acts=True)
+async def apply_policy_file(
     invocation: Invocation,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="YAML or TOML file with a section `namespaces`.")
@@ -138,10 +145,10 @@ async def apply(
 ) -> None:
     """Declare the policies in a file. The policies of other namespaces stay unchanged."""
     policies = load_policies(file)
-    async with invocation.client(create=True) as client:
+    async with invocation.open_client(create=True) as client:
         outcomes = [await _apply_policy(client, policy, reason) for policy in policies]
     if invocation.as_json:
-        invocation.print_document(
+        invocation.print_json(
             {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in outcomes]}
         )
     else:
@@ -149,22 +156,22 @@ async def apply(
             invocation.out.print(f"{outcome}: {name}")
 
 
-@command(app, "pause", acts=True)
+@register_command(app, "pause", acts=True)
 async def pause_namespace(invocation: Invocation, namespace: Name, reason: Reason = "") -> None:
     """Pause a namespace: no new steps start; running attempts continue."""
-    async with invocation.client(operates=True) as client:
-        await pause(invocation, client, PauseTarget.of_namespace(namespace), reason)
+    async with invocation.open_client(operates=True) as client:
+        await pause_target(invocation, client, PauseTarget.of_namespace(namespace), reason)
 
 
-@command(app, "resume", acts=True)
+@register_command(app, "resume", acts=True)
 async def resume_namespace(invocation: Invocation, namespace: Name, reason: Reason = "") -> None:
     """Resume a paused namespace."""
-    async with invocation.client(operates=True) as client:
-        await resume(invocation, client, PauseTarget.of_namespace(namespace), reason)
+    async with invocation.open_client(operates=True) as client:
+        await resume_target(invocation, client, PauseTarget.of_namespace(namespace), reason)
 
 
-@command(app, "audit")
-async def audit(
+@register_command(app, "audit")
+async def show_audit_log(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
@@ -180,10 +187,10 @@ async def audit(
     ] = None,
 ) -> None:
     """List changes to policies, template versions and API keys, newest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
     if invocation.as_json:
-        invocation.print_document({"events": events})
+        invocation.print_json({"events": events})
         return
     if not events:
         invocation.err.print("no changes recorded")
@@ -194,14 +201,14 @@ async def audit(
     for one in events:
         rows.add_row(
             str(one.id),
-            Text(local_time(one.at), style="dim"),
-            Text(one_line(one.actor)),
+            Text(format_local_time(one.at), style="dim"),
+            Text(to_printable_line(one.actor)),
             Text(one.via or "", style="dim"),
             Text(one.action, style="bold"),
-            Text(one_line(one.subject)),
-            Text(short_json(one.before, 60) if one.before is not None else "", style="dim"),
-            Text(short_json(one.after, 60) if one.after is not None else ""),
-            Text(one_line(one.reason)),
+            Text(to_printable_line(one.subject)),
+            Text(format_short_json(one.before, 60) if one.before is not None else "", style="dim"),
+            Text(format_short_json(one.after, 60) if one.after is not None else ""),
+            Text(to_printable_line(one.reason)),
         )
     print_table(invocation.out, rows)
 
@@ -209,10 +216,10 @@ async def audit(
 async def _apply_policy(client: Client, policy: NamespacePolicy, reason: str) -> tuple[str, str]:
     before = await client.policy(policy.namespace)
     stored = await client.put_policy(policy, reason=reason)
-    return policy.namespace, _describe_change(before, stored)
+    return policy.namespace, _describe_policy_change(before, stored)
 
 
-def _describe_change(before: NamespacePolicy | None, stored: NamespacePolicy) -> str:
+def _describe_policy_change(before: NamespacePolicy | None, stored: NamespacePolicy) -> str:
     if before == stored:
         return "unchanged"
     return "declared" if before is None or before.updated_at is None else "changed"
@@ -232,12 +239,12 @@ def _print_namespace(invocation: Invocation, info: NamespaceInfo) -> None:
             ("approval", "required" if policy.requires_approval else "not required"),
             ("approvers", ", ".join(policy.approvers)),
             ("http hosts", ", ".join(policy.http_hosts)),
-            ("declared", f"{local_time(policy.updated_at)} by {policy.updated_by}"),
+            ("declared", f"{format_local_time(policy.updated_at)} by {policy.updated_by}"),
         ]
     else:
         rows.append(("policy", "none: declare one with `tasker namespace put`"))
     invocation.out.print(Text(info.name, style="bold"))
     for name, value in rows:
         if value:
-            facts.add_row(Text(f"  {name}", style="dim"), Text(one_line(value)))
+            facts.add_row(Text(f"  {name}", style="dim"), Text(to_printable_line(value)))
     print_table(invocation.out, facts)

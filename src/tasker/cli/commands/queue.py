@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import Reason
-from tasker.cli.pausing import describe, pause, resume
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table
+from tasker.cli.pausing import describe_pause, pause_target, resume_target
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, PauseKind, PauseTarget
@@ -24,18 +24,18 @@ OnlySpace = Annotated[
     str | None, typer.Option("--namespace", "-n", metavar="NAME", help="List only this namespace.")
 ]
 
-app = group("List, pause and resume the queues of handlers, and set their weights.")
+app = make_command_group("List, pause and resume the queues of handlers, and set their weights.")
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_queues(invocation: Invocation, namespace: OnlySpace = None) -> None:
     """List queues, with the numbers of due, scheduled, running and paused steps."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         queues = await client.queues(namespace)
         pauses = await client.pauses(namespace)
     if invocation.as_json:
-        invocation.print_document(
-            {"queues": [one._asdict() for one in queues], "pauses": to_plain(pauses)}
+        invocation.print_json(
+            {"queues": [one._asdict() for one in queues], "pauses": to_plain_json(pauses)}
         )
         return
     counts = ("due", "scheduled", "running", "paused")
@@ -47,10 +47,10 @@ async def list_queues(invocation: Invocation, namespace: OnlySpace = None) -> No
         )
         rows.add_row(
             Text(one.namespace, style="dim"),
-            Text(one_line(one.handler), style="bold"),
+            Text(to_printable_line(one.handler), style="bold"),
             f"{one.weight:g}",
             *(f"{getattr(one, count):,}" for count in counts),
-            Text(f"paused: {describe(holder)}" if holder else "", style="yellow"),
+            Text(f"paused: {describe_pause(holder)}" if holder else "", style="yellow"),
         )
     if queues:
         print_table(invocation.out, rows)
@@ -58,21 +58,21 @@ async def list_queues(invocation: Invocation, namespace: OnlySpace = None) -> No
         invocation.err.print("no queues")
 
 
-@command(app, "pauses")
+@register_command(app, "pauses")
 async def list_pauses(invocation: Invocation, namespace: OnlySpace = None) -> None:
     """List the current pauses of tasks, templates, queues and namespaces, newest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         pauses = await client.pauses(namespace)
     if invocation.as_json:
-        invocation.print_document({"pauses": to_plain(pauses)})
+        invocation.print_json({"pauses": to_plain_json(pauses)})
         return
     for one in pauses:
-        invocation.out.print(describe(one), soft_wrap=True, highlight=False)
+        invocation.out.print(describe_pause(one), soft_wrap=True, highlight=False)
     if not pauses:
         invocation.err.print("nothing is paused")
 
 
-@command(app, "pause", acts=True)
+@register_command(app, "pause", acts=True)
 async def pause_queue(
     invocation: Invocation,
     handler: Handler,
@@ -80,11 +80,11 @@ async def pause_queue(
     reason: Reason = "",
 ) -> None:
     """Pause a handler's queue: no new steps start; running attempts continue."""
-    async with invocation.client(operates=True) as client:
-        await pause(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
+    async with invocation.open_client(operates=True) as client:
+        await pause_target(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
 
 
-@command(app, "resume", acts=True)
+@register_command(app, "resume", acts=True)
 async def resume_queue(
     invocation: Invocation,
     handler: Handler,
@@ -92,12 +92,12 @@ async def resume_queue(
     reason: Reason = "",
 ) -> None:
     """Resume a handler's queue."""
-    async with invocation.client(operates=True) as client:
-        await resume(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
+    async with invocation.open_client(operates=True) as client:
+        await resume_target(invocation, client, PauseTarget.of_queue(namespace, handler), reason)
 
 
-@command(app, "weight", acts=True)
-async def set_weight(
+@register_command(app, "weight", acts=True)
+async def set_queue_weight(
     invocation: Invocation,
     handler: Handler,
     weight: Annotated[
@@ -113,9 +113,9 @@ async def set_weight(
     reason: Reason = "",
 ) -> None:
     """Set the weight of a handler's queue, which determines its share of claims."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.set_queue_weight(namespace, handler, weight, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"weight": weight})
+        invocation.print_json({"weight": weight})
     else:
         invocation.out.print(f"weight {weight:g}: queue {handler} of namespace {namespace}")

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
     LOOPBACK,
     LoadedSources,
-    explain_conflicts,
-    explain_context,
+    explain_invalid_context,
+    explain_version_conflicts,
+    handle_signals,
     load_sources,
-    name_and_files,
-    on_signals,
-    require_handlers,
+    require_all_handlers,
+    resolve_template_argument,
 )
 from tasker.cli.options import (
     Context,
@@ -28,9 +28,9 @@ from tasker.cli.options import (
     TemplatePaths,
     parse_duration_option,
 )
-from tasker.cli.render.json import reserve_stdout, task_document, to_plain
-from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
-from tasker.cli.render.task import render_end, store_flag
+from tasker.cli.render.json import reserve_stdout_for_json, task_to_document, to_plain_json
+from tasker.cli.render.progress import PROGRESS_EVENTS, TaskProgressDisplay
+from tasker.cli.render.task import render_task_summary, store_option_for
 from tasker.client.templates import split_reference
 from tasker.durations import human_duration
 from tasker.engine import Worker
@@ -42,8 +42,8 @@ from tasker.settings import WorkerSettings
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "run", acts=True, fast=True, hidden=PROGRESS_EVENTS)
-async def run(
+@register_command(app, "run", acts=True, fast=True, hidden=PROGRESS_EVENTS)
+async def run_task(
     invocation: Invocation,
     template: Annotated[
         str,
@@ -102,10 +102,10 @@ async def run(
     If this process ends before the task does, a worker can continue the task, and so can this
     command with the same idempotency key.
     """
-    name, files = name_and_files(template)
-    with reserve_stdout(invocation.as_json):
+    name, files = resolve_template_argument(template)
+    with reserve_stdout_for_json(invocation.as_json):
         loaded = load_sources(handlers, [*(templates or ()), *files])
-        embedded = EmbeddedTask(invocation, loaded, environment=environment, replace=replace)
+        embedded = EmbeddedTaskRun(invocation, loaded, environment=environment, replace=replace)
         code = await embedded.run(
             name,
             context or {},
@@ -118,7 +118,7 @@ async def run(
             created_by=invocation.actor,
         )
     if invocation.as_json and embedded.document is not None:
-        invocation.print_document(embedded.document)
+        invocation.print_json(embedded.document)
     return code
 
 
@@ -127,7 +127,7 @@ _HASTE = timedelta(seconds=1)  #: grace period for attempts that are still runni
 _SOON = timedelta(seconds=1)
 
 
-class EmbeddedTask:
+class EmbeddedTaskRun:
     """One task, its worker and its display."""
 
     def __init__(
@@ -149,7 +149,7 @@ class EmbeddedTask:
     async def run(
         self, name: str, context: Any, *, timeout: timedelta | None, **options: Any
     ) -> Exit:
-        async with self._invocation.store(create=True) as store:
+        async with self._invocation.open_store(create=True) as store:
             worker = Worker(
                 store,
                 [self._loaded.handlers],
@@ -163,12 +163,12 @@ class EmbeddedTask:
                 ),
                 replace=self._replace,
             )
-            signals = on_signals(lambda which, count: self._on_signal(worker, which, count))
+            signals = handle_signals(lambda which, count: self._on_signal(worker, which, count))
             with signals:
-                async with explain_conflicts(worker.client, self._loaded.templates), worker:
+                async with explain_version_conflicts(worker.client, self._loaded.templates), worker:
                     template = await self._find_template(worker, name, options)
                     with self._attach_progress(worker, template) as progress:
-                        with explain_context(template.full_name, given=bool(context)):
+                        with explain_invalid_context(template.full_name, given=bool(context)):
                             task = await worker.client.create_task(name, context, **options)
                         progress.add(task)
                         if not task.created:
@@ -187,15 +187,17 @@ class EmbeddedTask:
         space = options["namespace"]
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
-        require_handlers(template, worker.handlers)
+        require_all_handlers(template, worker.handlers)
         warnings = check_assumed_inputs(template, worker.handlers)
         print_problems(
             self._invocation.err, warnings, of=template.full_name, kind="warning", style="yellow"
         )
         return template
 
-    def _attach_progress(self, worker: Worker, template: Template) -> Progress:
-        progress = Progress(self._invocation.display, templates=[*self._loaded.templates, template])
+    def _attach_progress(self, worker: Worker, template: Template) -> TaskProgressDisplay:
+        progress = TaskProgressDisplay(
+            self._invocation.text_console, templates=[*self._loaded.templates, template]
+        )
         worker.observers.append(progress.observe)
         return progress
 
@@ -267,7 +269,7 @@ class EmbeddedTask:
         return any(step.attempts or (step.run_at and step.run_at < soon) for step in steps)
 
     def _print_end(self, task: Task, steps: list[Step], template: Template) -> None:
-        self.document = {**task_document(task), "steps": [to_plain(step) for step in steps]}
+        self.document = {**task_to_document(task), "steps": [to_plain_json(step) for step in steps]}
         if not self._invocation.as_json:
-            flag = store_flag(self._invocation.store_url)
-            render_end(self._invocation.out, task, steps, template, store=flag)
+            flag = store_option_for(self._invocation.store_url)
+            render_task_summary(self._invocation.out, task, steps, template, store=flag)

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import Context, Reason, parse_duration_option, parse_time
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import local_time, one_line, print_table
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import format_local_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.durations import format_duration
 from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
@@ -29,10 +29,12 @@ Name = Annotated[
     ),
 ]
 
-app = group("Create, list, show, pause, resume, trigger, delete and backfill schedules.")
+app = make_command_group(
+    "Create, list, show, pause, resume, trigger, delete and backfill schedules."
+)
 
 
-@command(app, "create", acts=True)
+@register_command(app, "create", acts=True)
 async def create_schedule(
     invocation: Invocation,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")],
@@ -124,24 +126,24 @@ async def create_schedule(
         priority=priority,
         context=context,
     )
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         ticks = await client.schedules.preview(schedule)
         if not invocation.as_json:
             _print_ticks(invocation, ticks, timezone)
         if dry_run:
             if invocation.as_json:
-                invocation.print_document({"ticks": to_plain(ticks)})
+                invocation.print_json({"ticks": to_plain_json(ticks)})
             return
         save = client.schedules.update if replace else client.schedules.create
         stored = await save(template, schedule, reason=reason)
     if invocation.as_json:
-        invocation.print_document({**to_plain(describe(stored)), "ticks": to_plain(ticks)})
+        invocation.print_json({**to_plain_json(describe(stored)), "ticks": to_plain_json(ticks)})
     else:
         verb = "replaced" if replace else "created"
         invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_schedules(
     invocation: Invocation,
     namespace: Annotated[
@@ -150,21 +152,21 @@ async def list_schedules(
     ] = None,
 ) -> None:
     """List schedules by name, with their next ticks."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         listed = await client.schedules.list(namespace)
     listed = sorted(listed, key=lambda stored: stored.full_name)
     if invocation.as_json:
-        invocation.print_document({"schedules": [to_plain(describe(one)) for one in listed]})
+        invocation.print_json({"schedules": [to_plain_json(describe(one)) for one in listed]})
         return
     rows = make_table("schedule", "template", "ticks", "overlap", "last", "next")
     for stored in listed:
         rows.add_row(
-            Text(one_line(stored.full_name), style="bold"),
-            _template(stored),
-            _times(stored.schedule),
+            Text(to_printable_line(stored.full_name), style="bold"),
+            _template_text(stored),
+            _times_text(stored.schedule),
             stored.schedule.overlap.value,
-            local_time(stored.last_at),
-            Text("paused", style="yellow") if stored.paused else local_time(stored.next_at),
+            format_local_time(stored.last_at),
+            Text("paused", style="yellow") if stored.paused else format_local_time(stored.next_at),
         )
     if listed:
         print_table(invocation.out, rows)
@@ -172,37 +174,39 @@ async def list_schedules(
         invocation.err.print("no schedules")
 
 
-@command(app, "show")
+@register_command(app, "show")
 async def show_schedule(invocation: Invocation, name: Name) -> None:
     """Show a schedule, its next ten ticks, and the latest ticks without a task."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         stored = await client.schedules.get(name)
         records = await client.schedules.ticks_without_task(name, limit=_RECORDS)
         ticks: Sequence[datetime] = []
         if not stored.paused:
-            ticks = await client.schedules.preview(_previewed(stored), after=_before_next(stored))
+            ticks = await client.schedules.preview(
+                _schedule_for_preview(stored), after=_time_before_next_tick(stored)
+            )
     if invocation.as_json:
-        invocation.print_document(
+        invocation.print_json(
             {
-                **to_plain(describe(stored)),
-                "ticks": to_plain(ticks),
-                "ticks_without_task": to_plain(records),
+                **to_plain_json(describe(stored)),
+                "ticks": to_plain_json(ticks),
+                "ticks_without_task": to_plain_json(records),
             }
         )
         return
     facts: Mapping[str, object] = {
         "schedule": stored.full_name,
         "id": stored.id,
-        "template": _template(stored),
+        "template": _template_text(stored),
         "declared by": stored.declared_by,
-        "ticks": _times(stored.schedule),
+        "ticks": _times_text(stored.schedule),
         "overlap": stored.schedule.overlap.value,
         "catch up": format_duration(stored.schedule.catch_up),
         "jitter": format_duration(stored.schedule.jitter) if stored.schedule.jitter else None,
         "priority": stored.schedule.priority,
         "context": stored.schedule.context or None,
         "paused": "yes" if stored.paused else None,
-        "last": stored.last_at and f"{local_time(stored.last_at)}  task {stored.last_task}",
+        "last": stored.last_at and f"{format_local_time(stored.last_at)}  task {stored.last_task}",
         "waiting": stored.buffered or None,
     }
     for label, value in facts.items():
@@ -213,36 +217,40 @@ async def show_schedule(invocation: Invocation, name: Name) -> None:
     _print_ticks(invocation, ticks, stored.schedule.timezone)
     for record in records:
         invocation.out.print(
-            _describe_record(record), highlight=False, soft_wrap=True, markup=False
+            _describe_tick_record(record), highlight=False, soft_wrap=True, markup=False
         )
 
 
-@command(app, "pause", acts=True)
+@register_command(app, "pause", acts=True)
 async def pause_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Pause a schedule: its ticks create no tasks."""
-    async with invocation.client(operates=True) as client:
-        _print_result(invocation, await client.schedules.pause(name, reason=reason), "paused")
+    async with invocation.open_client(operates=True) as client:
+        _print_action_result(
+            invocation, await client.schedules.pause(name, reason=reason), "paused"
+        )
 
 
-@command(app, "resume", acts=True)
+@register_command(app, "resume", acts=True)
 async def resume_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Resume a schedule, starting with its next tick."""
-    async with invocation.client(operates=True) as client:
-        _print_result(invocation, await client.schedules.resume(name, reason=reason), "resumed")
+    async with invocation.open_client(operates=True) as client:
+        _print_action_result(
+            invocation, await client.schedules.resume(name, reason=reason), "resumed"
+        )
 
 
-@command(app, "delete", acts=True)
+@register_command(app, "delete", acts=True)
 async def delete_schedule(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Delete a schedule that no template declares; its tasks are kept."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.schedules.delete(name, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"deleted": name})
+        invocation.print_json({"deleted": name})
     else:
         invocation.out.print(f"deleted: schedule {name}", highlight=False)
 
 
-@command(app, "backfill", acts=True)
+@register_command(app, "backfill", acts=True)
 async def backfill_schedule(
     invocation: Invocation,
     name: Name,
@@ -257,11 +265,11 @@ async def backfill_schedule(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the ticks.")] = False,
 ) -> None:
     """Create a task with priority 0 for each tick in a range in the past, at most 1,000 ticks."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         stored = await client.schedules.get(name)
         result = await client.schedules.backfill(name, start, end, dry_run=dry_run)
     if invocation.as_json:
-        invocation.print_document(to_plain(result))
+        invocation.print_json(to_plain_json(result))
         return
     if dry_run:
         _print_ticks(invocation, result.ticks, stored.schedule.timezone)
@@ -272,20 +280,20 @@ async def backfill_schedule(
     )
 
 
-@command(app, "trigger", acts=True)
+@register_command(app, "trigger", acts=True)
 async def trigger_schedule(invocation: Invocation, name: Name) -> None:
     """Create a task of a schedule now, in addition to the tasks of its ticks."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         task_id = await client.schedules.trigger(name)
     if invocation.as_json:
-        invocation.print_document({"task_id": task_id})
+        invocation.print_json({"task_id": task_id})
     else:
         invocation.out.print(f"created task {task_id}", highlight=False)
 
 
-def _print_result(invocation: Invocation, stored: StoredSchedule, verb: str) -> None:
+def _print_action_result(invocation: Invocation, stored: StoredSchedule, verb: str) -> None:
     if invocation.as_json:
-        invocation.print_document(to_plain(describe(stored)))
+        invocation.print_json(to_plain_json(describe(stored)))
     else:
         invocation.out.print(f"{verb}: schedule {stored.full_name}", highlight=False)
 
@@ -298,28 +306,28 @@ def _print_ticks(invocation: Invocation, ticks: Sequence[datetime], timezone: st
         invocation.out.print(f"  {line}", highlight=False, markup=False)
 
 
-def _describe_record(record: TickRecord) -> str:
-    last = "" if record.first == record.last else f" to {local_time(record.last)}"
+def _describe_tick_record(record: TickRecord) -> str:
+    last = "" if record.first == record.last else f" to {format_local_time(record.last)}"
     detail = f": {record.detail}" if record.detail else ""
-    return f"{record.outcome.value:12} {local_time(record.first)}{last}{detail}"
+    return f"{record.outcome.value:12} {format_local_time(record.first)}{last}{detail}"
 
 
-def _template(stored: StoredSchedule) -> str:
+def _template_text(stored: StoredSchedule) -> str:
     version = f"@{stored.version}" if stored.version else ""
     return f"{stored.namespace}.{stored.template}{version}"
 
 
-def _times(schedule: Schedule) -> str:
+def _times_text(schedule: Schedule) -> str:
     if schedule.every is not None:
         return f"every {format_duration(schedule.every)}"
     return f"{schedule.cron} {schedule.timezone}"
 
 
-def _before_next(stored: StoredSchedule) -> datetime:
+def _time_before_next_tick(stored: StoredSchedule) -> datetime:
     return stored.next_at - timedelta(microseconds=1)
 
 
-def _previewed(stored: StoredSchedule) -> Schedule:
+def _schedule_for_preview(stored: StoredSchedule) -> Schedule:
     """Return a schedule for a preview; names of declared schedules contain a dot."""
     spec: Any = {field: getattr(stored.schedule, field) for field in Schedule.__slots__}
     return Schedule(**{**spec, "name": "preview"})

@@ -5,15 +5,15 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table
+from tasker.cli.app import Invocation, register_command
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "search")
+@register_command(app, "search")
 async def search(
     invocation: Invocation,
     text: Annotated[
@@ -25,10 +25,10 @@ async def search(
     ],
 ) -> None:
     """Search tasks by id or correlation id, and workflows, namespaces and workers by name."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         matches = await client.search(text)
     if invocation.as_json:
-        invocation.print_document({"matches": to_plain(matches)})
+        invocation.print_json({"matches": to_plain_json(matches)})
         return
     if not matches:
         invocation.err.print("nothing matches")
@@ -38,9 +38,9 @@ async def search(
         detail = one.detail.partition(",")[0] if one.kind == "task" else one.detail
         table.add_row(
             Text(one.kind, style="dim"),
-            Text(one_line(one.name), style="bold"),
+            Text(to_printable_line(one.name), style="bold"),
             "" if one.id == one.name else one.id,
-            one_line(detail),
-            one_line(one.title or ""),
+            to_printable_line(detail),
+            to_printable_line(one.title or ""),
         )
     print_table(invocation.out, table)

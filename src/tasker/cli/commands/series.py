@@ -6,9 +6,15 @@ import typer
 from rich.text import Text
 
 from tasker.analytics.figures import Grouping, Metric
-from tasker.cli.app import Invocation, command
-from tasker.cli.options import Last, WindowNamespace, WindowTemplate, window_of
-from tasker.cli.render.style import is_plain, local_time, one_line, print_table, sparkline
+from tasker.cli.app import Invocation, register_command
+from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_window
+from tasker.cli.render.style import (
+    draw_sparkline,
+    format_local_time,
+    is_ascii_only,
+    print_table,
+    to_printable_line,
+)
 from tasker.cli.render.tables import make_table
 from tasker.durations import human_duration
 
@@ -18,8 +24,8 @@ _SHOWN = 48  #: points of a line, at most
 _STYLES = {"complete": "green", "error": "red", "cancelled": "yellow"}
 
 
-@command(app, "series")
-async def series(
+@register_command(app, "series")
+async def show_series(
     invocation: Invocation,
     metric: Annotated[Metric, typer.Argument(help="Figure to show.")] = Metric.ENDED,
     by: Annotated[
@@ -39,16 +45,16 @@ async def series(
     ] = None,
 ) -> None:
     """Show figures over time: created, ended and failed tasks, steps, retries, durations."""
-    window = window_of(last, template, namespace)
-    async with invocation.client() as client:
+    window = make_window(last, template, namespace)
+    async with invocation.open_client() as client:
         chart = await client.series(metric, window, by=by, step_seconds=step)
     if invocation.as_json:
-        invocation.print_document(chart)
+        invocation.print_json(chart)
         return
     if not chart.series:
         invocation.err.print("no figures in this period")
         return
-    plain = is_plain(invocation.out)
+    plain = is_ascii_only(invocation.out)
     averages = metric is Metric.DURATION
     per = -(-chart.points // _SHOWN)
     table = make_table("", "sum", "most", "", right=("sum", "most"))
@@ -58,13 +64,14 @@ async def series(
         heights = [max(part) if averages else sum(part) for part in parts]
         most = max(line.values)
         table.add_row(
-            Text(one_line(line.key or metric.value), style="bold"),
+            Text(to_printable_line(line.key or metric.value), style="bold"),
             "" if averages else f"{sum(line.values):,.0f}",
             f"at most {human_duration(most) if averages else f'{most:,.0f}'}",
-            Text(sparkline(heights, plain=plain), style=_STYLES.get(line.key, "cyan")),
+            Text(draw_sparkline(heights, plain=plain), style=_STYLES.get(line.key, "cyan")),
         )
     print_table(invocation.out, table)
     width = human_duration(chart.step_seconds)
     invocation.out.print(
-        Text(f"since {local_time(chart.start)}; at most per {width}", style="dim"), soft_wrap=True
+        Text(f"since {format_local_time(chart.start)}; at most per {width}", style="dim"),
+        soft_wrap=True,
     )

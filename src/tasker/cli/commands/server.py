@@ -16,11 +16,16 @@ import typer
 
 from tasker.api import create_app
 from tasker.api.server import Server, free_port, is_loopback, run_server
-from tasker.cli.app import Invocation, command
-from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
-from tasker.cli.loading import LoadedSources, explain_conflicts, load_sources, on_signals
+from tasker.cli.app import Invocation, register_command
+from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs_from_settings
+from tasker.cli.loading import (
+    LoadedSources,
+    explain_version_conflicts,
+    handle_signals,
+    load_sources,
+)
 from tasker.cli.options import Environment, Namespaces, TemplatePaths
-from tasker.cli.processes import linked_to_supervisor, same_command, supervise
+from tasker.cli.processes import report_to_supervisor, single_process_command, supervise_processes
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
@@ -43,8 +48,8 @@ app = typer.Typer(add_completion=False)
 _ACTOR = "tasker server"
 
 
-@command(app, "server", store=None, json=False, level=logging.INFO, fast=True)
-def server(
+@register_command(app, "server", store=None, json=False, level=logging.INFO, fast=True)
+def start_server(
     invocation: Invocation,
     context: typer.Context,
     config: ConfigFile = None,
@@ -121,7 +126,7 @@ def server(
         "worker": worker,
     }
     settings = load_config(config, overrides)
-    set_up_logs(invocation, context, settings)
+    set_up_logs_from_settings(invocation, context, settings)
     if processes > 1:
         return serve_in_processes(settings, processes)
     return serve(settings, insecure=insecure, supervisor=supervisor)
@@ -138,10 +143,10 @@ def serve_in_processes(settings: Settings, count: int) -> int:
             f"--processes {count} needs PostgreSQL, because processes on one SQLite file would wait"
             " for each other: use one process, or a store such as postgresql://user@host/database"
         )
-    command = same_command("--port", str(free_port(settings.server)))
+    command = single_process_command("--port", str(free_port(settings.server)))
     with TemporaryDirectory(prefix="tasker-metrics-") as metrics:
         return asyncio.run(
-            supervise(
+            supervise_processes(
                 "server",
                 [command] * count,
                 environment={**os.environ, SHARED: metrics},
@@ -195,7 +200,7 @@ async def serve(
         facts: dict[str, Any] = {"url": server.url, "auth": auth.enabled}
         if own.ui:
             facts["ui"] = f"{server.url}{own.base_path}/ui/"
-        with linked_to_supervisor(supervisor, server.stop):
+        with report_to_supervisor(supervisor, server.stop):
             await _wait_until_stopped(server, worker, facts)
     log.info("server_stopped")
 
@@ -216,7 +221,7 @@ async def _wait_until_stopped(
             worker.stop(timedelta(0))
         stopping.set()
 
-    with on_signals(on_signal):
+    with handle_signals(on_signal):
         log.info("server_started", extra=facts)
         waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.wait_ended())]
         if worker is not None:
@@ -275,7 +280,7 @@ async def _store_policies_and_templates(store: Store, settings: Settings) -> Non
             await client.put_policy(policy, reason=f"declared by {settings.policies}")
     if not settings.worker.embedded:
         templates = load_templates(settings.worker.templates)
-        async with explain_conflicts(client, templates):
+        async with explain_version_conflicts(client, templates):
             await client.register_all(templates)
 
 

@@ -3,8 +3,8 @@
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command
-from tasker.cli.render.style import one_line, print_table
+from tasker.cli.app import Invocation, register_command
+from tasker.cli.render.style import print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.durations import human_duration
 from tasker.plurals import format_count
@@ -12,13 +12,13 @@ from tasker.plurals import format_count
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "system")
-async def system(invocation: Invocation) -> None:
+@register_command(app, "system")
+async def show_system_status(invocation: Invocation) -> None:
     """Show the state of the store, its workers and the steps in it."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         status = await client.system()
     if invocation.as_json:
-        invocation.print_document(status)
+        invocation.print_json(status)
         return
     facts = [
         ("store", f"{status.store}, schema {status.schema_version}"),
@@ -38,7 +38,7 @@ async def system(invocation: Invocation) -> None:
         facts.append(("connections", f"{load.database_pool_utilization:.0%} in use"))
     if (oldest := status.oldest_snapshot) is not None:
         age = "unknown age" if oldest.age_seconds is None else human_duration(oldest.age_seconds)
-        facts.append(("oldest snapshot", one_line(f"{oldest.kind} {oldest.name}, {age}")))
+        facts.append(("oldest snapshot", to_printable_line(f"{oldest.kind} {oldest.name}, {age}")))
     table = make_table("", "")
     table.show_header = False
     for name, value in facts:

@@ -10,11 +10,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from tasker.bulk import DEFAULT_RATE, LEAST_RATE, BulkAction, BulkRequest
-from tasker.cli.app import Invocation, command, group
-from tasker.cli.bulk import act_in_bulk
+from tasker.cli.app import Invocation, make_command_group, register_command
+from tasker.cli.bulk import confirm_and_run_bulk
 from tasker.cli.completion import complete_status, complete_task, complete_template
 from tasker.cli.exits import Exit
-from tasker.cli.loading import explain_context, name_and_files
+from tasker.cli.loading import explain_invalid_context, resolve_template_argument
 from tasker.cli.options import (
     Context,
     Namespace,
@@ -26,13 +26,13 @@ from tasker.cli.options import (
     parse_template_reference,
     parse_time,
 )
-from tasker.cli.pausing import pause, resume
-from tasker.cli.reading import find_task, follow_task, read_detail, read_logs
-from tasker.cli.render.json import task_document, to_plain
-from tasker.cli.render.style import is_plain, print_table, status_text
+from tasker.cli.pausing import pause_target, resume_target
+from tasker.cli.reading import find_task, read_task_detail, read_task_logs, show_task_until_ended
+from tasker.cli.render.json import task_to_document, to_plain_json
+from tasker.cli.render.style import is_ascii_only, print_table, status_text
 from tasker.cli.render.tables import make_table, tasks_table
-from tasker.cli.render.task import log_text, reason_text, render_task
-from tasker.cli.render.timeline import timeline_document
+from tasker.cli.render.task import format_log_record, format_reason, render_task
+from tasker.cli.render.timeline import timeline_to_document
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import NotFound, Refused, TaskerError
@@ -198,12 +198,12 @@ IfMatch = Annotated[
     ),
 ]
 
-app = group("List, show, create, cancel, retry, resolve, pause and signal tasks.")
+app = make_command_group("List, show, create, cancel, retry, resolve, pause and signal tasks.")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def with_filter_options(function: Function) -> Callable[..., Any]:
+def add_filter_options(function: Function) -> Callable[..., Any]:
     """Replace a command's parameter `matching`, a `TaskFilter`, by the options in `FILTERS`."""
 
     @wraps(function)
@@ -226,8 +226,8 @@ def with_filter_options(function: Function) -> Callable[..., Any]:
     return run
 
 
-@command(app, "list")
-@with_filter_options
+@register_command(app, "list")
+@add_filter_options
 async def list_tasks(
     invocation: Invocation,
     matching: TaskFilter,
@@ -261,17 +261,17 @@ async def list_tasks(
 ) -> None:
     """List tasks, newest first."""
     matching = replace(matching, status=status)
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         if parent is not None:
             matching = replace(matching, parent_id=await find_task(client, parent))
         start = await find_task(client, after) if after is not None else None
         tasks = await client.tasks(matching, after=start, limit=limit + 1)
-        reason = "" if tasks else await _unknown_template(client, matching)
+        reason = "" if tasks else await _unknown_template_message(client, matching)
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
     if invocation.as_json:
-        invocation.print_document(
-            {"tasks": [task_document(task) for task in tasks], "next": following}
+        invocation.print_json(
+            {"tasks": [task_to_document(task) for task in tasks], "next": following}
         )
         return
     if tasks:
@@ -282,17 +282,21 @@ async def list_tasks(
         invocation.err.print(f"more: --after {following}", style="dim")
 
 
-@command(app, "count")
-@with_filter_options
+@register_command(app, "count")
+@add_filter_options
 async def count_tasks(invocation: Invocation, matching: TaskFilter) -> None:
     """Count tasks by status, up to 10,000 of each."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         counts = await client.count_tasks(matching)
-        reason = "" if any(counts.by_status.values()) else await _unknown_template(client, matching)
+        reason = (
+            ""
+            if any(counts.by_status.values())
+            else await _unknown_template_message(client, matching)
+        )
     if invocation.as_json:
-        invocation.print_document(counts)
+        invocation.print_json(counts)
         return
-    plain = is_plain(invocation.out)
+    plain = is_ascii_only(invocation.out)
     table = make_table("status", "tasks", right=("tasks",))
     for status in TaskStatus:
         if number := counts.by_status.get(status.value, 0):
@@ -304,7 +308,7 @@ async def count_tasks(invocation: Invocation, matching: TaskFilter) -> None:
         invocation.err.print(f"no tasks match{reason}")
 
 
-async def _unknown_template(client: Client, matching: TaskFilter) -> str:
+async def _unknown_template_message(client: Client, matching: TaskFilter) -> str:
     """Return `: template ... not found` if the filter names an unknown template, else ""."""
     if matching.name is None:
         return ""
@@ -320,8 +324,8 @@ async def _unknown_template(client: Client, matching: TaskFilter) -> str:
     return ""
 
 
-@command(app, "show")
-async def show(
+@register_command(app, "show")
+async def show_task(
     invocation: Invocation,
     task: TaskRef,
     full: Annotated[
@@ -346,21 +350,21 @@ async def show(
 
     With --watch, the exit code shows the outcome: 0 complete, 1 failed or cancelled.
     """
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         task_id = await find_task(client, task)
         if watch:
-            await follow_task(client, task_id, invocation.display)
-        detail = await read_detail(client, task_id, full=full or invocation.as_json)
+            await show_task_until_ended(client, task_id, invocation.text_console)
+        detail = await read_task_detail(client, task_id, full=full or invocation.as_json)
         times = await client.task_times(task_id) if timeline else None
     if invocation.as_json:
-        invocation.print_document(
+        invocation.print_json(
             {
-                **task_document(detail.task),
-                "steps": to_plain(detail.steps),
-                "attempts": to_plain(detail.attempts),
-                "audit": to_plain(detail.audit),
-                "children": [task_document(child) for child in detail.children],
-                **({"timeline": timeline_document(times)} if times else {}),
+                **task_to_document(detail.task),
+                "steps": to_plain_json(detail.steps),
+                "attempts": to_plain_json(detail.attempts),
+                "audit": to_plain_json(detail.audit),
+                "children": [task_to_document(child) for child in detail.children],
+                **({"timeline": timeline_to_document(times)} if times else {}),
             }
         )
     else:
@@ -369,8 +373,8 @@ async def show(
     return Exit.FAILED if failed else Exit.DONE
 
 
-@command(app, "why")
-async def why(
+@register_command(app, "why")
+async def explain_status(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[
@@ -378,19 +382,19 @@ async def why(
     ] = None,
 ) -> None:
     """Explain why a task or one of its steps does not run, most important reason first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         reasons = await client.why(await find_task(client, task), step=step)
     if invocation.as_json:
-        invocation.print_document(to_plain(reasons))
+        invocation.print_json(to_plain_json(reasons))
         return
     for reason in reasons:
-        invocation.out.print(reason_text(reason), soft_wrap=True)
+        invocation.out.print(format_reason(reason), soft_wrap=True)
     if not reasons:
         invocation.err.print("nothing is blocking it")
 
 
-@command(app, "logs")
-async def logs(
+@register_command(app, "logs")
+async def show_logs(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[
@@ -418,21 +422,21 @@ async def logs(
     With --follow and --json, prints one JSON document for each record.
     """
     filters = {"step": step, "attempt": attempt, "level": level, "text": text}
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         task_id = await find_task(client, task)
-        read = read_logs(client, task_id, follow=follow, **filters)
+        read = read_task_logs(client, task_id, follow=follow, **filters)
         if invocation.as_json and not follow:
-            invocation.print_document([to_plain(record) async for record in read])
+            invocation.print_json([to_plain_json(record) async for record in read])
             return
         async for record in read:
             if invocation.as_json:
-                invocation.print_document(to_plain(record))
+                invocation.print_json(to_plain_json(record))
             else:
-                invocation.out.print(log_text(record), soft_wrap=True)
+                invocation.out.print(format_log_record(record), soft_wrap=True)
 
 
-@command(app, "create", acts=True)
-async def create(
+@register_command(app, "create", acts=True)
+async def create_task(
     invocation: Invocation,
     template: Annotated[
         str,
@@ -495,11 +499,11 @@ async def create(
     reason: Reason = "",
 ) -> None:
     """Create a task for workers to run."""
-    name, files = name_and_files(template)
-    async with invocation.client(create=bool(files)) as client:
+    name, files = resolve_template_argument(template)
+    async with invocation.open_client(create=bool(files)) as client:
         for one in load_templates(files):
             await client.register(one)
-        with explain_context(name):
+        with explain_invalid_context(name):
             task = await client.create_task(
                 name,
                 context or {},
@@ -516,16 +520,16 @@ async def create(
                 reason=reason,
             )
     if invocation.as_json:
-        invocation.print_document({**task_document(task), "created": task.created})
+        invocation.print_json({**task_to_document(task), "created": task.created})
         return
     invocation.out.print(task.id)
     if not task.created:
         invocation.err.print("the idempotency key belongs to this existing task", style="dim")
 
 
-@command(app, "cancel", acts=True)
-@with_filter_options
-async def cancel(
+@register_command(app, "cancel", acts=True)
+@add_filter_options
+async def cancel_tasks(
     invocation: Invocation,
     matching: TaskFilter,
     task: OptionalTaskRef = None,
@@ -542,17 +546,17 @@ async def cancel(
     place of an ID, tasks are cancelled at a limited rate, newest first; --dry-run only counts
     them. Exit code: 5 if a task could not be cancelled.
     """
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         if task is not None:
             _require_no_filter(matching)
             task_id = await find_task(client, task)
-            _print_status(
+            _print_task_status(
                 invocation, await client.cancel(task_id, reason=reason, if_match=if_match)
             )
             return Exit.DONE
-        _require_id(if_match)
+        _require_task_id(if_match)
         _require_some_filter(matching)
-        return await act_in_bulk(
+        return await confirm_and_run_bulk(
             invocation,
             client,
             BulkRequest(action=BulkAction.CANCEL, filter=matching),
@@ -564,9 +568,9 @@ async def cancel(
         )
 
 
-@command(app, "retry", acts=True)
-@with_filter_options
-async def retry(
+@register_command(app, "retry", acts=True)
+@add_filter_options
+async def retry_tasks(
     invocation: Invocation,
     matching: TaskFilter,
     task: OptionalTaskRef = None,
@@ -607,9 +611,9 @@ async def retry(
     limited rate, newest first; --dry-run only counts them. Exit code: 5 if a task could not be
     retried.
     """
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
 
-        async def act(task_id: TaskId) -> Task:
+        async def retry_one(task_id: TaskId) -> Task:
             return await client.retry(
                 task_id,
                 steps=step,
@@ -621,9 +625,9 @@ async def retry(
 
         if task is not None:
             _require_no_filter(matching)
-            _print_status(invocation, await act(await find_task(client, task)))
+            _print_task_status(invocation, await retry_one(await find_task(client, task)))
             return Exit.DONE
-        _require_id(if_match)
+        _require_task_id(if_match)
         _require_some_filter(matching)
         request = BulkRequest(
             action=BulkAction.RETRY,
@@ -632,7 +636,7 @@ async def retry(
             reset_attempts=reset_attempts,
             fresh=fresh,
         )
-        return await act_in_bulk(
+        return await confirm_and_run_bulk(
             invocation,
             client,
             request,
@@ -644,8 +648,8 @@ async def retry(
         )
 
 
-@command(app, "resolve", acts=True)
-async def resolve(
+@register_command(app, "resolve", acts=True)
+async def resolve_step_or_task(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[
@@ -661,14 +665,14 @@ async def resolve(
         raise typer.BadParameter(
             "a result can only be given for a step: name the step", param_hint="--result"
         )
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.resolve(task_id, step, result, reason=reason, if_match=if_match)
-    _print_status(invocation, changed)
+    _print_task_status(invocation, changed)
 
 
-@command(app, "complete", acts=True)
-async def complete(
+@register_command(app, "complete", acts=True)
+async def complete_step(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[
@@ -681,14 +685,14 @@ async def complete(
     if_match: IfMatch = None,
 ) -> None:
     """Complete a step with a result, as if its handler had returned it."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.complete(task_id, step, result, reason=reason, if_match=if_match)
-    _print_status(invocation, changed)
+    _print_task_status(invocation, changed)
 
 
-@command(app, "skip", acts=True)
-async def skip(
+@register_command(app, "skip", acts=True)
+async def skip_step(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[str, typer.Argument(metavar="STEP", help="Step to skip, such as convert[17].")],
@@ -699,14 +703,14 @@ async def skip(
 
     The step ends as resolved_manually.
     """
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
-    _print_status(invocation, changed)
+    _print_task_status(invocation, changed)
 
 
-@command(app, "signal", acts=True)
-async def signal(
+@register_command(app, "signal", acts=True)
+async def send_signal(
     invocation: Invocation,
     task: TaskRef,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
@@ -728,12 +732,12 @@ async def signal(
 
     If no step waits for the signal yet, the signal is kept.
     """
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         task_id = await find_task(client, task)
         sent = await client.signal(task_id, name, payload, id=id, reason=reason)
-        waits = [] if sent.step or not sent.created else await _describe_waiting(client, task_id)
+        waits = [] if sent.step or not sent.created else await _describe_waits(client, task_id)
     if invocation.as_json:
-        invocation.print_document(to_plain(sent))
+        invocation.print_json(to_plain_json(sent))
     elif not sent.created:
         invocation.out.print("a signal with this id was already sent")
     elif sent.step is None:
@@ -742,7 +746,7 @@ async def signal(
         invocation.out.print(f"sent; step {sent.step} received it")
 
 
-async def _describe_waiting(client: Client, task_id: TaskId) -> list[str]:
+async def _describe_waits(client: Client, task_id: TaskId) -> list[str]:
     """Return what the steps of a task currently wait for, if the caller may read it."""
     try:
         steps = await client.steps(task_id, limit=_MOST_STEPS)
@@ -751,8 +755,8 @@ async def _describe_waiting(client: Client, task_id: TaskId) -> list[str]:
     return [f"{step.name} waits for {describe_waits(step.waits)}" for step in steps if step.waits]
 
 
-@command(app, "reveal", acts=True)
-async def reveal(
+@register_command(app, "reveal", acts=True)
+async def reveal_sensitive_data(
     invocation: Invocation,
     task: TaskRef,
     reason: Annotated[str, typer.Option("--reason", help="Reason to record in the audit log.")],
@@ -761,25 +765,25 @@ async def reveal(
     ] = None,
 ) -> None:
     """Show a task's data unmasked, as JSON; the audit log records who did so and why."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         revealed = await client.reveal(await find_task(client, task), reason=reason, step=step)
-    invocation.print_document(to_plain(revealed))
+    invocation.print_json(to_plain_json(revealed))
 
 
-@command(app, "pause", acts=True)
+@register_command(app, "pause", acts=True)
 async def pause_task(invocation: Invocation, task: TaskRef, reason: Reason = "") -> None:
     """Pause a task: no new steps start; running attempts continue."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         target = PauseTarget.of_task(await find_task(client, task))
-        await pause(invocation, client, target, reason)
+        await pause_target(invocation, client, target, reason)
 
 
-@command(app, "resume", acts=True)
+@register_command(app, "resume", acts=True)
 async def resume_task(invocation: Invocation, task: TaskRef, reason: Reason = "") -> None:
     """Resume a paused task."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         target = PauseTarget.of_task(await find_task(client, task))
-        await resume(invocation, client, target, reason)
+        await resume_target(invocation, client, target, reason)
 
 
 def _make_filter(
@@ -809,7 +813,7 @@ def _require_no_filter(matching: TaskFilter) -> None:
         raise typer.BadParameter("give an ID or filters, not both", param_hint="ID")
 
 
-def _require_id(if_match: str | None) -> None:
+def _require_task_id(if_match: str | None) -> None:
     if if_match is not None:
         raise typer.BadParameter("give the ID of the task with this ETag", param_hint="--if-match")
 
@@ -819,10 +823,10 @@ def _require_some_filter(matching: TaskFilter) -> None:
         raise typer.BadParameter("give an ID, or filters such as --template and --since")
 
 
-def _print_status(invocation: Invocation, task: Task) -> None:
+def _print_task_status(invocation: Invocation, task: Task) -> None:
     """Print a task's new status."""
     if invocation.as_json:
-        invocation.print_document(task_document(task))
+        invocation.print_json(task_to_document(task))
         return
-    line = status_text(task.status.value, plain=is_plain(invocation.out))
+    line = status_text(task.status.value, plain=is_ascii_only(invocation.out))
     invocation.out.print(line.append(f"  {task.template}  {task.id}", style="none"))

@@ -10,17 +10,17 @@ from rich.console import Console
 from rich.text import Text
 
 from tasker import versions
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.completion import complete_template
 from tasker.cli.exits import Exit
-from tasker.cli.loading import explain_conflicts, is_template_file, load_sources
+from tasker.cli.loading import explain_version_conflicts, is_template_file, load_sources
 from tasker.cli.options import Reason
-from tasker.cli.pausing import pause, resume
+from tasker.cli.pausing import pause_target, resume_target
 from tasker.cli.render import graphs
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table, templates_table
-from tasker.cli.render.task import render_graph, render_template
+from tasker.cli.render.task import render_template_graph, render_template_yaml
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.durations import human_duration
@@ -53,28 +53,28 @@ Workflows = Annotated[
     ),
 ]
 
-app = group("Show, register, review and pause templates.")
+app = make_command_group("Show, register, review and pause templates.")
 
 
-@command(app, "pause", acts=True)
+@register_command(app, "pause", acts=True)
 async def pause_template(invocation: Invocation, template: Name, reason: Reason = "") -> None:
     """Pause the tasks of all versions of a template: no new steps start; running attempts
     continue.
     """
     namespace, name, _ = split_reference(template, None, None)
-    async with invocation.client(operates=True) as client:
-        await pause(invocation, client, PauseTarget.of_template(namespace, name), reason)
+    async with invocation.open_client(operates=True) as client:
+        await pause_target(invocation, client, PauseTarget.of_template(namespace, name), reason)
 
 
-@command(app, "resume", acts=True)
+@register_command(app, "resume", acts=True)
 async def resume_template(invocation: Invocation, template: Name, reason: Reason = "") -> None:
     """Resume the tasks of a template, except those that were paused individually."""
     namespace, name, _ = split_reference(template, None, None)
-    async with invocation.client(operates=True) as client:
-        await resume(invocation, client, PauseTarget.of_template(namespace, name), reason)
+    async with invocation.open_client(operates=True) as client:
+        await resume_target(invocation, client, PauseTarget.of_template(namespace, name), reason)
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_templates(
     invocation: Invocation,
     namespace: Annotated[
@@ -87,16 +87,16 @@ async def list_templates(
     ] = None,
 ) -> None:
     """List all versions of the registered templates."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         stored = await client.templates(namespace, name)
 
-    def order(one: Any) -> tuple[str, str, Any]:
+    def sort_key(one: Any) -> tuple[str, str, Any]:
         template = one.template
         return template.namespace, template.name, versions.sort_key(template.version)
 
-    stored = sorted(stored, key=order)
+    stored = sorted(stored, key=sort_key)
     if invocation.as_json:
-        invocation.print_document(
+        invocation.print_json(
             {
                 "templates": [
                     {
@@ -117,18 +117,20 @@ async def list_templates(
         invocation.err.print("no templates match")
 
 
-@command(app, "show")
-async def show(invocation: Invocation, template: Reference, handlers: Workflows = None) -> None:
+@register_command(app, "show")
+async def show_template(
+    invocation: Invocation, template: Reference, handlers: Workflows = None
+) -> None:
     """Print a template's definition: YAML, or JSON with --json."""
     definition = await find_template(invocation, template, handlers)
     if invocation.as_json:
-        invocation.print_document(to_document(definition))
+        invocation.print_json(to_document(definition))
     else:
-        render_template(invocation.out, dump_yaml(definition))
+        render_template_yaml(invocation.out, dump_yaml(definition))
 
 
-@command(app, "durations")
-async def durations(
+@register_command(app, "durations")
+async def show_durations(
     invocation: Invocation,
     template: Annotated[
         str,
@@ -143,10 +145,10 @@ async def durations(
 
     The figures come from the version's newest complete tasks, at most 50.
     """
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         usual = await client.usual_durations(template)
     if invocation.as_json:
-        invocation.print_document(to_plain(usual))
+        invocation.print_json(to_plain_json(usual))
         return
     if usual.task is None:
         invocation.err.print("no complete task of this version")
@@ -158,8 +160,8 @@ async def durations(
     print_table(invocation.out, rows)
 
 
-@command(app, "draw")
-async def draw(
+@register_command(app, "draw")
+async def draw_graph(
     invocation: Invocation,
     template: Reference,
     handlers: Workflows = None,
@@ -171,15 +173,15 @@ async def draw(
     definition = await find_template(invocation, template, handlers)
     if invocation.as_json:
         graph = {spec.name: list(spec.dependencies) for spec in definition.steps}
-        invocation.print_document({"template": definition.full_name, "dependencies": graph})
+        invocation.print_json({"template": definition.full_name, "dependencies": graph})
     elif mermaid:
         invocation.out.print(graphs.to_mermaid(definition), soft_wrap=True)
     else:
-        render_graph(invocation.out, definition)
+        render_template_graph(invocation.out, definition)
 
 
-@command(app, "register", acts=True)
-async def register(
+@register_command(app, "register", acts=True)
+async def register_templates(
     invocation: Invocation,
     paths: Annotated[
         list[Path] | None,
@@ -203,16 +205,16 @@ async def register(
     if not paths and not handlers:
         raise typer.BadParameter("specify files, directories, or --handlers", param_hint="FILE")
     loaded = load_sources(handlers or (), paths or ())
-    async with invocation.client(create=True) as client:
+    async with invocation.open_client(create=True) as client:
         outcomes = [
             outcome
             for first in range(0, len(loaded.templates), MAX_BULK)
-            for outcome in await _register(
+            for outcome in await _register_in_store(
                 client, loaded.templates[first : first + MAX_BULK], replace
             )
         ]
     if invocation.as_json:
-        invocation.print_document({"templates": outcomes})
+        invocation.print_json({"templates": outcomes})
     for one in outcomes:
         if "error" in one:
             invocation.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
@@ -222,20 +224,20 @@ async def register(
     return Exit.REFUSED if any("error" in one for one in outcomes) else Exit.DONE
 
 
-async def _register(
+async def _register_in_store(
     client: Client, templates: Sequence[Template], replace: bool
 ) -> list[dict[str, str]]:
     """Register templates together, or one by one if any is rejected; return their outcomes."""
     try:
         conflicts = templates if len(templates) == 1 else ()
-        async with explain_conflicts(client, conflicts):
+        async with explain_version_conflicts(client, conflicts):
             registered = await client.register_all(templates, replace=replace)
     except TaskRegistrationError as error:
         if len(templates) > 1:
             return [
                 outcome
                 for template in templates
-                for outcome in await _register(client, [template], replace)
+                for outcome in await _register_in_store(client, [template], replace)
             ]
         return [{"template": templates[0].full_name, "outcome": "refused", "error": str(error)}]
     return [
@@ -264,7 +266,7 @@ async def find_template(
                 template.version,
             ):
                 return template
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         return (await client.template(reference)).template
 
 
@@ -282,8 +284,8 @@ _STYLES = {
 }
 
 
-@command(app, "status")
-async def status(
+@register_command(app, "status")
+async def show_version_statuses(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
@@ -298,26 +300,26 @@ async def status(
     ] = False,
 ) -> None:
     """List versions with their statuses, who registered them, who reviewed them, and why."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         matches = await client.template_statuses(namespace, name)
     matches = [one for one in matches if not waiting or one.status == "pending_review"]
     if invocation.as_json:
-        invocation.print_document({"versions": matches})
+        invocation.print_json({"versions": matches})
     elif matches:
-        print_versions(invocation.out, matches)
+        print_version_table(invocation.out, matches)
     else:
         invocation.err.print("no versions match")
 
 
-@command(app, "approve", acts=True)
-async def approve(invocation: Invocation, template: Version, reason: Reason = "") -> None:
+@register_command(app, "approve", acts=True)
+async def approve_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Approve a version that is pending review, so that tasks can be created from it."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         _print_version(invocation, await client.review(template, approve=True, reason=reason))
 
 
-@command(app, "reject", acts=True)
-async def reject(
+@register_command(app, "reject", acts=True)
+async def reject_version(
     invocation: Invocation,
     template: Version,
     reason: Annotated[
@@ -328,25 +330,25 @@ async def reject(
     ],
 ) -> None:
     """Reject a version that is pending review. Changed content may be registered again."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         _print_version(invocation, await client.review(template, approve=False, reason=reason))
 
 
-@command(app, "retire", acts=True)
-async def retire(invocation: Invocation, template: Version, reason: Reason = "") -> None:
+@register_command(app, "retire", acts=True)
+async def retire_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Retire a version: no new tasks can be created from it. Its open tasks continue."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         _print_version(invocation, await client.retire(template, reason=reason))
 
 
-@command(app, "restore", acts=True)
-async def restore(invocation: Invocation, template: Version, reason: Reason = "") -> None:
+@register_command(app, "restore", acts=True)
+async def restore_version(invocation: Invocation, template: Version, reason: Reason = "") -> None:
     """Restore a retired version, so that tasks can be created from it again."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         _print_version(invocation, await client.restore(template, reason=reason))
 
 
-def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> None:
+def print_version_table(console: Console, versions: Sequence[TemplateVersion]) -> None:
     """Show versions as a table."""
     now = datetime.now(UTC)
     rows = make_table(
@@ -357,17 +359,17 @@ def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> Non
             Text(f"{one.namespace}.{one.name}", style="bold"),
             one.version,
             Text(one.status.value, style=_STYLES[one.status]),
-            Text(time_ago(one.registered_at, now), style="dim"),
-            Text(one_line(one.registered_by)),
-            Text(time_ago(one.decided_at, now), style="dim"),
-            Text(one_line(one.decided_by or "")),
-            Text(one_line(one.reason)),
+            Text(format_relative_time(one.registered_at, now), style="dim"),
+            Text(to_printable_line(one.registered_by)),
+            Text(format_relative_time(one.decided_at, now), style="dim"),
+            Text(to_printable_line(one.decided_by or "")),
+            Text(to_printable_line(one.reason)),
         )
     print_table(console, rows)
 
 
 def _print_version(invocation: Invocation, version: TemplateVersion) -> None:
     if invocation.as_json:
-        invocation.print_document(version)
+        invocation.print_json(version)
     else:
         invocation.out.print(f"{version.status}: {version.full_name}")

@@ -6,15 +6,15 @@ from importlib.metadata import version as version_of
 
 import typer
 
-from tasker.cli.app import Invocation, command
+from tasker.cli.app import Invocation, register_command
 
 app = typer.Typer(add_completion=False)
 
 _OPTIONAL = ("asyncpg", "uvloop", "pebble", "watchfiles", "fastapi", "httpx")
 
 
-@command(app, "version", store=None)
-def version(invocation: Invocation) -> None:
+@register_command(app, "version", store=None)
+def print_versions(invocation: Invocation) -> None:
     """Print the versions of Tasker and its dependencies."""
     versions = {
         "tasker": _installed_version("tasker-workflows"),
@@ -23,7 +23,7 @@ def version(invocation: Invocation) -> None:
         **{package: _installed_version(package) for package in _OPTIONAL},
     }
     if invocation.as_json:
-        invocation.print_document(versions)
+        invocation.print_json(versions)
         return
     for name, value in versions.items():
         invocation.out.print(f"{name} {value or '(not installed)'}")

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command, group
+from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import Reason
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.events import DeliveryStatus, Webhook
 
@@ -35,11 +35,13 @@ Include = Annotated[
     ),
 ]
 
-app = group("Create, list and change webhooks, which receive events, and inspect deliveries.")
+app = make_command_group(
+    "Create, list and change webhooks, which receive events, and inspect deliveries."
+)
 
 
-@command(app, "create", acts=True)
-async def create(
+@register_command(app, "create", acts=True)
+async def create_webhook(
     invocation: Invocation,
     name: Name,
     url: Url,
@@ -48,22 +50,22 @@ async def create(
     reason: Reason = "",
 ) -> None:
     """Create a webhook and print its secret, which is shown only once."""
-    async with invocation.client(create=True, operates=True) as client:
+    async with invocation.open_client(create=True, operates=True) as client:
         webhook = await client.webhooks.create(
             name, url, events or "*", include=include or (), reason=reason
         )
     _print_secret(invocation, webhook)
 
 
-@command(app, "secret", acts=True)
+@register_command(app, "secret", acts=True)
 async def replace_secret(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Replace a webhook's secret and print the new one, which is shown only once."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         webhook = await client.webhooks.replace_secret(name, reason=reason)
     _print_secret(invocation, webhook)
 
 
-@command(app, "list")
+@register_command(app, "list")
 async def list_webhooks(
     invocation: Invocation,
     namespace: Annotated[
@@ -72,29 +74,29 @@ async def list_webhooks(
     ] = None,
 ) -> None:
     """List webhooks, with the numbers of their pending and dead deliveries."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         webhooks = await client.webhooks.list(namespace)
     if invocation.as_json:
-        invocation.print_document({"webhooks": to_plain(webhooks)})
+        invocation.print_json({"webhooks": to_plain_json(webhooks)})
     elif webhooks:
         _print_webhooks(invocation, webhooks)
     else:
         invocation.err.print("no webhooks")
 
 
-@command(app, "show")
-async def show(invocation: Invocation, name: Name) -> None:
+@register_command(app, "show")
+async def show_webhook(invocation: Invocation, name: Name) -> None:
     """Show a webhook."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         webhook = await client.webhooks.get(name)
     if invocation.as_json:
-        invocation.print_document(to_plain(webhook))
+        invocation.print_json(to_plain_json(webhook))
     else:
         _print_webhooks(invocation, [webhook])
 
 
-@command(app, "update", acts=True)
-async def update(
+@register_command(app, "update", acts=True)
+async def update_webhook(
     invocation: Invocation,
     name: Name,
     url: NewUrl = None,
@@ -109,29 +111,29 @@ async def update(
     reason: Reason = "",
 ) -> None:
     """Change a webhook. Omitted options keep their values."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         webhook = await client.webhooks.update(
             name, url=url, events=events, include=include, paused=paused, reason=reason
         )
     if invocation.as_json:
-        invocation.print_document(to_plain(webhook))
+        invocation.print_json(to_plain_json(webhook))
     else:
         _print_webhooks(invocation, [webhook])
 
 
-@command(app, "delete", acts=True)
-async def delete(invocation: Invocation, name: Name, reason: Reason = "") -> None:
+@register_command(app, "delete", acts=True)
+async def delete_webhook(invocation: Invocation, name: Name, reason: Reason = "") -> None:
     """Delete a webhook with its deliveries."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.webhooks.delete(name, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"deleted": True})
+        invocation.print_json({"deleted": True})
     else:
         invocation.out.print(f"deleted: {name}")
 
 
-@command(app, "deliveries")
-async def deliveries(
+@register_command(app, "deliveries")
+async def list_deliveries(
     invocation: Invocation,
     name: Name,
     status: Annotated[
@@ -148,10 +150,10 @@ async def deliveries(
     ] = 25,
 ) -> None:
     """List the deliveries of a webhook or subscriber, newest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         rows = await client.webhooks.deliveries(name, status=status, limit=limit)
     if invocation.as_json:
-        invocation.print_document({"deliveries": to_plain(rows)})
+        invocation.print_json({"deliveries": to_plain_json(rows)})
         return
     if not rows:
         invocation.err.print("no deliveries")
@@ -167,31 +169,31 @@ async def deliveries(
             row.task_id,
             row.status.value,
             str(row.attempts),
-            Text(time_ago(row.created_at, now), style="dim"),
-            one_line(answer),
+            Text(format_relative_time(row.created_at, now), style="dim"),
+            to_printable_line(answer),
         )
     print_table(invocation.out, table)
 
 
-@command(app, "send", acts=True)
-async def send_again(
+@register_command(app, "send", acts=True)
+async def resend_delivery(
     invocation: Invocation,
     name: Name,
     delivery: Annotated[int, typer.Argument(metavar="ID", help="Id of a delivery.")],
     reason: Reason = "",
 ) -> None:
     """Send an event again, even a delivered or dead one."""
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.webhooks.send_again(name, delivery, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"status": "pending"})
+        invocation.print_json({"status": "pending"})
     else:
         invocation.out.print(f"delivery {delivery} is due again")
 
 
 def _print_secret(invocation: Invocation, webhook: Webhook) -> None:
     if invocation.as_json:
-        invocation.print_document(to_plain(webhook))
+        invocation.print_json(to_plain_json(webhook))
         return
     invocation.out.print(webhook.secret, soft_wrap=True, highlight=False)
     invocation.err.print(
@@ -210,11 +212,11 @@ def _print_webhooks(invocation: Invocation, webhooks: Sequence[Webhook]) -> None
         table.add_row(
             Text(f"{one.namespace}.{one.name}", style="bold"),
             " ".join(one.events),
-            one_line(one.url),
+            to_printable_line(one.url),
             f"{one.pending:,}",
             f"{one.dead:,}",
-            Text(time_ago(one.created_at, now), style="dim"),
-            Text(one_line(one.created_by), style="dim"),
+            Text(format_relative_time(one.created_at, now), style="dim"),
+            Text(to_printable_line(one.created_by), style="dim"),
             Text("paused" if one.paused else "", style="yellow"),
         )
     print_table(invocation.out, table)

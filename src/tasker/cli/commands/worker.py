@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from tasker.cli.app import Invocation, command
-from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
+from tasker.cli.app import Invocation, register_command
+from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs_from_settings
 from tasker.cli.exits import Exit
-from tasker.cli.loading import explain_conflicts, load_sources, on_signals
+from tasker.cli.loading import explain_version_conflicts, handle_signals, load_sources
 from tasker.cli.options import (
     Environment,
     Namespaces,
@@ -23,9 +23,14 @@ from tasker.cli.options import (
     TemplatePaths,
     parse_duration_option,
 )
-from tasker.cli.processes import linked_to_supervisor, same_command, supervise
-from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import is_plain, one_line, print_table, time_ago
+from tasker.cli.processes import report_to_supervisor, single_process_command, supervise_processes
+from tasker.cli.render.json import to_plain_json
+from tasker.cli.render.style import (
+    format_relative_time,
+    is_ascii_only,
+    print_table,
+    to_printable_line,
+)
 from tasker.cli.render.tables import make_table
 from tasker.durations import human_duration
 from tasker.engine import Worker
@@ -44,8 +49,10 @@ app = typer.Typer(add_completion=False)
 log = logging.getLogger("tasker.cli")
 
 
-@command(app, "worker", store=None, json=False, level=logging.INFO, fast=True, is_group=True)
-def worker(
+@register_command(
+    app, "worker", store=None, json=False, level=logging.INFO, fast=True, is_group=True
+)
+def run_workers(
     invocation: Invocation,
     context: typer.Context,
     handlers: Annotated[
@@ -172,16 +179,16 @@ def worker(
         },
     }
     settings = load_config(config, overrides)
-    set_up_logs(invocation, context, settings)
+    set_up_logs_from_settings(invocation, context, settings)
     if not settings.worker.handlers and not settings.worker.http:
         raise typer.BadParameter("a worker needs handlers: pass --handlers")
     if processes > 1:
-        commands = _process_commands(processes, settings.worker.metrics)
-        return asyncio.run(supervise("worker", commands))
+        commands = _worker_command_lines(processes, settings.worker.metrics)
+        return asyncio.run(supervise_processes("worker", commands))
     return _run_worker(settings, server=server, name=name, replace=replace, supervisor=supervisor)
 
 
-@command(app, "drain", acts=True)
+@register_command(app, "drain", acts=True)
 async def drain_worker(
     invocation: Invocation,
     worker: Annotated[
@@ -196,16 +203,16 @@ async def drain_worker(
 
     Then stop the worker: it ends as soon as it has no more running steps.
     """
-    async with invocation.client(operates=True) as client:
+    async with invocation.open_client(operates=True) as client:
         await client.drain_worker(worker, reason=reason)
     if invocation.as_json:
-        invocation.print_document({"worker": worker, "drained": True})
+        invocation.print_json({"worker": worker, "drained": True})
         return
     invocation.out.print(f"worker {worker} claims no more steps")
 
 
-@command(app, "attempts")
-async def list_attempts(
+@register_command(app, "attempts")
+async def list_worker_attempts(
     invocation: Invocation,
     worker: Annotated[
         int,
@@ -218,27 +225,27 @@ async def list_attempts(
     ] = 25,
 ) -> None:
     """List a worker's ended attempts among those of the newest 1,000 tasks, newest first."""
-    async with invocation.client() as client:
+    async with invocation.open_client() as client:
         attempts = await client.worker_attempts(worker, limit=limit)
     if invocation.as_json:
-        invocation.print_document({"attempts": to_plain(attempts)})
+        invocation.print_json({"attempts": to_plain_json(attempts)})
         return
     if not attempts:
         invocation.err.print(f"no attempt of worker {worker} ended in the newest 1,000 tasks")
         return
-    plain, now = is_plain(invocation.out), datetime.now(UTC)
+    plain, now = is_ascii_only(invocation.out), datetime.now(UTC)
     columns = ("ended", "workflow", "step", "attempt", "outcome", "took", "error", "task")
     rows = make_table(*columns, right=("attempt", "took"))
     for one in attempts:
         took = None if one.claimed_at is None else one.settled_at - one.claimed_at
         rows.add_row(
-            one.settled_at.isoformat() if plain else time_ago(one.settled_at, now),
+            one.settled_at.isoformat() if plain else format_relative_time(one.settled_at, now),
             f"{one.namespace}.{one.name}@{one.version}",
-            Text(one_line(one.step), style="bold"),
+            Text(to_printable_line(one.step), style="bold"),
             str(one.attempt),
             one.outcome,
             "" if took is None else human_duration(took),
-            Text(one_line(one.error or ""), style="red"),
+            Text(to_printable_line(one.error or ""), style="red"),
             one.task_id,
         )
     print_table(invocation.out, rows)
@@ -278,13 +285,13 @@ async def _run_worker(
             if endpoint is not None:
                 endpoint.worker = worker
 
-            def stop(which: signal.Signals, count: int) -> None:
+            def stop_on_signal(which: signal.Signals, count: int) -> None:
                 log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
                 worker.stop(None if count == 1 else timedelta(0))
 
-            with on_signals(stop):
-                async with explain_conflicts(worker.client, loaded.templates), worker:
-                    with linked_to_supervisor(supervisor, worker.stop):
+            with handle_signals(stop_on_signal):
+                async with explain_version_conflicts(worker.client, loaded.templates), worker:
+                    with report_to_supervisor(supervisor, worker.stop):
                         await worker.wait_until_ended()
     return Exit.DONE
 
@@ -350,10 +357,10 @@ def _set_up_telemetry(
 # ------------------------------------------------------------------- several processes
 
 
-def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
+def _worker_command_lines(count: int, metrics: str | None) -> list[list[str]]:
     """Return the command line of each process, each with its own metrics port."""
     if metrics is None:
-        return [same_command()] * count
+        return [single_process_command()] * count
     from tasker.observe.endpoint import host_and_port
 
     host, port = host_and_port(metrics)
@@ -363,4 +370,4 @@ def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
             f"--metrics {metrics}: {count} processes need ports above 65535; choose a lower port"
         )
     ports = [port + no if port else 0 for no in range(count)]
-    return [same_command("--metrics", f"{host}:{own}") for own in ports]
+    return [single_process_command("--metrics", f"{host}:{own}") for own in ports]

@@ -14,7 +14,7 @@ from tasker.analytics.model import (
     Spread,
     StepFigures,
 )
-from tasker.cli.render.style import one_line, print_table, time_ago
+from tasker.cli.render.style import format_relative_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.durations import human_duration
 from tasker.plurals import format_count
@@ -42,7 +42,7 @@ def render_analytics(console: Console, performance: Performance, bottlenecks: Bo
     if bottlenecks.recommendations:
         console.print()
         for recommendation in bottlenecks.recommendations:
-            console.print(Text(one_line(recommendation)), soft_wrap=True)
+            console.print(Text(to_printable_line(recommendation)), soft_wrap=True)
 
 
 def _totals_table(performance: Performance, bottlenecks: Bottlenecks) -> Table:
@@ -54,12 +54,12 @@ def _totals_table(performance: Performance, bottlenecks: Bottlenecks) -> Table:
         f" ({performance.error_rate:.1f} %), {performance.cancelled_tasks:,} cancelled"
     )
     for name, value in (
-        ("since", time_ago(performance.analysis_period_start)),
+        ("since", format_relative_time(performance.analysis_period_start)),
         ("tasks", f"{performance.total_tasks:,}: {ended}, {performance.active_tasks:,} open"),
         ("per hour", f"{performance.tasks_per_hour:,.1f} tasks, "
                      f"{performance.steps_per_hour:,.1f} steps"),
-        ("tasks took", _format_spread(performance.task_duration)),
-        ("steps took", _format_spread(performance.step_duration)),
+        ("tasks took", _format_duration_spread(performance.task_duration)),
+        ("steps took", _format_duration_spread(performance.step_duration)),
         ("now", f"{format_count('step', busy.running_steps)} running, {busy.due_steps:,} due,"
                 f" {busy.scheduled_steps:,} due later"),
     ):  # fmt: skip
@@ -67,7 +67,7 @@ def _totals_table(performance: Performance, bottlenecks: Bottlenecks) -> Table:
     return facts
 
 
-def _format_spread(spread: Spread) -> str:
+def _format_duration_spread(spread: Spread) -> str:
     parts = (("average", spread.average), ("p50", spread.p50), ("p95", spread.p95),
              ("p99", spread.p99))  # fmt: skip
     return ", ".join(f"{name} {human_duration(seconds)}" for name, seconds in parts)
@@ -78,7 +78,7 @@ def _steps_table(steps: Sequence[StepFigures]) -> Table:
     rows = make_table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
-            Text(one_line(one)),
+            Text(to_printable_line(one)),
             human_duration(one.average_duration_seconds),
             human_duration(one.max_duration_seconds),
             human_duration(one.average_parked_seconds) if one.average_parked_seconds else "",
@@ -93,11 +93,11 @@ def _errors_table(patterns: Sequence[ErrorPattern]) -> Table:
     rows = make_table("error", "code", "attempts", "final", "last", right=("attempts", "final"))
     for one in patterns:
         rows.add_row(
-            Text(one_line(one.error_type)),
-            Text(one_line(one.error_code or "")),
+            Text(to_printable_line(one.error_type)),
+            Text(to_printable_line(one.error_code or "")),
             f"{one.count:,}",
             f"{one.final_count:,}",
-            Text(time_ago(one.last_seen_at), style="dim"),
+            Text(format_relative_time(one.last_seen_at), style="dim"),
         )
     return rows
 
@@ -107,7 +107,7 @@ def _blocking_steps_table(steps: Sequence[BlockingStep]) -> Table:
     rows = make_table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
-            Text(one_line(one)),
+            Text(to_printable_line(one)),
             f"{one.tasks:,}",
             f"{one.failed_tasks:,}",
             f"{one.waiting_steps:,}",

@@ -11,7 +11,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tasker.cli.render.specs import describe_details, describe_work
+from tasker.cli.render.specs import describe_step_details, describe_step_work
 from tasker.graph import Graph
 from tasker.model import ENGINE, StepType, Template, Trigger
 
@@ -30,18 +30,18 @@ class GraphLine(NamedTuple):
     at: int = 0  #: the column of its symbol
 
 
-def draw_lines(graph: Graph, *, most: int = MOST_LANES) -> list[GraphLine] | None:
+def draw_graph(graph: Graph, *, most: int = MOST_LANES) -> list[GraphLine] | None:
     """Draw a graph, or return None if it needs more than `most` parallel lanes."""
-    drawing = _Drawing(graph)
+    drawing = _GraphDrawing(graph)
     lines: list[GraphLine] = []
-    for no in _step_order(graph):
+    for no in _drawing_order(graph):
         lines += drawing.draw_step(no)
         if len(drawing.lanes) > most:
             return None
     return lines
 
 
-def to_ascii(lanes: str) -> str:
+def lanes_to_ascii(lanes: str) -> str:
     """Convert lanes to ASCII."""
     return lanes.translate(_PLAIN)
 
@@ -55,9 +55,9 @@ def to_mermaid(template: Template) -> str:
     graph = Graph(template)
     numbers, undone = graph.nodes, graph.layout.undone
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
-    lines += [f"    s{no}{_shape(graph, no)}" for no in (*numbers, *undone)]
+    lines += [f"    s{no}{_mermaid_node(graph, no)}" for no in (*numbers, *undone)]
     lines += [
-        f"    s{before} {_arrow(graph, before, no)} s{no}"
+        f"    s{before} {_mermaid_arrow(graph, before, no)} s{no}"
         for no in numbers
         for before in graph.waits[no]
     ]
@@ -65,17 +65,17 @@ def to_mermaid(template: Template) -> str:
     return "\n".join(lines)
 
 
-def _shape(graph: Graph, no: int) -> str:
+def _mermaid_node(graph: Graph, no: int) -> str:
     spec = graph.specs[no - 1]
     lines = [graph.layout.label(no)]
     if spec.handler == ENGINE or spec.http is not None:
-        lines.append(describe_work(spec))
-    lines += describe_details(spec)
+        lines.append(describe_step_work(spec))
+    lines += describe_step_details(spec)
     label = f'"{"<br/>".join(map(_escape_label, lines))}"'
     return f"{{{label}}}" if spec.type is StepType.DECISION else f"[{label}]"
 
 
-def _arrow(graph: Graph, before: int, no: int) -> str:
+def _mermaid_arrow(graph: Graph, before: int, no: int) -> str:
     """Return the arrow of an edge, with what decides whether the step at its end runs."""
     spec = graph.specs[no - 1]
     if spec.when is not None:
@@ -85,7 +85,7 @@ def _arrow(graph: Graph, before: int, no: int) -> str:
     return "-.->" if graph.specs[before - 1].type is StepType.DECISION else "-->"
 
 
-class _Drawing:
+class _GraphDrawing:
     """The lanes of a drawing in progress, each with the step that it leads to."""
 
     def __init__(self, graph: Graph) -> None:
@@ -93,14 +93,14 @@ class _Drawing:
         self.lanes: list[int | None] = []
 
     def draw_step(self, no: int) -> Iterator[GraphLine]:
-        lane = self.lanes.index(no) if no in self.lanes else self._free_lane(0)
+        lane = self.lanes.index(no) if no in self.lanes else self._find_free_lane(0)
         self.lanes[lane] = None
         yield GraphLine(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
         children = self._graph.followers[no]
         met = {self.lanes.index(child) for child in children if child in self.lanes}
         opened = self._assign_lanes(lane, [child for child in children if child not in self.lanes])
         if met or opened:
-            yield self._connecting_line(lane, met, opened)
+            yield self._draw_connecting_line(lane, met, opened)
         while self.lanes and self.lanes[-1] is None:
             self.lanes.pop()
 
@@ -108,13 +108,13 @@ class _Drawing:
         """Assign lanes to children, the parent's own to the first; return the other lanes."""
         opened = set()
         for index, child in enumerate(children):
-            own = lane if index == 0 else self._free_lane(lane)
+            own = lane if index == 0 else self._find_free_lane(lane)
             self.lanes[own] = child
             if own != lane:
                 opened.add(own)
         return opened
 
-    def _free_lane(self, start: int) -> int:
+    def _find_free_lane(self, start: int) -> int:
         """Return the first unused lane at or to the right of `start`."""
         for lane in range(start, len(self.lanes)):
             if self.lanes[lane] is None:
@@ -122,7 +122,7 @@ class _Drawing:
         self.lanes.append(None)
         return len(self.lanes) - 1
 
-    def _connecting_line(self, lane: int, met: set[int], opened: set[int]) -> GraphLine:
+    def _draw_connecting_line(self, lane: int, met: set[int], opened: set[int]) -> GraphLine:
         ends = met | opened | {lane}
         low, high = min(ends), max(ends)
         cells = []
@@ -142,7 +142,7 @@ def _join_cells(cells: list[str], joined: set[int]) -> str:
     return "".join(cell + gap for cell, gap in zip(cells, gaps, strict=True)).rstrip()
 
 
-def _step_order(graph: Graph) -> tuple[int, ...]:
+def _drawing_order(graph: Graph) -> tuple[int, ...]:
     """Return the steps in template order if that is topological, otherwise in graph order."""
     numbers = tuple(graph.nodes)
     sound = all(parent < no for no in numbers for parent in graph.waits[no])

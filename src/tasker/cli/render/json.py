@@ -13,32 +13,33 @@ import orjson
 from tasker.model import Task
 
 
-def to_plain(value: Any) -> Any:
+def to_plain_json(value: Any) -> Any:
     """Convert values to plain ones; dataclasses and named tuples become objects."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: to_plain_json(getattr(value, field.name))
+            for field in dataclasses.fields(value)
         }
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: to_plain(item) for name, item in value._asdict().items()}
+        return {name: to_plain_json(item) for name, item in value._asdict().items()}
     if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
+        return [to_plain_json(item) for item in value]
     if isinstance(value, dict):
-        return {key: to_plain(item) for key, item in value.items()}
+        return {key: to_plain_json(item) for key, item in value.items()}
     return value
 
 
-def task_document(task: Task) -> dict[str, Any]:
+def task_to_document(task: Task) -> dict[str, Any]:
     """Return a task as a JSON document."""
-    document: dict[str, Any] = to_plain(task)
+    document: dict[str, Any] = to_plain_json(task)
     del document["created"]  # `created` describes the call, not the task
     return document
 
 
-def write_document(value: object) -> None:
+def write_json_document(value: object) -> None:
     """Write a JSON document to stdout."""
-    text = orjson.dumps(to_plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
-    sys.stdout.write(_CONTROLS.sub(_escaped, text.decode()) + "\n")
+    text = orjson.dumps(to_plain_json(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    sys.stdout.write(_CONTROLS.sub(_escape_control_character, text.decode()) + "\n")
     sys.stdout.flush()
 
 
@@ -46,12 +47,12 @@ _CONTROLS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that terminals interpret, and that JSON need not escape."""
 
 
-def _escaped(control: re.Match[str]) -> str:
+def _escape_control_character(control: re.Match[str]) -> str:
     return f"\\u{ord(control[0]):04x}"
 
 
 @contextmanager
-def reserve_stdout(wanted: bool = True) -> Iterator[None]:
+def reserve_stdout_for_json(wanted: bool = True) -> Iterator[None]:
     """Reserve stdout for the document: while the block runs, handlers' output goes to stderr."""
     if not wanted:
         yield

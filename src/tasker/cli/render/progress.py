@@ -1,7 +1,8 @@
 """Shows the progress of tasks from the notices of a worker in this process.
 
-`Progress` is the entry point. It keeps the known state of each task and its steps, and shows it as
-a table that is updated in place on a terminal, and as one line per notice elsewhere.
+`TaskProgressDisplay` is the entry point. It keeps the known state of each task and its
+steps, and shows it as a table that is updated in place on a terminal, and as one line per notice
+elsewhere.
 
     with Progress(console, templates=templates) as progress:
         async with Worker(store, handlers, observers=[progress.observe]) as worker:
@@ -25,7 +26,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker import codec
-from tasker.cli.render.style import LOOKS, SPINNER, error_line, is_plain, one_line, symbol
+from tasker.cli.render.style import (
+    LOOKS,
+    SPINNER,
+    format_error_line,
+    is_ascii_only,
+    status_symbol,
+    to_printable_line,
+)
 from tasker.durations import human_duration
 from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
 from tasker.notices import (
@@ -42,7 +50,7 @@ from tasker.notices import (
 from tasker.why import describe_waits
 
 PROGRESS_EVENTS = frozenset({"attempt_failed", "step_skipped", "task_failed"})
-"""Log events that repeat what a line of `Progress` says."""
+"""Log events that repeat what a line of `TaskProgressDisplay` says."""
 
 _KEPT = 10_000  #: notices kept for tasks that may still be added
 
@@ -66,15 +74,15 @@ class StepProgress:
         self.attempt = notice.attempt
 
     def on_wait(self, notice: StepWaiting, now: float) -> None:
-        self._stop_timer(now)
+        self._add_running_time(now)
         self.status = "waiting"
         if notice.awaits is not None:
             self.waits_for = f"task {notice.awaits}"
         else:
             self.waits_for = describe_waits(notice.waits) if notice.waits else ""
 
-    def on_settlement(self, notice: StepSettled, now: float) -> None:
-        self._stop_timer(now)
+    def on_settled(self, notice: StepSettled, now: float) -> None:
+        self._add_running_time(now)
         self.error = failure_reason(notice) or self.error
         match notice.outcome:
             case AttemptOutcome.COMPLETE:
@@ -87,16 +95,16 @@ class StepProgress:
             case _:
                 self.status = notice.outcome.value
 
-    def on_refusal(self, now: float) -> None:
+    def on_settle_refused(self, now: float) -> None:
         """Record a refused settlement: another worker holds the step, or its task was cancelled."""
-        self._stop_timer(now)
+        self._add_running_time(now)
         if self.status == "in_progress":
             self.status = "pending"
 
     def update_from_store(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
         self.status, self.attempt = step.status.value, step.attempts
-        self.error = error_line(step.error)
+        self.error = format_error_line(step.error)
         self.waits_for = describe_waits(step.waits) if step.waits else ""
         if step.waits_for is not None:
             self.waits_for = f"task {step.waits_for}"
@@ -110,11 +118,11 @@ class StepProgress:
         if self.status == "waiting_for_retry" and step.run_at is not None:
             self.due = now + (step.run_at - clock).total_seconds()
 
-    def running_for(self, now: float) -> float:
+    def running_seconds(self, now: float) -> float:
         """Return the seconds spent in the handler, including those of the running attempt."""
         return self.spent + (now - self.since if self.since is not None else 0.0)
 
-    def _stop_timer(self, now: float) -> None:
+    def _add_running_time(self, now: float) -> None:
         if self.since is not None:
             self.spent += now - self.since
         self.since = None
@@ -139,7 +147,7 @@ class TaskProgress:
             spec.name: StepProgress(spec.name, spec.retry.attempt_limit) for spec in template.steps
         }
 
-    def step(self, name: str) -> StepProgress:
+    def get_or_add_step(self, name: str) -> StepProgress:
         return self.steps.setdefault(name, StepProgress(name))
 
     def start(self, now: float) -> None:
@@ -159,17 +167,17 @@ class TaskProgress:
         if task.ended_at is not None:
             self.ended = now - (clock - task.ended_at).total_seconds()
 
-    def elapsed(self, now: float) -> float:
+    def elapsed_seconds(self, now: float) -> float:
         """Return the duration of the task, so far or in total, in seconds."""
         return (now if self.ended is None else self.ended) - self.began
 
     @property
-    def done_count(self) -> int:
+    def complete_step_count(self) -> int:
         """Return the number of complete steps."""
         return sum(step.status == "complete" for step in self.steps.values())
 
 
-class Renderer(Protocol):
+class ProgressRenderer(Protocol):
     """Shows progress somewhere."""
 
     def start(self) -> None: ...
@@ -186,7 +194,7 @@ class Renderer(Protocol):
     def stop(self) -> None: ...
 
 
-class Progress:
+class TaskProgressDisplay:
     """Follows tasks, and shows their progress.
 
     A task is followed if it was added, if it shares the correlation id of an added task, or, with
@@ -246,20 +254,22 @@ class Progress:
         now = time.monotonic()
         with self.lock:
             self._correlations.add(task.correlation_id)
-            followed = self._follow(task.id, task.template, task.correlation_id, now, label)
+            followed = self._get_or_add_task(
+                task.id, task.template, task.correlation_id, now, label
+            )
             self._renderer.on_task_added(followed)
             early = list(self._early)
             self._early.clear()
         for notice, at in early:
-            self._handle_notice(notice, at)
+            self._apply_notice_at(notice, at)
 
     def refresh(self, task: Task, steps: Iterable[Step]) -> None:
         """Update a polled task from its state in the store."""
         now, clock = time.monotonic(), datetime.now(UTC)
         with self.lock:
-            followed = self._follow(task.id, task.template, task.correlation_id, now, "")
+            followed = self._get_or_add_task(task.id, task.template, task.correlation_id, now, "")
             for step in steps:
-                seen = followed.step(step.name)
+                seen = followed.get_or_add_step(step.name)
                 before = (seen.status, seen.attempt)
                 seen.update_from_store(step, now, clock)
                 if before != (seen.status, seen.attempt):
@@ -271,16 +281,16 @@ class Progress:
 
     def observe(self, notice: Notice) -> None:
         """Apply a notice; an observer for `Worker`."""
-        self._handle_notice(notice, time.monotonic())
+        self._apply_notice_at(notice, time.monotonic())
 
-    def _handle_notice(self, notice: Notice, now: float) -> None:
+    def _apply_notice_at(self, notice: Notice, now: float) -> None:
         with self.lock:
             if isinstance(notice, LoopBlocked):
                 self._renderer.on_notice(None, notice)
                 return
             if isinstance(notice, TickHandled):
                 return
-            task = self.tasks.get(notice.task_id) or self._task_of_notice(notice, now)
+            task = self.tasks.get(notice.task_id) or self._follow_task_of_notice(notice, now)
             if task is None:
                 self._early.append((notice, now))
                 return
@@ -289,17 +299,19 @@ class Progress:
             if self._everything and task.ended is not None:
                 del self.tasks[task.id]
 
-    def _task_of_notice(self, notice: Notice, now: float) -> TaskProgress | None:
+    def _follow_task_of_notice(self, notice: Notice, now: float) -> TaskProgress | None:
         """Return the task of a notice, and start to follow it if it should be shown."""
         if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost | TickHandled):
             return None
         if not self._everything and notice.correlation_id not in self._correlations:
             return None
-        task = self._follow(notice.task_id, notice.template, notice.correlation_id, now, "")
+        task = self._get_or_add_task(
+            notice.task_id, notice.template, notice.correlation_id, now, ""
+        )
         self._renderer.on_task_added(task)
         return task
 
-    def _follow(
+    def _get_or_add_task(
         self, id: TaskId, template: TemplateName, correlation_id: str, now: float, label: str
     ) -> TaskProgress:
         task = self.tasks.get(id)
@@ -313,7 +325,7 @@ class Progress:
 
 def failure_reason(notice: StepSettled) -> str:
     """Return the reason why an attempt failed, on one line."""
-    return error_line(codec.loads(notice.error)) if notice.error else ""
+    return format_error_line(codec.loads(notice.error)) if notice.error else ""
 
 
 def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
@@ -321,18 +333,20 @@ def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
     match notice:
         case StepStarted():
             task.start(now)
-            task.step(notice.step).on_start(notice, now)
+            task.get_or_add_step(notice.step).on_start(notice, now)
         case StepSettled():
-            task.step(notice.step).on_settlement(notice, now)
+            task.get_or_add_step(notice.step).on_settled(notice, now)
         case StepWaiting():
-            task.step(notice.step).on_wait(notice, now)
+            task.get_or_add_step(notice.step).on_wait(notice, now)
         case SettleRefused():
-            task.step(notice.step).on_refusal(now)
+            task.get_or_add_step(notice.step).on_settle_refused(now)
         case TaskEnded():
             task.end(notice.status.value, now)
 
 
-def _make_renderer(progress: Progress, console: Console, live: bool | None) -> Renderer:
+def _make_renderer(
+    progress: TaskProgressDisplay, console: Console, live: bool | None
+) -> ProgressRenderer:
     if live is None:
         live = console.is_terminal and not console.is_dumb_terminal
     if console.record:
@@ -344,11 +358,11 @@ def _make_renderer(progress: Progress, console: Console, live: bool | None) -> R
 
 
 class LineRenderer:
-    """Implements `Renderer`: one line per notice, with task and step."""
+    """Implements `ProgressRenderer`: one line per notice, with task and step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._plain = is_plain(console)
+        self._plain = is_ascii_only(console)
 
     def start(self) -> None:
         pass
@@ -358,49 +372,49 @@ class LineRenderer:
 
     def on_task_added(self, task: TaskProgress) -> None:
         name = f"{task.template}"
-        self._write_message(task, "pending", f"{name} is task {task.id}")
+        self._print_message(task, "pending", f"{name} is task {task.id}")
 
     def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
         if isinstance(notice, LoopBlocked):
-            self._write(Text(describe_blocked_loop(notice), style="yellow"))
+            self._print_line(Text(describe_blocked_loop(notice), style="yellow"))
             return
         if task is None or isinstance(notice, TickHandled):
             return
         if isinstance(notice, TaskEnded):
-            self._write_message(
+            self._print_message(
                 task,
                 task.status,
-                f"{task.status} after {human_duration(task.elapsed(task.ended or 0))}",
+                f"{task.status} after {human_duration(task.elapsed_seconds(task.ended or 0))}",
             )
             return
-        step = task.step(notice.step)
+        step = task.get_or_add_step(notice.step)
         message = _describe_notice(step, notice)
         if message:
-            self._write_message(task, step.status, message, step=step.name)
+            self._print_message(task, step.status, message, step=step.name)
 
     def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         message = step.status + (_attempt_suffix(step) if step.attempt else "")
-        self._write_message(
+        self._print_message(
             task, step.status, f"{message}: {step.error}" if step.error else message, step=step.name
         )
 
-    def _write_message(
+    def _print_message(
         self, task: TaskProgress, state: str, message: str, *, step: str = ""
     ) -> None:
         look = LOOKS[state]
         line = Text()
         line.append(look.plain if self._plain else look.symbol, style=look.style)
-        line.append(f" {display_name(task)} ", style="dim")
+        line.append(f" {task_display_name(task)} ", style="dim")
         if step:
             line.append(f"{step} ")
         line.append(message, style="" if state in ("pending", "in_progress") else look.style)
-        self._write(line)
+        self._print_line(line)
 
-    def _write(self, line: Text) -> None:
+    def _print_line(self, line: Text) -> None:
         self._console.print(line, soft_wrap=True)
 
 
-def display_name(task: TaskProgress) -> str:
+def task_display_name(task: TaskProgress) -> str:
     """Return a task's display name: its label, or its template's name and the end of its id."""
     return task.label or f"{task.template.name}/{task.id[-6:]}"
 
@@ -429,7 +443,7 @@ def _describe_notice(step: StepProgress, notice: Notice) -> str:
 
 
 def _describe_wait(step: StepProgress) -> str:
-    return one_line(f"waits for {step.waits_for}") if step.waits_for else "waits"
+    return to_printable_line(f"waits for {step.waits_for}") if step.waits_for else "waits"
 
 
 def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
@@ -458,21 +472,21 @@ _URGENT = ("error", "in_progress", "waiting_for_retry", "waiting", "enqueued")
 
 
 class LiveRenderer:
-    """Implements `Renderer`. A thread redraws it, so that elapsed times advance between notices.
+    """Implements `ProgressRenderer`. A thread redraws it, so elapsed times advance between notices.
 
     Args:
         progress: What to draw.
         console: A terminal.
     """
 
-    def __init__(self, progress: Progress, console: Console) -> None:
+    def __init__(self, progress: TaskProgressDisplay, console: Console) -> None:
         self._progress = progress
         self._console = console
-        self._plain = is_plain(console)
+        self._plain = is_ascii_only(console)
         self._over = False
         self._display = Display(
             console=console,
-            get_renderable=self._draw,
+            get_renderable=self._render_frame,
             refresh_per_second=12,
             redirect_stderr=sys.stderr.isatty(),
         )
@@ -494,7 +508,7 @@ class LiveRenderer:
         if isinstance(notice, LoopBlocked):
             self._console.print(Text(describe_blocked_loop(notice), style="yellow"))
 
-    def _draw(self) -> RenderableType:
+    def _render_frame(self) -> RenderableType:
         with self._progress.lock:
             tasks = list(self._progress.tasks.values())
             return Group(*self._render_tasks(tasks, time.monotonic()))
@@ -513,43 +527,49 @@ class LiveRenderer:
         for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
         table.add_column()  # the note, which is cut first on a narrow terminal
-        steps, left_out = _choose_steps(list(task.steps.values()), room)
+        steps, left_out = _choose_steps_to_show(list(task.steps.values()), room)
         for step in steps:
-            self._add_row(table, step, now)
-        parts: list[RenderableType] = [self._heading(task, now), table]
+            self._add_step_row(table, step, now)
+        parts: list[RenderableType] = [self._task_heading(task, now), table]
         if left_out:
             counts = ", ".join(f"{count:,} {state}" for state, count in left_out.items())
             parts.append(Text(f"   and {counts}", style="dim"))
         return Group(*parts)
 
-    def _heading(self, task: TaskProgress, now: float) -> Text:
-        heading = self._symbol(task.status, now).append(" ")
+    def _task_heading(self, task: TaskProgress, now: float) -> Text:
+        heading = self._status_symbol(task.status, now).append(" ")
         if task.label:
             heading.append(f"{task.label}  ", style="bold")
         name = task.template
         heading.append(f"{name.namespace}.{name.name}", style="bold" if not task.label else "none")
         heading.append(f" {name.version}", style="none")
-        heading.append(f"  {task.done_count}/{len(task.steps)}", style=LOOKS[task.status].style)
-        return heading.append(f"  {human_duration(task.elapsed(now))}  {task.id}", style="dim")
+        heading.append(
+            f"  {task.complete_step_count}/{len(task.steps)}", style=LOOKS[task.status].style
+        )
+        return heading.append(
+            f"  {human_duration(task.elapsed_seconds(now))}  {task.id}", style="dim"
+        )
 
-    def _add_row(self, table: Table, step: StepProgress, now: float) -> None:
+    def _add_step_row(self, table: Table, step: StepProgress, now: float) -> None:
         look = LOOKS[step.status]
         attempts = ""
         if step.attempt and (step.max_attempts != 1 or step.attempt > 1):
             attempts = f"attempt {step.attempt}"
         started = step.attempt > 0
         table.add_row(
-            Text("  ").append_text(self._symbol(step.status, now)),
+            Text("  ").append_text(self._status_symbol(step.status, now)),
             Text(step.name, style="dim" if step.status == "pending" else "none"),
             Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
-            Text(human_duration(step.running_for(now)) if started else "", style="dim"),
-            Text(_step_details(step, now), style=look.style, no_wrap=True, overflow="ellipsis"),
+            Text(human_duration(step.running_seconds(now)) if started else "", style="dim"),
+            Text(
+                _step_details_text(step, now), style=look.style, no_wrap=True, overflow="ellipsis"
+            ),
         )
 
-    def _symbol(self, state: str, now: float) -> Text:
+    def _status_symbol(self, state: str, now: float) -> Text:
         if state == "in_progress" and not self._plain and not self._over:
             return Text(SPINNER[int(now * 12) % len(SPINNER)], style=LOOKS[state].style)
-        return symbol(state, plain=self._plain)
+        return status_symbol(state, plain=self._plain)
 
 
 class FinalStateRenderer(LiveRenderer):
@@ -560,10 +580,10 @@ class FinalStateRenderer(LiveRenderer):
 
     def stop(self) -> None:
         self._over = True
-        self._console.print(self._draw())
+        self._console.print(self._render_frame())
 
 
-def _step_details(step: StepProgress, now: float) -> str:
+def _step_details_text(step: StepProgress, now: float) -> str:
     """Return the details of a step that its symbol does not show."""
     match step.status:
         case "waiting_for_retry":
@@ -583,7 +603,7 @@ def _rows_per_task(rows: int, tasks: int) -> int:
     return max(rows // max(tasks, 1) - 3, 1)
 
 
-def _choose_steps(
+def _choose_steps_to_show(
     steps: Sequence[StepProgress], room: int
 ) -> tuple[Sequence[StepProgress], Counter[str]]:
     """Choose the steps to show: running and failed ones first, then the others in order.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tasker.cli.render.style import one_line
+from tasker.cli.render.style import to_printable_line
 from tasker.durations import human_duration
 from tasker.layout import EngineCall
 from tasker.model import (
@@ -18,25 +18,25 @@ from tasker.model import (
 )
 
 
-def describe_work(spec: StepSpec) -> str:
+def describe_step_work(spec: StepSpec) -> str:
     """Return what a step does: its handler, or what it waits for, asks, runs, sends or repeats."""
     if spec.wait is not None:
         return _describe_wait(spec.wait)
     if spec.approval is not None:
         return _describe_approval(spec.approval)
     if spec.task is not None:
-        return f"task {one_line(spec.task.template)}"
+        return f"task {to_printable_line(spec.task.template)}"
     if spec.http is not None:
-        return f"{spec.http.method} {one_line(spec.http.url)}"
+        return f"{spec.http.method} {to_printable_line(spec.http.url)}"
     if spec.handler == ENGINE and spec.method == EngineCall.JOIN:
         return "joins the instances"
     match spec.spawning:
         case Map(over=over):
-            return f"for each of {one_line(over)}"
+            return f"for each of {to_printable_line(over)}"
         case Batch(total=total, size=size):
-            return f"batches of {size:,}, total {one_line(total)}"
+            return f"batches of {size:,}, total {to_printable_line(total)}"
         case Repeat(until=until):
-            return f"until {one_line(until)}"
+            return f"until {to_printable_line(until)}"
     return "" if spec.handler == spec.name else spec.handler
 
 
@@ -44,26 +44,26 @@ def _describe_wait(wait: Wait) -> str:
     if wait.delay is not None:
         return f"waits {human_duration(wait.delay.total_seconds())}"
     if wait.until is not None:
-        return f"waits until {one_line(wait.until)}"
-    signals = " or ".join(one_line(signal.name) for signal in wait.signals)
-    return f"waits for {signals}{_up_to(wait)}"
+        return f"waits until {to_printable_line(wait.until)}"
+    signals = " or ".join(to_printable_line(signal.name) for signal in wait.signals)
+    return f"waits for {signals}{_timeout_text(wait)}"
 
 
 def _describe_approval(approval: ApprovalSpec) -> str:
-    by = " or ".join(map(one_line, approval.assignees)) or "anybody"
-    return f"approval by {by}{_up_to(approval)}"
+    by = " or ".join(map(to_printable_line, approval.assignees)) or "anybody"
+    return f"approval by {by}{_timeout_text(approval)}"
 
 
-def _up_to(waiting: Wait | ApprovalSpec) -> str:
+def _timeout_text(waiting: Wait | ApprovalSpec) -> str:
     if waiting.timeout is None:
         return ""
     return f", up to {human_duration(waiting.timeout.total_seconds())}"
 
 
-def describe_details(spec: StepSpec) -> Iterator[str]:
+def describe_step_details(spec: StepSpec) -> Iterator[str]:
     """Yield the limits and events of a step, and whether another system completes it."""
     for limit in spec.limits or ():
-        yield f"limit {one_line(limit.key)}: {describe_limit(limit)}"
+        yield f"limit {to_printable_line(limit.key)}: {describe_limit(limit)}"
     if isinstance(spec.spawning, Map) and spec.spawning.max_concurrency:
         yield f"limit: {spec.spawning.max_concurrency:,} running"
     for event in spec.events:
@@ -75,10 +75,10 @@ def describe_details(spec: StepSpec) -> Iterator[str]:
 def describe_template(template: Template) -> Iterator[str]:
     """Yield the limits and schedules of a template."""
     for limit in template.limits:
-        yield f"limit {one_line(limit.key)}: {describe_limit(limit)}"
+        yield f"limit {to_printable_line(limit.key)}: {describe_limit(limit)}"
     if (bound := template.concurrency) is not None:
         tasks = f"at most {bound.tasks:,} open tasks; when full: {bound.when_full}"
-        yield f"concurrency {one_line(bound.key)}: {tasks}"
+        yield f"concurrency {to_printable_line(bound.key)}: {tasks}"
     for schedule in template.schedules:
         every = human_duration(schedule.every.total_seconds()) if schedule.every else ""
         times = f"{schedule.cron} {schedule.timezone}" if schedule.cron else f"every {every}"

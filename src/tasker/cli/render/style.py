@@ -21,7 +21,7 @@ from tasker.cli.exits import relative_path
 from tasker.durations import human_duration
 
 
-class Appearance(NamedTuple):
+class StatusAppearance(NamedTuple):
     """The appearance of one state. The symbols differ, so that they can be distinguished without
     colours.
     """
@@ -31,17 +31,17 @@ class Appearance(NamedTuple):
     style: str
 
 
-LOOKS: Mapping[str, Appearance] = {
-    "pending": Appearance("○", ".", "dim"),
-    "enqueued": Appearance("◎", "o", "cyan"),
-    "in_progress": Appearance("●", ">", "bold blue"),
-    "waiting": Appearance("◇", "=", "magenta"),
-    "waiting_for_retry": Appearance("↻", "~", "yellow"),
-    "complete": Appearance("✓", "+", "green"),
-    "error": Appearance("✗", "x", "bold red"),
-    "cancelled": Appearance("⊘", "-", "magenta"),
-    "skipped": Appearance("»", ",", "dim"),
-    "resolved_manually": Appearance("◆", "*", "green"),
+LOOKS: Mapping[str, StatusAppearance] = {
+    "pending": StatusAppearance("○", ".", "dim"),
+    "enqueued": StatusAppearance("◎", "o", "cyan"),
+    "in_progress": StatusAppearance("●", ">", "bold blue"),
+    "waiting": StatusAppearance("◇", "=", "magenta"),
+    "waiting_for_retry": StatusAppearance("↻", "~", "yellow"),
+    "complete": StatusAppearance("✓", "+", "green"),
+    "error": StatusAppearance("✗", "x", "bold red"),
+    "cancelled": StatusAppearance("⊘", "-", "magenta"),
+    "skipped": StatusAppearance("»", ",", "dim"),
+    "resolved_manually": StatusAppearance("◆", "*", "green"),
 }
 """By the states that steps and tasks are shown in."""
 
@@ -62,26 +62,26 @@ _BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class _Printable(NamedTuple):
+class _WithoutControlCharacters(NamedTuple):
     """What a console prints, without control characters in its data."""
 
     printed: RenderableType
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for text, style, control in console.render(self.printed, options):
-            yield Segment(text if control else _without_controls(text), style, control)
+            yield Segment(text if control else _replace_control_characters(text), style, control)
 
 
-class _OnlyPrintable(RenderHook):
+class _ControlCharacterFilter(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Printable(each) for each in renderables]
+        return [_WithoutControlCharacters(each) for each in renderables]
 
 
-def _without_controls(text: str) -> str:
+def _replace_control_characters(text: str) -> str:
     return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def console_for(
+def make_console(
     *, stderr: bool = False, no_color: bool = False, file: object | None = None
 ) -> Console:
     """Create a console for stdout or stderr; lines wrap only on terminals.
@@ -108,16 +108,16 @@ def console_for(
             markup=False,
             width=4000,
         )
-    console.push_render_hook(_OnlyPrintable())
+    console.push_render_hook(_ControlCharacterFilter())
     return console
 
 
-def is_plain(console: Console) -> bool:
+def is_ascii_only(console: Console) -> bool:
     """Return whether the console's encoding lacks the symbols."""
     return console.options.ascii_only
 
 
-def symbol(state: str, *, plain: bool = False) -> Text:
+def status_symbol(state: str, *, plain: bool = False) -> Text:
     look = LOOKS[state]
     return Text(look.plain if plain else look.symbol, style=look.style)
 
@@ -134,7 +134,7 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
     return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
 
 
-def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
+def format_relative_time(instant: datetime | None, now: datetime | None = None) -> str:
     """Format a time relative to now, in the past or the future."""
     if instant is None:
         return ""
@@ -146,12 +146,12 @@ def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
     return f"{' '.join(human_duration(seconds).split()[:2])} ago"  # only the largest unit
 
 
-def local_time(at: datetime | None) -> str:
+def format_local_time(at: datetime | None) -> str:
     """Format a time in the local time zone, to the second."""
     return "" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
+def draw_sparkline(values: Sequence[float], *, plain: bool = False) -> str:
     """Draw values as a line of bars; zero is empty."""
     bars, most = _PLAIN_BARS if plain else _BARS, max(values, default=0)
     return "".join(
@@ -160,7 +160,7 @@ def sparkline(values: Sequence[float], *, plain: bool = False) -> str:
     )
 
 
-def one_line(text: object) -> str:
+def to_printable_line(text: object) -> str:
     """Return untrusted text on one line, without terminal control characters."""
     line = " ".join(str(text).split())
     if line.isprintable():
@@ -168,23 +168,26 @@ def one_line(text: object) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
-def short_json(value: object, most: int = 100) -> str:
+def format_short_json(value: object, most: int = 100) -> str:
     """Format a JSON value on one line, truncated to `most` characters."""
-    text = one_line(value if isinstance(value, str) else codec.dumps(value, limit=1 << 30))
+    text = to_printable_line(value if isinstance(value, str) else codec.dumps(value, limit=1 << 30))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def error_line(error: Mapping[str, object] | None) -> str:
+def format_error_line(error: Mapping[str, object] | None) -> str:
     """Format a stored error on one line: its type and message."""
     if not error:
         return ""
-    kind, message = one_line(error.get("type", "")), one_line(error.get("message", ""))
+    kind, message = (
+        to_printable_line(error.get("type", "")),
+        to_printable_line(error.get("message", "")),
+    )
     if not kind or kind in ("PermanentError", "RetryableError"):
-        return message or one_line(error.get("code", ""))
+        return message or to_printable_line(error.get("code", ""))
     return f"{kind}: {message}" if message else kind
 
 
-def error_location(error: Mapping[str, object] | None) -> str:
+def find_error_location(error: Mapping[str, object] | None) -> str:
     """Return the file and line of the last frame in a stored trace outside installed packages.
 
     Empty for an error without such a frame.

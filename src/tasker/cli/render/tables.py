@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker.cli.render.style import (
-    error_line,
-    is_plain,
-    one_line,
-    short_json,
+    format_error_line,
+    format_relative_time,
+    format_short_json,
+    is_ascii_only,
     status_text,
-    time_ago,
+    to_printable_line,
 )
 from tasker.durations import human_duration
 from tasker.model import StoredTemplate, Task, WorkerInfo
@@ -41,7 +41,7 @@ class TruncatingTable(Table):
         )
 
 
-def is_narrow(console: Console) -> bool:
+def is_narrow_terminal(console: Console) -> bool:
     return console.is_terminal and console.width < _WIDE
 
 
@@ -79,8 +79,8 @@ def make_table(
 
 
 def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
-    plain, now = is_plain(console), datetime.now(UTC)
-    narrow = is_narrow(console)
+    plain, now = is_ascii_only(console), datetime.now(UTC)
+    narrow = is_narrow_terminal(console)
     rows = make_table(
         "id", "template", "status", "steps", "created", "took", "error", "title", "tags",
         right=("steps",), flexible=("template", "error", "title", "tags"),
@@ -91,11 +91,11 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
             Text(str(task.template)),
             status_text(task.status.value, plain=plain),
             f"{task.counts.done}/{task.counts.total}",
-            Text(time_ago(task.created_at, now), style="dim"),
+            Text(format_relative_time(task.created_at, now), style="dim"),
             human_duration((task.ended_at or now) - task.created_at),
-            Text(error_line(task.error), style="red"),
-            Text(one_line(task.title or "")),
-            Text(one_line(", ".join(task.tags)), style="dim"),
+            Text(format_error_line(task.error), style="red"),
+            Text(to_printable_line(task.title or "")),
+            Text(to_printable_line(", ".join(task.tags)), style="dim"),
         )
     for column, used in (
         (_TAGS, any(task.tags for task in tasks)),
@@ -117,9 +117,9 @@ def templates_table(stored: Sequence[StoredTemplate]) -> Table:
             template.version,
             str(len(template.steps)),
             one.status.value,
-            Text(time_ago(one.registered_at), style="dim"),
-            Text(one_line(one.registered_by), style="dim"),
-            Text(short_json(template.description, 60), style="dim"),
+            Text(format_relative_time(one.registered_at), style="dim"),
+            Text(to_printable_line(one.registered_by), style="dim"),
+            Text(format_short_json(template.description, 60), style="dim"),
         )
     return rows
 
@@ -132,10 +132,10 @@ def workers_table(workers: Sequence[WorkerInfo]) -> Table:
     for one in workers:
         rows.add_row(
             str(one.id),
-            Text(one_line(one.name), style="bold"),
-            Text(time_ago(one.started_at), style="dim"),
+            Text(to_printable_line(one.name), style="bold"),
+            Text(format_relative_time(one.started_at), style="dim"),
             str(one.running),
             str(one.slots),
-            Text(short_json(", ".join(one.handlers), 80), style="dim"),
+            Text(format_short_json(", ".join(one.handlers), 80), style="dim"),
         )
     return rows

@@ -13,25 +13,25 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.pausing import describe
+from tasker.cli.pausing import describe_pause
 from tasker.cli.render import graphs
-from tasker.cli.render.specs import describe_details, describe_template, describe_work
+from tasker.cli.render.specs import describe_step_details, describe_step_work, describe_template
 from tasker.cli.render.style import (
     LOOKS,
-    error_line,
-    error_location,
-    is_plain,
-    local_time,
-    one_line,
+    find_error_location,
+    format_error_line,
+    format_local_time,
+    format_relative_time,
+    format_short_json,
+    is_ascii_only,
     outcome_text,
     print_table,
-    short_json,
+    status_symbol,
     status_text,
-    symbol,
-    time_ago,
+    to_printable_line,
 )
-from tasker.cli.render.tables import is_narrow, make_table, tasks_table
-from tasker.cli.render.timeline import timeline_table
+from tasker.cli.render.tables import is_narrow_terminal, make_table, tasks_table
+from tasker.cli.render.timeline import make_timeline_table
 from tasker.durations import human_duration
 from tasker.graph import Graph
 from tasker.model import (
@@ -94,15 +94,15 @@ def render_task(
         full: Whether to show all fields in full.
         timeline: The times per step to show as well, if any.
     """
-    console.print(_headline(console, detail.task))
+    console.print(_task_headline(console, detail.task))
     print_table(console, _fields_table(detail))
-    _show_json(console, "context", detail.task.context, full=full)
+    _print_json_field(console, "context", detail.task.context, full=full)
     console.print()
     _print_steps(console, detail, full=full)
     if timeline is not None:
         console.print()
         console.print(Text("Times", style="bold"))
-        print_table(console, timeline_table(timeline))
+        print_table(console, make_timeline_table(timeline))
     if detail.children:
         console.print()
         console.print(Text("Child tasks", style="bold"))
@@ -114,11 +114,11 @@ def render_task(
         console.print(Text("Operator actions", style="bold"))
         print_table(console, _audit_table(detail.audit))
     if full:
-        _print_details(console, detail)
+        _print_values_in_full(console, detail)
 
 
-def _headline(console: Console, task: Task) -> Text:
-    line = status_text(task.status.value, plain=is_plain(console))
+def _task_headline(console: Console, task: Task) -> Text:
+    line = status_text(task.status.value, plain=is_ascii_only(console))
     return line.append(f"  {task.template}", style="bold")
 
 
@@ -128,24 +128,34 @@ def _fields_table(detail: TaskDetail) -> Table:
     facts = make_table("", "")
     facts.show_header = False
     took = human_duration((task.ended_at or datetime.now(UTC)) - task.created_at)
-    by = f" by {one_line(task.created_by)}" if task.created_by else ""
-    why = f": {one_line(task.reason)}" if task.reason else ""
+    created_ago = format_relative_time(task.created_at)
+    by = f" by {to_printable_line(task.created_by)}" if task.created_by else ""
+    why = f": {to_printable_line(task.reason)}" if task.reason else ""
     for name, value in (
         ("id", task.id),
-        ("title", one_line(task.title or "")),
-        ("created", f"{local_time(task.created_at)}, {time_ago(task.created_at)}{by}{why}"),
-        ("paused", "; ".join(describe(pause) for pause in task.pauses)),
-        ("ended", f"{local_time(task.ended_at)}, took {took}" if task.ended_at else ""),
+        ("title", to_printable_line(task.title or "")),
+        (
+            "created",
+            f"{format_local_time(task.created_at)}, {created_ago}{by}{why}",
+        ),
+        ("paused", "; ".join(describe_pause(pause) for pause in task.pauses)),
+        ("ended", f"{format_local_time(task.ended_at)}, took {took}" if task.ended_at else ""),
         ("compensation", task.compensation or ""),
-        ("deadline", f"{local_time(task.deadline)}" if task.deadline else ""),
+        ("deadline", f"{format_local_time(task.deadline)}" if task.deadline else ""),
         ("priority", "" if task.priority == DEFAULT_PRIORITY else str(task.priority)),
         ("parent", task.parent_id or ""),
-        ("scheduled for", local_time(task.scheduled_for) if task.scheduled_for else ""),
-        ("correlation", "" if task.correlation_id == task.id else one_line(task.correlation_id)),
-        ("idempotency key", one_line(task.idempotency_key or "")),
-        ("tags", one_line(", ".join(task.tags))),
-        ("attributes", one_line(", ".join(f"{k}={v}" for k, v in task.attributes.items()))),
-        ("error", failure_summary(detail) or error_line(task.error)),
+        ("scheduled for", format_local_time(task.scheduled_for) if task.scheduled_for else ""),
+        (
+            "correlation",
+            "" if task.correlation_id == task.id else to_printable_line(task.correlation_id),
+        ),
+        ("idempotency key", to_printable_line(task.idempotency_key or "")),
+        ("tags", to_printable_line(", ".join(task.tags))),
+        (
+            "attributes",
+            to_printable_line(", ".join(f"{k}={v}" for k, v in task.attributes.items())),
+        ),
+        ("error", failure_summary(detail) or format_error_line(task.error)),
     ):
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(value))
@@ -159,21 +169,21 @@ def failure_summary(detail: TaskDetail) -> str:
         return ""
     others = sum(detail.counts[place] for place in detail.counts if place[1] is first.status) - 1
     code = (first.error or {}).get("code")
-    reason = f"step {first.name!r} failed: {error_line(first.error)}"
-    reason += f" ({one_line(code)})" if code else ""
-    place = error_location(first.error)
+    reason = f"step {first.name!r} failed: {format_error_line(first.error)}"
+    reason += f" ({to_printable_line(code)})" if code else ""
+    place = find_error_location(first.error)
     reason += f" (at {place})" if place else ""
     return reason + (f", and {format_count('other step', others)}" if others else "")
 
 
-def _show_json(console: Console, name: str, value: object, *, full: bool) -> None:
+def _print_json_field(console: Console, name: str, value: object, *, full: bool) -> None:
     if full:
         console.print(Text(f"  {name}", style="dim"))
         print_json(console, value, indent=4)
     else:
         most = max(console.width - len(name) - 6, 20) if console.is_terminal else 1000
         console.print(
-            Text(f"  {name}  ", style="dim").append(short_json(value, most), style="none")
+            Text(f"  {name}  ", style="dim").append(format_short_json(value, most), style="none")
         )
 
 
@@ -181,10 +191,10 @@ def print_json(console: Console, value: object, *, indent: int = 0) -> None:
     """Print JSON, coloured on a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     text = "\n".join(" " * indent + line for line in text.splitlines())
-    _print_code(console, text, "json")
+    _print_highlighted(console, text, "json")
 
 
-def _print_code(console: Console, text: str, language: str) -> None:
+def _print_highlighted(console: Console, text: str, language: str) -> None:
     if console.is_terminal and not console.no_color:
         console.print(Syntax(text, language, theme="ansi_dark", background_color="default"))
     else:
@@ -195,7 +205,7 @@ def _print_code(console: Console, text: str, language: str) -> None:
 
 
 def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
-    now, plain = datetime.now(UTC), is_plain(console)
+    now, plain = datetime.now(UTC), is_ascii_only(console)
     graph = Graph(detail.template)
     steps: dict[str, list[Step]] = {spec.name: [] for spec in graph.specs}
     undoing = [step for step in detail.steps if step.undoes is not None]
@@ -212,27 +222,27 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     left_out: Sequence[Step] = ()
     only: set[str] | None = None
     if len(graph.nodes) > MOST and not full:
-        chosen = _steps_to_show(single)
+        chosen = _choose_steps_to_show(single)
         left_out = [step for step in single if step not in chosen]
         only = {step.name for step in chosen} | bodies
 
-    def counts_of(name: str) -> dict[StepStatus, int]:
+    def count_by_status(name: str) -> dict[StepStatus, int]:
         node = graph.numbers[name]
         return {status: n for (of, status), n in detail.counts.items() if of == node}
 
-    def row(spec: StepSpec) -> list[Text | str]:
+    def make_row(spec: StepSpec) -> list[Text | str]:
         if spec.name in bodies:
-            return _instances_row(steps[spec.name], counts_of(spec.name))
+            return _instances_row(steps[spec.name], count_by_status(spec.name))
         return _step_row(steps[spec.name][0], now, plain=plain)
 
-    def symbol_of(spec: StepSpec) -> Text:
+    def step_symbol(spec: StepSpec) -> Text:
         group = steps[spec.name]
-        return symbol(_most_urgent(group), plain=plain) if group else Text(" ")
+        return status_symbol(_most_urgent_status(group), plain=plain) if group else Text(" ")
 
     columns = make_table("", "step", "status", "counted", "took", "", right=("counted", "took"))
     print_table(
         console,
-        _add_graph_rows(columns, detail.template, row, symbol_of, plain=plain, only=only),
+        _add_graph_rows(columns, detail.template, make_row, step_symbol, plain=plain, only=only),
     )
     _print_omitted_count(console, len(left_out))
     if undoing:
@@ -243,12 +253,14 @@ def _print_compensation(
     console: Console, steps: Sequence[Step], now: datetime, *, full: bool
 ) -> None:
     """Show the steps that undo others, in the order in which they run."""
-    plain = is_plain(console)
-    shown = steps if full else _steps_to_show(steps)
+    plain = is_ascii_only(console)
+    shown = steps if full else _choose_steps_to_show(steps)
     columns = make_table("", "step", "status", "counted", "took", "", right=("counted", "took"))
     for step in sorted(shown, key=lambda step: (step.undoes != 0, -step.no)):
         columns.add_row(
-            symbol(step.status, plain=plain), Text(step.name), *_step_row(step, now, plain=plain)
+            status_symbol(step.status, plain=plain),
+            Text(step.name),
+            *_step_row(step, now, plain=plain),
         )
     console.print()
     console.print(Text("Compensation", style="bold"))
@@ -259,13 +271,13 @@ def _print_compensation(
 def _step_row(step: Step, now: datetime, *, plain: bool) -> list[Text | str]:
     return [
         status_text(step.status, plain=plain)[2:],
-        _attempts_text(step),
+        _attempt_count_text(step),
         Text(human_duration(_attempt_duration(step, now)), style="dim"),
         _step_details(step, now),
     ]
 
 
-def _most_urgent(group: Sequence[Step]) -> StepStatus:
+def _most_urgent_status(group: Sequence[Step]) -> StepStatus:
     """Return the status by which several steps are shown: that of a failed or unfinished one."""
     statuses = {step.status for step in group}
     order = (StepStatus.ERROR, StepStatus.IN_PROGRESS, StepStatus.ENQUEUED, StepStatus.PENDING)
@@ -276,7 +288,7 @@ def _instances_row(group: Sequence[Step], counts: Mapping[StepStatus, int]) -> l
     """Return the cells of all instances of a step: their counts, and the first failure."""
     shown = ", ".join(f"{count:,} {status.value}" for status, count in counts.items())
     failed = next((step for step in group if step.status is StepStatus.ERROR), None)
-    details = "" if failed is None else f"{failed.name}: {error_line(failed.error)}"
+    details = "" if failed is None else f"{failed.name}: {format_error_line(failed.error)}"
     return [
         Text(format_count("instance", sum(counts.values()))),
         Text(),
@@ -296,7 +308,7 @@ def _add_graph_rows(
 ) -> Table:
     """Fill a table with a template's steps, with the graph in the first column."""
     graph = Graph(template)
-    lines = graphs.draw_lines(graph) if only is None else None
+    lines = graphs.draw_graph(graph) if only is None else None
     if lines is None:
         for spec in graph.specs[: len(graph.nodes)]:
             if only is None or spec.name in only:
@@ -305,23 +317,25 @@ def _add_graph_rows(
         return rows
     for line in lines:
         if line.no is None:
-            rows.add_row(Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim"))
+            rows.add_row(
+                Text(graphs.lanes_to_ascii(line.lanes) if plain else line.lanes, style="dim")
+            )
             continue
         spec = graph.specs[line.no - 1]
-        lanes = Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim")
+        lanes = Text(graphs.lanes_to_ascii(line.lanes) if plain else line.lanes, style="dim")
         lanes.pad_right(max(line.at + 1 - len(lanes), 0))
         cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])
         rows.add_row(cell, Text(graph.layout.label(line.no)), *row(spec))
     return rows
 
 
-def _steps_to_show(steps: Sequence[Step]) -> list[Step]:
+def _choose_steps_to_show(steps: Sequence[Step]) -> list[Step]:
     """Return the steps to show, preferring running and failed ones."""
     ranked = sorted(steps, key=lambda step: (step.status.value in _UNREMARKABLE, step.no))
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
-def _attempts_text(step: Step) -> Text:
+def _attempt_count_text(step: Step) -> Text:
     """Return the number of counted attempts, out of those allowed."""
     attempts = step.counted_attempts
     if not attempts:
@@ -331,7 +345,7 @@ def _attempts_text(step: Step) -> Text:
     return Text(text, style="yellow" if attempts > 1 else "dim")
 
 
-def _attempts_made(step: Step) -> int:
+def _count_attempts_made(step: Step) -> int:
     """Return the number of attempts that failed, completed or were lost, but were not parked."""
     return step.counted_attempts + step.lost_attempts
 
@@ -347,35 +361,38 @@ def _step_details(step: Step, now: datetime) -> Text:
     """Return a step's result, its error, or when it runs next."""
     style = LOOKS[step.status].style
     if step.status is StepStatus.WAITING_FOR_RETRY:
-        return Text(f"retries {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
+        return Text(
+            f"retries {format_relative_time(step.run_at, now)}: {format_error_line(step.error)}",
+            style=style,
+        )
     if step.error:
-        return Text(error_line(step.error), style=style)
+        return Text(format_error_line(step.error), style=style)
     if step.skip_reason:
-        return Text(one_line(step.skip_reason), style=style)
+        return Text(to_printable_line(step.skip_reason), style=style)
     if step.status is StepStatus.WAITING:
-        return Text(wait_text(step, now), style=style)
+        return Text(describe_step_wait(step, now), style=style)
     if step.status is StepStatus.IN_PROGRESS:
-        return Text(f"on {one_line(step.worker)}" if step.worker else "", style="dim")
+        return Text(f"on {to_printable_line(step.worker)}" if step.worker else "", style="dim")
     if step.pause is not None:
-        return Text(f"paused: {describe(step.pause)}", style="yellow")
+        return Text(f"paused: {describe_pause(step.pause)}", style="yellow")
     if step.no_worker:
         return Text(step.no_worker_reason or "no live worker can run it", style="yellow")
     if step.limit_reason:
-        return Text(one_line(f"limit: {step.limit_reason}"), style="yellow")
+        return Text(to_printable_line(f"limit: {step.limit_reason}"), style="yellow")
     if step.run_at is not None and step.run_at > now:
-        return Text(f"starts {time_ago(step.run_at, now)}", style=style)
-    return Text("" if step.result is None else short_json(step.result), style="dim")
+        return Text(f"starts {format_relative_time(step.run_at, now)}", style=style)
+    return Text("" if step.result is None else format_short_json(step.result), style="dim")
 
 
-def wait_text(step: Step, now: datetime) -> str:
+def describe_step_wait(step: Step, now: datetime) -> str:
     """Return what a waiting step waits for, and until when."""
     if step.waits_for is not None:
         return f"waits for task {step.waits_for}"
-    limit = "" if step.waits_until is None else time_ago(step.waits_until, now)
+    limit = "" if step.waits_until is None else format_relative_time(step.waits_until, now)
     if not step.waits:
         return f"sleeps, due {limit}" if limit else "waits"
     timeout = f", times out {limit}" if limit else ""
-    return one_line(f"waits for {describe_waits(step.waits)}{timeout}")
+    return to_printable_line(f"waits for {describe_waits(step.waits)}{timeout}")
 
 
 def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool) -> None:
@@ -394,7 +411,7 @@ def _print_omitted_count(console: Console, count: int) -> None:
 
 
 def _attempts_table(console: Console, attempts: Sequence[Attempt]) -> Table:
-    plain, narrow = is_plain(console), is_narrow(console)
+    plain, narrow = is_ascii_only(console), is_narrow_terminal(console)
     columns = ["ended", "step", "attempt", "outcome", "waited", "took", "worker", "error"]
     if narrow:
         columns.remove("worker")
@@ -408,8 +425,8 @@ def _attempts_table(console: Console, attempts: Sequence[Attempt]) -> Table:
             outcome_text(one.outcome.value, plain=plain),
             Text(human_duration(waited) if waited else "", style="dim"),
             human_duration(one.settled_at - one.claimed_at) if one.claimed_at else "",
-            *([] if narrow else [Text(one_line(one.worker or ""), style="dim")]),
-            Text(error_line(one.error), style="red"),
+            *([] if narrow else [Text(to_printable_line(one.worker or ""), style="dim")]),
+            Text(format_error_line(one.error), style="red"),
         )
     return rows
 
@@ -418,19 +435,19 @@ def _audit_table(entries: Sequence[AuditEntry]) -> Table:
     rows = make_table("at", "who", "via", "action", "step", "before", "after", "reason")
     for entry in entries:
         rows.add_row(
-            Text(local_time(entry.at), style="dim"),
-            Text(one_line(entry.actor)),
+            Text(format_local_time(entry.at), style="dim"),
+            Text(to_printable_line(entry.actor)),
             Text(entry.via or "", style="dim"),
             Text(entry.action, style="bold"),
             Text(entry.step or ""),
             entry.before,
             entry.after,
-            Text(one_line(entry.reason)),
+            Text(to_printable_line(entry.reason)),
         )
     return rows
 
 
-def _print_details(console: Console, detail: TaskDetail) -> None:
+def _print_values_in_full(console: Console, detail: TaskDetail) -> None:
     """Show results, checkpoints and errors in full."""
     for step in detail.steps:
         for name in ("result", "checkpoint", "error"):
@@ -447,37 +464,39 @@ def _print_details(console: Console, detail: TaskDetail) -> None:
             )
             for line in trace.splitlines():
                 indent = " " * (len(line) - len(line.lstrip()) + 2)
-                console.print(Text(indent + one_line(line), style="dim"), soft_wrap=True)
+                console.print(Text(indent + to_printable_line(line), style="dim"), soft_wrap=True)
 
 
 # ------------------------------------------------------------------------ templates
 
 
-def render_template(console: Console, text: str) -> None:
+def render_template_yaml(console: Console, text: str) -> None:
     """Show a template's YAML."""
-    _print_code(console, text.rstrip("\n"), "yaml")
+    _print_highlighted(console, text.rstrip("\n"), "yaml")
 
 
-def render_graph(console: Console, template: Template) -> None:
+def render_template_graph(console: Console, template: Template) -> None:
     """Draw a template: its graph and the settings of each step."""
-    plain = is_plain(console)
+    plain = is_ascii_only(console)
     console.print(Text(template.full_name, style="bold"))
     if template.description:
-        console.print(Text(one_line(template.description), style="dim"), soft_wrap=True)
+        console.print(Text(to_printable_line(template.description), style="dim"), soft_wrap=True)
     for line in describe_template(template):
         console.print(Text(line, style="dim"), soft_wrap=True)
     console.print()
-    wide = graphs.draw_lines(Graph(template)) is None
+    wide = graphs.draw_graph(Graph(template)) is None
 
-    def row(spec: StepSpec) -> list[Text | str]:
+    def make_row(spec: StepSpec) -> list[Text | str]:
         before = ", ".join(spec.dependencies)
-        after = f"after {short_json(before, 60)}" if wide and before else ""
+        after = f"after {format_short_json(before, 60)}" if wide and before else ""
         undone = f"undone by {spec.compensate.callable}" if spec.compensate else ""
         return [
-            Text(describe_work(spec), style="dim"),
+            Text(describe_step_work(spec), style="dim"),
             Text("" if spec.handler == ENGINE else _retry_text(spec), style="dim"),
-            Text(_condition_text(spec), style="yellow"),
-            Text("; ".join(filter(None, (after, *describe_details(spec), undone))), style="dim"),
+            Text(_condition_and_failure_text(spec), style="yellow"),
+            Text(
+                "; ".join(filter(None, (after, *describe_step_details(spec), undone))), style="dim"
+            ),
         ]
 
     rows = make_table("", "step", "handler", "attempts", "runs", "")
@@ -487,7 +506,7 @@ def render_graph(console: Console, template: Template) -> None:
         _add_graph_rows(
             rows,
             template,
-            row,
+            make_row,
             lambda spec: Text(_node_symbol(spec, plain=plain), style="cyan"),
             plain=plain,
         ),
@@ -503,7 +522,7 @@ def _node_symbol(spec: StepSpec, *, plain: bool) -> str:
     return "o" if plain else "●"
 
 
-def _condition_text(spec: StepSpec) -> str:
+def _condition_and_failure_text(spec: StepSpec) -> str:
     """Return what decides whether a step runs, and what its failure does."""
     parts = []
     if spec.type is StepType.DECISION:
@@ -511,7 +530,7 @@ def _condition_text(spec: StepSpec) -> str:
     if spec.trigger is not Trigger.ALL_SUCCESS:
         parts.append(spec.trigger.value)
     if spec.when is not None:
-        parts.append(f"when {one_line(spec.when)}")
+        parts.append(f"when {to_printable_line(spec.when)}")
     if spec.allow_failure:
         parts.append("may fail")
     return ", ".join(parts)
@@ -533,7 +552,7 @@ _RESULTS = 5  #: maximum number of results shown
 _FAILURES = 10
 
 
-def render_end(
+def render_task_summary(
     console: Console, task: Task, steps: Sequence[Step], template: Template, *, store: str | None
 ) -> None:
     """Show a summary of an ended task.
@@ -547,13 +566,13 @@ def render_end(
             no other process can open the store.
     """
     console.print()
-    console.print(_summary(console, task, steps))
+    console.print(_summary_line(console, task, steps))
     for step in [step for step in steps if step.status is StepStatus.ERROR][:_FAILURES]:
         line = Text(f"  {step.name} ", style="bold").append(
-            f"failed after {format_count('attempt', _attempts_made(step))}: ", style="none"
+            f"failed after {format_count('attempt', _count_attempts_made(step))}: ", style="none"
         )
-        line.append(error_line(step.error), style="red")
-        if place := error_location(step.error):
+        line.append(format_error_line(step.error), style="red")
+        if place := find_error_location(step.error):
             line.append(f" (at {place})", style="dim")
         console.print(line, soft_wrap=True)
     if task.status is TaskStatus.COMPLETE:
@@ -568,9 +587,9 @@ def render_end(
         )
 
 
-def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
-    attempts = sum(map(_attempts_made, steps))
-    line = status_text(task.status.value, plain=is_plain(console))
+def _summary_line(console: Console, task: Task, steps: Sequence[Step]) -> Text:
+    attempts = sum(map(_count_attempts_made, steps))
+    line = status_text(task.status.value, plain=is_ascii_only(console))
     line.append(f"  {task.template}", style="bold")
     facts = [f"{task.counts.done}/{format_count('step', len(steps))}"]
     if attempts > task.counts.done:
@@ -578,7 +597,7 @@ def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
     if task.ended_at is not None:
         facts.append(human_duration(task.ended_at - task.created_at))
     else:
-        facts.append(f"created {time_ago(task.created_at)}")
+        facts.append(f"created {format_relative_time(task.created_at)}")
     return line.append("  " + ", ".join(facts), style="none")
 
 
@@ -590,7 +609,9 @@ def _print_results(console: Console, steps: Sequence[Step], template: Template) 
     for step in results:
         most = max((console.width if console.is_terminal else 200) - len(step.name) - 6, 20)
         line = Text(f"  {step.name} ", style="bold")
-        console.print(line.append(short_json(step.result, most), style="none"), soft_wrap=True)
+        console.print(
+            line.append(format_short_json(step.result, most), style="none"), soft_wrap=True
+        )
 
 
 def _suggested_commands(task: Task) -> list[tuple[str, str]]:
@@ -607,7 +628,7 @@ def _suggested_commands(task: Task) -> list[tuple[str, str]]:
             return [show, ("cancel", "cancel the task")]
 
 
-def store_flag(url: str) -> str | None:
+def store_option_for(url: str) -> str | None:
     """Return the `--store` option for commands on the same store, with any password removed.
 
     Empty for the default store; None for a store in memory, which other processes cannot open.
@@ -619,23 +640,23 @@ def store_flag(url: str) -> str | None:
     return f" --store {shlex.quote(redact(url, mask=''))}"
 
 
-def reason_text(reason: Reason) -> Text:
+def format_reason(reason: Reason) -> Text:
     """Return one line on why a task or step does not run, with the time until that ends."""
     text = Text(reason.text, style="" if reason.blocking else "dim")
     if reason.until is not None:
-        text.append(f" ({time_ago(reason.until)})", style="bold")
+        text.append(f" ({format_relative_time(reason.until)})", style="bold")
     return text
 
 
-def log_text(record: LogRecord) -> Text:
+def format_log_record(record: LogRecord) -> Text:
     """Return a log record: its time, step, attempt and level, its message, its fields."""
     step = f"{record.step or record.no}#{record.attempt}"
-    text = Text(f"{local_time(record.at)}  {step}  ", style="dim")
+    text = Text(f"{format_local_time(record.at)}  {step}  ", style="dim")
     if record.level != "info":
         text.append(f"{record.level}  ", style=_LEVEL_STYLES.get(record.level, ""))
-    text.append("\n".join(map(one_line, record.message.split("\n"))), style="")
+    text.append("\n".join(map(to_printable_line, record.message.split("\n"))), style="")
     for name, value in record.fields.items():
-        text.append(f"  {name}={short_json(value)}", style="dim")
+        text.append(f"  {name}={format_short_json(value)}", style="dim")
     return text
 
 

@@ -13,18 +13,18 @@ from tasker.model import Times
 from tasker.times import TaskTimes
 
 
-def timeline_table(timeline: TaskTimes) -> Table:
+def make_timeline_table(timeline: TaskTimes) -> Table:
     """Return a table of the steps' times, and of the task's in its last row."""
     columns = ("started after", "queued", "ran", "backoff", "parked")
     rows = make_table("step", *columns, right=columns, flexible=())
-    for name, times in _in_order_of_start(timeline):
+    for name, times in _sort_by_start(timeline):
         rows.add_row(Text(name), *_time_cells(times))
     rows.add_section()
     rows.add_row(Text("task", style="bold"), *_time_cells(timeline.task))
     return rows
 
 
-def _in_order_of_start(timeline: TaskTimes) -> list[tuple[str, Times]]:
+def _sort_by_start(timeline: TaskTimes) -> list[tuple[str, Times]]:
     """Return the steps' times in the order in which they started; others follow."""
     return sorted(
         timeline.steps.items(),
@@ -38,7 +38,7 @@ def _time_cells(times: Times) -> list[str]:
     return [started, *(human_duration(each) if each else "" for each in seconds)]
 
 
-def timeline_document(timeline: TaskTimes) -> dict[str, Any]:
+def timeline_to_document(timeline: TaskTimes) -> dict[str, Any]:
     """Write the timeline for programs; all times are seconds."""
-    steps = [{"step": name, **asdict(times)} for name, times in _in_order_of_start(timeline)]
+    steps = [{"step": name, **asdict(times)} for name, times in _sort_by_start(timeline)]
     return {"task": asdict(timeline.task), "steps": steps}

@@ -13,7 +13,7 @@ from bench.rows import Row, median_row
 from bench.throughput import drain
 from bench.workloads import CHAIN, RESULT
 from tasker import LocalClient
-from tasker.codec import orjson_text
+from tasker.codec import dump_rows
 from tasker.store.open import make_store
 
 FINISHED = 1_000_000
@@ -112,7 +112,7 @@ async def finish(database: Database, tasks: int) -> None:
 def _statements(how: _Dialect, template: int, first: int, last: int) -> list[str]:
     numbers = how.numbers.format(first=first, last=last)
     steps = f"{numbers} cross join template_step s where s.template_id = {template}"
-    result = orjson_text(RESULT)
+    result = dump_rows(RESULT)
     return [
         "insert into task (id, template_id, state, open_sinks, created_at, ended_at,"
         " correlation_id, created_by, reason, tags, context)"

@@ -29,7 +29,7 @@ from bench.workloads import (
 )
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
 from tasker.engine.figures import FigureCounter
-from tasker.model import Claimed, Outcome, Settled, Template, WorkerId
+from tasker.model import ClaimResult, Outcome, SettleResult, Template, WorkerId
 from tasker.settings import StepLogMode
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -42,7 +42,7 @@ Report: TypeAlias = dict[str, Any]
 class CountingStore:
     """A store that counts settlements, and claims nothing while its gate is closed."""
 
-    def __init__(self, store: Store, count: Callable[[int, Settled], None]) -> None:
+    def __init__(self, store: Store, count: Callable[[int, SettleResult], None]) -> None:
         self._store = store
         self._count = count
         self.gate = asyncio.Event()
@@ -50,15 +50,17 @@ class CountingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
         await self.gate.wait()
         return await self._store.claim(worker, limit)
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
         await self.gate.wait()
         return await self._store.claim_gated(worker, limit)
 
-    async def settle(self, worker: WorkerId, outcomes: Sequence[Outcome], **more: Any) -> Settled:
+    async def settle(
+        self, worker: WorkerId, outcomes: Sequence[Outcome], **more: Any
+    ) -> SettleResult:
         settled = await self._store.settle(worker, outcomes, **more)
         self._count(len(outcomes), settled)
         return settled
@@ -66,7 +68,7 @@ class CountingStore:
 
 @asynccontextmanager
 async def _working(
-    order: Order, templates: Sequence[Template], count: Callable[[int, Settled], None]
+    order: Order, templates: Sequence[Template], count: Callable[[int, SettleResult], None]
 ) -> AsyncIterator[tuple[Worker, CountingStore]]:
     """Run a worker that has already done some work, so that nothing is left to set up."""
     extras = order.get("extras", True)
@@ -111,7 +113,7 @@ async def work(order: Order) -> Report:
     counters = Counters(Path(order["counters"]), order["processes"])
     settled = ended = 0
 
-    def count(many: int, settlement: Settled) -> None:
+    def count(many: int, settlement: SettleResult) -> None:
         nonlocal settled, ended
         settled += many
         ended += len(settlement.ended)
@@ -136,7 +138,7 @@ async def latency(order: Order) -> Report:
     ends: dict[str, asyncio.Future[None]] = {}
     loop = asyncio.get_running_loop()
 
-    def count(_many: int, settlement: Settled) -> None:
+    def count(_many: int, settlement: SettleResult) -> None:
         for task_id, _ in settlement.ended:
             ends.setdefault(task_id, loop.create_future()).set_result(None)
 

@@ -18,7 +18,7 @@ from bench.fleet import Settings
 from bench.http_client import RunningServer, connect, require_success, serving
 from bench.rows import Percentiles, Row
 from tasker import LocalClient, parse_template
-from tasker.model import Code
+from tasker.model import StatusCode
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
 
@@ -173,8 +173,9 @@ async def load(database: Database, tasks: int) -> Loaded:
         at = start + no * step
         state = _state(no)
         return (
-            _id(at, no), templates[no % len(templates)], int(state), int(state is Code.OPEN),
-            state is Code.ERROR, at, None if state is Code.OPEN else at + timedelta(seconds=3),
+            _id(at, no), templates[no % len(templates)], int(state), int(state is StatusCode.OPEN),
+            state is StatusCode.ERROR, at,
+            None if state is StatusCode.OPEN else at + timedelta(seconds=3),
             f"c-{no // 2}", "auditor" if no % 500_000 == 3 else f"caller-{no % 7}", "",
             ["rare"] if no % 200_000 == 5 else ["batch"] if no % 10 == 0 else [], "{}",
         )  # fmt: skip
@@ -183,11 +184,11 @@ async def load(database: Database, tasks: int) -> Loaded:
         for no in range(max(0, tasks - WITH_STEPS), tasks):
             at, state = start + no * step, _state(no)
             for which in range(1, STEPS + 1):
-                failed = state is Code.ERROR and which == 2
+                failed = state is StatusCode.ERROR and which == 2
                 error = {"type": "E", "message": f"no {no}", "code": _code(chance)}
                 yield (
-                    _id(at, no), which, int(Code.ERROR if failed else Code.COMPLETE), 5, 1, 0,
-                    at, at, at, at + timedelta(seconds=1), f"step_{which}", [],
+                    _id(at, no), which, int(StatusCode.ERROR if failed else StatusCode.COMPLETE),
+                    5, 1, 0, at, at, at, at + timedelta(seconds=1), f"step_{which}", [],
                     json.dumps(error) if failed else None,
                 )  # fmt: skip
 
@@ -225,13 +226,13 @@ def _template(name: str) -> str:
     return f"name: {short}\nnamespace_name: {space}\nversion: 1.0.0\nsteps:\n{steps}"
 
 
-def _state(no: int) -> Code:
+def _state(no: int) -> StatusCode:
     """One task of 50 failed, one of 200 was cancelled, one of 1,000 is open."""
     if no % 50 == 1:
-        return Code.ERROR
+        return StatusCode.ERROR
     if no % 200 == 2:
-        return Code.CANCELLED
-    return Code.OPEN if no % 1000 == 4 else Code.COMPLETE
+        return StatusCode.CANCELLED
+    return StatusCode.OPEN if no % 1000 == 4 else StatusCode.COMPLETE
 
 
 def _code(chance: random.Random) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tasker import AsyncContext, Template
 from tasker.graph import Graph
-from tasker.model import Collect, EventSpec, Limit, Map, StepSpec
+from tasker.model import CollectMode, EventSpec, Limit, Map, StepSpec
 
 NAMESPACE = "bench"
 RESULT = {"data": "x" * 89}  #: 100 bytes as JSON
@@ -134,7 +134,7 @@ def _map() -> Workload:
             callable="work",
             dependencies=("numbers",),
             spawning=Map(over="results.numbers"),
-            collect=Collect.NONE,
+            collect=CollectMode.NONE,
         ),
     )
     template = Template(namespace=NAMESPACE, name="map", version="1.0.0", steps=steps)

@@ -7,13 +7,13 @@ import pytest
 from tasker.analytics.model import (
     BlockingStep,
     ErrorPattern,
-    Retries,
+    RetryStatistics,
     StepFigures,
     Utilization,
-    per_hour,
-    recommendations,
-    share,
-    top_by,
+    make_recommendations,
+    rate_per_hour,
+    rounded_share,
+    top_steps_by,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ def step(
         execution_count=runs,
         error_count=errors,
         retry_count=retries,
-        error_rate=share(errors, runs),
+        error_rate=rounded_share(errors, runs),
         last_executed_at=NOW,
     )
 
@@ -48,16 +48,16 @@ def pattern(name: str, count: int) -> ErrorPattern:
 def advice(
     *steps: StepFigures,
     patterns: tuple[ErrorPattern, ...] = (),
-    retries: Retries | None = None,
+    retries: RetryStatistics | None = None,
     blocking_steps: tuple[BlockingStep, ...] = (),
     utilization: Utilization = IDLE,
 ) -> list[str]:
     return list(
-        recommendations(
+        make_recommendations(
             steps=steps,
             patterns=patterns,
             total_errors=sum(each.count for each in patterns),
-            retries=retries or Retries(),
+            retries=retries or RetryStatistics(),
             blocking_steps=blocking_steps,
             utilization=utilization,
         )
@@ -68,15 +68,15 @@ def advice(
     ("part", "whole", "expected"), [(1, 3, 0.3333), (0, 5, 0.0), (5, 5, 1.0), (0, 0, 0.0)]
 )
 def test_a_share_is_between_0_and_1(part: int, whole: int, expected: float) -> None:
-    assert expected == share(part, whole)
-    assert 1.0 == share(0, 0, nothing=1.0)
+    assert expected == rounded_share(part, whole)
+    assert 1.0 == rounded_share(0, 0, nothing=1.0)
 
 
 def test_hourly_figures_are_divided_by_hours() -> None:
     """For any period; an empty period counts as a second."""
-    assert 2.0 == per_hour(48, NOW - timedelta(hours=24), NOW)
-    assert 240.0 == per_hour(4, NOW - timedelta(minutes=1), NOW)
-    assert 3600.0 == per_hour(1, NOW, NOW)
+    assert 2.0 == rate_per_hour(48, NOW - timedelta(hours=24), NOW)
+    assert 240.0 == rate_per_hour(4, NOW - timedelta(minutes=1), NOW)
+    assert 3600.0 == rate_per_hour(1, NOW, NOW)
 
 
 def test_only_problems_are_listed_with_the_worst_first() -> None:
@@ -85,8 +85,8 @@ def test_only_problems_are_listed_with_the_worst_first() -> None:
     """
     steps = [step("b", errors=3), step("a", errors=3), step("c", errors=5), step("fine")]
 
-    assert ["c", "a"] == [each.step for each in top_by(steps, "error_rate", 2)]
-    assert 3 == len(top_by(steps, "error_rate", 10))
+    assert ["c", "a"] == [each.step for each in top_steps_by(steps, "error_rate", 2)]
+    assert 3 == len(top_steps_by(steps, "error_rate", 10))
 
 
 def test_there_is_no_advice_without_problems() -> None:
@@ -95,7 +95,7 @@ def test_there_is_no_advice_without_problems() -> None:
     assert [] == advice(
         step("a", errors=2, seconds=30),
         patterns=(pattern("E", 4),),
-        retries=Retries(retried_steps=9, succeeded=1, failed=3),
+        retries=RetryStatistics(retried_steps=9, succeeded=1, failed=3),
         utilization=Utilization(
             database_pool_utilization=0.8, due_steps=1000, scheduled_steps=0, running_steps=0
         ),
@@ -130,13 +130,13 @@ def test_retries_that_do_not_help_are_reported() -> None:
     assert [
         "only 25% of the 8 steps that were tried again succeeded:"
         " raise PermanentError for errors that a retry cannot fix"
-    ] == advice(retries=Retries(retried_steps=9, succeeded=2, failed=6))
+    ] == advice(retries=RetryStatistics(retried_steps=9, succeeded=2, failed=6))
 
 
 def test_a_failed_step_with_waiting_children_is_reported() -> None:
     """A step that is only slow is not."""
 
-    def waited(name: str, failed: int) -> BlockingStep:
+    def blocked(name: str, failed: int) -> BlockingStep:
         return BlockingStep(
             namespace="payments",
             name="refund",
@@ -151,7 +151,7 @@ def test_a_failed_step_with_waiting_children_is_reported() -> None:
     assert [
         "b of payments.refund@1.0.0 failed in 2 open tasks, and other steps wait for it: retry it "
         "or resolve it"
-    ] == advice(blocking_steps=(waited("a", 0), waited("b", 2)))
+    ] == advice(blocking_steps=(blocked("a", 0), blocked("b", 2)))
 
 
 def test_a_shortage_of_workers_or_connections_is_reported() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 from tasker.analytics.failures import (
     BINS,
     FailedStep,
-    FailureCare,
-    fingerprint_of,
+    FailureTriage,
+    add_triage,
+    failure_fingerprint,
     group_failures,
-    with_care,
 )
 from tasker.model import TaskId
 
@@ -47,11 +47,11 @@ def test_messages_that_differ_in_numbers_ids_and_quoted_parts_have_the_same_caus
         failure("payment 18 of 'bob' not found", version="2.0.0"),
         failure('payment 01a224d1-6510-7000-8000-000000000001 of "eve" not found'),
     ]
-    assert 1 == len({fingerprint_of(one) for one in same})
+    assert 1 == len({failure_fingerprint(one) for one in same})
 
     base = failure()
     others = [failure("billing: slow"), failure(code="SLOW"), failure(step="ship")]
-    assert 4 == len({fingerprint_of(one) for one in (base, *others)})
+    assert 4 == len({failure_fingerprint(one) for one in (base, *others)})
 
 
 def test_a_cause_counts_its_failed_tasks() -> None:
@@ -91,8 +91,8 @@ def test_a_muted_cause_comes_last_until_its_time_or_version() -> None:
     key = causes[0].fingerprint
 
     def muted(**fields: Any) -> bool:
-        care = FailureCare(fingerprint=key, namespace="payments", **fields)
-        cause = {one.fingerprint: one for one in with_care(causes, [care], NOW)}[key]
+        care = FailureTriage(fingerprint=key, namespace="payments", **fields)
+        cause = {one.fingerprint: one for one in add_triage(causes, [care], NOW)}[key]
         assert care == cause.care
         return cause.muted
 
@@ -102,5 +102,5 @@ def test_a_muted_cause_comes_last_until_its_time_or_version() -> None:
         muted(muted_until=NOW),
     ]
     assert [True, False] == [muted(muted_below="1.0.1"), muted(muted_below="1.0.0")]
-    until = FailureCare(fingerprint=key, namespace="payments", muted_until=NOW + DAY)
-    assert key == with_care(causes, [until], NOW)[-1].fingerprint
+    until = FailureTriage(fingerprint=key, namespace="payments", muted_until=NOW + DAY)
+    assert key == add_triage(causes, [until], NOW)[-1].fingerprint

@@ -8,12 +8,12 @@ from tasker import PermanentError, Worker, WorkerSettings, open_store
 from tasker.analytics.figures import (
     Chart,
     FigureRow,
-    Grouping,
     Metric,
-    check_step,
+    SeriesGrouping,
     make_chart,
+    resolve_point_interval,
 )
-from tasker.analytics.model import Window
+from tasker.analytics.model import AnalysisWindow
 from tasker.errors import InvalidInput, TaskFailed
 from tasker.model import StepSpec, Template
 
@@ -27,7 +27,7 @@ ROWS = [
 ]
 
 
-def chart(metric: Metric, by: Grouping = Grouping.NONE) -> Chart:
+def chart(metric: Metric, by: SeriesGrouping = SeriesGrouping.NONE) -> Chart:
     """Return a chart of the last two minutes."""
     return make_chart(ROWS, metric, by, now=NOW, hours=2 / 60, step_seconds=60)
 
@@ -35,16 +35,20 @@ def chart(metric: Metric, by: Grouping = Grouping.NONE) -> Chart:
 @pytest.mark.parametrize(
     ("metric", "by", "expected"),
     [
-        (Metric.CREATED, Grouping.NONE, {"": (6, 4)}),
-        (Metric.ENDED, Grouping.NONE, {"": (3, 3)}),
-        (Metric.ENDED, Grouping.STATUS, {"complete": (1, 2), "error": (0, 1), "cancelled": (2, 0)}),
-        (Metric.STEPS, Grouping.WORKFLOW, {"shop.order": (3, 9)}),
-        (Metric.CREATED, Grouping.NAMESPACE, {"bank": (5, 0), "shop": (1, 4)}),
-        (Metric.DURATION, Grouping.WORKFLOW, {"shop.order": (1.0, 2.0)}),
+        (Metric.CREATED, SeriesGrouping.NONE, {"": (6, 4)}),
+        (Metric.ENDED, SeriesGrouping.NONE, {"": (3, 3)}),
+        (
+            Metric.ENDED,
+            SeriesGrouping.STATUS,
+            {"complete": (1, 2), "error": (0, 1), "cancelled": (2, 0)},
+        ),
+        (Metric.STEPS, SeriesGrouping.WORKFLOW, {"shop.order": (3, 9)}),
+        (Metric.CREATED, SeriesGrouping.NAMESPACE, {"bank": (5, 0), "shop": (1, 4)}),
+        (Metric.DURATION, SeriesGrouping.WORKFLOW, {"shop.order": (1.0, 2.0)}),
     ],
 )
 def test_a_chart_has_a_line_for_each_key(
-    metric: Metric, by: Grouping, expected: dict[str, tuple[float, ...]]
+    metric: Metric, by: SeriesGrouping, expected: dict[str, tuple[float, ...]]
 ) -> None:
     """The largest first; durations are averages of the tasks that ended."""
     made = chart(metric, by)
@@ -56,10 +60,10 @@ def test_a_chart_has_a_line_for_each_key(
 
 
 def test_the_resolution_is_a_multiple_of_a_minute() -> None:
-    assert (900, 60) == (check_step(24, None), check_step(1, 60))
+    assert (900, 60) == (resolve_point_interval(24, None), resolve_point_interval(1, 60))
     for hours, step in ((1, 90), (1, 0), (336, 60)):
         with pytest.raises(InvalidInput):
-            check_step(hours, step)
+            resolve_point_interval(hours, step)
 
 
 @pytest.mark.anyio
@@ -82,7 +86,7 @@ async def test_a_worker_counts_its_settlements() -> None:
             await worker.client.run("shop.go", timeout=60)
             with pytest.raises(TaskFailed):
                 await worker.client.run("shop.fail", timeout=60)
-        figures = await store.figures(Window(hours=1), step_seconds=86_400)
+        figures = await store.figures(AnalysisWindow(hours=1), step_seconds=86_400)
 
     counted = {row.name: (row.completed, row.failed, row.steps) for row in figures}
     assert {"go": (1, 0, 1), "fail": (0, 1, 1)} == counted

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.graph import Ancestors, Graph, find_cycle, step_numbers
+from tasker.graph import AncestorMasks, Graph, find_cycle, numbers_in_mask
 from tasker.model import TASK_NODE, StepSpec, Template
 
 Waits = Mapping[str, Sequence[str]]
@@ -59,7 +59,7 @@ def test_a_diamond_has_its_ancestors_and_order() -> None:
     assert [(), (), (1,), (1,), (2, 3)] == graph.parents
     assert [(2, 3), (4,), (4,), (TASK_NODE,)] == graph.children[1:]
     assert ((1,), (4,)) == (graph.roots, graph.sinks)
-    assert (1, 2, 3, 4) == graph.order
+    assert (1, 2, 3, 4) == graph.topological_order
     assert [0, 1, 1, 2] == graph.levels[1:]
     assert [(), ("a",), ("a",), ("a", "b", "c")] == [graph.ancestor_names(name) for name in DIAMOND]
 
@@ -69,7 +69,7 @@ def test_steps_are_numbered_as_in_the_template() -> None:
     graph = Graph(template({"last": ["first"], "first": []}))
 
     assert {"last": 1, "first": 2} == graph.numbers
-    assert ((2,), (1,), (2, 1)) == (graph.roots, graph.sinks, graph.order)
+    assert ((2,), (1,), (2, 1)) == (graph.roots, graph.sinks, graph.topological_order)
     assert [1, 0] == graph.levels[1:]
 
 
@@ -87,7 +87,7 @@ def test_the_graph_agrees_with_the_naive_model(waits: dict[str, list[str]]) -> N
         assert [number[parent] for parent in waited] == list(graph.parents[no])
         assert (tuple(children) or (TASK_NODE,)) == graph.children[no]
         assert {number[other] for other in before(waits, name)} == set(
-            step_numbers(graph.ancestors[no])
+            numbers_in_mask(graph.ancestors[no])
         )
         assert before(waits, name) == set(graph.ancestor_names(name))
         assert depth(waits, name) == graph.levels[no]
@@ -102,7 +102,7 @@ def test_masks_of_ancestors_are_cached_up_to_a_number_of_bytes() -> None:
     """
     parents: list[tuple[int, ...]] = [(), ()]
     parents += [tuple({no - 1, no // 2}) for no in range(2, 400)]
-    unlimited, limited = Ancestors(parents), Ancestors(parents, limit=500)
+    unlimited, limited = AncestorMasks(parents), AncestorMasks(parents, limit=500)
     order = [*range(1, 400), *reversed(range(1, 400)), *range(1, 400, 7)]
 
     assert [unlimited[no] for no in order] == [limited[no] for no in order]
@@ -115,7 +115,7 @@ def test_masks_of_ancestors_are_cached_up_to_a_number_of_bytes() -> None:
 def test_the_order_puts_parents_first(waits: dict[str, list[str]]) -> None:
     graph = Graph(template(waits))
 
-    place = {no: index for index, no in enumerate(graph.order)}
+    place = {no: index for index, no in enumerate(graph.topological_order)}
     assert sorted(place) == sorted(graph.numbers.values())
     for no, parents in enumerate(graph.parents):
         assert all(place[parent] < place[no] for parent in parents)
@@ -128,7 +128,7 @@ def test_the_members_of_a_mask_are_the_steps_that_it_was_made_of(numbers: set[in
     """
     mask = sum(1 << number for number in numbers)
 
-    assert sorted(numbers) == list(step_numbers(mask))
+    assert sorted(numbers) == list(numbers_in_mask(mask))
 
 
 @given(acyclic())
@@ -179,7 +179,7 @@ def test_long_chains_do_not_exhaust_the_stack() -> None:
     waits = {name: names[index - 1 : index] for index, name in enumerate(names)}
     graph = Graph(template(waits))
 
-    assert tuple(range(1, 10_001)) == graph.order
+    assert tuple(range(1, 10_001)) == graph.topological_order
     assert 9_999 == graph.levels[-1]
     assert 9_999 == graph.ancestors[10_000].bit_count()
     assert find_cycle(waits) is None

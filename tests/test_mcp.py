@@ -13,7 +13,7 @@ from tests.waiting import eventually
 
 from tasker import LocalClient, PermanentError, TaskFailed, Worker, open_store, parse_template
 from tasker.mcp import make_server
-from tasker.mcp.tokens import Tokens
+from tasker.mcp.tokens import ActionTokens
 from tasker.model import TaskStatus
 
 TEMPLATE = parse_template("""
@@ -163,15 +163,15 @@ async def test_errors_have_a_code_and_the_allowed_values(worker: Worker) -> None
 
 
 def test_a_token_is_valid_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens, now = Tokens(), 1000.0
+    tokens, now = ActionTokens(), 1000.0
     monkeypatch.setattr("tasker.mcp.tokens.time.monotonic", lambda: now)
     early, late = tokens.issue("cancel", {}), tokens.issue("cancel", {})
 
     now += 599
-    assert "cancel" == tokens.take(early).action
+    assert "cancel" == tokens.redeem(early).action
     now += 2
     with pytest.raises(Exception, match="older than ten minutes"):
-        tokens.take(late)
+        tokens.redeem(late)
 
 
 @pytest.mark.anyio

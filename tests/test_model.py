@@ -12,10 +12,10 @@ from tasker.model import (
     TASK_ENDED,
     AttemptOutcome,
     Claim,
-    Code,
     JsonText,
     Retry,
     SchemaStatus,
+    StatusCode,
     Step,
     StepCounts,
     StepOverride,
@@ -24,11 +24,11 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     Template,
-    completed,
-    failed,
-    lost,
-    released,
-    retried,
+    completed_outcome,
+    failed_outcome,
+    lost_outcome,
+    released_outcome,
+    retry_outcome,
     task_status_of_code,
 )
 
@@ -103,8 +103,8 @@ def test_an_empty_environment_changes_nothing(environment: str | None) -> None:
 
 def test_codes_are_the_numbers_of_the_statuses() -> None:
     """Stores keep these numbers; they never change."""
-    assert list(range(9)) == [code.value for code in Code]
-    assert [code.name for code in Code] == [state.name for state in STEP_STATUSES]
+    assert list(range(9)) == [code.value for code in StatusCode]
+    assert [code.name for code in StatusCode] == [state.name for state in STEP_STATUSES]
     assert [
         "complete",
         "retry",
@@ -122,7 +122,12 @@ def test_an_open_task_is_pending_until_its_first_attempt() -> None:
     """Other states are shown as stored."""
     assert TaskStatus.PENDING == task_status_of_code(0, started=False)
     assert TaskStatus.IN_PROGRESS == task_status_of_code(0, started=True)
-    for code in (Code.COMPLETE, Code.ERROR, Code.CANCELLED, Code.RESOLVED_MANUALLY):
+    for code in (
+        StatusCode.COMPLETE,
+        StatusCode.ERROR,
+        StatusCode.CANCELLED,
+        StatusCode.RESOLVED_MANUALLY,
+    ):
         assert (
             code.name.lower()
             == task_status_of_code(code, started=True)
@@ -175,11 +180,11 @@ def test_a_step_with_a_scheduled_retry_waits_for_it() -> None:
 def test_outcomes_contain_the_fence() -> None:
     """With the fields that their constructors set."""
     outcomes = {
-        AttemptOutcome.COMPLETE: completed(CLAIM, JsonText("1")),
-        AttemptOutcome.RETRY: retried(CLAIM, ERROR, timedelta(minutes=1)),
-        AttemptOutcome.ERROR: failed(CLAIM, ERROR),
-        AttemptOutcome.LOST: lost(CLAIM, ERROR, timedelta(seconds=0.5)),
-        AttemptOutcome.RELEASED: released(CLAIM),
+        AttemptOutcome.COMPLETE: completed_outcome(CLAIM, JsonText("1")),
+        AttemptOutcome.RETRY: retry_outcome(CLAIM, ERROR, timedelta(minutes=1)),
+        AttemptOutcome.ERROR: failed_outcome(CLAIM, ERROR),
+        AttemptOutcome.LOST: lost_outcome(CLAIM, ERROR, timedelta(seconds=0.5)),
+        AttemptOutcome.RELEASED: released_outcome(CLAIM),
     }
 
     for kind, outcome in outcomes.items():

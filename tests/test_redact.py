@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from tasker.redact import redact
     ],
 )
 def test_only_the_password_is_hidden(text: str, expected: str) -> None:
-    assert expected == redact(text)
+    assert expected == redact_passwords(text)
 
 
 def test_without_a_mask_the_colon_is_removed_too() -> None:
-    assert "postgresql://t@db/t" == redact("postgresql://t:secret@db/t", mask="")
+    assert "postgresql://t@db/t" == redact_passwords("postgresql://t:secret@db/t", mask="")

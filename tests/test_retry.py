@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from tasker.errors import PermanentError, RetryableError
 from tasker.model import Backoff, Retry
-from tasker.retry import LONGEST_REQUEST, allows_another, delay_after, is_permanent, names_of
+from tasker.retry import (
+    LONGEST_REQUEST,
+    allows_another_attempt,
+    error_names,
+    is_permanent_error,
+    next_attempt_delay,
+)
 
 SECOND = timedelta(seconds=1)
 ANY_POLICY = st.builds(
@@ -29,7 +35,7 @@ def delays(backoff: Backoff, many: int, *, initial: float = 1, cap: float = 1e6)
         backoff=backoff, initial_delay=initial * SECOND, max_delay=cap * SECOND, jitter=0
     )
     return [
-        delay_after(counted_attempts, policy, Random(0)).total_seconds()
+        next_attempt_delay(counted_attempts, policy, Random(0)).total_seconds()
         for counted_attempts in range(1, many + 1)
     ]
 
@@ -63,12 +69,12 @@ def test_the_first_attempt_counts() -> None:
     three, never = Retry(max_attempts=3), Retry(max_attempts=3, retryable=False)
 
     assert [True, True, False, False] == [
-        allows_another(three, counted_attempts) for counted_attempts in (1, 2, 3, 4)
+        allows_another_attempt(three, counted_attempts) for counted_attempts in (1, 2, 3, 4)
     ]
     assert [False, False] == [
-        allows_another(never, counted_attempts) for counted_attempts in (1, 2)
+        allows_another_attempt(never, counted_attempts) for counted_attempts in (1, 2)
     ]
-    assert not allows_another(Retry(max_attempts=1), 1)
+    assert not allows_another_attempt(Retry(max_attempts=1), 1)
 
 
 def test_jitter_varies_in_both_directions() -> None:
@@ -80,7 +86,7 @@ def test_jitter_varies_in_both_directions() -> None:
     )
     rng = Random(7)
 
-    delays = [delay_after(1, policy, rng).total_seconds() for _ in range(2000)]
+    delays = [next_attempt_delay(1, policy, rng).total_seconds() for _ in range(2000)]
 
     assert 80 <= min(delays) < 81
     assert 119 < max(delays) <= 120
@@ -92,7 +98,10 @@ def test_the_same_seed_gives_the_same_delays() -> None:
     policy = Retry(jitter=0.5)
 
     first, second = (
-        [delay_after(counted_attempts, policy, Random(3)) for counted_attempts in range(1, 9)]
+        [
+            next_attempt_delay(counted_attempts, policy, Random(3))
+            for counted_attempts in range(1, 9)
+        ]
         for _ in range(2)
     )
 
@@ -105,17 +114,17 @@ def test_a_requested_delay_overrides_the_policy() -> None:
     """
     policy = Retry(backoff=Backoff.EXPONENTIAL, max_delay=60 * SECOND, jitter=0.5)
 
-    assert 300 * SECOND == delay_after(1, policy, Random(0), requested=300 * SECOND)
-    assert 2 * SECOND == delay_after(4, policy, Random(0), requested=2 * SECOND)
-    assert 0 * SECOND == delay_after(4, policy, Random(0), requested=0 * SECOND)
-    assert 0 * SECOND == delay_after(4, policy, Random(0), requested=-5 * SECOND)
+    assert 300 * SECOND == next_attempt_delay(1, policy, Random(0), requested=300 * SECOND)
+    assert 2 * SECOND == next_attempt_delay(4, policy, Random(0), requested=2 * SECOND)
+    assert 0 * SECOND == next_attempt_delay(4, policy, Random(0), requested=0 * SECOND)
+    assert 0 * SECOND == next_attempt_delay(4, policy, Random(0), requested=-5 * SECOND)
 
 
 def test_a_requested_delay_is_capped() -> None:
     """
     A mistaken header does not park a step for a century.
     """
-    asked = delay_after(1, Retry(), Random(0), requested=timedelta(days=36_500))
+    asked = next_attempt_delay(1, Retry(), Random(0), requested=timedelta(days=36_500))
 
     assert LONGEST_REQUEST == asked
 
@@ -123,7 +132,7 @@ def test_a_requested_delay_is_capped() -> None:
 @given(ANY_POLICY, st.integers(1, 100_000), st.integers())
 def test_a_delay_is_within_its_bounds(policy: Retry, counted_attempts: int, seed: int) -> None:
     """It lies in [0, max_delay * (1 + jitter)]."""
-    delay = delay_after(counted_attempts, policy, Random(seed))
+    delay = next_attempt_delay(counted_attempts, policy, Random(seed))
 
     assert timedelta(0) <= delay
     assert delay <= policy.max_delay * (1 + policy.jitter) + MICROSECOND
@@ -136,7 +145,7 @@ def test_a_requested_delay_has_no_jitter(
     """
     Up to a day.
     """
-    delay = delay_after(counted_attempts, policy, Random(0), requested=requested)
+    delay = next_attempt_delay(counted_attempts, policy, Random(0), requested=requested)
 
     assert min(requested, LONGEST_REQUEST) == delay
 
@@ -150,7 +159,7 @@ def test_without_jitter_delays_never_shrink(policy: Retry, counted_attempts: int
         jitter=0,
     )
 
-    assert delay_after(counted_attempts, steady, Random(0)) <= delay_after(
+    assert next_attempt_delay(counted_attempts, steady, Random(0)) <= next_attempt_delay(
         counted_attempts + 1, steady, Random(0)
     )
 
@@ -161,7 +170,7 @@ def test_without_a_failure_there_is_no_delay(counted_attempts: int) -> None:
     Asking is a mistake of the caller.
     """
     with pytest.raises(ValueError, match=str(counted_attempts)):
-        delay_after(counted_attempts, Retry(), Random(0))
+        next_attempt_delay(counted_attempts, Retry(), Random(0))
 
 
 class Declined(ConnectionError):
@@ -202,6 +211,6 @@ def test_a_policy_names_errors_by_class_or_code(
     """None: the policy does not mention it."""
     policy = Retry(retry_on=retry_on, give_up_on=give_up_on)
 
-    final = is_permanent(names_of(error), policy, by_default=by_default)
+    final = is_permanent_error(error_names(error), policy, by_default=by_default)
 
     assert (by_default if expected is None else expected) is final

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tasker.api.docstrings import attribute_docstrings
 from tasker.errors import InvalidSettings
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 from tasker.settings import Settings, WorkerSection, WorkerSettings, load_settings
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
@@ -148,12 +148,13 @@ def test_secrets_are_never_shown() -> None:
     settings = load_settings(overrides={"store": url})
 
     assert (
-        "swordfish" not in f"{settings!r} {settings} {settings.to_plain()} {settings.model_dump()}"
+        "swordfish"
+        not in f"{settings!r} {settings} {settings.to_redacted_dict()} {settings.model_dump()}"
     )
-    assert "trout" not in f"{settings!r} {settings.to_plain()}"
+    assert "trout" not in f"{settings!r} {settings.to_redacted_dict()}"
     assert (
         "postgresql://tasker:********@db/tasker?schema=x&password=********"
-        == (settings.to_plain()["store"])
+        == (settings.to_redacted_dict()["store"])
     )
     assert "swordfish" not in refusal({"store": url, "server": {"port": "x"}})
 
@@ -246,7 +247,7 @@ def test_invalid_secret_files_are_refused_by_name(
     ],
 )
 def test_no_part_of_a_password_is_shown(url: str) -> None:
-    shown = redact(f"cannot connect to {url}")
+    shown = redact_passwords(f"cannot connect to {url}")
 
     assert [] == [part for part in ("carp", "fish", "w#rd") if part in shown]
 
@@ -254,7 +255,7 @@ def test_no_part_of_a_password_is_shown(url: str) -> None:
 def test_urls_without_passwords_are_shown_unchanged() -> None:
     text = "from http://127.0.0.1:8080/x?y=1 to postgresql://tasker@db:5432/tasker?schema=x"
 
-    assert text == redact(text)
+    assert text == redact_passwords(text)
 
 
 def names(model: type[BaseModel], within: str = "") -> Iterator[tuple[str, Any, str]]:

@@ -1,16 +1,16 @@
 """Guesses at mistyped words."""
 
-from tasker.suggest import closest, did_you_mean, suggest_allowed
+from tasker.suggest import closest_match, did_you_mean, suggest_allowed
 
 KEYS = ["name", "handler", "dependencies", "max_attempts"]
 
 
 def test_the_nearest_word_is_suggested() -> None:
     """Case does not matter."""
-    assert closest("dependancies", KEYS) == "dependencies"
-    assert closest("MaxAttempts", KEYS) == "max_attempts"
-    assert closest("zzz", KEYS) is None
-    assert closest("name", []) is None
+    assert closest_match("dependancies", KEYS) == "dependencies"
+    assert closest_match("MaxAttempts", KEYS) == "max_attempts"
+    assert closest_match("zzz", KEYS) is None
+    assert closest_match("name", []) is None
 
 
 def test_suggestions_can_be_appended_to_messages() -> None:
@@ -22,5 +22,5 @@ def test_suggestions_can_be_appended_to_messages() -> None:
 
 def test_a_suggestion_is_cheap() -> None:
     """This holds for long words and many candidates."""
-    assert closest("x" * 1_000_000, KEYS) is None
-    assert closest("step", (f"candidate_{no}" for no in range(1_000_000))) is None
+    assert closest_match("x" * 1_000_000, KEYS) is None
+    assert closest_match("step", (f"candidate_{no}" for no in range(1_000_000))) is None

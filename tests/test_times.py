@@ -7,13 +7,13 @@ import pytest
 from tasker.model import (
     Attempt,
     AttemptOutcome,
+    PhaseTimes,
     Step,
     StepCounts,
     StepStatus,
     Task,
     TaskId,
     TaskStatus,
-    Times,
 )
 from tasker.times import TaskTimes, task_times
 
@@ -100,8 +100,8 @@ def _attempt(
 
 def _times(
     started: float | None, queued: float, ran: float, backoff: float, parked: float
-) -> Times:
-    return Times(started_after=started, queued=queued, ran=ran, backoff=backoff, parked=parked)
+) -> PhaseTimes:
+    return PhaseTimes(started_after=started, queued=queued, ran=ran, backoff=backoff, parked=parked)
 
 
 HISTORY = [

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import AfterValidator, AwareDatetime, BaseModel, TypeAdapter, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from tasker.validation import describe_fault
+from tasker.validation import describe_validation_error
 
 
 class Size(StrEnum):
@@ -30,7 +30,7 @@ def refuse(value: object) -> object:
 def sentence(kind: Any, value: object) -> str:
     with pytest.raises(ValidationError) as raised:
         TypeAdapter(kind).validate_python(value)
-    return describe_fault(raised.value.errors()[0])
+    return describe_validation_error(raised.value.errors()[0])
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_no_sentence_is_in_the_words_of_pydantic(kind: str) -> None:
     """Whatever the type of the error."""
     error = {"type": kind, "msg": "Input should be something", "ctx": CONTEXT}
 
-    assert not re.search(r"(?i)input|value error|field required", describe_fault(error))
+    assert not re.search(r"(?i)input|value error|field required", describe_validation_error(error))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker.errors import InvalidInput
-from tasker.versions import is_pin, latest, matches, parse, sort_key
+from tasker.versions import highest_matching, is_exact_version, matches, parse, sort_key
 
 numbers = st.integers(0, 12)
 parts = st.sampled_from(["", "-alpha", "-alpha.1", "-alpha.beta", "-beta.2", "-beta.11", "-rc.1"])
@@ -52,7 +52,7 @@ def test_the_order_of_versions_is_total(three: list[str]) -> None:
 @given(st.lists(versions))
 def test_the_latest_version_is_one_of_the_given(some: list[str]) -> None:
     """The highest release; a pre-release only without any release."""
-    newest = latest(some)
+    newest = highest_matching(some)
     releases = [version for version in some if not parse(version).prerelease]
 
     assert (newest is None) == (not some)
@@ -65,7 +65,7 @@ def test_the_latest_version_is_one_of_the_given(some: list[str]) -> None:
 @given(st.lists(versions), versions)
 def test_a_pinned_version_matches_only_itself(some: list[str], pin: str) -> None:
     """Build metadata included."""
-    assert latest([*some, pin], spec=pin) == pin
+    assert highest_matching([*some, pin], spec=pin) == pin
     assert [version for version in some if matches(version, pin)] == [
         version for version in some if version == pin
     ]
@@ -73,19 +73,19 @@ def test_a_pinned_version_matches_only_itself(some: list[str], pin: str) -> None
 
 @given(st.lists(versions), st.sampled_from(["^", "~", ">=", "<", ">", "<=", "="]), versions)
 def test_a_range_selects_its_highest_version(some: list[str], sign: str, base: str) -> None:
-    """`latest` and `matches` agree."""
+    """`highest_matching` and `matches` agree."""
     spec = f"{sign}{base}"
     fitting = [version for version in some if matches(version, spec)]
 
-    assert latest(some, spec=spec) == max(fitting, key=sort_key, default=None)
+    assert highest_matching(some, spec=spec) == max(fitting, key=sort_key, default=None)
 
 
 def test_latest_prefers_releases() -> None:
     """This holds for all spellings of "latest"."""
     for spec in (None, "", "latest", " latest "):
-        assert latest(["2.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"], spec=spec) == "1.10.0"
-        assert latest(["2.0.0-rc.1", "2.0.0-alpha"], spec=spec) == "2.0.0-rc.1"
-        assert latest([], spec=spec) is None
+        assert highest_matching(["2.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"], spec=spec) == "1.10.0"
+        assert highest_matching(["2.0.0-rc.1", "2.0.0-alpha"], spec=spec) == "2.0.0-rc.1"
+        assert highest_matching([], spec=spec) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_ranges_match_versions(spec: str, inside: str, outside: str) -> None:
 def test_an_invalid_range_is_refused_with_examples(spec: str) -> None:
     """With examples."""
     with pytest.raises(InvalidInput) as raised:
-        latest(["1.0.0"], spec=spec)
+        highest_matching(["1.0.0"], spec=spec)
 
     assert str(raised.value) == (
         f"{spec[:128]!r} is neither a version nor a range;"
@@ -190,18 +190,18 @@ def test_an_invalid_version_is_refused_with_examples(version: str) -> None:
     for refuse in (parse, sort_key):
         with pytest.raises(InvalidInput, match=r"is not a version; write three numbers"):
             refuse(version)
-    assert not is_pin(version)
+    assert not is_exact_version(version)
     with pytest.raises(InvalidInput):
-        latest([version])
+        highest_matching([version])
 
 
 def test_a_pin_is_one_version() -> None:
     """Neither a range nor "latest" is a pin."""
-    assert is_pin("1.0.0-rc.1+5")
-    assert not is_pin("^1.0.0")
+    assert is_exact_version("1.0.0-rc.1+5")
+    assert not is_exact_version("^1.0.0")
 
 
 def test_builds_are_equal_in_precedence_and_sorted_by_their_text() -> None:
     """The order is then unique."""
-    assert latest(["1.0.0+b", "1.0.0+c", "1.0.0+a"]) == "1.0.0+c"
-    assert latest(["1.0.0+b", "1.0.0", "1.0.0+a"], spec="^1") == "1.0.0+b"
+    assert highest_matching(["1.0.0+b", "1.0.0+c", "1.0.0+a"]) == "1.0.0+c"
+    assert highest_matching(["1.0.0+b", "1.0.0", "1.0.0+a"], spec="^1") == "1.0.0+b"

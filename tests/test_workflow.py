@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from tasker.errors import InvalidTemplate, Misuse
 from tasker.handlers import Config, Context, Handlers, Input, Result
 from tasker.handlers.instances import Item
-from tasker.model import External, Retry, StepOverride, Template
+from tasker.model import ExternalSpec, Retry, StepOverride, Template
 from tasker.template.load import parse_template
 from tasker.testing import run_workflow_sync
 from tasker.workflow import Workflow
@@ -457,7 +457,7 @@ def test_problems_in_a_body_name_the_function() -> None:
 def test_an_external_step_is_declared_in_python() -> None:
     flow = Workflow("shop.parcel", version="1.0.0")
 
-    @flow.step(external=External(timeout="1h", on_timeout="continue"))
+    @flow.step(external=ExternalSpec(timeout="1h", on_timeout="continue"))
     def label(context: Context) -> str:
         return "ordered"
 

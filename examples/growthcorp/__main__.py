@@ -47,7 +47,7 @@ from tasker.model import (
     TaskStatus,
 )
 from tasker.notices import Notice
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 from tasker.settings import WorkerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -366,7 +366,7 @@ async def _ended(client: Client, task: Task) -> None:
 def _open(console: Console, url: str, services: str) -> None:
     console.print(
         Text("Tasker demo", style="bold").append(
-            f"   store {redact(url)}   services at {services}", style="dim not bold"
+            f"   store {redact_passwords(url)}   services at {services}", style="dim not bold"
         )
     )
 
@@ -445,7 +445,7 @@ def commands(played: Played) -> list[tuple[str, str]]:
     shortest = _prefix_length([entry.task.id for entry in played.entries])
     related = [entry.task.correlation_id for entry in played.entries if entry.task.parent_id]
     return [
-        (f"export TASKER_STORE={shlex.quote(redact(played.store, mask=''))}", ""),
+        (f"export TASKER_STORE={shlex.quote(redact_passwords(played.store, mask=''))}", ""),
         *(
             (f"{tasker} task show {entry.task.id[:shortest]}", entry.about)
             for entry in played.entries
@@ -482,7 +482,7 @@ def as_json(played: Played) -> dict[str, Json]:
     return {
         "ok": not played.wrong,
         "wrong": list(played.wrong),
-        "store": redact(played.store, mask=""),
+        "store": redact_passwords(played.store, mask=""),
         "took_s": round(played.took, 3),
         "tasks": [_entry_json(entry) for entry in played.entries],
         "effects": dict(sorted(played.effects.items())),

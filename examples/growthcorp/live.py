@@ -19,7 +19,7 @@ from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.teams.model import NamespacePolicy
 from tasker.template.load import load_templates
-from tasker.web import add_web
+from tasker.web import add_web_ui
 
 from .__main__ import FOLDER, TAG, _reachable
 from .gateways import Gateways, Trouble
@@ -101,7 +101,7 @@ async def serve(url: str, console: Console, port: int | None = None) -> None:
                 replace=True,
             )
             app = create_app(store, settings=settings, worker=worker, local_only=True)
-            add_web(app, settings)
+            add_web_ui(app, settings)
             async with worker, run_server(app, settings) as server:
                 await _declare_owners(LocalClient(store, actor="demo"))
                 _print_addresses(console, server.url)

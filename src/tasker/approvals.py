@@ -118,17 +118,17 @@ def may_decide(assignees: Collection[str], actor: str, groups: Collection[str]) 
     """Return whether an actor with these groups is an assignee."""
     if EVERY_GROUP in groups:
         return True
-    return not assignees or not set(assignees).isdisjoint(names_of(actor, groups))
+    return not assignees or not set(assignees).isdisjoint(matching_assignees(actor, groups))
 
 
-def names_of(actor: str, groups: Collection[str]) -> list[str]:
+def matching_assignees(actor: str, groups: Collection[str]) -> list[str]:
     """List the assignees that include an actor: `user:ana`, `role:support`."""
     return [f"user:{actor}", *(f"role:{group}" for group in groups)]
 
 
-def assignees_of(actor: str, groups: Collection[str]) -> list[str] | None:
+def assignee_filter(actor: str, groups: Collection[str]) -> list[str] | None:
     """List the assignees whose approvals an actor may decide; None: the actor may decide all."""
-    return None if EVERY_GROUP in groups else names_of(actor, groups)
+    return None if EVERY_GROUP in groups else matching_assignees(actor, groups)
 
 
 def check_assignees(assignees: Sequence[str], path: str) -> None:
@@ -147,7 +147,7 @@ def check_assignees(assignees: Sequence[str], path: str) -> None:
             )
 
 
-def decision_text(form: JsonText, *, decided_by: str, decided_at: datetime) -> JsonText:
+def encode_decision(form: JsonText, *, decided_by: str, decided_at: datetime) -> JsonText:
     """Return the value of the durable call of a decided approval."""
     fields = {
         "form": orjson.Fragment(form),
@@ -157,7 +157,7 @@ def decision_text(form: JsonText, *, decided_by: str, decided_at: datetime) -> J
     return JsonText(orjson.dumps(fields).decode())
 
 
-def read_decision(text: JsonText) -> Decision | None:
+def decode_decision(text: JsonText) -> Decision | None:
     """Read the value of an approval's durable call; None if it timed out."""
     fields = loads(text)
     if "timed_out" in fields:

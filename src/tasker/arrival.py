@@ -22,20 +22,20 @@ from tasker.model import (
     StepType,
     Template,
     TimeoutAction,
-    Trigger,
+    TriggerRule,
 )
 
-_NEEDS_MISSED = frozenset({Trigger.ALL_FAILED, Trigger.ALL_SKIPPED, Trigger.ONE_FAILED})
+_NEEDS_MISSED = frozenset({TriggerRule.ALL_FAILED, TriggerRule.ALL_SKIPPED, TriggerRule.ONE_FAILED})
 """Rules with which a step does not run if all its parents succeeded."""
 
 
-_NONE_FAILED = (Trigger.NONE_FAILED, Trigger.NONE_FAILED_MIN_ONE_SUCCESS)
+_NONE_FAILED = (TriggerRule.NONE_FAILED, TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 
-_ALL_RAN = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
+_ALL_RAN = frozenset({TriggerRule.ALL_SUCCESS, TriggerRule.ALL_FAILED, TriggerRule.NONE_SKIPPED})
 """Rules with which a step runs only if all its parents have run."""
 
 
-class Edges(NamedTuple):
+class OutgoingEdges(NamedTuple):
     """The children that a step frees, by its outcome. A child that a single arrival frees is listed
     as often as it has parents.
     """
@@ -44,7 +44,7 @@ class Edges(NamedTuple):
     on_error: tuple[int, ...]  #: empty: a failure of the step fails its task
 
 
-def edges_of(graph: Graph, no: int) -> Edges:
+def outgoing_edges(graph: Graph, no: int) -> OutgoingEdges:
     """Return the edges of a step in the form in which stores keep them.
 
     A step with an eager child also frees the task itself, which would otherwise be complete before
@@ -56,50 +56,54 @@ def edges_of(graph: Graph, no: int) -> Edges:
     open_end = False
     tolerated = graph.layout.tolerates_failures(no)
     for child in graph.children[no]:
-        trigger = Trigger.ALL_SUCCESS if child == TASK_NODE else graph.specs[child - 1].trigger
-        open_end |= trigger is Trigger.ALWAYS or trigger in EAGER_TRIGGERS
+        trigger = TriggerRule.ALL_SUCCESS if child == TASK_NODE else graph.specs[child - 1].trigger
+        open_end |= trigger is TriggerRule.ALWAYS or trigger in EAGER_TRIGGERS
         parents = len(graph.parents[child])
-        if trigger is not Trigger.ALWAYS:
-            children += [child] * (parents if _is_freed_by(trigger, success=True) else 1)
+        if trigger is not TriggerRule.ALWAYS:
+            children += [child] * (parents if _is_freed_by_one_parent(trigger, success=True) else 1)
         if spec.allow_failure or tolerated:
-            at_once = any(_is_freed_by(trigger, success=success) for success in (True, False))
+            at_once = any(
+                _is_freed_by_one_parent(trigger, success=success) for success in (True, False)
+            )
             on_error += [child] * (parents if at_once else 1)
         elif trigger in FAILURE_TRIGGERS:
-            on_error += [child] * (parents if _is_freed_by(trigger, success=False) else 1)
+            on_error += [child] * (
+                parents if _is_freed_by_one_parent(trigger, success=False) else 1
+            )
     if open_end:
         if children and set(children) <= set(on_error):
             on_error.insert(0, TASK_NODE)
         children.insert(0, TASK_NODE)
-    return Edges(tuple(children), tuple(on_error))
+    return OutgoingEdges(tuple(children), tuple(on_error))
 
 
-def _is_freed_by(trigger: Trigger, *, success: bool) -> bool:
+def _is_freed_by_one_parent(trigger: TriggerRule, *, success: bool) -> bool:
     """Return whether one parent's success (or, otherwise, its failure) frees a step."""
-    if trigger is Trigger.ONE_DONE:
+    if trigger is TriggerRule.ONE_DONE:
         return True
-    return trigger is (Trigger.ONE_SUCCESS if success else Trigger.ONE_FAILED)
+    return trigger is (TriggerRule.ONE_SUCCESS if success else TriggerRule.ONE_FAILED)
 
 
-def pending_parents(graph: Graph, no: int) -> int:
+def initial_pending_parents(graph: Graph, no: int) -> int:
     """Return how many arrivals a step waits for when it is created."""
-    if graph.specs[no - 1].trigger is Trigger.ALWAYS:
+    if graph.specs[no - 1].trigger is TriggerRule.ALWAYS:
         return 0
-    return graph.pending_parents(no)
+    return graph.awaited_parent_count(no)
 
 
 def conditional_steps(graph: Graph) -> frozenset[int]:
     """Return the steps that might not run after they are freed."""
     conditional: set[int] = set()
-    for no in graph.order:
+    for no in graph.topological_order:
         spec = graph.specs[no - 1]
         if (
             spec.when is not None
-            or spec.trigger is not Trigger.ALL_SUCCESS
+            or spec.trigger is not TriggerRule.ALL_SUCCESS
             or any(
                 parent in conditional
                 or _may_arrive_without_success(graph.specs[parent - 1])
-                or (graph.layout.tolerates_failures(parent) and graph.layout.scope(no))
-                for parent in graph.awaited(no)
+                or (graph.layout.tolerates_failures(parent) and graph.layout.spawner_around(no))
+                for parent in graph.awaited_parents(no)
             )
         ):
             conditional.add(no)
@@ -118,15 +122,15 @@ def _may_lack_result(spec: StepSpec) -> bool:
     return spec.allow_failure or skips
 
 
-def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
+def guaranteed_successes(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, the steps that have certainly succeeded when it runs."""
     certain: dict[int, frozenset[int]] = {}
-    unless_failed = _certain_unless_failed(graph)
-    for no in graph.order:
+    unless_failed = _guaranteed_unless_failed(graph)
+    for no in graph.topological_order:
         spec = graph.specs[no - 1]
         known: list[frozenset[int]] = []
-        for parent in graph.waits[no]:
-            succeeded = spec.trigger is Trigger.ALL_SUCCESS
+        for parent in graph.dependencies[no]:
+            succeeded = spec.trigger is TriggerRule.ALL_SUCCESS
             allowed = graph.specs[parent - 1].allow_failure
             itself = frozenset({parent}) if succeeded and not allowed else frozenset[int]()
             known.append(certain[parent] | itself)
@@ -138,19 +142,19 @@ def certain_steps(graph: Graph) -> Mapping[int, frozenset[int]]:
             certain[no] = unless_failed[no]
         else:
             certain[no] = frozenset()
-    for no, undone in graph.layout.undone.items():
+    for no, undone in graph.layout.undone_nodes.items():
         certain[no] = certain[undone] | {undone}
     return certain
 
 
-def _certain_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
+def _guaranteed_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
     """Return, for each step, the steps that have certainly succeeded when it runs or is skipped."""
     conditional = conditional_steps(graph)
     certain: dict[int, frozenset[int]] = {}
-    for no in graph.order:
+    for no in graph.topological_order:
         known: set[int] = set()
-        if graph.specs[no - 1].trigger in (Trigger.ALL_SUCCESS, *_NONE_FAILED):
-            for parent in graph.waits[no]:
+        if graph.specs[no - 1].trigger in (TriggerRule.ALL_SUCCESS, *_NONE_FAILED):
+            for parent in graph.dependencies[no]:
                 known |= certain[parent]
                 if not (
                     parent in conditional
@@ -162,7 +166,7 @@ def _certain_unless_failed(graph: Graph) -> Mapping[int, frozenset[int]]:
     return certain
 
 
-class FirstQueue(NamedTuple):
+class StepQueue(NamedTuple):
     """The first queue of a step: see `Queue`."""
 
     handler: str
@@ -170,29 +174,29 @@ class FirstQueue(NamedTuple):
     gated: bool = False
 
 
-ENGINE_QUEUE = FirstQueue(ENGINE)
+ENGINE_QUEUE = StepQueue(ENGINE)
 
 
-def first_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
+def initial_queue(template: Template, graph: Graph, no: int) -> StepQueue:
     """Return the first queue of a step: the engine queue if it may not run at all."""
     spec = graph.specs[no - 1]
     if spec.when is not None or spec.trigger in _NEEDS_MISSED:
         return ENGINE_QUEUE
-    return own_queue(template, graph, no)
+    return handler_queue(template, graph, no)
 
 
-def own_queue(template: Template, graph: Graph, no: int) -> FirstQueue:
+def handler_queue(template: Template, graph: Graph, no: int) -> StepQueue:
     """Return the queue of a step's handler."""
     spec = graph.specs[no - 1]
     if spec.handler == ENGINE:
         return ENGINE_QUEUE
-    gated = bool(template.limits_of(spec)) or max_concurrency(graph, no) is not None
-    return FirstQueue(spec.handler, str(spec.requirement), gated)
+    gated = bool(template.limits_of(spec)) or map_max_concurrency(graph, no) is not None
+    return StepQueue(spec.handler, str(spec.requirement), gated)
 
 
-def max_concurrency(graph: Graph, no: int) -> int | None:
+def map_max_concurrency(graph: Graph, no: int) -> int | None:
     """Return `max_concurrency` of the map whose body contains a step."""
-    body = graph.layout.bodies.get(graph.layout.scope(no))
+    body = graph.layout.bodies.get(graph.layout.spawner_around(no))
     if no in graph.layout.compensating_nodes:
         return None
     return body.spawning.max_concurrency if body and isinstance(body.spawning, Map) else None
@@ -201,7 +205,7 @@ def max_concurrency(graph: Graph, no: int) -> int | None:
 # --------------------------------------------------------------------------- rules
 
 
-class Arrived(Enum):
+class ParentOutcome(Enum):
     """How a parent arrived at a step."""
 
     SUCCEEDED = auto()
@@ -213,48 +217,52 @@ class Arrived(Enum):
 
 
 _WORDS = {
-    Arrived.SUCCEEDED: "{} succeeded",
-    Arrived.ALLOWED: "{} failed",
-    Arrived.FAILED: "{} failed",
-    Arrived.SKIPPED: "{} was skipped",
-    Arrived.NOT_CHOSEN: "{} did not choose it",
-    Arrived.PENDING: "{} has not ended",
+    ParentOutcome.SUCCEEDED: "{} succeeded",
+    ParentOutcome.ALLOWED: "{} failed",
+    ParentOutcome.FAILED: "{} failed",
+    ParentOutcome.SKIPPED: "{} was skipped",
+    ParentOutcome.NOT_CHOSEN: "{} did not choose it",
+    ParentOutcome.PENDING: "{} has not ended",
 }
-_SUCCESS = frozenset({Arrived.SUCCEEDED, Arrived.ALLOWED})
-_FAILURE = frozenset({Arrived.FAILED, Arrived.ALLOWED})
-_SKIP = frozenset({Arrived.SKIPPED, Arrived.NOT_CHOSEN})
+_SUCCESS = frozenset({ParentOutcome.SUCCEEDED, ParentOutcome.ALLOWED})
+_FAILURE = frozenset({ParentOutcome.FAILED, ParentOutcome.ALLOWED})
+_SKIP = frozenset({ParentOutcome.SKIPPED, ParentOutcome.NOT_CHOSEN})
 
 
-class _Rule(NamedTuple):
+class _TriggerCondition(NamedTuple):
     """A trigger rule: the arrivals that it requires and excludes."""
 
-    one: frozenset[Arrived] = frozenset()  #: at least one parent
-    none: frozenset[Arrived] = frozenset()  #: no parent
+    one: frozenset[ParentOutcome] = frozenset()  #: at least one parent
+    none: frozenset[ParentOutcome] = frozenset()  #: no parent
 
 
-_RULES: Mapping[Trigger, _Rule] = {
-    Trigger.ALL_SUCCESS: _Rule(none=frozenset(Arrived) - _SUCCESS),
-    Trigger.ALL_FAILED: _Rule(none=frozenset(Arrived) - _FAILURE),
-    Trigger.ALL_SKIPPED: _Rule(none=frozenset(Arrived) - _SKIP),
-    Trigger.ALL_DONE: _Rule(),
-    Trigger.ONE_SUCCESS: _Rule(one=_SUCCESS),
-    Trigger.ONE_FAILED: _Rule(one=_FAILURE),
-    Trigger.ONE_DONE: _Rule(one=_SUCCESS | _FAILURE),
-    Trigger.NONE_FAILED: _Rule(none=frozenset({Arrived.FAILED})),
-    Trigger.NONE_FAILED_MIN_ONE_SUCCESS: _Rule(one=_SUCCESS, none=frozenset({Arrived.FAILED})),
-    Trigger.NONE_SKIPPED: _Rule(none=_SKIP),
-    Trigger.ALWAYS: _Rule(),
+_RULES: Mapping[TriggerRule, _TriggerCondition] = {
+    TriggerRule.ALL_SUCCESS: _TriggerCondition(none=frozenset(ParentOutcome) - _SUCCESS),
+    TriggerRule.ALL_FAILED: _TriggerCondition(none=frozenset(ParentOutcome) - _FAILURE),
+    TriggerRule.ALL_SKIPPED: _TriggerCondition(none=frozenset(ParentOutcome) - _SKIP),
+    TriggerRule.ALL_DONE: _TriggerCondition(),
+    TriggerRule.ONE_SUCCESS: _TriggerCondition(one=_SUCCESS),
+    TriggerRule.ONE_FAILED: _TriggerCondition(one=_FAILURE),
+    TriggerRule.ONE_DONE: _TriggerCondition(one=_SUCCESS | _FAILURE),
+    TriggerRule.NONE_FAILED: _TriggerCondition(none=frozenset({ParentOutcome.FAILED})),
+    TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS: _TriggerCondition(
+        one=_SUCCESS, none=frozenset({ParentOutcome.FAILED})
+    ),
+    TriggerRule.NONE_SKIPPED: _TriggerCondition(none=_SKIP),
+    TriggerRule.ALWAYS: _TriggerCondition(),
 }
 
 
-class Verdict(NamedTuple):
+class UnmetTriggerRule(NamedTuple):
     """Why a step does not run."""
 
     reason: str
     failed: bool = False  #: whether the step fails instead of being skipped
 
 
-def judge(trigger: Trigger, parents: Sequence[tuple[str, Arrived]]) -> Verdict | None:
+def check_trigger_rule(
+    trigger: TriggerRule, parents: Sequence[tuple[str, ParentOutcome]]
+) -> UnmetTriggerRule | None:
     """Return why its rule keeps a freed step from running, or None if the step runs.
 
     Args:
@@ -264,17 +272,18 @@ def judge(trigger: Trigger, parents: Sequence[tuple[str, Arrived]]) -> Verdict |
     rule = _RULES[trigger]
     if trigger not in EAGER_TRIGGERS:  # a failed parent may have been retried since
         parents = [
-            (name, Arrived.FAILED if how is Arrived.PENDING else how) for name, how in parents
+            (name, ParentOutcome.FAILED if how is ParentOutcome.PENDING else how)
+            for name, how in parents
         ]
     wrong = [(name, how) for name, how in parents if how in rule.none]
     if not wrong and (not rule.one or any(how in rule.one for _, how in parents)):
         return None
-    reason = f"{trigger.value}: {', '.join(_describe(wrong or parents))}"
-    lost = trigger is Trigger.ONE_SUCCESS and any(how in _FAILURE for _, how in parents)
-    return Verdict(reason, failed=lost)
+    reason = f"{trigger.value}: {', '.join(_describe_parents(wrong or parents))}"
+    lost = trigger is TriggerRule.ONE_SUCCESS and any(how in _FAILURE for _, how in parents)
+    return UnmetTriggerRule(reason, failed=lost)
 
 
-def _describe(parents: Sequence[tuple[str, Arrived]]) -> Iterator[str]:
+def _describe_parents(parents: Sequence[tuple[str, ParentOutcome]]) -> Iterator[str]:
     for name, how in parents[:5]:
         yield _WORDS[how].format(name)
     if len(parents) > 5:

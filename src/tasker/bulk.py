@@ -14,10 +14,18 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from tasker import codec
-from tasker.codec import first_task_id
+from tasker.codec import lowest_task_id_at
 from tasker.errors import InvalidInput
 from tasker.limits import BULK_IDS, BULK_RATE, BULK_REFUSALS
-from tasker.model import CompensationStatus, Task, TaskFilter, TaskId, TaskStatus, TemplateName, Via
+from tasker.model import (
+    AccessChannel,
+    CompensationStatus,
+    Task,
+    TaskFilter,
+    TaskId,
+    TaskStatus,
+    TemplateName,
+)
 
 COUNTED = 10_000  #: tasks of each status that a preview counts
 SAMPLE = 10  #: tasks that a preview names
@@ -103,25 +111,25 @@ class BulkRequest:
             wanted = tuple({*wanted} & {self.filter.status})
         return [replace(self.filter, status=status) for status in wanted]
 
-    def covers(self, task: Task) -> bool:
+    def may_change(self, task: Task) -> bool:
         """Return whether the caller may change a matching task."""
         return self.templates is None or task.template in self.templates
 
     @property
     def digest(self) -> str:
         """A digest of the request without the caller's permissions."""
-        document = request_document(self)
+        document = encode_request(self)
         del document["templates"]
         if document["filter"] is not None:
             del document["filter"]["visible"]
         return sha256(codec.dumps(document).encode()).hexdigest()[:16]
 
 
-def request_document(request: BulkRequest) -> dict[str, Any]:
+def encode_request(request: BulkRequest) -> dict[str, Any]:
     """Return a request as JSON."""
     return {
         "action": request.action.value,
-        "filter": None if request.filter is None else _filter_document(request.filter),
+        "filter": None if request.filter is None else _encode_filter(request.filter),
         "ids": request.ids and list(request.ids),
         "steps": request.steps and list(request.steps),
         "reset_attempts": request.reset_attempts,
@@ -130,12 +138,12 @@ def request_document(request: BulkRequest) -> dict[str, Any]:
     }
 
 
-def request_of_document(document: Mapping[str, Any]) -> BulkRequest:
-    """Return the request of `request_document`."""
+def decode_request(document: Mapping[str, Any]) -> BulkRequest:
+    """Return the request of `encode_request`."""
     filter, templates = document["filter"], document["templates"]
     return BulkRequest(
         action=BulkAction(document["action"]),
-        filter=None if filter is None else _filter_of_document(filter),
+        filter=None if filter is None else _decode_filter(filter),
         ids=document["ids"] and tuple(document["ids"]),
         steps=document["steps"] and tuple(document["steps"]),
         reset_attempts=document["reset_attempts"],
@@ -149,7 +157,7 @@ def request_of_document(document: Mapping[str, Any]) -> BulkRequest:
 _INSTANTS = ("created_after", "created_before")
 
 
-def _filter_document(filter: TaskFilter) -> dict[str, Any]:
+def _encode_filter(filter: TaskFilter) -> dict[str, Any]:
     document = asdict(filter)
     if filter.visible is not None:
         document["visible"] = sorted(filter.visible)
@@ -158,7 +166,7 @@ def _filter_document(filter: TaskFilter) -> dict[str, Any]:
     return document
 
 
-def _filter_of_document(document: Mapping[str, Any]) -> TaskFilter:
+def _decode_filter(document: Mapping[str, Any]) -> TaskFilter:
     fields = dict(document)
     for name in _INSTANTS:
         fields[name] = fields[name] and datetime.fromisoformat(fields[name])
@@ -200,7 +208,7 @@ class BulkPreview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BulkRefusal:
+class BulkRejection:
     """A task that an operation did not change."""
 
     id: str
@@ -228,12 +236,12 @@ class BulkOperation:
     refused: Mapping[str, int]
     """How many tasks could not be changed, by error code."""
 
-    refusals: Sequence[BulkRefusal]
+    refusals: Sequence[BulkRejection]
     """The first tasks that could not be changed, at most 100."""
 
     reason: str
     created_by: str
-    via: Via | None
+    via: AccessChannel | None
     created_at: datetime
     updated_at: datetime
     """When it last made progress."""
@@ -247,7 +255,7 @@ class BulkOperation:
         return self.changed + sum(self.refused.values())
 
 
-class NewBulk(NamedTuple):
+class NewBulkOperation(NamedTuple):
     """An operation to store."""
 
     id: TaskId
@@ -259,7 +267,7 @@ class NewBulk(NamedTuple):
     """Namespaces whose tasks it may change; None: all."""
 
 
-class StoredBulk(NamedTuple):
+class StoredBulkOperation(NamedTuple):
     """An operation as it is stored."""
 
     operation: BulkOperation
@@ -274,12 +282,12 @@ class StoredBulk(NamedTuple):
         return max(1, min(LARGEST_BATCH, int(self.operation.per_second * _BATCH_SECONDS)))
 
 
-def new_token(request: BulkRequest) -> str:
+def new_start_token(request: BulkRequest) -> str:
     """Return a token that starts an operation: its id and a digest of its request."""
     return f"{codec.new_task_id()}.{request.digest}"
 
 
-def id_of_token(token: str, request: BulkRequest) -> TaskId:
+def parse_start_token(token: str, request: BulkRequest) -> TaskId:
     """Return the id of the operation that a token starts.
 
     Raises:
@@ -293,12 +301,12 @@ def id_of_token(token: str, request: BulkRequest) -> TaskId:
         id = TaskId(str(UUID(text)))
     except ValueError:
         raise InvalidInput("the token is malformed; make a dry run", path="$.token") from None
-    if not first_task_id(now - _TOKEN_VALID) <= id <= first_task_id(now + _CLOCKS):
+    if not lowest_task_id_at(now - _TOKEN_VALID) <= id <= lowest_task_id_at(now + _CLOCKS):
         raise InvalidInput("the token has expired; make another dry run", path="$.token")
     return id
 
 
-def require_rate(per_second: float) -> float:
+def validate_rate(per_second: float) -> float:
     """Return the rate of an operation. Raises InvalidInput."""
     if not LEAST_RATE <= per_second <= BULK_RATE:
         message = f"per_second must be {LEAST_RATE:g} to {BULK_RATE:,}, not {per_second:g}"
@@ -306,8 +314,8 @@ def require_rate(per_second: float) -> float:
     return per_second
 
 
-def with_refusal(
-    refusals: Sequence[Mapping[str, str]], refusal: BulkRefusal
+def append_rejection(
+    refusals: Sequence[Mapping[str, str]], refusal: BulkRejection
 ) -> Sequence[Mapping[str, str]]:
     """Return refusals with another one added, up to the number that is kept."""
     if len(refusals) >= BULK_REFUSALS:
@@ -316,6 +324,6 @@ def with_refusal(
     return [*refusals, kept]
 
 
-def sorted_ids(ids: Collection[str]) -> list[TaskId]:
+def ids_newest_first(ids: Collection[str]) -> list[TaskId]:
     """Return ids in the order in which an operation handles their tasks."""
     return sorted({TaskId(one) for one in ids}, reverse=True)

@@ -70,26 +70,26 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
     try:
         text = orjson.dumps(value, _to_jsonable, _OPTIONS)
         if len(text) > _SHALLOW and text.count(b"[") + text.count(b"{") > _DEEPEST:
-            _with_room(value, _OPTIONS)
+            _dump_within_depth(value, _OPTIONS)
     except (TypeError, RecursionError):  # perhaps only because a key is not a string
         checked = False
         try:
-            text = _with_room(value, _ANY_KEYS)
+            text = _dump_within_depth(value, _ANY_KEYS)
         except (TypeError, RecursionError) as error:
-            path, fault = _first_invalid(value)
+            path, fault = _find_invalid_part(value)
             raise InvalidInput(
                 f"{what} is not JSON at {path}: {fault or error}", path=path
             ) from None
     if len(text) > limit:
         raise TooLarge(what, len(text), limit)
     if not checked or b"null" in text or b"\\u0000" in text or _RESERVED_TEXT in text:  # rarely
-        path, fault = _first_invalid(value)
+        path, fault = _find_invalid_part(value)
         if fault:
             raise InvalidInput(f"{what} is not JSON at {path}: {fault}", path=path)
     return JsonText(text.decode())
 
 
-def _with_room(value: object, options: int) -> bytes:
+def _dump_within_depth(value: object, options: int) -> bytes:
     """Return a value's text; raise TypeError if it is nested so deeply that responses could not
     contain it."""
     return orjson.dumps([[[[[[[[value]]]]]]]], _to_jsonable, options)[_ROOM:-_ROOM]
@@ -100,7 +100,7 @@ def loads(text: str | bytes) -> Any:
     return orjson.loads(text)
 
 
-def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> Json:
+def parse_untrusted(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> Json:
     """Parse untrusted JSON text.
 
     Raises:
@@ -119,45 +119,45 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
     return value
 
 
-def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
+def _find_invalid_part(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
     """Return the first part of `value` that has no JSON form, as (path, description)."""
     if depth > _DEEPEST:
         return f"{path[:100]}...", "it is nested too deeply or contains itself"
     if isinstance(value, str | float):
-        return path, _fault_of_scalar(value)
+        return path, _describe_invalid_scalar(value)
     if isinstance(value, dict):
         if list(value) == [RESERVED]:
             return path, f"an object whose only key is {RESERVED} is reserved"
-        if fault := _fault_of_keys(value):
+        if fault := _describe_invalid_keys(value):
             return path, fault
         for key, item in value.items():
-            culprit = _first_invalid(item, f"{path}.{key}", depth + 1)
+            culprit = _find_invalid_part(item, f"{path}.{key}", depth + 1)
             if culprit[1]:
                 return culprit
         return path, ""
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            culprit = _first_invalid(item, f"{path}[{index}]", depth + 1)
+            culprit = _find_invalid_part(item, f"{path}[{index}]", depth + 1)
             if culprit[1]:
                 return culprit
         return path, ""
-    return _first_invalid_within(value, path, depth)
+    return _find_invalid_in_converted(value, path, depth)
 
 
-def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, str]:
+def _find_invalid_in_converted(value: object, path: str, depth: int) -> tuple[str, str]:
     """Like `fault`, for a value that is converted first, such as a model, a set or an enum."""
     if isinstance(value, Enum):
-        return _first_invalid(value.value, path, depth + 1)
+        return _find_invalid_part(value.value, path, depth + 1)
     if callable(listed := getattr(value, "tolist", None)):  # numpy's
-        return _first_invalid(listed(), path, depth + 1)
+        return _find_invalid_part(listed(), path, depth + 1)
     try:
         made = _to_jsonable(value)
     except TypeError:
-        return path, _fault_of_leaf(value)
-    return _first_invalid(made, path, depth + 1)
+        return path, _describe_invalid_leaf(value)
+    return _find_invalid_part(made, path, depth + 1)
 
 
-def _fault_of_scalar(value: str | float) -> str:
+def _describe_invalid_scalar(value: str | float) -> str:
     """Return the reason why a text or number cannot be stored, or "" if it can."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"{value} is not a number in JSON"
@@ -166,11 +166,11 @@ def _fault_of_scalar(value: str | float) -> str:
     return "it contains an unpaired surrogate" if _SURROGATE.search(value) else ""
 
 
-def _fault_of_keys(value: dict[object, object]) -> str:
+def _describe_invalid_keys(value: dict[object, object]) -> str:
     """Return the problem of a key that JSON does not allow or that occurs twice, or "" if all are
     valid.
     """
-    if fault := next(filter(None, map(_fault_of_key, value)), ""):
+    if fault := next(filter(None, map(_describe_invalid_key, value)), ""):
         return fault
     written: dict[str, object] = {}
     for key in value:
@@ -181,14 +181,14 @@ def _fault_of_keys(value: dict[object, object]) -> str:
     return ""
 
 
-def _fault_of_key(key: object) -> str:
+def _describe_invalid_key(key: object) -> str:
     if isinstance(key, str | float):
-        fault = _fault_of_scalar(key)
+        fault = _describe_invalid_scalar(key)
         return f"of a key, {fault}" if fault else ""
-    return f"type {type(key).__name__} cannot be a key" if _fault_of_leaf({key: 0}) else ""
+    return f"type {type(key).__name__} cannot be a key" if _describe_invalid_leaf({key: 0}) else ""
 
 
-def _fault_of_leaf(value: object) -> str:
+def _describe_invalid_leaf(value: object) -> str:
     """Return the reason why a leaf cannot be written, or "" if it can."""
     try:
         orjson.dumps(value, _to_jsonable, _ANY_KEYS)
@@ -206,25 +206,25 @@ def new_task_id() -> TaskId:
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = (nanoseconds << 12) // 1_000_000
-    return _task_id(milliseconds, fraction << 64 | int.from_bytes(os.urandom(8)))
+    return _make_task_id(milliseconds, fraction << 64 | int.from_bytes(os.urandom(8)))
 
 
-def first_task_id(since: datetime) -> TaskId:
+def lowest_task_id_at(since: datetime) -> TaskId:
     """Return the lowest id that `new_task_id` can create at a given time."""
-    return _task_id(max(int(since.timestamp() * 1000), 0), 0)
+    return _make_task_id(max(int(since.timestamp() * 1000), 0), 0)
 
 
-def creation_time(task_id: TaskId) -> datetime:
+def task_id_time(task_id: TaskId) -> datetime:
     """Return the time at which an id was created, to the millisecond."""
-    return datetime.fromtimestamp(creation_timestamp(task_id), UTC)
+    return datetime.fromtimestamp(task_id_timestamp(task_id), UTC)
 
 
-def creation_timestamp(task_id: TaskId) -> float:
+def task_id_timestamp(task_id: TaskId) -> float:
     """Return the creation time of an id in seconds since 1970."""
     return int(task_id[:8] + task_id[9:13], 16) / 1000
 
 
-def _task_id(milliseconds: int, random: int) -> TaskId:
+def _make_task_id(milliseconds: int, random: int) -> TaskId:
     number = milliseconds << 80 | random
     number = number & ~(0xF << 76) | 7 << 76
     number = number & ~(0b11 << 62) | 0b10 << 62
@@ -232,6 +232,6 @@ def _task_id(milliseconds: int, random: int) -> TaskId:
     return TaskId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 
 
-def orjson_text(value: object) -> JsonText:
+def dump_rows(value: object) -> JsonText:
     """Return rows of plain values as JSON text for statements, without checks."""
     return JsonText(orjson.dumps(value, tuple).decode())

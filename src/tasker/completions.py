@@ -11,12 +11,12 @@ CALL = "tasker.external"  #: name of the durable call that keeps the completion
 COMPLETE = "/v1/complete"  #: path of the route that completes a step
 
 
-def digest_of(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return the SHA-256 of a token in hexadecimal, as stored."""
     return sha256(token.encode()).hexdigest()
 
 
-def read_completion(text: JsonText | None) -> Any:
+def decode_completion(text: JsonText | None) -> Any:
     """Return the result in a completion; None after a timeout.
 
     Raises:

@@ -6,7 +6,7 @@ from tasker.model import StepCounts, Task, TaskStatus
 
 
 @dataclass(frozen=True, kw_only=True)
-class Derived:
+class DerivedStatuses:
     """The derived statuses of a task."""
 
     execution_status: str
@@ -38,10 +38,10 @@ _ACTIONS = {
 _SETTLED = frozenset({TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY})
 
 
-def derive(task: Task) -> Derived:
+def derive_statuses(task: Task) -> DerivedStatuses:
     """Return a task's derived status."""
     status = execution_status(task.counts, task.status, paused=bool(task.pauses))
-    return Derived(
+    return DerivedStatuses(
         execution_status=status,
         recommended_action=recommended_action(status, task.status),
         health_status=health_status(task.counts, task.status),

@@ -9,7 +9,7 @@ from tasker.limits import DURABLE_CALLS
 from tasker.model import JsonText, TaskId
 
 
-class CallKind(StrEnum):
+class DurableCallKind(StrEnum):
     """The durable calls of a step context."""
 
     ONCE = "once"
@@ -26,20 +26,20 @@ class DurableCall(NamedTuple):
     """The record of a durable call, as a later attempt reads it."""
 
     name: str
-    kind: CallKind
+    kind: DurableCallKind
     value: JsonText | None
     remaining: float = 0.0
     """Seconds until the end of a sleep, by the store's clock; 0 or less if it is over."""
 
 
-class NewCall(NamedTuple):
+class NewDurableCall(NamedTuple):
     """A durable call to record for the attempt that makes it."""
 
     task_id: TaskId
     no: int
     attempt: int
     name: str
-    kind: CallKind
+    kind: DurableCallKind
     value: JsonText | None = None
     delay: float | None = None
     """Seconds from now to the end of a sleep."""

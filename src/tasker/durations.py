@@ -37,9 +37,9 @@ def parse_duration(value: object) -> timedelta:
     elif isinstance(value, str) and (seconds := _parse_seconds(value.strip().lower())) is not None:
         length = _to_timedelta(seconds)
     else:
-        raise ValueError(f"must be {EXAMPLES}, not {_quote(value)}")
+        raise ValueError(f"must be {EXAMPLES}, not {_quote_value(value)}")
     if length < timedelta(0):
-        raise ValueError(f"must not be negative, but is {_quote(value)}")
+        raise ValueError(f"must not be negative, but is {_quote_value(value)}")
     return length
 
 
@@ -101,11 +101,11 @@ def parse_retry_after(
         return parse_duration(value)
     except ValueError:
         if not isinstance(value, str):
-            raise _invalid_delay(value) from None
+            raise _invalid_delay_error(value) from None
     try:
         until = parsedate_to_datetime(value)
     except ValueError:
-        raise _invalid_delay(value) from None
+        raise _invalid_delay_error(value) from None
     if until.tzinfo is None:  # "-0000": UTC, by RFC 5322
         until = until.replace(tzinfo=UTC)
     return max(until - now(), timedelta(0))
@@ -131,11 +131,12 @@ def _to_timedelta(seconds: float) -> timedelta:
         raise ValueError(f"must be {EXAMPLES}, not {seconds}") from None
 
 
-def _invalid_delay(value: object) -> ValueError:
+def _invalid_delay_error(value: object) -> ValueError:
     return ValueError(
-        f"retry_after must be a number of seconds, a timedelta or an HTTP date, not {_quote(value)}"
+        "retry_after must be a number of seconds, a timedelta or an HTTP date, not"
+        f" {_quote_value(value)}"
     )
 
 
-def _quote(value: object) -> str:
+def _quote_value(value: object) -> str:
     return str(value) if isinstance(value, timedelta) else f"{value!r:.100}"

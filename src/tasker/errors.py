@@ -18,10 +18,10 @@ TaskerError                      `code` is stable and part of the API
 │   ├── WebhookExists            the namespace has a webhook or subscriber of that name
 │   ├── TaskChanged              the task has changed since the caller read it
 │   ├── WrongStatus
-│   │   └── FailureHandled       a failed step whose children have run without it
+│   │   └── FailureAlreadyHandled       a failed step whose children have run without it
 │   ├── Compensating             a task whose completed steps are being undone
 │   ├── TooManyOpenTasks         the maximum number of tasks with its key is open
-│   ├── NotApproved              the template version accepts no new tasks
+│   ├── TemplateNotApproved              the template version accepts no new tasks
 │   ├── HttpHostNotAllowed       a template calls a host that the namespace's policy does not list
 │   ├── NotAnApprover            the actor may not review the template version
 │   ├── Unauthenticated          the caller is not authenticated
@@ -97,7 +97,7 @@ class WaitCycle(Misuse):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DocumentProblem:
     """One problem in the text of a template or policy."""
 
     message: str
@@ -117,7 +117,7 @@ class InvalidTemplate(Misuse):
 
     code = "invalid_template"
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: DocumentProblem) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
 
@@ -127,7 +127,7 @@ class InvalidPolicy(Misuse):
 
     code = "invalid_policy"
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: DocumentProblem) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
 
@@ -324,7 +324,7 @@ class WrongStatus(Refused):
         super().__init__(f"cannot {act} {what}: it is {status}, not {others}")
 
 
-class FailureHandled(WrongStatus):
+class FailureAlreadyHandled(WrongStatus):
     """A failed step cannot be retried because its children have already run without it.
 
     Args:
@@ -342,7 +342,7 @@ class FailureHandled(WrongStatus):
         )
 
 
-class Compensating(Refused):
+class CompensationStarted(Refused):
     """The completed steps of a task are being undone or were undone.
 
     Args:
@@ -382,7 +382,7 @@ class TooManyOpenTasks(Refused):
         self.key = key
 
 
-class NotApproved(Refused):
+class TemplateNotApproved(Refused):
     """The template version accepts no new tasks: it is pending review, rejected or retired.
 
     Args:
@@ -568,7 +568,7 @@ class ParkedForTime(StepParked):
         self.seconds = seconds
 
 
-class HandedBack(StepParked):
+class StepReleased(StepParked):
     """The step returns to its queue with its checkpoint."""
 
 

@@ -111,7 +111,7 @@ class DeliveryStatus(StrEnum):
     DEAD = "dead"  #: no longer retried; can be sent again
 
 
-class Pending(NamedTuple):
+class ClaimedDelivery(NamedTuple):
     """A delivery that a process has claimed."""
 
     id: DeliveryId
@@ -121,7 +121,7 @@ class Pending(NamedTuple):
     event: Event
 
 
-class DeliveryResponse(NamedTuple):
+class DeliveryResult(NamedTuple):
     """The outcome of a delivery."""
 
     status: int | None  #: HTTP status; None: no response, or a subscriber
@@ -141,7 +141,7 @@ class DeliveryOutcome(NamedTuple):
     error: str  #: "" after a success
 
     @property
-    def answered(self) -> bool:
+    def is_endpoint_available(self) -> bool:
         """Whether the endpoint is available: it responded with a status other than 429 or 5xx."""
         response = self.response or 500
         return not self.error or (response < 500 and response != 429)
@@ -255,7 +255,7 @@ class WebhookChange:
     secret: str | None = field(default=None, repr=False)
 
 
-class Endpoint(NamedTuple):
+class WebhookEndpoint(NamedTuple):
     """The data that a process needs to deliver to a webhook."""
 
     id: SubscriptionId
@@ -272,7 +272,7 @@ Patterns: TypeAlias = str | Collection[str]
 """Event names, or prefixes such as `payment.*`; `*` for all."""
 
 
-def parse_patterns(given: Patterns) -> tuple[str, ...]:
+def parse_event_patterns(given: Patterns) -> tuple[str, ...]:
     """Return the patterns of a subscription. Raises InvalidInput."""
     patterns = tuple(dict.fromkeys([given] if isinstance(given, str) else given))
     if not 1 <= len(patterns) <= limits.EVENT_PATTERNS:
@@ -310,14 +310,14 @@ def new_webhook(name: str, url: str, events: Patterns, include: Collection[str])
     return NewWebhook(
         namespace=namespace,
         name=plain,
-        url=parse_url(url),
-        events=parse_patterns(events),
-        include=parse_include(include),
-        secret=new_secret(),
+        url=parse_webhook_url(url),
+        events=parse_event_patterns(events),
+        include=parse_webhook_include(include),
+        secret=new_webhook_secret(),
     )
 
 
-def parse_url(url: str) -> str:
+def parse_webhook_url(url: str) -> str:
     """Return the URL of a webhook. Raises InvalidInput."""
     try:
         parts = urlsplit(url)
@@ -335,7 +335,7 @@ def parse_url(url: str) -> str:
     return url
 
 
-def parse_include(include: Collection[str]) -> tuple[str, ...]:
+def parse_webhook_include(include: Collection[str]) -> tuple[str, ...]:
     """Return the content of a webhook's requests beyond the event. Raises InvalidInput."""
     parts = tuple(dict.fromkeys(include))
     for part in parts:
@@ -347,7 +347,7 @@ def parse_include(include: Collection[str]) -> tuple[str, ...]:
     return parts
 
 
-def matches(patterns: Sequence[str], name: str) -> bool:
+def matches_event_name(patterns: Sequence[str], name: str) -> bool:
     """Return whether a subscription with these patterns receives events of this name."""
     return any(
         name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
@@ -355,7 +355,7 @@ def matches(patterns: Sequence[str], name: str) -> bool:
     )
 
 
-def delivery_delay(
+def next_delivery_delay(
     attempt: int, since: datetime, now: datetime, *, first: float, limit: timedelta
 ) -> float:
     """Return the seconds until the attempt after `attempt`; negative: no other attempt follows.
@@ -370,11 +370,11 @@ def delivery_delay(
     return delay if now + timedelta(seconds=delay) <= since + limit else -1.0
 
 
-def new_secret() -> str:
+def new_webhook_secret() -> str:
     """Return a new key for the signatures of a webhook."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def secret_key(secret: str) -> bytes:
+def decode_webhook_secret(secret: str) -> bytes:
     """Return the bytes of a key. Raises ValueError."""
     return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

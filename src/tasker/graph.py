@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
-from tasker.layout import Layout
+from tasker.layout import NodeLayout
 from tasker.model import TASK_NODE, Template
 
 
@@ -15,7 +15,7 @@ class Graph:
     """
 
     def __init__(self, template: Template) -> None:
-        self.layout = Layout(template.steps)
+        self.layout = NodeLayout(template.steps)
         self.specs = self.layout.specs
         self.names: tuple[str, ...] = tuple(spec.name for spec in self.specs)
         self.numbers: dict[str, int] = {name: no for no, name in enumerate(self.names, start=1)}
@@ -28,11 +28,11 @@ class Graph:
             for no in body.nodes:
                 self.parents[no] = self.parents[no] or (body.spawner,)
 
-    def pending_parents(self, no: int) -> int:
+    def awaited_parent_count(self, no: int) -> int:
         """Return the number of steps that step `no` waits for when it is created."""
-        return len(self.awaited(no))
+        return len(self.awaited_parents(no))
 
-    def awaited(self, no: int) -> tuple[int, ...]:
+    def awaited_parents(self, no: int) -> tuple[int, ...]:
         """Return the parents that a step waits for when it is created.
 
         The first steps of a body are created when their spawner runs, so they wait for no parent.
@@ -46,7 +46,7 @@ class Graph:
         children: list[list[int]] = [[] for _ in self.parents]
         apart = self.layout.compensating_nodes
         for no, parents in enumerate(self.parents):
-            if no in apart or (self.layout.scopes and not self.pending_parents(no)):
+            if no in apart or (self.layout.scopes and not self.awaited_parent_count(no)):
                 continue
             for parent in parents:
                 children[parent].append(no)
@@ -59,43 +59,43 @@ class Graph:
         ]
 
     @cached_property
-    def nodes(self) -> range:
+    def forward_nodes(self) -> range:
         """The nodes of the steps that run if no step fails, without compensating steps."""
         return range(1, len(self.parents) - len(self.layout.compensating_nodes))
 
     @cached_property
     def roots(self) -> tuple[int, ...]:
         """Steps without parents."""
-        return tuple(no for no in self.nodes if not self.parents[no])
+        return tuple(no for no in self.forward_nodes if not self.parents[no])
 
     @cached_property
     def sinks(self) -> tuple[int, ...]:
         """Steps without children; the task is complete when all of them are done."""
-        return tuple(no for no in self.nodes if self.children[no] == (TASK_NODE,))
+        return tuple(no for no in self.forward_nodes if self.children[no] == (TASK_NODE,))
 
     @cached_property
-    def order(self) -> tuple[int, ...]:
+    def topological_order(self) -> tuple[int, ...]:
         """All steps in topological order, with ties in the template's order."""
-        pending_parents = [len(parents) for parents in self.waits]
+        pending_parents = [len(parents) for parents in self.dependencies]
         order = list(self.roots)
         for no in order:
-            for follower in self.followers[no]:
+            for follower in self.dependents[no]:
                 pending_parents[follower] -= 1
                 if pending_parents[follower] == 0:
                     order.append(follower)
         return tuple(order)
 
     @cached_property
-    def followers(self) -> list[tuple[int, ...]]:
+    def dependents(self) -> list[tuple[int, ...]]:
         """followers[no]: the steps that wait for step `no`, ascending."""
-        followers: list[list[int]] = [[] for _ in self.waits]
-        for no in self.nodes:
-            for parent in self.waits[no]:
+        followers: list[list[int]] = [[] for _ in self.dependencies]
+        for no in self.forward_nodes:
+            for parent in self.dependencies[no]:
                 followers[parent].append(no)
         return [tuple(numbers) for numbers in followers]
 
     @cached_property
-    def waits(self) -> list[tuple[int, ...]]:
+    def dependencies(self) -> list[tuple[int, ...]]:
         """waits[no]: the steps that step `no` waits for; a join waits for the end of its body."""
         if not self.layout.bodies:
             return self.parents
@@ -106,24 +106,26 @@ class Graph:
         return waits
 
     @cached_property
-    def ancestors(self) -> "Ancestors":
+    def ancestors(self) -> "AncestorMasks":
         """ancestors[no]: the bit mask of all ancestors of step `no`."""
-        return Ancestors(self.parents)
+        return AncestorMasks(self.parents)
 
     @cached_property
     def levels(self) -> list[int]:
         """levels[no]: the length of the longest path from a root, 0 for roots."""
         levels = [0] * len(self.parents)
-        for no in self.order:
-            levels[no] = max((levels[parent] + 1 for parent in self.waits[no]), default=0)
+        for no in self.topological_order:
+            levels[no] = max((levels[parent] + 1 for parent in self.dependencies[no]), default=0)
         return levels
 
     def ancestor_names(self, step: str) -> tuple[str, ...]:
         """Return the names of all ancestors of `step`, in the template's order."""
-        return tuple(self.names[no - 1] for no in step_numbers(self.ancestors[self.numbers[step]]))
+        return tuple(
+            self.names[no - 1] for no in numbers_in_mask(self.ancestors[self.numbers[step]])
+        )
 
 
-class Ancestors:
+class AncestorMasks:
     """The ancestors of each step of a graph, as bit masks.
 
     The masks of 50,000 steps in layers would take 150 MB, so they are kept only up to a total size.
@@ -143,11 +145,11 @@ class Ancestors:
     def __getitem__(self, no: int) -> int:
         mask = self._kept.get(no)
         if mask is None:
-            mask = self._search(no)
-            self._keep(no, mask)
+            mask = self._compute_mask(no)
+            self._cache_mask(no, mask)
         return mask
 
-    def _search(self, no: int) -> int:
+    def _compute_mask(self, no: int) -> int:
         mask, stack = 0, list(self._parents[no])
         while stack:
             parent = stack.pop()
@@ -161,18 +163,18 @@ class Ancestors:
                 mask |= known
         return mask
 
-    def _keep(self, no: int, mask: int) -> None:
+    def _cache_mask(self, no: int, mask: int) -> None:
         self._kept[no] = mask
-        self.size += _bytes(mask)
+        self.size += _mask_bytes(mask)
         while self.size > self._limit:
-            self.size -= _bytes(self._kept.pop(next(iter(self._kept))))
+            self.size -= _mask_bytes(self._kept.pop(next(iter(self._kept))))
 
 
-def _bytes(mask: int) -> int:
+def _mask_bytes(mask: int) -> int:
     return mask.bit_length() // 8 + 32
 
 
-def step_numbers(mask: int) -> Iterator[int]:
+def numbers_in_mask(mask: int) -> Iterator[int]:
     """Yield the numbers in a mask, ascending."""
     while mask:
         lowest = mask & -mask

@@ -26,7 +26,7 @@ NAMES = ("body", "headers")  #: names that paths and conditions may start with
 LONGEST_SECRET = 500
 
 
-class HookScheme(StrEnum):
+class SignatureScheme(StrEnum):
     """How the requests of a provider are signed."""
 
     HMAC = "hmac"  #: HMAC-SHA256 of the body in a header, in hexadecimal or base64
@@ -34,7 +34,7 @@ class HookScheme(StrEnum):
     STRIPE = "stripe"  #: `Stripe-Signature`, with the time
 
 
-class HookTarget(StrEnum):
+class HookMessageKind(StrEnum):
     """The message into which a request is turned."""
 
     SIGNAL = "signal"  #: to the task whose id `key` points to
@@ -42,16 +42,16 @@ class HookTarget(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hook:
+class ProviderHook:
     """A declared provider hook, without its secret."""
 
     namespace: str
     name: str
-    scheme: HookScheme
+    scheme: SignatureScheme
     header: str = DEFAULT_HEADER
     """The header with the signature, for the scheme `hmac`; in lower case."""
 
-    target: HookTarget
+    target: HookMessageKind
     sends: str
     """Name of the signal or broadcast."""
 
@@ -70,14 +70,14 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HookSecret:
+class HookWithSecret:
     """A hook and its secret."""
 
-    hook: Hook
+    hook: ProviderHook
     secret: str = field(repr=False)
 
 
-def check_hook(hook: Hook, secret: str) -> None:
+def check_hook(hook: ProviderHook, secret: str) -> None:
     """Raise InvalidInput unless a hook can be stored."""
     if not 16 <= len(secret) <= LONGEST_SECRET or not secret.isprintable():
         raise InvalidInput(
@@ -89,20 +89,20 @@ def check_hook(hook: Hook, secret: str) -> None:
         )
     for field_, text in (("key", hook.key), ("id", hook.id)):
         if text is not None:
-            _require_names(field_, text, (compile_path(text),))
+            _check_path_names(field_, text, (compile_path(text),))
     if hook.when is not None:
-        _require_names("when", hook.when, compile_expression(hook.when).paths)
+        _check_path_names("when", hook.when, compile_expression(hook.when).paths)
 
 
-def _require_names(field_: str, text: str, paths: tuple[Path, ...]) -> None:
+def _check_path_names(field_: str, text: str, paths: tuple[Path, ...]) -> None:
     try:
         check_names(text, paths, NAMES)
     except InvalidExpression as error:
         raise InvalidInput(str(error), path=f"$.{field_}") from None
 
 
-def is_signed(
-    given: HookSecret | None, headers: Mapping[str, str], body: bytes, now: float
+def has_valid_signature(
+    given: HookWithSecret | None, headers: Mapping[str, str], body: bytes, now: float
 ) -> bool:
     """Return whether a request has a valid signature; the comparison takes constant time.
 
@@ -113,49 +113,53 @@ def is_signed(
         now: Seconds since 1970.
     """
     if given is None:
-        _digest(b"", body)
+        _hmac_hex(b"", body)
         return False
     secret = given.secret.encode()
     match given.hook.scheme:
-        case HookScheme.STRIPE:
-            return _is_signed_by_stripe(secret, headers.get("stripe-signature", ""), body, now)
-        case HookScheme.GITHUB:
+        case SignatureScheme.STRIPE:
+            return _has_valid_stripe_signature(
+                secret, headers.get("stripe-signature", ""), body, now
+            )
+        case SignatureScheme.GITHUB:
             signature = headers.get("x-hub-signature-256", "")
-            return _matches(signature.removeprefix("sha256="), _digest(secret, body))
+            return _signatures_equal(signature.removeprefix("sha256="), _hmac_hex(secret, body))
     signature = headers.get(given.hook.header, "").removeprefix("sha256=")
-    digest = _digest(secret, body)
-    return _matches(signature, digest) or _matches(_hex_of_base64(signature), digest)
+    digest = _hmac_hex(secret, body)
+    return _signatures_equal(signature, digest) or _signatures_equal(
+        _base64_to_hex(signature), digest
+    )
 
 
-def _is_signed_by_stripe(secret: bytes, header: str, body: bytes, now: float) -> bool:
+def _has_valid_stripe_signature(secret: bytes, header: str, body: bytes, now: float) -> bool:
     parts = [part.partition("=") for part in header.split(",")[:20]]
     times = [value for name, _, value in parts if name.strip() == "t"]
-    digest = _digest(secret, f"{times[0] if times else ''}.".encode() + body)
+    digest = _hmac_hex(secret, f"{times[0] if times else ''}.".encode() + body)
     if len(times) != 1 or not times[0].isdecimal() or len(times[0]) > 15:
         return False
     if abs(now - int(times[0])) > TOLERANCE:
         return False
     given = [value for name, _, value in parts if name.strip() == "v1"]
-    matches = [_matches(signature, digest) for signature in given]  # compares all
+    matches = [_signatures_equal(signature, digest) for signature in given]  # compares all
     return any(matches)
 
 
-def _digest(secret: bytes, content: bytes) -> str:
+def _hmac_hex(secret: bytes, content: bytes) -> str:
     return hmac.new(secret, content, hashlib.sha256).hexdigest()
 
 
-def _matches(signature: str, digest: str) -> bool:
+def _signatures_equal(signature: str, digest: str) -> bool:
     return hmac.compare_digest(signature.strip().lower().encode(), digest.encode())
 
 
-def _hex_of_base64(text: str) -> str:
+def _base64_to_hex(text: str) -> str:
     try:
         return base64.b64decode(text, validate=True).hex()
     except (binascii.Error, ValueError):
         return ""
 
 
-def text_at(path: str, names: Mapping[str, Any]) -> str | None:
+def text_at_path(path: str, names: Mapping[str, Any]) -> str | None:
     """Return the text at a path of a request, or None if there is no usable value."""
     value = compile_path(path).evaluate(names)
     if value is None or isinstance(value, bool | Mapping | list | tuple):
@@ -164,6 +168,6 @@ def text_at(path: str, names: Mapping[str, Any]) -> str | None:
     return text if 0 < len(text) <= ARRIVAL_NAME else None
 
 
-def meets_condition(hook: Hook, names: Mapping[str, Any]) -> bool:
+def meets_hook_condition(hook: ProviderHook, names: Mapping[str, Any]) -> bool:
     """Return whether a request meets the condition of its hook. Raises InvalidExpression."""
     return hook.when is None or compile_expression(hook.when).is_true(names)

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 from tasker.model import (
     ENGINE,
     Batch,
-    Collect,
-    FailurePolicy,
+    CollectMode,
+    InstanceFailureHandling,
+    InstanceFailurePolicy,
     Map,
-    OnFailure,
     Repeat,
     Retry,
     Spawning,
     StepSpec,
-    Trigger,
+    TriggerRule,
 )
 
 COMPENSATION = ".compensation"  #: end of the names of steps that undo others
@@ -34,7 +34,7 @@ _INDEX = re.compile(r"\[(\d+)\]")
 _ENGINE_RETRY = Retry(max_attempts=10)
 
 
-class EngineCall(StrEnum):
+class EngineStepKind(StrEnum):
     """The kind of an engine step, named by `StepSpec.method`."""
 
     SPAWN = "spawn"
@@ -47,7 +47,7 @@ class EngineCall(StrEnum):
     GATHER = "gather"
 
 
-class Body(NamedTuple):
+class BodyNodes(NamedTuple):
     """The nodes of one step with instances."""
 
     spec: StepSpec  #: as it is declared
@@ -65,15 +65,17 @@ class Body(NamedTuple):
     def tolerates_failures(self) -> bool:
         """Whether the join decides about failed instances, so the task does not fail because of
         them."""
-        return self.spec.on_failure.policy is FailurePolicy.CONTINUE or self.spec.allow_failure
+        return (
+            self.spec.on_failure.policy is InstanceFailurePolicy.CONTINUE or self.spec.allow_failure
+        )
 
     @property
-    def check(self) -> int | None:
+    def check_node(self) -> int | None:
         """The node that ends each iteration of a loop."""
         return self.first + self.size - 1 if isinstance(self.spawning, Repeat) else None
 
 
-class Compensating(NamedTuple):
+class CompensatingNodes(NamedTuple):
     """The nodes that undo the completed steps of a task. They are a template's last nodes."""
 
     planner: int
@@ -85,25 +87,25 @@ class Compensating(NamedTuple):
         return range(self.planner, self.gather + len(self.undone) + 1)
 
 
-class Layout:
+class NodeLayout:
     """The nodes of a template, numbered from 1. The nodes of a body have consecutive numbers."""
 
     def __init__(self, steps: Sequence[StepSpec]) -> None:
         self.specs: Sequence[StepSpec] = steps
-        self.bodies: dict[int, Body] = {}  #: by the number of the spawner
+        self.bodies: dict[int, BodyNodes] = {}  #: by the number of the spawner
         self.scopes: dict[int, int] = {}  #: node of a body -> spawner
         self.labels: dict[int, str] = {}  #: of nodes of bodies, with [] for their instances
-        self.compensating: Compensating | None = None
+        self.compensating: CompensatingNodes | None = None
         if any(spec.spawning for spec in steps):
             specs: list[StepSpec] = []
             self.specs = specs
-            self._add(specs, steps, 0, "")
+            self._add_nodes(specs, steps, 0, "")
         if any(spec.compensate for spec in self.specs):
             self.specs = [*self.specs]
-            self._add_compensating(self.specs)
+            self._add_compensating_nodes(self.specs)
 
     @property
-    def undone(self) -> Mapping[int, int]:
+    def undone_nodes(self) -> Mapping[int, int]:
         """The nodes that are undone, by the nodes that undo them."""
         return {} if self.compensating is None else self.compensating.undone
 
@@ -113,7 +115,7 @@ class Layout:
         return range(0) if self.compensating is None else self.compensating.nodes
 
     @property
-    def joins(self) -> Mapping[int, Body]:
+    def bodies_by_join(self) -> Mapping[int, BodyNodes]:
         """Bodies by the number of their join."""
         return {body.join: body for body in self.bodies.values()}
 
@@ -127,53 +129,55 @@ class Layout:
         body = self.bodies.get(no)
         return self.specs[no - 1].name if body is None else body.spec.name
 
-    def scope(self, no: int) -> int:
+    def spawner_around(self, no: int) -> int:
         """Return the spawner whose body node `no` is part of, or 0."""
         return self.scopes.get(no, 0)
 
-    def label(self, no: int) -> str:
+    def step_name_pattern(self, no: int) -> str:
         """Return a node's name, with `[]` for each instance that it is part of."""
         return self.labels.get(no) or self.specs[no - 1].name
 
-    def _add(self, specs: list[StepSpec], steps: Sequence[StepSpec], scope: int, path: str) -> None:
+    def _add_nodes(
+        self, specs: list[StepSpec], steps: Sequence[StepSpec], scope: int, path: str
+    ) -> None:
         """Add the nodes of a template or body, followed by the nodes of the bodies within it."""
         inner: list[tuple[StepSpec, Spawning, int]] = []
         for spec in steps:
             if spec.spawning is None or spec.callable == ENGINE:
-                self._append(specs, spec, scope, path)
+                self._append_node(specs, spec, scope, path)
                 continue
-            spawner = self._append(specs, _spawner_of(spec), scope, path)
+            spawner = self._append_node(specs, _make_spawner(spec), scope, path)
             inner.append((spec, spec.spawning, spawner))
-            self._append(specs, _join_of(spec), scope, path)
+            self._append_node(specs, _make_join(spec), scope, path)
             if spec.reduce is not None:
-                self._append(specs, _reducer_of(spec), scope, path)
+                self._append_node(specs, _make_reducer(spec), scope, path)
         for spec, spawning, spawner in inner:
-            body = [*spec.steps] or [_instance_of(spec)]
+            body = [*spec.steps] or [_make_single_step_body(spec)]
             if isinstance(spawning, Repeat):
-                body.append(_check_of(spec, body))
-            size = sum(map(_node_count, body))
+                body.append(_make_loop_check(spec, body))
+            size = sum(map(_count_own_nodes, body))
             first = len(specs) + 1
-            self.bodies[spawner] = Body(spec, spawning, spawner, spawner + 1, first, size)
-            self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
+            self.bodies[spawner] = BodyNodes(spec, spawning, spawner, spawner + 1, first, size)
+            self._add_nodes(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
 
-    def _add_compensating(self, specs: list[StepSpec]) -> None:
+    def _add_compensating_nodes(self, specs: list[StepSpec]) -> None:
         """Add the nodes by which steps are undone."""
         undone = [no for no, spec in enumerate(specs, start=1) if spec.compensate]
         planner = len(specs) + 1
-        for name, call in ((PLANNER, EngineCall.COMPENSATE), (GATHER, EngineCall.GATHER)):
-            specs.append(_engine_step(StepSpec(name=name), call))
+        for name, call in ((PLANNER, EngineStepKind.COMPENSATE), (GATHER, EngineStepKind.GATHER)):
+            specs.append(_make_engine_step(StepSpec(name=name), call))
         for no in undone:
             spec = specs[no - 1]
-            specs.append(_undo_of(spec))
+            specs.append(_make_compensating_step(spec))
             if scope := self.scopes.get(no):
                 self.scopes[len(specs)] = scope
-                self.labels[len(specs)] = f"{self.label(no)}{COMPENSATION}"
+                self.labels[len(specs)] = f"{self.step_name_pattern(no)}{COMPENSATION}"
         first = planner + 2
-        self.compensating = Compensating(
+        self.compensating = CompensatingNodes(
             planner, planner + 1, dict(zip(range(first, first + len(undone)), undone, strict=True))
         )
 
-    def _append(self, specs: list[StepSpec], spec: StepSpec, scope: int, path: str) -> int:
+    def _append_node(self, specs: list[StepSpec], spec: StepSpec, scope: int, path: str) -> int:
         specs.append(spec)
         no = len(specs)
         if scope:
@@ -184,14 +188,14 @@ class Layout:
         return no
 
 
-def fill_label(label: str, instances: Iterable[int]) -> str:
+def fill_name_pattern(label: str, instances: Iterable[int]) -> str:
     """Return the name of a step: a node's label with the numbers of its instances."""
     for instance in instances:
         label = label.replace("[]", f"[{instance}]", 1)
     return label
 
 
-def item_names(spawning: Spawning | None) -> tuple[str, ...]:
+def instance_input_names(spawning: Spawning | None) -> tuple[str, ...]:
     """Return the names under which a body reads the inputs of its instance."""
     match spawning:
         case Map(item=item):
@@ -205,56 +209,56 @@ def item_names(spawning: Spawning | None) -> tuple[str, ...]:
 
 def steps_with_handlers(steps: Sequence[StepSpec]) -> Sequence[StepSpec]:
     """Return the nodes of a template that call handlers; the engine runs all other nodes."""
-    return [spec for spec in Layout(steps).specs if spec.handler != ENGINE]
+    return [spec for spec in NodeLayout(steps).specs if spec.handler != ENGINE]
 
 
-class Place(NamedTuple):
+class NodeInstance(NamedTuple):
     """A node of a template and the numbers of the instances that a step is part of."""
 
     node: int
-    instances: tuple[tuple[Body, int], ...]  #: from the outermost
+    instances: tuple[tuple[BodyNodes, int], ...]  #: from the outermost
 
 
-def place_of(layout: Layout, name: str) -> Place | None:
+def find_node_instance(layout: NodeLayout, name: str) -> NodeInstance | None:
     """Return the place of the step with a name such as `convert[17]`, or None if there is no such
     step."""
     label = _INDEX.sub("[]", name)
     node = next((no for no, other in layout.labels.items() if other == label), None)
     if node is None:
         return None
-    bodies: list[Body] = []
-    scope = layout.scope(node)
+    bodies: list[BodyNodes] = []
+    scope = layout.spawner_around(node)
     while scope:
         bodies.insert(0, layout.bodies[scope])
-        scope = layout.scope(scope)
-    return Place(node, tuple(zip(bodies, map(int, _INDEX.findall(name)), strict=True)))
+        scope = layout.spawner_around(scope)
+    return NodeInstance(node, tuple(zip(bodies, map(int, _INDEX.findall(name)), strict=True)))
 
 
-def _node_count(spec: StepSpec) -> int:
+def _count_own_nodes(spec: StepSpec) -> int:
     """Return the number of nodes that a step has in its own scope."""
     if spec.spawning is None or spec.callable == ENGINE:
         return 1
     return 2 if spec.reduce is None else 3
 
 
-def _spawner_of(spec: StepSpec) -> StepSpec:
+def _make_spawner(spec: StepSpec) -> StepSpec:
     kind = {Map: "map", Batch: "batch", Repeat: "repeat"}[type(spec.spawning)]
-    return _engine_step(
-        replace(spec, name=f"{spec.name}.{kind}"), EngineCall.SPAWN, spawning=spec.spawning
+    return _make_engine_step(
+        replace(spec, name=f"{spec.name}.{kind}"), EngineStepKind.SPAWN, spawning=spec.spawning
     )
 
 
-def _join_of(spec: StepSpec) -> StepSpec:
+def _make_join(spec: StepSpec) -> StepSpec:
     name = spec.name if spec.reduce is None else f"{spec.name}.join"
-    awaited = (_spawner_of(spec).name,)
-    return _engine_step(
+    awaited = (_make_spawner(spec).name,)
+    return _make_engine_step(
         StepSpec(name=name, description=spec.description, dependencies=awaited),
-        EngineCall.JOIN,
+        EngineStepKind.JOIN,
         allow_failure=spec.allow_failure and spec.reduce is None,
     )
 
 
-def _engine_step(spec: StepSpec, call: EngineCall, **fields: Any) -> StepSpec:
+def _make_engine_step(spec: StepSpec, call: EngineStepKind, **fields: Any) -> StepSpec:
     """Return an engine step with those fields of `spec` that decide whether and when it runs."""
     return StepSpec(
         name=spec.name,
@@ -269,7 +273,7 @@ def _engine_step(spec: StepSpec, call: EngineCall, **fields: Any) -> StepSpec:
     )
 
 
-def _undo_of(spec: StepSpec) -> StepSpec:
+def _make_compensating_step(spec: StepSpec) -> StepSpec:
     """Return the step that undoes another one."""
     undo = spec.compensate
     if undo is None:
@@ -288,7 +292,7 @@ def _undo_of(spec: StepSpec) -> StepSpec:
     )
 
 
-def _reducer_of(spec: StepSpec) -> StepSpec:
+def _make_reducer(spec: StepSpec) -> StepSpec:
     """Return the step that computes the result from the instances' results."""
     return replace(
         spec,
@@ -300,19 +304,19 @@ def _reducer_of(spec: StepSpec) -> StepSpec:
         task=None,
         external=None,
         events=(),
-        dependencies=(_join_of(spec).name,),
+        dependencies=(_make_join(spec).name,),
         when=None,
-        trigger=Trigger.ALL_SUCCESS,
+        trigger=TriggerRule.ALL_SUCCESS,
         spawning=None,
         steps=(),
-        collect=Collect.LIST,
+        collect=CollectMode.LIST,
         reduce=None,
-        on_failure=OnFailure(),
+        on_failure=InstanceFailureHandling(),
         compensate=None,
     )
 
 
-def _instance_of(spec: StepSpec) -> StepSpec:
+def _make_single_step_body(spec: StepSpec) -> StepSpec:
     """Return the body of a step whose own handler is its body."""
     return replace(
         spec,
@@ -320,17 +324,17 @@ def _instance_of(spec: StepSpec) -> StepSpec:
         callable=spec.handler,
         dependencies=(),
         when=None,
-        trigger=Trigger.ALL_SUCCESS,
+        trigger=TriggerRule.ALL_SUCCESS,
         allow_failure=False,
         spawning=None,
-        collect=Collect.LIST,
+        collect=CollectMode.LIST,
         reduce=None,
-        on_failure=OnFailure(),
+        on_failure=InstanceFailureHandling(),
     )
 
 
-def _check_of(spec: StepSpec, body: Sequence[StepSpec]) -> StepSpec:
+def _make_loop_check(spec: StepSpec, body: Sequence[StepSpec]) -> StepSpec:
     awaited = {name for step in body for name in step.dependencies}
     last = tuple(step.name for step in body if step.name not in awaited)
     step = StepSpec(name=f"{spec.name}.until", dependencies=last)
-    return _engine_step(step, EngineCall.CHECK, spawning=spec.spawning)
+    return _make_engine_step(step, EngineStepKind.CHECK, spawning=spec.spawning)

@@ -55,7 +55,7 @@ _PLACEHOLDERS: tuple[Mapping[str, Any], ...] = tuple(
 UNKNOWN = "?"  #: the parent of a task, not named in the response
 
 
-class Owner(NamedTuple):
+class DataOwner(NamedTuple):
     """The task or template that the data in a response belongs to, as far as it is known."""
 
     namespace: str | None = None
@@ -85,7 +85,7 @@ class MaskingRule:
     """Sensitive values, which are also replaced in other payloads and in strings."""
 
     @property
-    def is_open(self) -> bool:
+    def masks_nothing(self) -> bool:
         """Whether nothing is masked."""
         return self.reads and not (self.inputs or self.results or self.secrets)
 
@@ -94,21 +94,21 @@ OPEN = MaskingRule()
 CLOSED = MaskingRule(reads=False)
 
 
-def mask(value: Any) -> Any:
+def mask_value(value: Any) -> Any:
     """Return the shape of a JSON value: its keys, the lengths of its lists, and types."""
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {key: mask(part) for key, part in value.items()}
+        return {key: mask_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [mask(part) for part in value]
-    return {"masked": True, "type": _type_of(value)}
+        return [mask_value(part) for part in value]
+    return {"masked": True, "type": _masked_type(value)}
 
 
 def mask_path(value: Any, keys: Keys) -> Any:
     """Return a JSON value with the part at a path masked."""
     if not keys:
-        return mask(value)
+        return mask_value(value)
     if isinstance(value, list | tuple):
         return [mask_path(part, keys) for part in value]
     if isinstance(value, Mapping) and keys[0] in value:
@@ -116,15 +116,15 @@ def mask_path(value: Any, keys: Keys) -> Any:
     return value
 
 
-def secrets_at(value: Any, keys: Keys = ()) -> Iterator[str]:
+def sensitive_texts_at(value: Any, keys: Keys = ()) -> Iterator[str]:
     """Yield the values below a path that are long enough to be recognized, in all written forms."""
     if isinstance(value, list | tuple):
         for part in value:
-            yield from secrets_at(part, keys)
+            yield from sensitive_texts_at(part, keys)
     elif isinstance(value, Mapping):
         parts = value.values() if not keys else [value[keys[0]]] if keys[0] in value else []
         for part in parts:
-            yield from secrets_at(part, keys[1:])
+            yield from sensitive_texts_at(part, keys[1:])
     elif not keys and _is_long_enough(value):
         yield from written_forms(str(value))
 
@@ -137,50 +137,53 @@ def _is_long_enough(value: Any) -> bool:
     return False
 
 
-def scrub(value: Any, secrets: SensitiveTexts) -> Any:
+def hide_sensitive_values(value: Any, secrets: SensitiveTexts) -> Any:
     """Return a JSON value with sensitive values replaced, even within strings."""
     if not secrets:
         return value
     if isinstance(value, str):
-        return secrets.hide(value)
+        return secrets.replace_in(value)
     if isinstance(value, Mapping):
         if value in _PLACEHOLDERS:
             return value
-        return {scrub(key, secrets): scrub(part, secrets) for key, part in value.items()}
+        return {
+            hide_sensitive_values(key, secrets): hide_sensitive_values(part, secrets)
+            for key, part in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [scrub(part, secrets) for part in value]
+        return [hide_sensitive_values(part, secrets) for part in value]
     if (
         isinstance(value, int | float)
         and not isinstance(value, bool)
         and str(value) in secrets.values
     ):
-        return mask(value)
+        return mask_value(value)
     return value
 
 
-def owners_of(content: Any, default: Owner) -> Iterator[Owner]:
+def find_data_owners(content: Any, default: DataOwner) -> Iterator[DataOwner]:
     """Yield the owners of the data in a response, including `default` if it owns a part; owners may
     repeat."""
     if type(content) in (list, tuple):
         for part in content:
             if not _is_plain(part):
-                yield from owners_of(part, default)
+                yield from find_data_owners(part, default)
         return
     kind: Any = type(content)
-    names = _parts(kind)
+    names = _maskable_members(kind)
     if names == ():
         return
-    members = _members(content)
-    owner = _owner(members, default)
+    members = _read_members(content)
+    owner = _named_owner(members, default)
     yield owner
     for name in members if names is None else names:
         part = members[name]
         if not part or type(part) in _PLAIN or name in PAYLOADS or name in DEFINITIONS:
             continue
-        yield from owners_of(part, owner)
+        yield from find_data_owners(part, owner)
 
 
-def masked(content: Any, rules: Mapping[Owner, MaskingRule], default: Owner) -> Any:
+def mask_response(content: Any, rules: Mapping[DataOwner, MaskingRule], default: DataOwner) -> Any:
     """Return a response as its caller may see it; dataclasses keep their type.
 
     Args:
@@ -190,12 +193,14 @@ def masked(content: Any, rules: Mapping[Owner, MaskingRule], default: Owner) -> 
     """
     kind: Any = type(content)
     if kind in (list, tuple):
-        return kind(part if _is_plain(part) else masked(part, rules, default) for part in content)
-    names = _parts(kind)
+        return kind(
+            part if _is_plain(part) else mask_response(part, rules, default) for part in content
+        )
+    names = _maskable_members(kind)
     if names == ():
         return content
-    members = _members(content)
-    owner = _owner(members, default)
+    members = _read_members(content)
+    owner = _named_owner(members, default)
     rule = rules[owner]
     changed = {
         name: shown
@@ -204,10 +209,10 @@ def masked(content: Any, rules: Mapping[Owner, MaskingRule], default: Owner) -> 
         and (type(part) not in _PLAIN or name in _MASKED)
         and (shown := _mask_member(members, name, part, rules, owner, rule)) is not part
     }
-    return _copy(content, members, changed) if changed else content
+    return _replace_members(content, members, changed) if changed else content
 
 
-def _copy(content: Any, members: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
+def _replace_members(content: Any, members: Mapping[str, Any], changed: Mapping[str, Any]) -> Any:
     """Return content with some of its members replaced."""
     shown = {**members, **changed}
     if isinstance(content, Mapping):
@@ -216,7 +221,7 @@ def _copy(content: Any, members: Mapping[str, Any], changed: Mapping[str, Any]) 
         return type(content)(**shown)
     kind: Any = type(content)
     copy = object.__new__(kind)
-    if _reader(kind) is vars:
+    if _member_reader(kind) is vars:
         vars(copy).update(shown)
         return copy
     for name, part in shown.items():
@@ -228,8 +233,8 @@ def _mask_member(
     members: Mapping[str, Any],
     name: str,
     part: Any,
-    rules: Mapping[Owner, MaskingRule],
-    owner: Owner,
+    rules: Mapping[DataOwner, MaskingRule],
+    owner: DataOwner,
     rule: MaskingRule,
 ) -> Any:
     if name in DEFINITIONS:
@@ -237,39 +242,43 @@ def _mask_member(
     if name in PAYLOADS:
         return _mask_payload(members, name, part, rule)
     if name in TEXTS and isinstance(part, str):
-        return scrub(part, rule.secrets) if rule.reads else MASKED
+        return hide_sensitive_values(part, rule.secrets) if rule.reads else MASKED
     if name in ("error", "skip_reason") and isinstance(part, str | Mapping):
         return _mask_error(part, rule)
     if name == "form":
-        return scrub(part, rule.secrets) if rule.reads else _mask_form(part)
+        return hide_sensitive_values(part, rule.secrets) if rule.reads else _mask_form(part)
     if name == "text" and members.get("code") in _QUOTING:
-        return scrub(part, rule.secrets) if rule.reads else f"{part.split('. ')[0]}. {MASKED}"
-    return part if _is_plain(part) else masked(part, rules, owner)
+        return (
+            hide_sensitive_values(part, rule.secrets)
+            if rule.reads
+            else f"{part.split('. ')[0]}. {MASKED}"
+        )
+    return part if _is_plain(part) else mask_response(part, rules, owner)
 
 
 def _mask_payload(members: Mapping[str, Any], name: str, part: Any, rule: MaskingRule) -> Any:
     if not rule.reads:
-        return dict.fromkeys(part, MASKED) if name == "attributes" else mask(part)
+        return dict.fromkeys(part, MASKED) if name == "attributes" else mask_value(part)
     if name == "context":
         for keys in rule.inputs:
             part = mask_path(part, keys)
     elif name != "attributes":
-        step = _step_of(members)
+        step = _described_step(members)
         for named, *rest in rule.results:
             if step is None:
                 part = mask_path(part, (named, *rest))
             if step in (None, named):
                 part = mask_path(part, tuple(rest))
-    return scrub(part, rule.secrets)
+    return hide_sensitive_values(part, rule.secrets)
 
 
 def _mask_error(error: Any, rule: MaskingRule) -> Any:
     if rule.reads:
-        return scrub(error, rule.secrets)
+        return hide_sensitive_values(error, rule.secrets)
     if isinstance(error, str):
         return MASKED
     return {
-        key: part if key in _ERROR_KEPT else MASKED if isinstance(part, str) else mask(part)
+        key: part if key in _ERROR_KEPT else MASKED if isinstance(part, str) else mask_value(part)
         for key, part in error.items()
     }
 
@@ -281,14 +290,14 @@ def _mask_form(schema: Any, *, names: bool = False) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     return {
-        key: (MASKED if isinstance(part, str) else mask(part))
+        key: (MASKED if isinstance(part, str) else mask_value(part))
         if key in _FORM_TEXTS and not names
         else _mask_form(part, names=key == "properties" and not names)
         for key, part in schema.items()
     }
 
 
-def _step_of(members: Mapping[str, Any]) -> str | None:
+def _described_step(members: Mapping[str, Any]) -> str | None:
     """Return the template's name of the step that a part of a response describes."""
     name = members.get("step") or (members.get("name") if "no" in members else None)
     if not isinstance(name, str):
@@ -296,16 +305,18 @@ def _step_of(members: Mapping[str, Any]) -> str | None:
     return re.sub(r"\[\d*\]", "", name).removesuffix(".compensation").rpartition(".")[2]
 
 
-def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
+def _named_owner(members: Mapping[str, Any], default: DataOwner) -> DataOwner:
     """Return the owner that a part of a response names, or `default`."""
     namespace, task_id = members.get("namespace"), members.get("task_id")
     if not isinstance(namespace, str):
         if isinstance(task_id, str) and task_id != default.task_id and "namespace" not in members:
-            return Owner(task_id=task_id)
+            return DataOwner(task_id=task_id)
         if isinstance(template := members.get("template"), str) and "context" in members:
             full, _, pinned = template.partition("@")
             space, _, own = full.rpartition(".")
-            return Owner(space or default.namespace, own, pinned or members.get("version") or "")
+            return DataOwner(
+                space or default.namespace, own, pinned or members.get("version") or ""
+            )
         return default
     name, version = members.get("template"), members.get("version")
     if name is None and version is not None:
@@ -317,17 +328,17 @@ def _owner(members: Mapping[str, Any], default: Owner) -> Owner:
     if isinstance(name, str) and "@" in name:  # a full name
         full, _, version = name.partition("@")
         name = full.rpartition(".")[2]
-    return Owner(namespace, name, version, task_id, members.get("parent_id", UNKNOWN))
+    return DataOwner(namespace, name, version, task_id, members.get("parent_id", UNKNOWN))
 
 
-def _members(value: Any) -> Mapping[str, Any]:
+def _read_members(value: Any) -> Mapping[str, Any]:
     kind: Any = type(value)
-    read = _reader(kind)
+    read = _member_reader(kind)
     return read(value) if read else {}
 
 
 @cache
-def _reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
+def _member_reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
     """Return the function that reads the members of a type's values, or None if they have none."""
     if issubclass(kind, Mapping):
         return lambda value: value
@@ -345,7 +356,7 @@ def _reader(kind: type) -> Callable[[Any], Mapping[str, Any]] | None:
 
 
 @cache
-def _parts(kind: Any) -> tuple[str, ...] | None:
+def _maskable_members(kind: Any) -> tuple[str, ...] | None:
     """Return the members of a class's values that may be masked or contain parts that may be
     masked.
 
@@ -353,7 +364,7 @@ def _parts(kind: Any) -> tuple[str, ...] | None:
     """
     if issubclass(kind, Mapping):
         return None
-    if _reader(kind) is None:
+    if _member_reader(kind) is None:
         return ()
     try:
         types = get_type_hints(kind)
@@ -385,13 +396,13 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _PLAIN or isinstance(value, str | int | float)  # such as enums
 
 
-def _type_of(value: Any) -> str:
+def _masked_type(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
     return "number" if isinstance(value, int | float) else "string"
 
 
-def sensitive_keys(
+def split_sensitive_paths(
     paths: Iterable[tuple[str | int, ...]],
 ) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
     """Return the sensitive paths below the context and those below the results.

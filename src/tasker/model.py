@@ -126,13 +126,13 @@ class Retry:
             ("initial_delay", parse_duration_argument(initial_delay, "initial_delay")),
             ("max_delay", parse_duration_argument(max_delay, "max_delay")),
             ("jitter", jitter),
-            ("retry_on", tuple(map(_error_name, retry_on))),
-            ("give_up_on", tuple(map(_error_name, give_up_on))),
+            ("retry_on", tuple(map(_normalize_error_name, retry_on))),
+            ("give_up_on", tuple(map(_normalize_error_name, give_up_on))),
         ):
             object.__setattr__(self, name, value)
 
 
-def _error_name(error: str | type[BaseException]) -> str:
+def _normalize_error_name(error: str | type[BaseException]) -> str:
     """Return the name by which a policy refers to an error: a code or a class name."""
     if isinstance(error, str):
         return error
@@ -146,7 +146,7 @@ def parse_duration_argument(value: Duration, name: str) -> timedelta:
     try:
         return parse_duration(value)
     except ValueError as error:
-        raise _invalid_argument(name, str(error)) from None
+        raise _invalid_argument_error(name, str(error)) from None
 
 
 def _parse_backoff(value: Backoff | BackoffName) -> Backoff:
@@ -154,14 +154,14 @@ def _parse_backoff(value: Backoff | BackoffName) -> Backoff:
         return Backoff(value)
     except ValueError:
         words = ", ".join(word.value for word in Backoff)
-        raise _invalid_argument("backoff", f"must be one of {words}, not {value!r}") from None
+        raise _invalid_argument_error("backoff", f"must be one of {words}, not {value!r}") from None
 
 
-def _invalid_argument(name: str, message: str) -> InvalidInput:
+def _invalid_argument_error(name: str, message: str) -> InvalidInput:
     return InvalidInput(f"{name} {message}", path=f"$.{name}")
 
 
-class Requirement(NamedTuple):
+class WorkerRequirement(NamedTuple):
     """Requirements of a step on workers, in addition to the handler.
 
     Stores use its string form as part of a queue's identity: "" for no requirement, otherwise a
@@ -179,7 +179,7 @@ class Requirement(NamedTuple):
         return " ".join((*([self.version] if self.version else []), *labels))
 
     @classmethod
-    def parse(cls, text: str) -> "Requirement":
+    def parse(cls, text: str) -> "WorkerRequirement":
         """Parse the result of `str`."""
         words = text.split()
         version = words.pop(0) if words and not _LABEL.match(words[0]) else ""
@@ -241,7 +241,7 @@ class EventCondition(StrEnum):
         return outcome in _OUTCOMES_OF_CONDITIONS[self]
 
 
-class TaskEvent(StrEnum):
+class TaskEndEvent(StrEnum):
     """Events for the end of a task, which its template may publish."""
 
     COMPLETED = "tasker.task.completed"
@@ -298,7 +298,7 @@ class EventSpec:
             condition = EventCondition(on)
         except ValueError:
             words = ", ".join(word.value for word in EventCondition)
-            raise _invalid_argument("on", f"must be one of {words}, not {on!r}") from None
+            raise _invalid_argument_error("on", f"must be one of {words}, not {on!r}") from None
         for field_name, value in (
             ("name", name),
             ("on", condition),
@@ -377,13 +377,13 @@ class LimitValues:
     as start in a second, at least one."""
 
     @property
-    def tokens(self) -> int | None:
+    def burst_tokens(self) -> int | None:
         """The maximum number of steps that `rate` lets start at once; None without a rate."""
         if self.rate is None:
             return None
         return self.burst or max(1, int(self.rate.per_second))
 
-    def document(self) -> dict[str, "Json"]:
+    def to_json(self) -> dict[str, "Json"]:
         """Return the bounds as a JSON object, without those that are None."""
         bounds = {
             "concurrency": self.concurrency,
@@ -434,7 +434,7 @@ class Limit(LimitValues):
         try:
             parsed = Rate.parse(rate) if isinstance(rate, str) else rate
         except ValueError as error:
-            raise _invalid_argument("rate", str(error)) from None
+            raise _invalid_argument_error("rate", str(error)) from None
         for name, value in (
             ("key", key),
             ("concurrency", concurrency),
@@ -523,14 +523,14 @@ class Repeat:
 Spawning: TypeAlias = Map | Batch | Repeat
 
 
-class Collect(StrEnum):
+class CollectMode(StrEnum):
     """The result of a step with instances."""
 
     LIST = "list"  #: the list of their results
     NONE = "none"  #: counts only: `{"count": 3, "succeeded": 3, "failed": 0}`
 
 
-class FailurePolicy(StrEnum):
+class InstanceFailurePolicy(StrEnum):
     """The effect of a failed instance on its step."""
 
     FAIL = "fail"  #: the other instances still run, then the task fails
@@ -539,10 +539,10 @@ class FailurePolicy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnFailure:
+class InstanceFailureHandling:
     """How a step handles failures of its instances."""
 
-    policy: FailurePolicy = FailurePolicy.FAIL
+    policy: InstanceFailurePolicy = InstanceFailurePolicy.FAIL
     max_failures: int | None = None
     """With `continue`: the maximum number of failed instances with which the step succeeds; None:
     any number."""
@@ -558,7 +558,7 @@ class StepType(StrEnum):
     DECISION = "decision"  #: which of its children run
 
 
-class Trigger(StrEnum):
+class TriggerRule(StrEnum):
     """The outcomes of its parents with which a step runs; with other outcomes, it is skipped.
 
     A failed step with `allow_failure` counts as a success for a rule that needs successes, and as a
@@ -579,18 +579,18 @@ class Trigger(StrEnum):
     ALWAYS = "always"  #: without waiting for its parents
 
 
-EAGER_TRIGGERS = frozenset({Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE})
+EAGER_TRIGGERS = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE})
 """Rules that let a step run before all of its parents have ended."""
 
 FAILURE_TRIGGERS = frozenset(
     {
-        Trigger.ALL_FAILED,
-        Trigger.ALL_DONE,
-        Trigger.ONE_SUCCESS,
-        Trigger.ONE_FAILED,
-        Trigger.ONE_DONE,
-        Trigger.NONE_SKIPPED,
-        Trigger.ALL_SKIPPED,
+        TriggerRule.ALL_FAILED,
+        TriggerRule.ALL_DONE,
+        TriggerRule.ONE_SUCCESS,
+        TriggerRule.ONE_FAILED,
+        TriggerRule.ONE_DONE,
+        TriggerRule.NONE_SKIPPED,
+        TriggerRule.ALL_SKIPPED,
     }
 )
 """Rules that take a parent's failure into account.
@@ -619,7 +619,7 @@ class AwaitedSignal(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class WaitSpec:
     """The wait of a step without a handler: for a time, or for signals."""
 
     delay: timedelta | None = None
@@ -659,7 +659,7 @@ class ApprovalSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class External:
+class ExternalSpec:
     """How a step waits, after its handler has returned, for another system to complete it."""
 
     timeout: timedelta | None
@@ -688,7 +688,7 @@ class External:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildTask:
+class ChildTaskSpec:
     """The task that a step without a handler runs; the task's result becomes the step's result."""
 
     template: str
@@ -722,21 +722,21 @@ class CompensateSpec:
     """Time limit of one attempt; None: the worker's `attempt_timeout`."""
 
 
-class Ending(StrEnum):
+class UnsuccessfulEnd(StrEnum):
     """How a task can end without success."""
 
     ERROR = "error"  #: a step failed permanently, or the deadline passed
     CANCELLED = "cancelled"
 
 
-EndingName: TypeAlias = Literal["error", "cancelled"]
+UnsuccessfulEndName: TypeAlias = Literal["error", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compensation:
     """When the completed steps of a task are undone, and how."""
 
-    on: tuple[Ending, ...]
+    on: tuple[UnsuccessfulEnd, ...]
     keep_going: bool
     """Whether compensation continues with earlier steps after a step could not be undone."""
 
@@ -747,7 +747,10 @@ class Compensation:
     def __init__(
         self,
         *,
-        on: Iterable[Ending | EndingName] = (Ending.ERROR, Ending.CANCELLED),
+        on: Iterable[UnsuccessfulEnd | UnsuccessfulEndName] = (
+            UnsuccessfulEnd.ERROR,
+            UnsuccessfulEnd.CANCELLED,
+        ),
         keep_going: bool = True,
         hold: Duration = timedelta(0),
     ) -> None:
@@ -762,7 +765,7 @@ class Compensation:
         Raises:
             InvalidInput: `hold` is invalid.
         """
-        object.__setattr__(self, "on", tuple(map(Ending, on)))
+        object.__setattr__(self, "on", tuple(map(UnsuccessfulEnd, on)))
         object.__setattr__(self, "keep_going", keep_going)
         object.__setattr__(self, "hold", parse_duration_argument(hold, "hold"))
 
@@ -787,7 +790,7 @@ class StepSpec:
 
     dependencies: tuple[str, ...] = ()
     type: StepType = StepType.STANDARD
-    trigger: Trigger = Trigger.ALL_SUCCESS
+    trigger: TriggerRule = TriggerRule.ALL_SUCCESS
     when: str | None = None
     """Expression over `input` and `results`; the step is skipped if it is false."""
 
@@ -814,13 +817,13 @@ class StepSpec:
     dependent_system: str | None = None
     http: HttpCall | None = None
     """The request that the step sends instead of running a handler."""
-    wait: Wait | None = None
+    wait: WaitSpec | None = None
     """What the step waits for instead of running a handler."""
 
-    task: ChildTask | None = None
+    task: ChildTaskSpec | None = None
     """The task that the step runs instead of a handler."""
 
-    external: External | None = None
+    external: ExternalSpec | None = None
     """How the step waits for another system after its handler has returned; None: it does not wait.
     """
 
@@ -842,12 +845,12 @@ class StepSpec:
     steps: tuple["StepSpec", ...] = ()
     """The body of its instances; empty: the step's own handler is the body."""
 
-    collect: Collect = Collect.LIST
+    collect: CollectMode = CollectMode.LIST
     reduce: str | None = None
     """Name of the handler that computes the step's result from its instances' results; None:
     `collect` decides."""
 
-    on_failure: OnFailure = OnFailure()
+    on_failure: InstanceFailureHandling = InstanceFailureHandling()
 
     @property
     def handler(self) -> str:
@@ -859,16 +862,16 @@ class StepSpec:
         return self.callable or self.name
 
     @property
-    def requirement(self) -> Requirement:
+    def requirement(self) -> WorkerRequirement:
         """The step's requirements on workers, in addition to the handler."""
-        return Requirement(self.handler_version, tuple(sorted(self.requires.items())))
+        return WorkerRequirement(self.handler_version, tuple(sorted(self.requires.items())))
 
 
-def all_steps(steps: Iterable[StepSpec]) -> Iterator[StepSpec]:
+def flatten_steps(steps: Iterable[StepSpec]) -> Iterator[StepSpec]:
     """Yield steps, each followed by the steps of its body."""
     for spec in steps:
         yield spec
-        yield from all_steps(spec.steps)
+        yield from flatten_steps(spec.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -895,7 +898,7 @@ class TemplateName(NamedTuple):
         return f"{self.namespace}.{self.name}@{self.version}"
 
 
-class Durability(StrEnum):
+class SettlementDurability(StrEnum):
     """The durability of a settlement that ends no task."""
 
     FULL = "full"  #: until it is durable
@@ -904,7 +907,7 @@ class Durability(StrEnum):
     be lost, and their steps run again."""
 
 
-class Overlap(StrEnum):
+class OverlapPolicy(StrEnum):
     """What a schedule does at a tick while the task of its previous tick is still open."""
 
     SKIP = "skip"  #: creates no task
@@ -936,7 +939,7 @@ class Schedule:
     timezone: str
     """IANA name of the time zone of `cron` and of the times in `context`."""
 
-    overlap: Overlap
+    overlap: OverlapPolicy
     catch_up: timedelta
     """How late a tick may be handled; later ticks are recorded as missed."""
 
@@ -957,7 +960,7 @@ class Schedule:
         every: Duration | None = None,
         anchor: datetime = EPOCH,
         timezone: str = "UTC",
-        overlap: Overlap | OverlapName = Overlap.SKIP,
+        overlap: OverlapPolicy | OverlapName = OverlapPolicy.SKIP,
         catch_up: Duration = timedelta(hours=6),
         jitter: Duration = timedelta(0),
         priority: int | None = None,
@@ -987,7 +990,7 @@ class Schedule:
             ("every", None if every is None else parse_duration_argument(every, "every")),
             ("anchor", anchor),
             ("timezone", timezone),
-            ("overlap", _parse_overlap(overlap)),
+            ("overlap", _parse_overlap_policy(overlap)),
             ("catch_up", parse_duration_argument(catch_up, "catch_up")),
             ("jitter", parse_duration_argument(jitter, "jitter")),
             ("priority", priority),
@@ -996,15 +999,15 @@ class Schedule:
             object.__setattr__(self, field_name, value)
 
 
-def _parse_overlap(value: Overlap | OverlapName) -> Overlap:
+def _parse_overlap_policy(value: OverlapPolicy | OverlapName) -> OverlapPolicy:
     try:
-        return Overlap(value)
+        return OverlapPolicy(value)
     except ValueError:
-        words = ", ".join(word.value for word in Overlap)
-        raise _invalid_argument("overlap", f"must be one of {words}, not {value!r}") from None
+        words = ", ".join(word.value for word in OverlapPolicy)
+        raise _invalid_argument_error("overlap", f"must be one of {words}, not {value!r}") from None
 
 
-class WhenFull(StrEnum):
+class FullAction(StrEnum):
     """What happens to a new task while the allowed number of tasks with its key is open."""
 
     WAIT = "wait"  #: it is created paused, and starts when other tasks have ended, oldest first
@@ -1012,7 +1015,7 @@ class WhenFull(StrEnum):
     CANCEL_OLDEST = "cancel_oldest"
 
 
-WhenFullName: TypeAlias = Literal["wait", "reject", "cancel_oldest"]
+FullActionName: TypeAlias = Literal["wait", "reject", "cancel_oldest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -1025,23 +1028,23 @@ class TaskConcurrency:
     tasks: int
     """The most open tasks."""
 
-    when_full: WhenFull
+    when_full: FullAction
 
     def __init__(
-        self, key: str, *, tasks: int, when_full: WhenFull | WhenFullName = WhenFull.WAIT
+        self, key: str, *, tasks: int, when_full: FullAction | FullActionName = FullAction.WAIT
     ) -> None:
         """Convert the arguments; the template checks their bounds."""
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "tasks", tasks)
-        object.__setattr__(self, "when_full", WhenFull(when_full))
+        object.__setattr__(self, "when_full", FullAction(when_full))
 
 
-class Place(NamedTuple):
+class OpenTaskBound(NamedTuple):
     """The bound on open tasks that applies to a new task."""
 
     key: LimitKey
     tasks: int
-    when_full: WhenFull
+    when_full: FullAction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1074,7 +1077,7 @@ class Template:
     """Priority of its tasks, 0 to 4, unless a task is created with another priority or by a step.
     """
 
-    durability: Durability = Durability.FULL
+    durability: SettlementDurability = SettlementDurability.FULL
 
     schedules: tuple[Schedule, ...] = ()
     """Schedules of its tasks, in force while this is the latest version."""
@@ -1085,7 +1088,7 @@ class Template:
     concurrency: TaskConcurrency | None = None
     """Bound on its open tasks; None: any number."""
 
-    events: tuple[TaskEvent, ...] = ()
+    events: tuple[TaskEndEvent, ...] = ()
     """Events that its tasks publish at their end."""
 
     compensation: Compensation = Compensation()
@@ -1231,7 +1234,7 @@ class TaskStatus(StrEnum):
     RESOLVED_MANUALLY = "resolved_manually"
 
 
-class Code(IntEnum):
+class StatusCode(IntEnum):
     """The numbers by which both stores represent states of steps and tasks."""
 
     PENDING = 0
@@ -1246,8 +1249,8 @@ class Code(IntEnum):
     RESOLVED_MANUALLY = 8
 
 
-STEP_STATUSES: tuple[StepStatus, ...] = tuple(StepStatus)[: len(Code)]
-"""Step state by its `Code`."""
+STEP_STATUSES: tuple[StepStatus, ...] = tuple(StepStatus)[: len(StatusCode)]
+"""Step state by its `StatusCode`."""
 
 STEP_DONE = frozenset({StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY, StepStatus.SKIPPED})
 STEP_ENDED = STEP_DONE | {StepStatus.ERROR, StepStatus.CANCELLED}
@@ -1258,7 +1261,7 @@ TASK_ENDED = frozenset(
 
 def task_status_of_code(code: int, *, started: bool) -> TaskStatus:
     """Return a task's status from its stored code."""
-    if code == Code.PENDING:
+    if code == StatusCode.PENDING:
         return TaskStatus.IN_PROGRESS if started else TaskStatus.PENDING
     return TaskStatus(STEP_STATUSES[code].value)
 
@@ -1274,14 +1277,14 @@ class CompensationStatus(StrEnum):
     INCOMPLETE = "incomplete"  #: a compensating step failed permanently or did not run
 
 
-class UniqueWhile(StrEnum):
+class IdempotencyKeyLifetime(StrEnum):
     """How long an idempotency key belongs to its task."""
 
     ALWAYS = "always"  #: until the task is pruned
     OPEN = "open"  #: until the task ends
 
 
-class IfExists(StrEnum):
+class ExistingTaskAction(StrEnum):
     """What happens if another task already has the idempotency key of a new task."""
 
     RETURN = "return"  #: returns the existing task, unless its template or context differs
@@ -1289,8 +1292,8 @@ class IfExists(StrEnum):
     REPLACE = "replace"  #: cancels the existing task if it is open, and takes over its key
 
 
-UniqueWhileName: TypeAlias = Literal["always", "open"]
-IfExistsName: TypeAlias = Literal["return", "reject", "replace"]
+IdempotencyKeyLifetimeName: TypeAlias = Literal["always", "open"]
+ExistingTaskActionName: TypeAlias = Literal["return", "reject", "replace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1302,8 +1305,8 @@ class NewTask:
     context: JsonText
     correlation_id: str
     idempotency_key: str | None = None
-    unique_while: UniqueWhile = UniqueWhile.ALWAYS
-    if_exists: IfExists = IfExists.RETURN
+    unique_while: IdempotencyKeyLifetime = IdempotencyKeyLifetime.ALWAYS
+    if_exists: ExistingTaskAction = ExistingTaskAction.RETURN
     parent_id: TaskId | None = None
     attached: bool = False  #: cancelled with its parent
     created_by: str = ""
@@ -1321,7 +1324,7 @@ class NewTask:
     """The limits of each step by its number, one or two; of two, first the limit that more steps
     share."""
 
-    place: Place | None = None  #: bound on open tasks that applies to it
+    place: OpenTaskBound | None = None  #: bound on open tasks that applies to it
     gates: Sequence[tuple[int, int, int]] = ()
     """For each step with limits: its number, its outer gate or 0, and its gate; set by stores."""
 
@@ -1376,7 +1379,7 @@ class StepCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class TaskFailure:
     """The first permanently failed step of a task, and its error."""
 
     step: str
@@ -1388,7 +1391,7 @@ class Failure:
     """Set by the handler."""
 
     @classmethod
-    def of_error(cls, step: str, error: JsonObject) -> "Failure":
+    def of_error(cls, step: str, error: JsonObject) -> "TaskFailure":
         """Return the failure that a stored error describes."""
         code = error.get("code")
         return cls(
@@ -1485,7 +1488,7 @@ class Task(TaskSummary):
     error: JsonObject | None
     """Why the task ended as `error`, and the names of the failed steps; otherwise None."""
 
-    failure: Failure | None = None
+    failure: TaskFailure | None = None
     """The first step that failed permanently and its error; None in lists."""
 
     created: bool = True
@@ -1522,7 +1525,7 @@ class CurrentStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class PhaseTimes:
     """The time of a step or a task by phase, in seconds."""
 
     started_after: float | None
@@ -1666,7 +1669,7 @@ class StepOverview(StepSummary):
     error: JsonObject | None
     """Type, message, code and details; None unless the last attempt failed."""
 
-    times: Times | None = field(default=None, compare=False)
+    times: PhaseTimes | None = field(default=None, compare=False)
     """Times by phase."""
 
 
@@ -1756,16 +1759,16 @@ class Attempt:
     """Seconds from its claim to its end."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "queued", _seconds(self.enqueued_at, self.claimed_at))
-        object.__setattr__(self, "ran", _seconds(self.claimed_at, self.settled_at))
+        object.__setattr__(self, "queued", _seconds_between(self.enqueued_at, self.claimed_at))
+        object.__setattr__(self, "ran", _seconds_between(self.claimed_at, self.settled_at))
 
 
-def _seconds(start: datetime | None, end: datetime | None) -> float:
+def _seconds_between(start: datetime | None, end: datetime | None) -> float:
     """Return the seconds between two times, at least 0; 0 if one is unknown."""
     return 0.0 if start is None or end is None else max((end - start).total_seconds(), 0.0)
 
 
-class Via(StrEnum):
+class AccessChannel(StrEnum):
     """How an actor reached a store."""
 
     UI = "ui"  #: a person's session in the web UI
@@ -1786,7 +1789,7 @@ class AuditEntry:
     reason: str
     before: str
     after: str
-    via: Via | None = None
+    via: AccessChannel | None = None
     """How the actor reached the store; null: from within a program."""
 
     bulk_id: str | None = None
@@ -1805,7 +1808,7 @@ class RevealedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revealed:
+class RevealedTask:
     """The data of a task, unmasked."""
 
     task_id: TaskId
@@ -1947,7 +1950,7 @@ class Claim(NamedTuple):
         return self[:3]
 
     @property
-    def waited(self) -> tuple[timedelta, timedelta]:
+    def queued_and_parked(self) -> tuple[timedelta, timedelta]:
         """Return the times for which the attempt was queued and, before that, parked."""
         return timedelta(seconds=self.queued), timedelta(seconds=self.parked or 0.0)
 
@@ -1973,12 +1976,12 @@ class Outcome(NamedTuple):
         return self[:3]
 
 
-def completed(claim: Claim, result: JsonText) -> Outcome:
+def completed_outcome(claim: Claim, result: JsonText) -> Outcome:
     """Return the outcome of an attempt that returned `result`."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.COMPLETE, result, None, 0.0)
 
 
-def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
+def retry_outcome(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
     """Return the outcome of a failed attempt; the next may start after `delay`."""
     return Outcome(
         claim.task_id,
@@ -1991,34 +1994,34 @@ def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
     )
 
 
-def failed(claim: Claim, error: JsonText) -> Outcome:
+def failed_outcome(claim: Claim, error: JsonText) -> Outcome:
     """Return the outcome of an attempt whose failure is the failure of its step."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.ERROR, None, error, 0.0)
 
 
-def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
+def lost_outcome(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
     """Return the outcome of an attempt whose lease expired; the next may start after `delay`."""
     return Outcome(
         claim.task_id, claim.no, claim.attempt, OutcomeCode.LOST, None, error, delay.total_seconds()
     )
 
 
-def slept(claim: Claim, delay: float) -> Outcome:
+def sleep_outcome(claim: Claim, delay: float) -> Outcome:
     """Return the outcome of an attempt whose step sleeps for `delay` seconds."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.PARKED, None, None, delay)
 
 
-def skipped(claim: Claim, reason: JsonText) -> Outcome:
+def skipped_outcome(claim: Claim, reason: JsonText) -> Outcome:
     """Return the outcome of an attempt whose step must not run."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.SKIPPED, None, reason, 0.0)
 
 
-def handed_back(claim: Claim) -> Outcome:
+def to_handler_outcome(claim: Claim) -> Outcome:
     """Return the outcome of an attempt by the engine after which the step waits for its handler."""
-    return released(claim)._replace(to_handler=True)
+    return released_outcome(claim)._replace(to_handler=True)
 
 
-def released(claim: Claim) -> Outcome:
+def released_outcome(claim: Claim) -> Outcome:
     """Return the outcome of an unfinished attempt, which another worker may start immediately."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.RELEASED, None, None, 0.0)
 
@@ -2052,7 +2055,7 @@ class Settlement(NamedTuple):
     gated: bool = False
 
 
-class Settled(NamedTuple):
+class SettleResult(NamedTuple):
     """The result of `Store.settle`."""
 
     refused: Sequence[int]  #: indexes of late outcomes
@@ -2060,21 +2063,21 @@ class Settled(NamedTuple):
     ended: Sequence[TaskEnd]
 
 
-class Unclaimed(NamedTuple):
+class FailUnclaimedResult(NamedTuple):
     """The result of `Store.fail_unclaimed`."""
 
     steps: Sequence[tuple[TaskId, str]]  #: task and name of each step that failed
     ended: Sequence[TaskEnd]
 
 
-class Claimed(NamedTuple):
+class ClaimResult(NamedTuple):
     """The result of `Store.claim`."""
 
     claims: Sequence[Claim]
     next_due: float | None  #: seconds until the next step is due; None: none is scheduled
 
 
-class GroupClaimed(NamedTuple):
+class GroupClaimResult(NamedTuple):
     """The result of `Store.claim_group`."""
 
     claims: Mapping[WorkerId, Sequence[Claim]]  #: of the workers that got any
@@ -2088,7 +2091,7 @@ class RenewedLease(NamedTuple):
     quiet: bool  #: whether the worker is to claim no more
 
 
-class Created(NamedTuple):
+class CreateTasksResult(NamedTuple):
     """The result of `Store.create_tasks`."""
 
     tasks: Sequence[tuple[TaskId, bool]]  #: in request order: the id, and whether the task is new
@@ -2114,7 +2117,7 @@ class StepResult(NamedTuple):
     task_id: TaskId
     no: int
     result: JsonText | None
-    state: int = Code.COMPLETE  #: a `Code`
+    state: int = StatusCode.COMPLETE  #: a `StatusCode`
     error: JsonText | None = None  #: of a failed step; of a skipped one, the reason
 
 
@@ -2151,7 +2154,7 @@ class NewInstances(NamedTuple):
     """Seconds until its first steps may start."""
 
 
-class Spawned(NamedTuple):
+class SpawnedSteps(NamedTuple):
     """The numbers of a spawn's steps."""
 
     first_no: int
@@ -2163,7 +2166,7 @@ class Spawned(NamedTuple):
     instances: int
 
 
-class Spawn(NamedTuple):
+class StoredSpawn(NamedTuple):
     """One spawn of a task as it is stored."""
 
     task_id: TaskId
@@ -2175,7 +2178,7 @@ class Spawn(NamedTuple):
     no: int  #: the step that spawned it
     key: str
 
-    def has_instance(self, instance: int) -> bool:
+    def contains_instance(self, instance: int) -> bool:
         """Return whether an instance of the join, counted from 0, is one of these."""
         return 0 <= instance - self.first_instance < self.instances
 
@@ -2249,7 +2252,7 @@ class Queue(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerProcess:
+class WorkerRegistration:
     """Properties of a worker process at registration."""
 
     host: str = ""
@@ -2297,7 +2300,7 @@ class WorkerInfo:
     running: int
     slots: int
     handlers: tuple[str, ...]
-    process: WorkerProcess
+    process: WorkerRegistration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
-from tasker.codec import creation_time
+from tasker.codec import task_id_time
 from tasker.model import (
     AttemptOutcome,
     StepWait,
@@ -58,7 +58,7 @@ class StepWaiting(NamedTuple):
     waits: tuple[StepWait, ...] = ()  #: what may arrive and end the wait
 
 
-class SettleRefused(NamedTuple):
+class SettlementRejected(NamedTuple):
     """The settlement of an attempt was rejected because another attempt holds the step."""
 
     task_id: TaskId
@@ -105,7 +105,7 @@ class TaskEnded(NamedTuple):
     trace: str | None = None  #: W3C traceparent of its creator
 
     @classmethod
-    def now(
+    def for_end_now(
         cls,
         task_id: TaskId,
         status: TaskStatus,
@@ -120,7 +120,7 @@ class TaskEnded(NamedTuple):
             template: Its template, or None if this process does not know it.
             task_input: Its input, or None if this process has not read it.
         """
-        took = max(datetime.now(UTC) - creation_time(task_id), timedelta(0))
+        took = max(datetime.now(UTC) - task_id_time(task_id), timedelta(0))
         if task_input is None:
             return cls(task_id, status, template, took)
         return cls(task_id, status, template, took, task_input.correlation_id, task_input.trace)
@@ -148,7 +148,7 @@ Notice: TypeAlias = (
     StepStarted
     | StepSettled
     | StepWaiting
-    | SettleRefused
+    | SettlementRejected
     | AttemptStopped
     | AttemptLost
     | TaskEnded

@@ -3,9 +3,9 @@
 
 def format_count(noun: str, count: int) -> str:
     """Return a number with its noun: `1 step`, `2,000 steps`."""
-    return f"{count:,} {plural(noun, count)}"
+    return f"{count:,} {pluralize(noun, count)}"
 
 
-def plural(noun: str, count: int) -> str:
+def pluralize(noun: str, count: int) -> str:
     """Return a noun as it follows a number: `step` after 1, else `steps`."""
     return noun if count == 1 else f"{noun}s"

@@ -22,7 +22,7 @@ _ENDED = frozenset(
 )
 
 
-class Act(StrEnum):
+class TaskAction(StrEnum):
     """An action on a task or one of its steps."""
 
     CANCEL = "cancel"
@@ -33,7 +33,7 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class PreviewRejection:
     """Why a part of an action would be rejected."""
 
     step: str | None
@@ -46,11 +46,11 @@ class Refusal:
 class ActionPreview:
     """What an action would do if nothing changes in the meantime; lists have at most 100 names."""
 
-    action: Act
+    action: TaskAction
     etag: str
     """The task's ETag. With it as `If-Match`, the action is rejected if the task has changed."""
 
-    refused: tuple[Refusal, ...]
+    refused: tuple[PreviewRejection, ...]
     """The reasons for a rejection; if there are any, the action would change nothing."""
 
     runs_again: tuple[str, ...]
@@ -78,8 +78,8 @@ class ActionPreview:
     """The equivalent command."""
 
 
-def preview(
-    act: Act,
+def make_action_preview(
+    act: TaskAction,
     task: Task,
     steps: Sequence[Step],
     *,
@@ -98,16 +98,20 @@ def preview(
         reset_attempts: Whether retried steps get all their attempts again.
     """
     by_name = {step.name: step for step in steps}
-    refused = [*_refusals(act, task, by_name, names)]
-    chosen = [] if refused else _chosen(act, steps, names)
-    runs = [step.name for step in chosen] if act is Act.RETRY else []
-    behind = [] if act in (Act.CANCEL, Act.RESOLVE) else _behind(chosen, steps)
+    refused = [*_find_rejections(act, task, by_name, names)]
+    chosen = [] if refused else _select_steps(act, steps, names)
+    runs = [step.name for step in chosen] if act is TaskAction.RETRY else []
+    behind = (
+        []
+        if act in (TaskAction.CANCEL, TaskAction.RESOLVE)
+        else _unfinished_dependents(chosen, steps)
+    )
     waiting = [step for step in steps if step.status not in _ENDED | {StepStatus.ERROR}]
-    ends = not refused and act in (Act.CANCEL, Act.RESOLVE)
+    ends = not refused and act in (TaskAction.CANCEL, TaskAction.RESOLVE)
     running = [step.name for step in waiting if step.status is StepStatus.IN_PROGRESS]
     rest = [step.name for step in waiting if step.status is not StepStatus.IN_PROGRESS]
     cancelled, discarded = (rest, running) if ends else ([], [])
-    ending = tuple(children) if ends and act is Act.CANCEL else ()
+    ending = tuple(children) if ends and act is TaskAction.CANCEL else ()
     return ActionPreview(
         action=act,
         etag=task.etag or "",
@@ -122,54 +126,62 @@ def preview(
             for step in (chosen[:MOST_NAMES] if runs else [])
         },
         effects=tuple(
-            _effects(act, chosen, len(behind), len(cancelled), len(discarded), len(ending))
+            _describe_effects(act, chosen, len(behind), len(cancelled), len(discarded), len(ending))
             if not refused
             else [refusal.text for refusal in refused]
         ),
-        command=_command(act, task, names, reset_attempts),
+        command=_cli_command(act, task, names, reset_attempts),
     )
 
 
-def _refusals(
-    act: Act, task: Task, by_name: Mapping[str, Step], names: Sequence[str] | None
-) -> Iterable[Refusal]:
+def _find_rejections(
+    act: TaskAction, task: Task, by_name: Mapping[str, Step], names: Sequence[str] | None
+) -> Iterable[PreviewRejection]:
     status = task.status
-    if act is Act.CANCEL and status not in _OPEN:
-        yield Refusal(step=None, text=f"The task is {status.value}; only open ones are cancelled.")
-    elif act is Act.RESOLVE and status is not TaskStatus.ERROR:
-        yield Refusal(
+    if act is TaskAction.CANCEL and status not in _OPEN:
+        yield PreviewRejection(
+            step=None, text=f"The task is {status.value}; only open ones are cancelled."
+        )
+    elif act is TaskAction.RESOLVE and status is not TaskStatus.ERROR:
+        yield PreviewRejection(
             step=None, text=f"The task is {status.value}: only failed tasks are resolved."
         )
-    elif act not in (Act.CANCEL, Act.RESOLVE) and status not in _OPEN | {TaskStatus.ERROR}:
-        yield Refusal(step=None, text=f"The task is {status.value}: it has ended.")
-    elif act is Act.RETRY and names is None and not _failed(by_name.values()):
-        yield Refusal(step=None, text="No step has failed.")
+    elif act not in (TaskAction.CANCEL, TaskAction.RESOLVE) and status not in _OPEN | {
+        TaskStatus.ERROR
+    }:
+        yield PreviewRejection(step=None, text=f"The task is {status.value}: it has ended.")
+    elif act is TaskAction.RETRY and names is None and not _failed_steps(by_name.values()):
+        yield PreviewRejection(step=None, text="No step has failed.")
     for name in names or ():
         step = by_name.get(name)
         if step is None:
-            yield Refusal(step=name, text=f"The task has no step {name}.")
-        elif act is Act.RETRY and step.status is not StepStatus.ERROR:
-            yield Refusal(step=name, text=f"{name} is {step.status.value}: it has not failed.")
-        elif act in (Act.COMPLETE_STEP, Act.SKIP_STEP) and step.status in _ENDED | {
+            yield PreviewRejection(step=name, text=f"The task has no step {name}.")
+        elif act is TaskAction.RETRY and step.status is not StepStatus.ERROR:
+            yield PreviewRejection(
+                step=name, text=f"{name} is {step.status.value}: it has not failed."
+            )
+        elif act in (TaskAction.COMPLETE_STEP, TaskAction.SKIP_STEP) and step.status in _ENDED | {
             StepStatus.PENDING
         }:
-            yield Refusal(step=name, text=f"{name} is {step.status.value}.")
+            yield PreviewRejection(step=name, text=f"{name} is {step.status.value}.")
 
 
-def _chosen(act: Act, steps: Sequence[Step], names: Sequence[str] | None) -> list[Step]:
-    if act in (Act.CANCEL, Act.RESOLVE):
+def _select_steps(
+    act: TaskAction, steps: Sequence[Step], names: Sequence[str] | None
+) -> list[Step]:
+    if act in (TaskAction.CANCEL, TaskAction.RESOLVE):
         return []
     if names is None:
-        return _failed(steps)
+        return _failed_steps(steps)
     wanted = set(names)
     return [step for step in steps if step.name in wanted]
 
 
-def _failed(steps: Iterable[Step]) -> list[Step]:
+def _failed_steps(steps: Iterable[Step]) -> list[Step]:
     return [step for step in steps if step.status is StepStatus.ERROR]
 
 
-def _behind(chosen: Sequence[Step], steps: Sequence[Step]) -> list[str]:
+def _unfinished_dependents(chosen: Sequence[Step], steps: Sequence[Step]) -> list[str]:
     """List the unfinished steps that depend on the given ones, directly or indirectly."""
     children: dict[str, list[Step]] = {}
     for step in steps:
@@ -191,30 +203,36 @@ def _attempts_left(step: Step, reset: bool) -> int:
     return step.max_attempts if reset else 1  # an operator's retry gives one more
 
 
-def _effects(
-    act: Act, chosen: Sequence[Step], behind: int, cancelled: int, discarded: int, children: int
+def _describe_effects(
+    act: TaskAction,
+    chosen: Sequence[Step],
+    behind: int,
+    cancelled: int,
+    discarded: int,
+    children: int,
 ) -> Iterable[str]:
-    if act is Act.CANCEL:
+    if act is TaskAction.CANCEL:
         if cancelled:
             yield f"{format_count('step', cancelled)} will not start."
         if discarded:
             yield f"Results of {format_count('running step', discarded)} are discarded."
         if children:
-            yield f"{format_count('open child task', children)} {_is(children)} cancelled too."
+            tasks = format_count("open child task", children)
+            yield f"{tasks} {_is_or_are(children)} cancelled too."
         yield "The results of steps that are done are kept."
         yield "This cannot be undone."
         return
-    if act is Act.RESOLVE:
+    if act is TaskAction.RESOLVE:
         yield "The task is marked as resolved."
         if cancelled + discarded:
             yield f"{format_count('step', cancelled + discarded)} will not run any more."
         yield "This cannot be undone."
         return
-    if act is Act.RETRY:
+    if act is TaskAction.RETRY:
         names = ", ".join(step.name for step in chosen[:3]) + (", …" if len(chosen) > 3 else "")
         again = "gets another attempt" if len(chosen) == 1 else "get another attempt each"
         yield f"{format_count('step', len(chosen))} {again}: {names}."
-    elif act is Act.COMPLETE_STEP:
+    elif act is TaskAction.COMPLETE_STEP:
         yield f"{chosen[0].name} is complete with this result, as if its handler had returned it."
     else:
         yield f"{chosen[0].name} is marked as resolved; dependent steps receive null as its result."
@@ -226,14 +244,14 @@ def _effects(
         yield "No other step waits for it."
 
 
-def _is(number: int) -> str:
+def _is_or_are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _command(act: Act, task: Task, names: Sequence[str] | None, reset: bool) -> str:
+def _cli_command(act: TaskAction, task: Task, names: Sequence[str] | None, reset: bool) -> str:
     task_id = task.id[:13]
-    verb = {Act.COMPLETE_STEP: "complete", Act.SKIP_STEP: "skip"}.get(act, act.value)
-    if act in (Act.COMPLETE_STEP, Act.SKIP_STEP):
+    verb = {TaskAction.COMPLETE_STEP: "complete", TaskAction.SKIP_STEP: "skip"}.get(act, act.value)
+    if act in (TaskAction.COMPLETE_STEP, TaskAction.SKIP_STEP):
         return f"tasker task {verb} {task_id} {(names or ['STEP'])[0]}"
     steps = "".join(f" --step {name}" for name in names or ())
     return f"tasker task {verb} {task_id}{steps}{' --reset-attempts' if reset else ''}"

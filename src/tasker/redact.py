@@ -9,7 +9,7 @@ _STORE = re.compile(r"((?!https?:)\b[a-z][\w+.-]*://[^\s/:]*):\S*@", re.IGNORECA
 _QUERY = re.compile(r"([?&](?:\w*password|passfile|sslkey)=)[^&\s]*", re.IGNORECASE)
 
 
-def redact(text: str, mask: str = MASK) -> str:
+def redact_passwords(text: str, mask: str = MASK) -> str:
     """Return a text without the passwords of the URLs in it.
 
     A store's password may contain `/`, `#` and `@` though it should be percent-encoded: everything

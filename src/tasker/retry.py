@@ -10,19 +10,21 @@ LONGEST_REQUEST = timedelta(days=1)
 """The longest server-requested delay that is honoured."""
 
 
-def allows_another(policy: Retry, counted_attempts: int) -> bool:
+def allows_another_attempt(policy: Retry, counted_attempts: int) -> bool:
     """Return whether another attempt follows after `counted_attempts` failed ones."""
     return policy.retryable and counted_attempts < policy.max_attempts
 
 
-def is_permanent(names: Iterable[Collection[str]], policy: Retry, *, by_default: bool) -> bool:
+def is_permanent_error(
+    names: Iterable[Collection[str]], policy: Retry, *, by_default: bool
+) -> bool:
     """Return whether a policy makes an error permanent: attempts that fail with it are not retried.
 
     A code in `give_up_on` or `retry_on` takes precedence over a class, and a class over its base
     classes.
 
     Args:
-        names: The names of the error, most specific first: see `names_of`.
+        names: The names of the error, most specific first: see `error_names`.
         policy: The step's retry policy.
         by_default: The result if the policy does not mention the error.
     """
@@ -36,7 +38,7 @@ def is_permanent(names: Iterable[Collection[str]], policy: Retry, *, by_default:
     return by_default
 
 
-def names_of(error: BaseException) -> Iterator[set[str]]:
+def error_names(error: BaseException) -> Iterator[set[str]]:
     """Yield the names of an error, most specific first: its code, its class, the base classes."""
     if code := getattr(error, "code", None):
         yield {str(code)}
@@ -45,7 +47,7 @@ def names_of(error: BaseException) -> Iterator[set[str]]:
         yield {kind.__name__, path}
 
 
-def delay_after(
+def next_attempt_delay(
     counted_attempts: int, policy: Retry, rng: Random, *, requested: timedelta | None = None
 ) -> timedelta:
     """Return the delay before the attempt that follows a failed one.

@@ -28,12 +28,12 @@ def written_forms(value: str) -> Iterator[str]:
         return
     parts = {value, *map(str.strip, value.splitlines())}
     for part in parts:
-        for form in (part, *_escaped(part)):
+        for form in (part, *_escaped_forms(part)):
             if len(form) >= SHORTEST_TEXT:
                 yield form
 
 
-def _escaped(value: str) -> Iterator[str]:
+def _escaped_forms(value: str) -> Iterator[str]:
     yield repr(value)[1:-1]
     yield repr(value.encode("utf-8", "replace"))[2:-1]
     yield json.dumps(value)[1:-1]
@@ -67,7 +67,7 @@ class SensitiveTexts:
     def __bool__(self) -> bool:
         return bool(self.values)
 
-    def hide(self, text: str) -> str:
+    def replace_in(self, text: str) -> str:
         """Return a text with the values in it replaced."""
         shown: list[str] = []
         begin = end = 0  # the end of what is in `shown`, and of the values found so far

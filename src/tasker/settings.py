@@ -36,9 +36,9 @@ from pydantic import (
 from tasker.codec import DEFAULT_LIMIT
 from tasker.durations import format_duration, parse_duration
 from tasker.errors import InvalidSettings
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 from tasker.suggest import did_you_mean
-from tasker.validation import describe_fault
+from tasker.validation import describe_validation_error
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -76,14 +76,14 @@ Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
 def _duration_between(least: str, most: str | None = None) -> AfterValidator:
     """Return the check of a duration's bounds."""
 
-    def check(length: timedelta) -> timedelta:
+    def check_bounds(length: timedelta) -> timedelta:
         if length < parse_duration(least):
             raise ValueError(f"must be at least {least}, not {format_duration(length)}")
         if most is not None and length > parse_duration(most):
             raise ValueError(f"must be at most {most}, not {format_duration(length)}")
         return length
 
-    return AfterValidator(check)
+    return AfterValidator(check_bounds)
 
 
 LOG_URL_NAMES = frozenset(
@@ -106,13 +106,13 @@ def _check_log_url(url: str) -> str:
     return url
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """One table of the file. Its validator is built on first use: a command uses few of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class SchemaMode(StrEnum):
+class SchemaMismatchAction(StrEnum):
     """Action for a value that does not match its schema."""
 
     ENFORCE = "enforce"  #: an error
@@ -128,7 +128,7 @@ class StepLogMode(StrEnum):
     OFF = "off"
 
 
-class AccessLog(StrEnum):
+class AccessLogMode(StrEnum):
     """Requests that a server logs."""
 
     ALL = "all"
@@ -139,7 +139,7 @@ class AccessLog(StrEnum):
 # -------------------------------------------------------------------- workers
 
 
-class _WorkerBehaviour(Section):
+class _CommonWorkerSettings(SettingsSection):
     """Settings that the file and `WorkerSettings` share."""
 
     slots: Annotated[int, Field(ge=1)] = 100
@@ -160,7 +160,7 @@ class _WorkerBehaviour(Section):
     attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
     """Time limit for attempts whose step sets none; if absent, there is no limit."""
 
-    results: SchemaMode = SchemaMode.WARN
+    results: SchemaMismatchAction = SchemaMismatchAction.WARN
     """What to do with a result that does not match its step's `result_schema`: `enforce` (reject
     it), `warn` (log a warning) or `off`."""
 
@@ -221,7 +221,7 @@ class _WorkerBehaviour(Section):
     ms."""
 
 
-class WorkerSettings(_WorkerBehaviour):
+class WorkerSettings(_CommonWorkerSettings):
     """Settings of one worker. Raises InvalidSettings for a value that is out of bounds."""
 
     environment: str | None = None
@@ -237,7 +237,7 @@ class WorkerSettings(_WorkerBehaviour):
             raise InvalidSettings("\n".join(map(_describe_problem, problems))) from None
 
 
-class WorkerSection(_WorkerBehaviour):
+class WorkerSection(_CommonWorkerSettings):
     """Settings of a worker, in its own process or inside the server."""
 
     handlers: tuple[str, ...] = ()
@@ -262,14 +262,14 @@ class WorkerSection(_WorkerBehaviour):
 
     def worker_settings(self, environment: str | None) -> WorkerSettings:
         """Return the settings of a worker."""
-        values = {name: getattr(self, name) for name in _WorkerBehaviour.model_fields}
+        values = {name: getattr(self, name) for name in _CommonWorkerSettings.model_fields}
         return WorkerSettings(environment=environment, **values)
 
 
 # --------------------------------------------------------------------- server
 
 
-class ServerSettings(Section):
+class ServerSettings(SettingsSection):
     """Settings of the server."""
 
     host: str = "127.0.0.1"
@@ -346,7 +346,7 @@ class ServerSettings(Section):
     """URL of the server for the other systems that complete remote workers' external steps; if
     absent, these systems get only a path."""
 
-    results: SchemaMode = SchemaMode.WARN
+    results: SchemaMismatchAction = SchemaMismatchAction.WARN
     """What to do with a result from a remote worker that does not match its step's `result_schema`:
     `enforce` (reject it), `warn` (log a warning) or `off`."""
 
@@ -362,11 +362,11 @@ class ServerSettings(Section):
     proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
 
-    inputs: SchemaMode = SchemaMode.ENFORCE
+    inputs: SchemaMismatchAction = SchemaMismatchAction.ENFORCE
     """What to do with a context that does not match its template's `input_schema`: `enforce`
     (reject it), `warn` (log a warning) or `off`."""
 
-    access_log: AccessLog = AccessLog.ERRORS
+    access_log: AccessLogMode = AccessLogMode.ERRORS
     """Which requests are logged: `all`, `errors` (requests whose response has a status of 400 or
     more), or `off`."""
 
@@ -384,7 +384,7 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class ClaimNames(Section):
+class TokenClaimNames(SettingsSection):
     """Names of the token claims to read, or paths to them (`realm_access.roles`)."""
 
     subject: str = "sub"
@@ -414,7 +414,7 @@ class ClaimNames(Section):
     """The claim with the caller's team, for coordinators."""
 
 
-class OidcSettings(Section):
+class OidcSettings(SettingsSection):
     """Login to the web UI with an identity provider (OpenID Connect)."""
 
     client_id: str | None = None
@@ -430,7 +430,7 @@ class OidcSettings(Section):
     `openid`."""
 
 
-class AuthSettings(Section):
+class AuthSettings(SettingsSection):
     """Authentication and authorization of callers."""
 
     enabled: bool | None = None
@@ -487,7 +487,7 @@ class AuthSettings(Section):
     """Tolerated clock difference for `exp`, `nbf` and `iat`."""
 
     oidc: OidcSettings = Field(default_factory=OidcSettings)
-    claims: ClaimNames = Field(default_factory=ClaimNames)
+    claims: TokenClaimNames = Field(default_factory=TokenClaimNames)
     """Which claims of a token hold what."""
 
     trust_email: bool = False
@@ -546,7 +546,7 @@ class AuthSettings(Section):
 
     @field_validator("jwt_public_key")
     @classmethod
-    def _refuse_private_key(cls, key: str | None) -> str | None:
+    def _reject_private_key(cls, key: str | None) -> str | None:
         if key is not None and "PRIVATE KEY" in key:
             raise ValueError(
                 "must be a public key, but this is a private key, which the server does not need"
@@ -605,7 +605,7 @@ def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
         raise ValueError(f"{name} must use https: over http an attacker could replace the keys")
 
 
-class TelemetrySection(Section):
+class TelemetrySection(SettingsSection):
     """Export of traces and metrics to collectors."""
 
     traces: bool = False
@@ -619,7 +619,7 @@ class TelemetrySection(Section):
 # ------------------------------------------------------------ the whole, and its sources
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """All settings of a process."""
 
     store: SecretStr = SecretStr("sqlite")
@@ -642,19 +642,19 @@ class Settings(Section):
     worker: WorkerSection = Field(default_factory=WorkerSection)
     telemetry: TelemetrySection = Field(default_factory=TelemetrySection)
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_redacted_dict(self) -> dict[str, Any]:
         """Return all settings as plain values, with secrets hidden."""
         return {name: _hide_secrets(getattr(self, name)) for name in type(self).model_fields}
 
 
-class _Inputs(NamedTuple):
+class _SettingInputs(NamedTuple):
     """The unvalidated input of `load_settings`."""
 
     file: Mapping[str, Any]
     secrets: Mapping[str, str]  #: lower-case name of a variable -> text
 
 
-_inputs: ContextVar[_Inputs] = ContextVar("tasker_settings")
+_inputs: ContextVar[_SettingInputs] = ContextVar("tasker_settings")
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -670,10 +670,15 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     """
     path, values = _read_file(file)
     secrets = _read_secrets()
-    problems = [*_unknown_names(os.environ), *_unknown_names(secrets, " (a secret file)")]
-    token = _inputs.set(_Inputs(values, {name.lower(): text for name, text in secrets.items()}))
+    problems = [
+        *_unknown_name_problems(os.environ),
+        *_unknown_name_problems(secrets, " (a secret file)"),
+    ]
+    token = _inputs.set(
+        _SettingInputs(values, {name.lower(): text for name, text in secrets.items()})
+    )
     try:
-        settings = _settings_class()(**(overrides or {}))
+        settings = _build_settings_class()(**(overrides or {}))
     except ValidationError as error:
         places = _SettingSources(path, overrides or {}, secrets)
         problems += [_describe_problem(each, places) for each in error.errors(include_url=False)]
@@ -684,7 +689,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     return settings
 
 
-def configured_store() -> str | None:
+def configured_store_url() -> str | None:
     """Return the store URL of a secret file or the settings file, or None.
 
     Raises:
@@ -700,7 +705,7 @@ def configured_store() -> str | None:
 
 
 @cache
-def _settings_class() -> type[Settings]:
+def _build_settings_class() -> type[Settings]:
     """Return `Settings` with its sources; imports pydantic-settings only when needed."""
     from pydantic_settings import (
         BaseSettings,
@@ -709,7 +714,7 @@ def _settings_class() -> type[Settings]:
         SettingsConfigDict,
     )
 
-    class Variables(EnvSettingsSource):
+    class EnvironmentSource(EnvSettingsSource):
         """The environment; lists are JSON, or separated by commas."""
 
         def decode_complex_value(self, field_name: str, field: "FieldInfo", value: Any) -> Any:
@@ -718,13 +723,13 @@ def _settings_class() -> type[Settings]:
             except ValueError:
                 return [part.strip() for part in str(value).split(",")]
 
-    class SecretFiles(Variables):
+    class SecretFileSource(EnvironmentSource):
         """Files named like variables, whose content is the value."""
 
         def _load_env_vars(self) -> Mapping[str, str | None]:
             return _inputs.get().secrets
 
-    class File(PydanticBaseSettingsSource):
+    class TomlFileSource(PydanticBaseSettingsSource):
         """The TOML file."""
 
         def get_field_value(self, field: "FieldInfo", field_name: str) -> tuple[Any, str, bool]:
@@ -733,7 +738,7 @@ def _settings_class() -> type[Settings]:
         def __call__(self) -> dict[str, Any]:
             return dict(_inputs.get().file)
 
-    class Loaded(BaseSettings, Settings):
+    class LoadedSettings(BaseSettings, Settings):
         model_config = SettingsConfigDict(
             env_prefix=PREFIX,
             env_nested_delimiter="__",
@@ -752,12 +757,12 @@ def _settings_class() -> type[Settings]:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return (
                 init_settings,
-                Variables(settings_cls),
-                SecretFiles(settings_cls),
-                File(settings_cls),
+                EnvironmentSource(settings_cls),
+                SecretFileSource(settings_cls),
+                TomlFileSource(settings_cls),
             )
 
-    return Loaded
+    return LoadedSettings
 
 
 def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
@@ -798,7 +803,7 @@ def _read_secrets() -> dict[str, str]:
     return secrets
 
 
-def _unknown_names(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
+def _unknown_name_problems(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
     """Yield a problem for each variable or secret file with the name of an unknown setting."""
     known = set(Settings.model_fields)
     for name in sorted(names):
@@ -840,17 +845,17 @@ def _describe_problem(error: Mapping[str, Any], places: _SettingSources | None =
     path = [str(part) for part in error["loc"]]
     place = places.source_of(path) if places else ".".join(path)
     if error["type"] == "extra_forbidden":
-        known = _setting_names(path[:-1]) if places else list(WorkerSettings.model_fields)
+        known = _setting_names_below(path[:-1]) if places else list(WorkerSettings.model_fields)
         guess = did_you_mean(path[-1], known)
         return f"{place} is not a setting{guess}; allowed: {', '.join(sorted(known))}"
     given = f", not {error['input']}" if error["type"] in _OUT_OF_BOUNDS else ""
-    return f"{place}: {describe_fault(error)}{given}"
+    return f"{place}: {describe_validation_error(error)}{given}"
 
 
 _OUT_OF_BOUNDS = {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
 
 
-def _setting_names(path: list[str]) -> list[str]:
+def _setting_names_below(path: list[str]) -> list[str]:
     """List the settings below a place."""
     section: type[BaseModel] = Settings
     for part in path:
@@ -867,7 +872,7 @@ def _hide_secrets(value: Any) -> Any:
     """Return a value without its secrets."""
     match value:
         case SecretStr():
-            return redact(value.get_secret_value(), mask=HIDDEN)
+            return redact_passwords(value.get_secret_value(), mask=HIDDEN)
         case BaseModel():
             return {
                 name: HIDDEN if name == "client_secret" and part else _hide_secrets(part)

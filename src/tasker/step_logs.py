@@ -69,12 +69,12 @@ class LogRecord:
     fields: Mapping[str, Any]
 
     @property
-    def place(self) -> "LogPlace":
+    def place(self) -> "LogPosition":
         """The position of the record among those of its task."""
-        return LogPlace(self.at, self.no, self.attempt, self.number)
+        return LogPosition(self.at, self.no, self.attempt, self.number)
 
 
-class LogPlace(NamedTuple):
+class LogPosition(NamedTuple):
     """The position of a record among those of its task."""
 
     at: datetime
@@ -89,7 +89,7 @@ class LogPlace(NamedTuple):
         return f"{micros}-{self.no}-{self.attempt}-{self.number}"
 
     @classmethod
-    def of_cursor(cls, cursor: str) -> "LogPlace":
+    def from_cursor(cls, cursor: str) -> "LogPosition":
         """Return the position of a `cursor`. Raises InvalidInput."""
         if not _CURSOR.fullmatch(cursor):
             raise InvalidInput("is not the cursor of a page of log records", path="$.cursor")
@@ -123,7 +123,7 @@ class LogFilter(NamedTuple):
 EVERY_RECORD = LogFilter()
 
 
-def message_of(message: object, args: Any, exc_info: Any = None) -> str:
+def format_log_message(message: object, args: Any, exc_info: Any = None) -> str:
     """Return the text of a logged message, with the traceback of its exception."""
     try:
         text = str(message)
@@ -156,7 +156,7 @@ def level_name(number: int) -> str:
     return names[-1] if names else "debug"
 
 
-def fields_text(fields: Mapping[str, Any]) -> JsonText | None:
+def encode_log_fields(fields: Mapping[str, Any]) -> JsonText | None:
     """Return fields as JSON; None if there are no fields, they have no JSON form, or they are too
     large.
 
@@ -165,13 +165,13 @@ def fields_text(fields: Mapping[str, Any]) -> JsonText | None:
     if not fields:
         return None
     try:
-        text = codec.dumps({name: _json_value(value) for name, value in fields.items()})
+        text = codec.dumps({name: _to_json_value(value) for name, value in fields.items()})
     except Exception:  # of the value's own code
         return None
     return text if len(text) <= LOG_FIELDS_BYTES else None
 
 
-def _json_value(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     try:
         codec.dumps(value)
     except Exception:
@@ -179,14 +179,14 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def storable(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
+def limit_records(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
     """Return records within the limits: long messages are truncated, later records omitted."""
     return [
         record._replace(
             at=round(record.at, 6),  # as instants are read
             level=max(0, min(record.level, 1000)),
-            source=_clean(record.source, _LONGEST_SOURCE),
-            message=_clean(record.message, LOG_CHARACTERS),
+            source=_clean_text(record.source, _LONGEST_SOURCE),
+            message=_clean_text(record.message, LOG_CHARACTERS),
             fields=None
             if record.fields is None
             or len(record.fields) > LOG_FIELDS_BYTES
@@ -198,6 +198,6 @@ def storable(records: Iterable[NewLogRecord]) -> list[NewLogRecord]:
     ]
 
 
-def _clean(text: str, most: int) -> str:
+def _clean_text(text: str, most: int) -> str:
     text = UNSTORABLE.sub("", text)
     return text if len(text) <= most else text[: most - len(_CUT)] + _CUT

@@ -9,7 +9,7 @@ _MOST = 1_000  #: candidates compared; comparisons are slow
 _LONGEST = 100  #: characters of a word worth comparing
 
 
-def closest(word: str, candidates: Iterable[str]) -> str | None:
+def closest_match(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate closest to `word`, or None if none is close.
 
     Args:
@@ -25,14 +25,14 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` to append to a message, or "" if nothing is close."""
-    match = closest(word, candidates)
+    match = closest_match(word, candidates)
     return "" if match is None else f"; did you mean {match!r}?"
 
 
 def did_you_mean_file(path: Path, suffixes: Collection[str]) -> str:
     """Suggest a file with one of the suffixes in the directory of a missing one."""
     near = {file.stem: file.name for file in path.parent.glob("*") if file.suffix in suffixes}
-    match = closest(path.stem, near)
+    match = closest_match(path.stem, near)
     return "" if match is None else f"; did you mean {near[match]!r}?"
 
 

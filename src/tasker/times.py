@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, TemplateName, Times
+from tasker.model import Attempt, AttemptOutcome, PhaseTimes, Step, StepStatus, Task, TemplateName
 from tasker.notices import (
     AttemptLost,
     AttemptStopped,
@@ -30,15 +30,15 @@ from tasker.notices import (
 class TaskTimes(NamedTuple):
     """Times of a task by phase, as a whole and by step."""
 
-    task: Times
+    task: PhaseTimes
     """Each moment from its creation to its end counts once: as `ran` if any step ran then,
     otherwise as `queued`, `backoff` or `parked`, in this order."""
 
-    steps: Mapping[str, Times]
+    steps: Mapping[str, PhaseTimes]
     """By name, in the order of the steps."""
 
 
-class Phase(IntEnum):
+class StepPhase(IntEnum):
     """The phase of a step at a time. A task is in the lowest phase of its steps."""
 
     RAN = 0
@@ -47,13 +47,13 @@ class Phase(IntEnum):
     PARKED = 3
 
 
-Interval: TypeAlias = tuple[Phase, datetime, datetime]
+Interval: TypeAlias = tuple[StepPhase, datetime, datetime]
 
 _GAPS = {
-    AttemptOutcome.PARKED: Phase.PARKED,
-    AttemptOutcome.RETRY: Phase.BACKOFF,
-    AttemptOutcome.LOST: Phase.BACKOFF,
-    AttemptOutcome.RELEASED: Phase.BACKOFF,
+    AttemptOutcome.PARKED: StepPhase.PARKED,
+    AttemptOutcome.RETRY: StepPhase.BACKOFF,
+    AttemptOutcome.LOST: StepPhase.BACKOFF,
+    AttemptOutcome.RELEASED: StepPhase.BACKOFF,
 }
 """The phase of a step between an attempt with this outcome and its next due time."""
 
@@ -66,7 +66,7 @@ def task_times(
     for attempt in history:
         if attempt.claimed_at is not None and attempt.no in attempts:
             attempts[attempt.no].append(attempt)
-    by_step: dict[str, Times] = {}
+    by_step: dict[str, PhaseTimes] = {}
     everything: list[Interval] = []
     started: list[float] = []
     for step in steps:
@@ -86,8 +86,8 @@ def task_times(
 def _phase_intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> Iterator[Interval]:
     for one in attempts:
         if one.claimed_at is not None:
-            yield Phase.QUEUED, one.enqueued_at or one.claimed_at, one.claimed_at
-            yield Phase.RAN, one.claimed_at, one.settled_at
+            yield StepPhase.QUEUED, one.enqueued_at or one.claimed_at, one.claimed_at
+            yield StepPhase.RAN, one.claimed_at, one.settled_at
     due = _due_time(step, now)
     dues = [*(each.enqueued_at for each in attempts[1:]), due]
     for no, one in enumerate(attempts):
@@ -97,9 +97,9 @@ def _phase_intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> 
     if due is None or step.status is StepStatus.WAITING:
         return
     claimed = step.claimed_at if step.status is StepStatus.IN_PROGRESS else None
-    yield Phase.QUEUED, due, claimed or now
+    yield StepPhase.QUEUED, due, claimed or now
     if claimed is not None:
-        yield Phase.RAN, claimed, now
+        yield StepPhase.RAN, claimed, now
 
 
 def _due_time(step: Step, now: datetime) -> datetime | None:
@@ -114,7 +114,7 @@ def _due_time(step: Step, now: datetime) -> datetime | None:
 
 
 def _sum_by_phase(intervals: Iterable[Interval]) -> list[float]:
-    seconds = [0.0] * len(Phase)
+    seconds = [0.0] * len(StepPhase)
     for kind, start, end in intervals:
         seconds[kind] += (end - start).total_seconds()
     return seconds
@@ -122,39 +122,39 @@ def _sum_by_phase(intervals: Iterable[Interval]) -> list[float]:
 
 def _sum_without_overlap(intervals: Iterable[Interval]) -> list[float]:
     """Return the seconds of each kind; a time with several kinds counts as the first of them."""
-    seconds = [0.0] * len(Phase)
+    seconds = [0.0] * len(StepPhase)
     changes = [
         (at, kind, by) for kind, *ends in intervals for at, by in zip(ends, (1, -1), strict=True)
     ]
-    under_way = [0] * len(Phase)
+    under_way = [0] * len(StepPhase)
     before: datetime | None = None
     for at, kind, by in sorted(changes):
         if before is not None and at > before and any(under_way):
-            first = next(each for each in Phase if under_way[each])
+            first = next(each for each in StepPhase if under_way[each])
             seconds[first] += (at - before).total_seconds()
         under_way[kind] += by
         before = at
     return seconds
 
 
-def _make_times(started_after: float | None, seconds: Sequence[float]) -> Times:
+def _make_times(started_after: float | None, seconds: Sequence[float]) -> PhaseTimes:
     rounded = [round(each, 6) for each in seconds]
-    return Times(
+    return PhaseTimes(
         started_after=started_after,
-        queued=rounded[Phase.QUEUED],
-        ran=rounded[Phase.RAN],
-        backoff=rounded[Phase.BACKOFF],
-        parked=rounded[Phase.PARKED],
+        queued=rounded[StepPhase.QUEUED],
+        ran=rounded[StepPhase.RAN],
+        backoff=rounded[StepPhase.BACKOFF],
+        parked=rounded[StepPhase.PARKED],
     )
 
 
-def durations_of(notice: Notice) -> Iterator[tuple[Phase, TemplateName, float]]:
+def phase_durations_of(notice: Notice) -> Iterator[tuple[StepPhase, TemplateName, float]]:
     """Yield the durations that a notice adds to the times of a step, with their kinds."""
     if isinstance(notice, StepStarted):
-        yield Phase.QUEUED, notice.template, notice.queued_for.total_seconds()
+        yield StepPhase.QUEUED, notice.template, notice.queued_for.total_seconds()
         if notice.parked_for:
-            yield Phase.PARKED, notice.template, notice.parked_for.total_seconds()
+            yield StepPhase.PARKED, notice.template, notice.parked_for.total_seconds()
     elif isinstance(notice, StepSettled | StepWaiting | AttemptStopped):
-        yield Phase.RAN, notice.template, notice.ran_for.total_seconds()
+        yield StepPhase.RAN, notice.template, notice.ran_for.total_seconds()
     if isinstance(notice, StepSettled | AttemptLost) and notice.delay:
-        yield Phase.BACKOFF, notice.template, notice.delay.total_seconds()
+        yield StepPhase.BACKOFF, notice.template, notice.delay.total_seconds()

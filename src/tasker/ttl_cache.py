@@ -14,7 +14,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(slots=True)
-class _Entry(Generic[V]):
+class _CacheEntry(Generic[V]):
     loading: "asyncio.Future[V]"
     until: float
     value: Any = None
@@ -43,7 +43,7 @@ class TTLCache(Generic[K, V]):
         self._seconds = seconds
         self._max_entries = max_entries
         self._clock = clock
-        self._entries: dict[K, _Entry[V]] = {}
+        self._entries: dict[K, _CacheEntry[V]] = {}
 
     async def get(self, key: K) -> V:
         """Return the value of `key`, loading it if necessary. Raises the exceptions of `load`."""
@@ -73,10 +73,10 @@ class TTLCache(Generic[K, V]):
         """Remove the value of `key`, if it has one."""
         self._entries.pop(key, None)
 
-    def _start_loading(self, key: K) -> _Entry[V]:
+    def _start_loading(self, key: K) -> _CacheEntry[V]:
         value = asyncio.ensure_future(self._load(key))
         value.add_done_callback(_mark_exception_retrieved)
-        entry = _Entry(value, self._clock() + self._seconds)
+        entry = _CacheEntry(value, self._clock() + self._seconds)
         self._entries.pop(key, None)
         while len(self._entries) >= self._max_entries:
             del self._entries[next(iter(self._entries))]

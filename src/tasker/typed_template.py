@@ -21,7 +21,7 @@ class TypedTemplate(ABC, Generic[In, Out]):
         """The complete template. Raises InvalidTemplate."""
 
     @abstractmethod
-    def context_of(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
+    def make_context(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
         """Return the context of a task with this input. Raises InvalidInput."""
 
     @abstractmethod

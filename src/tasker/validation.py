@@ -69,7 +69,7 @@ _KINDS = {
 """What a value must be, by the first part of the error's type: `int_type`, `int_parsing`."""
 
 
-def describe_fault(error: Mapping[str, Any]) -> str:
+def describe_validation_error(error: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, as a sentence without its subject: `must be a string`.
 
     Args:
@@ -80,7 +80,7 @@ def describe_fault(error: Mapping[str, Any]) -> str:
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error") or "is invalid")
     if kind in _SENTENCES:
-        return _SENTENCES[kind].format_map(_words(context))
+        return _SENTENCES[kind].format_map(_lengths_in_words(context))
     for ending in ("_type", "_parsing"):
         if (expected := _KINDS.get(kind.removesuffix(ending))) is not None:
             return f"must be {expected}"
@@ -88,7 +88,7 @@ def describe_fault(error: Mapping[str, Any]) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _words(context: Mapping[str, Any]) -> dict[str, object]:
+def _lengths_in_words(context: Mapping[str, Any]) -> dict[str, object]:
     """Return the context of an error with its lengths as text: `1 character`, `3 items`."""
     words: dict[str, object] = dict(context)
     length = context.get("min_length", context.get("max_length"))

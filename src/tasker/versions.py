@@ -36,7 +36,7 @@ _ALLOWED = 'three numbers such as "2.1.0", with an optional pre-release ("2.1.0-
 _RANGES = '"2.1.0", "^2.1", "~2.1", ">=2,<3", "2.x", "2.1" or "latest"'
 
 
-class _Bound(NamedTuple):
+class _VersionBound(NamedTuple):
     """One comparison that a version must pass."""
 
     holds: Callable[[Version, Version], bool]
@@ -71,19 +71,19 @@ def sort_key(version: str) -> tuple[Version, str]:
     return parsed, parsed.build or ""
 
 
-def canonical(spec: str) -> str:
+def canonicalize(spec: str) -> str:
     """Return a version or range in its canonical spelling: terms joined by commas, no spaces.
 
     Raises:
         InvalidInput: It is neither a version nor a range.
     """
-    if not is_pin(spec):
+    if not is_exact_version(spec):
         _parse_range(spec)
     tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
     return re.sub(r"\s*,\s*|\s+", ",", tight)
 
 
-def is_pin(spec: str) -> bool:
+def is_exact_version(spec: str) -> bool:
     """Return whether `spec` is one exact version rather than a range or "latest"."""
     try:
         parse(spec)
@@ -98,12 +98,12 @@ def matches(version: str, spec: str) -> bool:
     Raises:
         InvalidInput: `version` is not a version, or `spec` is neither a version nor a range.
     """
-    if is_pin(spec):
+    if is_exact_version(spec):
         return version == spec
     return _satisfies(parse(version), _parse_range(spec))
 
 
-def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
+def highest_matching(versions: Iterable[str], *, spec: str | None = None) -> str | None:
     """Pick the highest version.
 
     Args:
@@ -122,82 +122,90 @@ def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
         releases = [version for version in ordered if not parse(version).prerelease]
         return next(reversed(releases or ordered), None)
     spec = spec.strip()
-    if is_pin(spec):
+    if is_exact_version(spec):
         return spec if spec in set(versions) else None
     bounds = _parse_range(spec)
     fitting = [version for version in versions if _satisfies(parse(version), bounds)]
     return max(fitting, key=sort_key, default=None)
 
 
-def _satisfies(version: Version, bounds: list[_Bound]) -> bool:
-    if version.prerelease and not any(_names_pre_release_of(version, bound) for bound in bounds):
+def _satisfies(version: Version, bounds: list[_VersionBound]) -> bool:
+    if version.prerelease and not any(
+        _is_pre_release_allowed_by(version, bound) for bound in bounds
+    ):
         return False
     return all(bound.holds(version, bound.version) for bound in bounds)
 
 
-def _names_pre_release_of(version: Version, bound: _Bound) -> bool:
+def _is_pre_release_allowed_by(version: Version, bound: _VersionBound) -> bool:
     named = bound.version
     return bool(named.prerelease) and named.to_tuple()[:3] == version.to_tuple()[:3]
 
 
-def _parse_range(spec: str) -> list[_Bound]:
+def _parse_range(spec: str) -> list[_VersionBound]:
     """Return the comparisons of a range; an empty list matches any release."""
     if len(spec) > _LONGEST:
-        raise _invalid_range(spec)
+        raise _invalid_range_error(spec)
     tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
     return [bound for term in re.split(r"\s*,\s*|\s+", tight) for bound in _parse_term(term, spec)]
 
 
-def _parse_term(term: str, spec: str) -> list[_Bound]:
+def _parse_term(term: str, spec: str) -> list[_VersionBound]:
     """Read one term of a range."""
     term_match = _TERM.fullmatch(term)
     if term_match is None:
-        raise _invalid_range(spec)
+        raise _invalid_range_error(spec)
     numbers = _leading_numbers([term_match["x"], term_match["y"], term_match["z"]], spec)
     low = Version(*numbers, *[0] * (3 - len(numbers)))
     if term_match["pre"]:
         if len(numbers) < 3:
-            raise _invalid_range(spec)
-        low = _pre_release(low, term_match["pre"], spec)
+            raise _invalid_range_error(spec)
+        low = _parse_pre_release(low, term_match["pre"], spec)
     op = term_match["op"]
     if not numbers:
         if op:
-            raise _invalid_range(spec)
+            raise _invalid_range_error(spec)
         return []
-    return _comparisons(op, numbers, low)
+    return _operator_bounds(op, numbers, low)
 
 
-def _comparisons(op: str, numbers: list[int], low: Version) -> list[_Bound]:
+def _operator_bounds(op: str, numbers: list[int], low: Version) -> list[_VersionBound]:
     """Write `op` and a version, perhaps partial, as plain comparisons."""
     last = len(numbers) - 1
     if op == "^":
         leading = next((at for at, number in enumerate(numbers) if number), last)
-        return _from_low_to_high(low, _next_after(numbers, leading))
+        return _half_open_bounds(low, _next_version_after(numbers, leading))
     if op == "~":
-        return _from_low_to_high(low, _next_after(numbers, min(last, 1)))
+        return _half_open_bounds(low, _next_version_after(numbers, min(last, 1)))
     full = last == 2
     if op == ">=":
-        return [_Bound(operator.ge, low)]
+        return [_VersionBound(operator.ge, low)]
     if op == "<":
-        return [_Bound(operator.lt, low)]
+        return [_VersionBound(operator.lt, low)]
     if op == ">":
         return [
-            _Bound(operator.gt, low) if full else _Bound(operator.ge, _next_after(numbers, last))
+            _VersionBound(operator.gt, low)
+            if full
+            else _VersionBound(operator.ge, _next_version_after(numbers, last))
         ]
     if op == "<=":
         return [
-            _Bound(operator.le, low) if full else _Bound(operator.lt, _next_after(numbers, last))
+            _VersionBound(operator.le, low)
+            if full
+            else _VersionBound(operator.lt, _next_version_after(numbers, last))
         ]
     return (
-        [_Bound(operator.eq, low)] if full else _from_low_to_high(low, _next_after(numbers, last))
+        [_VersionBound(operator.eq, low)]
+        if full
+        else _half_open_bounds(low, _next_version_after(numbers, last))
     )
 
 
-def _from_low_to_high(low: Version, high: Version) -> list[_Bound]:
-    return [_Bound(operator.ge, low), _Bound(operator.lt, high)]
+def _half_open_bounds(low: Version, high: Version) -> list[_VersionBound]:
+    return [_VersionBound(operator.ge, low), _VersionBound(operator.lt, high)]
 
 
-def _next_after(numbers: list[int], at: int) -> Version:
+def _next_version_after(numbers: list[int], at: int) -> Version:
     """Return the first version after all that begin with `numbers` up to index `at`."""
     bumped = [*numbers[:at], numbers[at] + 1]
     return Version(*bumped, *[0] * (3 - len(bumped)))
@@ -208,18 +216,18 @@ def _leading_numbers(parts: list[str | None], spec: str) -> list[int]:
     wild = [part is None or not part.isdigit() for part in parts]
     count = wild.index(True) if True in wild else len(parts)
     if not all(wild[count:]):
-        raise _invalid_range(spec)
+        raise _invalid_range_error(spec)
     return [int(part) for part in parts[:count] if part is not None]
 
 
-def _pre_release(low: Version, suffix: str, spec: str) -> Version:
+def _parse_pre_release(low: Version, suffix: str, spec: str) -> Version:
     try:
         return Version.parse(f"{low}{suffix}")
     except ValueError:
-        raise _invalid_range(spec) from None
+        raise _invalid_range_error(spec) from None
 
 
-def _invalid_range(spec: str) -> InvalidInput:
+def _invalid_range_error(spec: str) -> InvalidInput:
     return InvalidInput(
         f"{spec[:_LONGEST]!r} is neither a version nor a range; write one such as {_RANGES}"
     )

@@ -9,13 +9,13 @@ import orjson
 
 from tasker.approvals import NewApproval
 from tasker.codec import UNSTORABLE, dumps, loads
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.errors import InvalidInput, Refused, StepParked, TooLarge
 from tasker.limits import ARRIVAL_BYTES, ARRIVAL_NAME, BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import JsonText, StepWait, TaskId, WaitKind
 
 
-class Awaited(NamedTuple):
+class AwaitedArrival(NamedTuple):
     """One of the arrivals that end a wait."""
 
     kind: WaitKind
@@ -36,8 +36,8 @@ class NewWait(NamedTuple):
     call: str
     """Name of the durable call."""
 
-    kind: CallKind
-    awaited: Sequence[Awaited]
+    kind: DurableCallKind
+    awaited: Sequence[AwaitedArrival]
     timeout: float | None = None
     """Seconds after which the wait ends without an arrival."""
 
@@ -174,7 +174,7 @@ TIMED_OUT = JsonText('{"timed_out":true}')
 """The value of the durable call of a wait that timed out."""
 
 
-def arrival_text(
+def encode_arrival(
     name: str,
     payload: JsonText,
     *,
@@ -195,7 +195,7 @@ def arrival_text(
     return JsonText(orjson.dumps(fields).decode())
 
 
-def read_arrival(text: JsonText) -> Arrival:
+def decode_arrival(text: JsonText) -> Arrival:
     """Read the value of a wait's durable call."""
     fields = loads(text)
     if "timed_out" in fields:
@@ -203,7 +203,7 @@ def read_arrival(text: JsonText) -> Arrival:
     return Arrival(**{**fields, "sent_at": datetime.fromisoformat(fields["sent_at"])})
 
 
-def payload_text(payload: Any) -> JsonText:
+def encode_payload(payload: Any) -> JsonText:
     """Return a payload as JSON text. Raises InvalidInput, TooLarge."""
     return dumps(payload, what="the payload", limit=ARRIVAL_BYTES)
 

@@ -63,8 +63,8 @@ def task_reasons(task: Task, steps: Sequence[Step], now: datetime) -> list[Reaso
         now: The current time.
     """
     if task.status not in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS, TaskStatus.ERROR):
-        return [_ended(task)]
-    reasons = [*map(_paused, task.pauses), *_compensation(task)]
+        return [_ended_reason(task)]
+    reasons = [*map(_pause_reason, task.pauses), *_compensation_reasons(task)]
     of_steps = (reason for step in steps for reason in step_reasons(step, now))
     reasons += sorted(
         (reason for reason in of_steps if reason.code not in _OF_OTHERS),
@@ -109,7 +109,7 @@ def step_reasons(step: Step, now: datetime) -> list[Reason]:
 def _step_reasons(step: Step, now: datetime) -> Iterator[Reason]:
     name, status = step.name, step.status
     if status is StepStatus.ERROR:
-        yield Reason(code="failed", blocking=True, text=_failure(step), step=name)
+        yield Reason(code="failed", blocking=True, text=_describe_failure(step), step=name)
     elif status is StepStatus.IN_PROGRESS:
         yield Reason(
             code="running",
@@ -122,24 +122,24 @@ def _step_reasons(step: Step, now: datetime) -> Iterator[Reason]:
         yield Reason(
             code="waits_for_steps",
             blocking=True,
-            text=f"{name} waits for {_unmet(step)}.",
+            text=f"{name} waits for {_describe_pending_dependencies(step)}.",
             step=name,
         )
     elif status is StepStatus.WAITING:
-        yield _waiting(step)
+        yield _parked_reason(step)
     elif status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY):
         if step.pause is not None:
-            yield _paused(step.pause, name)
-        yield _due(step, now)
+            yield _pause_reason(step.pause, name)
+        yield _enqueued_reason(step, now)
 
 
-def _due(step: Step, now: datetime) -> Reason:
+def _enqueued_reason(step: Step, now: datetime) -> Reason:
     """Return the reason for an enqueued step."""
     name = step.name
     if step.run_at is not None and step.run_at > now:
         if step.status is StepStatus.WAITING_FOR_RETRY:
             of = f"attempt {step.attempts + 1} of {step.max_attempts}"
-            text = f"{name} waits for {of}. {_last_error(step)}".strip()
+            text = f"{name} waits for {of}. {_describe_last_error(step)}".strip()
             return Reason(code="retry_due", blocking=True, text=text, step=name, until=step.run_at)
         text = f"{name} is scheduled to start later."
         return Reason(code="scheduled", blocking=True, text=text, step=name, until=step.run_at)
@@ -155,7 +155,7 @@ def _due(step: Step, now: datetime) -> Reason:
     return Reason(code="ready", blocking=step.pause is not None, text=text, step=name)
 
 
-def _waiting(step: Step) -> Reason:
+def _parked_reason(step: Step) -> Reason:
     """Return the reason for a parked step."""
     if step.waits_for is not None:
         text = f"{step.name} waits for the task {step.waits_for}."
@@ -182,7 +182,7 @@ def describe_waits(waits: Sequence[StepWait]) -> str:
     """Return what a parked step waits for, such as `the signal paid or the signal cancelled`."""
     for wait in waits:
         if wait.kind is WaitKind.APPROVAL:
-            return _approval(wait)
+            return _describe_approval(wait)
         if wait.kind is WaitKind.EXTERNAL:
             return "its completion by another system"
     broadcast = {wait.name for wait in waits if wait.kind is WaitKind.BROADCAST}
@@ -194,7 +194,7 @@ def describe_waits(waits: Sequence[StepWait]) -> str:
     return f"the signal {' or '.join(names)}"
 
 
-def _approval(wait: StepWait) -> str:
+def _describe_approval(wait: StepWait) -> str:
     """Return who may decide an approval, and the command to do so."""
     if wait.approval is None:
         return "an approval"
@@ -205,7 +205,7 @@ def _approval(wait: StepWait) -> str:
     return f"an approval{by} (`tasker approval decide {wait.approval} JSON`)"
 
 
-def _compensation(task: Task) -> Iterator[Reason]:
+def _compensation_reasons(task: Task) -> Iterator[Reason]:
     """Yield the state of a task's compensation, unless it is complete."""
     if task.compensation is CompensationStatus.RUNNING:
         text = "The completed steps of the task are undone before it ends."
@@ -215,7 +215,7 @@ def _compensation(task: Task) -> Iterator[Reason]:
         yield Reason(code="compensating", blocking=True, text=text)
 
 
-def _paused(pause: Pause, step: str | None = None) -> Reason:
+def _pause_reason(pause: Pause, step: str | None = None) -> Reason:
     paused = {
         PauseKind.NAMESPACE: f"The namespace {pause.namespace}",
         PauseKind.QUEUE: f"The queue of {pause.name}",
@@ -227,24 +227,24 @@ def _paused(pause: Pause, step: str | None = None) -> Reason:
     return Reason(code="paused", blocking=True, text=text, step=step, actor=pause.paused_by)
 
 
-def _ended(task: Task) -> Reason:
+def _ended_reason(task: Task) -> Reason:
     ended = task.status.value.replace("_", " ")
     return Reason(code="ended", blocking=False, text=f"The task has ended: {ended}.")
 
 
-def _failure(step: Step) -> str:
+def _describe_failure(step: Step) -> str:
     attempts = format_count("attempt", step.attempts)
-    return f"{step.name} failed permanently after {attempts}. {_last_error(step)}".strip()
+    return f"{step.name} failed permanently after {attempts}. {_describe_last_error(step)}".strip()
 
 
-def _last_error(step: Step) -> str:
+def _describe_last_error(step: Step) -> str:
     error = step.error or {}
     kind = error.get("code") or error.get("type")
     message = str(error.get("message") or "")[:300]
     return f"{kind}: {message}" if kind and message else str(kind or message or "")
 
 
-def _unmet(step: Step) -> str:
+def _describe_pending_dependencies(step: Step) -> str:
     """Return what a pending step waits for: few dependencies by name, otherwise their number."""
     if step.undoes is not None:
         return "later steps to be undone first"

@@ -25,45 +25,45 @@ from pydantic_core import PydanticSerializationError
 
 from tasker import versions
 from tasker.durations import Duration, parse_duration
-from tasker.errors import InvalidExpression, InvalidInput, InvalidTemplate, Misuse, Problem
+from tasker.errors import DocumentProblem, InvalidExpression, InvalidInput, InvalidTemplate, Misuse
 from tasker.graph import Graph
 from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
-from tasker.layout import item_names
+from tasker.layout import instance_input_names
 from tasker.limits import NESTING
 from tasker.model import (
     DEFAULT_PRIORITY,
     ApprovalSpec,
     AwaitedSignal,
     Batch,
-    ChildTask,
-    Collect,
+    ChildTaskSpec,
+    CollectMode,
     CompensateSpec,
     Compensation,
-    Durability,
     EventSpec,
-    External,
-    FailurePolicy,
+    ExternalSpec,
     HttpCall,
+    InstanceFailureHandling,
+    InstanceFailurePolicy,
     JsonObject,
     Limit,
     Map,
-    OnFailure,
     Repeat,
     Retry,
     Schedule,
+    SettlementDurability,
     Spawning,
     StepOverride,
     StepSpec,
     StepType,
     TaskConcurrency,
-    TaskEvent,
+    TaskEndEvent,
     TaskEventName,
     Template,
     TimeoutAction,
-    Trigger,
-    Wait,
+    TriggerRule,
+    WaitSpec,
 )
 from tasker.suggest import suggest_allowed
 from tasker.template.expression_building import BuiltExpression, Expression, expression_text
@@ -86,7 +86,7 @@ TriggerName: TypeAlias = Literal[
     "none_skipped",
     "always",
 ]
-"""Trigger rules: see `Trigger`."""
+"""Trigger rules: see `TriggerRule`."""
 
 After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 """Steps to wait for, each given by its name or its function."""
@@ -94,8 +94,8 @@ After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 _STEP = re.compile(r"steps\[(\d+)\]")
 
 
-class CommonOptions(TypedDict, total=False):
-    """Options of all steps: see `Steps.step`."""
+class CommonStepOptions(TypedDict, total=False):
+    """Options of all steps: see `StepBuilder.step`."""
 
     description: str
     after: After
@@ -104,8 +104,8 @@ class CommonOptions(TypedDict, total=False):
     allow_failure: bool
 
 
-class HandlerOptions(CommonOptions, total=False):
-    """Options of steps with a handler: see `Steps.step`."""
+class HandlerStepOptions(CommonStepOptions, total=False):
+    """Options of steps with a handler: see `StepBuilder.step`."""
 
     retry: Retry | None
     timeout: Duration | None
@@ -115,16 +115,16 @@ class HandlerOptions(CommonOptions, total=False):
     config: JsonObject | None
     events: Iterable[EventSpec | str]
     limits: Iterable[Limit] | None
-    external: External | None
+    external: ExternalSpec | None
 
 
-class StepOptions(HandlerOptions, total=False):
-    """Options of steps that are functions: see `Steps.step`."""
+class FunctionStepOptions(HandlerStepOptions, total=False):
+    """Options of steps that are functions: see `StepBuilder.step`."""
 
     name: str | None
 
 
-class Steps(ABC):
+class StepBuilder(ABC):
     """Steps under construction, of a workflow or of a body."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class Steps(ABC):
 
     @property
     @abstractmethod
-    def _head(self) -> Template:
+    def _empty_template(self) -> Template:
         """The template, without its steps."""
 
     @abstractmethod
@@ -140,7 +140,7 @@ class Steps(ABC):
         """Record that a step was added or changed."""
 
     @property
-    def _outer(self) -> "Steps | None":
+    def _enclosing_builder(self) -> "StepBuilder | None":
         """The steps around a body."""
         return None
 
@@ -149,10 +149,10 @@ class Steps(ABC):
 
     @overload
     def step(
-        self, function: None = None, /, **options: Unpack[StepOptions]
+        self, function: None = None, /, **options: Unpack[FunctionStepOptions]
     ) -> Callable[[Function], Function]: ...
 
-    def step(self, function: Any = None, /, **options: Unpack[StepOptions]) -> Any:
+    def step(self, function: Any = None, /, **options: Unpack[FunctionStepOptions]) -> Any:
         """Make a function a step. Use it with or without options; the function is returned
         unchanged.
 
@@ -194,7 +194,7 @@ class Steps(ABC):
             Misuse: The function has a parameter that no step can fill.
             TypeError: An option is unknown.
         """
-        _check_options(options, StepOptions.__optional_keys__)
+        _check_options(options, FunctionStepOptions.__optional_keys__)
         expression_text(
             options.get("when"), "when"
         )  # raises an error before a function is decorated
@@ -203,11 +203,11 @@ class Steps(ABC):
             step = options.get("name") or str(getattr(function, "__name__", ""))
             spec = StepSpec(
                 name=step,
-                callable=f"{self._head.namespace}.{self._head.name}.{step}",
-                handler_version=self._head.version,
-                result_schema=_result_schema(return_annotation(function)),
-                **self._common_fields(options, self._steps_in_parameters(function, step)),
-                **_handler_fields(options, function),
+                callable=f"{self._empty_template.namespace}.{self._empty_template.name}.{step}",
+                handler_version=self._empty_template.version,
+                result_schema=_make_result_schema(return_annotation(function)),
+                **self._common_spec_fields(options, self._steps_read_by_parameters(function, step)),
+                **_handler_spec_fields(options, function),
             )
             self._add_spec(spec, function)
             return function
@@ -219,10 +219,10 @@ class Steps(ABC):
 
     @overload
     def decision(
-        self, function: None = None, /, **options: Unpack[StepOptions]
+        self, function: None = None, /, **options: Unpack[FunctionStepOptions]
     ) -> Callable[[Function], Function]: ...
 
-    def decision(self, function: Any = None, /, **options: Unpack[StepOptions]) -> Any:
+    def decision(self, function: Any = None, /, **options: Unpack[FunctionStepOptions]) -> Any:
         """Make a function a decision: a step that chooses which of its children run.
 
         The function returns `Decision.choose("step", ...)` or `Decision.none(reason)`. Steps that
@@ -268,19 +268,21 @@ class Steps(ABC):
             InvalidTemplate: The step already has a compensation.
             Misuse: There is no such step.
         """
-        name = self._step_name(step)
+        name = self._resolve_step_name(step)
         if name not in self._steps:
             known = suggest_allowed(name, self._steps)
-            raise Misuse(f"compensate: {self._head.name!r} has no step {name!r} yet{known}")
+            raise Misuse(
+                f"compensate: {self._empty_template.name!r} has no step {name!r} yet{known}"
+            )
 
         def decorate(function: Function) -> Function:
             declared = self._steps[name]
             if declared.spec.compensate is not None:
-                problem = Problem(f"step {name!r} already has a compensation", path=name)
-                raise InvalidTemplate(declared.with_location(problem))
+                problem = DocumentProblem(f"step {name!r} already has a compensation", path=name)
+                raise InvalidTemplate(declared.locate_problem(problem))
             undo = CompensateSpec(
-                callable=f"{self._head.namespace}.{self._head.name}.{name}.compensation",
-                version=self._head.version,
+                callable=f"{self._empty_template.namespace}.{self._empty_template.name}.{name}.compensation",
+                version=self._empty_template.version,
                 retry=_parse_retry(retry, function),
                 timeout=_parse_duration(timeout, "timeout", function),
             )
@@ -311,7 +313,7 @@ class Steps(ABC):
         reduce: str | None = None,
         on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
         max_failures: int | str | None = None,
-        **options: Unpack[StepOptions],
+        **options: Unpack[FunctionStepOptions],
     ) -> Callable[[Function], Function]:
         """Make a function a step that runs once for each element of a list.
 
@@ -336,9 +338,11 @@ class Steps(ABC):
             InvalidTemplate: A step with that name exists, or an expression is invalid.
             Misuse: The function has a parameter that no step can fill.
         """
-        kind = Map(over=self._list_text(over), item=item, max_concurrency=max_concurrency)
-        collected = _instance_fields(collect, reduce, on_failure, max_failures)
-        return self._spawning_step(kind, collected, options)
+        kind = Map(
+            over=self._list_expression_text(over), item=item, max_concurrency=max_concurrency
+        )
+        collected = _instance_spec_fields(collect, reduce, on_failure, max_failures)
+        return self._decorate_spawning_step(kind, collected, options)
 
     def map_body(
         self,
@@ -351,8 +355,8 @@ class Steps(ABC):
         reduce: str | None = None,
         on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
         max_failures: int | str | None = None,
-        **options: Unpack[CommonOptions],
-    ) -> "Body":
+        **options: Unpack[CommonStepOptions],
+    ) -> "BodyBuilder":
         """Add a step that runs several steps for each element of a list, and return its body.
 
         Steps are added to the body as to the workflow. They may use the results of the steps
@@ -372,9 +376,11 @@ class Steps(ABC):
         Raises:
             InvalidTemplate: A step with that name exists.
         """
-        kind = Map(over=self._list_text(over), item=item, max_concurrency=max_concurrency)
-        collected = _instance_fields(collect, reduce, on_failure, max_failures)
-        return self._body(name, kind, collected, options)
+        kind = Map(
+            over=self._list_expression_text(over), item=item, max_concurrency=max_concurrency
+        )
+        collected = _instance_spec_fields(collect, reduce, on_failure, max_failures)
+        return self._add_body(name, kind, collected, options)
 
     def batch(
         self,
@@ -386,7 +392,7 @@ class Steps(ABC):
         reduce: str | None = None,
         on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
         max_failures: int | str | None = None,
-        **options: Unpack[StepOptions],
+        **options: Unpack[FunctionStepOptions],
     ) -> Callable[[Function], Function]:
         """Make a function a step that runs once for each range of numbers from 0 to `total`.
 
@@ -407,8 +413,8 @@ class Steps(ABC):
             Misuse: The function has a parameter that no step can fill.
         """
         kind = Batch(total=str(total), size=size, max_instances=max_instances)
-        collected = _instance_fields(collect, reduce, on_failure, max_failures)
-        return self._spawning_step(kind, collected, options)
+        collected = _instance_spec_fields(collect, reduce, on_failure, max_failures)
+        return self._decorate_spawning_step(kind, collected, options)
 
     def batch_body(
         self,
@@ -421,8 +427,8 @@ class Steps(ABC):
         reduce: str | None = None,
         on_failure: Literal["fail", "continue", "fail_fast"] = "fail",
         max_failures: int | str | None = None,
-        **options: Unpack[CommonOptions],
-    ) -> "Body":
+        **options: Unpack[CommonStepOptions],
+    ) -> "BodyBuilder":
         """Add a step that runs several steps for each range of numbers, and return its body.
 
         Args:
@@ -440,8 +446,8 @@ class Steps(ABC):
             InvalidTemplate: A step with that name exists.
         """
         kind = Batch(total=str(total), size=size, max_instances=max_instances)
-        collected = _instance_fields(collect, reduce, on_failure, max_failures)
-        return self._body(name, kind, collected, options)
+        collected = _instance_spec_fields(collect, reduce, on_failure, max_failures)
+        return self._add_body(name, kind, collected, options)
 
     def repeat(
         self,
@@ -449,7 +455,7 @@ class Steps(ABC):
         until: Expression,
         max: int,  # noqa: A002 - as templates write it
         every: Duration = 0,
-        **options: Unpack[StepOptions],
+        **options: Unpack[FunctionStepOptions],
     ) -> Callable[[Function], Function]:
         """Make a function a step that is repeated until a condition holds.
 
@@ -467,7 +473,7 @@ class Steps(ABC):
             InvalidTemplate: A step with that name exists, or the condition is invalid.
             Misuse: The function has a parameter that no step can fill.
         """
-        return self._spawning_step(_repeat(until, every, max), {}, options)
+        return self._decorate_spawning_step(_make_repeat(until, every, max), {}, options)
 
     def repeat_body(
         self,
@@ -476,8 +482,8 @@ class Steps(ABC):
         until: Expression,
         max: int,  # noqa: A002 - as templates write it
         every: Duration = 0,
-        **options: Unpack[CommonOptions],
-    ) -> "Body":
+        **options: Unpack[CommonStepOptions],
+    ) -> "BodyBuilder":
         """Add a step that repeats several steps until a condition holds, and return its body.
 
         Args:
@@ -490,13 +496,13 @@ class Steps(ABC):
         Raises:
             InvalidTemplate: A step with that name exists.
         """
-        return self._body(name, _repeat(until, every, max), {}, options)
+        return self._add_body(name, _make_repeat(until, every, max), {}, options)
 
-    def _list_text(self, over: str | Callable[..., Any]) -> str:
-        return over if isinstance(over, str) else f"results.{self._step_name(over)}"
+    def _list_expression_text(self, over: str | Callable[..., Any]) -> str:
+        return over if isinstance(over, str) else f"results.{self._resolve_step_name(over)}"
 
-    def _spawning_step(
-        self, spawning: Spawning, fields: Mapping[str, Any], options: StepOptions
+    def _decorate_spawning_step(
+        self, spawning: Spawning, fields: Mapping[str, Any], options: FunctionStepOptions
     ) -> Callable[[Function], Function]:
         """Return a decorator that makes a function a step with instances."""
 
@@ -505,26 +511,29 @@ class Steps(ABC):
             name, declared = self._steps.popitem()
             waits = (
                 *declared.spec.dependencies,
-                *(step for step in _steps_read(spawning) if step != name),
+                *(step for step in _steps_read_by_spawning(spawning) if step != name),
             )
             spec = replace(
-                declared.spec, dependencies=self._own_steps(waits), spawning=spawning, **fields
+                declared.spec,
+                dependencies=self._filter_own_steps(waits),
+                spawning=spawning,
+                **fields,
             )
             self._add_spec(spec, function)
             return function
 
         return decorate
 
-    def _body(
-        self, name: str, spawning: Spawning, fields: Mapping[str, Any], options: CommonOptions
-    ) -> "Body":
-        _check_options(options, CommonOptions.__optional_keys__)
-        reads = _steps_read(spawning)
+    def _add_body(
+        self, name: str, spawning: Spawning, fields: Mapping[str, Any], options: CommonStepOptions
+    ) -> "BodyBuilder":
+        _check_options(options, CommonStepOptions.__optional_keys__)
+        reads = _steps_read_by_spawning(spawning)
         if isinstance(spawning, Repeat):  # of which most are steps of the body
             reads = filter(self._has_step, reads)
-        common = self._common_fields(options, reads)
+        common = self._common_spec_fields(options, reads)
         spec = StepSpec(name=name, spawning=spawning, **common, **fields)
-        body = Body(self, name)
+        body = BodyBuilder(self, name)
         self._add_spec(spec, None, body)
         return body
 
@@ -537,7 +546,7 @@ class Steps(ABC):
         version: str = "",
         result_schema: JsonObject | None = None,
         http: HttpCall | None = None,
-        **options: Unpack[HandlerOptions],
+        **options: Unpack[HandlerStepOptions],
     ) -> None:
         """Add a step whose handler is defined elsewhere, or a step that sends an HTTP request.
 
@@ -554,16 +563,16 @@ class Steps(ABC):
             InvalidInput: `version` is neither a version nor a range.
             InvalidTemplate: A step with that name exists.
         """
-        _check_options(options, HandlerOptions.__optional_keys__)
+        _check_options(options, HandlerStepOptions.__optional_keys__)
         spec = StepSpec(
             name=name,
             callable=callable and callable.removeprefix("::").replace("::", "."),
             method=method,
-            handler_version=versions.canonical(version) if version else "",
+            handler_version=versions.canonicalize(version) if version else "",
             result_schema=result_schema,
             http=http,
-            **self._common_fields(options),
-            **_handler_fields(options),
+            **self._common_spec_fields(options),
+            **_handler_spec_fields(options),
         )
         self._add_spec(spec, None)
 
@@ -578,7 +587,7 @@ class Steps(ABC):
         any_of: Iterable[AwaitedSignal | str] = (),
         timeout: Duration | None = None,
         on_timeout: TimeoutAction | Literal["fail", "skip", "continue"] = TimeoutAction.FAIL,
-        **options: Unpack[CommonOptions],
+        **options: Unpack[CommonStepOptions],
     ) -> None:
         """Add a step that waits without occupying a worker, for a time or for signals.
 
@@ -599,7 +608,7 @@ class Steps(ABC):
         signals = [AwaitedSignal(each) if isinstance(each, str) else each for each in any_of]
         if signal is not None:
             signals.append(AwaitedSignal(signal, expression_text(key, "key")))
-        wait = Wait(
+        wait = WaitSpec(
             delay=_parse_duration(delay, "delay"),
             until=expression_text(until, "until"),
             signals=tuple(signals),
@@ -607,7 +616,7 @@ class Steps(ABC):
             timeout=_parse_duration(timeout, "timeout"),
             on_timeout=TimeoutAction(on_timeout),
         )
-        self._add_without_handler(StepSpec(name=name, wait=wait), options)
+        self._add_engine_step(StepSpec(name=name, wait=wait), options)
 
     def approval(
         self,
@@ -619,7 +628,7 @@ class Steps(ABC):
         escalate_after: Duration | None = None,
         escalate_to: Iterable[str] = (),
         reject_when: str | None = None,
-        **options: Unpack[CommonOptions],
+        **options: Unpack[CommonStepOptions],
     ) -> None:
         """Add a step that waits for a person's decision.
 
@@ -650,7 +659,7 @@ class Steps(ABC):
             escalate_to=tuple(escalate_to),
             reject_when=reject_when,
         )
-        self._add_without_handler(StepSpec(name=name, approval=approval), options)
+        self._add_engine_step(StepSpec(name=name, approval=approval), options)
 
     def task(
         self,
@@ -661,7 +670,7 @@ class Steps(ABC):
         detached: bool = False,
         retry_child: bool = False,
         retry: Retry | None = None,
-        **options: Unpack[CommonOptions],
+        **options: Unpack[CommonStepOptions],
     ) -> None:
         """Add a step that runs a task and returns its result.
 
@@ -678,10 +687,8 @@ class Steps(ABC):
         Raises:
             InvalidTemplate: A step with that name exists.
         """
-        child = _child_task(template, context, detached=detached, retry_child=retry_child)
-        self._add_without_handler(
-            StepSpec(name=name, retry=_parse_retry(retry), task=child), options
-        )
+        child = _make_child_task_spec(template, context, detached=detached, retry_child=retry_child)
+        self._add_engine_step(StepSpec(name=name, retry=_parse_retry(retry), task=child), options)
 
     def map_task(
         self,
@@ -698,7 +705,7 @@ class Steps(ABC):
         detached: bool = False,
         retry_child: bool = False,
         retry: Retry | None = None,
-        **options: Unpack[CommonOptions],
+        **options: Unpack[CommonStepOptions],
     ) -> None:
         """Add a step that runs a task for each element of a list and returns the tasks' results.
 
@@ -723,44 +730,52 @@ class Steps(ABC):
         spec = StepSpec(
             name=name,
             retry=_parse_retry(retry),
-            task=_child_task(template, context, detached=detached, retry_child=retry_child),
-            spawning=Map(over=self._list_text(over), item=item),
-            **_instance_fields(collect, reduce, on_failure, max_failures),
+            task=_make_child_task_spec(
+                template, context, detached=detached, retry_child=retry_child
+            ),
+            spawning=Map(over=self._list_expression_text(over), item=item),
+            **_instance_spec_fields(collect, reduce, on_failure, max_failures),
         )
-        self._add_without_handler(spec, options)
+        self._add_engine_step(spec, options)
 
-    def _add_without_handler(self, spec: StepSpec, options: CommonOptions) -> None:
+    def _add_engine_step(self, spec: StepSpec, options: CommonStepOptions) -> None:
         """Add a step that the engine runs. It depends on the steps whose results it reads."""
-        _check_options(options, CommonOptions.__optional_keys__)
+        _check_options(options, CommonStepOptions.__optional_keys__)
         waits: list[str] = []
         with suppress(InvalidExpression):  # reported when the template is checked
             waits += results_used(spec)
         if spec.spawning is not None:
-            waits += _steps_read(spec.spawning)
-        self._add_spec(replace(spec, **self._common_fields(options, waits)), None)
+            waits += _steps_read_by_spawning(spec.spawning)
+        self._add_spec(replace(spec, **self._common_spec_fields(options, waits)), None)
 
-    def _common_fields(self, options: CommonOptions, waits: Iterable[str] = ()) -> dict[str, Any]:
+    def _common_spec_fields(
+        self, options: CommonStepOptions, waits: Iterable[str] = ()
+    ) -> dict[str, Any]:
         """Return the fields that all specs have, with `waits` added to the dependencies."""
         condition = expression_text(options.get("when"), "when")
-        after = self._step_names(options.get("after", ()))
+        after = self._resolve_step_names(options.get("after", ()))
         return {
             "description": options.get("description", ""),
-            "dependencies": self._own_steps((*waits, *after, *_results_in(condition))),
+            "dependencies": self._filter_own_steps(
+                (*waits, *after, *_steps_read_by_condition(condition))
+            ),
             "when": condition,
             "trigger": _parse_trigger(options.get("trigger", "all_success")),
             "allow_failure": options.get("allow_failure", False),
         }
 
-    def _own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
+    def _filter_own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names without the steps outside this body; the body's step must depend on
         those."""
         return tuple(dict.fromkeys(names))
 
     def _has_step(self, name: str) -> bool:
         """Whether a step has been added to this body or outside it."""
-        return name in self._steps or (self._outer is not None and self._outer._has_step(name))
+        return name in self._steps or (
+            self._enclosing_builder is not None and self._enclosing_builder._has_step(name)
+        )
 
-    def _steps_in_parameters(self, function: Callable[..., Any], step: str) -> list[str]:
+    def _steps_read_by_parameters(self, function: Callable[..., Any], step: str) -> list[str]:
         """Return the steps whose results are parameters, except the step itself."""
         names = []
         for parameter in read_parameters(function, what=f"step {step!r}"):
@@ -770,50 +785,54 @@ class Steps(ABC):
                 names += [parameter.name] if self._has_step(parameter.name) else []
         return names
 
-    def _step_names(self, after: After) -> tuple[str, ...]:
+    def _resolve_step_names(self, after: After) -> tuple[str, ...]:
         """Return the names of steps that are given by name or function."""
         given = [after] if isinstance(after, str) or callable(after) else after
-        return tuple(dict.fromkeys(self._step_name(each) for each in given))
+        return tuple(dict.fromkeys(self._resolve_step_name(each) for each in given))
 
-    def _step_name(self, given: str | Callable[..., Any]) -> str:
+    def _resolve_step_name(self, given: str | Callable[..., Any]) -> str:
         if isinstance(given, str):
             return given
         for name, step in self._steps.items():
             if step.function is given:
                 return name
-        if self._outer is not None:
-            return self._outer._step_name(given)
+        if self._enclosing_builder is not None:
+            return self._enclosing_builder._resolve_step_name(given)
         shown = getattr(given, "__name__", given)
-        raise Misuse(f"after={shown}: this function is not a step of {self._head.name!r} yet")
+        raise Misuse(
+            f"after={shown}: this function is not a step of {self._empty_template.name!r} yet"
+        )
 
     def _add_spec(
-        self, spec: StepSpec, function: Callable[..., Any] | None, body: "Body | None" = None
+        self, spec: StepSpec, function: Callable[..., Any] | None, body: "BodyBuilder | None" = None
     ) -> None:
         step = _DeclaredStep(spec, function, body)
         if spec.name in self._steps:
             raise InvalidTemplate(
-                step.with_location(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
+                step.locate_problem(
+                    DocumentProblem(f"the step {spec.name!r} is duplicated", path=spec.name)
+                )
             )
-        if spec.spawning is not None and self._depth >= NESTING:
+        if spec.spawning is not None and self._nesting_depth >= NESTING:
             message = f"steps may be nested to a depth of {NESTING}"
-            raise InvalidTemplate(step.with_location(Problem(message, path=spec.name)))
+            raise InvalidTemplate(step.locate_problem(DocumentProblem(message, path=spec.name)))
         self._steps[spec.name] = step
         self._on_change()
 
     @property
-    def _depth(self) -> int:
+    def _nesting_depth(self) -> int:
         """The number of bodies that the steps are part of."""
-        return 0 if self._outer is None else self._outer._depth + 1
+        return 0 if self._enclosing_builder is None else self._enclosing_builder._nesting_depth + 1
 
-    def _let_depend(self, name: str, steps: Iterable[str]) -> None:
+    def _add_dependencies(self, name: str, steps: Iterable[str]) -> None:
         """Make a step depend on further steps."""
         declared = self._steps[name]
-        waits = self._own_steps((*declared.spec.dependencies, *steps))
+        waits = self._filter_own_steps((*declared.spec.dependencies, *steps))
         spec = replace(declared.spec, dependencies=waits)
         self._steps[name] = replace(declared, spec=spec)
         self._on_change()
 
-    def _specs(self) -> tuple[StepSpec, ...]:
+    def _complete_specs(self) -> tuple[StepSpec, ...]:
         """Return the specs of the steps, with their bodies. Raises InvalidTemplate."""
         return tuple(step.complete_spec() for step in self._steps.values())
 
@@ -827,7 +846,7 @@ class Steps(ABC):
             if step.body is not None:
                 yield from step.body._handler_functions()
 
-    def _with_location(self, problem: Problem, path: str) -> Problem:
+    def _locate_problem(self, problem: DocumentProblem, path: str) -> DocumentProblem:
         """Return a problem with the location of the function that it concerns.
 
         Args:
@@ -836,19 +855,19 @@ class Steps(ABC):
         """
         match = _STEP.match(path)
         if match is None:
-            return replace(problem, file=problem.file or self._head.full_name)
+            return replace(problem, file=problem.file or self._empty_template.full_name)
         step = list(self._steps.values())[int(match[1])]
         rest = path[match.end() :].removeprefix(".")
         if step.body is not None and _STEP.match(rest):
-            return step.body._with_location(problem, rest)
-        located = step.with_location(problem)
-        return replace(located, file=located.file or self._head.full_name)
+            return step.body._locate_problem(problem, rest)
+        located = step.locate_problem(problem)
+        return replace(located, file=located.file or self._empty_template.full_name)
 
 
-class Body(Steps):
-    """The steps that run for each instance of a step: see `Steps.map_body`."""
+class BodyBuilder(StepBuilder):
+    """The steps that run for each instance of a step: see `StepBuilder.map_body`."""
 
-    def __init__(self, outer: Steps, name: str) -> None:
+    def __init__(self, outer: StepBuilder, name: str) -> None:
         """Create the body of the step `name`; use `map_body`, `batch_body` or `repeat_body`."""
         super().__init__()
         self._around = outer
@@ -858,31 +877,31 @@ class Body(Steps):
     def item(self) -> BuiltExpression:
         """The input of an instance, for use in conditions: the element of a map, or `cursor`."""
         spawning = self._around._steps[self._name].spec.spawning
-        return BuiltExpression.path(*item_names(spawning)[:1])
+        return BuiltExpression.path(*instance_input_names(spawning)[:1])
 
     @property
-    def _head(self) -> Template:
-        return self._around._head
+    def _empty_template(self) -> Template:
+        return self._around._empty_template
 
     @property
-    def _outer(self) -> Steps:
+    def _enclosing_builder(self) -> StepBuilder:
         return self._around
 
     def _on_change(self) -> None:
         self._around._on_change()
 
-    def _own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
+    def _filter_own_steps(self, names: Iterable[str]) -> tuple[str, ...]:
         own: list[str] = []
         around: list[str] = []
         for name in dict.fromkeys(names):
             is_around = name not in self._steps and self._around._has_step(name)
             (around if is_around else own).append(name)
         if around:
-            self._around._let_depend(self._name, around)
+            self._around._add_dependencies(self._name, around)
         return tuple(own)
 
 
-class Workflow(Steps, TypedTemplate[In, Out]):
+class Workflow(StepBuilder, TypedTemplate[In, Out]):
     """A template under construction with the functions of its steps.
 
     A parameter with the name of an existing step, or marked `Result("step")`, makes the new step
@@ -908,7 +927,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         durability: Literal["full", "relaxed"] = "full",
         schedules: Iterable[Schedule] = (),
         compensation: Compensation | None = None,
-        events: Iterable[TaskEvent | TaskEventName] = (),
+        events: Iterable[TaskEndEvent | TaskEventName] = (),
         concurrency: TaskConcurrency | None = None,
         sensitive: Iterable[str] = (),
         title: str = "",
@@ -962,14 +981,14 @@ class Workflow(Steps, TypedTemplate[In, Out]):
             version=version,
             description=description,
             steps=(),
-            input_schema=None if input is None else _input_schema(input, name),
+            input_schema=None if input is None else _make_input_schema(input, name),
             deadline=_parse_duration(deadline, "deadline"),
             priority=priority,
             limits=tuple(limits),
-            durability=Durability(durability),
+            durability=SettlementDurability(durability),
             schedules=tuple(schedules),
             compensation=compensation or Compensation(),
-            events=tuple(map(TaskEvent, events)),
+            events=tuple(map(TaskEndEvent, events)),
             concurrency=concurrency,
             sensitive=tuple(sensitive),
             title=title,
@@ -980,11 +999,11 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         )
         self._input: Any = None if isinstance(input, Mapping) else input
         self._result = result
-        self._serves = versions.canonical(serves) if serves else ""
+        self._serves = versions.canonicalize(serves) if serves else ""
         self._template: Template | None = None
 
     @property
-    def _head(self) -> Template:
+    def _empty_template(self) -> Template:
         return self._declared
 
     def _on_change(self) -> None:
@@ -999,12 +1018,12 @@ class Workflow(Steps, TypedTemplate[In, Out]):
                 functions concerned.
         """
         if self._template is None:
-            made = replace(self._head, steps=self._specs())
+            made = replace(self._empty_template, steps=self._complete_specs())
             try:
                 template = check_template(made)
             except InvalidTemplate as error:
                 raise InvalidTemplate(
-                    *(self._with_location(problem, problem.path) for problem in error.problems)
+                    *(self._locate_problem(problem, problem.path) for problem in error.problems)
                 ) from None
             self._check_result(template)
             self._template = template
@@ -1027,9 +1046,9 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         message = (
             f"the return type of the last step does not match the workflow's result: {difference}"
         )
-        raise InvalidTemplate(last.with_location(Problem(message, path=last.spec.name)))
+        raise InvalidTemplate(last.locate_problem(DocumentProblem(message, path=last.spec.name)))
 
-    def context_of(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
+    def make_context(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
         """Return the context of a task with this input.
 
         Raises:
@@ -1037,7 +1056,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
         """
         if isinstance(input, Mapping):
             return input
-        name, kind = self._head.full_name, type(input).__name__
+        name, kind = self._empty_template.full_name, type(input).__name__
         if self._input is None:
             raise InvalidInput(f"the context of {name} must be a JSON object, not {kind}")
         try:
@@ -1067,7 +1086,7 @@ class Workflow(Steps, TypedTemplate[In, Out]):
     @property
     def version(self) -> str:
         """Its version, which is also the version of its steps' code."""
-        return self._head.version
+        return self._empty_template.version
 
     @property
     def serves(self) -> str:
@@ -1086,21 +1105,21 @@ class _DeclaredStep:
 
     spec: StepSpec
     function: Callable[..., Any] | None
-    body: Body | None = None
+    body: BodyBuilder | None = None
     compensation: Callable[..., Any] | None = None
 
     def complete_spec(self) -> StepSpec:
         """Return the spec with its body. Raises InvalidTemplate."""
         if self.body is None:
             return self.spec
-        steps = self.body._specs()
+        steps = self.body._complete_specs()
         if not steps:
             raise InvalidTemplate(
-                Problem(f"the body of {self.spec.name!r} has no steps", path=self.spec.name)
+                DocumentProblem(f"the body of {self.spec.name!r} has no steps", path=self.spec.name)
             )
         return replace(self.spec, steps=steps)
 
-    def with_location(self, problem: Problem) -> Problem:
+    def locate_problem(self, problem: DocumentProblem) -> DocumentProblem:
         code = getattr(self.function, "__code__", None)
         if code is None:
             return problem
@@ -1114,8 +1133,8 @@ def _check_options(given: Mapping[str, Any], allowed: frozenset[str]) -> None:
         raise TypeError(f"unknown option {name!r} of a step{hint}")
 
 
-def _handler_fields(
-    options: HandlerOptions, function: Callable[..., Any] | None = None
+def _handler_spec_fields(
+    options: HandlerStepOptions, function: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
     """Return the fields of a spec that only steps with a handler have. Raises InvalidTemplate."""
     events, limits = options.get("events", ()), options.get("limits")
@@ -1137,20 +1156,20 @@ def _handler_fields(
     }
 
 
-def _child_task(
+def _make_child_task_spec(
     template: str | TypedTemplate[Any, Any],
     context: JsonObject | None,
     *,
     detached: bool,
     retry_child: bool,
-) -> ChildTask:
+) -> ChildTaskSpec:
     name = template if isinstance(template, str) else template.template.full_name
-    return ChildTask(
+    return ChildTaskSpec(
         template=name, context=context or {}, detached=detached, retry_child=retry_child
     )
 
 
-def _results_in(condition: str | None) -> list[str]:
+def _steps_read_by_condition(condition: str | None) -> list[str]:
     """Return the steps whose results a condition reads; none if the condition is invalid."""
     if condition is None:
         return []
@@ -1161,12 +1180,13 @@ def _results_in(condition: str | None) -> list[str]:
     return [str(path.keys[1]) for path in paths if path.keys[0] == "results" and path.keys[1:]]
 
 
-def _parse_trigger(name: str) -> Trigger:
+def _parse_trigger(name: str) -> TriggerRule:
     try:
-        return Trigger(name)
+        return TriggerRule(name)
     except ValueError:
         raise InvalidInput(
-            f"unknown trigger {name!r}{suggest_allowed(name, map(str, Trigger))}", path="$.trigger"
+            f"unknown trigger {name!r}{suggest_allowed(name, map(str, TriggerRule))}",
+            path="$.trigger",
         ) from None
 
 
@@ -1177,7 +1197,7 @@ def _parse_duration(
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:
-        raise _invalid_template(f"{name} {error}", name, function) from None
+        raise _invalid_template_error(f"{name} {error}", name, function) from None
 
 
 def _parse_retry(retry: object, function: Callable[..., Any] | None = None) -> Retry:
@@ -1188,18 +1208,18 @@ def _parse_retry(retry: object, function: Callable[..., Any] | None = None) -> R
         return retry
     example = f"max_attempts={retry}" if isinstance(retry, int) else "max_attempts=3"
     message = f"retry must be a Retry such as Retry({example}), not {retry!r:.100}"
-    raise _invalid_template(message, "retry", function)
+    raise _invalid_template_error(message, "retry", function)
 
 
-def _invalid_template(
+def _invalid_template_error(
     message: str, path: str, function: Callable[..., Any] | None
 ) -> InvalidTemplate:
     step = getattr(function, "__name__", "")
-    problem = Problem(message, path=f"{step}.{path}" if step else path)
-    return InvalidTemplate(_DeclaredStep(StepSpec(name=step), function).with_location(problem))
+    problem = DocumentProblem(message, path=f"{step}.{path}" if step else path)
+    return InvalidTemplate(_DeclaredStep(StepSpec(name=step), function).locate_problem(problem))
 
 
-def _instance_fields(
+def _instance_spec_fields(
     collect: str, reduce: str | None, policy: str, most: int | str | None
 ) -> dict[str, Any]:
     """Return the fields of a step spec that concern its instances. Raises InvalidTemplate."""
@@ -1209,25 +1229,27 @@ def _instance_fields(
             share, most = float(most.removesuffix("%")), None
         except ValueError:
             message = f"max_failures must be a number or a share such as '5%', not {most!r:.100}"
-            raise _invalid_template(message, "max_failures", None) from None
-    failure = OnFailure(policy=FailurePolicy(policy), max_failures=most, max_failed_percent=share)
-    return {"collect": Collect(collect), "reduce": reduce, "on_failure": failure}
+            raise _invalid_template_error(message, "max_failures", None) from None
+    failure = InstanceFailureHandling(
+        policy=InstanceFailurePolicy(policy), max_failures=most, max_failed_percent=share
+    )
+    return {"collect": CollectMode(collect), "reduce": reduce, "on_failure": failure}
 
 
-def _repeat(until: Expression, every: Duration, most: int) -> Repeat:
+def _make_repeat(until: Expression, every: Duration, most: int) -> Repeat:
     """Return a loop. Raises InvalidTemplate."""
     pause = _parse_duration(every, "every") or timedelta(0)
     return Repeat(until=expression_text(until, "until") or "", every=pause, max=most)
 
 
-def _steps_read(spawning: Spawning) -> Iterator[str]:
+def _steps_read_by_spawning(spawning: Spawning) -> Iterator[str]:
     """Yield the steps whose results are read by the expression of a step with instances."""
     match spawning:
         case Map(over=text) | Batch(total=text) | Repeat(until=text):
-            yield from _results_in(text)
+            yield from _steps_read_by_condition(text)
 
 
-def _input_schema(given: Any, name: str) -> JsonObject:
+def _make_input_schema(given: Any, name: str) -> JsonObject:
     if isinstance(given, Mapping):
         return given
     try:
@@ -1237,7 +1259,7 @@ def _input_schema(given: Any, name: str) -> JsonObject:
         raise Misuse(f"the input of {name!r} has no JSON Schema: {reason}") from error
 
 
-def _result_schema(annotation: Any) -> JsonObject | None:
+def _make_result_schema(annotation: Any) -> JsonObject | None:
     """Return the serialization schema of a model, dataclass or typed dict; None for other types."""
     model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     typed_dict = hasattr(annotation, "__required_keys__")

@@ -17,7 +17,7 @@ from tasker import LocalClient, Template, open_store
 from tasker.api import create_app
 from tasker.api.server import run_server
 from tasker.model import StepSpec
-from tasker.settings import AccessLog, ServerSettings
+from tasker.settings import AccessLogMode, ServerSettings
 
 TEMPLATE = Template(namespace="n", name="t", version="1.0.0", steps=(StepSpec(name="a"),))
 
@@ -54,7 +54,7 @@ def server() -> Iterator[str]:
                 grace=timedelta(0),
                 longest_wait=timedelta(0),
                 longest_stream=timedelta(0),
-                access_log=AccessLog.OFF,
+                access_log=AccessLogMode.OFF,
             )
             async with run_server(create_app(store, settings=own), own) as running:
                 started.set_result(running.url)

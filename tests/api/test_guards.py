@@ -16,7 +16,7 @@ from tests.waiting import eventually
 from tasker.api import create_app
 from tasker.api.rate_limits import RateLimits
 from tasker.errors import StoreUnavailable
-from tasker.settings import AccessLog, AuthSettings, ServerSettings
+from tasker.settings import AccessLogMode, AuthSettings, ServerSettings
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -313,10 +313,10 @@ async def test_an_unexpected_error_is_logged_and_not_shown(
 
 @pytest.mark.parametrize(
     ("logged", "statuses"),
-    [(AccessLog.ALL, [200, 404]), (AccessLog.ERRORS, [404]), (AccessLog.OFF, [])],
+    [(AccessLogMode.ALL, [200, 404]), (AccessLogMode.ERRORS, [404]), (AccessLogMode.OFF, [])],
 )
 async def test_the_access_log_has_the_requests_that_the_settings_select(
-    memory: Store, caplog: pytest.LogCaptureFixture, logged: AccessLog, statuses: list[int]
+    memory: Store, caplog: pytest.LogCaptureFixture, logged: AccessLogMode, statuses: list[int]
 ) -> None:
     """Requests of probes are never logged."""
     caplog.set_level(logging.INFO, "tasker.access")
@@ -333,7 +333,7 @@ async def test_an_access_record_is_built_only_if_it_is_logged(
 ) -> None:
     caplog.set_level(logging.WARNING, "tasker.access")
     monkeypatch.setattr("tasker.api.middleware.access_log.info", pytest.fail)
-    async with client_of(memory, ServerSettings(access_log=AccessLog.ALL)) as one:
+    async with client_of(memory, ServerSettings(access_log=AccessLogMode.ALL)) as one:
         assert 404 == (await one.get(f"/v1/tasks/{NOBODY}")).status_code
 
 

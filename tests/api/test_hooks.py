@@ -15,13 +15,13 @@ from tests.api.auth.scene import calling
 
 from tasker import hooks
 from tasker.errors import InvalidInput, NotFound
-from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget
+from tasker.hooks import HookMessageKind, HookWithSecret, ProviderHook, SignatureScheme
 from tasker.settings import AuthSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import ManualWorker, begin, one
 from tasker.testing.store_suite.signals import broadcast, wait_for
-from tasker.waits import read_arrival
+from tasker.waits import decode_arrival
 
 pytestmark = pytest.mark.anyio
 SECRET = "whsec_0123456789abcdef"
@@ -35,15 +35,15 @@ async def store() -> AsyncIterator[Store]:
         yield opened
 
 
-def hook(scheme: HookScheme = HookScheme.STRIPE, **fields: Any) -> Hook:
+def hook(scheme: SignatureScheme = SignatureScheme.STRIPE, **fields: Any) -> ProviderHook:
     given = {
-        "target": HookTarget.BROADCAST,
+        "target": HookMessageKind.BROADCAST,
         "sends": "paid",
         "key": "body.data.object.order",
         "id": "body.id",
         **fields,
     }
-    return Hook(namespace="suite", name="pay", scheme=scheme, **given)
+    return ProviderHook(namespace="suite", name="pay", scheme=scheme, **given)
 
 
 def signature(content: bytes, secret: str = SECRET) -> bytes:
@@ -78,7 +78,7 @@ async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
     hand = await ManualWorker.hire(store)
     (call,) = await store.load_calls(await hand.claim_one())
     assert call.value is not None
-    arrival = read_arrival(call.value)
+    arrival = decode_arrival(call.value)
     assert ("paid", "o-1", PAID, "hook suite.pay") == (
         arrival.name,
         arrival.key,
@@ -88,7 +88,7 @@ async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
 
 
 async def test_a_hook_signals_only_tasks_of_its_namespace(store: Store) -> None:
-    await store.put_hook(hook(HookScheme.GITHUB, target=HookTarget.SIGNAL), SECRET, NOTE)
+    await store.put_hook(hook(SignatureScheme.GITHUB, target=HookMessageKind.SIGNAL), SECRET, NOTE)
     task_id = await wait_for(store, "paid")
 
     async def ask(order: str) -> Any:
@@ -107,7 +107,7 @@ async def test_a_hook_signals_only_tasks_of_its_namespace(store: Store) -> None:
 async def test_invalid_requests_are_refused_alike(store: Store) -> None:
     """Unknown hooks, and signatures that are wrong, late or missing."""
     await store.put_hook(hook(), SECRET, NOTE)
-    await store.put_hook(hook(HookScheme.HMAC, header="x-sig"), SECRET, NOTE)
+    await store.put_hook(hook(SignatureScheme.HMAC, header="x-sig"), SECRET, NOTE)
     content = json.dumps(PAID).encode()
     hexadecimal = signature(content).hex()
     right = {"X-Sig": hexadecimal}
@@ -203,47 +203,47 @@ async def test_an_invalid_hook_is_refused(
 )
 async def test_a_body_that_cannot_be_stored_is_refused(store: Store, content: bytes) -> None:
     """Verified or not: the step that waits could not read it."""
-    await store.put_hook(hook(HookScheme.HMAC), SECRET, NOTE)
+    await store.put_hook(hook(SignatureScheme.HMAC), SECRET, NOTE)
     signed = {"X-Signature-256": signature(content).hex()}
 
     assert "invalid_input" == await send(store, content, signed)
 
 
 async def test_large_numbers_are_keys_and_ids(store: Store) -> None:
-    await store.put_hook(hook(HookScheme.HMAC), SECRET, NOTE)
+    await store.put_hook(hook(SignatureScheme.HMAC), SECRET, NOTE)
     content = b'{"id": 1e300, "data": {"object": {"order": ' + b"9" * 200 + b"}}}"
     signed = {"X-Signature-256": signature(content).hex()}
 
     assert await send(store, content, signed) is True
 
 
-@pytest.mark.parametrize("scheme", [None, *HookScheme])
+@pytest.mark.parametrize("scheme", [None, *SignatureScheme])
 def test_each_refusal_reads_the_whole_body(
-    scheme: HookScheme | None, monkeypatch: pytest.MonkeyPatch
+    scheme: SignatureScheme | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the time of a refusal would show whether the hook exists."""
     digested: list[bytes] = []
-    digest = hooks._digest
+    digest = hooks._hmac_hex
 
     def counted(secret: bytes, body: bytes) -> str:
         digested.append(body)
         return digest(secret, body)
 
     monkeypatch.setattr(hooks, "_digest", counted)
-    given = None if scheme is None else HookSecret(hook=hook(scheme), secret=SECRET)
+    given = None if scheme is None else HookWithSecret(hook=hook(scheme), secret=SECRET)
 
     for headers in ({}, {"stripe-signature": "t=1,v1=0", "x-signature-256": "0"}):
         digested.clear()
-        assert not hooks.is_signed(given, headers, b"a body", 0.0)
+        assert not hooks.has_valid_signature(given, headers, b"a body", 0.0)
         assert [True] == [content.endswith(b"a body") for content in digested]
 
 
 async def test_an_unknown_hook_takes_as_long_to_refuse(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[HookSecret | None] = []
+    asked: list[HookWithSecret | None] = []
 
-    def is_signed(given: HookSecret | None, *_: Any) -> bool:
+    def is_signed(given: HookWithSecret | None, *_: Any) -> bool:
         asked.append(given)
         return False
 

@@ -124,8 +124,8 @@ async def test_large_answers_are_masked_off_the_event_loop(
     threads = Threads(monkeypatch)
     threads.watch(JsonResponse, "render", least=50_000)
     threads.watch(waiting._Stream, "format", least=50_000)
-    threads.watch(viewing, "owners_of")
-    threads.watch(viewing, "masked")
+    threads.watch(viewing, "find_data_owners")
+    threads.watch(viewing, "mask_response")
     async with ApiClient(store, transport=transport, base_url="http://t", headers=viewer) as api:
         shown = await api.read(f"/v1/tasks/{task.id}")
         await api.read(f"/v1/tasks/{task.id}/steps")
@@ -134,7 +134,7 @@ async def test_large_answers_are_masked_off_the_event_loop(
     assert {"order": {"masked": True, "type": "string"}} == shown["context"]
     assert STEPS == stream.text.count("event: step")
     counts = Counter(name for name, _ in threads.called)
-    assert {"render": 4, "format": 1, "owners_of": 3, "masked": 3} == counts
+    assert {"render": 4, "format": 1, "find_data_owners": 3, "mask_response": 3} == counts
     assert threading.get_ident() not in {thread for _, thread in threads.called}
 
 

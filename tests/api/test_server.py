@@ -15,7 +15,7 @@ from tasker.api import create_app
 from tasker.api.middleware import LimitsMiddleware
 from tasker.api.server import run_server
 from tasker.model import StepSpec
-from tasker.settings import AccessLog, ServerSettings
+from tasker.settings import AccessLogMode, ServerSettings
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +84,7 @@ async def test_a_client_that_hangs_up_is_no_error(
         "wait": wait,
     }[part]
     caplog.set_level(logging.INFO)
-    settings = ServerSettings(port=0, grace=timedelta(0), access_log=AccessLog.ALL)
+    settings = ServerSettings(port=0, grace=timedelta(0), access_log=AccessLogMode.ALL)
     app = create_app(store, settings=settings)
     async with run_server(app, settings) as server:
         host, port = server.url.removeprefix("http://").split(":")

@@ -32,7 +32,7 @@ from tasker.api.server import run_server
 from tasker.clock import ManualClock
 from tasker.settings import ServerSettings
 from tasker.store.open import open_store
-from tasker.web import add_web
+from tasker.web import add_web_ui
 
 TASKS = 45  #: tasks that the demo has created when it is recorded
 LONG = 300.0  #: seconds until it has
@@ -127,7 +127,7 @@ def standing_still(store: Path, at: datetime) -> Iterator[httpx.Client]:
         settings = ServerSettings(port=0)
         async with open_store(f"sqlite:{store}", clock=ManualClock(at)) as opened:
             app = create_app(opened, settings=settings, local_only=True)
-            add_web(app, settings)
+            add_web_ui(app, settings)
             async with run_server(app, settings) as server:
                 address.set_result(server.url)
                 await asyncio.to_thread(stopped.wait)

@@ -11,12 +11,12 @@ from tests.cli.conftest import uncoded
 from tasker.cli.exits import Exit, exit_code_for, report_errors
 from tasker.cli.render.style import make_console
 from tasker.errors import (
+    DocumentProblem,
     HandlerNotFound,
     IdempotencyConflict,
     InvalidInput,
     InvalidTemplate,
     NotFound,
-    Problem,
     SchemaMismatch,
     StoreUnavailable,
     TaskRegistrationError,
@@ -90,7 +90,7 @@ def test_an_interrupt_and_a_closed_pipe_print_nothing() -> None:
 def test_problems_show_the_line_that_they_refer_to(tmp_path: Path) -> None:
     file = tmp_path / "sell.yaml"
     file.write_text("name: sell\nversion: one\n")
-    problem = Problem("is not a version", path="version", file=str(file), line=2, column=10)
+    problem = DocumentProblem("is not a version", path="version", file=str(file), line=2, column=10)
     code, text = _printed(InvalidTemplate(problem), terminal=True)
 
     assert 2 == code

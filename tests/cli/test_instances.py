@@ -17,7 +17,7 @@ from tasker import (
 from tasker.cli.reading import read_task_detail
 from tasker.cli.render.task import render_task
 from tasker.errors import TaskFailed
-from tasker.model import FailurePolicy, Map, OnFailure
+from tasker.model import InstanceFailureHandling, InstanceFailurePolicy, Map
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def test_instances_are_counted_page_by_page(monkeypatch: pytest.MonkeyPatc
     each = StepSpec(
         name="each",
         spawning=Map(over="input.items"),
-        on_failure=OnFailure(policy=FailurePolicy.CONTINUE),
+        on_failure=InstanceFailureHandling(policy=InstanceFailurePolicy.CONTINUE),
     )
     template = Template(namespace="n", name="many", version="1.0.0", steps=(each,))
 

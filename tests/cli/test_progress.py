@@ -13,7 +13,7 @@ from tasker import codec
 from tasker.approvals import NewApproval
 from tasker.cli.render.progress import TaskProgressDisplay
 from tasker.cli.render.style import make_console
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.model import (
     AttemptOutcome,
     JsonText,
@@ -31,13 +31,13 @@ from tasker.model import (
 from tasker.notices import (
     LoopBlocked,
     Notice,
-    SettleRefused,
+    SettlementRejected,
     StepSettled,
     StepStarted,
     StepWaiting,
     TaskEnded,
 )
-from tasker.waits import Awaited, NewWait, ParkedForArrival, step_waits
+from tasker.waits import AwaitedArrival, NewWait, ParkedForArrival, step_waits
 
 TEMPLATE = Template(
     namespace="shop",
@@ -147,14 +147,14 @@ def test_every_attempt_has_its_own_number() -> None:
         started("pay", 2),
         settled("pay", "released", 2),
         started("pay", 3),
-        SettleRefused(**_facts("pay", 3)),
+        SettlementRejected(**_facts("pay", 3)),
     )
 
 
 def test_a_wait_for_an_approval_names_its_assignees_and_the_command() -> None:
     approval = NewApproval("0199", JsonText("{}"), ["role:managers"])
-    awaited = [Awaited(WaitKind.APPROVAL, "approval")]
-    wait = NewWait("approval", CallKind.WAIT_APPROVAL, awaited, approval=approval)
+    awaited = [AwaitedArrival(WaitKind.APPROVAL, "approval")]
+    wait = NewWait("approval", DurableCallKind.WAIT_APPROVAL, awaited, approval=approval)
     waits = step_waits(ParkedForArrival(wait))
 
     assert [

@@ -6,9 +6,9 @@ import pytest
 from tests.client.conftest import Scene
 from tests.client.test_clients import NOBODY, SOON, registered
 
-from tasker import InvalidInput, TaskFailed, TaskFilter, TaskStatus, Window
+from tasker import AnalysisWindow, InvalidInput, TaskFailed, TaskFilter, TaskStatus
 from tasker.analytics.failures import FailureCause
-from tasker.analytics.figures import Figures
+from tasker.analytics.figures import MinuteFigures
 
 pytestmark = pytest.mark.anyio
 
@@ -63,21 +63,21 @@ async def test_series_are_made_of_figures(scene: Scene) -> None:
     client = await registered(scene)
     template = (await client.template("hello.payment")).id
     minute = int(datetime.now(UTC).timestamp()) // 60
-    figures = Figures(minute=minute, template_id=template, completed=2, failed=1, seconds=9.0)
+    figures = MinuteFigures(minute=minute, template_id=template, completed=2, failed=1, seconds=9.0)
     await scene.store.add_figures([figures])
 
-    window = Window(hours=1, namespace="hello")
+    window = AnalysisWindow(hours=1, namespace="hello")
     chart = await client.series("ended", window, by="status", step_seconds=300)
     assert {"complete": 2, "error": 1} == {one.key: sum(one.values) for one in chart.series}
     assert (300, 12) == (chart.step_seconds, chart.points)
     (duration,) = (await client.series("duration")).series
     assert 3.0 == max(duration.values)
-    assert () == (await client.series("ended", Window(hours=1, name="greeting"))).series
+    assert () == (await client.series("ended", AnalysisWindow(hours=1, name="greeting"))).series
     for metric, wrong, by, step in (
         ("end", window, "none", None),
         ("ended", window, "color", None),
         ("ended", window, "none", 61),
-        ("ended", Window(hours=337), "none", None),
+        ("ended", AnalysisWindow(hours=337), "none", None),
     ):
         with pytest.raises(InvalidInput):
             await client.series(metric, wrong, by=by, step_seconds=step)
@@ -110,7 +110,7 @@ async def test_a_cause_is_assigned_noted_and_muted(scene: Scene) -> None:
         muted.muted_until,
         muted.muted_below,
     )
-    (listed,) = await failures.list(Window(hours=1, namespace="hello"))
+    (listed,) = await failures.list(AnalysisWindow(hours=1, namespace="hello"))
     assert (muted, True, "DECLINED", 1) == (listed.care, listed.muted, listed.code, listed.tasks)
     kept = await failures.unmute(key, namespace="hello")
     assert ("ann", "asked the bank", None, None) == (
@@ -122,7 +122,7 @@ async def test_a_cause_is_assigned_noted_and_muted(scene: Scene) -> None:
     audit = await scene.client.team_audit("hello")
     reasons = [one.reason for one in audit if one.action == "change_failure_care"]
     assert ["", "", "", "on call"] == reasons
-    assert [] == await failures.list(Window(namespace="other"))
+    assert [] == await failures.list(AnalysisWindow(namespace="other"))
 
 
 async def test_invalid_care_is_refused(scene: Scene) -> None:

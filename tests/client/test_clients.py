@@ -18,13 +18,13 @@ from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
     InvalidTemplate,
-    NotApproved,
     NotFound,
     TaskChanged,
     TaskerError,
     TaskExists,
     TaskFailed,
     TaskRegistrationError,
+    TemplateNotApproved,
     TooLarge,
     WaitTimeout,
     WrongStatus,
@@ -32,12 +32,12 @@ from tasker.errors import (
 from tasker.model import (
     AttemptOutcome,
     CompensationStatus,
-    Failure,
     Retry,
     StepCounts,
     StepOverride,
     StepSpec,
     StepStatus,
+    TaskFailure,
     TaskFilter,
     TaskStatus,
     TemplateStatus,
@@ -514,7 +514,7 @@ async def test_a_wait_raises_failures_and_has_a_timeout(scene: Scene) -> None:
     failed = caught.value.task
     assert TaskStatus.ERROR is failed.status
     assert (
-        Failure(
+        TaskFailure(
             step="refuse", type="PermanentError", message="the card was declined", code="DECLINED"
         )
         == failed.failure
@@ -761,7 +761,7 @@ async def test_a_pending_version_accepts_no_tasks(scene: Scene) -> None:
 
     declared = await client.put_policy(policy, reason="it is shared")
     registered = await client.register(GREETING)
-    with pytest.raises(NotApproved, match="sarah") as caught:
+    with pytest.raises(TemplateNotApproved, match="sarah") as caught:
         await client.create_task("hello.greeting", {"name": "Ann"})
 
     assert TemplateStatus.PENDING_REVIEW is registered.stored.status
@@ -776,7 +776,7 @@ async def test_a_pending_version_accepts_no_tasks(scene: Scene) -> None:
     assert [TemplateStatus.PENDING_REVIEW] == [
         version.status for version in await client.template_statuses("hello")
     ]
-    with pytest.raises(NotApproved):
+    with pytest.raises(TemplateNotApproved):
         await client.template("hello.greeting@1.2.0")
     assert ["register_template", "put_policy"] == [
         event.action for event in await client.team_audit("hello")

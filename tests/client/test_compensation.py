@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.client.conftest import Scene
 
-from tasker.errors import Compensating, TooManyOpenTasks
+from tasker.errors import CompensationStarted, TooManyOpenTasks
 from tasker.model import CompensationStatus, TaskConcurrency
 from tasker.testing.store_suite.compensating import failed_trip, run_plan, trip
 from tasker.testing.store_suite.factories import one, put
@@ -21,7 +21,7 @@ async def test_a_compensation_can_be_followed_but_not_interrupted(scene: Scene) 
     assert (CompensationStatus.RUNNING, "compensating") == (task.compensation, reason.code)
     await run_plan(scene.store, hand, trip())
     for act in (scene.client.cancel(task_id), scene.client.retry(task_id)):
-        with pytest.raises(Compensating, match="its compensation has begun"):
+        with pytest.raises(CompensationStarted, match="its compensation has begun"):
             await act
     await hand.work_off()
 

@@ -4,7 +4,7 @@ import pytest
 from tests.client.conftest import Scene
 
 from tasker import InvalidInput, NotFound
-from tasker.hooks import HookScheme, HookTarget
+from tasker.hooks import HookMessageKind, SignatureScheme
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def test_a_hook_is_declared_replaced_and_deleted(scene: Scene) -> None:
         reason="other provider",
     )
 
-    assert (HookScheme.STRIPE, HookTarget.SIGNAL, "body.task", "body.id") == (
+    assert (SignatureScheme.STRIPE, HookMessageKind.SIGNAL, "body.task", "body.id") == (
         changed.scheme,
         changed.target,
         changed.key,

@@ -16,7 +16,7 @@ from tasker import (
     AsyncContext,
     Client,
     LocalClient,
-    SchemaMode,
+    SchemaMismatchAction,
     TaskRequest,
     TaskStatus,
     Template,
@@ -190,7 +190,9 @@ SCHEMA = {
 }
 
 
-async def strict(store: Store, mode: SchemaMode = SchemaMode.ENFORCE) -> LocalClient:
+async def strict(
+    store: Store, mode: SchemaMismatchAction = SchemaMismatchAction.ENFORCE
+) -> LocalClient:
     client = LocalClient(store, inputs=mode)
     await client.register(template("strict", input_schema=SCHEMA))
     return client
@@ -215,7 +217,7 @@ async def test_an_invalid_input_is_refused(store: Store) -> None:
 async def test_an_invalid_input_can_be_a_warning(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await strict(store, SchemaMode.WARN)
+    client = await strict(store, SchemaMismatchAction.WARN)
     task = await client.create_task("hello.strict", {"name": 5})
 
     assert {"name": 5, "polite": True} == task.context
@@ -225,7 +227,7 @@ async def test_an_invalid_input_can_be_a_warning(
 async def test_validation_of_inputs_can_be_switched_off(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = await strict(store, SchemaMode.OFF)
+    client = await strict(store, SchemaMismatchAction.OFF)
     task = await client.create_task("hello.strict", {"name": 5})
 
     assert {"name": 5} == task.context
@@ -233,9 +235,9 @@ async def test_validation_of_inputs_can_be_switched_off(
 
 
 @pytest.mark.parametrize("context", [[1], "text", 5, True])
-@pytest.mark.parametrize("mode", list(SchemaMode))
+@pytest.mark.parametrize("mode", list(SchemaMismatchAction))
 async def test_a_context_must_be_an_object_in_every_mode(
-    store: Store, mode: SchemaMode, context: Any
+    store: Store, mode: SchemaMismatchAction, context: Any
 ) -> None:
     client = await strict(store, mode)
     with pytest.raises(InvalidInput):

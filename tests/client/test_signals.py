@@ -9,12 +9,12 @@ from tasker import InvalidInput, NotFound, TooLarge, WrongStatus
 from tasker.model import TaskId
 from tasker.testing.store_suite.factories import NOBODY, ManualWorker, one, put
 from tasker.testing.store_suite.signals import arrivals, broadcast, waiting
-from tasker.waits import Awaited, TooManySignals
+from tasker.waits import AwaitedArrival, TooManySignals
 
 pytestmark = pytest.mark.anyio
 
 
-async def wait(scene: Scene, *awaited: Awaited | str) -> TaskId:
+async def wait(scene: Scene, *awaited: AwaitedArrival | str) -> TaskId:
     """Let the step of a new task wait."""
     await put(scene.store, one())
     task = await scene.client.create_task("suite.one")

@@ -6,7 +6,7 @@ import pytest
 
 from tasker import Context, LocalClient, Template, Worker, open_store
 from tasker.client.local import Origin
-from tasker.errors import IdempotencyConflict, InvalidInput, NotApproved, NotFound
+from tasker.errors import IdempotencyConflict, InvalidInput, NotFound, TemplateNotApproved
 from tasker.model import StepSpec, TemplateStatus
 from tasker.store.protocol import Store
 from tasker.teams.model import NamespacePolicy
@@ -45,7 +45,7 @@ async def test_a_version_accepts_tasks_once_somebody_else_approved_it(
     registered = await jake.register(template())
 
     for reference in ("shared.t", "shared.t@1.0.0", "shared.t@^1"):
-        with pytest.raises(NotApproved, match=f"pending_review: .*{SARAH}"):
+        with pytest.raises(TemplateNotApproved, match=f"pending_review: .*{SARAH}"):
             await jake.create_task(reference)
     decided = await sarah.review("shared.t@1.0.0", approve=True)
 
@@ -73,7 +73,7 @@ async def test_the_latest_version_is_the_latest_approved_one(
     await jake.retire("shared.t@1.1.0", reason="broken")
     assert "1.0.0" == (await jake.create_task("shared.t")).template.version
     for version, status in (("1.1.0", "retired"), ("1.2.0", "rejected"), ("1.3.0", "pending")):
-        with pytest.raises(NotApproved, match=status):
+        with pytest.raises(TemplateNotApproved, match=status):
             await jake.create_task(f"shared.t@{version}")
     with pytest.raises(NotFound, match=r"no version of shared\.t matches \^2; available: 1\.0\.0"):
         await jake.create_task("shared.t@^2")
@@ -100,7 +100,7 @@ async def test_a_retired_version_can_be_read_by_its_exact_name(jake: LocalClient
     await jake.retire("mine.t@1.0.0")
 
     assert TemplateStatus.RETIRED is (await jake.template("mine.t@1.0.0")).status
-    with pytest.raises(NotApproved):
+    with pytest.raises(TemplateNotApproved):
         await jake.template("mine.t")
     await jake.restore("mine.t@1.0.0")
     assert TemplateStatus.APPROVED is (await jake.template("mine.t")).status

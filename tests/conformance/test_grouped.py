@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasker.model import Claimed, Outcome, Settled, Settlement, WorkerId
+from tasker.model import ClaimResult, Outcome, Settlement, SettleResult, WorkerId
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.hotpath import HotPath
 from tasker.testing.postgres import SharedConnection
@@ -34,19 +34,19 @@ __all__ = [
 
 async def settle_in_group(
     store: HotPath, worker: WorkerId, outcomes: Sequence[Outcome], **options: Any
-) -> Settled:
+) -> SettleResult:
     """Settle outcomes as a group of one worker."""
     options.pop("relaxed", None)
     if not outcomes:
-        return Settled((), (), ())
+        return SettleResult((), (), ())
     [settled] = await store.settle_group([Settlement(worker, outcomes, **options)])
     return settled
 
 
-async def claim_in_group(store: HotPath, worker: WorkerId, limit: int) -> Claimed:
+async def claim_in_group(store: HotPath, worker: WorkerId, limit: int) -> ClaimResult:
     """Claim as a group of one worker."""
     claims, next_due = await store.claim_group({worker: limit})
-    return Claimed(claims.get(worker, ()), next_due)
+    return ClaimResult(claims.get(worker, ()), next_due)
 
 
 @pytest.fixture

@@ -35,10 +35,10 @@ from tasker.model import (
     StepStatus,
     Task,
     TaskConcurrency,
-    TaskEvent,
+    TaskEndEvent,
     TaskStatus,
     Template,
-    Wait,
+    WaitSpec,
 )
 from tasker.store.protocol import Store
 
@@ -55,7 +55,7 @@ def template(name: str, *steps: StepSpec, **more: Any) -> Template:
         name=name,
         version="1.0.0",
         steps=steps,
-        events=tuple(TaskEvent),
+        events=tuple(TaskEndEvent),
         **more,
     )
 
@@ -78,7 +78,7 @@ ABANDONED = template(
     undone("reserve"),
     StepSpec(
         name="delivered",
-        wait=Wait(signals=(AwaitedSignal("never"),), timeout=timedelta(hours=1)),
+        wait=WaitSpec(signals=(AwaitedSignal("never"),), timeout=timedelta(hours=1)),
         dependencies=("reserve",),
     ),
     step("end", "quick", "delivered"),
@@ -142,9 +142,9 @@ UNHANDLED = {(name, "compensation.plan") for name in ("failed", "abandoned", "st
 """Steps that end without an effect of their last attempt."""
 
 EVENTS = {
-    TaskStatus.COMPLETE: TaskEvent.COMPLETED,
-    TaskStatus.ERROR: TaskEvent.FAILED,
-    TaskStatus.CANCELLED: TaskEvent.CANCELLED,
+    TaskStatus.COMPLETE: TaskEndEvent.COMPLETED,
+    TaskStatus.ERROR: TaskEndEvent.FAILED,
+    TaskStatus.CANCELLED: TaskEndEvent.CANCELLED,
 }
 """The event of each end."""
 

@@ -31,8 +31,8 @@ from tasker.model import (
     Task,
     TemplateId,
     WorkerId,
-    completed,
-    retried,
+    completed_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import ERROR, ManualWorker
@@ -66,7 +66,9 @@ async def work(
             os.write(descriptor, f"{claim.task_id} {step} {claim.attempt}\n".encode())
             fails = step == "right" and claim.attempt == 1
             outcomes.append(
-                retried(claim, ERROR, timedelta(0)) if fails else completed(claim, JsonText("1"))
+                retry_outcome(claim, ERROR, timedelta(0))
+                if fails
+                else completed_outcome(claim, JsonText("1"))
             )
             payload = JsonText('{"ok":false}' if fails else '{"ok":true}')
             events.append(NewEvent(index, template, step, "c-1", "attempt.ended", payload, None))

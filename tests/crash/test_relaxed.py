@@ -12,7 +12,7 @@ import pytest
 
 from tasker import LocalClient, Task, TaskStatus, Template, Worker, WorkerSettings, open_store
 from tasker.errors import StoreUnavailable
-from tasker.model import Attempt, AttemptOutcome, Durability, StepSpec, StepStatus
+from tasker.model import Attempt, AttemptOutcome, SettlementDurability, StepSpec, StepStatus
 from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_postgres
 
@@ -25,7 +25,7 @@ CHAIN = Template(
     namespace="crash",
     name="relaxed",
     version="1.0.0",
-    durability=Durability.RELAXED,
+    durability=SettlementDurability.RELAXED,
     steps=(
         StepSpec(name="first"),
         StepSpec(name="second", dependencies=("first",)),

@@ -28,29 +28,29 @@ from tasker import (
     Template,
 )
 from tasker.codec import dumps
-from tasker.completions import digest_of
+from tasker.completions import hash_token
 from tasker.errors import Refused
-from tasker.hooks import Hook, HookScheme, HookTarget
+from tasker.hooks import HookMessageKind, ProviderHook, SignatureScheme
 from tasker.model import (
     ApprovalSpec,
     AttemptOutcome,
     AwaitedSignal,
-    External,
+    ExternalSpec,
     StepStatus,
     StepType,
     Task,
     TimeoutAction,
-    Trigger,
-    Wait,
+    TriggerRule,
+    WaitSpec,
 )
 from tasker.store.protocol import AuditNote, Store
 
 SECRET = "whsec-of-the-crash-tests"
-HOOK = Hook(
+HOOK = ProviderHook(
     namespace="crash",
     name="provider",
-    scheme=HookScheme.GITHUB,
-    target=HookTarget.SIGNAL,
+    scheme=SignatureScheme.GITHUB,
+    target=HookMessageKind.SIGNAL,
     sends="hooked",
     key="body.task",
     id="body.id",
@@ -58,7 +58,7 @@ HOOK = Hook(
 SIGNALS = 3  #: that the handler `conversing` waits for
 
 
-def waiting(name: str, wait: Wait, *after: str) -> StepSpec:
+def waiting(name: str, wait: WaitSpec, *after: str) -> StepSpec:
     return StepSpec(name=name, wait=wait, dependencies=after)
 
 
@@ -67,12 +67,12 @@ WAITING = Template(
     name="waiting",
     version="1.0.0",
     steps=(
-        waiting("pause", Wait(delay=timedelta(seconds=0.01))),
-        waiting("paid", Wait(signals=(AwaitedSignal("paid", "input.order"),)), "pause"),
-        waiting("hooked", Wait(signals=(AwaitedSignal("hooked"),)), "pause"),
+        waiting("pause", WaitSpec(delay=timedelta(seconds=0.01))),
+        waiting("paid", WaitSpec(signals=(AwaitedSignal("paid", "input.order"),)), "pause"),
+        waiting("hooked", WaitSpec(signals=(AwaitedSignal("hooked"),)), "pause"),
         waiting(
             "late",
-            Wait(
+            WaitSpec(
                 signals=(AwaitedSignal("never"),),
                 timeout=timedelta(seconds=0.05),
                 on_timeout=TimeoutAction.CONTINUE,
@@ -80,7 +80,7 @@ WAITING = Template(
         ),
         step("talk", "conversing"),
         StepSpec(name="ask", approval=ApprovalSpec(assignees=("user:ana",))),
-        StepSpec(name="label", callable="ordering", external=External(), retry=PATIENT),
+        StepSpec(name="label", callable="ordering", external=ExternalSpec(), retry=PATIENT),
         step("end", "blocking", "paid", "hooked", "late", "talk", "ask", "label"),
     ),
 )
@@ -98,7 +98,7 @@ BRANCHING = Template(
             name="end",
             callable="blocking",
             dependencies=("left", "right", "never", "flawed"),
-            trigger=Trigger.ALL_DONE,
+            trigger=TriggerRule.ALL_DONE,
             retry=PATIENT,
         ),
     ),
@@ -222,7 +222,7 @@ async def _answer(client: LocalClient, task: Task, file: Path) -> None:
     for line in tokens_file(file).read_text().splitlines():
         owner, url = line.split()
         if owner == task.id:  # refused after the first
-            digest = digest_of(url.rpartition("/")[2])
+            digest = hash_token(url.rpartition("/")[2])
             result = dumps({"result": task.context["order"]})
             await client.store.complete_external(digest, result)
 

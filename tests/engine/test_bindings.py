@@ -16,7 +16,7 @@ from tasker import (
     Workflow,
     load_template,
 )
-from tasker.derive import derive
+from tasker.derive import derive_statuses
 from tasker.errors import Misuse
 from tasker.store.protocol import Store
 
@@ -77,7 +77,7 @@ async def test_a_due_step_that_no_live_worker_can_run_is_shown(store: Store) -> 
         waiting.counts.no_worker,
         backlog.steps_without_worker,
     )
-    derived = derive(waiting)
+    derived = derive_statuses(waiting)
     assert ("no_worker", "start_worker", "blocked", 0.0) == (
         derived.execution_status,
         derived.recommended_action,

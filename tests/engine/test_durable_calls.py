@@ -13,7 +13,7 @@ from tests.waiting import eventually
 
 from tasker import AsyncContext, PermanentError, RetryableError, SyncContext, TaskFailed, Worker
 from tasker.client import Client
-from tasker.durable import NewCall
+from tasker.durable import NewDurableCall
 from tasker.errors import StoreUnavailable
 from tasker.limits import DURABLE_CALLS
 from tasker.model import StepStatus, Task
@@ -193,7 +193,7 @@ async def test_calls_that_complete_together_share_a_statement(
     sizes: list[int] = []
     record = store.record_calls
 
-    async def counted(calls: Sequence[NewCall]) -> dict[int, float]:
+    async def counted(calls: Sequence[NewDurableCall]) -> dict[int, float]:
         sizes.append(len(calls))
         return await record(calls)
 
@@ -215,7 +215,7 @@ async def test_a_call_is_recorded_once_the_store_can_be_reached_again(
     record = store.record_calls
     outages = iter([True])
 
-    async def unreachable_first(given: Sequence[NewCall]) -> dict[int, float]:
+    async def unreachable_first(given: Sequence[NewDurableCall]) -> dict[int, float]:
         if next(outages, False):
             raise StoreUnavailable("gone")
         return await record(given)

@@ -33,9 +33,9 @@ from tasker import (
     handler,
     open_store,
 )
-from tasker.completions import digest_of
+from tasker.completions import hash_token
 from tasker.errors import TaskFailed
-from tasker.model import External, TaskId, TimeoutAction
+from tasker.model import ExternalSpec, TaskId, TimeoutAction
 from tasker.store.protocol import AuditNote, Store
 
 pytestmark = pytest.mark.anyio
@@ -49,9 +49,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield opened
 
 
-def template(external: External | None = None, **fields: Any) -> Template:
+def template(external: ExternalSpec | None = None, **fields: Any) -> Template:
     fields.setdefault("retry", Retry(max_attempts=2, initial_delay=0.01, max_delay=0.01))
-    step = StepSpec(name="label", external=external or External(), **fields)
+    step = StepSpec(name="label", external=external or ExternalSpec(), **fields)
     return Template(namespace="shop", name="ship", version="1.0.0", steps=(step,))
 
 
@@ -145,7 +145,7 @@ async def test_a_completion_during_the_attempt_is_used(store: Store) -> None:
 
     async def order(ctx: AsyncContext) -> None:
         token = ctx.completion_url.rpartition("/")[2]
-        assert await store.complete_external(digest_of(token), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        assert await store.complete_external(hash_token(token), json.dumps({"result": 5}))  # type: ignore[arg-type]
         raise RetryableError("the answer was lost")
 
     async with working(store, order) as worker:
@@ -164,7 +164,7 @@ async def test_a_completion_before_the_settlement_of_the_last_failure_is_used(
     fail_external = store.fail_external
 
     async def fail_late(*arguments: Any) -> Any:
-        assert await store.complete_external(digest_of(tokens[0]), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        assert await store.complete_external(hash_token(tokens[0]), json.dumps({"result": 5}))  # type: ignore[arg-type]
         return await fail_external(*arguments)
 
     monkeypatch.setattr(store, "fail_external", fail_late)
@@ -203,9 +203,9 @@ async def test_the_last_lost_attempt_fails_an_external_step_unless_it_was_comple
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
     await store.serve_queues(dying, [queue.base for queue in await store.queues()])
     [claim] = (await store.claim(dying, 1)).claims
-    await store.open_completion(claim, digest_of("token"))
+    await store.open_completion(claim, hash_token("token"))
     if completed:
-        assert await store.complete_external(digest_of("token"), json.dumps({"result": 5}))  # type: ignore[arg-type]
+        assert await store.complete_external(hash_token("token"), json.dumps({"result": 5}))  # type: ignore[arg-type]
     await store.retire_worker(dying)
 
     async with working(store, lambda: None, made) as worker:
@@ -222,7 +222,7 @@ async def test_an_external_step_fails_or_continues_after_its_timeout(store: Stor
         (TimeoutAction.FAIL, TaskStatus.ERROR),
         (TimeoutAction.CONTINUE, TaskStatus.COMPLETE),
     ):
-        made = template(External(timeout=timedelta(milliseconds=10), on_timeout=action))
+        made = template(ExternalSpec(timeout=timedelta(milliseconds=10), on_timeout=action))
         worker = Worker(store, [{"label": order}], templates=[made], replace=True)
         async with worker:
             task = await worker.client.create_task("shop.ship", {})

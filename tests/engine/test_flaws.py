@@ -25,8 +25,8 @@ from tasker import (
 )
 from tasker.clock import ManualClock
 from tasker.errors import IdempotencyConflict, StoreError, TaskFailed
-from tasker.model import Backoff, JsonText, Step, Task, WorkerId, completed
-from tasker.notices import Notice, SettleRefused, StepSettled
+from tasker.model import Backoff, JsonText, Step, Task, WorkerId, completed_outcome
+from tasker.notices import Notice, SettlementRejected, StepSettled
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +79,9 @@ async def test_steps_without_a_notification_are_found(store: Store) -> None:
     task = await client.create_task("n.chain")
     hand = await hire(store, "hand")
     [claim] = (await store.claim(hand, 1)).claims
-    await store.settle(hand, [completed(claim, JsonText("1"))])  # and dies before it tells anybody
+    await store.settle(
+        hand, [completed_outcome(claim, JsonText("1"))]
+    )  # and dies before it tells anybody
 
     async with Worker(
         store, [{"first": lambda: 1, "second": lambda first: first}], namespaces=["n"]
@@ -123,7 +125,7 @@ async def test_a_store_call_is_atomic(tmp_path: Path) -> None:
             )
         other.close()
         with pytest.raises(StoreError, match="the disk has a hole here"):
-            await store.settle(hand, [completed(claim, JsonText("1"))])
+            await store.settle(hand, [completed_outcome(claim, JsonText("1"))])
 
         assert before == await store.list_steps(task.id)
         assert [] == await store.history(task.id)
@@ -141,7 +143,7 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
     await store.retire_worker(slow)  # as if its lease had expired
     async with Worker(store, [{"only": lambda: "in time"}], namespaces=["n"]):
         await client.wait(task.id, timeout=SOON)
-    settled = await store.settle(slow, [completed(late, JsonText('"late"'))])
+    settled = await store.settle(slow, [completed_outcome(late, JsonText('"late"'))])
 
     assert [0] == list(settled.refused)
     assert "in time" == (await steps_of(store, task))["only"].result
@@ -457,4 +459,4 @@ async def test_a_step_that_no_worker_can_run_does_not_delay_others(store: Store)
         await client.wait(task.id, timeout=SOON)
 
     assert (StepStatus.ENQUEUED, 0) == (foreign.status, foreign.attempts)
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)

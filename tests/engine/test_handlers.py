@@ -17,7 +17,7 @@ from tasker import (
     PermanentError,
     Retry,
     RetryableError,
-    SchemaMode,
+    SchemaMismatchAction,
     StepStatus,
     SyncContext,
     Task,
@@ -386,7 +386,7 @@ SCHEMA: JsonObject = {"type": "object", "required": ["id"]}
 
 
 async def test_results_that_do_not_match_can_be_an_error(memory: Store) -> None:
-    settings = WorkerSettings(results=SchemaMode.ENFORCE)
+    settings = WorkerSettings(results=SchemaMismatchAction.ENFORCE)
     _, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
@@ -394,9 +394,11 @@ async def test_results_that_do_not_match_can_be_an_error(memory: Store) -> None:
     assert "id" in message(ended)
 
 
-@pytest.mark.parametrize(("mode", "warned"), [(SchemaMode.WARN, True), (SchemaMode.OFF, False)])
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(SchemaMismatchAction.WARN, True), (SchemaMismatchAction.OFF, False)]
+)
 async def test_results_that_do_not_match_can_be_a_warning(
-    memory: Store, caplog: pytest.LogCaptureFixture, mode: SchemaMode, warned: bool
+    memory: Store, caplog: pytest.LogCaptureFixture, mode: SchemaMismatchAction, warned: bool
 ) -> None:
     settings = WorkerSettings(results=mode)
     task, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)

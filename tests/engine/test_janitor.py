@@ -14,7 +14,14 @@ from tasker import LocalClient, Retry, StepStatus, TaskFailed, TaskRequest, Work
 from tasker.clock import ManualClock
 from tasker.engine.janitor import MOST, MOST_LOST, PRUNED, SWEPT
 from tasker.errors import TaskerError
-from tasker.model import AttemptOutcome, JsonText, TaskFilter, TaskStatus, lost, released
+from tasker.model import (
+    AttemptOutcome,
+    JsonText,
+    TaskFilter,
+    TaskStatus,
+    lost_outcome,
+    released_outcome,
+)
 from tasker.notices import Notice, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -42,7 +49,7 @@ async def test_lost_attempts_have_a_separate_bound(
     await store.serve_queues(dying, [queue.base for queue in await store.queues()])
     for _ in range(losses):
         [claim] = (await store.claim(dying, 1)).claims
-        await store.settle(dying, [lost(claim, JsonText('{"code":"lost"}'), timedelta(0))])
+        await store.settle(dying, [lost_outcome(claim, JsonText('{"code":"lost"}'), timedelta(0))])
     await store.claim(dying, 1)
     await store.retire_worker(dying)
 
@@ -63,7 +70,7 @@ async def test_released_attempts_do_not_count_towards_lost_attempts(store: Store
     await store.serve_queues(worker, [queue.base for queue in await store.queues()])
     for _ in range(MOST_LOST):
         [claim] = (await store.claim(worker, 1)).claims
-        await store.settle(worker, [released(claim)])
+        await store.settle(worker, [released_outcome(claim)])
     [claim] = (await store.claim(worker, 1)).claims
     await store.retire_worker(worker)
 
@@ -108,7 +115,9 @@ async def test_the_delay_after_a_lost_attempt_grows_with_the_losses(memory: Stor
         await memory.serve_queues(hand, [queue.base for queue in pieces.lease.served])
         for _ in range(2):
             [claim] = (await memory.claim(hand, 1)).claims
-            await memory.settle(hand, [lost(claim, JsonText('{"code":"lost"}'), timedelta(0))])
+            await memory.settle(
+                hand, [lost_outcome(claim, JsonText('{"code":"lost"}'), timedelta(0))]
+            )
         await lose(memory, 1)
 
         await pieces.janitor.expire()

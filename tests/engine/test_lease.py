@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 from tasker import LocalClient, StepStatus, Worker, WorkerSettings, handler
 from tasker.errors import StoreUnavailable
-from tasker.model import AttemptOutcome, Claim, Claimed, WorkerId
+from tasker.model import AttemptOutcome, Claim, ClaimResult, WorkerId
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ FLOW = template("flow", "only")
 class LosingClaims(Unreliable):
     """A store that claims steps, and loses the replies."""
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
         claimed = await self._store.claim(worker, limit)
         if claimed.claims:
             raise StoreUnavailable("the test lost the claims")

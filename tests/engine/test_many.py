@@ -12,7 +12,7 @@ from tests.waiting import eventually
 from tasker import LocalClient, TaskRequest, TaskStatus, Worker, WorkerSettings, open_store
 from tasker.errors import Refused
 from tasker.model import AttemptOutcome, StepStatus, Task
-from tasker.notices import Notice, SettleRefused, StepStarted
+from tasker.notices import Notice, SettlementRejected, StepStarted
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,7 @@ async def test_workers_share_tasks_but_never_a_step(url: str) -> None:
     }
     started = Counter((e.task_id, e.step, e.attempt) for e in of_kind(StepStarted, events))
     assert ({1}, 5 * 60) == (set(started.values()), len(started))
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
 
 
 async def test_operators_may_act_on_running_tasks(store: Store) -> None:

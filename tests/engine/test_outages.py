@@ -25,7 +25,7 @@ from tasker import (
 )
 from tasker.errors import StoreError, StoreUnavailable
 from tasker.model import AttemptOutcome, Outcome, Task
-from tasker.notices import Notice, SettleRefused, StepStarted, StepWaiting
+from tasker.notices import Notice, SettlementRejected, StepStarted, StepWaiting
 from tasker.store.postgres.address import Address
 from tasker.store.protocol import Store
 
@@ -58,7 +58,7 @@ async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: lis
         assert {AttemptOutcome.COMPLETE} == {row.outcome for row in history}
     assert {1} == set(attempts(events).values())
     assert 4 * len(tasks) == len(attempts(events))
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
 
 
 # ------------------------------------------------------------------------ lost replies
@@ -172,7 +172,7 @@ async def test_a_step_parks_once_despite_a_lost_reply(memory: Store, how: str) -
 
     assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert 1 == len(of_kind(StepWaiting, events))
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
     assert {1} == set(attempts(events).values())
 
 
@@ -199,7 +199,7 @@ async def test_results_survive_an_outage_that_is_longer_than_the_lease(memory: S
         task = await worker.client.wait(task.id, timeout=SOON)
 
     assert TaskStatus.COMPLETE == task.status
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
 
 
 # ------------------------------------------------------------------------- poison
@@ -301,7 +301,7 @@ async def test_broken_connections_lose_and_repeat_nothing(postgres_schema_url: s
     assert TaskStatus.COMPLETE == task.status
     assert [1] * 200 == [row.attempt for row in history]
     assert {1} == set(attempts(events).values())
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
 
 
 async def test_a_busy_pool_does_not_delay_lease_renewals(

@@ -13,7 +13,7 @@ from tasker.clock import ManualClock
 from tasker.engine.reporting import Reporter
 from tasker.engine.scheduler import Scheduler
 from tasker.errors import InvalidInput, NotFound, ScheduleChanged
-from tasker.model import JsonObject, Overlap, Schedule, Task, TaskFilter, TaskStatus
+from tasker.model import JsonObject, OverlapPolicy, Schedule, Task, TaskFilter, TaskStatus
 from tasker.notices import Notice, TickHandled
 from tasker.schedules.model import TickOutcome
 from tasker.store.open import open_store
@@ -83,7 +83,7 @@ async def test_each_tick_gets_a_task_with_its_context_and_key(bench: Bench) -> N
         name="daily",
         cron="30 2 * * *",
         timezone="Europe/Berlin",
-        overlap=Overlap.ALLOW,
+        overlap=OverlapPolicy.ALLOW,
         context={"day": "{tick.date}", "span": ["{tick.start}", "{tick.end}"], "n": 1},
         priority=4,
     )

@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 from tasker import Context, LocalClient, Worker, WorkerSettings
 from tasker.errors import RetryableError
-from tasker.model import AttemptOutcome, Durability
+from tasker.model import AttemptOutcome, SettlementDurability
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +63,7 @@ async def test_an_outcome_is_settled_under_a_previous_lease(memory: Store) -> No
 async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -> None:
     """It is counted when confirmed, so that a renewal verifies the claims."""
     store = Recording(memory)
-    relaxed = template("relaxed", "only", durability=Durability.RELAXED)
+    relaxed = template("relaxed", "only", durability=SettlementDurability.RELAXED)
     async with assembled(store, [{"only": lambda: 1}], [FLOW, relaxed]) as pieces:
         client = LocalClient(memory)
 

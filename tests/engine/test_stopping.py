@@ -29,7 +29,7 @@ from tasker import (
 from tasker.engine import executor, janitor
 from tasker.errors import TaskFailed
 from tasker.model import AttemptOutcome, Backoff, Step, StepSpec, Task, TaskFilter
-from tasker.notices import Notice, SettleRefused, StepStarted
+from tasker.notices import Notice, SettlementRejected, StepStarted
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -351,7 +351,7 @@ async def test_cancelling_a_task_stops_its_running_handlers_immediately(
 
     assert "another worker took over the step" in obstinate.stopped[0]
     assert (TaskStatus.CANCELLED, StepStatus.CANCELLED) == (cancelled.status, ended.status)
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
 
 
 async def test_resolving_a_step_stops_its_running_attempt(store: Store) -> None:
@@ -430,7 +430,7 @@ async def test_a_worker_that_lost_its_lease_drops_its_claims_and_continues(store
     assert TaskStatus.COMPLETE == task.status
     assert [AttemptOutcome.LOST, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert "lease_lost" == (history[0].error or {})["code"]
-    assert [] == of_kind(SettleRefused, events)
+    assert [] == of_kind(SettlementRejected, events)
 
 
 async def test_claims_under_a_lost_lease_are_released(memory: Store) -> None:

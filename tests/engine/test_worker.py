@@ -35,7 +35,14 @@ from tasker.errors import (
     TaskRegistrationError,
 )
 from tasker.model import AttemptOutcome, StepOverride, Task, TaskFilter
-from tasker.notices import LoopBlocked, Notice, SettleRefused, StepSettled, StepStarted, TaskEnded
+from tasker.notices import (
+    LoopBlocked,
+    Notice,
+    SettlementRejected,
+    StepSettled,
+    StepStarted,
+    TaskEnded,
+)
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -513,7 +520,7 @@ async def test_a_late_result_is_not_used(memory: Store) -> None:
         await LocalClient(memory).complete(task.id, "first", "by hand")
         await eventually(lambda: memory.held(worker.id))  # the second step, claimed
         go_on.set()
-        await eventually(lambda: of_kind(SettleRefused, events))
+        await eventually(lambda: of_kind(SettlementRejected, events))
         gate.set()
         await worker.client.wait(task.id, timeout=SOON)
         _, second = await worker.client.steps(task.id)

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasker.generate import LANGUAGES, generate_handlers, generate_types
-from tasker.generate.names import camel, pascal, snake
+from tasker.generate.names import camel_case, pascal_case, snake_case
 from tasker.layout import steps_with_handlers
 from tasker.template.load import load_template
 from tasker.testing import run_step
@@ -90,4 +90,6 @@ def test_names_follow_the_conventions_of_languages() -> None:
         "3ds": ("N3Ds", "n3Ds", "n_3_ds"),
         "€": ("Value", "value", "value"),
     }
-    assert cases == {name: (pascal(name), camel(name), snake(name)) for name in cases}
+    assert cases == {
+        name: (pascal_case(name), camel_case(name), snake_case(name)) for name in cases
+    }

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from tasker.clock import ManualClock
-from tasker.durable import DurableCall, NewCall
+from tasker.durable import DurableCall, NewDurableCall
 from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
 from tasker.handlers.instances import Joined, Page
 from tasker.model import (
@@ -15,7 +15,7 @@ from tasker.model import (
     JsonText,
     NewInstances,
     Retry,
-    Spawned,
+    SpawnedSteps,
     StepSpec,
     TaskId,
     TaskInput,
@@ -68,7 +68,7 @@ class FakeServices:
     async def load_calls(self, attempt: LiveAttempt) -> list[DurableCall]:
         return []
 
-    async def record_call(self, call: NewCall) -> float:
+    async def record_call(self, call: NewDurableCall) -> float:
         return 0.0
 
     async def open_completion(self, attempt: LiveAttempt) -> Any:
@@ -77,8 +77,8 @@ class FakeServices:
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
-        return Spawned(0, 0, new.instances)
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
+        return SpawnedSteps(0, 0, new.instances)
 
     async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
         none: list[Page] = []

@@ -21,7 +21,7 @@ from tasker import (
     Workflow,
     open_store,
 )
-from tasker.analytics.model import Backlog, OldestSnapshot
+from tasker.analytics.model import HandlerBacklog, OldestSnapshot
 from tasker.events import Subscription, SubscriptionId
 from tasker.observe.metrics import MOST_VALUES, Metrics
 from tasker.store.protocol import Store
@@ -216,8 +216,8 @@ def test_the_backlog_is_replaced_at_each_scrape() -> None:
     A queue that is gone leaves no series behind.
     """
     metrics = Metrics()
-    metrics.set_backlog([Backlog("n", "old", 5, 0, 0, 0, 1.0)])
-    metrics.set_backlog([Backlog("n", "new", 1, 2, 3, 4, 1.0)])
+    metrics.set_backlog([HandlerBacklog("n", "old", 5, 0, 0, 0, 1.0)])
+    metrics.set_backlog([HandlerBacklog("n", "new", 1, 2, 3, 4, 1.0)])
 
     assert {
         ("new", "n", "due"): 1,
@@ -261,7 +261,9 @@ def test_labels_beyond_the_limit_are_counted_as_other() -> None:
     Templates registered without end make no endless metrics, and no step is missing in the sum.
     """
     metrics = Metrics()
-    metrics.set_backlog([Backlog("n", f"h{no}", 1, 0, 0, 0, 1.0) for no in range(MOST_VALUES + 10)])
+    metrics.set_backlog(
+        [HandlerBacklog("n", f"h{no}", 1, 0, 0, 0, 1.0) for no in range(MOST_VALUES + 10)]
+    )
 
     values = samples(metrics)
     assert 1 == values["tasker_queue_steps", "h0", "n", "due"]

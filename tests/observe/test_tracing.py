@@ -31,7 +31,7 @@ from tasker import (
     open_store,
 )
 from tasker.api import create_app
-from tasker.codec import creation_time, new_task_id
+from tasker.codec import new_task_id, task_id_time
 from tasker.model import StepSpec, TemplateName
 from tasker.notices import AttemptSpan
 from tasker.observe.tracing import SCHEMA, Tracing, attempt_attributes, error_type
@@ -163,7 +163,7 @@ async def test_a_task_is_a_span_of_its_creators_trace_with_its_attempts_as_child
         "code.function.name": f"{__name__}.{name}",
     } == dict(span.attributes or {})
     assert {**facts, "tasker.status": "complete"} == dict(whole.attributes or {})
-    assert whole.start_time == round(creation_time(task.id).timestamp() * 1e9)
+    assert whole.start_time == round(task_id_time(task.id).timestamp() * 1e9)
 
 
 @pytest.mark.parametrize("sent", [PARENT, None])

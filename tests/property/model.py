@@ -16,15 +16,15 @@ from tasker.model import (
     CompensatingStep,
     Compensation,
     CompensationStatus,
-    Ending,
+    FullAction,
     LimitKey,
+    OpenTaskBound,
     Outcome,
-    Place,
     StepStatus,
     TaskId,
     TaskStatus,
-    Trigger,
-    WhenFull,
+    TriggerRule,
+    UnsuccessfulEnd,
     WorkerId,
 )
 from tasker.store.protocol import StepAction
@@ -37,10 +37,10 @@ _WAITS = frozenset({StepStatus.PENDING, StepStatus.CANCELLED})
 """States of steps at which the ends of others arrive; a cancelled step may run after all."""
 
 _HEEDS_FAILURE = frozenset(
-    {Trigger.ALL_DONE, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE}
+    {TriggerRule.ALL_DONE, TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE}
 )
 
-_EAGER = frozenset({Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE})
+_EAGER = frozenset({TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE})
 
 Key = tuple[TaskId, int, int]
 
@@ -96,12 +96,12 @@ class ModelStep:
     def is_freed_at_once(self, *, failure: bool, allowed: bool) -> bool:
         """Whether one arrival is as good as those of all parents."""
         rule = self.node.trigger
-        if rule is Trigger.ONE_DONE:
+        if rule is TriggerRule.ONE_DONE:
             return True
         return (
-            rule is Trigger.ONE_FAILED
+            rule is TriggerRule.ONE_FAILED
             if failure and not allowed
-            else (rule is Trigger.ONE_SUCCESS or (failure and rule is Trigger.ONE_FAILED))
+            else (rule is TriggerRule.ONE_SUCCESS or (failure and rule is TriggerRule.ONE_FAILED))
         )
 
 
@@ -122,7 +122,7 @@ class ModelTask:
     paused: bool = False
     published: list[tuple[int, int]] = field(default_factory=list)  #: attempts with an event
     ends: list[TaskStatus] = field(default_factory=list)  #: how it ended, each time
-    place: Place | None = None  #: the bound on open tasks that it is under
+    place: OpenTaskBound | None = None  #: the bound on open tasks that it is under
     waits_for_place: bool = False
     spawned: dict[int, tuple[int, int]] = field(default_factory=dict)
     """The first instance of each spawner, and the number of its instances."""
@@ -260,7 +260,7 @@ class Model:
         deadline: float | None,
         *,
         while_open: bool = False,
-        place: Place | None = None,
+        place: OpenTaskBound | None = None,
     ) -> ModelTask:
         """Create a task, in place of the one that has its key, or of the oldest under its bound.
 
@@ -277,7 +277,7 @@ class Model:
         for no, node in enumerate(shape, start=1):
             children = [child for child, other in enumerate(shape, start=1) if no in other.parents]
             state = StepStatus.PENDING if node.parents else StepStatus.ENQUEUED
-            queue = ENGINE if node.trigger is Trigger.ONE_FAILED else node.queue
+            queue = ENGINE if node.trigger is TriggerRule.ONE_FAILED else node.queue
             steps[no] = ModelStep(node, children, len(node.parents), state, queue, due=self.now)
         task = self.tasks[task_id] = ModelTask(task_id, shape, steps)
         task.deadline = None if deadline is None else self.now + deadline
@@ -294,14 +294,14 @@ class Model:
     def _counts(self, task: ModelTask) -> bool:
         return task.state is OPEN and task.ending is None
 
-    def _make_room(self, place: Place) -> bool:
+    def _make_room(self, place: OpenTaskBound) -> bool:
         """Let a new task have a place; return whether it waits for one."""
         opened = self._under(place.key)
         running = [task for task in opened if not task.waits_for_place]
         too_many = len(running) - place.tasks + 1
-        if place.when_full is WhenFull.WAIT:
+        if place.when_full is FullAction.WAIT:
             return len(opened) >= place.tasks
-        if too_many > 0 and place.when_full is WhenFull.REJECT:
+        if too_many > 0 and place.when_full is FullAction.REJECT:
             raise Full
         for task in running[: max(too_many, 0)]:
             self._cancel(task.id)
@@ -550,7 +550,9 @@ class Model:
             self._stop_steps(task, {StepStatus.ENQUEUED, StepStatus.WAITING})
         if any(step.state in RUNNABLE for step in task.steps.values()):
             return False
-        fits = task.ending is not None or (compensation and Ending.ERROR in compensation.on)
+        fits = task.ending is not None or (
+            compensation and UnsuccessfulEnd.ERROR in compensation.on
+        )
         if compensation and fits and not planned and task.undone:
             task.ending = task.ending or TaskStatus.ERROR
             node = Node((), ENGINE)

@@ -13,19 +13,19 @@ from tasker.model import (
     ENGINE,
     CompensateSpec,
     Compensation,
-    EndingName,
     Limit,
     Map,
     StepSpec,
-    TaskEvent,
-    Trigger,
+    TaskEndEvent,
+    TriggerRule,
+    UnsuccessfulEndName,
 )
 
 HANDLERS = ("red", "blue")
 LIMITS = {"one": 1, "two": 2}  #: concurrency by limit key
 TRIGGERS = (
-    *[Trigger.ALL_SUCCESS] * 5,
-    *(Trigger.ALL_DONE, Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE),
+    *[TriggerRule.ALL_SUCCESS] * 5,
+    *(TriggerRule.ALL_DONE, TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE),
 )
 
 
@@ -34,7 +34,7 @@ class Node(NamedTuple):
 
     parents: tuple[int, ...]
     handler: str
-    trigger: Trigger = Trigger.ALL_SUCCESS
+    trigger: TriggerRule = TriggerRule.ALL_SUCCESS
     allow_failure: bool = False
     key: str | None = None  #: the limit that it is under
     spawns: bool = False  #: a spawner; the next step is its join
@@ -95,7 +95,7 @@ def shapes(draw: st.DrawFn, most: int = 12, first: Node | None = None) -> Loaded
             steps.append(Node(parents, ENGINE, spawns=True, undone=is_undone))
             steps.append(Node((len(steps),), ENGINE, joins=True))
             continue
-        trigger = draw(_TRIGGERS) if parents else Trigger.ALL_SUCCESS
+        trigger = draw(_TRIGGERS) if parents else TriggerRule.ALL_SUCCESS
         allowed = draw(_ONE_IN_6) == 5
         key = draw(_KEYS)
         steps.append(Node(parents, draw(_HANDLERS), trigger, allowed, key, undone=is_undone))
@@ -107,7 +107,7 @@ def publishes_ends(shape: LoadedTemplate) -> bool:
     return len(shape) % 2 == 0
 
 
-_ON: Sequence[Sequence[EndingName]] = (
+_ON: Sequence[Sequence[UnsuccessfulEndName]] = (
     ("error", "cancelled"),
     ("error", "cancelled"),
     ("error",),
@@ -144,7 +144,7 @@ def template_of(
         steps=tuple(
             _step(shape, no, node) for no, node in enumerate(shape, start=1) if not node.joins
         ),
-        events=tuple(TaskEvent) if publishes_ends(shape) else (),
+        events=tuple(TaskEndEvent) if publishes_ends(shape) else (),
         compensation=compensation if holds else replace(compensation, hold=timedelta()),
     )
 

@@ -39,10 +39,10 @@ from tests.property.shapes import (
 
 from tasker import codec, open_store
 from tasker.clock import ManualClock
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.engine.compensating import plan
 from tasker.errors import (
-    Compensating,
+    CompensationStarted,
     IdempotencyConflict,
     LeaseLost,
     TaskExists,
@@ -55,15 +55,17 @@ from tasker.model import (
     ENGINE,
     AttemptOutcome,
     Claim,
-    IfExists,
+    ExistingTaskAction,
+    FullAction,
+    IdempotencyKeyLifetime,
     LimitKey,
     LimitValues,
     NewEvent,
     NewInstances,
     NewTask,
+    OpenTaskBound,
     Outcome,
     PauseTarget,
-    Place,
     QueueId,
     Settlement,
     StepCounts,
@@ -71,25 +73,23 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     TemplateId,
-    Trigger,
-    UniqueWhile,
+    TriggerRule,
     WaitKind,
-    WhenFull,
     WorkerId,
-    completed,
-    failed,
-    handed_back,
-    lost,
-    released,
-    retried,
-    skipped,
+    completed_outcome,
+    failed_outcome,
+    lost_outcome,
+    released_outcome,
+    retry_outcome,
+    skipped_outcome,
+    to_handler_outcome,
 )
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
 from tasker.store.protocol import AuditNote, StepAction, Store
 from tasker.testing.postgres import SharedConnection
 from tasker.testing.store_suite.contradictions import contradictions
-from tasker.waits import Awaited, NewSignal, NewWait
+from tasker.waits import AwaitedArrival, NewSignal, NewWait
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ OF_ENDS = {
 MAPPED = (
     Node((), ENGINE, spawns=True),
     Node((1,), ENGINE, joins=True),
-    Node((2,), HANDLERS[0], Trigger.ALL_DONE),
+    Node((2,), HANDLERS[0], TriggerRule.ALL_DONE),
 )
 
 some = st.integers(0, 10**6)
@@ -274,8 +274,8 @@ class Engine(RuleBasedStateMachine):
         which=some,
         room=st.integers(0, 5),
         key=st.sampled_from(["k1", "k2"]),
-        unique_while=st.sampled_from(UniqueWhile),
-        if_exists=st.sampled_from(IfExists),
+        unique_while=st.sampled_from(IdempotencyKeyLifetime),
+        if_exists=st.sampled_from(ExistingTaskAction),
     )
     def create_with_key(
         self,
@@ -283,8 +283,8 @@ class Engine(RuleBasedStateMachine):
         which: int,
         room: int,
         key: str,
-        unique_while: UniqueWhile,
-        if_exists: IfExists,
+        unique_while: IdempotencyKeyLifetime,
+        if_exists: ExistingTaskAction,
     ) -> None:
         self.run(self._create(shape, self.hand(which), room, key, None, unique_while, if_exists))
 
@@ -294,7 +294,7 @@ class Engine(RuleBasedStateMachine):
         room=st.integers(0, 5),
         deadline=st.sampled_from([None, None, 30.0]),
         tasks=st.integers(1, 2),
-        when_full=st.sampled_from(WhenFull),
+        when_full=st.sampled_from(FullAction),
     )
     def create_under_bound(
         self,
@@ -303,12 +303,12 @@ class Engine(RuleBasedStateMachine):
         room: int,
         deadline: float | None,
         tasks: int,
-        when_full: WhenFull,
+        when_full: FullAction,
     ) -> None:
         """Create a task under a bound of open tasks."""
         if self.clock is None:
             deadline = None
-        place = Place(LimitKey(self.namespace, "bound"), tasks, when_full)
+        place = OpenTaskBound(LimitKey(self.namespace, "bound"), tasks, when_full)
         self.run(self._create(shape, self.hand(which), room, None, deadline, place=place))
 
     @precondition(lambda self: any(task.waits_for_place for task in self.model.tasks.values()))
@@ -326,9 +326,9 @@ class Engine(RuleBasedStateMachine):
         room: int,
         key: str | None,
         deadline: float | None,
-        unique_while: UniqueWhile = UniqueWhile.ALWAYS,
-        if_exists: IfExists = IfExists.RETURN,
-        place: Place | None = None,
+        unique_while: IdempotencyKeyLifetime = IdempotencyKeyLifetime.ALWAYS,
+        if_exists: ExistingTaskAction = ExistingTaskAction.RETURN,
+        place: OpenTaskBound | None = None,
     ) -> None:
         task_id = codec.new_task_id()
         new = NewTask(
@@ -351,19 +351,19 @@ class Engine(RuleBasedStateMachine):
         )
         making = hand.store.create_tasks([new], worker=hand.id, claim_up_to=room)
         holder = self.model.holder_of(key)
-        if holder is not None and if_exists is IfExists.REJECT:
+        if holder is not None and if_exists is ExistingTaskAction.REJECT:
             with pytest.raises(TaskExists):
                 await making
             return
-        if holder is not None and if_exists is IfExists.RETURN and holder.shape != shape:
+        if holder is not None and if_exists is ExistingTaskAction.RETURN and holder.shape != shape:
             with pytest.raises(IdempotencyConflict):
                 await making
             return
-        if holder is not None and if_exists is IfExists.RETURN:
+        if holder is not None and if_exists is ExistingTaskAction.RETURN:
             created = await making
             assert ([(holder.id, False)], []) == (list(created.tasks), list(created.claims))
             return
-        while_open = unique_while is UniqueWhile.OPEN
+        while_open = unique_while is IdempotencyKeyLifetime.OPEN
         opened = {task.id for task in self.model.tasks.values() if task.state is OPEN}
         try:
             self.model.create(task_id, shape, key, deadline, while_open=while_open, place=place)
@@ -478,20 +478,20 @@ class Engine(RuleBasedStateMachine):
         if step is not None and step.undoes is not None and kind in _NEVER_UNDOING:
             kind = 0
         if kind == NO_CHOICE:
-            return completed(claim, codec.dumps({}))._replace(choice=())
+            return completed_outcome(claim, codec.dumps({}))._replace(choice=())
         if kind == HAND_BACK:
-            return handed_back(claim)
+            return to_handler_outcome(claim)
         match KINDS[kind]:
             case AttemptOutcome.SKIPPED:
-                return skipped(claim, ERROR)
+                return skipped_outcome(claim, ERROR)
             case AttemptOutcome.COMPLETE:
-                return completed(claim, codec.dumps({"of": claim.attempt}))
+                return completed_outcome(claim, codec.dumps({"of": claim.attempt}))
             case AttemptOutcome.RETRY:
-                return retried(claim, ERROR, later)
+                return retry_outcome(claim, ERROR, later)
             case AttemptOutcome.ERROR:
-                return failed(claim, ERROR)
+                return failed_outcome(claim, ERROR)
             case _:
-                return released(claim)
+                return released_outcome(claim)
 
     @precondition(lambda self: self.claims)
     @rule(which=some, number=some, kind=st.sampled_from([0, 1, 2]))
@@ -601,7 +601,7 @@ class Engine(RuleBasedStateMachine):
             self.claim(self.hands.index(hand), 1000)
             self.touched.add(task.id)
             held = [claim for claim in self.claims if claim.key[:2] == (task.id, task.planner)]
-            self.run(self._settle(hand, [completed(held[-1], codec.dumps(1))], 5))
+            self.run(self._settle(hand, [completed_outcome(held[-1], codec.dumps(1))], 5))
 
     @precondition(lambda self: self.claims)
     @rule(which=some, number=some)
@@ -616,7 +616,7 @@ class Engine(RuleBasedStateMachine):
             return
         template = template_of(task.shape, self.namespace, "t")
         graph = Graph(template)
-        nodes = [*graph.layout.undone.values()]
+        nodes = [*graph.layout.undone_nodes.values()]
         steps = plan(graph, await hand.store.completed_steps(task.id, nodes))
         keep_going = template.compensation.keep_going
         added = await hand.store.add_compensating_steps(
@@ -629,7 +629,7 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some, number=some, counted_attempts=st.sampled_from([0, 2]))
     def fail_and_retry(self, which: int, number: int, counted_attempts: int) -> None:
         claim = self.claim_of(number)
-        self.run(self._settle(self.hand(which), [failed(claim, ERROR)], 0))
+        self.run(self._settle(self.hand(which), [failed_outcome(claim, ERROR)], 0))
         self._retry(self.model.tasks[claim.task_id], [claim.no], counted_attempts)
 
     @precondition(lambda self: self.claims)
@@ -662,8 +662,8 @@ class Engine(RuleBasedStateMachine):
         if self.clock is None:
             timeout = None
         call = f"wait-{claim.attempt}"
-        awaited = [Awaited(WaitKind.SIGNAL, name)]
-        new = NewWait(call, CallKind.WAIT_SIGNAL, awaited, timeout)
+        awaited = [AwaitedArrival(WaitKind.SIGNAL, name)]
+        new = NewWait(call, DurableCallKind.WAIT_SIGNAL, awaited, timeout)
         parked = self.run(self.stores[-1].park_for_arrival(claim, new))
         assert self.model.wait(claim[:3], name, timeout) == parked
         self.touched.add(claim.task_id)
@@ -714,7 +714,8 @@ class Engine(RuleBasedStateMachine):
         assert self.model.expired() == {claim[:3] for claim in mine}
         later = timedelta(seconds=delay if self.clock else 0)
         outcomes = [
-            failed(claim, ERROR) if final else lost(claim, ERROR, later) for claim in mine[:limit]
+            failed_outcome(claim, ERROR) if final else lost_outcome(claim, ERROR, later)
+            for claim in mine[:limit]
         ]
         if outcomes:
             await self._settle(hand, outcomes, 0)
@@ -843,7 +844,7 @@ class Engine(RuleBasedStateMachine):
             with pytest.raises(WrongStatus):
                 self.run(work)
         except Undoing:
-            with pytest.raises(Compensating):
+            with pytest.raises(CompensationStarted):
                 self.run(work)
         except Taken:
             with pytest.raises(TaskExists):
@@ -915,7 +916,7 @@ class Engine(RuleBasedStateMachine):
             await self._claim_limited(hand, 1000)
             held = [Claim(*key, 0) for key in self.model.held(hand.id)]
             if held:
-                outcomes = [completed(claim, codec.dumps(1)) for claim in held]
+                outcomes = [completed_outcome(claim, codec.dumps(1)) for claim in held]
                 await self._settle(hand, outcomes, 1000)
             elif self.clock is None or self._next_due(hand) is None:
                 return

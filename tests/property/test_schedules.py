@@ -14,7 +14,7 @@ from tasker import LocalClient
 from tasker.clock import ManualClock
 from tasker.engine.reporting import Reporter
 from tasker.engine.scheduler import Scheduler
-from tasker.model import Overlap, Schedule, TaskFilter
+from tasker.model import OverlapPolicy, Schedule, TaskFilter
 from tasker.schedules.model import DueSchedule, TickOutcome
 from tasker.schedules.ticks import ticks_between
 from tasker.store.open import open_store
@@ -73,13 +73,13 @@ SCHEDULES = st.builds(
     name=st.just("s"),
     cron=st.sampled_from(["*/20 * * * *", "30 2 * * *", "5,7 1-3 * * *"]),
     timezone=st.sampled_from(["UTC", "Europe/Berlin"]),
-    overlap=st.sampled_from(Overlap),
+    overlap=st.sampled_from(OverlapPolicy),
     catch_up=st.sampled_from(["1m", "1h", "30d"]),
 ) | st.builds(
     Schedule,
     name=st.just("s"),
     every=st.sampled_from(["17m", "2h"]),
-    overlap=st.sampled_from(Overlap),
+    overlap=st.sampled_from(OverlapPolicy),
     catch_up=st.sampled_from(["1m", "1h", "30d"]),
 )
 

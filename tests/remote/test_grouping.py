@@ -12,11 +12,11 @@ from tasker.model import (
     Claim,
     JsonText,
     RenewedLease,
-    Settled,
     Settlement,
+    SettleResult,
     TaskId,
     WorkerId,
-    completed,
+    completed_outcome,
 )
 from tasker.remote.grouping import RenewalGroups, SettlementGroups
 from tasker.store.protocol import Store
@@ -34,22 +34,22 @@ class Recorder:
         self.refuses: WorkerId | None = None
         self.is_available = True
 
-    async def settle(self, worker: WorkerId, outcomes: Sequence[Any], **_: Any) -> Settled:
+    async def settle(self, worker: WorkerId, outcomes: Sequence[Any], **_: Any) -> SettleResult:
         self.transactions.append([worker])
         self.began.set()
         await self.release.wait()
         if worker == self.refuses:
             raise StoreError("it cannot be stored")
-        return Settled((), [Claim(TaskId(str(worker)), 1, 1, 1)], ())
+        return SettleResult((), [Claim(TaskId(str(worker)), 1, 1, 1)], ())
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         workers = [each.worker for each in settlements]
         self.transactions.append(workers)
         if not self.is_available:
             raise StoreUnavailable("gone")
         if self.refuses in workers:
             raise StoreError("it cannot be stored")
-        return [Settled((), [Claim(TaskId(str(each)), 1, 1, 1)], ()) for each in workers]
+        return [SettleResult((), [Claim(TaskId(str(each)), 1, 1, 1)], ()) for each in workers]
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-async def settle_all(recorder: Recorder, workers: int) -> list[asyncio.Task[Settled]]:
+async def settle_all(recorder: Recorder, workers: int) -> list[asyncio.Task[SettleResult]]:
     """Settle an outcome of each worker; all but the first arrive during the first transaction."""
     groups = SettlementGroups(as_store(recorder))
-    outcome = completed(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
+    outcome = completed_outcome(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
 
-    def settle(worker: int) -> asyncio.Task[Settled]:
+    def settle(worker: int) -> asyncio.Task[SettleResult]:
         return asyncio.create_task(groups.settle(Settlement(WorkerId(worker), [outcome])))
 
     first = settle(0)
@@ -75,7 +75,7 @@ def as_store(recorder: Any) -> Store:
     return store
 
 
-def owners(settled: Sequence[Settled | BaseException]) -> list[str]:
+def owners(settled: Sequence[SettleResult | BaseException]) -> list[str]:
     """Return whose claims each answer brings, or the kind of its error."""
     return [
         type(each).__name__ if isinstance(each, BaseException) else each.claims[0].task_id
@@ -98,7 +98,7 @@ async def test_what_arrives_in_one_iteration_of_the_event_loop_goes_together(
     recorder: Recorder,
 ) -> None:
     groups = SettlementGroups(as_store(recorder))
-    outcome = completed(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
+    outcome = completed_outcome(Claim(TaskId("t"), 1, 1, 1), JsonText("1"))
     arriving = [groups.settle(Settlement(WorkerId(each), [outcome])) for each in range(3)]
 
     assert ["0", "1", "2"] == owners(await asyncio.gather(*arriving))

@@ -11,7 +11,7 @@ from tests.engine.test_outages import DIAMOND, attempts, work
 from tasker import LocalClient, WorkerSettings
 from tasker.api import create_app
 from tasker.model import AttemptOutcome, Task
-from tasker.notices import Notice, SettleRefused
+from tasker.notices import Notice, SettlementRejected
 from tasker.remote.store import RemoteStore
 from tasker.remote.worker import RemoteWorker
 from tasker.settings import ServerSettings
@@ -65,4 +65,4 @@ async def test_a_lost_reply_to_a_group_loses_and_repeats_nothing(store: Store, n
         assert len(history) == len(completed) + len(handed_back)
         assert [1] * 4 == [begun.pop((task.id, row.step, row.attempt)) for row in completed]
     assert not begun
-    assert [] == of_kind(SettleRefused, notices)
+    assert [] == of_kind(SettlementRejected, notices)

@@ -8,7 +8,15 @@ import pytest
 from tests.waiting import eventually
 
 from tasker.errors import StoreUnavailable
-from tasker.model import Claim, Claimed, GroupClaimed, Outcome, OutcomeCode, TaskId, WorkerId
+from tasker.model import (
+    Claim,
+    ClaimResult,
+    GroupClaimResult,
+    Outcome,
+    OutcomeCode,
+    TaskId,
+    WorkerId,
+)
 from tasker.remote.polls import Polls
 from tasker.remote.registered import QueueList, RegisteredWorker
 from tasker.remote.registration import Registration
@@ -36,11 +44,11 @@ class Recorder:
         await self.work.wait()
         self.work.clear()
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
         claims = (await self.claim_group({worker: limit})).claims
-        return Claimed(claims.get(worker, ()), None)
+        return ClaimResult(claims.get(worker, ()), None)
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         self.claims.append([int(worker) for worker in rooms])
         self.began.set()
         await self.release.wait()
@@ -51,7 +59,7 @@ class Recorder:
             if number := min(room, self.due):
                 self.due -= number
                 claims[worker] = [Claim(TaskId(str(worker)), no, 1, 1) for no in range(number)]
-        return GroupClaimed(claims, None)
+        return GroupClaimResult(claims, None)
 
     async def settle(self, worker: WorkerId, outcomes: Sequence[Outcome]) -> None:
         for each in outcomes:

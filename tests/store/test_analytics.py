@@ -9,7 +9,7 @@ import pytest
 
 from tasker import codec
 from tasker.analytics.compute import Period
-from tasker.analytics.model import Window
+from tasker.analytics.model import AnalysisWindow
 from tasker.errors import StoreUnavailable
 from tasker.model import NewTask, StepSpec, TaskId, Template
 from tasker.store.open import open_store
@@ -54,8 +54,8 @@ async def create(store: Store, count: int) -> list[TaskId]:
 
 def test_a_period_starts_with_its_first_rows() -> None:
     """It starts with the window if all rows were read, and later if some were left out."""
-    period = Period(Window(hours=2), NOW, None)
-    oldest = codec.first_task_id(NOW - timedelta(minutes=5))
+    period = Period(AnalysisWindow(hours=2), NOW, None)
+    oldest = codec.lowest_task_id_at(NOW - timedelta(minutes=5))
 
     assert NOW - timedelta(hours=2) == period.covered_start(oldest, counted=9, most=10)
     assert NOW - timedelta(minutes=5) == period.covered_start(oldest, counted=10, most=10)
@@ -67,10 +67,10 @@ def test_an_id_contains_its_creation_time() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     task_id = codec.new_task_id()
 
-    assert timedelta(0) <= codec.creation_time(task_id) - before < timedelta(minutes=1)
-    assert codec.first_task_id(before) < task_id
-    assert task_id < codec.first_task_id(before + timedelta(hours=1))
-    assert NOW == codec.creation_time(codec.first_task_id(NOW))
+    assert timedelta(0) <= codec.task_id_time(task_id) - before < timedelta(minutes=1)
+    assert codec.lowest_task_id_at(before) < task_id
+    assert task_id < codec.lowest_task_id_at(before + timedelta(hours=1))
+    assert NOW == codec.task_id_time(codec.lowest_task_id_at(NOW))
 
 
 async def test_figures_of_too_many_tasks_use_the_newest(
@@ -81,9 +81,9 @@ async def test_figures_of_too_many_tasks_use_the_newest(
     monkeypatch.setattr(of_sqlite, "_MEMORY_SHARE", 1)
     ids = await create(store, 100)
 
-    performance = await store.performance(Window())
+    performance = await store.performance(AnalysisWindow())
 
-    oldest = codec.creation_time(sorted(ids)[50])
+    oldest = codec.task_id_time(sorted(ids)[50])
     hours = (performance.calculated_at - oldest) / timedelta(hours=1)
     assert (50, oldest) == (performance.total_tasks, performance.analysis_period_start)
     assert round(50 / max(hours, 1 / 3600), 2) == performance.tasks_per_hour
@@ -102,10 +102,10 @@ async def test_an_analysis_that_exceeds_its_timeout_is_stopped(
 
     with pytest.raises(StoreUnavailable, match="choose a shorter time window"):
         while True:  # a fast machine may get through once
-            await store.bottlenecks(Window())
+            await store.bottlenecks(AnalysisWindow())
 
     monkeypatch.undo()
-    assert 3000 == (await store.performance(Window())).total_tasks
+    assert 3000 == (await store.performance(AnalysisWindow())).total_tasks
 
 
 async def test_an_analysis_reads_while_others_write(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_an_analysis_reads_while_others_write(tmp_path: Path) -> None:
         writer.execute("begin immediate")
         writer.execute("update task set reason = 'busy'")
 
-        performance = await store.performance(Window())
+        performance = await store.performance(AnalysisWindow())
 
         writer.execute("rollback")
         writer.close()

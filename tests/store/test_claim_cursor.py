@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasker.model import JsonText, QueueId, TaskId, Template, completed
+from tasker.model import JsonText, QueueId, TaskId, Template, completed_outcome
 from tasker.store.open import make_store
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.address import Address
@@ -143,7 +143,7 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
         hand = await ManualWorker.hire(store)
         [first] = await hand.claim(1)
         await hand.claim(1)
-        await other.settle(hand.id, [completed(first, JsonText("null"))])
+        await other.settle(hand.id, [completed_outcome(first, JsonText("null"))])
 
         early = await store.claim(hand.id, 10)
         now += 0.25

@@ -7,7 +7,7 @@ import pytest
 from tests.waiting import eventually
 
 from tasker.errors import IdempotencyConflict, NotFound, StoreUnavailable
-from tasker.model import Claim, Created, NewTask, TaskId, TemplateId
+from tasker.model import Claim, CreateTasksResult, NewTask, TaskId, TemplateId
 from tasker.store.creations import CreationBatcher, CreationBlocked, CreationRequest
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
@@ -27,7 +27,7 @@ class Recording:
         self.calls: list[list[TaskId]] = []
         self.refused: dict[TaskId, Exception] = {}
 
-    async def __call__(self, creation: CreationRequest, impatient: bool) -> Created:
+    async def __call__(self, creation: CreationRequest, impatient: bool) -> CreateTasksResult:
         ids = [task.id for task in creation.tasks]
         self.calls.append(ids)
         await self.gate.wait()
@@ -36,7 +36,7 @@ class Recording:
             if error is not None and (impatient or not isinstance(error, CreationBlocked)):
                 raise error
         claims = [Claim(task_id, 1, 1, 1) for task_id in ids[: creation.claim_up_to]]
-        return Created([(task_id, True) for task_id in ids], claims)
+        return CreateTasksResult([(task_id, True) for task_id in ids], claims)
 
 
 def creation(*tasks: NewTask, claim_up_to: int = 0) -> CreationRequest:
@@ -45,7 +45,7 @@ def creation(*tasks: NewTask, claim_up_to: int = 0) -> CreationRequest:
 
 async def under_way(
     creations: CreationBatcher, store: Recording, *waiting: CreationRequest
-) -> list["asyncio.Task[Created]"]:
+) -> list["asyncio.Task[CreateTasksResult]"]:
     """Let one creation be in progress while others arrive."""
     calls = [asyncio.create_task(creations.create_tasks(creation(new_task(TEMPLATE))))]
     await eventually(lambda: store.calls)
@@ -78,7 +78,7 @@ async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
     store.gate.set()
     creations = CreationBatcher(store)
 
-    async def create_again() -> Created:
+    async def create_again() -> CreateTasksResult:
         await creations.create_tasks(creation(new_task(TEMPLATE)))
         return await creations.create_tasks(
             creation(new_task(TEMPLATE))
@@ -122,7 +122,9 @@ async def test_each_refused_creation_receives_its_own_error() -> None:
     store.gate.set()
     _, *replies = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [Created, IdempotencyConflict, NotFound, Created] == [type(reply) for reply in replies]
+    assert [CreateTasksResult, IdempotencyConflict, NotFound, CreateTasksResult] == [
+        type(reply) for reply in replies
+    ]
 
 
 async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> None:

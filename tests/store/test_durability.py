@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasker.model import JsonText, Outcome, completed, failed, retried
+from tasker.model import JsonText, Outcome, completed_outcome, failed_outcome, retry_outcome
 from tasker.store.postgres.session import STATEMENTS, settlement_parameters
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import ERROR, ManualWorker, begin, graph
@@ -43,10 +43,12 @@ async def test_a_settlement_that_ends_a_task_is_flushed_to_disk(
     await begin(store, PAIR)
     hand = await ManualWorker.hire(store)
     first = await hand.claim_one()
-    of_first = await commit_of(connection, statement, hand, [completed(first, JsonText("1"))])
+    of_first = await commit_of(
+        connection, statement, hand, [completed_outcome(first, JsonText("1"))]
+    )
     await hand.complete(first)
     last = await hand.claim_one()
-    of_last = await commit_of(connection, statement, hand, [completed(last, JsonText("1"))])
+    of_last = await commit_of(connection, statement, hand, [completed_outcome(last, JsonText("1"))])
 
     assert ("off" if statement in ALL_RELAXED else "on", "on") == (of_first, of_last)
     assert "on" == await connection.fetchval("show synchronous_commit")
@@ -65,10 +67,10 @@ async def test_a_relaxed_settlement_of_many_outcomes_is_flushed_if_one_ends_a_ta
     async def settled(*outcomes: Outcome) -> str:
         return await commit_of(connection, "settle_outcomes_without_fsync", hand, outcomes)
 
-    done = completed(first, JsonText("1"))
-    assert "off" == await settled(done, retried(second, ERROR, LATER))
-    assert "on" == await settled(done, completed(last, JsonText("1")))
-    assert "on" == await settled(done, failed(second, ERROR))
+    done = completed_outcome(first, JsonText("1"))
+    assert "off" == await settled(done, retry_outcome(second, ERROR, LATER))
+    assert "on" == await settled(done, completed_outcome(last, JsonText("1")))
+    assert "on" == await settled(done, failed_outcome(second, ERROR))
 
 
 async def test_a_relaxed_settlement_with_only_refused_outcomes_writes_nothing(
@@ -78,6 +80,6 @@ async def test_a_relaxed_settlement_with_only_refused_outcomes_writes_nothing(
     hand = await ManualWorker.hire(store)
     first = await hand.claim_one()
     await hand.complete(first)
-    again = await store.settle(hand.id, [completed(first, JsonText("2"))], relaxed=True)
+    again = await store.settle(hand.id, [completed_outcome(first, JsonText("2"))], relaxed=True)
 
     assert [0] == list(again.refused)

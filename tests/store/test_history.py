@@ -12,9 +12,17 @@ import pytest
 from tests.store.test_ownership import query
 
 import tasker
-from tasker.analytics.model import Window
+from tasker.analytics.model import AnalysisWindow
 from tasker.clock import ManualClock
-from tasker.model import AttemptOutcome, JsonText, StepStatus, TaskFilter, lost, released, skipped
+from tasker.model import (
+    AttemptOutcome,
+    JsonText,
+    StepStatus,
+    TaskFilter,
+    lost_outcome,
+    released_outcome,
+    skipped_outcome,
+)
 from tasker.store import operator_rules, statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
@@ -64,7 +72,7 @@ async def everything(store: Store) -> dict[str, Any]:
         read[f"steps {task.id}"] = await store.list_steps(task.id)
         read[f"audit {task.id}"] = await store.audit(task.id)
     for name in (None, "chain", "diamond"):
-        window = Window(name=name)
+        window = AnalysisWindow(name=name)
         for figures in (await store.performance(window), await store.bottlenecks(window)):
             read[f"{type(figures).__name__} {name}"] = {
                 figure.name: value
@@ -96,7 +104,9 @@ async def attempts_of_all_kinds(store: Store) -> None:
     await hand.fail(failing)
     await hand.retry(again)
     await hand.settle(
-        released(handed), lost(forgotten, ERROR, timedelta(0)), skipped(left_out, ERROR)
+        released_outcome(handed),
+        lost_outcome(forgotten, ERROR, timedelta(0)),
+        skipped_outcome(left_out, ERROR),
     )
     await store.retry_steps(failing.task_id, ACT)
     await hand.work_off()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasker.model import JsonText, completed
+from tasker.model import JsonText, completed_outcome
 from tasker.store.open import make_store
 from tasker.store.postgres.hotpath import HotPath
 from tasker.testing.store_suite.factories import ManualWorker, chain, create, put
@@ -40,7 +40,7 @@ async def test_a_step_that_succeeds_is_updated_twice_without_touching_an_index(
             while claims:
                 ended, *claims = claims
                 settled = await hand.settle(
-                    completed(ended, JsonText("1")), claim_up_to=freed_for_caller
+                    completed_outcome(ended, JsonText("1")), claim_up_to=freed_for_caller
                 )
                 claims += settled.claims
 

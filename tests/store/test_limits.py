@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasker import Limit
-from tasker.model import Claim, LimitKey, LimitValues, released
+from tasker.model import Claim, LimitKey, LimitValues, released_outcome
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
 from tasker.testing.store_suite.factories import ManualWorker, new_task, one, put
@@ -49,7 +49,7 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
                 kept: list[Claim] = []
                 for claim in claims:
                     if drawn.random() < 0.1:
-                        await hand.settle(released(claim))
+                        await hand.settle(released_outcome(claim))
                     else:
                         kept.append(claim)
                 if kept:

@@ -10,16 +10,16 @@ from tests.waiting import eventually
 
 from tasker.errors import LeaseLost
 from tasker.model import (
+    FullAction,
     JsonText,
     LimitKey,
+    OpenTaskBound,
     PauseTarget,
-    Place,
     StepSpec,
     TaskId,
     Template,
-    WhenFull,
-    lost,
-    released,
+    lost_outcome,
+    released_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.contradictions import contradictions
@@ -132,7 +132,7 @@ async def test_creations_under_a_bound_of_open_tasks_come_one_after_the_other(
     store: Store, connection: Any
 ) -> None:
     """The second counts the first, although that was not committed when the second began."""
-    place = Place(LimitKey("suite", "customer:acme"), 1, WhenFull.WAIT)
+    place = OpenTaskBound(LimitKey("suite", "customer:acme"), 1, FullAction.WAIT)
     template = await put(store, one())
     worker = await ManualWorker.hire(store)
     first, second = (new_task(template, place=place) for _ in range(2))
@@ -168,7 +168,7 @@ async def retried(store: Store, other: ManualWorker, task_id: TaskId) -> None:
 
 
 async def released_again(store: Store, other: ManualWorker, task_id: TaskId) -> None:
-    await other.settle(released(await other.claim_one()))
+    await other.settle(released_outcome(await other.claim_one()))
 
 
 async def lost_again(store: Store, other: ManualWorker, task_id: TaskId) -> None:
@@ -176,7 +176,7 @@ async def lost_again(store: Store, other: ManualWorker, task_id: TaskId) -> None
     await store.retire_worker(other.id)
     (expired,) = await store.expired(10)
     assert claim.key == expired.claim.key
-    await other.settle(lost(claim, JsonText('{"message": "lost"}'), timedelta(0)))
+    await other.settle(lost_outcome(claim, JsonText('{"message": "lost"}'), timedelta(0)))
 
 
 async def retried_by_an_operator(store: Store, other: ManualWorker, task_id: TaskId) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasker.model import Code, JsonText, completed
+from tasker.model import JsonText, StatusCode, completed_outcome
 from tasker.store.operations.operators import end_task_with_steps
 from tasker.store.postgres.session import PostgresSession
 from tasker.store.protocol import AuditNote, Store
@@ -46,7 +46,7 @@ async def test_a_task_ends_after_its_attempts(store: Store, connection: Any) -> 
     await connection.execute("begin; select now()")
     await worker.complete(first)
 
-    await PostgresSession(connection).settle([completed(last, JsonText("1"))])
+    await PostgresSession(connection).settle([completed_outcome(last, JsonText("1"))])
     await connection.execute("commit")
 
     task = await store.get_task(task_id)
@@ -66,7 +66,7 @@ async def test_each_action_of_an_operator_moves_updated_at_forward(
     updated = "select updated_at from task where id = $1"
     before = await connection.fetchval(updated, task_id)
 
-    await end_task_with_steps(PostgresSession(connection), task_id, Code.CANCELLED)
+    await end_task_with_steps(PostgresSession(connection), task_id, StatusCode.CANCELLED)
 
     assert before < await connection.fetchval(updated, task_id)
 
@@ -84,7 +84,7 @@ async def test_updated_at_does_not_go_back_with_the_clock() -> None:
         clock.at = datetime(2029, 1, 1, tzinfo=UTC)
 
         await store._in_write_transaction(
-            lambda tx: end_task_with_steps(tx, task_id, Code.CANCELLED)
+            lambda tx: end_task_with_steps(tx, task_id, StatusCode.CANCELLED)
         )
 
         assert before < await updated_at(store)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasker.durable import CallKind, NewCall
+from tasker.durable import DurableCallKind, NewDurableCall
 from tasker.model import JsonText
 from tasker.store.open import make_store
 from tasker.store.ownership import KEPT, OF_OPEN_TASKS, OF_TASK
@@ -65,7 +65,7 @@ async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> N
     hand = await ManualWorker.hire(store, handlers={"only"})
     claims = {claim.task_id: claim for claim in await hand.claim()}
     awaited = await create(store, child)
-    await store.record_calls([NewCall(*claims[tasks[0]].key, "a", CallKind.ONCE)])
+    await store.record_calls([NewDurableCall(*claims[tasks[0]].key, "a", DurableCallKind.ONCE)])
     await store.signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
     await store.park(claims[tasks[0]], awaited)
     await hand.fail(claims[tasks[1]], claims[tasks[2]])

@@ -16,15 +16,15 @@ from tasker.engine.compensating import plan as plan_of
 from tasker.graph import Graph
 from tasker.model import (
     ENGINE,
-    Code,
     JsonText,
     Outcome,
+    StatusCode,
     StepSpec,
     Template,
     TemplateId,
     WorkerId,
-    completed,
-    failed,
+    completed_outcome,
+    failed_outcome,
 )
 from tasker.store import statements
 from tasker.store.open import make_store
@@ -612,9 +612,9 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
         before = await scans(connection)
         hand = await ManualWorker.hire(store)
         while claims := await hand.claim(64):
-            outcomes = [completed(claim, JsonText("1")) for claim in claims[1:]]
+            outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims[1:]]
             settled = await hand.settle(
-                failed(claims[0], JsonText('{"message":"x"}')), *outcomes, claim_up_to=8
+                failed_outcome(claims[0], JsonText('{"message":"x"}')), *outcomes, claim_up_to=8
             )
             await hand.complete(*settled.claims)
             await store.checkpoint(claims[0], JsonText("1"))
@@ -981,7 +981,7 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
             await store.create_tasks([new_task(template_id) for _ in range(2 * claiming)])
             for _ in range(claiming):
                 claims = await hand.claim(2)
-            outcomes = [completed(claim, JsonText("1")) for claim in claims[:many]]
+            outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims[:many]]
             values = settlement_parameters(hand.id, outcomes, claim_up_to=0)
             counts.append(
                 await buffers(connection, "settle_outcomes", values)
@@ -1003,7 +1003,9 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
         _, claim = await spawner_of(store, mapped())
         for begin in range(0, 3000, 1000):
             await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
-        await connection.execute("update step set state = $1 where spawned_by = 2", Code.ERROR)
+        await connection.execute(
+            "update step set state = $1 where spawned_by = 2", StatusCode.ERROR
+        )
         child = await put(store, one())
         for first in range(0, 3000, 1000):
             made = range(first, first + 1000)
@@ -1180,7 +1182,7 @@ async def test_a_claim_reads_one_of_ten_thousand_queues_on_postgres(
             await spread(connection, hand.id, queues)
             await store.create_tasks([new_task(template_id) for _ in range(2)])
             claims = await hand.claim(2)
-            outcomes = [completed(claim, JsonText("1")) for claim in claims]
+            outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims]
             values = settlement_parameters(hand.id, outcomes, claim_up_to=2)
             for _ in range(2):  # the first makes the plans
                 read = await buffers(connection, "settle_outcomes", values)
@@ -1224,17 +1226,17 @@ async def pages_of_compensation(
     task_id = await create(store, template_id)
     for _ in range(2):
         await hand.complete(await hand.claim_one())
-    pages = await read(failed(await hand.claim_one(), JsonText('{"message":"x"}')))
+    pages = await read(failed_outcome(await hand.claim_one(), JsonText('{"message":"x"}')))
     planner = await hand.claim_one()
-    nodes = [*Graph(trip()).layout.undone.values()]
+    nodes = [*Graph(trip()).layout.undone_nodes.values()]
     steps = plan_of(Graph(trip()), await store.completed_steps(task_id, nodes))
     values = {"task_id": task_id, "first_no": 100, "keep_going": True, "steps": json.dumps(steps)}
     pages += await buffers(connection, "add_compensating_steps", values)
     await insert_plan(store, planner, trip())
-    pages += await read(completed(planner, JsonText("1")))
+    pages += await read(completed_outcome(planner, JsonText("1")))
     while claims := await hand.claim():
         for claim in claims:
-            pages += await read(completed(claim, JsonText("1")))
+            pages += await read(completed_outcome(claim, JsonText("1")))
     assert (await store.get_task(task_id)).ended
     return pages
 

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from tasker.errors import InvalidTemplate, Problem
+from tasker.errors import DocumentProblem, InvalidTemplate
 from tasker.model import Json, JsonObject, Template
 from tasker.template.load import parse_template
 from tasker.template.schema import prepare_input
 
 
-def found(text: str | bytes) -> tuple[Problem, ...]:
+def found(text: str | bytes) -> tuple[DocumentProblem, ...]:
     """Return the problems of a text."""
     with pytest.raises(InvalidTemplate) as raised:
         parse_template(text, file="t.yaml")

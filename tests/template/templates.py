@@ -11,12 +11,12 @@ from tasker.model import (
     ApprovalSpec,
     Backoff,
     Classification,
-    Durability,
     HttpCall,
     Json,
     JsonObject,
     Limit,
     Retry,
+    SettlementDurability,
     StepOverride,
     StepSpec,
     Template,
@@ -205,7 +205,7 @@ def templates(draw: st.DrawFn) -> Template:
         limits=draw(
             st.sampled_from([(), (Limit("a:{input.a}", concurrency=5), Limit("b", rate="3/m"))])
         ),
-        durability=draw(st.sampled_from(Durability)),
+        durability=draw(st.sampled_from(SettlementDurability)),
         environments=environments,
         metadata=draw(objects.filter(lambda metadata: "system_dependencies" not in metadata)),
     )

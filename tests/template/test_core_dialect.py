@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tasker import InvalidTemplate, Limit
-from tasker.model import Backoff, Map, Requirement, Retry, StepSpec
+from tasker.model import Backoff, Map, Retry, StepSpec, WorkerRequirement
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
 
@@ -297,7 +297,7 @@ steps:
     spec = template.steps[0]
 
     assert str(spec.requirement) == ">=2.1,<3 gpu=true zone=eu"
-    assert Requirement.parse(str(spec.requirement)) == spec.requirement
+    assert WorkerRequirement.parse(str(spec.requirement)) == spec.requirement
     assert (spec.queue_timeout, spec.heartbeat_timeout) == (
         timedelta(minutes=5),
         timedelta(seconds=10),
@@ -306,7 +306,7 @@ steps:
 
 @pytest.mark.parametrize("text", ["", "2.1.0", "^2,<2.5", "gpu=true", "=2.0.0 a=1 b=2"])
 def test_a_requirement_is_read_from_its_text(text: str) -> None:
-    assert text == str(Requirement.parse(text))
+    assert text == str(WorkerRequirement.parse(text))
 
 
 def test_a_template_may_have_a_title_attributes_a_priority_and_a_retention() -> None:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.template.templates import words
 
-from tasker.errors import InvalidTemplate, Problem
+from tasker.errors import DocumentProblem, InvalidTemplate
 from tasker.model import Json
 from tasker.template.dialects import core, rails
 from tasker.template.document import to_document
@@ -48,7 +48,7 @@ def check(source: str | bytes) -> None:
         assert parse_template(dump_yaml(template)) == template
 
 
-def well_told(problem: Problem) -> bool:
+def well_told(problem: DocumentProblem) -> bool:
     return bool(problem.message and problem.file == "t.yaml" and len(str(problem)) < 2_000)
 
 

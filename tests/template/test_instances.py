@@ -8,10 +8,10 @@ from tasker.errors import InvalidTemplate
 from tasker.graph import Graph
 from tasker.model import (
     Batch,
-    Collect,
-    FailurePolicy,
+    CollectMode,
+    InstanceFailureHandling,
+    InstanceFailurePolicy,
     Map,
-    OnFailure,
     Repeat,
     StepSpec,
     Template,
@@ -19,7 +19,7 @@ from tasker.model import (
 from tasker.template.document import to_document
 from tasker.template.load import from_document, parse_template
 from tasker.template.stored import from_stored
-from tasker.workflow import Steps, Workflow
+from tasker.workflow import StepBuilder, Workflow
 
 WHOLE = """
 name: report
@@ -65,11 +65,11 @@ def test_steps_with_instances_are_read() -> None:
     _, convert, rows, customers = parse_template(WHOLE).steps
 
     assert Map(over="results.list_files.files", item="file") == convert.spawning
-    assert (Collect.NONE, 5) == (convert.collect, convert.retry.max_attempts)
-    assert FailurePolicy.CONTINUE == convert.on_failure.policy
+    assert (CollectMode.NONE, 5) == (convert.collect, convert.retry.max_attempts)
+    assert InstanceFailurePolicy.CONTINUE == convert.on_failure.policy
     assert 5.0 == convert.on_failure.max_failed_percent
     assert Batch(total="results.convert.count", size=1000, max_instances=50) == rows.spawning
-    assert OnFailure(policy=FailurePolicy.FAIL_FAST) == rows.on_failure
+    assert InstanceFailureHandling(policy=InstanceFailurePolicy.FAIL_FAST) == rows.on_failure
     fetch, bill, poll = customers.steps
     assert ("summarize", "fetch") == (customers.reduce, fetch.name)
     assert Map(over="customer.lines") == bill.spawning
@@ -102,7 +102,7 @@ def test_a_map_may_run_a_task_for_each_element() -> None:
 def test_nodes_are_numbered_by_body() -> None:
     """The spawner and the join stand where the step stands; labels name the instances."""
     graph = Graph(parse_template(WHOLE))
-    labels = [graph.layout.label(no) for no in range(1, len(graph.specs) + 1)]
+    labels = [graph.layout.step_name_pattern(no) for no in range(1, len(graph.specs) + 1)]
 
     assert [
         *("list_files", "convert.map", "convert", "import_rows.batch", "import_rows"),
@@ -253,7 +253,7 @@ def test_a_map_of_one_step_counts_towards_the_depth() -> None:
 
 def test_workflows_are_nested_to_a_depth_of_five() -> None:
     """The sixth body is refused where it is declared."""
-    steps: Steps = Workflow("n.t")
+    steps: StepBuilder = Workflow("n.t")
     for level in range(5):
         steps = steps.map_body(f"m{level}", over="input.x")
 

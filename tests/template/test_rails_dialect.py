@@ -12,7 +12,7 @@ from tasker.model import (
     Retry,
     StepSpec,
     TaskConcurrency,
-    Trigger,
+    TriggerRule,
 )
 from tasker.template.load import parse_template
 
@@ -84,7 +84,7 @@ step_templates:
             dependencies=("first",),
             dependent_system="ledger",
             when="results.first.go",
-            trigger=Trigger.NONE_FAILED,
+            trigger=TriggerRule.NONE_FAILED,
             allow_failure=True,
             limits=(Limit("ledger", concurrency=2),),
         ),

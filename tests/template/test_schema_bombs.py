@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from tests.template.problems import problems
 
-from tasker import LocalClient, Retry, SchemaMode, Template, Worker, WorkerSettings, open_store
+from tasker import (
+    LocalClient,
+    Retry,
+    SchemaMismatchAction,
+    Template,
+    Worker,
+    WorkerSettings,
+    open_store,
+)
 from tasker.codec import dumps
 from tasker.errors import InvalidInput, InvalidTemplate, TaskFailed
 from tasker.model import JsonObject, StepSpec
@@ -193,7 +201,7 @@ async def test_a_context_that_takes_long_to_check_is_refused_and_leaves_the_loop
 async def test_a_result_that_takes_long_to_check_fails_its_step_and_leaves_the_loop_free() -> None:
     async with open_store("sqlite::memory:") as store:
         client = LocalClient(store)
-        settings = WorkerSettings(results=SchemaMode.ENFORCE)
+        settings = WorkerSettings(results=SchemaMismatchAction.ENFORCE)
         spec = StepSpec(name="only", result_schema=RECURSIVE, retry=Retry(max_attempts=1))
         bomb = replace(template(), steps=(spec,))
 

@@ -13,7 +13,7 @@ import pytest
 from tasker import open_store
 from tasker.api import create_app
 from tasker.settings import ServerSettings
-from tasker.web import add_web, assets
+from tasker.web import add_web_ui, assets
 from tasker.web.assets import find_asset
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ async def browser(**settings: object) -> AsyncIterator[httpx.AsyncClient]:
     own = ServerSettings.model_validate(settings)
     async with open_store("sqlite::memory:") as store:
         app = create_app(store, settings=own)
-        add_web(app, own)
+        add_web_ui(app, own)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield client

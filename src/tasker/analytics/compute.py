@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 
 from tasker import codec
 from tasker.analytics.model import (
+    AnalysisWindow,
     BlockingStep,
     Bottlenecks,
+    DurationSpread,
     ErrorPattern,
     Performance,
-    Retries,
-    Spread,
+    RetryStatistics,
     StepFigures,
     TaskFigures,
     Utilization,
-    Window,
-    per_hour,
-    recommendations,
-    share,
-    top_by,
+    make_recommendations,
+    rate_per_hour,
+    rounded_share,
+    top_steps_by,
 )
 from tasker.model import TaskId
 from tasker.store.rows import Row
@@ -30,19 +30,19 @@ Instant = Callable[[Any], datetime]
 class Period(NamedTuple):
     """A window in the form in which a store queries it."""
 
-    window: Window
+    window: AnalysisWindow
     now: datetime
     templates: Sequence[int] | None  #: None: all
 
     @property
     def lowest_task_id(self) -> str:
         """The lowest task id in the window."""
-        return codec.first_task_id(self.now - timedelta(hours=self.window.hours))
+        return codec.lowest_task_id_at(self.now - timedelta(hours=self.window.hours))
 
     @property
     def lowest_task_id_of_last_hour(self) -> str:
         """The lowest task id of the last hour."""
-        return codec.first_task_id(self.now - timedelta(hours=1))
+        return codec.lowest_task_id_at(self.now - timedelta(hours=1))
 
     def covered_start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
         """Return the start of the covered period, which is later than the window's if rows were
@@ -50,7 +50,7 @@ class Period(NamedTuple):
         begin = self.now - timedelta(hours=self.window.hours)
         if oldest is None or counted < most:
             return begin
-        return max(begin, codec.creation_time(TaskId(oldest)))
+        return max(begin, codec.task_id_time(TaskId(oldest)))
 
 
 class WindowCounts(NamedTuple):
@@ -76,9 +76,9 @@ def compute_performance(period: Period, counted: WindowCounts) -> Performance:
         error_rate=round(100 * failed / total, 2) if total else 0.0,
         task_duration=_duration_spread(tasks),
         step_duration=_duration_spread(attempts),
-        tasks_per_hour=per_hour(total, counted.task_start, period.now),
-        steps_per_hour=per_hour(attempts["complete"], counted.attempt_start, period.now),
-        system_health_score=_health_score(tasks),
+        tasks_per_hour=rate_per_hour(total, counted.task_start, period.now),
+        steps_per_hour=rate_per_hour(attempts["complete"], counted.attempt_start, period.now),
+        system_health_score=_recent_success_share(tasks),
         total_namespaces=tasks["namespaces"],
         unique_task_types=tasks["types"],
         analysis_period_start=counted.task_start,
@@ -93,7 +93,7 @@ class BottleneckRows(NamedTuple):
     steps: list[StepFigures]
     slow_tasks: list[TaskFigures]
     patterns: list[ErrorPattern]
-    retries: Retries
+    retries: RetryStatistics
     blocking_steps: list[BlockingStep]
     utilization: Utilization
 
@@ -118,17 +118,17 @@ def compute_bottlenecks(
             "10-30s": tasks["middling"],
             "30s+": tasks["slow"],
         },
-        slow_steps=top_by(findings.steps, "average_seconds", limit, least=-1.0),
-        failing_steps=top_by(findings.steps, "error_rate", limit),
-        retried_steps=top_by(findings.steps, "retry_count", limit),
+        slow_steps=top_steps_by(findings.steps, "average_seconds", limit, least=-1.0),
+        failing_steps=top_steps_by(findings.steps, "error_rate", limit),
+        retried_steps=top_steps_by(findings.steps, "retry_count", limit),
         slow_tasks=tuple(findings.slow_tasks),
         total_errors=attempts["failed"],
-        recent_error_rate=share(attempts["failed"], attempts["total"]),
+        recent_error_rate=rounded_share(attempts["failed"], attempts["total"]),
         error_patterns=tuple(findings.patterns),
         retries=findings.retries,
         blocking_steps=tuple(findings.blocking_steps),
         utilization=findings.utilization,
-        recommendations=recommendations(
+        recommendations=make_recommendations(
             steps=findings.steps,
             patterns=findings.patterns,
             total_errors=attempts["failed"],
@@ -142,39 +142,39 @@ def compute_bottlenecks(
     )
 
 
-def step_figures(row: Row, to_instant: Instant) -> StepFigures:
+def step_figures_from_row(row: Row, to_instant: Instant) -> StepFigures:
     return StepFigures(
         namespace=row["namespace"],
         name=row["name"],
         version=row["version"],
         step=row["step"],
-        average_duration_seconds=_rounded(row["average"]),
-        max_duration_seconds=_rounded(row["longest"]),
-        average_parked_seconds=_rounded(row["parked"] / max(row["executions"], 1)),
+        average_duration_seconds=_round_optional(row["average"]),
+        max_duration_seconds=_round_optional(row["longest"]),
+        average_parked_seconds=_round_optional(row["parked"] / max(row["executions"], 1)),
         execution_count=row["executions"],
         error_count=row["errors"],
         retry_count=row["retries"],
-        error_rate=share(row["errors"], row["executions"]),
+        error_rate=rounded_share(row["errors"], row["executions"]),
         last_executed_at=to_instant(row["last_executed_at"]),
     )
 
 
-def task_figures(row: Row, to_instant: Instant) -> TaskFigures:
+def task_figures_from_row(row: Row, to_instant: Instant) -> TaskFigures:
     return TaskFigures(
         namespace=row["namespace"],
         name=row["name"],
         version=row["version"],
-        average_duration_seconds=_rounded(row["average"]),
-        max_duration_seconds=_rounded(row["longest"]),
+        average_duration_seconds=_round_optional(row["average"]),
+        max_duration_seconds=_round_optional(row["longest"]),
         execution_count=row["executions"],
         average_step_count=round(float(row["steps"]), 2),
         error_count=row["errors"],
-        error_rate=share(row["errors"], row["executions"]),
+        error_rate=rounded_share(row["errors"], row["executions"]),
         last_executed_at=to_instant(row["last_executed_at"]),
     )
 
 
-def error_pattern(row: Row, to_instant: Instant) -> ErrorPattern:
+def error_pattern_from_row(row: Row, to_instant: Instant) -> ErrorPattern:
     return ErrorPattern(
         error_type=str(row["type"]),
         error_code=None if row["code"] is None else str(row["code"]),
@@ -184,7 +184,7 @@ def error_pattern(row: Row, to_instant: Instant) -> ErrorPattern:
     )
 
 
-def blocking_step(row: Row) -> BlockingStep:
+def blocking_step_from_row(row: Row) -> BlockingStep:
     return BlockingStep(
         namespace=row["namespace"],
         name=row["name"],
@@ -193,24 +193,24 @@ def blocking_step(row: Row) -> BlockingStep:
         tasks=row["tasks"],
         failed_tasks=row["failed"],
         waiting_steps=row["waiting"],
-        average_wait_seconds=_rounded(row["average"]),
+        average_wait_seconds=_round_optional(row["average"]),
     )
 
 
-def _health_score(tasks: Row) -> float:
+def _recent_success_share(tasks: Row) -> float:
     """Return the share of the last hour's ended tasks that succeeded."""
     done, failed = tasks["lately_done"], tasks["lately_failed"]
-    return share(done, done + failed, nothing=1.0)
+    return rounded_share(done, done + failed, nothing=1.0)
 
 
-def _duration_spread(row: Row) -> Spread:
-    return Spread(
-        average=_rounded(row["average"]),
-        p50=_rounded(row["p50"]),
-        p95=_rounded(row["p95"]),
-        p99=_rounded(row["p99"]),
+def _duration_spread(row: Row) -> DurationSpread:
+    return DurationSpread(
+        average=_round_optional(row["average"]),
+        p50=_round_optional(row["p50"]),
+        p95=_round_optional(row["p95"]),
+        p99=_round_optional(row["p99"]),
     )
 
 
-def _rounded(value: Any) -> float:
+def _round_optional(value: Any) -> float:
     return round(float(value), 6)

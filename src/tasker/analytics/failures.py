@@ -37,7 +37,7 @@ class FailedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCare:
+class FailureTriage:
     """The assignee of a cause of failures, the note about it, and its mute."""
 
     fingerprint: str
@@ -73,7 +73,7 @@ class FailureMute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCareChange:
+class FailureTriageChange:
     """A change of a cause's assignee, note or mute; None keeps the current value."""
 
     assignee: str | None = None
@@ -119,7 +119,7 @@ class FailureCause:
     versions: Sequence[str]
     """Versions of the workflow in which the failures occurred, lowest first."""
 
-    care: FailureCare | None = None
+    care: FailureTriage | None = None
     """The assignee, note and mute; null if none were set."""
 
     muted: bool = False
@@ -138,13 +138,13 @@ def group_failures(
     """
     causes: dict[str, list[FailedStep]] = {}
     for step in failed:
-        causes.setdefault(fingerprint_of(step), []).append(step)
-    grouped = [_cause(key, steps, since, now) for key, steps in causes.items()]
+        causes.setdefault(failure_fingerprint(step), []).append(step)
+    grouped = [_make_cause(key, steps, since, now) for key, steps in causes.items()]
     return sorted(grouped, key=lambda cause: (-cause.tasks, -cause.last_at.timestamp()))
 
 
-def with_care(
-    causes: Iterable[FailureCause], cared: Iterable[FailureCare], now: datetime
+def add_triage(
+    causes: Iterable[FailureCause], cared: Iterable[FailureTriage], now: datetime
 ) -> list[FailureCause]:
     """Return causes with their assignees, notes and mutes; muted ones come last."""
     of = {(care.namespace, care.fingerprint): care for care in cared}
@@ -157,7 +157,7 @@ def with_care(
     return sorted(known, key=lambda cause: cause.muted)
 
 
-def fingerprint_of(step: FailedStep) -> str:
+def failure_fingerprint(step: FailedStep) -> str:
     """Return the fingerprint of the cause of a failure."""
     message = _VARYING.sub("…", str(step.error.get("message") or ""))
     parts = (
@@ -171,7 +171,7 @@ def fingerprint_of(step: FailedStep) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _cause(
+def _make_cause(
     fingerprint: str, steps: Sequence[FailedStep], since: datetime, now: datetime
 ) -> FailureCause:
     newest = steps[0]

@@ -16,7 +16,7 @@ MOST_POINTS = 2_000  #: of one series
 MOST_SERIES = 50  #: of one answer; the others are left out
 
 
-class Figures(NamedTuple):
+class MinuteFigures(NamedTuple):
     """The activity of a template's tasks in a minute."""
 
     minute: int
@@ -48,7 +48,7 @@ class Metric(StrEnum):
     DURATION = "duration"
 
 
-class Grouping(StrEnum):
+class SeriesGrouping(StrEnum):
     """The meaning of the series in a response."""
 
     NONE = "none"
@@ -105,7 +105,7 @@ class Chart:
     """Minutes that ended less than about a minute before may be incomplete."""
 
 
-def check_step(hours: float, step_seconds: int | None) -> int:
+def resolve_point_interval(hours: float, step_seconds: int | None) -> int:
     """Return the seconds between two points, whole minutes; None chooses about 100 points.
 
     Raises:
@@ -127,7 +127,7 @@ def check_step(hours: float, step_seconds: int | None) -> int:
 def make_chart(
     rows: Iterable[FigureRow],
     metric: Metric,
-    by: Grouping,
+    by: SeriesGrouping,
     *,
     now: datetime,
     hours: float,
@@ -162,14 +162,14 @@ def make_chart(
     )
 
 
-def _values_by_series(row: FigureRow, metric: Metric, by: Grouping) -> Mapping[str, float]:
+def _values_by_series(row: FigureRow, metric: Metric, by: SeriesGrouping) -> Mapping[str, float]:
     """Return the value of a row by the key of its series."""
-    if by is Grouping.STATUS and metric is Metric.ENDED:
+    if by is SeriesGrouping.STATUS and metric is Metric.ENDED:
         return {"complete": row.completed, "error": row.failed, "cancelled": row.cancelled}
     value = row.seconds if metric is Metric.DURATION else getattr(row, metric.value)
-    if by is Grouping.NAMESPACE:
+    if by is SeriesGrouping.NAMESPACE:
         return {row.namespace: value}
-    if by is Grouping.WORKFLOW:
+    if by is SeriesGrouping.WORKFLOW:
         return {f"{row.namespace}.{row.name}": value}
     return {"": value}
 

@@ -23,7 +23,7 @@ TIMEOUT = timedelta(seconds=5)  #: of one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class AnalysisWindow:
     """The tasks that statistics cover: those created in the last `hours`.
 
     Raises:
@@ -80,17 +80,17 @@ class UsualDurations:
     """By step name: the duration of a complete step's last attempt, from its claim to its end."""
 
 
-def usual_durations(rows: Iterable[tuple[int, float]], names: Sequence[str]) -> UsualDurations:
+def make_usual_durations(rows: Iterable[tuple[int, float]], names: Sequence[str]) -> UsualDurations:
     """Return the usual durations, given measured ones by step number, with 0 for the task."""
     measured: dict[int, list[float]] = {}
     for node, seconds in rows:
         measured.setdefault(node, []).append(max(seconds, 0.0))
-    usual = {node: _usual(sorted(seconds)) for node, seconds in measured.items()}
+    usual = {node: _make_usual_duration(sorted(seconds)) for node, seconds in measured.items()}
     steps = {name: usual[no] for no, name in enumerate(names, start=1) if no in usual}
     return UsualDurations(task=usual.get(0), steps=steps)
 
 
-def _usual(seconds: Sequence[float]) -> UsualDuration:
+def _make_usual_duration(seconds: Sequence[float]) -> UsualDuration:
     last = len(seconds) - 1
     return UsualDuration(
         runs=len(seconds), median=seconds[last // 2], p95=seconds[math.ceil(last * 0.95)]
@@ -98,7 +98,7 @@ def _usual(seconds: Sequence[float]) -> UsualDuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class DurationSpread:
     """Durations in seconds, or zeros if nothing was measured."""
 
     average: float = 0.0
@@ -118,8 +118,8 @@ class Performance:
     cancelled_tasks: int
     completion_rate: float  #: percent of all tasks
     error_rate: float  #: percent of all tasks
-    task_duration: Spread  #: from creation to completion, including waits
-    step_duration: Spread  #: of attempts that completed, from claim to settlement
+    task_duration: DurationSpread  #: from creation to completion, including waits
+    step_duration: DurationSpread  #: of attempts that completed, from claim to settlement
     tasks_per_hour: float  #: created
     steps_per_hour: float  #: completed
     system_health_score: float
@@ -220,7 +220,7 @@ class BlockingStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retries:
+class RetryStatistics:
     """Outcomes of steps that were retried after a failure."""
 
     retried_steps: int = 0
@@ -230,7 +230,7 @@ class Retries:
     @property
     def success_rate(self) -> float:
         """Share of the ended steps that succeeded, from 0 to 1; 1 if none has ended."""
-        return share(self.succeeded, self.succeeded + self.failed, nothing=1.0)
+        return rounded_share(self.succeeded, self.succeeded + self.failed, nothing=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +244,7 @@ class Utilization:
     steps_without_worker: int = 0  #: due, but no live worker can run them
 
 
-class Backlog(NamedTuple):
+class HandlerBacklog(NamedTuple):
     """The steps of a handler in a namespace, counted up to 100,000 per queue."""
 
     namespace: str
@@ -307,7 +307,7 @@ class Bottlenecks:
     total_tasks: int
     unique_task_types: int
     tasks_by_status: dict[str, int]  #: `active`, or their final status
-    task_duration: Spread
+    task_duration: DurationSpread
     distribution: dict[str, int]  #: completed tasks by `0-10s`, `10-30s`, `30s+`
     slow_steps: tuple[StepFigures, ...]  #: the highest averages first
     failing_steps: tuple[StepFigures, ...]  #: the highest error rates first
@@ -316,7 +316,7 @@ class Bottlenecks:
     total_errors: int  #: failed attempts
     recent_error_rate: float  #: from 0 to 1, of attempts
     error_patterns: tuple[ErrorPattern, ...]  #: the most frequent first
-    retries: Retries
+    retries: RetryStatistics
     blocking_steps: tuple[BlockingStep, ...]  #: those that block the most steps first
     utilization: Utilization
     recommendations: tuple[str, ...]
@@ -325,7 +325,7 @@ class Bottlenecks:
     calculated_at: datetime
 
 
-def analysis_timeout() -> StoreUnavailable:
+def analysis_timeout_error() -> StoreUnavailable:
     """Return the error for an analysis that exceeded its time limit."""
     return StoreUnavailable(
         f"the analysis took longer than {human_duration(TIMEOUT)}:"
@@ -333,18 +333,18 @@ def analysis_timeout() -> StoreUnavailable:
     )
 
 
-def share(part: float, whole: float, *, nothing: float = 0.0) -> float:
+def rounded_share(part: float, whole: float, *, nothing: float = 0.0) -> float:
     """Return `part / whole` rounded to four decimals, or `nothing` if the whole is 0."""
     return round(part / whole, 4) if whole else nothing
 
 
-def per_hour(count: int, start: datetime, end: datetime) -> float:
+def rate_per_hour(count: int, start: datetime, end: datetime) -> float:
     """Return the average number per hour, rounded to two decimals."""
     hours = max((end - start) / timedelta(hours=1), 1 / 3600)
     return round(count / hours, 2)
 
 
-def top_by(
+def top_steps_by(
     steps: Iterable[StepFigures], by: str, limit: int, *, least: float = 0.0
 ) -> tuple[StepFigures, ...]:
     """Return the steps with the highest values of `by`, among those above `least`."""
@@ -353,12 +353,12 @@ def top_by(
     return tuple(above[:limit])
 
 
-def recommendations(
+def make_recommendations(
     *,
     steps: Sequence[StepFigures],
     patterns: Sequence[ErrorPattern],
     total_errors: int,
-    retries: Retries,
+    retries: RetryStatistics,
     blocking_steps: Sequence[BlockingStep],
     utilization: Utilization,
 ) -> tuple[str, ...]:
@@ -375,12 +375,12 @@ _MOST_STEPS = 3  #: steps named by one recommendation
 
 
 def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
-    for step in top_by(steps, "error_rate", _MOST_STEPS, least=0.2):
+    for step in top_steps_by(steps, "error_rate", _MOST_STEPS, least=0.2):
         yield (
             f"{step} fails in {step.error_rate:.0%} of its attempts"
             f" ({step.error_count} of {step.execution_count}): check its errors first"
         )
-    for step in top_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
+    for step in top_steps_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
         yield (
             f"{step} takes {human_duration(step.average_duration_seconds)} on average: split it,"
             " or move independent parts into separate steps"
@@ -388,14 +388,14 @@ def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
 
 
 def _advise_on_errors(
-    patterns: Sequence[ErrorPattern], total_errors: int, retries: Retries
+    patterns: Sequence[ErrorPattern], total_errors: int, retries: RetryStatistics
 ) -> Iterator[str]:
     if total_errors >= 5:
         for pattern in patterns[:1]:
             if pattern.count * 2 > total_errors:
+                share = rounded_share(pattern.count, total_errors)
                 yield (
-                    f"{pattern.error_type} accounts for {share(pattern.count, total_errors):.0%}"
-                    " of all"
+                    f"{pattern.error_type} accounts for {share:.0%} of all"
                     f" {total_errors} errors: one cause may be behind most of them"
                 )
     ended = retries.succeeded + retries.failed

@@ -18,8 +18,8 @@ from tasker.api.dependencies import api_of
 from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
 from tasker.api.viewing import RequestViewer
-from tasker.masking import Owner
-from tasker.model import TemplateName, Via
+from tasker.masking import DataOwner
+from tasker.model import AccessChannel, TemplateName
 from tasker.teams.permissions import PAYLOADS_READ, PERMISSIONS, Permission
 
 ACTING_AS = "x-acting-as"
@@ -57,7 +57,7 @@ async def authorize(
     target = Resource(namespace, name, version)
     authorizer = api_of(request).authorizer
     await authorizer.authorize(request.scope, principal, permission, target, not_found_message)
-    viewer_of(request).owner = Owner(namespace, name, version)
+    viewer_of(request).owner = DataOwner(namespace, name, version)
     return principal
 
 
@@ -153,7 +153,7 @@ def actor_of(request: Request) -> str:
     return f"{name} (as {operator})"
 
 
-def via_of(request: Request) -> Via:
+def via_of(request: Request) -> AccessChannel:
     """Return how the caller reached the server, for the audit log.
 
     Callers with a session use the web UI. Without authentication, a browser is recognized by a
@@ -162,12 +162,14 @@ def via_of(request: Request) -> Via:
     """
     scope = request.scope
     if principal_of(request).via_session:
-        return Via.UI
+        return AccessChannel.UI
     known = api_of(request).authorizer.enabled
     if not known and first_header(scope, "sec-fetch-site") == "same-origin":
-        return Via.UI
+        return AccessChannel.UI
     name = first_header(scope, CLIENT)
-    return Via(name) if name in (Via.CLI, Via.MCP) else Via.API
+    return (
+        AccessChannel(name) if name in (AccessChannel.CLI, AccessChannel.MCP) else AccessChannel.API
+    )
 
 
 def requires(

@@ -22,7 +22,7 @@ from tasker.api.headers import (
 )
 from tasker.api.problems import Problem, problem_of
 from tasker.durations import human_duration
-from tasker.settings import AccessLog, ServerSettings
+from tasker.settings import AccessLogMode, ServerSettings
 
 log = logging.getLogger("tasker.api")
 access_log = logging.getLogger("tasker.access")
@@ -111,9 +111,9 @@ class ErrorMiddleware:
 
     def _is_logged(self, scope: Scope, status: int) -> bool:
         """Return whether the access log includes a request; checked before the record is built."""
-        if self.access_log is AccessLog.OFF or scope["path"] in EXEMPT:
+        if self.access_log is AccessLogMode.OFF or scope["path"] in EXEMPT:
             return False
-        if self.access_log is AccessLog.ERRORS and 0 < status < 400:
+        if self.access_log is AccessLogMode.ERRORS and 0 < status < 400:
             return False
         return access_log.isEnabledFor(logging.INFO)
 

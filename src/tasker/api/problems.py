@@ -18,6 +18,7 @@ from tasker.api.headers import correlation_id_of
 from tasker.api.responses import JsonResponse
 from tasker.api.views import documented
 from tasker.errors import (
+    DocumentProblem,
     InvalidInput,
     InvalidPolicy,
     InvalidTemplate,
@@ -27,7 +28,6 @@ from tasker.errors import (
     StoreUnavailable,
     TaskerError,
 )
-from tasker.errors import Problem as TextProblem
 
 log = logging.getLogger("tasker.api")
 
@@ -262,7 +262,7 @@ def _faults(error: TaskerError) -> list[Fault]:
     return []
 
 
-def _fault(problem: TextProblem) -> Fault:
+def _fault(problem: DocumentProblem) -> Fault:
     fault: Fault = {
         "path": f"$.{problem.path}" if problem.path else "$",
         "message": problem.message,

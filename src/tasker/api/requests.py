@@ -16,7 +16,7 @@ from tasker.api.headers import first_header
 from tasker.api.problems import Fault, Problem
 from tasker.suggest import did_you_mean
 from tasker.template.schema import json_path
-from tasker.validation import describe_fault
+from tasker.validation import describe_validation_error
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -191,7 +191,7 @@ def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: l
         return f"is unknown{did_you_mean(str(location[-1]), allowed)}"
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == UUID_PATTERN:
         return "is not a UUID"
-    return describe_fault(error)
+    return describe_validation_error(error)
 
 
 def _allowed_values(error: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,14 @@ from tasker.api.views import convert
 from tasker.client import LocalClient, Origin, TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
-from tasker.model import PRIORITIES, IfExists, StepCounts, Task, TaskId, UniqueWhile
+from tasker.model import (
+    PRIORITIES,
+    ExistingTaskAction,
+    IdempotencyKeyLifetime,
+    StepCounts,
+    Task,
+    TaskId,
+)
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
@@ -67,11 +74,11 @@ class TaskFields(Body):
     """Repeated creations with the same key in a namespace create only one task. May also be sent as
     a header."""
 
-    unique_while: UniqueWhile | None = None
+    unique_while: IdempotencyKeyLifetime | None = None
     """How long the key belongs to the task: `always` (until it is pruned), `open` (until it
     ends). By default, `always`. Requires an idempotency key."""
 
-    if_exists: IfExists | None = None
+    if_exists: ExistingTaskAction | None = None
     """If another task has the key: `return` it, `reject` the request, or `replace` it (an open task
     is cancelled; needs `tasks:cancel`). By default, `return`. Requires an idempotency key."""
 
@@ -160,7 +167,7 @@ def template_reference_of(
     """
     try:
         reference = split_reference(name, namespace, version)
-        versions.latest((), spec=reference[2])
+        versions.highest_matching((), spec=reference[2])
     except InvalidInput as error:
         raise _problem_at(at if error.path != "$" else f"{at}.version", error) from None
     return reference
@@ -298,7 +305,7 @@ async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
 
 async def _check_replacement(request: Request, fields: TaskFields, template: Reference) -> None:
     """Raise Problem unless the caller may cancel the task that a new one would replace."""
-    if fields.if_exists is IfExists.REPLACE:
+    if fields.if_exists is ExistingTaskAction.REPLACE:
         namespace, name, version = template
         await authorize(request, TASKS_CANCEL, namespace=namespace, name=name, version=version)
 

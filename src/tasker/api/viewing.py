@@ -7,7 +7,7 @@ from tasker.api.auth.authorizer import Authorizer
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import ANONYMOUS, Principal
 from tasker.client.masking import SensitiveData
-from tasker.masking import CLOSED, Owner, masked, owners_of
+from tasker.masking import CLOSED, DataOwner, find_data_owners, mask_response
 from tasker.teams.permissions import PAYLOADS_READ
 
 
@@ -26,7 +26,7 @@ class RequestViewer:
         self, principal: Principal, authorizer: Authorizer, sensitive: SensitiveData
     ) -> None:
         self.principal = principal
-        self.owner = Owner()
+        self.owner = DataOwner()
         """The task or template at the request's path."""
         self._authorizer = authorizer
         self._sensitive = sensitive
@@ -38,26 +38,26 @@ class RequestViewer:
         """
         default = self.owner
         owners = (
-            await asyncio.to_thread(lambda: set(owners_of(content, default)))
+            await asyncio.to_thread(lambda: set(find_data_owners(content, default)))
             if large
-            else set(owners_of(content, default))
+            else set(find_data_owners(content, default))
         )
         rules = await self._sensitive.rules(owners)
         for owner in owners:
             if not await self._reads(owner):
                 rules[owner] = CLOSED
-        if all(rule.is_open for rule in rules.values()):
+        if all(rule.masks_nothing for rule in rules.values()):
             return content
         if large:
-            return await asyncio.to_thread(masked, content, rules, default)
-        return masked(content, rules, default)
+            return await asyncio.to_thread(mask_response, content, rules, default)
+        return mask_response(content, rules, default)
 
     async def sees_all(self) -> bool:
         """Return whether nothing of the task at the request's path is masked."""
         rules = await self._sensitive.rules({self.owner})
-        return rules[self.owner].is_open and await self._reads(self.owner)
+        return rules[self.owner].masks_nothing and await self._reads(self.owner)
 
-    async def _reads(self, owner: Owner) -> bool:
+    async def _reads(self, owner: DataOwner) -> bool:
         if self.principal is ANONYMOUS:
             return True
         target = Resource(owner.namespace, owner.name, owner.version)

@@ -26,8 +26,8 @@ from tasker.cli.render.style import make_console
 from tasker.client import Client, LocalClient, connect
 from tasker.client.masking import MaskedClient, SensitiveData
 from tasker.errors import InvalidSettings
-from tasker.model import Via
-from tasker.settings import configured_store
+from tasker.model import AccessChannel
+from tasker.settings import configured_store_url
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.store.sqlite.address import Address
@@ -126,7 +126,7 @@ class Invocation:
         self.as_json = as_json
         self._no_color = no_color
         self._actor = actor
-        self.via = Via.CLI
+        self.via = AccessChannel.CLI
 
     @cached_property
     def out(self) -> Console:
@@ -275,7 +275,7 @@ def register_command(
             )
             with report_errors(invocation.err):
                 if store is not None and chosen.get("store_url") is None:
-                    invocation.store_url = configured_store() or store
+                    invocation.store_url = configured_store_url() or store
                 result = function(invocation, **given)
                 code = _run_coroutine(result, fast=fast) if inspect.iscoroutine(result) else result
                 if code:

@@ -14,11 +14,11 @@ from rich.panel import Panel
 from rich.text import Text
 
 from tasker.errors import (
+    DocumentProblem,
     InvalidPolicy,
     InvalidTemplate,
     Misuse,
     NotFound,
-    Problem,
     Refused,
     ServerUnavailable,
     StoreError,
@@ -145,7 +145,7 @@ def print_message(console: Console, message: str, *, title: str = "Error") -> No
 
 def print_problems(
     console: Console,
-    problems: Sequence[Problem],
+    problems: Sequence[DocumentProblem],
     *,
     of: str = "",
     kind: str = "error",
@@ -174,7 +174,7 @@ def print_problems(
             _print_source_line(console, problem, style)
 
 
-def _print_source_line(console: Console, problem: Problem, style: str) -> None:
+def _print_source_line(console: Console, problem: DocumentProblem, style: str) -> None:
     """Show the line of a file in which a problem is, with a mark at its column."""
     if not problem.file or problem.line is None:
         return

@@ -16,13 +16,13 @@ from tasker.errors import (
     HandlerNotFound,
     InvalidInput,
     InvalidTemplate,
-    NotApproved,
     NotFound,
     TaskRegistrationError,
+    TemplateNotApproved,
 )
 from tasker.handlers import Handlers
 from tasker.layout import steps_with_handlers
-from tasker.model import Template, all_steps
+from tasker.model import Template, flatten_steps
 from tasker.template.diff import compare
 from tasker.template.load import load_template, load_templates
 
@@ -46,7 +46,9 @@ class LoadedSources(NamedTuple):
     @property
     def has_http_steps(self) -> bool:
         """Whether a template has `http:` steps."""
-        return any(spec.http is not None for one in self.templates for spec in all_steps(one.steps))
+        return any(
+            spec.http is not None for one in self.templates for spec in flatten_steps(one.steps)
+        )
 
 
 def load_sources(
@@ -154,7 +156,7 @@ async def _describe_differences(client: Client, template: Template) -> str:
     """Describe how a template differs from the registered version; "" if it does not."""
     try:
         stored = (await client.template(template.full_name)).template
-    except (NotFound, NotApproved):
+    except (NotFound, TemplateNotApproved):
         return ""
     changes = compare(stored, template).changes
     shown = [

@@ -12,7 +12,7 @@ import orjson
 
 from tasker.cli.render.style import to_printable_line
 from tasker.engine.logs import AttemptFilter, extra_fields_of
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 
 _CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: only warnings are written
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "DEBUG": "2"}
@@ -69,7 +69,7 @@ class ConsoleFormatter(logging.Formatter):
             f"{name}={_format_field_value(value)}"
             for name, value in extra_fields_of(record).items()
         )
-        line = f"{at} {level} {redact(record.getMessage())}"
+        line = f"{at} {level} {redact_passwords(record.getMessage())}"
         line = f"{line}  {fields}" if fields else line
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -82,7 +82,7 @@ class JsonFormatter(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": redact(record.getMessage()),
+            "event": redact_passwords(record.getMessage()),
         }
         for name, value in extra_fields_of(record).items():
             document[name if name not in document else f"{name}_"] = value

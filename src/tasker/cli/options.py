@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker import codec
-from tasker.analytics.model import Window
+from tasker.analytics.model import AnalysisWindow
 from tasker.cli.completion import complete_template
 from tasker.durations import parse_duration
 from tasker.errors import InvalidInput, TooLarge
@@ -56,7 +56,7 @@ def parse_json(text: Any) -> Any:
         return text
     source, content = _read_json_argument(text)
     try:
-        return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
+        return codec.parse_untrusted(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
         raise typer.BadParameter(
             _append_error_line(f"{error}{_suggest_string_quotes(text)}", content)
@@ -230,10 +230,10 @@ WindowNamespace = Annotated[
 
 def make_window(
     last: timedelta, template: str | None = None, namespace: str | None = None
-) -> Window:
+) -> AnalysisWindow:
     """Return the window that the options of a command name."""
     space, name, version = parse_template_reference(template)
-    return Window(
+    return AnalysisWindow(
         hours=last / timedelta(hours=1),
         namespace=namespace or space,
         name=name,

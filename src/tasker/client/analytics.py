@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasker import versions
 from tasker.analytics.failures import (
-    FailureCare,
-    FailureCareChange,
     FailureCause,
     FailureMute,
+    FailureTriage,
+    FailureTriageChange,
+    add_triage,
     group_failures,
-    with_care,
 )
-from tasker.analytics.figures import Chart, Grouping, Metric, check_step, make_chart
-from tasker.analytics.model import Bottlenecks, Performance, SystemStatus, Window
+from tasker.analytics.figures import (
+    Chart,
+    Metric,
+    SeriesGrouping,
+    make_chart,
+    resolve_point_interval,
+)
+from tasker.analytics.model import AnalysisWindow, Bottlenecks, Performance, SystemStatus
 from tasker.client.fields import check_texts
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import InvalidInput
@@ -33,7 +39,7 @@ _FINGERPRINT = re.compile("[0-9a-f]{16}")
 class FailureClient(Protocol):
     """Methods for the causes of failures, available as `client.failures`."""
 
-    async def list(self, window: Window | None = None) -> list[FailureCause]:
+    async def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
         """List causes of failures by the number of tasks that they stopped; muted
         ones come last.
 
@@ -51,7 +57,7 @@ class FailureClient(Protocol):
         *,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Assign a cause to a person or team; "" for none.
 
         Args:
@@ -67,7 +73,7 @@ class FailureClient(Protocol):
 
     async def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Replace the note about a cause: see `assign`."""
         ...
 
@@ -79,7 +85,7 @@ class FailureClient(Protocol):
         below: str | None = None,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Mute a cause, so it no longer needs attention. Its tasks do not change.
 
         Args:
@@ -97,7 +103,7 @@ class FailureClient(Protocol):
 
     async def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Unmute a cause: see `assign`."""
         ...
 
@@ -110,14 +116,14 @@ class AnalyticsClient(Protocol):
         """The methods for causes of failures: `client.failures.list()`."""
         ...
 
-    async def performance(self, window: Window) -> Performance:
+    async def performance(self, window: AnalysisWindow) -> Performance:
         """Return durations, rates and outcomes of the tasks of a window. Raises StoreUnavailable if
         the time limit is exceeded.
         """
         ...
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
+        self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         """Return slow and failing steps, errors, and steps that block others.
 
@@ -134,9 +140,9 @@ class AnalyticsClient(Protocol):
     async def series(
         self,
         metric: Metric | str = Metric.ENDED,
-        window: Window | None = None,
+        window: AnalysisWindow | None = None,
         *,
-        by: Grouping | str = Grouping.NONE,
+        by: SeriesGrouping | str = SeriesGrouping.NONE,
         step_seconds: int | None = None,
     ) -> Chart:
         """Return figures per minute, or per `step_seconds`.
@@ -166,8 +172,8 @@ class LocalFailures(FailureClient):
     def __init__(self, client: "LocalClient") -> None:
         self._client = client
 
-    async def list(self, window: Window | None = None) -> list[FailureCause]:
-        return await failure_causes(self._client.store, window or Window())
+    async def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
+        return await failure_causes(self._client.store, window or AnalysisWindow())
 
     async def assign(
         self,
@@ -176,14 +182,14 @@ class LocalFailures(FailureClient):
         *,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
-        change = FailureCareChange(assignee=assignee)
+    ) -> FailureTriage:
+        change = FailureTriageChange(assignee=assignee)
         return await self._change(namespace, fingerprint, change, reason)
 
     async def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
-        return await self._change(namespace, fingerprint, FailureCareChange(note=note), reason)
+    ) -> FailureTriage:
+        return await self._change(namespace, fingerprint, FailureTriageChange(note=note), reason)
 
     async def mute(
         self,
@@ -193,19 +199,19 @@ class LocalFailures(FailureClient):
         below: str | None = None,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         mute = checked_mute(until, below)
-        return await self._change(namespace, fingerprint, FailureCareChange(mute=mute), reason)
+        return await self._change(namespace, fingerprint, FailureTriageChange(mute=mute), reason)
 
     async def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
-        change = FailureCareChange(mute=FailureMute())
+    ) -> FailureTriage:
+        change = FailureTriageChange(mute=FailureMute())
         return await self._change(namespace, fingerprint, change, reason)
 
     async def _change(
-        self, namespace: str, fingerprint: str, change: FailureCareChange, reason: str
-    ) -> FailureCare:
+        self, namespace: str, fingerprint: str, change: FailureTriageChange, reason: str
+    ) -> FailureTriage:
         check_fingerprint(fingerprint)
         _check_care(namespace, change)
         note = AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
@@ -217,45 +223,50 @@ class LocalAnalytics(AnalyticsClient):
 
     store: Store
 
-    async def performance(self, window: Window) -> Performance:
+    async def performance(self, window: AnalysisWindow) -> Performance:
         return await self.store.performance(window)
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
+        self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         return await self.store.bottlenecks(window, limit=limit, min_executions=min_executions)
 
     async def series(
         self,
         metric: Metric | str = Metric.ENDED,
-        window: Window | None = None,
+        window: AnalysisWindow | None = None,
         *,
-        by: Grouping | str = Grouping.NONE,
+        by: SeriesGrouping | str = SeriesGrouping.NONE,
         step_seconds: int | None = None,
     ) -> Chart:
         counted, grouping = checked_metric(metric), checked_grouping(by)
         return await make_series(
-            self.store, counted, window or Window(), by=grouping, step_seconds=step_seconds
+            self.store, counted, window or AnalysisWindow(), by=grouping, step_seconds=step_seconds
         )
 
     async def system(self) -> SystemStatus:
         return await system_status(self.store, sees_all=True)
 
 
-async def failure_causes(store: Store, window: Window) -> list[FailureCause]:
+async def failure_causes(store: Store, window: AnalysisWindow) -> list[FailureCause]:
     """Return the causes of failures in the tasks of a window, with their assignees."""
     failed = await store.failed_steps(window)
     now = datetime.now(UTC)
     causes = group_failures(failed, now - timedelta(hours=window.hours), now)
     cared = await store.failure_care([cause.fingerprint for cause in causes])
-    return with_care(causes, cared, now)
+    return add_triage(causes, cared, now)
 
 
 async def make_series(
-    store: Store, metric: Metric, window: Window, *, by: Grouping, step_seconds: int | None
+    store: Store,
+    metric: Metric,
+    window: AnalysisWindow,
+    *,
+    by: SeriesGrouping,
+    step_seconds: int | None,
 ) -> Chart:
     """Return the series of a window: see `AnalyticsClient.series`."""
-    seconds = check_step(window.hours, step_seconds)
+    seconds = resolve_point_interval(window.hours, step_seconds)
     rows = await store.figures(window, step_seconds=seconds)
     now = datetime.now(UTC)
     return make_chart(rows, metric, by, now=now, hours=window.hours, step_seconds=seconds)
@@ -290,7 +301,7 @@ def check_fingerprint(fingerprint: str) -> None:
         )
 
 
-def _check_care(namespace: str, change: FailureCareChange) -> None:
+def _check_care(namespace: str, change: FailureTriageChange) -> None:
     """Raise InvalidInput unless a server would accept the change as well."""
     if not NAMESPACE.fullmatch(namespace):
         raise InvalidInput(f"not a valid namespace name: {NAMESPACE_RULE}", path="$.namespace")
@@ -319,9 +330,9 @@ def checked_metric(metric: Metric | str) -> Metric:
     return Metric(_checked(metric, "metric", [one.value for one in Metric]))
 
 
-def checked_grouping(by: Grouping | str) -> Grouping:
+def checked_grouping(by: SeriesGrouping | str) -> SeriesGrouping:
     """Return a grouping by its name. Raises InvalidInput."""
-    return Grouping(_checked(by, "by", [one.value for one in Grouping]))
+    return SeriesGrouping(_checked(by, "by", [one.value for one in SeriesGrouping]))
 
 
 def _checked(value: str, field: str, allowed: Collection[str]) -> str:

@@ -13,11 +13,11 @@ from tasker.bulk import (
     BulkActionName,
     BulkOperation,
     BulkPreview,
-    BulkRefusal,
+    BulkRejection,
     BulkRequest,
     BulkStatus,
-    NewBulk,
-    StoredBulk,
+    NewBulkOperation,
+    StoredBulkOperation,
 )
 from tasker.codec import new_task_id
 from tasker.durations import Duration, parse_duration
@@ -173,8 +173,8 @@ class LocalBulk(BulkClient):
             by_status=dict(+statuses),
             by_template=dict(templates.most_common()),
             refused=dict(+refused),
-            sample=[task.id for task in _newest(sample) if request.covers(task)][: bulk.SAMPLE],
-            token=bulk.new_token(request),
+            sample=[task.id for task in _newest(sample) if request.may_change(task)][: bulk.SAMPLE],
+            token=bulk.new_start_token(request),
         )
 
     async def _count(self, request: BulkRequest, filter: TaskFilter) -> Mapping[str, int]:
@@ -186,7 +186,9 @@ class LocalBulk(BulkClient):
         return {name: count for name, count in counted.items() if name in allowed}
 
     async def _preview_ids(self, request: BulkRequest) -> BulkPreview:
-        tasks = [await self._store.get_task(one) for one in bulk.sorted_ids(request.ids or ())]
+        tasks = [
+            await self._store.get_task(one) for one in bulk.ids_newest_first(request.ids or ())
+        ]
         return BulkPreview(
             action=request.action,
             matches=len(tasks),
@@ -195,17 +197,17 @@ class LocalBulk(BulkClient):
             by_template=Counter(f"{task.namespace}.{task.name}" for task in tasks),
             refused=+Counter({"wrong_status": sum(not _may_change(request, one) for one in tasks)}),
             sample=[task.id for task in tasks[: bulk.SAMPLE]],
-            token=bulk.new_token(request),
+            token=bulk.new_start_token(request),
         )
 
     async def start_request(
         self, request: BulkRequest, *, per_second: float, reason: str, token: str | None
     ) -> BulkOperation:
         """Start an operation; see `start`."""
-        bulk.require_rate(per_second)
-        bulk_id = new_task_id() if token is None else bulk.id_of_token(token, request)
+        bulk.validate_rate(per_second)
+        bulk_id = new_task_id() if token is None else bulk.parse_start_token(token, request)
         preview = await self.preview_request(request)
-        new = NewBulk(
+        new = NewBulkOperation(
             id=bulk_id,
             request=request,
             per_second=per_second,
@@ -265,21 +267,23 @@ class LocalBulk(BulkClient):
         await self._store.pace_bulk(stored, delay, ended=len(tasks) < stored.batch_size)
         return 0.0
 
-    async def _next_tasks(self, stored: StoredBulk) -> Sequence[Task | TaskId]:
+    async def _next_tasks(self, stored: StoredBulkOperation) -> Sequence[Task | TaskId]:
         """Return the next tasks of an operation; fewer than its batch size if they are the last."""
         request, limit = stored.request, stored.batch_size
         if request.ids is not None:
-            left = [one for one in bulk.sorted_ids(request.ids) if one < stored.last_task]
+            left = [one for one in bulk.ids_newest_first(request.ids) if one < stored.last_task]
             return left[:limit]
         tasks: list[Task] = []
         for filter in request.filters:
             tasks += await self._store.list_tasks(filter, after=stored.last_task, limit=limit)
         return _newest(tasks)[:limit]
 
-    async def _handle(self, stored: StoredBulk, task: Task | TaskId) -> StoredBulk | None:
+    async def _handle(
+        self, stored: StoredBulkOperation, task: Task | TaskId
+    ) -> StoredBulkOperation | None:
         """Apply the action to a task; return None if the operation was stopped or taken over."""
         request = stored.request
-        if isinstance(task, Task) and not request.covers(task):
+        if isinstance(task, Task) and not request.may_change(task):
             return await self._store.pass_in_bulk(stored, task.id, None)
         task_id = task.id if isinstance(task, Task) else task
         try:
@@ -294,7 +298,7 @@ class LocalBulk(BulkClient):
         except StoreUnavailable:
             raise
         except TaskerError as error:
-            refusal = BulkRefusal(id=task_id, code=error.code, message=str(error))
+            refusal = BulkRejection(id=task_id, code=error.code, message=str(error))
             return await self._store.pass_in_bulk(stored, task_id, refusal)
         if moved is not None:
             await self._client.report_end_of(task_id)

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tasker.analytics.failures import FailureCare, FailureCause
+from tasker.analytics.failures import FailureCause, FailureTriage
 from tasker.analytics.figures import Chart
 from tasker.analytics.model import Bottlenecks, Performance, SystemStatus, UsualDurations
 from tasker.approvals import Approval, NotAnAssignee
 from tasker.client.search import SearchMatch
 from tasker.errors import (
-    Compensating,
+    CompensationStarted,
+    DocumentProblem,
     Forbidden,
     HttpHostNotAllowed,
     IdempotencyConflict,
@@ -22,9 +23,7 @@ from tasker.errors import (
     InvalidTemplate,
     Misuse,
     NotAnApprover,
-    NotApproved,
     NotFound,
-    Problem,
     Refused,
     ScheduleChanged,
     ScheduleExists,
@@ -35,6 +34,7 @@ from tasker.errors import (
     TaskerError,
     TaskExists,
     TaskRegistrationError,
+    TemplateNotApproved,
     TooLarge,
     TooManyOpenTasks,
     Unauthenticated,
@@ -50,14 +50,14 @@ from tasker.model import (
     LimitSetting,
     LimitValues,
     Pause,
+    PhaseTimes,
     Rate,
-    Revealed,
+    RevealedTask,
     Step,
     StoredTemplate,
     Task,
     TaskCounts,
     TemplateVersion,
-    Times,
     WorkerAttempt,
 )
 from tasker.step_logs import LogPage
@@ -69,14 +69,14 @@ from tasker.why import Reason
 
 JsonObject = Mapping[str, Any]  # a JSON object in a response
 
-_times, _stored = TypeAdapter(Times), TypeAdapter(StoredTemplate)
+_times, _stored = TypeAdapter(PhaseTimes), TypeAdapter(StoredTemplate)
 task = TypeAdapter(Task).validate_python
 steps = TypeAdapter(list[Step]).validate_python
 events = TypeAdapter(list[Event]).validate_python
 version = TypeAdapter(TemplateVersion).validate_python
 versions = TypeAdapter(list[TemplateVersion]).validate_python
 attempts = TypeAdapter(list[Attempt]).validate_python
-revealed = TypeAdapter(Revealed).validate_python
+revealed = TypeAdapter(RevealedTask).validate_python
 reasons = TypeAdapter(list[Reason]).validate_python
 log_page = TypeAdapter(LogPage).validate_python
 audit = TypeAdapter(list[AuditEntry]).validate_python
@@ -97,7 +97,7 @@ bottlenecks = TypeAdapter(Bottlenecks).validate_python
 chart = TypeAdapter(Chart).validate_python
 system_status = TypeAdapter(SystemStatus).validate_python
 failure_causes = TypeAdapter(list[FailureCause]).validate_python
-failure_care = TypeAdapter(FailureCare).validate_python
+failure_care = TypeAdapter(FailureTriage).validate_python
 task_counts = TypeAdapter(TaskCounts).validate_python
 search_matches = TypeAdapter(list[SearchMatch]).validate_python
 
@@ -148,9 +148,9 @@ def _shorten_paths(text: str) -> str:
     return text.replace("$.context", "$")
 
 
-def _problem_of_fault(fault: JsonObject) -> Problem:
+def _problem_of_fault(fault: JsonObject) -> DocumentProblem:
     path = fault["path"].removeprefix("$").removeprefix(".")
-    return Problem(
+    return DocumentProblem(
         fault["message"],
         path=path,
         file=fault.get("file", ""),
@@ -164,8 +164,16 @@ _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
     *(ScheduleExists, ScheduleChanged, WebhookExists),
     *(IdempotencyConflict, TaskExists, TaskChanged, TooManySignals, TooManyBroadcasts),
-    *(Compensating, TooManyOpenTasks),
-    *(WrongStatus, NotApproved, NotAnApprover, NotAnAssignee, Unauthenticated, Forbidden, Refused),
+    *(CompensationStarted, TooManyOpenTasks),
+    *(
+        WrongStatus,
+        TemplateNotApproved,
+        NotAnApprover,
+        NotAnAssignee,
+        Unauthenticated,
+        Forbidden,
+        Refused,
+    ),
     *(StoreUnavailable, SchemaMismatch),
 )
 _ERRORS: Mapping[str, type[TaskerError]] = {

@@ -8,7 +8,7 @@ from uuid import UUID
 from tasker.codec import UNSTORABLE
 from tasker.durations import Duration, human_duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
-from tasker.model import PRIORITIES, IfExists, TaskFilter, UniqueWhile
+from tasker.model import PRIORITIES, ExistingTaskAction, IdempotencyKeyLifetime, TaskFilter
 
 LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...; the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
@@ -80,8 +80,8 @@ def check_priority(priority: Any) -> None:
 def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
     """Check the options of an idempotency key, which are only allowed with a key."""
     for name, value, words in (
-        ("unique_while", unique_while, UniqueWhile),
-        ("if_exists", if_exists, IfExists),
+        ("unique_while", unique_while, IdempotencyKeyLifetime),
+        ("if_exists", if_exists, ExistingTaskAction),
     ):
         if value is None:
             continue

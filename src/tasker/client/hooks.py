@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tasker.errors import InvalidInput
 from tasker.events import split_webhook_name
-from tasker.hooks import DEFAULT_HEADER, Hook, HookScheme, HookTarget
+from tasker.hooks import DEFAULT_HEADER, HookMessageKind, ProviderHook, SignatureScheme
 from tasker.model import NAMESPACE, NAMESPACE_RULE
 from tasker.store.protocol import AuditNote
 from tasker.suggest import suggest_allowed
@@ -23,16 +23,16 @@ class HookClient(Protocol):
         self,
         name: str,
         *,
-        scheme: HookScheme | str,
+        scheme: SignatureScheme | str,
         secret: str,
         sends: str,
         key: str,
-        target: HookTarget | str = HookTarget.BROADCAST,
+        target: HookMessageKind | str = HookMessageKind.BROADCAST,
         id: str | None = None,
         when: str | None = None,
         header: str = DEFAULT_HEADER,
         reason: str = "",
-    ) -> Hook:
+    ) -> ProviderHook:
         """Declare a hook, or replace the one with that name.
 
         Args:
@@ -52,7 +52,7 @@ class HookClient(Protocol):
         """
         ...
 
-    async def list(self, namespace: str | None = None) -> list[Hook]:
+    async def list(self, namespace: str | None = None) -> list[ProviderHook]:
         """List the hooks of one or all namespaces by name, without their secrets."""
         ...
 
@@ -71,27 +71,27 @@ class LocalHooks(HookClient):
         self,
         name: str,
         *,
-        scheme: HookScheme | str,
+        scheme: SignatureScheme | str,
         secret: str,
         sends: str,
         key: str,
-        target: HookTarget | str = HookTarget.BROADCAST,
+        target: HookMessageKind | str = HookMessageKind.BROADCAST,
         id: str | None = None,
         when: str | None = None,
         header: str = DEFAULT_HEADER,
         reason: str = "",
-    ) -> Hook:
+    ) -> ProviderHook:
         namespace, plain = split_webhook_name(name)
         for what, part in (("namespace", namespace), ("name", plain)):
             if not NAMESPACE.fullmatch(part):
                 message = f"{part[:60]!r} is not a valid {what} for a hook: {NAMESPACE_RULE}"
                 raise InvalidInput(message, path=f"$.{what}")
-        hook = Hook(
+        hook = ProviderHook(
             namespace=namespace,
             name=plain,
-            scheme=_choice("scheme", scheme, HookScheme),
+            scheme=_choice("scheme", scheme, SignatureScheme),
             header=header.lower(),
-            target=_choice("target", target, HookTarget),
+            target=_choice("target", target, HookMessageKind),
             sends=sends,
             key=key,
             id=id,
@@ -99,7 +99,7 @@ class LocalHooks(HookClient):
         )
         return await self._client.store.put_hook(hook, secret, self._audit_note(reason))
 
-    async def list(self, namespace: str | None = None) -> list[Hook]:
+    async def list(self, namespace: str | None = None) -> list[ProviderHook]:
         return await self._client.store.hooks(namespace=namespace)
 
     async def delete(self, name: str, *, reason: str = "") -> None:
@@ -109,7 +109,7 @@ class LocalHooks(HookClient):
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
 
-_Choice = TypeVar("_Choice", HookScheme, HookTarget)
+_Choice = TypeVar("_Choice", SignatureScheme, HookMessageKind)
 
 
 def _choice(name: str, given: str, kind: type[_Choice]) -> _Choice:

@@ -34,11 +34,12 @@ from tasker.errors import InvalidInput
 from tasker.events import Event
 from tasker.limits import STEPS_PAGE
 from tasker.model import (
+    AccessChannel,
     Attempt,
     AuditEntry,
-    IfExists,
+    ExistingTaskAction,
     Json,
-    Revealed,
+    RevealedTask,
     Step,
     StoredTemplate,
     Task,
@@ -46,13 +47,12 @@ from tasker.model import (
     TaskFilter,
     TaskId,
     Template,
-    Via,
 )
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
 from tasker.template.document import to_document
 from tasker.times import TaskTimes
-from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, payload_text
+from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, encode_payload
 from tasker.why import Reason
 
 _PAGE = 100
@@ -84,7 +84,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         api_key: str | None = None,
         token: str | None = None,
         acting_as: str | None = None,
-        via: Via | None = None,
+        via: AccessChannel | None = None,
         timeout: timedelta = timedelta(seconds=30),
         retries: int = 5,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -374,7 +374,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     ) -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)
 
-    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         path = f"/v1/tasks/{_path_segment(task_id)}/reveal"
         body = {"reason": reason, "step": step}
         return decode.revealed(await self._requests.send("POST", path, body=body))
@@ -391,7 +391,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         check_arrival_names(name=name, id=id)
         body = {
             "name": name,
-            "payload": orjson.Fragment(payload_text(payload)),
+            "payload": orjson.Fragment(encode_payload(payload)),
             "id": id or f"once-{uuid4()}",
             "reason": reason,
         }
@@ -413,7 +413,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         body = {
             "name": name,
             "key": key,
-            "payload": orjson.Fragment(payload_text(payload)),
+            "payload": orjson.Fragment(encode_payload(payload)),
             "id": id or f"once-{uuid4()}",
             **({"namespace": space} if space else {}),
         }
@@ -516,7 +516,7 @@ def _new_task_body(request: TaskRequest) -> dict[str, Any]:
 
 def _is_repeatable(requests: Sequence[TaskRequest]) -> bool:
     """Return whether the request can be sent twice without creating a second task."""
-    return all(request.if_exists in (None, IfExists.RETURN) for request in requests)
+    return all(request.if_exists in (None, ExistingTaskAction.RETURN) for request in requests)
 
 
 def _read_created(read: Any, request: TaskRequest) -> Task:

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from tasker.analytics.failures import FailureCare, FailureCause
-from tasker.analytics.figures import Chart, Grouping, Metric
-from tasker.analytics.model import Bottlenecks, Performance, SystemStatus, Window
+from tasker.analytics.failures import FailureCause, FailureTriage
+from tasker.analytics.figures import Chart, Metric, SeriesGrouping
+from tasker.analytics.model import AnalysisWindow, Bottlenecks, Performance, SystemStatus
 from tasker.client import decode
 from tasker.client.analytics import (
     AnalyticsClient,
@@ -25,8 +25,8 @@ class HttpFailures(FailureClient):
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
-    async def list(self, window: Window | None = None) -> list[FailureCause]:
-        query = _window_query(window or Window())
+    async def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
+        query = _window_query(window or AnalysisWindow())
         return decode.failure_causes(await self._requests.get("/v1/failures", **query))
 
     async def assign(
@@ -36,12 +36,12 @@ class HttpFailures(FailureClient):
         *,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         return await self._change(fingerprint, namespace, reason, assignee=assignee)
 
     async def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
+    ) -> FailureTriage:
         return await self._change(fingerprint, namespace, reason, note=note)
 
     async def mute(
@@ -52,7 +52,7 @@ class HttpFailures(FailureClient):
         below: str | None = None,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         mute = checked_mute(until, below)
         return await self._change(
             fingerprint,
@@ -64,14 +64,14 @@ class HttpFailures(FailureClient):
 
     async def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
+    ) -> FailureTriage:
         return await self._change(
             fingerprint, namespace, reason, muted_until=None, muted_below=None
         )
 
     async def _change(
         self, fingerprint: str, namespace: str, reason: str, **changes: str | None
-    ) -> FailureCare:
+    ) -> FailureTriage:
         check_fingerprint(fingerprint)
         body = {"namespace": namespace, **changes, "reason": reason}
         read = await self._requests.send("PATCH", f"/v1/failures/{fingerprint}", body=body)
@@ -83,13 +83,13 @@ class HttpAnalytics(AnalyticsClient):
 
     _requests: Requests
 
-    async def performance(self, window: Window) -> Performance:
+    async def performance(self, window: AnalysisWindow) -> Performance:
         return decode.performance(
             await self._requests.get("/v1/analytics/performance", **_window_query(window))
         )
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
+        self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         read = await self._requests.get(
             "/v1/analytics/bottlenecks",
@@ -102,12 +102,12 @@ class HttpAnalytics(AnalyticsClient):
     async def series(
         self,
         metric: Metric | str = Metric.ENDED,
-        window: Window | None = None,
+        window: AnalysisWindow | None = None,
         *,
-        by: Grouping | str = Grouping.NONE,
+        by: SeriesGrouping | str = SeriesGrouping.NONE,
         step_seconds: int | None = None,
     ) -> Chart:
-        window = window or Window()
+        window = window or AnalysisWindow()
         read = await self._requests.get(
             "/v1/analytics/series",
             metric=checked_metric(metric).value,
@@ -123,7 +123,7 @@ class HttpAnalytics(AnalyticsClient):
         return decode.system_status(await self._requests.get("/v1/system"))
 
 
-def _window_query(window: Window) -> dict[str, Any]:
+def _window_query(window: AnalysisWindow) -> dict[str, Any]:
     return {
         "hours": window.hours,
         "namespace": window.namespace,

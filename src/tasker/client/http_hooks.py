@@ -7,10 +7,10 @@ from pydantic import TypeAdapter
 from tasker.client.hooks import HookClient
 from tasker.client.requests import Requests
 from tasker.events import split_webhook_name
-from tasker.hooks import DEFAULT_HEADER, Hook, HookScheme, HookTarget
+from tasker.hooks import DEFAULT_HEADER, HookMessageKind, ProviderHook, SignatureScheme
 
-_hook = TypeAdapter(Hook).validate_python
-_hooks = TypeAdapter(list[Hook]).validate_python
+_hook = TypeAdapter(ProviderHook).validate_python
+_hooks = TypeAdapter(list[ProviderHook]).validate_python
 
 
 class HttpHooks(HookClient):
@@ -23,16 +23,16 @@ class HttpHooks(HookClient):
         self,
         name: str,
         *,
-        scheme: HookScheme | str,
+        scheme: SignatureScheme | str,
         secret: str,
         sends: str,
         key: str,
-        target: HookTarget | str = HookTarget.BROADCAST,
+        target: HookMessageKind | str = HookMessageKind.BROADCAST,
         id: str | None = None,
         when: str | None = None,
         header: str = DEFAULT_HEADER,
         reason: str = "",
-    ) -> Hook:
+    ) -> ProviderHook:
         body = {
             "scheme": scheme,
             "secret": secret,
@@ -46,7 +46,7 @@ class HttpHooks(HookClient):
         }
         return _hook(await self._requests.send("PUT", _path(name), body=body))
 
-    async def list(self, namespace: str | None = None) -> list[Hook]:
+    async def list(self, namespace: str | None = None) -> list[ProviderHook]:
         return _hooks((await self._requests.get("/v1/hooks", namespace=namespace))["hooks"])
 
     async def delete(self, name: str, *, reason: str = "") -> None:

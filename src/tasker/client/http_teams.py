@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from tasker.analytics.model import Backlog
+from tasker.analytics.model import HandlerBacklog
 from tasker.client import decode
 from tasker.client.requests import Requests
 from tasker.client.teams import TeamClient, exact_name, target_of
@@ -115,7 +115,7 @@ class HttpTeams(TeamClient):
         reason: str = "",
     ) -> None:
         values = setting_values(concurrency, rate, burst)
-        body = {"namespace": namespace, "key": key, **values.document(), "reason": reason}
+        body = {"namespace": namespace, "key": key, **values.to_json(), "reason": reason}
         await self._requests.send("PUT", "/v1/limits", body=body)
 
     async def unset_limit(
@@ -136,9 +136,12 @@ class HttpTeams(TeamClient):
         read = await self._requests.get("/v1/limits", namespace=namespace or None, limit=1)
         return [decode.limit_setting(one) for one in read["settings"]]
 
-    async def queues(self, namespace: str | None = None) -> list[Backlog]:
+    async def queues(self, namespace: str | None = None) -> list[HandlerBacklog]:
         read = await self._requests.get("/v1/queues", namespace=namespace)
-        return [Backlog(*(one[field] for field in Backlog._fields)) for one in read["queues"]]
+        return [
+            HandlerBacklog(*(one[field] for field in HandlerBacklog._fields))
+            for one in read["queues"]
+        ]
 
     async def template_statuses(
         self, namespace: str | None = None, name: str | None = None

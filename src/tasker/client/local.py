@@ -47,25 +47,27 @@ from tasker.durations import Duration
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
-    NotApproved,
     NotFound,
     StoreUnavailable,
+    TemplateNotApproved,
     Violation,
 )
 from tasker.events import Event, EventFilter, EventNo
 from tasker.model import (
     MOST_COUNTED,
+    AccessChannel,
     Attempt,
     AuditEntry,
-    Created,
-    IfExists,
+    CreateTasksResult,
+    ExistingTaskAction,
+    IdempotencyKeyLifetime,
     Json,
     JsonText,
     LimitKey,
     LimitValues,
     NewTask,
-    Revealed,
     RevealedStep,
+    RevealedTask,
     Step,
     StoredTemplate,
     Task,
@@ -75,12 +77,10 @@ from tasker.model import (
     TaskStatus,
     Template,
     TemplateStatus,
-    UniqueWhile,
-    Via,
 )
 from tasker.notices import Observer, TaskEnded
-from tasker.settings import SchemaMode
-from tasker.step_logs import LogFilter, LogPage, LogPlace, level_number
+from tasker.settings import SchemaMismatchAction
+from tasker.step_logs import LogFilter, LogPage, LogPosition, level_number
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template.attributes import attributes_of, title_of
@@ -95,7 +95,7 @@ from tasker.waits import (
     NewSignal,
     SignalSent,
     check_arrival_names,
-    payload_text,
+    encode_payload,
 )
 from tasker.why import Reason, step_reasons, task_reasons
 
@@ -125,7 +125,7 @@ class Origin(NamedTuple):
 class LocalWorker(Protocol):
     """A worker in this process that may claim the roots of new tasks immediately."""
 
-    async def create(self, new: NewTask, roots: int) -> Created:
+    async def create(self, new: NewTask, roots: int) -> CreateTasksResult:
         """Create a task in the store, and claim as many of its `roots` as there are free slots."""
         ...
 
@@ -151,8 +151,8 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         store: Store,
         *,
         actor: str | None = None,
-        via: Via | None = None,
-        inputs: SchemaMode = SchemaMode.ENFORCE,
+        via: AccessChannel | None = None,
+        inputs: SchemaMismatchAction = SchemaMismatchAction.ENFORCE,
         context_limit: int = codec.DEFAULT_LIMIT,
         claimant: LocalWorker | None = None,
         origin: Origin | None = None,
@@ -222,11 +222,11 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         """Return a client for the handler of one attempt."""
         return self._copy(self.actor, self.via, origin)
 
-    def acting_as(self, actor: str, via: Via | None = None) -> "LocalClient":
+    def acting_as(self, actor: str, via: AccessChannel | None = None) -> "LocalClient":
         """Return a client that acts as `actor`, for example the caller of a server."""
         return self._copy(actor, via, self._origin)
 
-    def _copy(self, actor: str, via: Via | None, origin: Origin | None) -> "LocalClient":
+    def _copy(self, actor: str, via: AccessChannel | None, origin: Origin | None) -> "LocalClient":
         client = LocalClient(
             self.store,
             actor=actor,
@@ -294,7 +294,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         requests = [self._with_key_of_attempt(request) for request in requests]
         try:
             return await self._create_with_keys(requests, connection)
-        except (NotApproved, IdempotencyConflict):
+        except (TemplateNotApproved, IdempotencyConflict):
             self._templates.forget_names()  # the version may just have been retired
             if connection is not None:
                 raise
@@ -348,18 +348,18 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def prepare_task(self, request: TaskRequest) -> NewTask:
         """Return the task of a request without creating it.
 
-        Raises: NotFound, NotApproved, InvalidInput, TooLarge.
+        Raises: NotFound, TemplateNotApproved, InvalidInput, TooLarge.
         """
         loaded = await self._templates.find(request.template, request.namespace, request.version)
         if loaded.stored.status is not TemplateStatus.APPROVED:  # an exact version was retired
             self._templates.forget_names()
-            raise NotApproved(loaded.stored.template.full_name, loaded.stored.status)
+            raise TemplateNotApproved(loaded.stored.template.full_name, loaded.stored.status)
         return await self._new_task(request, loaded)
 
     async def _new_task(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
         template = loaded.stored.template
         context: Json = request.context
-        if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
+        if template.input_schema is not None and self._inputs is not SchemaMismatchAction.OFF:
             context = await self._prepare_context(template, context)
         elif not isinstance(context, Mapping):
             raise InvalidInput("the context must be a JSON object")
@@ -386,8 +386,10 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             context=text,
             correlation_id=request.correlation_id or (origin.correlation_id if origin else task_id),
             idempotency_key=request.idempotency_key,
-            unique_while=UniqueWhile(request.unique_while or UniqueWhile.ALWAYS),
-            if_exists=IfExists(request.if_exists or IfExists.RETURN),
+            unique_while=IdempotencyKeyLifetime(
+                request.unique_while or IdempotencyKeyLifetime.ALWAYS
+            ),
+            if_exists=ExistingTaskAction(request.if_exists or ExistingTaskAction.RETURN),
             parent_id=parent_id,
             attached=request.attached and parent_id is not None,
             created_by=request.created_by or self.actor,
@@ -416,7 +418,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     async def _prepare_context(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context; violations raise InvalidInput or are logged."""
-        if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
+        if self._inputs is SchemaMismatchAction.ENFORCE or not isinstance(context, Mapping):
             return await prepare_input(template, context)
         filled, violations = await examine_input(template, context)
         if violations:
@@ -447,13 +449,16 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         namespace, name, version = split_reference(
             request.template, request.namespace, request.version
         )
-        if not request.idempotency_key or request.if_exists not in (None, IfExists.RETURN):
+        if not request.idempotency_key or request.if_exists not in (
+            None,
+            ExistingTaskAction.RETURN,
+        ):
             return request
         task = await self.store.find_task(namespace, request.idempotency_key)
         if task is None or task.name != name:
             return request
         before = task.version
-        if versions.latest([before], spec=version) is None:
+        if versions.highest_matching([before], spec=version) is None:
             return request
         return replace(request, template=f"{namespace}.{name}", namespace=None, version=before)
 
@@ -597,7 +602,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
                 text=text,
                 since=since,
             ),
-            after=None if cursor is None else LogPlace.of_cursor(cursor),
+            after=None if cursor is None else LogPosition.from_cursor(cursor),
             newest_first=newest_first,
             limit=limit,
         )
@@ -698,7 +703,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
         )
 
-    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         if not reason.strip():
             raise InvalidInput("a reason is required, for the audit log", path="$.reason")
         id_ = TaskId(task_id)
@@ -707,7 +712,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         task = await self.store.get_task(id_)
         after, most = (0, MOST_REVEALED) if no is None else (no - 1, 1)
         steps = await self.store.list_steps(id_, after=after, limit=most)
-        return Revealed(
+        return RevealedTask(
             task_id=task.id,
             context=task.context,
             result=task.result,
@@ -748,7 +753,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         if task.ended and self._observers:
             inputs = await self.store.load_task_inputs([task.id])
             task_input = inputs[0] if inputs else None
-            notice = TaskEnded.now(task.id, task.status, task.template, task_input)
+            notice = TaskEnded.for_end_now(task.id, task.status, task.template, task_input)
             for observe in self._observers:
                 observe(notice)
         return task
@@ -769,7 +774,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         reason: str = "",
     ) -> SignalSent:
         check_arrival_names(name=name, id=id)
-        signal = NewSignal(TaskId(task_id), name, payload_text(payload), id)
+        signal = NewSignal(TaskId(task_id), name, encode_payload(payload), id)
         return await self.store.signal(signal, self._audit_note(reason))
 
     @brief_refusals
@@ -785,7 +790,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         check_arrival_names(name=name, key=key, id=id, namespace=namespace)
         if namespace is None:
             namespace = await self._own_namespace()
-        broadcast = NewBroadcast(namespace, name, key, payload_text(payload), id)
+        broadcast = NewBroadcast(namespace, name, key, encode_payload(payload), id)
         return await self.store.broadcast(broadcast, self.actor)
 
     # ---------------------------------------------------------------- templates

@@ -9,16 +9,16 @@ from typing import Any
 from tasker import codec
 from tasker.bounded_cache import BoundedCache
 from tasker.client.templates import LoadedTemplate, TemplateCache
-from tasker.errors import NotApproved, NotFound
+from tasker.errors import NotFound, TemplateNotApproved
 from tasker.masking import (
     CLOSED,
     OPEN,
     UNKNOWN,
+    DataOwner,
     MaskingRule,
-    Owner,
-    masked,
-    owners_of,
-    secrets_at,
+    find_data_owners,
+    mask_response,
+    sensitive_texts_at,
 )
 from tasker.model import TaskId, TemplateName
 from tasker.sensitive_texts import SensitiveTexts
@@ -61,32 +61,32 @@ class SensitiveData:
         self._rules: TTLCache[TemplateName, MaskingRule] = TTLCache(self._find, seconds=_FRESH)
         self._kin: BoundedCache[str, _Kin] = BoundedCache(_CACHED)
 
-    async def masked(self, content: Any, default: Owner) -> Any:
+    async def masked(self, content: Any, default: DataOwner) -> Any:
         """Return values of the model with sensitive data masked.
 
         Args:
             content: The values. Those without sensitive data are returned unchanged.
             default: The owner of content without a namespace.
         """
-        rules = await self.rules(set(owners_of(content, default)))
-        if all(rule.is_open for rule in rules.values()):
+        rules = await self.rules(set(find_data_owners(content, default)))
+        if all(rule.masks_nothing for rule in rules.values()):
             return content
-        return masked(content, rules, default)
+        return mask_response(content, rules, default)
 
-    async def rules(self, owners: Collection[Owner]) -> dict[Owner, MaskingRule]:
+    async def rules(self, owners: Collection[DataOwner]) -> dict[DataOwner, MaskingRule]:
         """Return the sensitive data of each owner."""
         declared = {owner: await self._declared(owner) for owner in owners}
         wanted = {_first_of_chain(owner, rule) for owner, rule in declared.items()} - {None}
         kin = await self._load_kin(filter(None, wanted)) if wanted else {}
         return {owner: self._complete(owner, rule, kin) for owner, rule in declared.items()}
 
-    async def _declared(self, owner: Owner) -> MaskingRule | None:
+    async def _declared(self, owner: DataOwner) -> MaskingRule | None:
         """Return the owner's template's declarations; None if the template is unknown."""
         if owner.namespace is None or owner.name is None or owner.version is None:
             return None
         try:
             return await self._rules.get(TemplateName(owner.namespace, owner.name, owner.version))
-        except (NotFound, NotApproved):
+        except (NotFound, TemplateNotApproved):
             return None
 
     async def _find(self, template: TemplateName) -> MaskingRule:
@@ -108,7 +108,7 @@ class SensitiveData:
                 if rule.inputs:
                     context = codec.loads(stored.context)
                     values = _bounded(
-                        text for keys in rule.inputs for text in secrets_at(context, keys)
+                        text for keys in rule.inputs for text in sensitive_texts_at(context, keys)
                     )
                 kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule, values)
                 self._kin.put(stored.task_id, own, _cached_bytes(values))
@@ -137,20 +137,20 @@ class SensitiveData:
                 text
                 for named, *rest in own.rule.results
                 if named == name
-                for text in secrets_at(result, tuple(rest))
+                for text in sensitive_texts_at(result, tuple(rest))
             )
             kin[step.task_id] = replace(own, values=_bounded(chain(own.values, secrets)))
         return kin
 
     def _complete(
-        self, owner: Owner, declared: MaskingRule | None, kin: dict[str, _Kin]
+        self, owner: DataOwner, declared: MaskingRule | None, kin: dict[str, _Kin]
     ) -> MaskingRule:
         """Return a rule with the values of the task and of its parents."""
         values: set[str] = set()
         task = _first_of_chain(owner, declared)
         if task is not None and task == owner.task_id:
             if task not in kin:
-                return OPEN if declared is not None and declared.is_open else CLOSED
+                return OPEN if declared is not None and declared.masks_nothing else CLOSED
             declared = declared or kin[task].rule
         while task is not None and task in kin:
             values |= kin[task].values
@@ -176,10 +176,10 @@ def _bounded(values: Iterable[str]) -> frozenset[str]:
     return frozenset(bounded)
 
 
-def _first_of_chain(owner: Owner, declared: MaskingRule | None) -> str | None:
+def _first_of_chain(owner: DataOwner, declared: MaskingRule | None) -> str | None:
     """Return the task at which the search for sensitive values starts: the owner or its parent."""
     if owner.task_id is not None and (
-        declared is None or not declared.is_open or owner.parent_id == UNKNOWN
+        declared is None or not declared.masks_nothing or owner.parent_id == UNKNOWN
     ):
         return owner.task_id
     return None if owner.parent_id == UNKNOWN else owner.parent_id
@@ -214,10 +214,10 @@ class MaskedClient:
 
         def call(*args: Any, **options: Any) -> Any:
             result = value(*args, **options)
-            owner = Owner(task_id=args[0]) if name == "why" else Owner()
+            owner = DataOwner(task_id=args[0]) if name == "why" else DataOwner()
             return self._mask(result, owner) if isawaitable(result) else result
 
         return call
 
-    async def _mask(self, result: Awaitable[Any], owner: Owner) -> Any:
+    async def _mask(self, result: Awaitable[Any], owner: DataOwner) -> Any:
         return await self._sensitive.masked(await result, owner)

@@ -28,18 +28,18 @@ from tasker.events import Event
 from tasker.model import (
     Attempt,
     AuditEntry,
-    IfExists,
-    IfExistsName,
+    ExistingTaskAction,
+    ExistingTaskActionName,
+    IdempotencyKeyLifetime,
+    IdempotencyKeyLifetimeName,
     Json,
-    Revealed,
+    RevealedTask,
     Step,
     StoredTemplate,
     Task,
     TaskCounts,
     TaskFilter,
     Template,
-    UniqueWhile,
-    UniqueWhileName,
 )
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
@@ -70,11 +70,11 @@ class TaskRequest:
     idempotency_key: str | None = None
     """Repeated creations with the same key in a namespace create only one task."""
 
-    unique_while: UniqueWhile | UniqueWhileName | None = None
+    unique_while: IdempotencyKeyLifetime | IdempotencyKeyLifetimeName | None = None
     """How long the key belongs to the task: "always" (until it is pruned) or "open" (until it
     ends). None: "always". Needs an idempotency key."""
 
-    if_exists: IfExists | IfExistsName | None = None
+    if_exists: ExistingTaskAction | ExistingTaskActionName | None = None
     """What happens if another task has the key: "return" that task, "reject" the creation, or
     "replace" that task, which is cancelled if it is open. None: "return". Needs an idempotency
     key."""
@@ -129,8 +129,8 @@ class TaskOptions(TypedDict, total=False):
     namespace: str | None
     version: str | None
     idempotency_key: str | None
-    unique_while: UniqueWhile | UniqueWhileName | None
-    if_exists: IfExists | IfExistsName | None
+    unique_while: IdempotencyKeyLifetime | IdempotencyKeyLifetimeName | None
+    if_exists: ExistingTaskAction | ExistingTaskActionName | None
     correlation_id: str | None
     parent_id: str | None
     attached: bool
@@ -155,7 +155,7 @@ def task_request_of(
     if context is None:
         context = {}
     if isinstance(template, TypedTemplate):
-        name, context = template.template.full_name, template.context_of(context)
+        name, context = template.template.full_name, template.make_context(context)
         return TaskRequest(template=name, context=context, **options)
     return TaskRequest(template=template, context=context, **options)
 
@@ -246,7 +246,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
 
         Raises:
             NotFound: The template or version does not exist.
-            NotApproved: The version is pending review, rejected or retired.
+            TemplateNotApproved: The version is pending review, rejected or retired.
             InvalidInput: The context violates the template's schema.
             IdempotencyConflict: The key was used with a different template or context.
             TaskExists: Another task has the key, and `if_exists` is "reject".
@@ -504,7 +504,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
         """
         ...
 
-    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+    async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         """Return the data of a task, or of one step, unmasked; the audit log records it.
 
         Raises:
@@ -591,7 +591,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
         """Return a template by `namespace.name[@version]`: an approved version, or a retired one if
-        the version is exact. Raises NotFound, NotApproved.
+        the version is exact. Raises NotFound, TemplateNotApproved.
         """
         ...
 

@@ -58,7 +58,7 @@ class ScheduleClient(Protocol):
         Raises:
             InvalidInput: A field is invalid, or the template does not accept the context.
             NotFound: The template does not exist.
-            NotApproved: No version of the template accepts tasks.
+            TemplateNotApproved: No version of the template accepts tasks.
             ScheduleExists: The namespace already has a schedule with this name.
         """
         ...
@@ -146,7 +146,7 @@ class ScheduleClient(Protocol):
 
         Raises:
             NotFound: The schedule or its template does not exist.
-            NotApproved: No version of the template accepts tasks.
+            TemplateNotApproved: No version of the template accepts tasks.
             InvalidInput: The template does not accept the context.
         """
         ...
@@ -189,7 +189,7 @@ class LocalSchedules(ScheduleClient):
     async def _check(self, template: str, schedule: Schedule) -> NewSchedule:
         """Return a schedule that could be stored and whose next task could be created."""
         namespace, name, version = split_reference(template, None, None)
-        versions.latest((), spec=version)  # raises InvalidInput
+        versions.highest_matching((), spec=version)  # raises InvalidInput
         new = NewSchedule(
             namespace=namespace,
             template=name,
@@ -321,8 +321,8 @@ async def task_of_tick(
         created_by: Its creator; None: the schedule.
 
     Raises:
-        NotFound, NotApproved: No version of the template accepts tasks. InvalidInput: The template
-        does not accept the context.
+        NotFound, TemplateNotApproved: No version of the template accepts tasks.
+        InvalidInput: The template does not accept the context.
     """
     from tasker.client.protocol import TaskRequest
 

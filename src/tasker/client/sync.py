@@ -5,15 +5,15 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, Unpack, cast, overload
 
-from tasker.analytics.failures import FailureCare, FailureCause
-from tasker.analytics.figures import Chart, Grouping, Metric
+from tasker.analytics.failures import FailureCause, FailureTriage
+from tasker.analytics.figures import Chart, Metric, SeriesGrouping
 from tasker.analytics.model import (
-    Backlog,
+    AnalysisWindow,
     Bottlenecks,
+    HandlerBacklog,
     Performance,
     SystemStatus,
     UsualDurations,
-    Window,
 )
 from tasker.approvals import Approval
 from tasker.bulk import (
@@ -34,7 +34,7 @@ from tasker.client.webhooks import WebhookClient
 from tasker.durations import Duration
 from tasker.errors import Misuse, Refused
 from tasker.events import Delivery, DeliveryStatus, Event, Patterns, Webhook
-from tasker.hooks import DEFAULT_HEADER, Hook, HookScheme, HookTarget
+from tasker.hooks import DEFAULT_HEADER, HookMessageKind, ProviderHook, SignatureScheme
 from tasker.model import (
     MOST_WORKER_ATTEMPTS,
     Attempt,
@@ -45,7 +45,7 @@ from tasker.model import (
     Pause,
     PauseTarget,
     Rate,
-    Revealed,
+    RevealedTask,
     Schedule,
     Step,
     StoredTemplate,
@@ -332,7 +332,7 @@ class SyncClient:
         """Skip a step that is not needed: see `Client.skip`."""
         return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
 
-    def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> Revealed:
+    def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         """Return the data of a task or a step, unmasked: see `Client.reveal`."""
         return self._wait_for(self._client.reveal(task_id, reason=reason, step=step))
 
@@ -422,14 +422,14 @@ class SyncClient:
         """
         return self._wait_for(self._client.usual_durations(template))
 
-    def performance(self, window: Window) -> Performance:
+    def performance(self, window: AnalysisWindow) -> Performance:
         """Return durations, rates and outcomes of the tasks of a window: see
         `Client.performance`.
         """
         return self._wait_for(self._client.performance(window))
 
     def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
+        self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         """Return slow and failing steps, errors, and steps that block others: see
         `Client.bottlenecks`.
@@ -441,9 +441,9 @@ class SyncClient:
     def series(
         self,
         metric: Metric | str = Metric.ENDED,
-        window: Window | None = None,
+        window: AnalysisWindow | None = None,
         *,
-        by: Grouping | str = Grouping.NONE,
+        by: SeriesGrouping | str = SeriesGrouping.NONE,
         step_seconds: int | None = None,
     ) -> Chart:
         """Return figures per minute, or per `step_seconds`: see `Client.series`."""
@@ -535,7 +535,7 @@ class SyncClient:
         """List the limits set for keys and patterns of a namespace, by pattern."""
         return self._wait_for(self._client.limit_settings(namespace))
 
-    def queues(self, namespace: str | None = None) -> list[Backlog]:
+    def queues(self, namespace: str | None = None) -> list[HandlerBacklog]:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
         return self._wait_for(self._client.queues(namespace))
 
@@ -648,7 +648,7 @@ class SyncFailures:
         self._failures = failures
         self._wait_for = wait_for
 
-    def list(self, window: Window | None = None) -> list[FailureCause]:
+    def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
         """List causes of failures that stopped tasks: see `FailureClient.list`."""
         return cast("list[FailureCause]", self._wait_for(self._failures.list(window)))
 
@@ -659,17 +659,17 @@ class SyncFailures:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Assign a cause: see `FailureClient.assign`."""
         assigned = self._failures.assign(fingerprint, assignee, namespace=namespace, reason=reason)
-        return cast(FailureCare, self._wait_for(assigned))
+        return cast(FailureTriage, self._wait_for(assigned))
 
     def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Replace the note about a cause: see `FailureClient.note`."""
         noted = self._failures.note(fingerprint, note, namespace=namespace, reason=reason)
-        return cast(FailureCare, self._wait_for(noted))
+        return cast(FailureTriage, self._wait_for(noted))
 
     def mute(
         self,
@@ -679,19 +679,19 @@ class SyncFailures:
         below: str | None = None,
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Mute a cause: see `FailureClient.mute`."""
         muted = self._failures.mute(
             fingerprint, until=until, below=below, namespace=namespace, reason=reason
         )
-        return cast(FailureCare, self._wait_for(muted))
+        return cast(FailureTriage, self._wait_for(muted))
 
     def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
-    ) -> FailureCare:
+    ) -> FailureTriage:
         """Unmute a cause: see `FailureClient.unmute`."""
         unmuted = self._failures.unmute(fingerprint, namespace=namespace, reason=reason)
-        return cast(FailureCare, self._wait_for(unmuted))
+        return cast(FailureTriage, self._wait_for(unmuted))
 
 
 class SyncHooks:
@@ -705,16 +705,16 @@ class SyncHooks:
         self,
         name: str,
         *,
-        scheme: HookScheme | str,
+        scheme: SignatureScheme | str,
         secret: str,
         sends: str,
         key: str,
-        target: HookTarget | str = HookTarget.BROADCAST,
+        target: HookMessageKind | str = HookMessageKind.BROADCAST,
         id: str | None = None,
         when: str | None = None,
         header: str = DEFAULT_HEADER,
         reason: str = "",
-    ) -> Hook:
+    ) -> ProviderHook:
         """Declare a hook: see `HookClient.declare`."""
         declared = self._hooks.declare(
             name,
@@ -728,11 +728,11 @@ class SyncHooks:
             header=header,
             reason=reason,
         )
-        return cast(Hook, self._wait_for(declared))
+        return cast(ProviderHook, self._wait_for(declared))
 
-    def list(self, namespace: str | None = None) -> list[Hook]:
+    def list(self, namespace: str | None = None) -> list[ProviderHook]:
         """List hooks: see `HookClient.list`."""
-        return cast("list[Hook]", self._wait_for(self._hooks.list(namespace)))
+        return cast("list[ProviderHook]", self._wait_for(self._hooks.list(namespace)))
 
     def delete(self, name: str, *, reason: str = "") -> None:
         """Delete a hook. Raises NotFound."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tasker.analytics.model import Backlog
+from tasker.analytics.model import HandlerBacklog
 from tasker.client.templates import DEFAULT_NAMESPACE, TemplateCache, split_reference
 from tasker.errors import InvalidInput
 from tasker.model import (
@@ -149,7 +149,7 @@ class TeamClient(Protocol):
         """List the limits set for keys and patterns of a namespace, by pattern."""
         ...
 
-    async def queues(self, namespace: str | None = None) -> list[Backlog]:
+    async def queues(self, namespace: str | None = None) -> list[HandlerBacklog]:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
         ...
 
@@ -267,7 +267,7 @@ class LocalTeams(TeamClient):
     async def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
         return await self.store.limit_settings(namespace)
 
-    async def queues(self, namespace: str | None = None) -> list[Backlog]:
+    async def queues(self, namespace: str | None = None) -> list[HandlerBacklog]:
         return [
             one for one in await self.store.queue_backlog() if namespace in (None, one.namespace)
         ]

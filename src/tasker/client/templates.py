@@ -7,12 +7,13 @@ from datetime import datetime
 
 from tasker import codec, versions
 from tasker.bounded_cache import BoundedCache
-from tasker.errors import InvalidInput, NotApproved, NotFound
+from tasker.errors import InvalidInput, NotFound, TemplateNotApproved
 from tasker.graph import Graph
-from tasker.layout import COMPENSATION, place_of
+from tasker.layout import COMPENSATION, find_node_instance
 from tasker.model import (
     MOST_SPAWNED,
     NewTask,
+    PhaseTimes,
     Step,
     StepCounts,
     StepSpec,
@@ -24,7 +25,6 @@ from tasker.model import (
     TemplateId,
     TemplateName,
     TemplateStatus,
-    Times,
 )
 from tasker.store.protocol import Store, WorkerStore
 from tasker.suggest import did_you_mean
@@ -55,7 +55,7 @@ class LoadedTemplate:
         """Limits by step number; for steps created at run time, by their node."""
 
         layout = self.graph.layout
-        made = sum(not layout.scope(no) for no in self.graph.nodes)
+        made = sum(not layout.spawner_around(no) for no in self.graph.forward_nodes)
         template = stored.template
         self._initial = Task(
             id=TaskId(""),
@@ -83,12 +83,12 @@ class LoadedTemplate:
         no = self.graph.numbers.get(step)
         layout = self.graph.layout
         if no is None:
-            known = ", ".join(self.graph.names[: min(20, len(self.graph.nodes))])
+            known = ", ".join(self.graph.names[: min(20, len(self.graph.forward_nodes))])
             guess = did_you_mean(step, self.graph.names)
             listed = f"{guess} It has {known}" if guess else f"; it has {known}"
             raise NotFound(f"{self.stored.template.full_name} has no step {step!r}{listed}")
-        if layout.scope(no):
-            example = layout.label(no).replace("[]", "[0]")
+        if layout.spawner_around(no):
+            example = layout.step_name_pattern(no).replace("[]", "[0]")
             raise NotFound(f"the step {step!r} has instances; name one of them, such as {example}")
         return no
 
@@ -101,7 +101,7 @@ class LoadedTemplate:
             return await self._compensating_step(store, task_id, step)
         if "[" not in step:
             return self.step_number(step)
-        place = place_of(self.graph.layout, step)
+        place = find_node_instance(self.graph.layout, step)
         offset: int | None = 0  #: from the numbers of nodes to those of steps
         for body, instance in place.instances if place else ():
             spawns = await store.spawns(task_id, body.join + (offset or 0))
@@ -109,7 +109,7 @@ class LoadedTemplate:
                 (
                     each.number(instance) - body.first
                     for each in spawns
-                    if each.has_instance(instance)
+                    if each.contains_instance(instance)
                 ),
                 None,
             )
@@ -175,7 +175,7 @@ class LoadedTemplate:
         return task
 
 
-def _described(step: Step, spec: StepSpec, now: datetime, times: Times | None) -> Step:
+def _described(step: Step, spec: StepSpec, now: datetime, times: PhaseTimes | None) -> Step:
     due = step.run_at is None or step.run_at <= now
     status, until = step.status, step.waits_until
     if step.sleeps(now):
@@ -221,9 +221,9 @@ class TemplateCache:
 
         Raises:
             NotFound: The template does not exist; the message lists similar ones.
-            NotApproved: The version is pending review or rejected. A retired version can be found
-                by its exact number, so idempotency keys still match its tasks; the store rejects
-                new tasks.
+            TemplateNotApproved: The version is pending review or rejected. A retired version can be
+                found by its exact number, so idempotency keys still match its tasks; the store
+                rejects new tasks.
             InvalidInput: The namespace or version is given twice with different values.
         """
         template_id = await self._by_name.get(split_reference(name, namespace, version))
@@ -244,7 +244,7 @@ class TemplateCache:
     async def _look_up(self, reference: tuple[str, str, str | None]) -> TemplateId:
         namespace, name, version = reference
         approved = await self._store.versions(namespace, name)
-        chosen = versions.latest(approved, spec=version)
+        chosen = versions.highest_matching(approved, spec=version)
         if chosen is not None:
             stored = await self._store.template(TemplateName(namespace, name, chosen))
         else:
@@ -262,12 +262,12 @@ class TemplateCache:
     async def _find_retired(
         self, namespace: str, name: str, version: str | None, approved: list[str]
     ) -> StoredTemplate:
-        """Return a retired version by its exact number. Raises NotFound, NotApproved."""
+        """Return a retired version by its exact number. Raises NotFound, TemplateNotApproved."""
         known = await self._store.template_statuses(namespace=namespace, name=name)
         if not known:
             suggestion = await self._suggest_name(namespace, name)
             raise NotFound(f"template {namespace}.{name} not found{suggestion}")
-        chosen = versions.latest({one.version for one in known}, spec=version)
+        chosen = versions.highest_matching({one.version for one in known}, spec=version)
         if chosen is None:
             usable = ", ".join(sorted(approved, key=versions.sort_key))
             hint = f"; available: {usable}" if usable else ""
@@ -279,7 +279,7 @@ class TemplateCache:
         policy = await self._store.policy(namespace)
         approvers = policy.approvers if policy else ()
         newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
-        raise NotApproved(newest.full_name, newest.status, approvers)
+        raise TemplateNotApproved(newest.full_name, newest.status, approvers)
 
     async def _suggest_name(self, namespace: str, name: str) -> str:
         """Return a suggestion: the same name in other namespaces, or a similar name."""

@@ -10,11 +10,11 @@ from tasker.events import (
     Patterns,
     Webhook,
     WebhookChange,
-    new_secret,
     new_webhook,
-    parse_include,
-    parse_patterns,
-    parse_url,
+    new_webhook_secret,
+    parse_event_patterns,
+    parse_webhook_include,
+    parse_webhook_url,
     split_webhook_name,
 )
 from tasker.store.protocol import AuditNote
@@ -149,16 +149,16 @@ class LocalWebhooks(WebhookClient):
         reason: str = "",
     ) -> Webhook:
         change = WebhookChange(
-            url=None if url is None else parse_url(url),
-            events=None if events is None else parse_patterns(events),
-            include=None if include is None else parse_include(include),
+            url=None if url is None else parse_webhook_url(url),
+            events=None if events is None else parse_event_patterns(events),
+            include=None if include is None else parse_webhook_include(include),
             paused=paused,
         )
         namespace, plain = split_webhook_name(name)
         return await self._store.update_webhook(namespace, plain, change, self._audit_note(reason))
 
     async def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
-        secret, (namespace, plain) = new_secret(), split_webhook_name(name)
+        secret, (namespace, plain) = new_webhook_secret(), split_webhook_name(name)
         change = WebhookChange(secret=secret)
         stored = await self._store.update_webhook(
             namespace, plain, change, self._audit_note(reason)

@@ -9,7 +9,14 @@ from tasker.engine.engine_steps import EngineAttempt
 from tasker.errors import InvalidInput, Misuse, PermanentError
 from tasker.handlers.approvals import Question, ask
 from tasker.handlers.durable import DurableCalls
-from tasker.model import ApprovalSpec, Outcome, StepSpec, TimeoutAction, completed, skipped
+from tasker.model import (
+    ApprovalSpec,
+    Outcome,
+    StepSpec,
+    TimeoutAction,
+    completed_outcome,
+    skipped_outcome,
+)
 from tasker.template.approvals import expressions_of_approval
 from tasker.template.expressions import Names, Path, compile_expression, compile_text
 
@@ -45,7 +52,7 @@ async def approve(attempt: EngineAttempt) -> Outcome:
         "decided_by": decision.decided_by,
         "decided_at": decision.decided_at,
     }
-    return completed(attempt.claim, dumps(result))
+    return completed_outcome(attempt.claim, dumps(result))
 
 
 def expressions(spec: StepSpec) -> Iterable[str]:
@@ -59,8 +66,8 @@ def _timed_out(attempt: EngineAttempt, approval: ApprovalSpec) -> Outcome:
         raise PermanentError(message, code="wait_timeout")
     if approval.on_timeout is TimeoutAction.SKIP:
         reason = {"type": "Skipped", "message": message, "code": "wait_timeout"}
-        return skipped(attempt.claim, dumps(reason))
-    return completed(attempt.claim, dumps(None))
+        return skipped_outcome(attempt.claim, dumps(reason))
+    return completed_outcome(attempt.claim, dumps(None))
 
 
 def _is_rejected(attempt: EngineAttempt, approval: ApprovalSpec, form: Any) -> bool:

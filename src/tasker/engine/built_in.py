@@ -6,28 +6,28 @@ from tasker.engine import approving, compensating, spawning, waiting
 from tasker.engine.engine_steps import BuiltIn, EnginePlan
 from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
-from tasker.layout import EngineCall
+from tasker.layout import EngineStepKind
 from tasker.model import StepSpec
 from tasker.template.waits import expressions_of
 
 BUILT_IN: Mapping[str, BuiltIn] = {
-    EngineCall.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
-    EngineCall.CHECK: BuiltIn(spawning.end_iteration, spawning.expressions),
-    EngineCall.JOIN: BuiltIn(spawning.join),
-    EngineCall.WAIT: BuiltIn(waiting.wait, expressions_of),
-    EngineCall.RUN_TASK: BuiltIn(waiting.run_task, expressions_of),
-    EngineCall.APPROVE: BuiltIn(approving.approve, approving.expressions),
-    EngineCall.COMPENSATE: BuiltIn(compensating.compensate),
-    EngineCall.GATHER: BuiltIn(compensating.gather),
+    EngineStepKind.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
+    EngineStepKind.CHECK: BuiltIn(spawning.end_iteration, spawning.expressions),
+    EngineStepKind.JOIN: BuiltIn(spawning.join),
+    EngineStepKind.WAIT: BuiltIn(waiting.wait, expressions_of),
+    EngineStepKind.RUN_TASK: BuiltIn(waiting.run_task, expressions_of),
+    EngineStepKind.APPROVE: BuiltIn(approving.approve, approving.expressions),
+    EngineStepKind.COMPENSATE: BuiltIn(compensating.compensate),
+    EngineStepKind.GATHER: BuiltIn(compensating.gather),
 }
-"""By the step's `method`, an `EngineCall`."""
+"""By the step's `method`, an `EngineStepKind`."""
 
 
 def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
     """Return the call of the engine's handler for a step, or why it cannot be called."""
     built_in = BUILT_IN.get(_call_of(spec))
     if built_in is None:
-        allowed = ", ".join(EngineCall)
+        allowed = ", ".join(EngineStepKind)
         return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only {allowed}")
     try:
         return EnginePlan(built_in, graph, spec)
@@ -37,7 +37,7 @@ def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
 
 def _call_of(spec: StepSpec) -> str:
     if spec.approval is not None:
-        return EngineCall.APPROVE
+        return EngineStepKind.APPROVE
     if spec.wait is not None:
-        return EngineCall.WAIT
-    return EngineCall.RUN_TASK if spec.task is not None else spec.method or ""
+        return EngineStepKind.WAIT
+    return EngineStepKind.RUN_TASK if spec.task is not None else spec.method or ""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tasker.durable import NewCall
+from tasker.durable import NewDurableCall
 from tasker.errors import AttemptCancelled, StoreError, StoreUnavailable
 from tasker.store.protocol import WorkerStore
 
@@ -16,7 +16,7 @@ PAUSE = 0.25  #: seconds between two tries meanwhile
 
 
 class _Waiting(NamedTuple):
-    call: NewCall
+    call: NewDurableCall
     stored: "asyncio.Future[float]"
 
 
@@ -32,7 +32,7 @@ class CallRecorder:
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def record(self, call: NewCall) -> float:
+    async def record(self, call: NewDurableCall) -> float:
         """Store a call; return the seconds until the end of a sleep, otherwise 0.
 
         Raises:
@@ -76,7 +76,7 @@ class CallRecorder:
                     )
                 )
 
-    async def _record(self, calls: Sequence[NewCall]) -> dict[int, float]:
+    async def _record(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         """Record calls, retrying while the store is unreachable: a repetition is harmless."""
         end = time.monotonic() + PATIENCE
         while True:

@@ -24,16 +24,16 @@ from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
     AttemptKey,
     Claim,
-    Claimed,
-    Created,
+    ClaimResult,
+    CreateTasksResult,
     NewTask,
     Outcome,
     PauseTarget,
     TaskId,
     TaskInput,
     WorkerId,
-    released,
-    retried,
+    released_outcome,
+    retry_outcome,
 )
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
@@ -203,7 +203,7 @@ class Claimer:
             return 0
         return self._pause_length(next_due)
 
-    async def _claim_of_both_kinds(self, worker: WorkerId, limit: int) -> Claimed:
+    async def _claim_of_both_kinds(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Claim steps without limits and steps under limits, alternating which come first."""
         calls = [self._store.claim, self._store.claim_gated]
         if self._gated_first:
@@ -211,10 +211,10 @@ class Claimer:
         self._gated_first = not self._gated_first
         claims, next_due = await calls[0](worker, limit)
         if len(claims) == limit:
-            return Claimed(claims, next_due)
+            return ClaimResult(claims, next_due)
         others, also_due = await calls[1](worker, limit - len(claims))
         times = [each for each in (next_due, also_due) if each is not None]
-        return Claimed([*claims, *others], min(times, default=None))
+        return ClaimResult([*claims, *others], min(times, default=None))
 
     def _pause_length(self, next_due: float | None) -> float:
         pause = self._settings.poll.total_seconds()
@@ -241,14 +241,14 @@ class Claimer:
             for wait in waits:
                 wait.cancel()
 
-    async def create(self, new: NewTask, roots: int) -> Created:
+    async def create(self, new: NewTask, roots: int) -> CreateTasksResult:
         """Create a task, and claim as many of its `roots` as slots are free.
 
         A caller may stop waiting; returned claims still run.
         """
         return await asyncio.shield(asyncio.ensure_future(self._create(new, roots)))
 
-    async def _create(self, new: NewTask, roots: int) -> Created:
+    async def _create(self, new: NewTask, roots: int) -> CreateTasksResult:
         self._creating.add(new.id)
         try:
             with self._slots.reserve(roots if self._lease.holds else 0) as reserved:
@@ -385,13 +385,13 @@ class Claimer:
         """Leave a task that cannot be read here to others, or to a later release."""
         facts = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
         log.error("task_unreadable", extra={**facts, "error": str(error)})
-        outcome = retried(claim, error_text(error, retryable=True), _POSTPONED)
+        outcome = retry_outcome(claim, error_text(error, retryable=True), _POSTPONED)
         await self._settle([outcome])
 
     async def _release(self, claims: Sequence[Claim]) -> None:
         """Release claims that arrived too late to be run here."""
         if claims:
-            await self._settle([released(claim) for claim in claims])
+            await self._settle([released_outcome(claim) for claim in claims])
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """Settle claims that did not start. If that fails, run those that the store still lists."""

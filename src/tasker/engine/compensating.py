@@ -12,7 +12,7 @@ from tasker.codec import dumps
 from tasker.engine.engine_steps import EngineAttempt
 from tasker.errors import AttemptCancelled, Misuse
 from tasker.graph import Graph
-from tasker.layout import Body
+from tasker.layout import BodyNodes
 from tasker.model import (
     MOST_SPAWNED,
     CompensatingStep,
@@ -21,7 +21,7 @@ from tasker.model import (
     Outcome,
     Repeat,
     TaskId,
-    completed,
+    completed_outcome,
 )
 from tasker.store.protocol import COMPLETED_STEPS, WorkerStore
 
@@ -39,19 +39,19 @@ async def compensate(attempt: EngineAttempt) -> Outcome:
             claim, part, len(steps), keep_going=keep_going
         ):
             raise AttemptCancelled("another attempt has taken over the step")
-    return completed(claim, dumps({"steps": len(steps)}))
+    return completed_outcome(claim, dumps({"steps": len(steps)}))
 
 
 async def gather(attempt: EngineAttempt) -> Outcome:
     """Complete a step that only waits for other steps."""
-    return completed(attempt.claim, JsonText("null"))
+    return completed_outcome(attempt.claim, JsonText("null"))
 
 
 async def _completed_steps(
     store: WorkerStore, graph: Graph, task_id: TaskId
 ) -> list[CompletedStep]:
     """Return the steps to undo and the steps that spawned them."""
-    nodes = sorted(graph.layout.undone.values())
+    nodes = sorted(graph.layout.undone_nodes.values())
     done = await store.completed_steps(task_id, nodes)
     while done and len(done) % COMPLETED_STEPS == 0:
         page = await store.completed_steps(task_id, nodes, after=done[-1].no)
@@ -87,17 +87,19 @@ class _Edges:
         them."""
 
         self.after: dict[_Place, list[_Place]] = {}
-        undone = {*graph.layout.undone.values()}
+        undone = {*graph.layout.undone_nodes.values()}
         known = {step.no: step for step in done}
-        instances: dict[_Instance, Body] = {}
+        instances: dict[_Instance, BodyNodes] = {}
         for step in done:
             if step.node in undone:
                 self.numbers[_Place(_instance_of(step), step.node)] = step.no
             here: CompletedStep | None = step
             while here is not None and (instance := _instance_of(here)) is not None:
-                instances[instance] = graph.layout.bodies[graph.layout.scope(here.node)]
+                instances[instance] = graph.layout.bodies[graph.layout.spawner_around(here.node)]
                 here = known.get(instance[0])
-        self._connect(None, [no for no in graph.nodes if not graph.layout.scope(no)])
+        self._connect(
+            None, [no for no in graph.forward_nodes if not graph.layout.spawner_around(no)]
+        )
         spawned: dict[int, list[int]] = {}
         for instance, body in sorted(instances.items()):
             spawned.setdefault(instance[0], []).append(instance[1])
@@ -118,7 +120,7 @@ class _Edges:
                     before.append(_Place(instance, node))
 
     def _connect_body(
-        self, body: Body, spawner: int, around: _Instance | None, numbers: Sequence[int]
+        self, body: BodyNodes, spawner: int, around: _Instance | None, numbers: Sequence[int]
     ) -> None:
         """Add the edges from a spawner to its instances, and from these to its join."""
         begin, end = _Place(around, body.spawner), _Place(around, body.join)

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from tasker import codec
-from tasker.arrival import Arrived, Verdict, edges_of, judge
+from tasker.arrival import ParentOutcome, UnmetTriggerRule, check_trigger_rule, outgoing_edges
 from tasker.engine.engine_steps import results_read
 from tasker.errors import PermanentError
 from tasker.graph import Graph
-from tasker.model import TASK_NODE, Claim, JsonText, Outcome, StepStatus, StepType, skipped
+from tasker.model import TASK_NODE, Claim, JsonText, Outcome, StepStatus, StepType, skipped_outcome
 from tasker.suggest import suggest_allowed
 from tasker.template.expressions import compile_expression
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tasker.engine.task_cache import CachedTask
 
 _ARRIVED = {
-    StepStatus.COMPLETE: Arrived.SUCCEEDED,
-    StepStatus.SKIPPED: Arrived.SKIPPED,
-    StepStatus.ERROR: Arrived.FAILED,
+    StepStatus.COMPLETE: ParentOutcome.SUCCEEDED,
+    StepStatus.SKIPPED: ParentOutcome.SKIPPED,
+    StepStatus.ERROR: ParentOutcome.FAILED,
 }
 
 
@@ -32,12 +32,12 @@ class Condition:
     def __init__(self, graph: Graph, no: int) -> None:
         self._name = graph.layout.declared_name(no)
         self._spec = graph.specs[no - 1]
-        self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited(no)]
+        self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited_parents(no)]
         self._when = None if self._spec.when is None else compile_expression(self._spec.when)
         self.needs = results_read(self._when.paths if self._when else (), graph)
         """Mask of the steps whose states and results it reads."""
 
-        for parent in graph.awaited(no):
+        for parent in graph.awaited_parents(no):
             self.needs |= 1 << parent
 
     def decide(self, claim: Claim, task: "CachedTask") -> Outcome | None:
@@ -48,27 +48,27 @@ class Condition:
             InvalidExpression: The condition has no value.
         """
         arrived = [(spec.name, self._arrived(no, task)) for no, spec in self._parents]
-        verdict = judge(self._spec.trigger, arrived)
+        verdict = check_trigger_rule(self._spec.trigger, arrived)
         if verdict is None and self._when is not None:
             holds = self._when.is_true(task.names(self._when.paths))
-            verdict = None if holds else Verdict(f"when: {self._when.text}")
+            verdict = None if holds else UnmetTriggerRule(f"when: {self._when.text}")
         if verdict is None:
             return None
         if verdict.failed:
             raise PermanentError(verdict.reason, code="no_parent_succeeded")
         reason = {"type": "Skipped", "message": verdict.reason, "code": "skipped"}
-        return skipped(claim, codec.dumps(reason))
+        return skipped_outcome(claim, codec.dumps(reason))
 
-    def _arrived(self, parent: int, task: "CachedTask") -> Arrived:
+    def _arrived(self, parent: int, task: "CachedTask") -> ParentOutcome:
         state = task.state_of(parent)
         spec = task.compiled.graph.specs[parent - 1]
         if state.status is StepStatus.ERROR and spec.allow_failure:
-            return Arrived.ALLOWED
+            return ParentOutcome.ALLOWED
         if state.status is StepStatus.COMPLETE and spec.type is StepType.DECISION:
             chosen = _chosen_in(None if state.result is None else codec.loads(state.result))
             if chosen is not None and self._name not in chosen:
-                return Arrived.NOT_CHOSEN
-        return _ARRIVED.get(state.status, Arrived.PENDING)
+                return ParentOutcome.NOT_CHOSEN
+        return _ARRIVED.get(state.status, ParentOutcome.PENDING)
 
 
 class Choice:
@@ -129,7 +129,7 @@ def choices_of(graph: Graph) -> dict[int, Choice] | None:
 
 def _has_eager_child(graph: Graph, no: int) -> bool:
     """Return whether the success of a step may free a child several times."""
-    return len(edges_of(graph, no).children) > len(graph.children[no])
+    return len(outgoing_edges(graph, no).children) > len(graph.children[no])
 
 
 def _chosen_in(result: Any) -> list[Any] | None:

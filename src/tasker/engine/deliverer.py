@@ -19,18 +19,18 @@ from tasker.durations import human_duration
 from tasker.errors import Misuse, TaskerError
 from tasker.events import (
     WEBHOOK_TIMEOUT,
+    ClaimedDelivery,
     DeliveryOutcome,
-    DeliveryResponse,
+    DeliveryResult,
     DeliveryStatus,
-    Endpoint,
     Event,
     EventFilter,
     EventNo,
     NewSubscription,
-    Pending,
     SubscriptionId,
-    delivery_delay,
-    matches,
+    WebhookEndpoint,
+    matches_event_name,
+    next_delivery_delay,
 )
 from tasker.handlers import Subscriber
 from tasker.handlers.registry import EVERY_NAMESPACE
@@ -54,7 +54,7 @@ _SLACK = timedelta(seconds=10)  #: after the time limit, until others may delive
 _FIRST_DELAY = 1.0  #: seconds before a subscriber is called again
 _FIRST_DELAY_OF_WEBHOOK = 10.0
 
-Receive = Callable[[Event], Awaitable[DeliveryResponse]]
+Receive = Callable[[Event], Awaitable[DeliveryResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +203,14 @@ class Deliverer:
 
     # -- attempts
 
-    async def _attempt(self, pending: Pending, target: Target) -> None:
+    async def _attempt(self, pending: ClaimedDelivery, target: Target) -> None:
         began = time.monotonic()
         response = await target.receive(pending.event)
         ran_for = time.monotonic() - began
         delay, status = 0.0, DeliveryStatus.DELIVERED
         if response.error:
             now, limit = self._store.clock.now(), self._settings.deliver_for
-            delay = delivery_delay(
+            delay = next_delivery_delay(
                 pending.attempt, pending.since, now, first=target.first_delay, limit=limit
             )
             status = DeliveryStatus.DEAD if delay < 0 else DeliveryStatus.PENDING
@@ -223,7 +223,11 @@ class Deliverer:
         self._ended.set()
 
     def _log_failure(
-        self, pending: Pending, target: Target, response: DeliveryResponse, status: DeliveryStatus
+        self,
+        pending: ClaimedDelivery,
+        target: Target,
+        response: DeliveryResult,
+        status: DeliveryStatus,
     ) -> None:
         dead = status is DeliveryStatus.DEAD
         facts = {
@@ -245,7 +249,7 @@ class Deliverer:
         """Return a function that calls a subscriber."""
         limit = self._settings.subscriber_timeout.total_seconds()
 
-        async def call(event: Event) -> DeliveryResponse:
+        async def call(event: Event) -> DeliveryResult:
             try:
                 async with asyncio.timeout(limit):
                     if inspect.iscoroutinefunction(subscriber.function):
@@ -253,21 +257,21 @@ class Deliverer:
                     else:
                         await _call_in_thread(subscriber.function, event)
             except TimeoutError:
-                return DeliveryResponse(
+                return DeliveryResult(
                     None, f"the subscriber took longer than {human_duration(limit)}"
                 )
             except (Exception, SystemExit) as error:  # subscribers may raise anything
-                return DeliveryResponse(None, f"{type(error).__name__}: {error}")
-            return DeliveryResponse(None, "")
+                return DeliveryResult(None, f"{type(error).__name__}: {error}")
+            return DeliveryResult(None, "")
 
         return call
 
-    def _poster(self, endpoint: Endpoint) -> Receive:
+    def _poster(self, endpoint: WebhookEndpoint) -> Receive:
         """Return a function that sends events to a webhook."""
 
-        async def post(event: Event) -> DeliveryResponse:
+        async def post(event: Event) -> DeliveryResult:
             if self._sender is None:
-                return DeliveryResponse(None, "the worker is stopping")
+                return DeliveryResult(None, "the worker is stopping")
             return await self._sender.send(endpoint, event)
 
         return post
@@ -293,7 +297,7 @@ class Deliverer:
         for namespace, subscriber in self._local:
             if namespace not in (event.namespace, EVERY_NAMESPACE):
                 continue
-            if not matches(subscriber.events, event.name):
+            if not matches_event_name(subscriber.events, event.name):
                 continue
             response = await self._caller(subscriber)(event)
             if response.error:

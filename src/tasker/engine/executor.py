@@ -21,7 +21,6 @@ from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import (
-    HandedBack,
     HandlerNotFound,
     InvalidInput,
     Misuse,
@@ -29,6 +28,7 @@ from tasker.errors import (
     PermanentError,
     StepError,
     StepParked,
+    StepReleased,
 )
 from tasker.handlers import LiveAttempt, Plan, Services
 from tasker.handlers.results import result_text
@@ -39,13 +39,13 @@ from tasker.model import (
     Outcome,
     OutcomeCode,
     StepSpec,
-    completed,
-    handed_back,
-    released,
-    slept,
+    completed_outcome,
+    released_outcome,
+    sleep_outcome,
+    to_handler_outcome,
 )
 from tasker.notices import Around
-from tasker.settings import SchemaMode, WorkerSettings
+from tasker.settings import SchemaMismatchAction, WorkerSettings
 from tasker.template.schema import check_result, is_quick
 
 log = logging.getLogger("tasker.worker")
@@ -185,7 +185,7 @@ class Executor:
             outcome = self._outcome_of(running, error)
         limited = not running.claim.gated and running.node in running.task.compiled.gated
         if outcome is None and (limited or queue_paused or isinstance(plan, HandlerNotFound)):
-            outcome = handed_back(running.claim)
+            outcome = to_handler_outcome(running.claim)
         if outcome is None:
             return False
         self._settle(running, outcome)
@@ -208,7 +208,7 @@ class Executor:
             try:
                 text = self._result_text(running, value)
                 schema = running.spec.result_schema
-                if schema is not None and self._settings.results is not SchemaMode.OFF:
+                if schema is not None and self._settings.results is not SchemaMismatchAction.OFF:
                     check = partial(check_result, *_template_and_step(running), text)
                     if not is_quick(schema, text):
                         self._check_in_thread(running, text, check)
@@ -246,7 +246,7 @@ class Executor:
 
     def _success(self, running: Running, text: JsonText) -> Outcome:
         """Return the outcome of an attempt with a result; a decision's result makes a choice."""
-        outcome = completed(running.claim, text)
+        outcome = completed_outcome(running.claim, text)
         choices = running.task.compiled.choices
         if choices is None or (choice := choices.get(running.node)) is None:
             return outcome
@@ -268,10 +268,10 @@ class Executor:
 
     def _park(self, running: Running, parked: StepParked) -> None:
         """End an attempt whose step waits."""
-        if isinstance(parked, HandedBack):
-            self._settle(running, released(running.claim))
+        if isinstance(parked, StepReleased):
+            self._settle(running, released_outcome(running.claim))
         elif isinstance(parked, ParkedForTime):
-            self._settle(running, slept(running.claim, parked.seconds))
+            self._settle(running, sleep_outcome(running.claim, parked.seconds))
         else:
             self._mark_over(running)
             self._settler.park(running, parked)
@@ -287,7 +287,7 @@ class Executor:
         if not problems:
             return
         message = f"the result does not match the step's result_schema: {'; '.join(problems)}"
-        if self._settings.results is SchemaMode.ENFORCE:
+        if self._settings.results is SchemaMismatchAction.ENFORCE:
             raise InvalidInput(message)
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_schema_mismatch", extra={**facts, "problem": message})
@@ -384,7 +384,7 @@ class Executor:
         """Stop all attempts, and release their steps to other workers."""
         for running in list(self.running.values()):
             if not running.over:
-                self._settle(running, released(running.claim))
+                self._settle(running, released_outcome(running.claim))
                 self._interrupt(running, StopReason.SHUTDOWN)
 
     def _interrupt(self, running: Running, reason: StopReason) -> None:

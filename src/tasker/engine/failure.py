@@ -11,7 +11,7 @@ from typing import Any
 import tasker
 from tasker import codec, retry
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
-from tasker.model import Claim, JsonText, Outcome, Retry, StepSpec, failed, retried
+from tasker.model import Claim, JsonText, Outcome, Retry, StepSpec, failed_outcome, retry_outcome
 
 _MESSAGE = 4_000  #: maximum characters of a stored message
 _TYPE = 255  #: maximum characters of the name of an error's class
@@ -42,7 +42,7 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
         claim,
         spec.retry,
         rng,
-        names=retry.names_of(error),
+        names=retry.error_names(error),
         permanent=isinstance(error, PermanentError | Misuse),
         requested=_requested_delay(error),
         text=lambda retryable: error_text(error, retryable=retryable),
@@ -65,16 +65,18 @@ def outcome_of_failure(
         claim: The attempt.
         policy: The step's retry policy.
         rng: Source of the delay's jitter.
-        names: The names of the error: see `retry.is_permanent`.
+        names: The names of the error: see `retry.is_permanent_error`.
         permanent: Whether the error is final unless the policy mentions it.
         requested: The delay that the handler asked for.
         text: Returns the stored error, given whether it could be retried.
     """
-    final = retry.is_permanent(names, policy, by_default=permanent)
-    if final or not retry.allows_another(policy, claim.counted_attempts):
-        return failed(claim, text(not final))
-    delay = retry.delay_after(max(claim.counted_attempts, 1), policy, rng, requested=requested)
-    return retried(claim, text(True), delay)
+    final = retry.is_permanent_error(names, policy, by_default=permanent)
+    if final or not retry.allows_another_attempt(policy, claim.counted_attempts):
+        return failed_outcome(claim, text(not final))
+    delay = retry.next_attempt_delay(
+        max(claim.counted_attempts, 1), policy, rng, requested=requested
+    )
+    return retry_outcome(claim, text(True), delay)
 
 
 def error_text(error: BaseException, *, retryable: bool) -> JsonText:

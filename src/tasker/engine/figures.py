@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tasker import codec
-from tasker.analytics.figures import Figures
+from tasker.analytics.figures import MinuteFigures
 from tasker.engine.running import Finished
 from tasker.engine.task_cache import CachedTask
 from tasker.model import OutcomeCode, TaskEnd, TaskId, TaskStatus
@@ -61,7 +61,7 @@ class FigureCounter:
                 continue
             counted = self._of(int(now // 60), task.input.template_id)
             counted[kind] += 1
-            counted[_SECONDS] += max(0.0, now - codec.creation_timestamp(task_id))
+            counted[_SECONDS] += max(0.0, now - codec.task_id_timestamp(task_id))
 
     def _of(self, minute: int, template: int) -> list[float]:
         key = (minute, template)
@@ -76,7 +76,7 @@ class FigureCounter:
         if not counted:
             return
         rows = [
-            Figures(
+            MinuteFigures(
                 minute,
                 template,
                 completed=int(values[_COMPLETED]),

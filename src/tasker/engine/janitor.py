@@ -36,8 +36,8 @@ from tasker.model import (
     Retry,
     TaskEnd,
     TaskId,
-    failed,
-    lost,
+    failed_outcome,
+    lost_outcome,
 )
 from tasker.store.protocol import Store
 
@@ -346,7 +346,7 @@ class Janitor:
             settled = await self._store.fail_external(outcome, events)
             if settled is None:
                 text = lost_attempt_error(attempt.worker)
-                outcomes[index] = lost(attempt.claim, text, timedelta(0))
+                outcomes[index] = lost_outcome(attempt.claim, text, timedelta(0))
             elif not settled.refused:  # the settlement of the others will refuse it
                 self._reporter.report_lost_attempt(outcome, compiled.template, spec.name)
                 await self._report_ended(settled.ended)
@@ -358,8 +358,10 @@ class Janitor:
         text = lost_attempt_error(expired.worker)
         losses = expired.lost_attempts + 1
         if not policy.retryable or losses >= MOST_LOST:
-            return failed(expired.claim, text)
-        return lost(expired.claim, text, retry.delay_after(losses, policy, self._rng))
+            return failed_outcome(expired.claim, text)
+        return lost_outcome(
+            expired.claim, text, retry.next_attempt_delay(losses, policy, self._rng)
+        )
 
     async def _events_of_lost(
         self,

@@ -11,7 +11,15 @@ from tasker.engine.repeated import RepeatedWarning
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
 from tasker.handlers.registry import EVERY_NAMESPACE
-from tasker.model import ENGINE, NO_QUEUE, Claim, Queue, Requirement, WorkerId, released
+from tasker.model import (
+    ENGINE,
+    NO_QUEUE,
+    Claim,
+    Queue,
+    WorkerId,
+    WorkerRequirement,
+    released_outcome,
+)
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
@@ -148,7 +156,7 @@ class WorkerLease:
     def _serves(self, queue: Queue) -> bool:
         if queue.handler == ENGINE:
             return self.serves_namespace(queue.namespace)
-        requirement = Requirement.parse(queue.requirement)
+        requirement = WorkerRequirement.parse(queue.requirement)
         handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self._labels
 
@@ -210,7 +218,7 @@ class WorkerLease:
         try:
             held = await self._store.held(self.id)
             if held:
-                await self._store.settle(self.id, [released(claim) for claim in held])
+                await self._store.settle(self.id, [released_outcome(claim) for claim in held])
         finally:
             await self._store.retire_worker(self.id)
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tasker.redact import MASK, redact
+from tasker.redact import MASK, redact_passwords
 
 if TYPE_CHECKING:
     from tasker.engine.running import Running
@@ -76,7 +76,7 @@ def _hide_secrets(name: str, value: Any) -> Any:
     if _is_secret(name):
         return MASK
     if isinstance(value, str):
-        return redact(_summarize_error(value) if name == "error" else value)
+        return redact_passwords(_summarize_error(value) if name == "error" else value)
     if isinstance(value, Mapping):
         return {key: _hide_secrets(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -110,7 +110,7 @@ class FallbackHandler(logging.Handler):
         if logging.getLogger().handlers:
             return
         fields = "".join(f" {name}={value}" for name, value in extra_fields_of(record).items())
-        print(f"tasker: {redact(record.getMessage())} {fields}", file=sys.stderr)
+        print(f"tasker: {redact_passwords(record.getMessage())} {fields}", file=sys.stderr)
 
 
 logging.getLogger("tasker").addHandler(FallbackHandler())

@@ -12,15 +12,15 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from tasker.model import WorkerProcess
+from tasker.model import WorkerRegistration
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SELF = Path("/proc/self")
 
 
-def this_process(labels: Mapping[str, str]) -> WorkerProcess:
+def this_process(labels: Mapping[str, str]) -> WorkerRegistration:
     """Describe this process for the store."""
-    return WorkerProcess(
+    return WorkerRegistration(
         host=socket.gethostname(),
         pid=os.getpid(),
         pid_started=(_start_time(os.getpid()) or 0) if machine_id() else 0,

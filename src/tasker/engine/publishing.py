@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tasker.engine.failure import error_text
 from tasker.engine.running import Finished, Running
-from tasker.model import Claim, JsonText, Outcome, OutcomeCode, StepSpec, failed
+from tasker.model import Claim, JsonText, Outcome, OutcomeCode, StepSpec, failed_outcome
 from tasker.template.published_events import PublishedEvent, published_events
 
 log = logging.getLogger("tasker.worker")
@@ -32,7 +32,7 @@ def outcome_with_events(
     """
     events, invalid = published_events(spec, outcome, context)
     if invalid is not None and outcome.outcome is not OutcomeCode.ERROR:
-        outcome = failed(claim, error_text(invalid, retryable=False))
+        outcome = failed_outcome(claim, error_text(invalid, retryable=False))
         return outcome_with_events(claim, spec, outcome, context)
     if invalid is not None:
         facts = {"task_id": claim.task_id, "step": spec.name, "error": str(invalid)}

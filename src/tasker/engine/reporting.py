@@ -28,7 +28,7 @@ from tasker.notices import (
     LoopBlocked,
     Notice,
     Observer,
-    SettleRefused,
+    SettlementRejected,
     StepSettled,
     StepStarted,
     StepWaiting,
@@ -69,7 +69,7 @@ class Reporter:
     def report_start(self, running: Running) -> None:
         """Report the start of an attempt."""
         if self.observers:
-            queued, parked = running.claim.waited
+            queued, parked = running.claim.queued_and_parked
             self.emit(StepStarted(**running.log_fields(), queued_for=queued, parked_for=parked))
 
     def report_settlements(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
@@ -119,7 +119,7 @@ class Reporter:
     def report_refusal(self, running: Running) -> None:
         """Report an attempt whose settlement was refused."""
         self._log(logging.WARNING, "settle_refused", **running.log_fields())
-        self.emit(SettleRefused(**running.log_fields()))
+        self.emit(SettlementRejected(**running.log_fields()))
 
     def report_stop(self, running: Running, ran_for: timedelta) -> None:
         """Report an attempt that ended without an outcome from this worker."""
@@ -168,7 +168,7 @@ class Reporter:
                 self._log(logging.WARNING, "task_failed", task_id=task_id, template=template)
             if self.observers:
                 task_input = None if task is None else task.input
-                self.emit(TaskEnded.now(task_id, status, template, task_input))
+                self.emit(TaskEnded.for_end_now(task_id, status, template, task_input))
 
     def report_blocked_loop(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
         """Log the handler that blocks the loop, and return the notice. Callable from any thread."""

@@ -311,7 +311,7 @@ def _span_of(running: Running, plan: Plan | EnginePlan) -> AttemptSpan:
         claim.attempt,
         task.correlation_id,
         task.trace,
-        *running.claim.waited,
+        *running.claim.queued_and_parked,
         handler=handler,
         function=function,
     )

@@ -7,15 +7,15 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from tasker.client import Client, LocalClient, Origin, SyncClient
-from tasker.completions import COMPLETE, digest_of
-from tasker.durable import DurableCall, NewCall
+from tasker.completions import COMPLETE, hash_token
+from tasker.durable import DurableCall, NewDurableCall
 from tasker.engine.call_recorder import CallRecorder
 from tasker.engine.instances import reader_of
 from tasker.engine.step_logs import StepLogs
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.handlers.instances import Joined, Page
-from tasker.model import JsonText, NewInstances, Spawned
+from tasker.model import JsonText, NewInstances, SpawnedSteps
 from tasker.store.protocol import Store
 from tasker.waits import NewWait
 
@@ -83,7 +83,7 @@ class HandlerServices:
     async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         return await self._store.load_calls(attempt.claim)
 
-    async def record_call(self, call: NewCall) -> float:
+    async def record_call(self, call: NewDurableCall) -> float:
         return await self._recorder.record(call)
 
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
@@ -92,9 +92,9 @@ class HandlerServices:
     async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
         token = secrets.token_urlsafe(32)
         attempt.completion_url = f"{self._public_url}{COMPLETE}/{token}"
-        return await self._store.open_completion(attempt.claim, digest_of(token))
+        return await self._store.open_completion(attempt.claim, hash_token(token))
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         spawned = await self._store.spawn(attempt.claim, new)
         if spawned is None:
             raise AttemptCancelled(

@@ -30,9 +30,9 @@ from tasker.model import (
     Claim,
     NewEvent,
     OutcomeCode,
-    Settled,
-    failed,
-    released,
+    SettleResult,
+    failed_outcome,
+    released_outcome,
 )
 from tasker.store.protocol import WorkerStore
 from tasker.waits import ParkedForArrival
@@ -184,7 +184,7 @@ class Settler:
                 await self._isolate(batch, error)
                 return
 
-    def _after_settlement(self, batch: Sequence[Finished], settled: Settled) -> None:
+    def _after_settlement(self, batch: Sequence[Finished], settled: SettleResult) -> None:
         refused = set(settled.refused)
         for index, (_, outcome, *_) in enumerate(batch):
             if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
@@ -232,7 +232,7 @@ class Settler:
         if only.outcome.outcome == OutcomeCode.ERROR:
             raise error  # even an error's text cannot be stored: the store is broken
         text = error_text(Misuse(f"the result could not be stored: {error}"), retryable=False)
-        refused = failed(only.running.claim, text)
+        refused = failed_outcome(only.running.claim, text)
         await self._settle([with_events(only.running, refused, only.ran_for)])
 
     # -------------------------------------------------------------------- parking
@@ -274,7 +274,7 @@ class Settler:
                     if not await self._find_unconfirmed([finished]):
                         return
             if settled is None:  # the next attempt uses the completion
-                self.add(Finished(running, released(running.claim), finished.ran_for))
+                self.add(Finished(running, released_outcome(running.claim), finished.ran_for))
                 return
             if events:
                 self.published.set()
@@ -293,7 +293,7 @@ class Settler:
         try:
             held = await self._park_in_store(running.claim, parked)
         except WaitCycle as error:
-            outcome = failed(running.claim, error_text(error, retryable=False))
+            outcome = failed_outcome(running.claim, error_text(error, retryable=False))
             self.add(with_events(running, outcome, time.monotonic() - running.began))
             return
         finally:

@@ -9,13 +9,13 @@ from tasker.engine.engine_steps import EngineAttempt
 from tasker.engine.instances import reader_of
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
 from tasker.handlers.instances import InstanceInput, InstanceReader, joined_of
-from tasker.layout import Body, EngineCall
+from tasker.layout import BodyNodes, EngineStepKind
 from tasker.model import (
     MOST_SPAWNED,
     Batch,
     Claim,
-    Collect,
-    FailurePolicy,
+    CollectMode,
+    InstanceFailurePolicy,
     Json,
     JsonText,
     Map,
@@ -24,7 +24,7 @@ from tasker.model import (
     Repeat,
     Spawning,
     StepSpec,
-    completed,
+    completed_outcome,
 )
 from tasker.store.protocol import WorkerStore
 from tasker.template.dialects.core import BATCHES
@@ -50,13 +50,13 @@ async def spawn(attempt: EngineAttempt) -> Outcome:
             "", body.join + offset, attempt.claim.no, body.spawner, count, begin, texts
         )
         await _insert(attempt, new)
-    return completed(attempt.claim, dumps({"instances": count}))
+    return completed_outcome(attempt.claim, dumps({"instances": count}))
 
 
 async def end_iteration(attempt: EngineAttempt) -> Outcome:
     """End an iteration of a loop, and start the next unless the loop's condition holds."""
     graph, instance = attempt.cached.compiled.graph, attempt.instance
-    body = graph.layout.bodies[graph.layout.scope(graph.numbers[attempt.spec.name])]
+    body = graph.layout.bodies[graph.layout.spawner_around(graph.numbers[attempt.spec.name])]
     loop, name = body.spawning, body.spec.name
     if not isinstance(loop, Repeat) or instance is None:
         raise Misuse(f"step {attempt.spec.name!r} is not part of a loop")
@@ -68,14 +68,14 @@ async def end_iteration(attempt: EngineAttempt) -> Outcome:
                 f"{loop.until!r} was still false after {loop.max:,} iterations of {name!r}",
                 code="REPEAT_EXHAUSTED",
             )
-        join_no = instance.number(body.join, graph.layout.scope(body.join))
+        join_no = instance.number(body.join, graph.layout.spawner_around(body.join))
         every = loop.every.total_seconds()
         items = [dumps(iteration)]
         await _insert(
             attempt,
             NewInstances("", join_no, instance.spawned_by, body.spawner, 1, 0, items, every),
         )
-    return completed(attempt.claim, dumps(ends))
+    return completed_outcome(attempt.claim, dumps(ends))
 
 
 async def _insert(attempt: EngineAttempt, new: NewInstances) -> None:
@@ -86,23 +86,23 @@ async def _insert(attempt: EngineAttempt, new: NewInstances) -> None:
 async def join(attempt: EngineAttempt) -> Outcome:
     """Compute the result of a step with instances. Raises PermanentError if too many failed."""
     graph, store = attempt.cached.compiled.graph, attempt.engine.store
-    body = graph.layout.joins[graph.numbers[attempt.spec.name]]
+    body = graph.layout.bodies_by_join[graph.numbers[attempt.spec.name]]
     task_id, join_no = attempt.claim.task_id, attempt.claim.no
     reader = reader_of(store, task_id, joined_of(graph, body), join_no)
     if isinstance(body.spawning, Repeat):
-        return completed(attempt.claim, await reader.last() or JsonText("null"))
+        return completed_outcome(attempt.claim, await reader.last() or JsonText("null"))
     spawns = await store.spawns(task_id, join_no)
     count, failed = sum(spawn.instances for spawn in spawns), 0
     if body.tolerates_failures:
         for each in spawns:
             failed += await store.count_failed_instances(each)
         _require_few_failures(body.spec, count, failed)
-    if body.spec.collect is Collect.LIST and body.spec.reduce is None:
+    if body.spec.collect is CollectMode.LIST and body.spec.reduce is None:
         results = await _collect(reader, count)
         if results is not None:
-            return completed(attempt.claim, results)
+            return completed_outcome(attempt.claim, results)
     summary = {"count": count, "succeeded": count - failed, "failed": failed}
-    return completed(attempt.claim, dumps(summary))
+    return completed_outcome(attempt.claim, dumps(summary))
 
 
 async def cancel_beside(
@@ -117,8 +117,8 @@ async def cancel_beside(
         body = layout.bodies[scope]
         if body.tolerates_failures:
             return
-        if body.spec.on_failure.policy is FailurePolicy.FAIL_FAST:
-            join_no = instance.number(body.join, layout.scope(body.join))
+        if body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST:
+            join_no = instance.number(body.join, layout.spawner_around(body.join))
             for each in await store.spawns(claim.task_id, join_no):
                 await store.cancel_instances(each)
 
@@ -126,23 +126,23 @@ async def cancel_beside(
 def expressions(spec: StepSpec) -> Iterable[str]:
     """Yield the expression of a spawner or check."""
     if spec.spawning is not None and (
-        spec.method == EngineCall.CHECK or not isinstance(spec.spawning, Repeat)
+        spec.method == EngineStepKind.CHECK or not isinstance(spec.spawning, Repeat)
     ):
         yield _text_of(spec.spawning)
 
 
-def _names(attempt: EngineAttempt, body: Body) -> Mapping[str, Json]:
+def _names(attempt: EngineAttempt, body: BodyNodes) -> Mapping[str, Json]:
     """Return the values of the names of a step's expression."""
     names = attempt.names(_expression_of(body).paths)
     results = names["results"]
-    if body.check is None or body.spec.steps or not isinstance(results, Mapping):
+    if body.check_node is None or body.spec.steps or not isinstance(results, Mapping):
         return names
     text = attempt.results.get(body.first)  # the loop's own handler is its body
     own = None if text is None else loads(text)
     return {**names, "results": {**results, body.spec.name: own}}
 
 
-def _expression_of(body: Body) -> Expression:
+def _expression_of(body: BodyNodes) -> Expression:
     return compile_expression(_text_of(body.spawning))
 
 
@@ -152,7 +152,7 @@ def _text_of(spawning: Spawning) -> str:
             return text
 
 
-def _items_of(body: Body, given: Json) -> tuple[int, Iterator[JsonText]]:
+def _items_of(body: BodyNodes, given: Json) -> tuple[int, Iterator[JsonText]]:
     """Return the number of instances and the inputs of each."""
     spawning, name = body.spawning, body.spec.name
     match spawning:

@@ -15,9 +15,9 @@ from tasker.handlers.attempt import PROGRESS
 from tasker.handlers.output import release_output, share_output
 from tasker.limits import LOG_ATTEMPT_CHARACTERS, LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import AttemptKey, OutcomeCode
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 from tasker.settings import StepLogMode
-from tasker.step_logs import NewLogRecord, fields_text, message_of
+from tasker.step_logs import NewLogRecord, encode_log_fields, format_log_message
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
@@ -87,8 +87,8 @@ class StepLogs:
         if self.is_off:
             return
         moment = self._store.clock.now().timestamp()
-        text = fields_text(without_secrets(fields)) if fields else None
-        message = redact(message[:LOG_CHARACTERS])
+        text = encode_log_fields(without_secrets(fields)) if fields else None
+        message = redact_passwords(message[:LOG_CHARACTERS])
         with self._lock:
             if source == PROGRESS:
                 attempt.own_log().progress = (message, moment, text)
@@ -270,7 +270,7 @@ class _StepHandler(logging.Handler):
             _TASKER_LOGGER.callHandlers(record)
             return
         attempt = running.attempt
-        message = message_of(record.msg, record.args, record.exc_info)
+        message = format_log_message(record.msg, record.args, record.exc_info)
         attempt.services.keep_log(attempt, record.levelno, record.name, message, vars(record))
         own = attempt.own_log()
         own.emitting = True

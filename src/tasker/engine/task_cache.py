@@ -7,28 +7,28 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tasker import codec
-from tasker.arrival import conditional_steps, own_queue
+from tasker.arrival import conditional_steps, handler_queue
 from tasker.bounded_cache import BoundedCache
 from tasker.engine.built_in import built_in_plan
 from tasker.engine.conditions import Condition, choices_of
 from tasker.engine.engine_steps import EnginePlan, ParentState, read_names
 from tasker.errors import HandlerNotFound, Misuse
-from tasker.graph import Graph, step_numbers
+from tasker.graph import Graph, numbers_in_mask
 from tasker.handlers import Handlers, Plan
 from tasker.handlers.instances import InstanceInput
-from tasker.layout import fill_label, item_names
+from tasker.layout import fill_name_pattern, instance_input_names
 from tasker.model import (
     ENGINE,
     STEP_STATUSES,
     TASK_NODE,
     AttemptKey,
     Claim,
-    Code,
-    Durability,
-    FailurePolicy,
+    InstanceFailurePolicy,
     JsonText,
     PauseTarget,
     RuntimeStep,
+    SettlementDurability,
+    StatusCode,
     StepResult,
     StepSpec,
     StepStatus,
@@ -63,7 +63,7 @@ class CompiledTemplate:
         } or None
         #: those of them that are under limits
         self.gated = {
-            no for no in self.conditions or () if own_queue(template, self.graph, no).gated
+            no for no in self.conditions or () if handler_queue(template, self.graph, no).gated
         }
         #: the handlers' queues of the others; None: it has none
         self.handler_queues = {
@@ -75,12 +75,12 @@ class CompiledTemplate:
         #: decisions, and steps with an eager child; None: it has none
         self.choices = choices_of(self.graph) if self.conditions else None
         self.fails_fast = any(
-            body.spec.on_failure.policy is FailurePolicy.FAIL_FAST
+            body.spec.on_failure.policy is InstanceFailurePolicy.FAIL_FAST
             for body in self.graph.layout.bodies.values()
         )
         """Whether the failure of an instance may cancel others."""
 
-        self.relaxed = template.durability is Durability.RELAXED
+        self.relaxed = template.durability is SettlementDurability.RELAXED
         #: fan_out[no]: number of steps that wait for step `no`
         self.fan_out = [
             sum(child != TASK_NODE for child in children) for children in self.graph.children
@@ -200,7 +200,7 @@ class CachedTask:
     def with_results(self, mask: int) -> "CachedTask":
         """Return a copy with only the results of a mask of steps."""
         copy = CachedTask(self.input, self.compiled)
-        for no in step_numbers(mask & self.known):
+        for no in numbers_in_mask(mask & self.known):
             copy.add_result(no, self.results.get(no))
             if no in self.missed:
                 copy.missed[no] = self.missed[no]
@@ -279,7 +279,7 @@ class TaskCache:
             task = tasks.get(claim.task_id)
             if task is not None and (needs := task.compiled.needs(claim.no)) is not None:
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | needs & ~task.known
-        wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
+        wanted = {task_id: list(numbers_in_mask(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
                 self._note(tasks[row.task_id], row)
@@ -452,19 +452,19 @@ def _instance_input(
     numbers: list[int] = []
     here: RuntimeStep | None = own
     while here is not None:
-        scope = layout.scope(here.template_node)
+        scope = layout.spawner_around(here.template_node)
         if not scope or here.spawned_by is None or here.instance is None:  # it undoes a single step
             break
-        for name in item_names(layout.bodies[scope].spawning):
+        for name in instance_input_names(layout.bodies[scope].spawning):
             items.setdefault(name, here.item or JsonText("null"))
         node, no = here.template_node, here.no
         if here.undoes is not None:
-            node, no = layout.undone[node], here.undoes
+            node, no = layout.undone_nodes[node], here.undoes
         offsets[scope] = no - node
         numbers.insert(0, here.instance)
         here = rows.get((claim.task_id, here.spawned_by))
     return InstanceInput(
-        fill_label(layout.label(own.template_node), numbers),
+        fill_name_pattern(layout.step_name_pattern(own.template_node), numbers),
         own.template_node,
         own.no,
         own.spawned_by or 0,
@@ -476,7 +476,7 @@ def _instance_input(
 
 def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
     """Store how the step for node `node` of the template ended."""
-    if row.state in (Code.ERROR, Code.SKIPPED):
+    if row.state in (StatusCode.ERROR, StatusCode.SKIPPED):
         task.note_missed(node, ParentState(STEP_STATUSES[row.state], None, row.error))
     else:
         task.missed.pop(node, None)
@@ -485,5 +485,5 @@ def _note_result(task: CachedTask, node: int, row: StepResult) -> None:
 
 def _needed(compiled: CompiledTemplate, instance: InstanceInput) -> Iterator[tuple[int, int]]:
     """Yield the nodes whose results are read for an instance and the numbers of their steps."""
-    for node in step_numbers(compiled.needs(instance.node) or 0):
-        yield node, instance.number(node, compiled.graph.layout.scope(node))
+    for node in numbers_in_mask(compiled.needs(instance.node) or 0):
+        yield node, instance.number(node, compiled.graph.layout.spawner_around(node))

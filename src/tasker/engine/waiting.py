@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tasker.codec import dumps
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.engine.engine_steps import EngineAttempt
 from tasker.errors import Misuse, PermanentError
 from tasker.handlers.durable import DurableCalls, Signal
@@ -13,9 +13,9 @@ from tasker.model import (
     Json,
     Outcome,
     TimeoutAction,
-    Wait,
-    completed,
-    skipped,
+    WaitSpec,
+    completed_outcome,
+    skipped_outcome,
 )
 from tasker.template.expressions import Path, compile_expression
 from tasker.template.http import render_body
@@ -31,18 +31,18 @@ async def wait(attempt: EngineAttempt) -> Outcome:
     if not awaited.signals:
         until = None if awaited.until is None else _instant(attempt, awaited.until)
         await calls.sleep(awaited.delay, until, None)
-        return completed(attempt.claim, dumps(None))
+        return completed_outcome(attempt.claim, dumps(None))
     arrival = await _arrival(attempt, calls, awaited)
     if not arrival.timed_out:
-        return completed(attempt.claim, dumps(_result_of(arrival, awaited)))
+        return completed_outcome(attempt.claim, dumps(_result_of(arrival, awaited)))
     names = " or ".join(signal.name for signal in awaited.signals)
     message = f"signal {names} did not arrive in time"
     if awaited.on_timeout is TimeoutAction.FAIL:
         raise PermanentError(message, code="wait_timeout")
     if awaited.on_timeout is TimeoutAction.SKIP:
         reason = {"type": "Skipped", "message": message, "code": "wait_timeout"}
-        return skipped(attempt.claim, dumps(reason))
-    return completed(attempt.claim, dumps(None))
+        return skipped_outcome(attempt.claim, dumps(reason))
+    return completed_outcome(attempt.claim, dumps(None))
 
 
 async def run_task(attempt: EngineAttempt) -> Outcome:
@@ -59,12 +59,12 @@ async def run_task(attempt: EngineAttempt) -> Outcome:
         {},
         detached=child.detached,
     )
-    return completed(attempt.claim, dumps(result, what="the result"))
+    return completed_outcome(attempt.claim, dumps(result, what="the result"))
 
 
-async def _arrival(attempt: EngineAttempt, calls: DurableCalls, awaited: Wait) -> Arrival:
+async def _arrival(attempt: EngineAttempt, calls: DurableCalls, awaited: WaitSpec) -> Arrival:
     signals = [_signal(attempt, signal) for signal in awaited.signals]
-    kind = CallKind.WAIT_ANY if awaited.any_of else CallKind.WAIT_SIGNAL
+    kind = DurableCallKind.WAIT_ANY if awaited.any_of else DurableCallKind.WAIT_SIGNAL
     wait = calls.begin_wait(kind, None, signals, awaited.timeout, "continue")
     return await calls.arrival(wait, "continue")
 
@@ -97,7 +97,7 @@ def _instant(attempt: EngineAttempt, text: str) -> datetime:
     )
 
 
-def _result_of(arrival: Arrival, awaited: Wait) -> Json:
+def _result_of(arrival: Arrival, awaited: WaitSpec) -> Json:
     if not awaited.any_of:
         payload: Json = arrival.payload
         return payload

@@ -19,7 +19,13 @@ from tasker import limits
 from tasker.durations import human_duration
 from tasker.engine.checked_transport import Network, open_checked_client
 from tasker.errors import PermanentError
-from tasker.events import WEBHOOK_TIMEOUT, DeliveryResponse, Endpoint, Event, secret_key
+from tasker.events import (
+    WEBHOOK_TIMEOUT,
+    DeliveryResult,
+    Event,
+    WebhookEndpoint,
+    decode_webhook_secret,
+)
 from tasker.model import Json
 
 _MOST_RETRY_AFTER = 3_600.0  #: seconds that an endpoint may ask for
@@ -36,7 +42,7 @@ class WebhookSender:
     def __init__(self, private_networks: Iterable[Network] = ()) -> None:
         self._client = open_checked_client(private_networks)
 
-    async def send(self, endpoint: Endpoint, event: Event) -> DeliveryResponse:
+    async def send(self, endpoint: WebhookEndpoint, event: Event) -> DeliveryResult:
         """Send one event. Redirects are not followed, and the response's body is not read."""
         try:
             body = event_body(event, endpoint.include)
@@ -50,7 +56,7 @@ class WebhookSender:
                 response = await self._client.send(request, stream=True)
                 await response.aclose()
         except TimeoutError:
-            return DeliveryResponse(
+            return DeliveryResult(
                 None, f"there was no response within {human_duration(WEBHOOK_TIMEOUT)}"
             )
         except (
@@ -60,10 +66,10 @@ class WebhookSender:
             TypeError,
             ValueError,
         ) as error:
-            return DeliveryResponse(None, str(error) or type(error).__name__)
+            return DeliveryResult(None, str(error) or type(error).__name__)
         if response.is_success:
-            return DeliveryResponse(response.status_code, "")
-        return DeliveryResponse(
+            return DeliveryResult(response.status_code, "")
+        return DeliveryResult(
             response.status_code,
             f"the response has the status {response.status_code}",
             _retry_after(response),
@@ -98,7 +104,7 @@ def _document(event: Event, left_out: Iterable[str]) -> dict[str, Json]:
 def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """Return the headers of a request, with its signature."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    digest = hmac.new(secret_key(secret), signed, hashlib.sha256).digest()
+    digest = hmac.new(decode_webhook_secret(secret), signed, hashlib.sha256).digest()
     return {
         "Content-Type": "application/json",
         "User-Agent": f"tasker/{tasker.__version__}",

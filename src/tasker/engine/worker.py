@@ -41,7 +41,7 @@ from tasker.handlers.check import undeclared_inputs
 from tasker.layout import steps_with_handlers
 from tasker.model import (
     HTTP_HANDLER,
-    Created,
+    CreateTasksResult,
     NewTask,
     StepSpec,
     Template,
@@ -487,7 +487,7 @@ class Worker:
         required = find(spec.handler, namespace, spec.handler_version)
         return required is None and find(spec.handler, namespace) is not None
 
-    async def create(self, new: NewTask, roots: int) -> Created:
+    async def create(self, new: NewTask, roots: int) -> CreateTasksResult:
         """Create a task, and claim as many of its `roots` as there are free slots."""
         if self._claimer is None:
             return await self.store.create_tasks([new])

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from tasker.generate import python, ruby, rust, typescript
-from tasker.generate.names import comment_text
-from tasker.generate.shapes import Types, types_of
+from tasker.generate.names import one_line_comment
+from tasker.generate.shapes import TemplateTypes, derive_template_types
 from tasker.model import StepSpec, Template
 
 
@@ -21,8 +21,8 @@ class Language(NamedTuple):
 
     suffix: str
     types_suffix: str
-    write_types: Callable[[Types], str]
-    write_handlers: Callable[[Types, list[StepSpec], str], str]
+    write_types: Callable[[TemplateTypes], str]
+    write_handlers: Callable[[TemplateTypes, list[StepSpec], str], str]
     """Generates handlers from the types, the steps and the name of the types' module."""
 
     comment: str
@@ -43,7 +43,7 @@ def generate_types(template: Template, language: str) -> str:
         f"{writer.comment} Generated from {template.full_name} by `tasker generate types`."
         " Do not edit.\n\n"
     )
-    return header + writer.write_types(types_of(template))
+    return header + writer.write_types(derive_template_types(template))
 
 
 def generate_handlers(template: Template, steps: list[StepSpec], language: str, module: str) -> str:
@@ -56,9 +56,9 @@ def generate_handlers(template: Template, steps: list[StepSpec], language: str, 
         module: The name of the module with the generated types, without a suffix.
     """
     writer = LANGUAGES[language]
-    steps = [replace(spec, description=comment_text(spec.description)) for spec in steps]
+    steps = [replace(spec, description=one_line_comment(spec.description)) for spec in steps]
     header = f"{writer.comment} Handlers of {template.namespace}.{template.name}.\n\n"
-    return header + writer.write_handlers(types_of(template), steps, module)
+    return header + writer.write_handlers(derive_template_types(template), steps, module)
 
 
 __all__ = ["LANGUAGES", "Language", "generate_handlers", "generate_types"]

@@ -8,12 +8,12 @@ _UNSAFE = {'"': "'", "\\": "/", "*/": "* /", "`": "'"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
-def words(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Return the words of a name in any convention, in lower case."""
     return [word.lower() for word in _WORD.findall(name)] or ["value"]
 
 
-def comment_text(text: str) -> str:
+def one_line_comment(text: str) -> str:
     """Return a description as one line that is safe in the comments of all languages."""
     line = " ".join(text.split())
     for unsafe, safe in _UNSAFE.items():
@@ -21,19 +21,19 @@ def comment_text(text: str) -> str:
     return "".join(char for char in line if char.isprintable())
 
 
-def pascal(name: str) -> str:
+def pascal_case(name: str) -> str:
     """Return `ValidateRefund` for `validate_refund`."""
-    joined = "".join(word.capitalize() for word in words(name))
+    joined = "".join(word.capitalize() for word in split_words(name))
     return f"N{joined}" if joined[0].isdigit() else joined
 
 
-def camel(name: str) -> str:
+def camel_case(name: str) -> str:
     """Return `validateRefund` for `validate_refund`."""
-    joined = pascal(name)
+    joined = pascal_case(name)
     return joined[0].lower() + joined[1:]
 
 
-def snake(name: str) -> str:
+def snake_case(name: str) -> str:
     """Return `validate_refund` for `ValidateRefund`."""
-    joined = "_".join(words(name))
+    joined = "_".join(split_words(name))
     return f"n_{joined}" if joined[0].isdigit() else joined

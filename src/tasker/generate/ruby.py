@@ -2,18 +2,18 @@
 
 import json
 
-from tasker.generate.names import pascal, snake
+from tasker.generate.names import pascal_case, snake_case
 from tasker.generate.shapes import (
     ANY,
     Enumeration,
-    ListOf,
-    MapOf,
-    Named,
-    Nullable,
+    ListShape,
+    MapShape,
+    NamedShape,
+    NullableShape,
     Record,
-    Scalar,
+    ScalarShape,
     Shape,
-    Types,
+    TemplateTypes,
     step_name,
 )
 from tasker.model import StepSpec
@@ -28,40 +28,44 @@ _SCALARS = {
 }
 
 
-def write_types(types: Types) -> str:
+def write_types(types: TemplateTypes) -> str:
     """Return a signature file. Handlers receive JSON objects as hashes with string keys."""
-    module = pascal(types.template.name)
-    blocks = [_definition(definition) for definition in types.definitions]
+    module = pascal_case(types.template.name)
+    blocks = [_format_definition(definition) for definition in types.definitions]
     lines = [f"  {line}" if line else "" for line in "\n\n".join(blocks).split("\n")]
     return "\n".join([f"module {module}", *lines, "end"]) + "\n"
 
 
-def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
+def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps; `module` names the signature file."""
     blocks = [f'require "tasker"\n\n# Types: {module}.rbs\n']
     for spec in steps:
         documented = f"# {spec.description}\n" if spec.description else ""
         name = step_name(spec)
-        given = f"  {snake(item.name)} = ctx.item\n" if (item := types.item_of(spec)) else ""
-        given += "  cursor = ctx.cursor\n" if types.in_batch(spec) else ""
+        given = (
+            f"  {snake_case(item.name)} = ctx.item\n"
+            if (item := types.innermost_map_item(spec))
+            else ""
+        )
+        given += "  cursor = ctx.cursor\n" if types.is_in_batch(spec) else ""
         results = "".join(
-            f"  {snake(step)} = ctx.result({json.dumps(step)})\n" for step in spec.dependencies
+            f"  {snake_case(step)} = ctx.result({json.dumps(step)})\n" for step in spec.dependencies
         )
         blocks.append(
-            f"{documented}Tasker.handler({_quote(spec.handler)}) do |ctx|\n{given}{results}"
+            f"{documented}Tasker.handler({_quote_string(spec.handler)}) do |ctx|\n{given}{results}"
             f'  raise Tasker::PermanentError, "{name} is not written yet"\nend\n'
         )
     return "\n".join(blocks)
 
 
-def _quote(text: str) -> str:
+def _quote_string(text: str) -> str:
     """Return a string without interpolation."""
     return json.dumps(text).replace("#", "\\#")
 
 
-def _definition(definition: Record | Enumeration) -> str:
+def _format_definition(definition: Record | Enumeration) -> str:
     lines = [f"# {definition.description}"] if definition.description else []
-    name = snake(definition.name)
+    name = snake_case(definition.name)
     if isinstance(definition, Enumeration):
         values = " | ".join(json.dumps(value, ensure_ascii=False) for value in definition.values)
         return "\n".join([*lines, f"type {name} = {values}"])
@@ -73,23 +77,23 @@ def _definition(definition: Record | Enumeration) -> str:
         if field.description:
             lines.append(f"  # {field.description}")
         shape = field.shape
-        if not field.required and shape != ANY and not isinstance(shape, Nullable):
-            shape = Nullable(shape)
+        if not field.required and shape != ANY and not isinstance(shape, NullableShape):
+            shape = NullableShape(shape)
         comma = "" if number == last else ","
         key = json.dumps(field.name, ensure_ascii=False)
-        lines.append(f"  {key} => {_type(shape)}{comma}")
+        lines.append(f"  {key} => {_format_type(shape)}{comma}")
     return "\n".join([*lines, "}"])
 
 
-def _type(shape: Shape) -> str:
+def _format_type(shape: Shape) -> str:
     match shape:
-        case Scalar(kind):
+        case ScalarShape(kind):
             return _SCALARS[kind]
-        case Named(name):
-            return snake(name)
-        case ListOf(items):
-            return f"Array[{_type(items)}]"
-        case MapOf(values):
-            return f"Hash[String, {_type(values)}]"
-        case Nullable(inner):
-            return f"{_type(inner)}?"
+        case NamedShape(name):
+            return snake_case(name)
+        case ListShape(items):
+            return f"Array[{_format_type(items)}]"
+        case MapShape(values):
+            return f"Hash[String, {_format_type(values)}]"
+        case NullableShape(inner):
+            return f"{_format_type(inner)}?"

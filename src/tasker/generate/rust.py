@@ -3,19 +3,19 @@
 import json
 import re
 
-from tasker.generate.names import pascal, snake
+from tasker.generate.names import pascal_case, snake_case
 from tasker.generate.shapes import (
     ANY,
     Enumeration,
-    Field,
-    ListOf,
-    MapOf,
-    Named,
-    Nullable,
+    ListShape,
+    MapShape,
+    NamedShape,
+    NullableShape,
     Record,
-    Scalar,
+    RecordField,
+    ScalarShape,
     Shape,
-    Types,
+    TemplateTypes,
     step_name,
 )
 from tasker.model import StepSpec
@@ -44,9 +44,9 @@ _DERIVES = "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]"
 _OPTIONAL = '#[serde(default, skip_serializing_if = "Option::is_none")]'
 
 
-def write_types(types: Types) -> str:
+def write_types(types: TemplateTypes) -> str:
     """Return the types of a template."""
-    body = "\n\n".join(_definition(definition) for definition in types.definitions)
+    body = "\n\n".join(_format_definition(definition) for definition in types.definitions)
     imports = ["use serde::{Deserialize, Serialize};"] if "Serialize" in body else []
     if re.search(r"\bValue\b", body):
         imports.append("use serde_json::Value;")
@@ -55,12 +55,16 @@ def write_types(types: Types) -> str:
     return "\n".join(imports) + ("\n\n" if imports else "") + body + "\n"
 
 
-def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
+def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps, and a function that adds them to a worker."""
     shapes = [types.results.get(name, ANY) for spec in steps for name in spec.dependencies]
     shapes += [types.returned.get(spec.name, ANY) for spec in steps]
-    shapes += [item.shape for spec in steps if (item := types.item_of(spec))]
-    lines = ["use serde_json::Value;"] if any("Value" in _type(shape) for shape in shapes) else []
+    shapes += [item.shape for spec in steps if (item := types.innermost_map_item(spec))]
+    lines = (
+        ["use serde_json::Value;"]
+        if any("Value" in _format_type(shape) for shape in shapes)
+        else []
+    )
     lines.append("use tasker::{Context, Error, Worker};")
     lines += ["", f"use super::{module}::*;"] if types.definitions else []
     lines += [
@@ -70,91 +74,99 @@ def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     ]
     lines.append("    worker")
     for spec in steps:
-        lines.append(f"        .handler({_quote(spec.handler)}, {_identifier(step_name(spec))})")
+        lines.append(
+            f"        .handler({_quote_string(spec.handler)}, {_safe_identifier(step_name(spec))})"
+        )
     lines.append("}")
     for spec in steps:
-        lines += ["", *_handler(types, spec)]
+        lines += ["", *_format_handler(types, spec)]
     return "\n".join(lines) + "\n"
 
 
-def _handler(types: Types, spec: StepSpec) -> list[str]:
-    def result_of(step: str) -> str:
-        return _type(types.results.get(step, ANY))
+def _format_handler(types: TemplateTypes, spec: StepSpec) -> list[str]:
+    def format_result_type(step: str) -> str:
+        return _format_type(types.results.get(step, ANY))
 
     lines = [f"/// {spec.description}"] if spec.description else []
-    name, result = _identifier(step_name(spec)), _type(types.returned.get(spec.name, ANY))
+    name, result = (
+        _safe_identifier(step_name(spec)),
+        _format_type(types.returned.get(spec.name, ANY)),
+    )
     reads = types.input is not None or spec.dependencies or types.given.get(spec.name)
     context = "ctx" if reads else "_ctx"
     lines.append(f"async fn {name}({context}: Context) -> Result<{result}, Error> {{")
     if types.input is not None:
-        lines.append(f"    let _input: {_type(types.input)} = ctx.context()?;")
-    if item := types.item_of(spec):
-        lines.append(f"    let _{snake(item.name)}: {_type(item.shape)} = ctx.item()?;")
-    if types.in_batch(spec):
+        lines.append(f"    let _input: {_format_type(types.input)} = ctx.context()?;")
+    if item := types.innermost_map_item(spec):
+        lines.append(f"    let _{snake_case(item.name)}: {_format_type(item.shape)} = ctx.item()?;")
+    if types.is_in_batch(spec):
         lines.append("    let _cursor = ctx.cursor()?;")
     for step in spec.dependencies:
-        lines.append(
-            f"    let _{snake(step)}: {result_of(step)} = ctx.result({json.dumps(step)})?;"
-        )
+        kind = format_result_type(step)
+        lines.append(f"    let _{snake_case(step)}: {kind} = ctx.result({json.dumps(step)})?;")
     return [*lines, f'    Err(Error::permanent("{step_name(spec)} is not written yet"))', "}"]
 
 
-def _definition(definition: Record | Enumeration) -> str:
+def _format_definition(definition: Record | Enumeration) -> str:
     lines = [f"/// {definition.description}"] if definition.description else []
     lines.append(_DERIVES)
     if isinstance(definition, Enumeration):
         lines.append(f"pub enum {definition.name} {{")
-        for value, variant in zip(definition.values, _variants(definition), strict=True):
-            lines += [f"    #[serde(rename = {_quote(value)})]", f"    {variant},"]
+        for value, variant in zip(definition.values, _format_variants(definition), strict=True):
+            lines += [f"    #[serde(rename = {_quote_string(value)})]", f"    {variant},"]
     else:
         lines.append(f"pub struct {definition.name} {{")
         for field in definition.fields:
-            lines += [f"    {line}" for line in _field(field)]
+            lines += [f"    {line}" for line in _format_field(field)]
     return "\n".join([*lines, "}"])
 
 
-def _field(field: Field) -> list[str]:
+def _format_field(field: RecordField) -> list[str]:
     lines = [f"/// {field.description}"] if field.description else []
-    name = _identifier(field.name)
+    name = _safe_identifier(field.name)
     if name != field.name:
-        lines.append(f"#[serde(rename = {_quote(field.name)})]")
+        lines.append(f"#[serde(rename = {_quote_string(field.name)})]")
     shape = field.shape
     if not field.required and shape != ANY:
-        shape = shape if isinstance(shape, Nullable) else Nullable(shape)
+        shape = shape if isinstance(shape, NullableShape) else NullableShape(shape)
         lines.append(_OPTIONAL)
     elif not field.required:
         lines.append("#[serde(default)]")
-    return [*lines, f"pub {name}: {_type(shape)},"]
+    return [*lines, f"pub {name}: {_format_type(shape)},"]
 
 
-def _variants(definition: Enumeration) -> list[str]:
+def _format_variants(definition: Enumeration) -> list[str]:
     """Return a variant for each value, numbered if two values would have the same name."""
     variants: list[str] = []
     for value in definition.values:
-        variant = pascal(value)
+        variant = pascal_case(value)
         variants.append(f"{variant}{len(variants)}" if variant in variants else variant)
     return variants
 
 
-def _type(shape: Shape) -> str:
+def _format_type(shape: Shape) -> str:
     match shape:
-        case Scalar(kind):
+        case ScalarShape(kind):
             return _SCALARS[kind]
-        case Named(name):
+        case NamedShape(name):
             return name
-        case ListOf(items):
-            return f"Vec<{_type(items)}>"
-        case MapOf(values):
-            return f"BTreeMap<String, {_type(values)}>"
-        case Nullable(inner):
-            return f"Option<{_type(inner)}>"
+        case ListShape(items):
+            return f"Vec<{_format_type(items)}>"
+        case MapShape(values):
+            return f"BTreeMap<String, {_format_type(values)}>"
+        case NullableShape(inner):
+            return f"Option<{_format_type(inner)}>"
 
 
-def _identifier(name: str) -> str:
-    plain = name if name.isidentifier() and name.isascii() and name == name.lower() else snake(name)
+def _safe_identifier(name: str) -> str:
+    plain = (
+        name
+        if name.isidentifier() and name.isascii() and name == name.lower()
+        else snake_case(name)
+    )
     return f"{plain}_" if plain in _KEYWORDS else plain
 
 
-def _quote(text: str) -> str:
+def _quote_string(text: str) -> str:
     quoted = json.dumps(text, ensure_ascii=False)
     return _CODE.sub(lambda match: f"\\u{{{match[1]}}}", quoted)

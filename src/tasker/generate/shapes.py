@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from tasker.generate.names import comment_text, pascal
-from tasker.layout import Layout
+from tasker.generate.names import one_line_comment, pascal_case
+from tasker.layout import NodeLayout
 from tasker.model import (
     Batch,
-    Collect,
+    CollectMode,
     JsonObject,
     Map,
     Repeat,
     Spawning,
     StepSpec,
     Template,
-    all_steps,
+    flatten_steps,
 )
 from tasker.template.expressions import Path, compile_expression
 
@@ -27,58 +27,58 @@ _SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class ScalarShape:
     """A value of one kind: `string`, `integer`, `number`, `boolean`, `null`, or `any`."""
 
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedShape:
     """A record or an enumeration, by name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
+class ListShape:
     """A list."""
 
     items: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
-class MapOf:
+class MapShape:
     """An object with arbitrary keys."""
 
     values: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
-class Nullable:
+class NullableShape:
     """A value or null."""
 
     shape: "Shape"
 
 
-Shape: TypeAlias = Scalar | Named | ListOf | MapOf | Nullable
+Shape: TypeAlias = ScalarShape | NamedShape | ListShape | MapShape | NullableShape
 
-ANY = Scalar("any")
+ANY = ScalarShape("any")
 
 
-def names_in(shape: Shape) -> set[str]:
+def definition_names_in(shape: Shape) -> set[str]:
     """Return the names of the definitions that a shape uses."""
     match shape:
-        case Named(name):
+        case NamedShape(name):
             return {name}
-        case ListOf(inner) | MapOf(inner) | Nullable(inner):
-            return names_in(inner)
-        case Scalar():
+        case ListShape(inner) | MapShape(inner) | NullableShape(inner):
+            return definition_names_in(inner)
+        case ScalarShape():
             return set()
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class RecordField:
     """A field of a record."""
 
     name: str
@@ -92,7 +92,7 @@ class Record:
     """An object with known fields."""
 
     name: str
-    fields: tuple[Field, ...]
+    fields: tuple[RecordField, ...]
     description: str = ""
 
 
@@ -105,7 +105,7 @@ class Enumeration:
     description: str = ""
 
 
-class Given(NamedTuple):
+class InstanceInput(NamedTuple):
     """The inputs of an instance."""
 
     name: str
@@ -114,7 +114,7 @@ class Given(NamedTuple):
 
 
 @dataclass(slots=True)
-class Types:
+class TemplateTypes:
     """The types of a template. Each definition follows the definitions that it uses."""
 
     template: Template
@@ -126,15 +126,15 @@ class Types:
     returned: dict[str, Shape] = field(default_factory=dict)
     """Return types of handlers by the name of the node."""
 
-    given: dict[str, tuple[Given, ...]] = field(default_factory=dict)
+    given: dict[str, tuple[InstanceInput, ...]] = field(default_factory=dict)
     """Inputs of instances by the name of a node within a body, innermost first."""
 
-    def item_of(self, spec: StepSpec) -> Given | None:
+    def innermost_map_item(self, spec: StepSpec) -> InstanceInput | None:
         """Return the element of the innermost map around a step, or None if there is no map."""
         around = self.given.get(spec.name, ())
         return next((each for each in around if isinstance(each.spawning, Map)), None)
 
-    def in_batch(self, spec: StepSpec) -> bool:
+    def is_in_batch(self, spec: StepSpec) -> bool:
         """Return whether a step is part of a batch."""
         around = self.given.get(spec.name, ())
         return any(isinstance(each.spawning, Batch) for each in around)
@@ -145,51 +145,58 @@ def step_name(spec: StepSpec) -> str:
     return spec.name.removesuffix("[]")
 
 
-def types_of(template: Template) -> Types:
+def derive_template_types(template: Template) -> TemplateTypes:
     """Return the types of a template's input, of results and of the inputs of instances."""
-    types = Types(template)
+    types = TemplateTypes(template)
     if template.input_schema is not None:
-        reader = _Reader(types, template.input_schema)
-        types.input = reader.read(template.input_schema, f"{pascal(template.name)}Input")
-    for spec in all_steps(template.steps):
+        reader = _SchemaReader(types, template.input_schema)
+        types.input = reader.read(template.input_schema, f"{pascal_case(template.name)}Input")
+    for spec in flatten_steps(template.steps):
         if spec.result_schema is not None:
-            reader = _Reader(types, spec.result_schema)
-            types.results[spec.name] = reader.read(spec.result_schema, f"{pascal(spec.name)}Result")
-    layout = Layout(template.steps)
+            reader = _SchemaReader(types, spec.result_schema)
+            types.results[spec.name] = reader.read(
+                spec.result_schema, f"{pascal_case(spec.name)}Result"
+            )
+    layout = NodeLayout(template.steps)
     own = dict(types.results)
     types.returned = {spec.name: own.get(step_name(spec), ANY) for spec in layout.specs}
-    for spec in all_steps(template.steps):
+    for spec in flatten_steps(template.steps):
         if spec.spawning is not None and spec.name in own:
-            types.results[spec.name] = _result_of_instances(spec, own[spec.name])
+            types.results[spec.name] = _instances_result_shape(spec, own[spec.name])
     for no, spec in enumerate(layout.specs, start=1):
-        types.given[spec.name] = tuple(_given_to(types, layout, no))
+        types.given[spec.name] = tuple(_enclosing_instance_inputs(types, layout, no))
     return types
 
 
-def _result_of_instances(spec: StepSpec, instance: Shape) -> Shape:
+def _instances_result_shape(spec: StepSpec, instance: Shape) -> Shape:
     """Return the shape of the result of a step with instances."""
     if isinstance(spec.spawning, Repeat):
         return instance
-    return ListOf(instance) if spec.collect is Collect.LIST and spec.reduce is None else ANY
+    return ListShape(instance) if spec.collect is CollectMode.LIST and spec.reduce is None else ANY
 
 
-def _given_to(types: Types, layout: Layout, no: int) -> Iterator[Given]:
+def _enclosing_instance_inputs(
+    types: TemplateTypes, layout: NodeLayout, no: int
+) -> Iterator[InstanceInput]:
     """Yield the inputs of the instances around a node, innermost first."""
-    scope = layout.scope(no)
+    scope = layout.spawner_around(no)
     while scope:
         body = layout.bodies[scope]
-        scope = layout.scope(scope)
+        scope = layout.spawner_around(scope)
         match body.spawning:
             case Map(over=over, item=item):
-                around = {each.name: each.shape for each in _given_to(types, layout, body.spawner)}
-                yield Given(item, _element_shape(types, over, around), body.spawning)
+                around = {
+                    each.name: each.shape
+                    for each in _enclosing_instance_inputs(types, layout, body.spawner)
+                }
+                yield InstanceInput(item, _element_shape(types, over, around), body.spawning)
             case Batch():
-                yield Given("cursor", ANY, body.spawning)
+                yield InstanceInput("cursor", ANY, body.spawning)
             case Repeat():
-                yield Given("iteration", Scalar("integer"), body.spawning)
+                yield InstanceInput("iteration", ScalarShape("integer"), body.spawning)
 
 
-def _element_shape(types: Types, over: str, around: Mapping[str, Shape]) -> Shape:
+def _element_shape(types: TemplateTypes, over: str, around: Mapping[str, Shape]) -> Shape:
     """Return the shape of a list's elements, as far as the schemas along its path define it."""
     node = compile_expression(over).node
     if not isinstance(node, Path):
@@ -200,27 +207,29 @@ def _element_shape(types: Types, over: str, around: Mapping[str, Shape]) -> Shap
         shape = types.results.get(str(keys.pop(0)))
     records = {each.name: each for each in types.definitions if isinstance(each, Record)}
     for key in keys:
-        shape = _part_of(shape, key, records)
-    return shape.items if isinstance(shape, ListOf) else ANY
+        shape = _member_shape(shape, key, records)
+    return shape.items if isinstance(shape, ListShape) else ANY
 
 
-def _part_of(shape: Shape | None, key: str | int, records: Mapping[str, Record]) -> Shape | None:
+def _member_shape(
+    shape: Shape | None, key: str | int, records: Mapping[str, Record]
+) -> Shape | None:
     match shape:
-        case Nullable(inner):
-            return _part_of(inner, key, records)
-        case ListOf(inner) if isinstance(key, int):
+        case NullableShape(inner):
+            return _member_shape(inner, key, records)
+        case ListShape(inner) if isinstance(key, int):
             return inner
-        case MapOf(inner):
+        case MapShape(inner):
             return inner
-        case Named(name) if name in records:
+        case NamedShape(name) if name in records:
             return next((each.shape for each in records[name].fields if each.name == key), None)
     return None
 
 
-class _Reader:
+class _SchemaReader:
     """Reads one schema; `$ref` refers to parts of that schema."""
 
-    def __init__(self, types: Types, root: JsonObject) -> None:
+    def __init__(self, types: TemplateTypes, root: JsonObject) -> None:
         self._types = types
         self._root = root
         self._names = {definition.name for definition in types.definitions}
@@ -242,40 +251,45 @@ class _Reader:
         if isinstance(kinds, list):
             others = [kind for kind in kinds if kind != "null"]
             shape = self._read_kind(others[0], schema, name) if len(others) == 1 else ANY
-            return _nullable(shape) if "null" in kinds else shape
+            return _make_nullable(shape) if "null" in kinds else shape
         return self._read_kind(kinds, schema, name)
 
     def _read_kind(self, kind: Any, schema: Mapping[str, Any], name: str) -> Shape:
         if kind == "array":
-            return ListOf(self.read(schema.get("items", True), f"{name}Item"))
+            return ListShape(self.read(schema.get("items", True), f"{name}Item"))
         if kind != "object":
-            return Scalar(kind) if kind in _SCALARS else ANY
+            return ScalarShape(kind) if kind in _SCALARS else ANY
         if "properties" not in schema:
-            return MapOf(self.read(schema.get("additionalProperties", True), f"{name}Value"))
-        name = self._unused(name)
+            return MapShape(self.read(schema.get("additionalProperties", True), f"{name}Value"))
+        name = self._unused_name(name)
         required = schema.get("required", ())
         fields = tuple(
-            Field(key, self.read(inner, f"{name}{pascal(key)}"), key in required, _text_of(inner))
+            RecordField(
+                key,
+                self.read(inner, f"{name}{pascal_case(key)}"),
+                key in required,
+                _description_of(inner),
+            )
             for key, inner in schema["properties"].items()
         )
-        self._types.definitions.append(Record(name, fields, _text_of(schema)))
-        return Named(name)
+        self._types.definitions.append(Record(name, fields, _description_of(schema)))
+        return NamedShape(name)
 
     def _read_values(self, values: list[Any], schema: Mapping[str, Any], name: str) -> Shape:
         texts = [value for value in values if value is not None]
         if not texts or not all(isinstance(value, str) for value in texts):
             return ANY
-        name = self._unused(name)
-        self._types.definitions.append(Enumeration(name, tuple(texts), _text_of(schema)))
-        shape = Named(name)
-        return _nullable(shape) if None in values else shape
+        name = self._unused_name(name)
+        self._types.definitions.append(Enumeration(name, tuple(texts), _description_of(schema)))
+        shape = NamedShape(name)
+        return _make_nullable(shape) if None in values else shape
 
     def _read_union(self, options: Any, name: str) -> Shape:
         others = [option for option in options if option != {"type": "null"}]
         if len(others) != 1:
             return ANY
         shape = self.read(others[0], name)
-        return shape if len(others) == len(options) else _nullable(shape)
+        return shape if len(others) == len(options) else _make_nullable(shape)
 
     def _read_reference(self, reference: str) -> Shape:
         """Return the shape of a schema in `$defs`; one that refers to itself can be anything."""
@@ -284,10 +298,12 @@ class _Reader:
             target: Any = self._root
             for part in reference.removeprefix("#").strip("/").split("/"):
                 target = target.get(part) if isinstance(target, Mapping) else None
-            self._referenced[reference] = self.read(target, pascal(reference.rpartition("/")[2]))
+            self._referenced[reference] = self.read(
+                target, pascal_case(reference.rpartition("/")[2])
+            )
         return self._referenced[reference]
 
-    def _unused(self, name: str) -> str:
+    def _unused_name(self, name: str) -> str:
         unused, number = name, 2
         while unused in self._names:
             unused, number = f"{name}{number}", number + 1
@@ -295,11 +311,11 @@ class _Reader:
         return unused
 
 
-def _nullable(shape: Shape) -> Shape:
+def _make_nullable(shape: Shape) -> Shape:
     """Return a shape that also allows null, which `any` already does."""
-    return shape if shape == ANY or isinstance(shape, Nullable) else Nullable(shape)
+    return shape if shape == ANY or isinstance(shape, NullableShape) else NullableShape(shape)
 
 
-def _text_of(schema: Any) -> str:
+def _description_of(schema: Any) -> str:
     text = schema.get("description", "") if isinstance(schema, Mapping) else ""
-    return comment_text(str(text))
+    return one_line_comment(str(text))

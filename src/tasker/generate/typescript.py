@@ -3,19 +3,19 @@
 import json
 import re
 
-from tasker.generate.names import camel, pascal
+from tasker.generate.names import camel_case, pascal_case
 from tasker.generate.shapes import (
     ANY,
     Enumeration,
-    ListOf,
-    MapOf,
-    Named,
-    Nullable,
+    ListShape,
+    MapShape,
+    NamedShape,
+    NullableShape,
     Record,
-    Scalar,
+    ScalarShape,
     Shape,
-    Types,
-    names_in,
+    TemplateTypes,
+    definition_names_in,
     step_name,
 )
 from tasker.model import StepSpec
@@ -31,11 +31,13 @@ _SCALARS = {
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
 
 
-def write_types(types: Types) -> str:
+def write_types(types: TemplateTypes) -> str:
     """Return the types of a template."""
-    blocks = [_definition(definition) for definition in types.definitions]
-    name = pascal(types.template.name)
-    results = [f"  {_key(step)}: {_type(shape)};" for step, shape in types.results.items()]
+    blocks = [_format_definition(definition) for definition in types.definitions]
+    name = pascal_case(types.template.name)
+    results = [
+        f"  {_format_key(step)}: {_format_type(shape)};" for step, shape in types.results.items()
+    ]
     blocks.append(
         "\n".join(
             [
@@ -49,18 +51,18 @@ def write_types(types: Types) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
+def write_handlers(types: TemplateTypes, steps: list[StepSpec], module: str) -> str:
     """Return a handler for each of some steps."""
-    name = pascal(types.template.name)
+    name = pascal_case(types.template.name)
     used = {f"{name}Results"} if types.results else set()
     if types.input is not None and steps:
-        used |= names_in(types.input)
+        used |= definition_names_in(types.input)
     for spec in steps:
-        if (item := types.item_of(spec)) is not None:
-            used |= names_in(item.shape)
+        if (item := types.innermost_map_item(spec)) is not None:
+            used |= definition_names_in(item.shape)
         if step_name(spec) != spec.name:
-            used |= names_in(types.returned.get(spec.name, ANY))
-    body = "".join(f"\n{_handler(types, spec, name)}" for spec in steps)
+            used |= definition_names_in(types.returned.get(spec.name, ANY))
+    body = "".join(f"\n{_format_handler(types, spec, name)}" for spec in steps)
     given = ["defineHandler", "PermanentError", *(["typed"] if " typed<" in body else [])]
     imports = f"import {{ {', '.join(given)} }} from 'tasker';\n"
     if used:
@@ -68,27 +70,34 @@ def write_handlers(types: Types, steps: list[StepSpec], module: str) -> str:
     return imports + body
 
 
-def _handler(types: Types, spec: StepSpec, name: str) -> str:
-    def result_of(step: str) -> str:
-        return f"{name}Results[{_quote(step)}]" if step in types.results else "unknown"
+def _format_handler(types: TemplateTypes, spec: StepSpec, name: str) -> str:
+    def format_result_type(step: str) -> str:
+        return f"{name}Results[{_quote_string(step)}]" if step in types.results else "unknown"
 
-    item, plain = types.item_of(spec), step_name(spec)
+    item, plain = types.innermost_map_item(spec), step_name(spec)
     read: dict[str, str] = {}
     if types.input is not None:
-        read["input"] = f"context.input as unknown as {_type(types.input)}"
-    if types.in_batch(spec):
+        read["input"] = f"context.input as unknown as {_format_type(types.input)}"
+    if types.is_in_batch(spec):
         read["cursor"] = "context.cursor"
     if item is not None:
-        read[camel(item.name)] = f"context.item as {_type(item.shape)}"
-    results = {camel(step): step for step in spec.dependencies if camel(step) not in read}
+        read[camel_case(item.name)] = f"context.item as {_format_type(item.shape)}"
+    results = {camel_case(step): step for step in spec.dependencies if camel_case(step) not in read}
     given = [*results, *(["context"] if read else [])]
-    returned = _type(types.returned.get(spec.name, ANY)) if plain != spec.name else result_of(plain)
+    returned = (
+        _format_type(types.returned.get(spec.name, ANY))
+        if plain != spec.name
+        else format_result_type(plain)
+    )
     lines = [f"/** {spec.description} */"] if spec.description else []
-    lines += [f"export const {camel(plain)} = defineHandler(", f"  {_quote(spec.handler)},"]
+    lines += [
+        f"export const {camel_case(plain)} = defineHandler(",
+        f"  {_quote_string(spec.handler)},",
+    ]
     if results:
         lines += ["  {", "    depends: {"]
         lines += [
-            f"      {key}: typed<{result_of(step)}>({_quote(step)}),"
+            f"      {key}: typed<{format_result_type(step)}>({_quote_string(step)}),"
             for key, step in results.items()
         ]
         lines += ["    },", "  },"]
@@ -97,47 +106,47 @@ def _handler(types: Types, spec: StepSpec, name: str) -> str:
     lines += [f"    const {key} = {value};" for key, value in read.items()]
     used = ", ".join([*results, *read])
     details = f", {{ details: {{ {used} }} }}" if used else ""
-    message = _quote(f"{plain} is not written yet")
+    message = _quote_string(f"{plain} is not written yet")
     lines += [f"    throw new PermanentError({message}{details});", "  },", ");"]
     return "\n".join(lines) + "\n"
 
 
-def _definition(definition: Record | Enumeration) -> str:
-    lines = _comment(definition.description, "")
+def _format_definition(definition: Record | Enumeration) -> str:
+    lines = _format_comment(definition.description, "")
     if isinstance(definition, Enumeration):
-        values = " | ".join(map(_quote, definition.values))
+        values = " | ".join(map(_quote_string, definition.values))
         return "\n".join([*lines, f"export type {definition.name} = {values};"])
     lines.append(f"export interface {definition.name} {{")
     for field in definition.fields:
-        lines += _comment(field.description, "  ")
+        lines += _format_comment(field.description, "  ")
         optional = "" if field.required else "?"
-        lines.append(f"  {_key(field.name)}{optional}: {_type(field.shape)};")
+        lines.append(f"  {_format_key(field.name)}{optional}: {_format_type(field.shape)};")
     return "\n".join([*lines, "}"])
 
 
-def _type(shape: Shape) -> str:
+def _format_type(shape: Shape) -> str:
     match shape:
-        case Scalar(kind):
+        case ScalarShape(kind):
             return _SCALARS[kind]
-        case Named(name):
+        case NamedShape(name):
             return name
-        case ListOf(items):
-            inner = _type(items)
+        case ListShape(items):
+            inner = _format_type(items)
             return f"({inner})[]" if "|" in inner else f"{inner}[]"
-        case MapOf(values):
-            return f"Record<string, {_type(values)}>"
-        case Nullable(inner_shape):
-            return f"{_type(inner_shape)} | null"
+        case MapShape(values):
+            return f"Record<string, {_format_type(values)}>"
+        case NullableShape(inner_shape):
+            return f"{_format_type(inner_shape)} | null"
 
 
-def _comment(text: str, indent: str) -> list[str]:
+def _format_comment(text: str, indent: str) -> list[str]:
     return [f"{indent}/** {text.replace('*/', '* /')} */"] if text else []
 
 
-def _key(name: str) -> str:
-    return name if _IDENTIFIER.fullmatch(name) else _quote(name)
+def _format_key(name: str) -> str:
+    return name if _IDENTIFIER.fullmatch(name) else _quote_string(name)
 
 
-def _quote(text: str) -> str:
+def _quote_string(text: str) -> str:
     quoted = json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
     return f"'{quoted}'"

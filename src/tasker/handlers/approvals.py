@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasker.approvals import DEFAULT_FORM, Decision, NewApproval, check_assignees, read_decision
+from tasker.approvals import DEFAULT_FORM, Decision, NewApproval, check_assignees, decode_decision
 from tasker.codec import dumps, new_task_id
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.durations import Duration
 from tasker.errors import InvalidInput, PermanentError
 from tasker.handlers.durable import DurableCalls, require_short
 from tasker.limits import ARRIVAL_BYTES
 from tasker.model import JsonObject, WaitKind, parse_duration_argument
 from tasker.template.schema import check_schema
-from tasker.waits import TIMED_OUT, Awaited, NewWait, ParkedForArrival
+from tasker.waits import TIMED_OUT, AwaitedArrival, NewWait, ParkedForArrival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +41,15 @@ async def ask(
     """
     approval = _new_approval(question)
     timeout = _seconds(question.timeout, "timeout")
-    name = calls.begin(CallKind.WAIT_APPROVAL, call_name)
-    record = await calls.recorded(CallKind.WAIT_APPROVAL, name)
+    name = calls.begin(DurableCallKind.WAIT_APPROVAL, call_name)
+    record = await calls.recorded(DurableCallKind.WAIT_APPROVAL, name)
     if record is None:
         calls.require_space()
-        awaited = Awaited(WaitKind.APPROVAL, name, namespace=namespace)
+        awaited = AwaitedArrival(WaitKind.APPROVAL, name, namespace=namespace)
         raise ParkedForArrival(
-            NewWait(name, CallKind.WAIT_APPROVAL, (awaited,), timeout, approval=approval)
+            NewWait(name, DurableCallKind.WAIT_APPROVAL, (awaited,), timeout, approval=approval)
         )
-    decision = read_decision(record.value or TIMED_OUT)
+    decision = decode_decision(record.value or TIMED_OUT)
     if decision is None and question.on_timeout == "fail":
         raise PermanentError("the approval was not decided in time", code="wait_timeout")
     return decision

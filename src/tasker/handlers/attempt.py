@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from tasker.clock import Clock
-from tasker.durable import DurableCall, NewCall
-from tasker.graph import Graph, step_numbers
+from tasker.durable import DurableCall, NewDurableCall
+from tasker.graph import Graph, numbers_in_mask
 from tasker.handlers.instances import (
     NO_SURROUNDINGS,
     EnclosingInstances,
@@ -26,7 +26,7 @@ from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
-    Spawned,
+    SpawnedSteps,
     StepSpec,
     TaskInput,
     TemplateName,
@@ -92,7 +92,7 @@ class Services(Protocol):
         """Return the durable calls that earlier attempts of the step recorded."""
         ...
 
-    async def record_call(self, call: NewCall) -> float:
+    async def record_call(self, call: NewDurableCall) -> float:
         """Store a durable call; return the seconds until the end of a sleep, else 0.
 
         Raises:
@@ -108,7 +108,7 @@ class Services(Protocol):
         """Create the URL at which another system completes the step, or return its completion."""
         ...
 
-    async def spawn(self, attempt: "LiveAttempt", new: NewInstances) -> Spawned:
+    async def spawn(self, attempt: "LiveAttempt", new: NewInstances) -> SpawnedSteps:
         """Insert instances of a step.
 
         Raises:
@@ -261,7 +261,7 @@ class Upstream(Mapping[str, int]):
         A step that undoes an instance reads the instance's result under the name of the step with
         instances.
         """
-        undone = graph.layout.undone.get(no)
+        undone = graph.layout.undone_nodes.get(no)
         if undone is None or not graph.names[undone - 1].endswith("[]"):
             return cls(graph.numbers, graph.names, graph.ancestors, no)
         name = graph.names[undone - 1].removesuffix("[]")
@@ -296,7 +296,7 @@ class Upstream(Mapping[str, int]):
         return no
 
     def __iter__(self) -> Iterator[str]:
-        return (self._names[no - 1] for no in step_numbers(self.ancestor_bits))
+        return (self._names[no - 1] for no in numbers_in_mask(self.ancestor_bits))
 
     def __len__(self) -> int:
         return self.ancestor_bits.bit_count()

@@ -26,7 +26,7 @@ from tasker.handlers.signature import Parameter, Validate
 from tasker.handlers.target import Handler
 from tasker.model import Json, JsonText, StepSpec, TemplateName
 from tasker.suggest import did_you_mean
-from tasker.validation import describe_fault
+from tasker.validation import describe_validation_error
 
 _MISSING: Any = inspect.Parameter.empty
 
@@ -356,14 +356,17 @@ def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts)
     errors = error.errors(include_url=False, include_input=False)
     root = f"$.{label}" if label and argument.origin != "result" else "$"
     problems: list[Json] = [
-        {"path": _json_path(root, each), "problem": describe_fault(each)} for each in errors
+        {"path": _json_path(root, each), "problem": describe_validation_error(each)}
+        for each in errors
     ]
     source = {
         "input": "the task's input",
         "config": "the step's configuration",
         "item": "the item of this instance",
     }.get(argument.origin, f"the result of step {label!r}")
-    shown = "; ".join(f"{_json_path(root, each)}: {describe_fault(each)}" for each in errors[:5])
+    shown = "; ".join(
+        f"{_json_path(root, each)}: {describe_validation_error(each)}" for each in errors[:5]
+    )
     more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
     return PermanentError(
         f"parameter {name!r} of step {facts.spec.name!r} does not accept {source}: {shown}{more}",

@@ -5,7 +5,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tasker.errors import Misuse, Problem
+from tasker.errors import DocumentProblem, Misuse
 from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Argument, bind_parameter
@@ -16,13 +16,13 @@ from tasker.handlers.schemas import Schema, find_disagreement, schema_of
 from tasker.handlers.target import Handler
 from tasker.layout import COMPENSATION, steps_with_handlers
 from tasker.model import StepSpec, Template
-from tasker.suggest import closest, did_you_mean
+from tasker.suggest import closest_match, did_you_mean
 from tasker.template.condition_checks import possibly_missing_results
 
 
 def check(
     template: Template, handlers: Handlers, served_elsewhere: Collection[str] = ()
-) -> list[Problem]:
+) -> list[DocumentProblem]:
     """List the problems of running tasks of `template` with `handlers`.
 
     Every step must have a handler, and every parameter an existing source; results must come from
@@ -54,7 +54,7 @@ def result_schemas(template: Template, handlers: Handlers) -> dict[str, Any]:
     return schemas
 
 
-def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
+def undeclared_inputs(template: Template, handlers: Handlers) -> list[DocumentProblem]:
     """List the required parameters that are neither a step's result nor a declared input.
 
     The list is empty unless an `input_schema` declares the inputs.
@@ -67,7 +67,7 @@ def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     return [problem for spec in steps for problem in checking.undeclared_inputs(spec)]
 
 
-def check_assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
+def check_assumed_inputs(template: Template, handlers: Handlers) -> list[DocumentProblem]:
     """Return the parameters that are read from the input although a step has a similar name.
 
     Each is a warning. The list is empty if the template has an `input_schema`, which declares the
@@ -81,7 +81,7 @@ def check_assumed_inputs(template: Template, handlers: Handlers) -> list[Problem
     for no, spec in enumerate(template.steps):
         handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
         for name in _required_inputs(spec, handler, graph):
-            similar = closest(name, [other for other in names if other != spec.name])
+            similar = closest_match(name, [other for other in names if other != spec.name])
             if handler is not None and similar is not None and similar != name:
                 message = (
                     f"step {spec.name!r}: parameter {name!r} is treated as an input of the task;"
@@ -104,7 +104,7 @@ def _required_inputs(spec: StepSpec, handler: Handler | None, graph: Graph) -> I
                 yield argument.key
 
 
-def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
+def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[DocumentProblem]:
     """List the registered handlers that no step of `templates` uses; other functions may be
     helpers.
     """
@@ -137,7 +137,7 @@ class _Checking:
         self._places = dict(_places(template.steps, "steps"))
         self._may_lack = possibly_missing_results(template)
 
-    def check_step(self, spec: StepSpec) -> Iterator[Problem]:
+    def check_step(self, spec: StepSpec) -> Iterator[DocumentProblem]:
         """Return the problems of one step."""
         if spec.http is not None:
             return
@@ -147,12 +147,12 @@ class _Checking:
             if any(fnmatchcase(spec.handler, name) for name in self._served_elsewhere):
                 return
             error = self._handlers.not_found_error(spec.handler, namespace, spec.handler_version)
-            yield Problem(message=f"step {spec.name!r}: {error}", path=place)
+            yield DocumentProblem(message=f"step {spec.name!r}: {error}", path=place)
             return
         for message in self._check_parameters(spec, handler):
             yield _problem_in_handler(handler, f"step {spec.name!r}: {message}", place)
 
-    def undeclared_inputs(self, spec: StepSpec) -> Iterator[Problem]:
+    def undeclared_inputs(self, spec: StepSpec) -> Iterator[DocumentProblem]:
         """Return the problems of parameters of one step, if it has a handler."""
         handler = self._handlers.find(spec.handler, self._template.namespace, spec.handler_version)
         if handler is None:
@@ -301,5 +301,7 @@ def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
-def _problem_in_handler(handler: Handler, message: str, path: str) -> Problem:
-    return Problem(message=message, path=path, file=str(handler.file or ""), line=handler.line)
+def _problem_in_handler(handler: Handler, message: str, path: str) -> DocumentProblem:
+    return DocumentProblem(
+        message=message, path=path, file=str(handler.file or ""), line=handler.line
+    )

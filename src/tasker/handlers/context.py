@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack
 
 from tasker.approvals import Decision
 from tasker.codec import dumps, loads
-from tasker.durable import CallKind, DurableCall
+from tasker.durable import DurableCall, DurableCallKind
 from tasker.durations import Duration
-from tasker.errors import AttemptCancelled, HandedBack, Misuse, PermanentError
+from tasker.errors import AttemptCancelled, Misuse, PermanentError, StepReleased
 from tasker.handlers.approvals import Question, ask
 from tasker.handlers.attempt import PROGRESS, LiveAttempt, StepFacts
 from tasker.handlers.durable import DurableCalls, OnTimeout, RetryOfChild, Signal, value_of
 from tasker.handlers.instances import Cursor, new_instances
 from tasker.model import (
-    Failure,
     JsonObject,
     JsonText,
     NewInstances,
-    Spawned,
+    SpawnedSteps,
+    TaskFailure,
     TaskId,
     TemplateName,
 )
-from tasker.step_logs import message_of
+from tasker.step_logs import format_log_message
 from tasker.typed_template import TypedTemplate
 from tasker.waits import Arrival
 
@@ -232,7 +232,7 @@ class Context:
             self._results = Results(self._facts, self._attempt.results)
             return self._results
 
-    def failure_of(self, step: str) -> Failure | None:
+    def failure_of(self, step: str) -> TaskFailure | None:
         """Return the error of an ancestor step that failed, or None if it did not fail.
 
         Only for ancestors whose results the handler reads, or that its trigger rule takes into
@@ -245,7 +245,7 @@ class Context:
         if no is None:
             raise _not_upstream_error(self._facts, step)
         text = self._attempt.failures.get(no)
-        return None if text is None else Failure.of_error(step, loads(text))
+        return None if text is None else TaskFailure.of_error(step, loads(text))
 
     def get_dependency_result(self, step: str) -> Any:
         """Return the result of an ancestor step, or None if it has none.
@@ -359,7 +359,7 @@ class Context:
             InvalidInput: An item has no JSON form.
             TooLarge: An item is too large.
         """
-        key = self._durable_calls.begin(CallKind.SPAWN, name)
+        key = self._durable_calls.begin(DurableCallKind.SPAWN, name)
         yield from new_instances(self._attempt.instance, self._facts.around, step, items, key)
 
     def _save_checkpoint(self, value: Any) -> "Future[None]":
@@ -424,10 +424,10 @@ class AsyncContext(Context):
         towards `max_attempts`.
 
         Raises:
-            HandedBack: Always; the worker handles it.
+            StepReleased: Always; the worker handles it.
         """
         await self.checkpoint(checkpoint)
-        raise HandedBack
+        raise StepReleased
 
     async def checkpoint(self, value: Any) -> None:
         """Save the progress of this attempt for the next one.
@@ -474,15 +474,15 @@ class AsyncContext(Context):
             TooManyDurableCalls: The step has 1,000 records.
         """
         calls = self._durable_calls
-        calls.begin(CallKind.ONCE, name)
+        calls.begin(DurableCallKind.ONCE, name)
         if not calls.loaded:
             await calls.load()
-        record = calls.find(CallKind.ONCE, name)
+        record = calls.find(DurableCallKind.ONCE, name)
         if record is None:
             value = function(*args, **options)
             if isawaitable(value):
                 value = await value
-            record = await calls.record(CallKind.ONCE, name, calls.dump(name, value))
+            record = await calls.record(DurableCallKind.ONCE, name, calls.dump(name, value))
         return value_of(record)
 
     async def sleep(
@@ -536,7 +536,7 @@ class AsyncContext(Context):
             InvalidInput: An argument is invalid.
         """
         wait = self._durable_calls.begin_wait(
-            CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
+            DurableCallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
         arrival = await self._durable_calls.arrival(wait, on_timeout)
         return arrival.payload
@@ -565,7 +565,7 @@ class AsyncContext(Context):
         """
         named = [Signal(each) if isinstance(each, str) else each for each in signals]
         wait = self._durable_calls.begin_wait(
-            CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
+            DurableCallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
         return await self._durable_calls.arrival(wait, on_timeout)
 
@@ -689,10 +689,10 @@ class SyncContext(Context):
         towards `max_attempts`.
 
         Raises:
-            HandedBack: Always; the worker handles it.
+            StepReleased: Always; the worker handles it.
         """
         self.checkpoint(checkpoint)
-        raise HandedBack
+        raise StepReleased
 
     def checkpoint(self, value: Any) -> None:
         """Save the progress of this attempt for the next one, and return when it is stored.
@@ -732,11 +732,13 @@ class SyncContext(Context):
             TooManyDurableCalls: The step has 1,000 records.
         """
         calls = self._durable_calls
-        calls.begin(CallKind.ONCE, name)
-        record = self._find_call(CallKind.ONCE, name)
+        calls.begin(DurableCallKind.ONCE, name)
+        record = self._find_call(DurableCallKind.ONCE, name)
         if record is None:
             text = calls.dump(name, function(*args, **options))
-            record = self._attempt.services.run_blocking(calls.record(CallKind.ONCE, name, text))
+            record = self._attempt.services.run_blocking(
+                calls.record(DurableCallKind.ONCE, name, text)
+            )
         return value_of(record)
 
     def sleep(
@@ -790,7 +792,7 @@ class SyncContext(Context):
             InvalidInput: An argument is invalid.
         """
         wait = self._durable_calls.begin_wait(
-            CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
+            DurableCallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
         )
         arrival = self._attempt.services.run_blocking(self._durable_calls.arrival(wait, on_timeout))
         return arrival.payload
@@ -819,7 +821,7 @@ class SyncContext(Context):
         """
         named = [Signal(each) if isinstance(each, str) else each for each in signals]
         wait = self._durable_calls.begin_wait(
-            CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
+            DurableCallKind.WAIT_ANY, call_name, named, timeout, on_timeout
         )
         return self._attempt.services.run_blocking(self._durable_calls.arrival(wait, on_timeout))
 
@@ -907,7 +909,7 @@ class SyncContext(Context):
         )
         return self._attempt.services.run_blocking(work)
 
-    def _find_call(self, kind: CallKind, name: str) -> DurableCall | None:
+    def _find_call(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls
         if not calls.loaded:
             self._attempt.services.run_blocking(calls.load())
@@ -980,7 +982,7 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
         enabled = self.isEnabledFor(level)
         if not enabled and level < logging.INFO:
             return
-        attempt, message = self._attempt, message_of(msg, args, kwargs.get("exc_info"))
+        attempt, message = self._attempt, format_log_message(msg, args, kwargs.get("exc_info"))
         fields = kwargs.get("extra") or {}
         attempt.services.keep_log(attempt, level, self.logger.name, message, fields)
         if enabled:
@@ -997,7 +999,7 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-def require_same_number(new: NewInstances, spawned: Spawned) -> None:
+def require_same_number(new: NewInstances, spawned: SpawnedSteps) -> None:
     """Raise PermanentError if an earlier attempt spawned a different number of instances."""
     if spawned.instances != new.instances:
         raise PermanentError(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, ge
 
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import (
-    CallKind,
     DurableCall,
     DurableCallConflict,
-    NewCall,
+    DurableCallKind,
+    NewDurableCall,
     TooManyDurableCalls,
 )
 from tasker.durations import Duration
@@ -30,11 +30,11 @@ from tasker.typed_template import TypedTemplate
 from tasker.waits import (
     TIMED_OUT,
     Arrival,
-    Awaited,
+    AwaitedArrival,
     NewWait,
     ParkedForArrival,
     check_arrival_names,
-    read_arrival,
+    decode_arrival,
 )
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ class DurableCalls:
         self._max_attempts = max_attempts
         self._step = step
         self._namespace = namespace
-        self._kinds: dict[str, CallKind] = {}  #: of the calls of this attempt, by name
-        self._counts: Counter[CallKind] = Counter()
+        self._kinds: dict[str, DurableCallKind] = {}  #: of the calls of this attempt, by name
+        self._counts: Counter[DurableCallKind] = Counter()
         self._records: dict[str, DurableCall] = {}
         self._size = 0
         self.loaded = attempt.claim.attempt == 1
         """Whether the records of earlier attempts are known."""
 
-    def begin(self, kind: CallKind, name: str | None) -> str:
+    def begin(self, kind: DurableCallKind, name: str | None) -> str:
         """Return the name of a call: `name`, or its kind and number in the order of calls.
 
         Raises:
@@ -121,7 +121,7 @@ class DurableCalls:
             self._records = {call.name: call for call in calls}
             self._size = sum(len((call.value or "").encode()) for call in calls)
 
-    def find(self, kind: CallKind, name: str) -> DurableCall | None:
+    def find(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         """Return the record of a call, or None if no attempt has completed it. Call `load` first.
 
         Raises:
@@ -171,7 +171,7 @@ class DurableCalls:
         return text
 
     async def record(
-        self, kind: CallKind, name: str, text: JsonText, **timer: Unpack[Timer]
+        self, kind: DurableCallKind, name: str, text: JsonText, **timer: Unpack[Timer]
     ) -> DurableCall:
         """Store a completed call, and return its record once it is durable.
 
@@ -185,14 +185,14 @@ class DurableCalls:
             AttemptCancelled: Another attempt has taken over the step.
         """
         claim = self._attempt.claim
-        call = NewCall(*claim.key, name, kind, text, **timer)
+        call = NewDurableCall(*claim.key, name, kind, text, **timer)
         remaining = await self._attempt.services.record_call(call)
         record = DurableCall(name, kind, text, remaining)
         self._records[name] = record
         self._size += len(text.encode())
         return record
 
-    async def recorded(self, kind: CallKind, name: str) -> DurableCall | None:
+    async def recorded(self, kind: DurableCallKind, name: str) -> DurableCall | None:
         """Read the records of earlier attempts if necessary, and return the record of a call, or
         None."""
         if not self.loaded:
@@ -204,11 +204,11 @@ class DurableCalls:
     ) -> None:
         """Start a sleep, or return if it is over: see `AsyncContext.sleep`."""
         timer = self.timer(delay, until)
-        name = self.begin(CallKind.SLEEP, call_name)
-        record = await self.recorded(CallKind.SLEEP, name)
+        name = self.begin(DurableCallKind.SLEEP, call_name)
+        record = await self.recorded(DurableCallKind.SLEEP, name)
         if record is None:
             text = self.dump(name, None)
-            record = await self.record(CallKind.SLEEP, name, text, **timer)
+            record = await self.record(DurableCallKind.SLEEP, name, text, **timer)
         if record.remaining > 0:
             raise ParkedForTime(record.remaining)
 
@@ -227,7 +227,7 @@ class DurableCalls:
             if record is None:
                 raise ParkedForArrival(wait)
             self.keep(record)
-        arrival = read_arrival(record.value or TIMED_OUT)
+        arrival = decode_arrival(record.value or TIMED_OUT)
         if arrival.timed_out and on_timeout == "fail":
             names = " or ".join(dict.fromkeys(awaited.name for awaited in wait.awaited))
             raise PermanentError(f"signal {names} did not arrive in time", code="wait_timeout")
@@ -244,8 +244,8 @@ class DurableCalls:
         detached: bool,
     ) -> Any:
         """Run a child task: see `AsyncContext.run_task`."""
-        name = self.begin(CallKind.RUN_TASK, call_name)
-        record = await self.recorded(CallKind.RUN_TASK, name)
+        name = self.begin(DurableCallKind.RUN_TASK, call_name)
+        record = await self.recorded(DurableCallKind.RUN_TASK, name)
         if record is None:
             self.require_space()
             claim, client = self._attempt.claim, self._attempt.services.client(self._attempt)
@@ -256,7 +256,7 @@ class DurableCalls:
                 raise ParkedForTask(task.id)
             if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
                 await self._retry_child(client, task, name, retry)
-            record = await self.record(CallKind.RUN_TASK, name, self.dump(name, task.result))
+            record = await self.record(DurableCallKind.RUN_TASK, name, self.dump(name, task.result))
         value = value_of(record)
         return template.read_result(value) if isinstance(template, TypedTemplate) else value
 
@@ -267,16 +267,16 @@ class DurableCalls:
         if retry == "child" and task.status is TaskStatus.ERROR:
             for number in range(1, self._max_attempts):
                 again = f"{name} retry {number}"
-                if self.find(CallKind.RUN_TASK, again) is None:
+                if self.find(DurableCallKind.RUN_TASK, again) is None:
                     await client.retry(task.id, reason="retried by the step that waits for it")
-                    await self.record(CallKind.RUN_TASK, again, self.dump(again, task.id))
+                    await self.record(DurableCallKind.RUN_TASK, again, self.dump(again, task.id))
                     raise ParkedForTask(task.id)
         failure = TaskFailed(task)
         raise PermanentError(str(failure), code=failure.code, details=failure.details)
 
     def begin_wait(
         self,
-        kind: CallKind,
+        kind: DurableCallKind,
         call_name: str | None,
         signals: Sequence[Signal],
         timeout: Duration | None,
@@ -303,10 +303,10 @@ class DurableCalls:
         awaited = []
         for signal in signals:
             check_arrival_names(name=signal.name, key=signal.key)
-            awaited.append(Awaited(WaitKind.SIGNAL, signal.name))
+            awaited.append(AwaitedArrival(WaitKind.SIGNAL, signal.name))
             if signal.key is not None:
                 awaited.append(
-                    Awaited(WaitKind.BROADCAST, signal.name, signal.key, self._namespace)
+                    AwaitedArrival(WaitKind.BROADCAST, signal.name, signal.key, self._namespace)
                 )
         return NewWait(self.begin(kind, call_name), kind, tuple(awaited), seconds)
 
@@ -315,12 +315,13 @@ class DurableCalls:
         if all(awaited.kind is not WaitKind.BROADCAST for awaited in wait.awaited):
             return wait
         received = [
-            read_arrival(record.value)
+            decode_arrival(record.value)
             for record in self._records.values()
-            if record.kind in (CallKind.WAIT_SIGNAL, CallKind.WAIT_ANY) and record.value is not None
+            if record.kind in (DurableCallKind.WAIT_SIGNAL, DurableCallKind.WAIT_ANY)
+            and record.value is not None
         ]
 
-        def last(awaited: Awaited) -> int:
+        def last(awaited: AwaitedArrival) -> int:
             same = (each for each in received if (each.name, each.key) == awaited[1:3])
             return max((each.number for each in same), default=0)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tasker.codec import dumps
-from tasker.completions import CALL, read_completion
-from tasker.durable import CallKind, DurableCall
+from tasker.completions import CALL, decode_completion
+from tasker.durable import DurableCall, DurableCallKind
 from tasker.errors import AttemptCancelled, Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
-from tasker.model import External, TimeoutAction, WaitKind
-from tasker.waits import Awaited, NewWait, ParkedForArrival
+from tasker.model import ExternalSpec, TimeoutAction, WaitKind
+from tasker.waits import AwaitedArrival, NewWait, ParkedForArrival
 
 Call = Callable[[LiveAttempt], Any]
 
@@ -25,7 +25,7 @@ def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
     Raises:
         Misuse: The handler runs in a separate process.
     """
-    external = facts.spec.external or External()
+    external = facts.spec.external or ExternalSpec()
     if in_process:
         raise Misuse(
             f"step {facts.spec.name!r} is external, so its handler cannot run in a separate"
@@ -36,7 +36,7 @@ def external_call(call: Call, facts: StepFacts, *, in_process: bool) -> Call:
     return lambda attempt: _call_async(call, external, attempt)
 
 
-async def _call_async(call: Call, external: External, attempt: LiveAttempt) -> Any:
+async def _call_async(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
     if (completion := await services.open_completion(attempt)) is not None:
         return _outcome(completion, external, attempt)
@@ -55,7 +55,7 @@ async def _call_async(call: Call, external: External, attempt: LiveAttempt) -> A
     raise ParkedForArrival(completion_wait(external))
 
 
-def _call_blocking(call: Call, external: External, attempt: LiveAttempt) -> Any:
+def _call_blocking(call: Call, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     services = attempt.services
     if (completion := services.run_blocking(services.open_completion(attempt))) is not None:
         return _outcome(completion, external, attempt)
@@ -73,26 +73,26 @@ def _call_blocking(call: Call, external: External, attempt: LiveAttempt) -> Any:
 
 async def _find(attempt: LiveAttempt) -> DurableCall | None:
     calls = await attempt.services.load_calls(attempt)
-    return next((call for call in calls if call.kind is CallKind.EXTERNAL), None)
+    return next((call for call in calls if call.kind is DurableCallKind.EXTERNAL), None)
 
 
-def completion_wait(external: External) -> NewWait:
+def completion_wait(external: ExternalSpec) -> NewWait:
     """Return the wait for the completion of a step whose handler has returned."""
     timeout = None if external.timeout is None else external.timeout.total_seconds()
-    awaited = Awaited(WaitKind.EXTERNAL, CALL)
-    return NewWait(CALL, CallKind.EXTERNAL, (awaited,), timeout)
+    awaited = AwaitedArrival(WaitKind.EXTERNAL, CALL)
+    return NewWait(CALL, DurableCallKind.EXTERNAL, (awaited,), timeout)
 
 
-def _outcome(completion: DurableCall, external: External, attempt: LiveAttempt) -> Any:
+def _outcome(completion: DurableCall, external: ExternalSpec, attempt: LiveAttempt) -> Any:
     """Return the result in a completion, or raise its error."""
     attempt.completed = True
     return result_of_completion(completion, external)
 
 
-def result_of_completion(completion: DurableCall, external: External) -> Any:
+def result_of_completion(completion: DurableCall, external: ExternalSpec) -> Any:
     """Return the result in a completion. Raises PermanentError if it is an error or too late."""
     try:
-        return read_completion(completion.value)
+        return decode_completion(completion.value)
     except TimeoutError as late:
         if external.on_timeout is TimeoutAction.CONTINUE:
             return None

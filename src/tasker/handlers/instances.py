@@ -6,8 +6,8 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar, get_
 from tasker.codec import dumps, loads
 from tasker.errors import InvalidInput, Misuse
 from tasker.graph import Graph
-from tasker.layout import Body, item_names
-from tasker.model import MOST_SPAWNED, JsonText, Map, NewInstances, Spawn, StepResult
+from tasker.layout import BodyNodes, instance_input_names
+from tasker.model import MOST_SPAWNED, JsonText, Map, NewInstances, StepResult, StoredSpawn
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class EnclosingInstances(NamedTuple):
     items: tuple[str, ...] = ()
     """The names of the inputs of the instances around the step, innermost first."""
 
-    bodies: Mapping[str, Body] = {}
+    bodies: Mapping[str, BodyNodes] = {}
     """The bodies that the step is part of, by the step that has the body."""
 
     joined: Mapping[str, Joined] = {}
@@ -83,39 +83,39 @@ class EnclosingInstances(NamedTuple):
         layout = graph.layout
         if not layout.bodies:
             return NO_SURROUNDINGS
-        around: dict[str, Body] = {}
+        around: dict[str, BodyNodes] = {}
         items: list[str] = []
-        scope = layout.scope(no)
+        scope = layout.spawner_around(no)
         while scope:
             body = layout.bodies[scope]
             around[body.spec.name] = body
-            items += item_names(body.spawning)
-            scope = layout.scope(scope)
+            items += instance_input_names(body.spawning)
+            scope = layout.spawner_around(scope)
         before = graph.ancestors[no]
         joined = {
             body.spec.name: joined_of(graph, body)
             for body in layout.bodies.values()
             if before >> body.join & 1
         }
-        scopes = {body.spawner: layout.scope(body.spawner) for body in around.values()}
+        scopes = {body.spawner: layout.spawner_around(body.spawner) for body in around.values()}
         return cls(tuple(dict.fromkeys(items)), around, joined, scopes)
 
 
 NO_SURROUNDINGS = EnclosingInstances()
 
 
-def joined_of(graph: Graph, body: Body) -> Joined:
+def joined_of(graph: Graph, body: BodyNodes) -> Joined:
     """Return how the results of a body's instances are read."""
     sinks = tuple(
         (graph.specs[no - 1].name, no - body.first)
         for no in body.nodes
-        if graph.children[no] == (body.join,) and no != body.check
+        if graph.children[no] == (body.join,) and no != body.check_node
     )
-    if body.check is not None:
+    if body.check_node is not None:
         sinks = tuple(
-            (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check]
+            (graph.specs[no - 1].name, no - body.first) for no in graph.parents[body.check_node]
         )
-    return Joined(body.spec.name, body.join, graph.layout.scope(body.join), sinks)
+    return Joined(body.spec.name, body.join, graph.layout.spawner_around(body.join), sinks)
 
 
 def new_instances(
@@ -172,7 +172,7 @@ class InstanceReader:
         self,
         joined: Joined,
         join_no: int,
-        spawns: Callable[[int], Coroutine[Any, Any, Sequence[Spawn]]],
+        spawns: Callable[[int], Coroutine[Any, Any, Sequence[StoredSpawn]]],
         load: Callable[[Sequence[int]], Coroutine[Any, Any, Sequence[StepResult]]],
     ) -> None:
         self._joined = joined
@@ -191,7 +191,7 @@ class InstanceReader:
         """Return the results of up to `most` instances from instance `begin`; empty if it does not
         exist."""
         for spawn in await self._spawns(self._join_no):
-            if spawn.has_instance(begin):
+            if spawn.contains_instance(begin):
                 place = begin - spawn.first_instance
                 return await self._page(spawn, place, min(most, spawn.instances - place))
         return ()
@@ -201,7 +201,7 @@ class InstanceReader:
         *_, spawn = await self._spawns(self._join_no)
         return (await self._page(spawn, spawn.instances - 1, 1))[0]
 
-    async def _page(self, spawn: Spawn, begin: int, count: int) -> Page:
+    async def _page(self, spawn: StoredSpawn, begin: int, count: int) -> Page:
         sinks = self._joined.sinks
         firsts = [spawn.first_no + place * spawn.size for place in range(begin, begin + count)]
         rows = await self._load([first + place for first in firsts for _, place in sinks])

@@ -394,7 +394,7 @@ def _version_rank(handler: Handler, required: str) -> int:
         return _EXACT
     if not version:
         return _UNFIT
-    if not versions.is_pin(required):
+    if not versions.is_exact_version(required):
         return _IN_RANGE if versions.matches(version, required) else _UNFIT
     earlier = versions.sort_key(required) < versions.sort_key(version)
     return _SERVES if serves and earlier and versions.matches(required, serves) else _UNFIT

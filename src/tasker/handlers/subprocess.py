@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker.clock import SystemClock
 from tasker.codec import DEFAULT_LIMIT, dumps
-from tasker.durable import DurableCall, NewCall
+from tasker.durable import DurableCall, NewDurableCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
@@ -34,11 +34,11 @@ from tasker.model import (
     Claim,
     JsonText,
     NewInstances,
-    Spawned,
+    SpawnedSteps,
     StepSpec,
     TaskInput,
 )
-from tasker.step_logs import fields_text
+from tasker.step_logs import encode_log_fields
 from tasker.waits import NewWait
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class NoServices:
     async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def record_call(self, call: NewCall) -> float:
+    async def record_call(self, call: NewDurableCall) -> float:
         raise Misuse(_NO_DURABLE_CALLS)
 
     async def open_completion(self, attempt: LiveAttempt) -> DurableCall | None:
@@ -145,7 +145,7 @@ class NoServices:
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         raise Misuse("a handler in a separate process cannot add instances; use process=False")
 
     def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
@@ -160,7 +160,7 @@ def _line(
     attempt: LiveAttempt, level: int, source: str, message: str, fields: Mapping[str, Any]
 ) -> bytes:
     """Return a record as JSON, short enough to be written atomically by several processes."""
-    kept = fields_text(fields)
+    kept = encode_log_fields(fields)
     while True:
         record = [*attempt.claim.key, level, source, message, kept]
         line = dumps(record).encode() + b"\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tasker.errors import Misuse
-from tasker.events import ALL_NAMESPACES, parse_patterns
+from tasker.events import ALL_NAMESPACES, parse_event_patterns
 from tasker.model import NAMESPACE, NAMESPACE_RULE
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -55,7 +55,7 @@ def on_event(
         InvalidInput: A name of an event is invalid.
         Misuse: The name or the namespace is invalid, or the target is not a function.
     """
-    patterns = parse_patterns(events)
+    patterns = parse_event_patterns(events)
     if namespace and namespace != ALL_NAMESPACES and not NAMESPACE.fullmatch(namespace):
         raise Misuse(f"the namespace {namespace[:60]!r} of @on_event is invalid: {NAMESPACE_RULE}")
 

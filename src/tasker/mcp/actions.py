@@ -6,15 +6,15 @@ from typing import Any, TypeAlias
 
 from tasker.client import Client
 from tasker.errors import InvalidInput
-from tasker.mcp.tokens import Planned, Tokens
-from tasker.mcp.views import plain
-from tasker.preview import Act, preview
+from tasker.mcp.tokens import ActionTokens, PreviewedAction
+from tasker.mcp.views import bounded_json
+from tasker.preview import TaskAction, make_action_preview
 
 Answer: TypeAlias = dict[str, Any]
 _Action: TypeAlias = Callable[[Client, Mapping[str, Any]], Awaitable[Any]]
 
 
-class Actions:
+class AssistantActions:
     """Changes by an assistant, in two steps.
 
     Args:
@@ -23,7 +23,7 @@ class Actions:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._tokens = Tokens()
+        self._tokens = ActionTokens()
 
     async def preview_action(
         self,
@@ -39,16 +39,16 @@ class Actions:
             InvalidInput: The action is unknown, needs a step, or has none.
             NotFound: The task does not exist.
         """
-        act = _act(action)
-        if act in (Act.COMPLETE_STEP, Act.SKIP_STEP) and step is None:
+        act = _parse_action(action)
+        if act in (TaskAction.COMPLETE_STEP, TaskAction.SKIP_STEP) and step is None:
             raise InvalidInput(f"{act.value} needs a step", path="$.step")
-        if act in (Act.CANCEL, Act.RESOLVE) and step is not None:
+        if act in (TaskAction.CANCEL, TaskAction.RESOLVE) and step is not None:
             raise InvalidInput(f"{act.value} acts on the whole task: omit step", path="$.step")
         task = await self._client.get(task_id)
         steps = await self._client.steps(task_id)
         names = None if step is None else [step]
-        shown = preview(act, task, steps, names=names)
-        answer: Answer = {"effects": list(shown.effects), "preview": plain(shown)}
+        shown = make_action_preview(act, task, steps, names=names)
+        answer: Answer = {"effects": list(shown.effects), "preview": bounded_json(shown)}
         if not shown.refused:
             arguments = {
                 "task_id": task.id,
@@ -78,7 +78,7 @@ class Actions:
         return {
             "effects": [f"a new task of {stored.template.full_name} starts at once"],
             "steps": [step.name for step in stored.template.steps],
-            "input_schema": plain(stored.template.input_schema),
+            "input_schema": bounded_json(stored.template.input_schema),
             "token": self._tokens.issue("create", arguments),
         }
 
@@ -109,11 +109,11 @@ class Actions:
         arguments = {"approval_id": approval_id, "form": dict(form), "reason": reason}
         return {
             "effects": ["the decision is final, and the task continues with it"],
-            "approval": plain(approval),
+            "approval": bounded_json(approval),
             "token": self._tokens.issue("decide", arguments),
         }
 
-    async def act(self, token: str) -> Answer:
+    async def perform_previewed(self, token: str) -> Answer:
         """Perform the previewed action.
 
         Raises:
@@ -121,33 +121,37 @@ class Actions:
             TaskChanged: The task has changed since the preview.
             Forbidden: The client lacks the permission.
         """
-        planned: Planned = self._tokens.take(token)
+        planned: PreviewedAction = self._tokens.redeem(token)
         done = await _ACTIONS[planned.action](self._client, planned.arguments)
-        return {"action": planned.action, "at": datetime.now(UTC).isoformat(), "now": plain(done)}
+        return {
+            "action": planned.action,
+            "at": datetime.now(UTC).isoformat(),
+            "now": bounded_json(done),
+        }
 
 
-def _act(action: str) -> Act:
+def _parse_action(action: str) -> TaskAction:
     try:
-        return Act(action)
+        return TaskAction(action)
     except ValueError:
-        allowed = ", ".join(act.value for act in Act)
+        allowed = ", ".join(act.value for act in TaskAction)
         raise InvalidInput(
             f"{action!r} is not an action; allowed: {allowed}", path="$.action"
         ) from None
 
 
-async def _cancel(client: Client, given: Mapping[str, Any]) -> Any:
+async def _cancel_task(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.cancel(given["task_id"], reason=given["reason"], if_match=given["etag"])
 
 
-async def _retry(client: Client, given: Mapping[str, Any]) -> Any:
+async def _retry_task(client: Client, given: Mapping[str, Any]) -> Any:
     steps = None if given["step"] is None else [given["step"]]
     return await client.retry(
         given["task_id"], steps=steps, reason=given["reason"], if_match=given["etag"]
     )
 
 
-async def _resolve(client: Client, given: Mapping[str, Any]) -> Any:
+async def _resolve_task(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.resolve(
         given["task_id"],
         given["step"],
@@ -157,7 +161,7 @@ async def _resolve(client: Client, given: Mapping[str, Any]) -> Any:
     )
 
 
-async def _complete(client: Client, given: Mapping[str, Any]) -> Any:
+async def _complete_step(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.complete(
         given["task_id"],
         given["step"],
@@ -167,13 +171,13 @@ async def _complete(client: Client, given: Mapping[str, Any]) -> Any:
     )
 
 
-async def _skip(client: Client, given: Mapping[str, Any]) -> Any:
+async def _skip_step(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.skip(
         given["task_id"], given["step"], reason=given["reason"], if_match=given["etag"]
     )
 
 
-async def _create(client: Client, given: Mapping[str, Any]) -> Any:
+async def _create_task(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.create_task(
         given["template"],
         given["context"],
@@ -182,23 +186,23 @@ async def _create(client: Client, given: Mapping[str, Any]) -> Any:
     )
 
 
-async def _signal(client: Client, given: Mapping[str, Any]) -> Any:
+async def _send_signal(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.signal(
         given["task_id"], given["name"], given["payload"], reason=given["reason"]
     )
 
 
-async def _decide(client: Client, given: Mapping[str, Any]) -> Any:
+async def _decide_approval(client: Client, given: Mapping[str, Any]) -> Any:
     return await client.decide(given["approval_id"], given["form"], reason=given["reason"])
 
 
 _ACTIONS: Mapping[str, _Action] = {
-    Act.CANCEL.value: _cancel,
-    Act.RETRY.value: _retry,
-    Act.RESOLVE.value: _resolve,
-    Act.COMPLETE_STEP.value: _complete,
-    Act.SKIP_STEP.value: _skip,
-    "create": _create,
-    "signal": _signal,
-    "decide": _decide,
+    TaskAction.CANCEL.value: _cancel_task,
+    TaskAction.RETRY.value: _retry_task,
+    TaskAction.RESOLVE.value: _resolve_task,
+    TaskAction.COMPLETE_STEP.value: _complete_step,
+    TaskAction.SKIP_STEP.value: _skip_step,
+    "create": _create_task,
+    "signal": _send_signal,
+    "decide": _decide_approval,
 }

@@ -11,8 +11,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from tasker.client import Client
 from tasker.errors import InvalidInput, TaskerError
-from tasker.mcp.actions import Actions, Answer
-from tasker.mcp.views import plain, step_line, task_line
+from tasker.mcp.actions import Answer, AssistantActions
+from tasker.mcp.views import bounded_json, summarize_step, summarize_task
 from tasker.model import TaskFilter, TaskStatus
 
 P = ParamSpec("P")
@@ -36,13 +36,13 @@ def make_server(client: Client) -> MCPServer:
     server = MCPServer(
         "tasker", instructions=INSTRUCTIONS.strip(), version=version("tasker-workflows")
     )
-    actions = Actions(client)
+    actions = AssistantActions(client)
     _add_reading_tools(server, client)
     _add_changing_tools(server, actions)
     return server
 
 
-def _explained(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def _explain_errors(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """Let a tool fail with the message of a Tasker error."""
 
     tool.__doc__ = " ".join(cleandoc(tool.__doc__ or "").split())
@@ -59,7 +59,7 @@ def _explained(tool: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
 
 def _add_reading_tools(server: MCPServer, client: Client) -> None:
     @server.tool()
-    @_explained
+    @_explain_errors
     async def list_templates(namespace: str | None = None) -> Answer:
         """List workflow templates: full name and description. `namespace` narrows the list."""
         stored = await client.templates(namespace)
@@ -71,7 +71,7 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         }
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def show_template(name: str) -> Answer:
         """Show a template, such as `payments.refund@2.1.0`: its steps and the inputs of tasks."""
         template = (await client.template(name)).template
@@ -81,12 +81,12 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         return {
             "name": template.full_name,
             "description": template.description,
-            "input_schema": plain(template.input_schema),
+            "input_schema": bounded_json(template.input_schema),
             "steps": steps,
         }
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def search_tasks(
         namespace: str | None = None,
         template: str | None = None,
@@ -102,54 +102,58 @@ def _add_reading_tools(server: MCPServer, client: Client) -> None:
         filter = TaskFilter(
             namespace=namespace,
             name=template,
-            status=_status(status),
+            status=_parse_status(status),
             tag=tag,
             correlation_id=correlation_id,
             error_code=error_code,
             attributes=attributes or {},
         )
         tasks = await client.tasks(filter, limit=max(1, min(limit, _MOST_TASKS)))
-        return {"tasks": [task_line(task) for task in tasks]}
+        return {"tasks": [summarize_task(task) for task in tasks]}
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def show_task(task_id: str) -> Answer:
         """Show a task: its inputs, its result or error, and its steps."""
         task = await client.get(task_id)
         return {
-            **task_line(task),
-            "context": plain(task.context),
-            "result": plain(task.result),
-            "error": plain(task.error),
-            "steps": [step_line(step) for step in await client.steps(task_id)],
+            **summarize_task(task),
+            "context": bounded_json(task.context),
+            "result": bounded_json(task.result),
+            "error": bounded_json(task.error),
+            "steps": [summarize_step(step) for step in await client.steps(task_id)],
         }
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def why(task_id: str, step: str | None = None) -> Answer:
         """Explain why a task or a step makes no progress, most important reason first."""
-        return {"reasons": plain(await client.why(task_id, step=step))}
+        return {"reasons": bounded_json(await client.why(task_id, step=step))}
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def list_failures(namespace: str | None = None) -> Answer:
         """List failed tasks, newest first, each with the step that failed and its error."""
         filter = TaskFilter(namespace=namespace, status=TaskStatus.ERROR)
         failed = await client.tasks(filter, limit=_MOST_FAILURES)
         tasks = [await client.get(task.id) for task in failed]
-        return {"failures": [{**task_line(task), "failure": plain(task.failure)} for task in tasks]}
+        return {
+            "failures": [
+                {**summarize_task(task), "failure": bounded_json(task.failure)} for task in tasks
+            ]
+        }
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def list_approvals(mine: bool = False) -> Answer:
         """List the approvals that tasks wait for, oldest first; `mine`: only those that the caller
         may decide."""
-        return {"approvals": plain(await client.approvals(mine=mine))}
+        return {"approvals": bounded_json(await client.approvals(mine=mine))}
 
 
-def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
+def _add_changing_tools(server: MCPServer, actions: AssistantActions) -> None:
     @server.tool()
-    @_explained
+    @_explain_errors
     async def preview_action(
         action: str, task_id: str, step: str | None = None, result: Any = None, reason: str = ""
     ) -> Answer:
@@ -159,7 +163,7 @@ def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
         return await actions.preview_action(action, task_id, step, result, reason)
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def preview_task(
         template: str,
         context: dict[str, Any] | None = None,
@@ -170,7 +174,7 @@ def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
         return await actions.preview_task(template, context or {}, idempotency_key, reason)
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def preview_signal(
         task_id: str, name: str, payload: Any = None, reason: str = ""
     ) -> Answer:
@@ -178,21 +182,21 @@ def _add_changing_tools(server: MCPServer, actions: Actions) -> None:
         return await actions.preview_signal(task_id, name, payload, reason)
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def preview_decision(approval_id: str, form: dict[str, Any], reason: str = "") -> Answer:
         """Show the approval that `form`, such as {"approved": true}, would decide. The token in the
         response permits the decision."""
         return await actions.preview_decision(approval_id, form, reason)
 
     @server.tool()
-    @_explained
+    @_explain_errors
     async def act(token: str) -> Answer:
         """Perform the previewed action. Each token permits one action, once, within ten minutes. An
         action from `preview_action` is rejected if the task has changed since."""
-        return await actions.act(token)
+        return await actions.perform_previewed(token)
 
 
-def _status(status: str | None) -> TaskStatus | None:
+def _parse_status(status: str | None) -> TaskStatus | None:
     if status is None:
         return None
     try:

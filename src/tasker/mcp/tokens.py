@@ -12,7 +12,7 @@ VALID_FOR = 600.0  #: seconds
 _MOST = 1_000  #: tokens that are kept; the oldest are dropped first
 
 
-class Planned(NamedTuple):
+class PreviewedAction(NamedTuple):
     """An action that was previewed."""
 
     action: str
@@ -20,21 +20,21 @@ class Planned(NamedTuple):
     until: float  #: monotonic time
 
 
-class Tokens:
+class ActionTokens:
     """The unused tokens that this process has issued."""
 
     def __init__(self) -> None:
-        self._planned: OrderedDict[str, Planned] = OrderedDict()
+        self._planned: OrderedDict[str, PreviewedAction] = OrderedDict()
 
     def issue(self, action: str, arguments: Mapping[str, Any]) -> str:
         """Return a new token for an action with exactly these arguments."""
         token = secrets.token_urlsafe(24)
-        self._planned[token] = Planned(action, arguments, time.monotonic() + VALID_FOR)
+        self._planned[token] = PreviewedAction(action, arguments, time.monotonic() + VALID_FOR)
         while len(self._planned) > _MOST:
             self._planned.popitem(last=False)
         return token
 
-    def take(self, token: str) -> Planned:
+    def redeem(self, token: str) -> PreviewedAction:
         """Return the action of a token, which is used up.
 
         Raises:

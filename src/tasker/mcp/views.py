@@ -8,12 +8,12 @@ from tasker.model import Step, Task
 _LONGEST = 4_000  #: characters of one value; assistants read little at once
 
 
-def plain(value: Any) -> Any:
+def bounded_json(value: Any) -> Any:
     """Return a value as JSON data; long strings are shortened."""
-    return _shortened(loads(dumps(value, limit=64 << 20)))
+    return _shorten(loads(dumps(value, limit=64 << 20)))
 
 
-def task_line(task: Task) -> dict[str, Any]:
+def summarize_task(task: Task) -> dict[str, Any]:
     """Return the fields of a task in a list."""
     return {
         "id": task.id,
@@ -25,26 +25,26 @@ def task_line(task: Task) -> dict[str, Any]:
     }
 
 
-def step_line(step: Step) -> dict[str, Any]:
+def summarize_step(step: Step) -> dict[str, Any]:
     """Return the fields of a step in the view of a task."""
     line: dict[str, Any] = {"name": step.name, "status": step.status.value}
     if step.attempts:
         line["attempts"] = step.attempts
     if step.error:
-        line["error"] = _shortened(step.error)
+        line["error"] = _shorten(step.error)
     if step.result is not None:
-        line["result"] = _shortened(step.result)
+        line["result"] = _shorten(step.result)
     return line
 
 
-def _shortened(value: Any) -> Any:
+def _shorten(value: Any) -> Any:
     if isinstance(value, str):
         return (
             value if len(value) <= _LONGEST else f"{value[:_LONGEST]}... ({len(value)} characters)"
         )
     if isinstance(value, dict):
-        return {key: _shortened(part) for key, part in value.items()}
+        return {key: _shorten(part) for key, part in value.items()}
     if isinstance(value, list):
-        shown = [_shortened(part) for part in value[:100]]
+        shown = [_shorten(part) for part in value[:100]]
         return shown if len(value) <= 100 else [*shown, f"... {len(value) - 100} more"]
     return value

@@ -29,17 +29,17 @@ from tasker.notices import (
     AttemptStopped,
     LoopBlocked,
     Notice,
-    SettleRefused,
+    SettlementRejected,
     StepSettled,
     StepStarted,
     StepWaiting,
     TaskEnded,
     TickHandled,
 )
-from tasker.times import Phase, durations_of
+from tasker.times import StepPhase, phase_durations_of
 
 if TYPE_CHECKING:
-    from tasker.analytics.model import Backlog, OldestSnapshot
+    from tasker.analytics.model import HandlerBacklog, OldestSnapshot
     from tasker.events import Subscription
     from tasker.model import WorkerInfo
 
@@ -55,7 +55,7 @@ _OTHER = "other"
 _UNKNOWN = "unknown"
 _TASK = ("namespace", "template")
 _STEP = (*_TASK, "step")
-_PHASES = {phase: phase.name.lower() for phase in Phase}
+_PHASES = {phase: phase.name.lower() for phase in StepPhase}
 _SCHEDULE = ("namespace", "schedule")
 _SNAPSHOT = ("kind", "name", "user")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
@@ -248,7 +248,7 @@ class Metrics:
 
     def observe(self, notice: Notice) -> None:
         """Count a notice; for `Worker(observers=...)`."""
-        for kind, template, seconds in durations_of(notice):
+        for kind, template, seconds in phase_durations_of(notice):
             series = self._series_of(self.step_seconds, template, last=_PHASES[kind])
             series.inc(max(seconds, 0.0))
         if isinstance(notice, StepStarted):
@@ -268,7 +268,7 @@ class Metrics:
         elif isinstance(notice, AttemptLost):
             lost = AttemptOutcome.LOST.value
             self._series_of(self.attempts, notice.template, notice.step, lost).inc()
-        elif isinstance(notice, SettleRefused):
+        elif isinstance(notice, SettlementRejected):
             self.running.dec()
             self.refused.inc()
         elif isinstance(notice, TaskEnded):
@@ -323,7 +323,7 @@ class Metrics:
         series[0].inc()
         series[1].observe(seconds)
 
-    def set_backlog(self, backlog: Iterable["Backlog"]) -> None:
+    def set_backlog(self, backlog: Iterable["HandlerBacklog"]) -> None:
         """Set the gauges of the store's steps."""
         steps: Counts[tuple[str, ...]] = Counts()
         for one in backlog:

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.types import Attributes
 
-from tasker.codec import creation_time
+from tasker.codec import task_id_time
 from tasker.model import TaskId
 
 
@@ -83,5 +83,5 @@ class TaskSpans:
             context=creator,
             kind=SpanKind.INTERNAL,
             attributes=attributes,
-            start_time=round(creation_time(task_id).timestamp() * 1e9),
+            start_time=round(task_id_time(task_id).timestamp() * 1e9),
         )

@@ -14,14 +14,14 @@ from tasker.handlers.context import require_same_number
 from tasker.handlers.instances import PAGE, EnclosingInstances, new_instances
 from tasker.limits import INSTANCES, LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import Claim
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import PAYLOAD, ServedStep
 from tasker.remote.steps import StepFinder
 from tasker.remote.waits import record_call, record_once, run_task
-from tasker.step_logs import NewLogRecord, fields_text, level_number
+from tasker.step_logs import NewLogRecord, encode_log_fields, level_number
 from tasker.store.protocol import Store
 from tasker.template.document import to_document
 
@@ -189,6 +189,6 @@ def _log_record(claim: Claim, line: fields.JsonBody) -> NewLogRecord:
         fields.instant(line, "at").timestamp(),
         level_number(fields.text(line, "level", "info")),
         fields.text(line, "source", ""),
-        redact(message[:LOG_CHARACTERS]),
-        fields_text(hide_secrets(fields.mapping(line, "fields"))),
+        redact_passwords(message[:LOG_CHARACTERS]),
+        encode_log_fields(hide_secrets(fields.mapping(line, "fields"))),
     )

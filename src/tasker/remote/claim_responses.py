@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from tasker.completions import COMPLETE, digest_of
+from tasker.completions import COMPLETE, hash_token
 from tasker.model import Claim
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.reporting import RemoteReporter
@@ -74,7 +74,7 @@ class ClaimResponses:
         """Return an external step with the URL of its completion; settle it if it is already
         completed."""
         token = secrets.token_urlsafe(32)
-        completion = await self._store.open_completion(step.claim, digest_of(token))
+        completion = await self._store.open_completion(step.claim, hash_token(token))
         if completion is None:
             return step._replace(completion_url=f"{self._public_url}{COMPLETE}/{token}")
         outcome = (await self._judge.of_completion(step, completion)).outcome

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from tasker.errors import StoreUnavailable
-from tasker.model import Claim, RenewedLease, Settled, Settlement, WorkerId
+from tasker.model import Claim, RenewedLease, Settlement, SettleResult, WorkerId
 from tasker.store.protocol import Store
 
 _MOST_OUTCOMES = 500  #: of one group
@@ -17,9 +17,9 @@ _MOST_CLAIMS = 10_000  #: of one group of renewals, and workers
 
 class _Waiting(NamedTuple):
     settlement: Settlement
-    settled: "asyncio.Future[Settled]"
+    settled: "asyncio.Future[SettleResult]"
 
-    def succeed(self, settled: Settled) -> None:
+    def succeed(self, settled: SettleResult) -> None:
         if not self.settled.done():  # cancelled meanwhile
             self.settled.set_result(settled)
 
@@ -40,7 +40,7 @@ class SettlementGroups:
         self._waiting: deque[_Waiting] = deque()
         self._settling: asyncio.Task[None] | None = None
 
-    async def settle(self, settlement: Settlement) -> Settled:
+    async def settle(self, settlement: Settlement) -> SettleResult:
         """Settle the outcomes of a worker, with those of others if a transaction is in progress.
 
         A cancelled caller does not affect others; its outcomes may still be settled.
@@ -95,7 +95,7 @@ class SettlementGroups:
         except Exception as error:  # delivered to the waiting caller
             waiting.fail(error)
 
-    async def _settle_alone(self, settlement: Settlement) -> Settled:
+    async def _settle_alone(self, settlement: Settlement) -> SettleResult:
         worker, outcomes, claim_up_to, events, gated = settlement
         return await self._store.settle(
             worker, outcomes, claim_up_to=claim_up_to, events=events, gated=gated

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tasker.errors import StoreError
-from tasker.model import Claim, Claimed, GroupClaimed, WorkerId, released
+from tasker.model import Claim, ClaimResult, GroupClaimResult, WorkerId, released_outcome
 from tasker.remote.registered import QueueList, RegisteredWorker
 from tasker.remote.wakeups import Wakeups
 from tasker.store.protocol import Store
@@ -65,7 +65,7 @@ class Polls:
 
         async def release() -> None:
             try:
-                await self.store.settle(worker.id, [released(claim) for claim in claims])
+                await self.store.settle(worker.id, [released_outcome(claim) for claim in claims])
             except StoreError:  # the worker finds what it holds with `resume`
                 return
             finally:
@@ -244,7 +244,7 @@ class _PollGroup:
         if poll in self._waiting and not poll.claims.done():
             poll.claims.set_result(())
 
-    async def _claim_together(self, group: Sequence[_Poll]) -> GroupClaimed:
+    async def _claim_together(self, group: Sequence[_Poll]) -> GroupClaimResult:
         """Claim for polls, alternating whether steps with or without limits come first."""
         store, find_new = self._polls.store, self._polls.queues.find_new
         for poll in group:
@@ -253,7 +253,7 @@ class _PollGroup:
         claims: dict[WorkerId, Sequence[Claim]] = {}
         times: list[float] = []
 
-        def note(worker: WorkerId, claimed: Claimed) -> None:
+        def note(worker: WorkerId, claimed: ClaimResult) -> None:
             if claimed.claims:
                 claims[worker] = [*claims.get(worker, ()), *claimed.claims]
                 rooms[worker] -= len(claimed.claims)
@@ -273,8 +273,8 @@ class _PollGroup:
         elif free:
             together = await store.claim_group(free)
             for worker_id in free:
-                note(worker_id, Claimed(together.claims.get(worker_id, ()), together.next_due))
+                note(worker_id, ClaimResult(together.claims.get(worker_id, ()), together.next_due))
         for worker in limited:
             if worker.id not in first and rooms[worker.id]:
                 note(worker.id, await store.claim_gated(worker.id, rooms[worker.id]))
-        return GroupClaimed(claims, min(times, default=None))
+        return GroupClaimResult(claims, min(times, default=None))

@@ -9,7 +9,7 @@ from tasker.codec import UNSTORABLE
 from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.limits import WORKER_LABELS
-from tasker.model import ENGINE, HTTP_HANDLER, Json, JsonText, Queue, Requirement, StepSpec
+from tasker.model import ENGINE, HTTP_HANDLER, Json, JsonText, Queue, StepSpec, WorkerRequirement
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest, ProtocolUnsupported
 
@@ -173,7 +173,7 @@ class Registration(NamedTuple):
             return False
         if not self.permits(queue.namespace, queue.handler):
             return False
-        requirement = Requirement.parse(queue.requirement)
+        requirement = WorkerRequirement.parse(queue.requirement)
         handler = self.find(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self.labels.items()
 
@@ -234,9 +234,9 @@ def _fits(offered: str, required: str) -> bool:
     """Return whether a version, or range of versions, meets a step's requirement."""
     if offered == required:
         return True
-    if versions.is_pin(required):
+    if versions.is_exact_version(required):
         return versions.matches(required, offered)
-    return versions.is_pin(offered) and versions.matches(offered, required)
+    return versions.is_exact_version(offered) and versions.matches(offered, required)
 
 
 def _within(namespaces: frozenset[str], allowed: frozenset[str] | None) -> frozenset[str]:

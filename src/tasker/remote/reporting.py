@@ -34,7 +34,9 @@ class RemoteReporter:
     def report_start(self, step: ServedStep) -> None:
         """Report a step that is handed to a remote worker."""
         if self._reporter.observers:
-            self._reporter.emit(StepStarted(*_attempt_of(step), *step.claim.waited, is_remote=True))
+            self._reporter.emit(
+                StepStarted(*_attempt_of(step), *step.claim.queued_and_parked, is_remote=True)
+            )
 
     def report_settlement(self, step: ServedStep, outcome: Outcome) -> None:
         """Report a stored outcome."""

@@ -10,7 +10,7 @@ from tasker.client import LocalClient
 from tasker.engine.reporting import Reporter
 from tasker.engine.services import HandlerServices
 from tasker.errors import AttemptCancelled
-from tasker.model import Via, WorkerId, WorkerProcess, released
+from tasker.model import AccessChannel, WorkerId, WorkerRegistration, released_outcome
 from tasker.remote import fields
 from tasker.remote.attempts import RunningAttempts
 from tasker.remote.claim_responses import ClaimResponses
@@ -26,7 +26,7 @@ from tasker.remote.settlements import MOST_OUTCOMES, Settlements
 from tasker.remote.settler import RemoteSettler
 from tasker.remote.steps import StepFinder
 from tasker.remote.verdicts import Judge
-from tasker.settings import SchemaMode
+from tasker.settings import SchemaMismatchAction
 from tasker.store.protocol import AuditNote, Store
 
 FEATURES = (
@@ -63,7 +63,7 @@ class RemoteWorkers:
         client: LocalClient,
         reporter: Reporter,
         *,
-        results: SchemaMode,
+        results: SchemaMismatchAction,
         public_url: str,
         lease: timedelta,
         closing: asyncio.Event,
@@ -130,14 +130,14 @@ class RemoteWorkers:
             lease=self._leases.lease,
             slots=registration.slots,
             handlers=list(registration.handlers),
-            process=WorkerProcess(
+            process=WorkerRegistration(
                 labels=registration.labels,
                 build=registration.build,
                 sdk=registration.sdk,
                 principal=principal,
             ),
             registration=registration.dump(),
-            act=AuditNote(actor=principal, via=Via.API),
+            act=AuditNote(actor=principal, via=AccessChannel.API),
         )
         worker = RegisteredWorker(worker_id, registration, principal)
         self._workers.add(worker)
@@ -166,9 +166,9 @@ class RemoteWorkers:
         """Return a worker's steps and end its lease."""
         try:
             if held := await self._store.held(worker.id):
-                await self._store.settle(worker.id, [released(claim) for claim in held])
+                await self._store.settle(worker.id, [released_outcome(claim) for claim in held])
         finally:
-            act = AuditNote(actor=worker.principal, via=Via.API)
+            act = AuditNote(actor=worker.principal, via=AccessChannel.API)
             await self._store.retire_worker(worker.id, act)
         worker.is_live = False
 

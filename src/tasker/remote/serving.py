@@ -90,12 +90,12 @@ def _items_of(step: ServedStep) -> Mapping[str, JsonText | None]:
     if step.task.instance is None:
         return {}
     items, layout = step.task.instance.items, step.task.compiled.graph.layout
-    scope = 0 if "item" in items else layout.scope(step.node)
+    scope = 0 if "item" in items else layout.spawner_around(step.node)
     while scope:
         spawning = layout.bodies[scope].spawning
         if isinstance(spawning, Map) and spawning.item in items:
             return {**items, "item": items[spawning.item]}
-        scope = layout.scope(scope)
+        scope = layout.spawner_around(scope)
     return items
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tasker.durable import CallKind, DurableCall
+from tasker.durable import DurableCall, DurableCallKind
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import park_in_store
 from tasker.engine.spawning import cancel_beside
 from tasker.errors import Misuse, ParkedForTask, ParkedForTime, WaitCycle
 from tasker.handlers.external import completion_wait
-from tasker.model import Claim, External, OutcomeCode, TaskId, released, slept
+from tasker.model import Claim, ExternalSpec, OutcomeCode, TaskId, released_outcome, sleep_outcome
 from tasker.remote import fields
 from tasker.remote.attempts import RunningAttempts
 from tasker.remote.claim_responses import ClaimResponses
@@ -135,10 +135,10 @@ class Settlements:
                     await cancel_beside(self._store, step.task.compiled, claim, instance)
                 return verdict
             case "released":
-                return Verdict(released(claim))
+                return Verdict(released_outcome(claim))
             case "yielded":
                 if await self._attempts.keep(claim, reported.get("checkpoint")):
-                    return Verdict(released(claim))
+                    return Verdict(released_outcome(claim))
                 return None
             case "spawned":
                 await self._attempts.add_instances(step, reported)
@@ -162,7 +162,9 @@ class Settlements:
         if await self._attempts.keep(claim, reported.get("result")):
             if (completion := await self._find_completion(claim)) is not None:
                 return await self._judge.of_completion(step, completion)
-            if await self._store.park_for_arrival(claim, completion_wait(external or External())):
+            if await self._store.park_for_arrival(
+                claim, completion_wait(external or ExternalSpec())
+            ):
                 consequences.words[place] = "parked"
                 self._reporter.report_wait(step, None)
         return None
@@ -187,7 +189,7 @@ class Settlements:
 
     async def _find_completion(self, claim: Claim) -> DurableCall | None:
         calls = await self._store.load_calls(claim)
-        return next((call for call in calls if call.kind is CallKind.EXTERNAL), None)
+        return next((call for call in calls if call.kind is DurableCallKind.EXTERNAL), None)
 
     async def _park(
         self,
@@ -201,11 +203,11 @@ class Settlements:
         wait_for = fields.mapping(reported, "wait_for")
         parked = await requested_wait(step, wait_for, self._services())
         if parked is None or isinstance(parked, ParkedForTime):
-            return Verdict(slept(step.claim, parked.seconds if parked else 0.0))
+            return Verdict(sleep_outcome(step.claim, parked.seconds if parked else 0.0))
         if isinstance(parked, ParkedForTask) and not await self._may_read(
             worker, step, parked.task_id
         ):
-            return Verdict(slept(step.claim, 0.0))  # as if the task did not exist
+            return Verdict(sleep_outcome(step.claim, 0.0))  # as if the task did not exist
         if await park_in_store(self._store, step.claim, parked):
             consequences.words[place] = "parked"
             self._reporter.report_wait(step, parked)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tasker.engine.publishing import outcome_with_events
 from tasker.errors import Misuse, StoreError, StoreUnavailable, TaskerError
-from tasker.model import Claim, NewEvent, Outcome, OutcomeCode, Settled, Settlement
+from tasker.model import Claim, NewEvent, Outcome, OutcomeCode, Settlement, SettleResult
 from tasker.remote.grouping import SettlementGroups
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.reporting import RemoteReporter
@@ -116,7 +116,7 @@ class RemoteSettler:
         await self._admit_after([failure], settled)
         return True
 
-    async def _admit_after(self, decided: Sequence[DecidedOutcome], settled: Settled) -> None:
+    async def _admit_after(self, decided: Sequence[DecidedOutcome], settled: SettleResult) -> None:
         """Start tasks that waited for the end of tasks that a settlement ended."""
         bounding = {
             each.step.claim.task_id for each in decided if each.step.task.compiled.bounds_open_tasks
@@ -130,7 +130,7 @@ class RemoteSettler:
         worker: RegisteredWorker,
         decided: Sequence[DecidedOutcome],
         outcomes: Sequence[Outcome],
-        settled: Settled,
+        settled: SettleResult,
         consequences: Consequences,
     ) -> None:
         """Record what a settlement did, for the response and in the cache."""

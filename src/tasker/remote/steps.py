@@ -7,7 +7,7 @@ from typing import Any
 from tasker.engine.failure import error_text
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import AttemptCancelled, StoreError, TaskerError
-from tasker.model import Claim, retried
+from tasker.model import Claim, retry_outcome
 from tasker.remote import fields
 from tasker.remote.registered import RegisteredWorker
 from tasker.remote.serving import ServedStep
@@ -106,7 +106,7 @@ class StepFinder:
         except TaskerError as error:
             if len(claims) == 1:
                 text = error_text(error, retryable=True)
-                outcome = retried(claims[0], text, _POSTPONED)
+                outcome = retry_outcome(claims[0], text, _POSTPONED)
                 await self._store.settle(worker.id, [outcome])
                 return [None]
             return [task for each in claims for task in await self.tasks_of(worker, [each])]

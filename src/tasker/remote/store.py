@@ -16,7 +16,7 @@ import orjson
 from tasker.client import decode
 from tasker.client.http import HttpClient
 from tasker.clock import SystemClock
-from tasker.durable import CallKind, DurableCall, NewCall
+from tasker.durable import DurableCall, DurableCallKind, NewDurableCall
 from tasker.engine.step_logs import FAILED
 from tasker.errors import (
     AttemptCancelled,
@@ -34,7 +34,7 @@ from tasker.model import (
     NO_QUEUE,
     AttemptKey,
     Claim,
-    Claimed,
+    ClaimResult,
     JsonText,
     NewEvent,
     NewInstances,
@@ -44,14 +44,14 @@ from tasker.model import (
     Queue,
     QueueId,
     SchemaStatus,
-    Settled,
-    Spawned,
+    SettleResult,
+    SpawnedSteps,
     StoredTemplate,
     TaskId,
     TemplateId,
     WaitKind,
     WorkerId,
-    WorkerProcess,
+    WorkerRegistration,
 )
 from tasker.remote.registration import PROTOCOL
 from tasker.step_logs import NewLogRecord, level_name
@@ -219,7 +219,7 @@ class RemoteStore:
         lease: timedelta,
         slots: int,
         handlers: Sequence[str],
-        process: WorkerProcess = UNKNOWN_PROCESS,
+        process: WorkerRegistration = UNKNOWN_PROCESS,
         registration: JsonText | None = None,
         act: AuditNote | None = None,
     ) -> WorkerId:
@@ -279,21 +279,21 @@ class RemoteStore:
 
     # ----------------------------------------------------------------------- claims
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
         self._wanted = limit
         polling, self._polling = self._polling, None
         if polling is None and not self._quiet:
             polling = self._poll(limit, 0.0)
         if polling is None:
-            return Claimed((), None)
+            return ClaimResult((), None)
         try:
-            return Claimed(await asyncio.shield(polling), None)
+            return ClaimResult(await asyncio.shield(polling), None)
         except asyncio.CancelledError:
             self._polling = polling
             raise
         except LeaseLost:  # the renewal that is in progress ends with that too
             self._is_lost = True
-            return Claimed((), None)
+            return ClaimResult((), None)
 
     def _poll(self, limit: int, wait: float) -> "asyncio.Task[Sequence[Claim]]":
         polling = asyncio.create_task(self._claim(self._worker, limit, wait), name="tasker-poll")
@@ -388,7 +388,7 @@ class RemoteStore:
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
         gated: bool = False,
-    ) -> Settled:
+    ) -> SettleResult:
         await self._send_logs({each.key: each.outcome in FAILED for each in outcomes})
         places: dict[WorkerId, list[int]] = {}
         for index, outcome in enumerate(outcomes):
@@ -407,11 +407,11 @@ class RemoteStore:
             self._steps.pop(outcome.key, None)
             self._checkpoints.pop(outcome.key, None)
         refused = [index for index in range(len(outcomes)) if index not in stored]
-        return Settled(refused, claims, ())
+        return SettleResult(refused, claims, ())
 
     async def fail_external(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
-    ) -> Settled | None:
+    ) -> SettleResult | None:
         return await self.settle(self._worker, [outcome])  # the server looks for a completion
 
     async def _report(
@@ -458,7 +458,9 @@ class RemoteStore:
         return await self._settle_waiting(claim, {"outcome": "parked", "wait_for": wait_for})
 
     async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
-        if wait.kind is CallKind.EXTERNAL:  # the server lets the step wait for its completion
+        if (
+            wait.kind is DurableCallKind.EXTERNAL
+        ):  # the server lets the step wait for its completion
             value = self._checkpoints.get(claim.key, JsonText("null"))
             return await self._settle_waiting(
                 claim, {"outcome": "complete", "result": orjson.Fragment(value)}
@@ -526,12 +528,15 @@ class RemoteStore:
         read = await self._call_of(claim, "calls", {})
         return [
             DurableCall(
-                call["name"], CallKind(call["kind"]), text_of(call["value"]), call["remaining_s"]
+                call["name"],
+                DurableCallKind(call["kind"]),
+                text_of(call["value"]),
+                call["remaining_s"],
             )
             for call in (read or {"calls": ()})["calls"]
         ]
 
-    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         recorded = {}
         for index, call in enumerate(calls):
             body: dict[str, Any] = {
@@ -579,7 +584,7 @@ class RemoteStore:
 
         await asyncio.gather(*(append(*each) for each in attempts.items()))
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         step = self._steps.get(claim.key)
         if step is None:
             return None
@@ -594,7 +599,7 @@ class RemoteStore:
         answer = await self._call_of(claim, "spawn", body)
         if answer is None:
             return None
-        return Spawned(0, answer["first_instance"], answer["instances"])
+        return SpawnedSteps(0, answer["first_instance"], answer["instances"])
 
     async def instances(self, claim: Claim, step: str, begin: int) -> Sequence[JsonText | None]:
         """Return a page of results of an earlier step's instances. Raises AttemptCancelled."""
@@ -671,7 +676,7 @@ def _awaited(wait: NewWait) -> dict[str, Any]:
     signals = [
         {"name": name, "key": keys[name]} if keys.get(name) else {"name": name} for name in names
     ]
-    return {"any": signals} if wait.kind is CallKind.WAIT_ANY else {"signal": signals[0]}
+    return {"any": signals} if wait.kind is DurableCallKind.WAIT_ANY else {"signal": signals[0]}
 
 
 def _retrieve_error(polling: "asyncio.Task[Sequence[Claim]]") -> None:

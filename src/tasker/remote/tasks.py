@@ -9,14 +9,17 @@ import orjson
 
 from tasker import codec
 from tasker.engine.task_cache import CompiledTemplate, TaskCache
-from tasker.graph import step_numbers
+from tasker.graph import numbers_in_mask
 from tasker.handlers import Handlers
-from tasker.layout import EngineCall
+from tasker.layout import EngineStepKind
 from tasker.model import ENGINE, StepSpec, TaskId, TaskInput, Template
 from tasker.store.protocol import WorkerStore
 
 _MEMORY = 64 << 20  #: bytes of contexts and results, for each environment
-_UNREADABLE = (EngineCall.SPAWN, EngineCall.CHECK)  #: engine steps whose results are not sent
+_UNREADABLE = (
+    EngineStepKind.SPAWN,
+    EngineStepKind.CHECK,
+)  #: engine steps whose results are not sent
 
 
 class StepFields(NamedTuple):
@@ -56,7 +59,7 @@ class RemoteTemplate(CompiledTemplate):
             before = sum(1 << parent for parent in self.graph.parents[no])
         return [
             (self.graph.names[number - 1], number)
-            for number in step_numbers(before)
+            for number in numbers_in_mask(before)
             if not (self.spec(number).handler == ENGINE and self.spec(number).method in _UNREADABLE)
             and (isinstance(needs, str) or self.graph.names[number - 1] in needs)
         ]

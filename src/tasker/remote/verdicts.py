@@ -12,11 +12,11 @@ from tasker.durable import DurableCall
 from tasker.engine.failure import error_text, outcome_of, outcome_of_failure, stored_error
 from tasker.errors import InvalidInput, Misuse, PermanentError, TaskerError
 from tasker.handlers.external import result_of_completion
-from tasker.model import External, JsonText, Outcome, completed, failed
+from tasker.model import ExternalSpec, JsonText, Outcome, completed_outcome, failed_outcome
 from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
 from tasker.remote.serving import ServedStep
-from tasker.settings import SchemaMode
+from tasker.settings import SchemaMismatchAction
 from tasker.template.schema import check_result, is_quick
 
 log = logging.getLogger("tasker.remote")
@@ -39,7 +39,7 @@ class Judge:
         results: What to do with a result that does not match its step's `result_schema`.
     """
 
-    def __init__(self, results: SchemaMode) -> None:
+    def __init__(self, results: SchemaMismatchAction) -> None:
         self._results = results
         self._rng = Random()
 
@@ -51,7 +51,7 @@ class Judge:
             await self._check(step, text)
         except Misuse as error:
             return self.of_error(step, error)
-        outcome = completed(claim, text)
+        outcome = completed_outcome(claim, text)
         if compiled.choices is None or (choice := compiled.choices.get(step.node)) is None:
             return Verdict(outcome)
         try:
@@ -63,7 +63,7 @@ class Judge:
         """Raise InvalidInput if a result does not match its schema and schemas are enforced."""
         compiled = step.task.compiled
         spec = compiled.spec(step.node)
-        if spec.result_schema is None or self._results is SchemaMode.OFF:
+        if spec.result_schema is None or self._results is SchemaMismatchAction.OFF:
             return
         name = str(compiled.template.key)
         if is_quick(spec.result_schema, text):
@@ -73,7 +73,7 @@ class Judge:
         if not problems:
             return
         message = f"the result does not match the step's result_schema: {'; '.join(problems)}"
-        if self._results is SchemaMode.ENFORCE:
+        if self._results is SchemaMismatchAction.ENFORCE:
             raise InvalidInput(message)
         facts = {"task_id": step.claim.task_id, "step": spec.name, "problem": message}
         log.warning("result_schema_mismatch", extra=facts)
@@ -82,7 +82,7 @@ class Judge:
         """Return the effect of an external step's completion by another system."""
         external = step.task.compiled.spec(step.node).external
         try:
-            value = result_of_completion(completion, external or External())
+            value = result_of_completion(completion, external or ExternalSpec())
         except PermanentError as error:
             facts = {
                 "type": type(error).__name__,
@@ -96,7 +96,7 @@ class Judge:
 
     def of_error(self, step: ServedStep, error: TaskerError) -> Verdict:
         """Return the failure of an attempt whose reported outcome is invalid."""
-        return Verdict(failed(step.claim, error_text(error, retryable=False)), error)
+        return Verdict(failed_outcome(step.claim, error_text(error, retryable=False)), error)
 
     def of_failure(self, step: ServedStep, error: fields.JsonBody) -> Verdict:
         """Return the effect of a failure: a retry if the step's policy allows one, otherwise the

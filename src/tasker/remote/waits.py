@@ -6,7 +6,7 @@ from typing import Any, Literal
 from tasker.client.fields import parse_task_id
 from tasker.client.templates import split_reference
 from tasker.codec import loads
-from tasker.durable import CallKind, DurableCallConflict
+from tasker.durable import DurableCallConflict, DurableCallKind
 from tasker.errors import (
     ParkedForTask,
     ParkedForTime,
@@ -24,7 +24,7 @@ from tasker.remote.errors import InvalidRequest
 from tasker.remote.serving import ServedStep
 from tasker.store.protocol import Store
 
-_RECORDED = (CallKind.ONCE, CallKind.SLEEP, CallKind.RUN_TASK)
+_RECORDED = (DurableCallKind.ONCE, DurableCallKind.SLEEP, DurableCallKind.RUN_TASK)
 _KINDS_OF_WAIT = ("task", "delay_s", "until", "signal", "any", "approval")
 
 
@@ -85,7 +85,7 @@ async def _wait(
             call_name=name,
         )
         return
-    call_kind = CallKind.WAIT_SIGNAL if kind == "signal" else CallKind.WAIT_ANY
+    call_kind = DurableCallKind.WAIT_SIGNAL if kind == "signal" else DurableCallKind.WAIT_ANY
     given = [wait_for["signal"]] if kind == "signal" else wait_for["any"]
     signals = [_signal(each) for each in fields.objects({"any": given}, "any", dict, most=AWAITED)]
     await calls.arrival(calls.begin_wait(call_kind, name, signals, timeout, "continue"), "continue")
@@ -135,9 +135,9 @@ async def record_once(step: ServedStep, body: fields.JsonBody, services: Service
     if "value" not in body:
         raise InvalidRequest("value is required", path="$.value")
     calls = calls_of(step, services)
-    record = await calls.recorded(CallKind.ONCE, name)
+    record = await calls.recorded(DurableCallKind.ONCE, name)
     if record is None:
-        await calls.record(CallKind.ONCE, name, calls.dump(name, body["value"]))
+        await calls.record(DurableCallKind.ONCE, name, calls.dump(name, body["value"]))
     elif record.value is None or loads(record.value) != body["value"]:
         raise DurableCallConflict(
             f"the durable call {name!r} was recorded with another value; give each call its own"
@@ -154,7 +154,7 @@ async def record_call(step: ServedStep, body: fields.JsonBody, services: Service
     if kind not in _RECORDED:
         raise InvalidRequest(f"kind must be one of {', '.join(_RECORDED)}", path="$.kind")
     calls = calls_of(step, services)
-    record = await calls.recorded(CallKind(kind), name)
+    record = await calls.recorded(DurableCallKind(kind), name)
     if record is None:
         timer: Timer = {}
         if body.get("delay_s") is not None:
@@ -162,7 +162,7 @@ async def record_call(step: ServedStep, body: fields.JsonBody, services: Service
         elif body.get("until") is not None:
             timer["until"] = fields.instant(body, "until")
         text = calls.dump(name, body.get("value"))
-        record = await calls.record(CallKind(kind), name, text, **timer)
+        record = await calls.record(DurableCallKind(kind), name, text, **timer)
     return max(record.remaining, 0.0)
 
 

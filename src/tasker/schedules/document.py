@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tasker.durations import format_duration
-from tasker.model import EPOCH, Json, JsonObject, Overlap, Schedule
+from tasker.model import EPOCH, Json, JsonObject, OverlapPolicy, Schedule
 from tasker.schedules.model import StoredSchedule
 
 _DEFAULTS = Schedule(name="")
@@ -41,7 +41,7 @@ def from_document(document: Mapping[str, Any], *, name: str | None = None) -> Sc
     if "anchor" in read:
         read["anchor"] = datetime.fromisoformat(read["anchor"])
     if "overlap" in read:
-        read["overlap"] = Overlap(read["overlap"])
+        read["overlap"] = OverlapPolicy(read["overlap"])
     if name is not None:
         read["name"] = name
     return Schedule(**read)

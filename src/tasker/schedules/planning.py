@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tasker import limits
-from tasker.model import Overlap, Schedule
+from tasker.model import OverlapPolicy, Schedule
 from tasker.schedules.model import (
     CAUGHT_UP_AT_ONCE,
     DueSchedule,
@@ -15,7 +15,7 @@ from tasker.schedules.model import (
 from tasker.schedules.ticks import next_tick, previous_tick
 
 LOOK_AGAIN = timedelta(seconds=5)  #: until a schedule is looked at again whose ticks wait
-_CAPACITY = {Overlap.BUFFER_ONE: 1, Overlap.BUFFER_ALL: limits.TICKS_BUFFERED}
+_CAPACITY = {OverlapPolicy.BUFFER_ONE: 1, OverlapPolicy.BUFFER_ALL: limits.TICKS_BUFFERED}
 
 
 class Plan(NamedTuple):
@@ -48,7 +48,7 @@ def plan(due: DueSchedule) -> Plan:
     ]
     return Plan(
         starts=starts,
-        cancel=schedule.overlap is Overlap.CANCEL_RUNNING and due.is_running and bool(starts),
+        cancel=schedule.overlap is OverlapPolicy.CANCEL_RUNNING and due.is_running and bool(starts),
         taken=[tick for tick in due.waiting if tick not in waiting],
         records=records,
         next_at=next_at,
@@ -83,12 +83,12 @@ def _due_ticks(
 
 
 def _apply_overlap(
-    overlap: Overlap, ticks: Sequence[datetime], *, is_running: bool
+    overlap: OverlapPolicy, ticks: Sequence[datetime], *, is_running: bool
 ) -> tuple[list[datetime], list[datetime], list[datetime]]:
     """Return the ticks to start, those that wait, and those to skip."""
-    if overlap is Overlap.ALLOW:
+    if overlap is OverlapPolicy.ALLOW:
         return [*ticks], [], []
-    if overlap is Overlap.CANCEL_RUNNING:
+    if overlap is OverlapPolicy.CANCEL_RUNNING:
         return [*ticks[-1:]], [], [*ticks[:-1]]
     starts = [] if is_running else [*ticks[:1]]
     others = ticks[len(starts) :]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from tasker.errors import StoreUnavailable, TaskerError
-from tasker.model import Claim, Created, NewTask, TaskId, WorkerId
+from tasker.model import Claim, CreateTasksResult, NewTask, TaskId, WorkerId
 
 MOST = 500  #: tasks stored together
 LARGE = 50  #: tasks of one request from which on it is stored alone
@@ -20,10 +20,10 @@ class CreationRequest(NamedTuple):
     claim_up_to: int
 
 
-Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[Created]"]
+Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[CreateTasksResult]"]
 """A creation, and the caller that waits for its reply."""
 
-Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[Created]]
+Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[CreateTasksResult]]
 """Stores tasks, either all or none. With True, it raises `Busy` instead of waiting for others."""
 
 
@@ -53,11 +53,11 @@ class CreationBatcher:
         self._storing: set[asyncio.Task[None]] = set()
         self._separate: set[asyncio.Task[None]] = set()
 
-    async def create_tasks(self, creation: CreationRequest) -> Created:
+    async def create_tasks(self, creation: CreationRequest) -> CreateTasksResult:
         """Store tasks, either all or none. Raises the errors of `create`."""
         if len(creation.tasks) >= LARGE:
             return await self._create(creation, False)
-        reply: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[CreateTasksResult] = asyncio.get_running_loop().create_future()
         self._waiting.append((creation, reply))
         if len(self._storing) < self._at_once:
             storing = asyncio.create_task(self._store_waiting_requests(), name="tasker-creations")
@@ -115,13 +115,13 @@ class CreationBatcher:
             task.add_done_callback(self._separate.discard)
 
 
-def _fail_replies(replies: Sequence["asyncio.Future[Created]"], error: Exception) -> None:
+def _fail_replies(replies: Sequence["asyncio.Future[CreateTasksResult]"], error: Exception) -> None:
     for reply in replies:
         if not reply.done():
             reply.set_exception(error)
 
 
-def _resolve_replies(parts: Sequence[Part], created: Created) -> None:
+def _resolve_replies(parts: Sequence[Part], created: CreateTasksResult) -> None:
     """Give each caller its part of the created tasks."""
     claims: dict[TaskId, list[Claim]] = {}
     for claim in created.claims:
@@ -131,5 +131,5 @@ def _resolve_replies(parts: Sequence[Part], created: Created) -> None:
         end = begin + len(creation.tasks)
         if not reply.done():
             own = [claim for task in creation.tasks for claim in claims.get(task.id, ())]
-            reply.set_result(Created(created.tasks[begin:end], own, created.at))
+            reply.set_result(CreateTasksResult(created.tasks[begin:end], own, created.at))
         begin = end

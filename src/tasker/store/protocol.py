@@ -13,54 +13,56 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tasker.analytics.failures import FailedStep, FailureCare, FailureCareChange
-from tasker.analytics.figures import FigureRow, Figures
+from tasker.analytics.failures import FailedStep, FailureTriage, FailureTriageChange
+from tasker.analytics.figures import FigureRow, MinuteFigures
 from tasker.analytics.model import (
-    Backlog,
+    AnalysisWindow,
     Bottlenecks,
+    HandlerBacklog,
     OldestSnapshot,
     Performance,
     UsualDurations,
     Utilization,
-    Window,
 )
 from tasker.approvals import Approval
-from tasker.bulk import BulkOperation, BulkRefusal, NewBulk, StoredBulk
+from tasker.bulk import BulkOperation, BulkRejection, NewBulkOperation, StoredBulkOperation
 from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
-from tasker.durable import DurableCall, NewCall
+from tasker.durable import DurableCall, NewDurableCall
 from tasker.errors import InvalidInput, TooLarge
 from tasker.events import (
+    ClaimedDelivery,
     Delivery,
     DeliveryId,
     DeliveryOutcome,
     DeliveryStatus,
-    Endpoint,
     Event,
     EventFilter,
     EventNo,
     NewSubscription,
     NewWebhook,
-    Pending,
     Subscription,
     SubscriptionId,
     Webhook,
     WebhookChange,
+    WebhookEndpoint,
 )
-from tasker.hooks import Hook, HookSecret
+from tasker.hooks import HookWithSecret, ProviderHook
 from tasker.model import (
     MOST_WORKER_ATTEMPTS,
     NO_QUEUE,
+    AccessChannel,
     Attempt,
     AuditEntry,
     Claim,
-    Claimed,
+    ClaimResult,
     CompensatingStep,
     CompletedStep,
-    Created,
+    CreateTasksResult,
     CurrentStep,
     ExpiredAttempt,
-    GroupClaimed,
+    FailUnclaimedResult,
+    GroupClaimResult,
     JsonObject,
     JsonText,
     LimitInfo,
@@ -82,12 +84,12 @@ from tasker.model import (
     RuntimeStep,
     SchemaStatus,
     ServedQueue,
-    Settled,
     Settlement,
-    Spawn,
-    Spawned,
+    SettleResult,
+    SpawnedSteps,
     Step,
     StepResult,
+    StoredSpawn,
     StoredTemplate,
     Task,
     TaskEnd,
@@ -99,13 +101,11 @@ from tasker.model import (
     TemplateId,
     TemplateName,
     TemplateVersion,
-    Unclaimed,
     UnservedQueue,
-    Via,
     WorkerAttempt,
     WorkerId,
     WorkerInfo,
-    WorkerProcess,
+    WorkerRegistration,
 )
 from tasker.schedules.model import (
     Advance,
@@ -116,7 +116,7 @@ from tasker.schedules.model import (
     StoredSchedule,
     TickRecord,
 )
-from tasker.step_logs import EVERY_RECORD, LogFilter, LogPlace, LogRecord, NewLogRecord
+from tasker.step_logs import EVERY_RECORD, LogFilter, LogPosition, LogRecord, NewLogRecord
 from tasker.teams.model import (
     ApiKey,
     ApiKeyDigest,
@@ -128,7 +128,7 @@ from tasker.teams.model import (
 )
 from tasker.waits import BroadcastSent, NewBroadcast, NewSignal, NewWait, SignalSent
 
-UNKNOWN_PROCESS = WorkerProcess()
+UNKNOWN_PROCESS = WorkerRegistration()
 COMPLETED_STEPS = 1_000  #: most steps that one call of `completed_steps` returns
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
 
@@ -159,7 +159,7 @@ class AuditNote:
 
     actor: str = "unknown"
     reason: str = ""
-    via: Via | None = None
+    via: AccessChannel | None = None
     """How the actor reached the store; None: as a part of a program."""
 
     bulk_id: str | None = None
@@ -203,7 +203,7 @@ class WorkerStore(Protocol):
         """Return the results of steps that are done; others are omitted."""
         ...
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Lease up to `limit` due steps to a worker.
 
         A step is due when it is enqueued and its `run_at` is reached. It is claimed from the
@@ -218,7 +218,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         """Lease due steps to several workers that serve the same queues, in one transaction.
 
         Like `claim` for all of them together. The workers get one step each in turn, up to their
@@ -226,7 +226,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
         """Lease up to `limit` due steps that are under limits to a worker.
 
         Like `claim`, but for the queues of limited steps, which `claim` ignores. A worker's claims
@@ -246,7 +246,7 @@ class WorkerStore(Protocol):
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
         gated: bool = False,
-    ) -> Settled:
+    ) -> SettleResult:
         """Record outcomes and their consequences.
 
         For each outcome whose (task, step, attempt) is in progress: the result or
@@ -271,7 +271,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         """Record outcomes of several workers in one transaction, completely or not at all.
 
         Like `settle` for each of them, in any order. A freed step is claimed for a worker whose
@@ -287,7 +287,7 @@ class WorkerStore(Protocol):
         """Store the progress of an attempt for the next one; return False if the claim is lost."""
         ...
 
-    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         """Store durable calls of attempts in progress, for later attempts of their steps.
 
         The caller must enforce the limits of a step's records. Existing names are not changed, so
@@ -317,7 +317,7 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         """Insert steps at run time: instances of a body that the template declares.
 
         The first call of a spawn reserves the numbers of all its instances; each call inserts up
@@ -374,15 +374,15 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
+    async def spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
         """List the spawns for a join, by first instance."""
         ...
 
-    async def count_failed_instances(self, spawn: Spawn) -> int:
+    async def count_failed_instances(self, spawn: StoredSpawn) -> int:
         """Count the instances of a spawn with a step that failed permanently."""
         ...
 
-    async def cancel_instances(self, spawn: Spawn) -> None:
+    async def cancel_instances(self, spawn: StoredSpawn) -> None:
         """Cancel the steps of a spawn that have not started, in transactions of `MOST_SPAWNED`."""
         ...
 
@@ -418,7 +418,7 @@ class WorkerStore(Protocol):
 
     async def fail_external(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
-    ) -> Settled | None:
+    ) -> SettleResult | None:
         """Settle the last failed attempt of an external step, unless the step was completed.
 
         Returns:
@@ -462,7 +462,7 @@ class WorkerStore(Protocol):
         lease: timedelta,
         slots: int,
         handlers: Sequence[str],
-        process: WorkerProcess = UNKNOWN_PROCESS,
+        process: WorkerRegistration = UNKNOWN_PROCESS,
         registration: JsonText | None = None,
         act: AuditNote | None = None,
     ) -> WorkerId:
@@ -575,7 +575,7 @@ class WorkerStore(Protocol):
         """List attempts whose worker's lease expired. Settle them as `lost` or failed."""
         ...
 
-    async def fail_unclaimed(self, limit: int) -> Unclaimed:
+    async def fail_unclaimed(self, limit: int) -> FailUnclaimedResult:
         """Fail up to `limit` steps that were due for their `queue_timeout` without being claimed.
 
         The failure is final: such a step gets an attempt without a worker, whose error has the code
@@ -608,7 +608,7 @@ class TaskStore(Protocol):
         *,
         registered_by: str,
         replace: bool = False,
-        via: Via | None = None,
+        via: AccessChannel | None = None,
     ) -> Registered:
         """Store a valid template under its namespace, name and version.
 
@@ -632,7 +632,7 @@ class TaskStore(Protocol):
         *,
         registered_by: str,
         replace: bool = False,
-        via: Via | None = None,
+        via: AccessChannel | None = None,
     ) -> list[Registered]:
         """Register templates in one transaction, either all or none: see `register_template`."""
         ...
@@ -662,7 +662,7 @@ class TaskStore(Protocol):
         worker: WorkerId | None = None,
         claim_up_to: int = 0,
         connection: Any = None,  # a driver's connection; only its store knows its type
-    ) -> Created:
+    ) -> CreateTasksResult:
         """Store tasks with all their steps, in one transaction.
 
         Roots are enqueued; up to `claim_up_to` of them that `worker` serves are
@@ -679,7 +679,7 @@ class TaskStore(Protocol):
             Misuse: `if_exists` is replace, and two of the tasks have one key, or there is a
                 `connection`.
             NotFound: A template id or a parent is unknown.
-            NotApproved: A template accepts no new tasks. The holder of a key
+            TemplateNotApproved: A template accepts no new tasks. The holder of a key
                 is still returned.
         """
         ...
@@ -898,15 +898,17 @@ class OperatorStore(Protocol):
 class BulkStore(Protocol):
     """Operations on many tasks at once."""
 
-    async def add_bulk(self, new: NewBulk, act: AuditNote) -> BulkOperation:
+    async def add_bulk(self, new: NewBulkOperation, act: AuditNote) -> BulkOperation:
         """Store an operation, or return the one that is stored with its id."""
         ...
 
-    async def bulk(self, bulk_id: str) -> StoredBulk:
+    async def bulk(self, bulk_id: str) -> StoredBulkOperation:
         """Read an operation. Raises NotFound."""
         ...
 
-    async def bulks(self, *, after: str | None = None, limit: int = 100) -> list[StoredBulk]:
+    async def bulks(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> list[StoredBulkOperation]:
         """List operations older than `after`, newest first."""
         ...
 
@@ -917,7 +919,7 @@ class BulkStore(Protocol):
         """
         ...
 
-    async def take_bulk(self) -> StoredBulk | None:
+    async def take_bulk(self) -> StoredBulkOperation | None:
         """Take the operation that has waited longest for its next batch of tasks, or return None.
 
         Others may take it if it makes no progress for `tasker.store.operations.bulk.LEASE`
@@ -931,12 +933,12 @@ class BulkStore(Protocol):
 
     async def act_in_bulk(
         self,
-        stored: StoredBulk,
+        stored: StoredBulkOperation,
         task_id: TaskId,
         *,
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
-    ) -> StoredBulk | None:
+    ) -> StoredBulkOperation | None:
         """Apply the action of an operation to its next task and store the progress.
 
         Args:
@@ -954,15 +956,17 @@ class BulkStore(Protocol):
         ...
 
     async def pass_in_bulk(
-        self, stored: StoredBulk, task_id: TaskId, refusal: BulkRefusal | None
-    ) -> StoredBulk | None:
+        self, stored: StoredBulkOperation, task_id: TaskId, refusal: BulkRejection | None
+    ) -> StoredBulkOperation | None:
         """Store that an operation skipped a task without changing it. Otherwise like `act_in_bulk`.
 
         Without a `refusal`, the operation may not change the task, and the task is not counted.
         """
         ...
 
-    async def pace_bulk(self, stored: StoredBulk, delay: float, *, ended: bool = False) -> None:
+    async def pace_bulk(
+        self, stored: StoredBulkOperation, delay: float, *, ended: bool = False
+    ) -> None:
         """Schedule the next batch in `delay` seconds, or end the operation.
 
         This changes nothing if it was stopped or other processes continue it.
@@ -1080,7 +1084,7 @@ class CompletionStore(Protocol):
 class HookStore(Protocol):
     """Provider hooks of namespaces."""
 
-    async def put_hook(self, hook: Hook, secret: str, act: AuditNote) -> Hook:
+    async def put_hook(self, hook: ProviderHook, secret: str, act: AuditNote) -> ProviderHook:
         """Insert or replace a hook. Raises InvalidInput."""
         ...
 
@@ -1090,11 +1094,11 @@ class HookStore(Protocol):
 
     async def hooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
-    ) -> list[Hook]:
+    ) -> list[ProviderHook]:
         """List the hooks of the `visible` namespaces by namespace and name."""
         ...
 
-    async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
+    async def hook_secret(self, namespace: str, name: str) -> HookWithSecret | None:
         """Return a hook with its secret, or None if it does not exist."""
         ...
 
@@ -1415,7 +1419,7 @@ class TeamStore(Protocol):
 class AnalyticsStore(Protocol):
     """Statistics on recent work."""
 
-    async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
+    async def failed_steps(self, window: AnalysisWindow, *, limit: int = 1000) -> list[FailedStep]:
         """List permanently failed steps in those tasks of the window that nobody has continued
         since.
 
@@ -1434,17 +1438,17 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
+    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
         """Return the assignees, notes and mutes of causes of failures."""
         ...
 
     async def change_failure_care(
-        self, namespace: str, fingerprint: str, change: FailureCareChange, act: AuditNote
-    ) -> FailureCare:
+        self, namespace: str, fingerprint: str, change: FailureTriageChange, act: AuditNote
+    ) -> FailureTriage:
         """Assign, note or mute a cause of failures; recorded in the audit log of its namespace."""
         ...
 
-    async def performance(self, window: Window) -> Performance:
+    async def performance(self, window: AnalysisWindow) -> Performance:
         """Return durations, rates and outcomes of the tasks of a window.
 
         At most the newest tasks and attempts within the bounds of `tasker.analytics.model` are
@@ -1457,7 +1461,7 @@ class AnalyticsStore(Protocol):
         ...
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
+        self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         """Return the bottlenecks of a window's tasks, with the same bounds as `performance`.
 
@@ -1472,11 +1476,11 @@ class AnalyticsStore(Protocol):
         """Count the steps that are due now, due later, and running."""
         ...
 
-    async def queue_backlog(self) -> Sequence[Backlog]:
+    async def queue_backlog(self) -> Sequence[HandlerBacklog]:
         """Count the steps of each namespace and handler that are due, due later, and running."""
         ...
 
-    async def add_figures(self, figures: Sequence[Figures]) -> None:
+    async def add_figures(self, figures: Sequence[MinuteFigures]) -> None:
         """Add the figures that a worker has counted."""
         ...
 
@@ -1488,7 +1492,7 @@ class AnalyticsStore(Protocol):
         """
         ...
 
-    async def figures(self, window: Window, *, step_seconds: int) -> list[FigureRow]:
+    async def figures(self, window: AnalysisWindow, *, step_seconds: int) -> list[FigureRow]:
         """Return the figures of a window, added up over points of `step_seconds`."""
         ...
 
@@ -1546,7 +1550,7 @@ class EventStore(Protocol):
 
     async def claim_deliveries(
         self, subscriptions: Sequence[SubscriptionId], limit: int, *, lease: timedelta
-    ) -> list[Pending]:
+    ) -> list[ClaimedDelivery]:
         """Claim due deliveries, about `limit` of each subscription.
 
         Deliveries of one task to one subscription are made in the order of its events: none is
@@ -1580,7 +1584,7 @@ class EventStore(Protocol):
         """Make a delivery due again, whatever its status. Raises NotFound."""
         ...
 
-    async def endpoints(self) -> list[Endpoint]:
+    async def endpoints(self) -> list[WebhookEndpoint]:
         """List the webhooks that are not paused, with their secrets."""
         ...
 
@@ -1641,7 +1645,7 @@ class LogStore(Protocol):
         task_id: TaskId,
         filter: LogFilter = EVERY_RECORD,
         *,
-        after: LogPlace | None = None,
+        after: LogPosition | None = None,
         newest_first: bool = False,
         limit: int = 1000,
     ) -> list[LogRecord]:

@@ -10,16 +10,24 @@ import orjson
 from tasker import codec
 from tasker.arrival import (
     ENGINE_QUEUE,
-    FirstQueue,
+    StepQueue,
     conditional_steps,
-    edges_of,
-    first_queue,
-    own_queue,
-    pending_parents,
+    handler_queue,
+    initial_pending_parents,
+    initial_queue,
+    outgoing_edges,
 )
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
-from tasker.model import TASK_NODE, Code, JsonText, TaskEvent, Template, TemplateId, TemplateName
+from tasker.model import (
+    TASK_NODE,
+    JsonText,
+    StatusCode,
+    TaskEndEvent,
+    Template,
+    TemplateId,
+    TemplateName,
+)
 from tasker.template.document import digest, to_document
 from tasker.template.http import Host, literal_hosts
 
@@ -28,10 +36,10 @@ TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
 
 
 _STATES = {
-    TaskEvent.COMPLETED: Code.COMPLETE,
-    TaskEvent.FAILED: Code.ERROR,
-    TaskEvent.CANCELLED: Code.CANCELLED,
-    TaskEvent.RESOLVED: Code.RESOLVED_MANUALLY,
+    TaskEndEvent.COMPLETED: StatusCode.COMPLETE,
+    TaskEndEvent.FAILED: StatusCode.ERROR,
+    TaskEndEvent.CANCELLED: StatusCode.CANCELLED,
+    TaskEndEvent.RESOLVED: StatusCode.RESOLVED_MANUALLY,
 }
 
 
@@ -62,7 +70,7 @@ class TemplateRow(NamedTuple):
     document: JsonText
     sinks: int
     retention: float | None  #: seconds
-    queues: Sequence[FirstQueue]
+    queues: Sequence[StepQueue]
     steps: orjson.Fragment  #: a list of `TemplateStepRow`
     http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
     has_schedules: bool
@@ -76,13 +84,13 @@ class TemplateRow(NamedTuple):
         """Build the rows of a valid template."""
         document = to_document(template)
         graph = Graph(template)
-        undone_by = {undone: no for no, undone in graph.layout.undone.items()}
+        undone_by = {undone: no for no, undone in graph.layout.undone_nodes.items()}
         rows = [
             _template_step_row(template, graph, no, undone_by.get(no))
             for no in range(1, len(graph.parents))
         ]
         compensating, compensation = graph.layout.compensating, template.compensation
-        queues = {own_queue(template, graph, no) for no in range(1, len(graph.parents))}
+        queues = {handler_queue(template, graph, no) for no in range(1, len(graph.parents))}
         if conditional_steps(graph):
             queues.add(ENGINE_QUEUE)
         return cls(
@@ -92,11 +100,11 @@ class TemplateRow(NamedTuple):
             sum(TASK_NODE in row.children and not row.scope for row in rows),
             template.retention.total_seconds() if template.retention else None,
             sorted(queues),
-            orjson.Fragment(codec.orjson_text([row._asdict() for row in rows])),
+            orjson.Fragment(codec.dump_rows([row._asdict() for row in rows])),
             literal_hosts(template.steps),
             bool(template.schedules),
             compensating and compensating.planner,
-            [int(Code[ending.upper()]) for ending in compensation.on] if compensating else [],
+            [int(StatusCode[ending.upper()]) for ending in compensation.on] if compensating else [],
             compensation.hold.total_seconds(),
             sum(1 << _STATES[event] for event in template.events) or None,
         )
@@ -106,22 +114,22 @@ def _template_step_row(
     template: Template, graph: Graph, no: int, compensated_by: int | None
 ) -> TemplateStepRow:
     spec = graph.specs[no - 1]
-    first, own = first_queue(template, graph, no), own_queue(template, graph, no)
-    edges = edges_of(graph, no)
+    first, own = initial_queue(template, graph, no), handler_queue(template, graph, no)
+    edges = outgoing_edges(graph, no)
     begins_elsewhere = own != first
     return TemplateStepRow(
         no=no,
-        name=graph.layout.label(no),
+        name=graph.layout.step_name_pattern(no),
         handler=first.handler,
         requirement=first.requirement,
         gated=first.gated,
         own_handler=own.handler if begins_elsewhere else None,
         own_requirement=own.requirement if begins_elsewhere else None,
         own_gated=own.gated if begins_elsewhere else None,
-        pending_parents=pending_parents(graph, no),
+        pending_parents=initial_pending_parents(graph, no),
         children=edges.children,
         on_error=edges.on_error or None,
-        scope=_APART if no in graph.layout.compensating_nodes else graph.layout.scope(no),
+        scope=_APART if no in graph.layout.compensating_nodes else graph.layout.spawner_around(no),
         queue_timeout=spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
         compensated_by=compensated_by,
     )

@@ -7,40 +7,40 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 from tasker import codec
-from tasker.analytics.failures import FailedStep, FailureCare
+from tasker.analytics.failures import FailedStep, FailureTriage
 from tasker.approvals import Approval, ApprovalStatus
-from tasker.layout import fill_label
+from tasker.layout import fill_name_pattern
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     STEP_STATUSES,
+    AccessChannel,
     Attempt,
     AuditEntry,
     Claim,
-    Code,
     CompensationStatus,
     CurrentStep,
-    Failure,
     Pause,
     PauseKind,
     RenewedLease,
+    StatusCode,
     Step,
     StepCounts,
     StepStatus,
     StepWait,
     StoredTemplate,
     Task,
+    TaskFailure,
     TaskId,
     TaskStatus,
     TemplateId,
     TemplateName,
     TemplateStatus,
     TemplateVersion,
-    Via,
     WaitKind,
     WorkerAttempt,
     WorkerId,
     WorkerInfo,
-    WorkerProcess,
+    WorkerRegistration,
     task_status_of_code,
 )
 from tasker.schedules.document import from_document as schedule_of_document
@@ -132,7 +132,7 @@ class RowReader(NamedTuple):
             return task
         first = min(failed, key=lambda row: self.instant(row["settled_at"]))
         error = _parse_json_or_none(first["error"]) or {}
-        return replace(task, failure=Failure.of_error(step_name(first), error))
+        return replace(task, failure=TaskFailure.of_error(step_name(first), error))
 
     def step(self, row: Row) -> Step:
         return Step(
@@ -150,7 +150,7 @@ class RowReader(NamedTuple):
             settled_at=self._instant_or_none(row["settled_at"]),
             worker=row["worker"],
             result=_parse_json_or_none(row["result"]),
-            error=None if row["state"] == Code.SKIPPED else _parse_json_or_none(row["error"]),
+            error=None if row["state"] == StatusCode.SKIPPED else _parse_json_or_none(row["error"]),
             skip_reason=_read_skip_reason(row),
             checkpoint=_parse_json_or_none(row["checkpoint"]),
             pending_parents=max(row["pending_parents"], 0),  # an eager rule frees with more
@@ -201,8 +201,8 @@ class RowReader(NamedTuple):
             error=row["error"],
         )
 
-    def failure_care(self, row: Row) -> FailureCare:
-        return FailureCare(
+    def failure_care(self, row: Row) -> FailureTriage:
+        return FailureTriage(
             fingerprint=row["fingerprint"],
             namespace=row["namespace"],
             assignee=row["assignee"],
@@ -410,7 +410,7 @@ class RowReader(NamedTuple):
             running=row["running"],
             slots=row["slots"],
             handlers=self.strings(row["handlers"]),
-            process=WorkerProcess(
+            process=WorkerRegistration(
                 labels=_parse_json_or_none(row["labels"]),
                 build=row["build"],
                 sdk=row["sdk"],
@@ -434,7 +434,7 @@ def stored_state_of_status(state: TaskStatus | None) -> tuple[int | None, bool |
 
 def step_name(row: Row, column: str = "name") -> str:
     """Return the name of a step, with the numbers of the instances that it is part of."""
-    return fill_label(row[column], _parse_json_or_none(row["instances"]) or ())
+    return fill_name_pattern(row[column], _parse_json_or_none(row["instances"]) or ())
 
 
 def compute_etag(row: Row) -> str:
@@ -493,7 +493,7 @@ def _read_pause(document: Mapping[str, Any]) -> Pause:
 
 def _read_skip_reason(row: Row) -> str | None:
     """Return why a step was skipped; the reason is stored as its error."""
-    if row["state"] != Code.SKIPPED or row["error"] is None:
+    if row["state"] != StatusCode.SKIPPED or row["error"] is None:
         return None
     return str(codec.loads(row["error"]).get("message", ""))
 
@@ -502,5 +502,5 @@ def _parse_json_or_none(text: str | None) -> Any:
     return None if text is None else codec.loads(text)
 
 
-def _read_via(row: Row) -> Via | None:
-    return None if row["via"] is None else Via(row["via"])
+def _read_via(row: Row) -> AccessChannel | None:
+    return None if row["via"] is None else AccessChannel(row["via"])

@@ -14,12 +14,12 @@ from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, StoreUnavailable
 from tasker.model import (
     Claim,
-    Created,
+    CreateTasksResult,
     NewEvent,
     NewTask,
     Outcome,
     RenewedLease,
-    Settled,
+    SettleResult,
     TaskEnd,
     TaskId,
     WorkerId,
@@ -77,7 +77,9 @@ class Session(Protocol):
         """
         ...
 
-    async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
+    async def settle(
+        self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()
+    ) -> SettleResult:
         """Record outcomes of attempts that no worker holds, and their consequences."""
         ...
 
@@ -114,7 +116,7 @@ class TransactionalStore(ABC):
         """Run one writing statement in its own transaction."""
 
     @abstractmethod
-    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
         """Create tasks, none of which replaces another, in a transaction.
 
         Raises: IdempotencyConflict, Refused (a template accepts no new tasks).

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
-from tasker.model import Code, OutcomeCode
+from tasker.model import OutcomeCode, StatusCode
 
 _OPTIONAL = re.compile(r"\n *and \(:([a-z_]+)(?:::[a-z]+(?:\[\])?)? is null or (.*)\)(?=\n)")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")  # not the `::` of a cast
@@ -105,5 +105,5 @@ def replace_code_names(text: str) -> str:
         KeyError: A name is neither a state nor an outcome.
     """
     return _NAME.sub(
-        lambda match: str(int(OutcomeCode[match[2]] if match[1] else Code[match[2]])), text
+        lambda match: str(int(OutcomeCode[match[2]] if match[1] else StatusCode[match[2]])), text
     )

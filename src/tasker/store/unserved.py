@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, Queue, Requirement, WorkerInfo
-from tasker.plurals import plural
+from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, Queue, WorkerInfo, WorkerRequirement
+from tasker.plurals import pluralize
 
 
 def explain_unserved_queue(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
@@ -13,7 +13,7 @@ def explain_unserved_queue(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
         queue: A queue that no live worker serves.
         workers: All workers; those that are not alive are ignored.
     """
-    requirement = Requirement.parse(queue.requirement)
+    requirement = WorkerRequirement.parse(queue.requirement)
     labels = dict(requirement.labels)
     having = [worker for worker in workers if worker.alive and _has_handler(worker, queue.handler)]
     if queue.handler == HTTP_HANDLER and not having:
@@ -22,7 +22,7 @@ def explain_unserved_queue(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
         return f"no live worker has handler {queue.handler!r}"
     if not any(labels.items() <= worker.process.labels.items() for worker in having):
         shown = ", ".join(f"{name}={value}" for name, value in requirement.labels)
-        what = plural("label", len(labels))
+        what = pluralize("label", len(labels))
         return f"no live worker with handler {queue.handler!r} has the required {what} {shown}"
     if requirement.version:
         return f"no live worker has handler {queue.handler!r} at version {requirement.version}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, NewType
 
-from tasker.model import Json, JsonObject, Via
+from tasker.model import AccessChannel, Json, JsonObject
 
 ApiKeyId = NewType("ApiKeyId", int)
 
@@ -78,7 +78,8 @@ class TeamEvent:
     reason: str
     before: Json  #: a status, a policy, or None
     after: Json
-    via: Via | None = None  #: how the actor reached the store; None: from within a program
+    via: AccessChannel | None = None
+    """How the actor reached the store; None: from within a program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

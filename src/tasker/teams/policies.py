@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from tasker.errors import InvalidPolicy, InvalidTemplate, Problem, TooLarge
+from tasker.errors import DocumentProblem, InvalidPolicy, InvalidTemplate, TooLarge
 from tasker.model import Json, JsonObject
 from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
@@ -55,7 +55,9 @@ def load_policies(path: str | PathLike[str]) -> list[NamespacePolicy]:
     try:
         source = Path(path).read_bytes()
     except OSError as error:
-        raise InvalidPolicy(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
+        raise InvalidPolicy(
+            DocumentProblem(f"cannot be read: {error.strerror}", file=str(path))
+        ) from None
     return parse_policies(source, file=str(path), toml=Path(path).suffix == ".toml")
 
 
@@ -105,9 +107,9 @@ def _parse_toml(raw: bytes, problems: Problems) -> Node:
     try:
         document: Mapping[str, Json] = tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise InvalidPolicy(Problem("the file is not UTF-8", file=problems.file)) from None
+        raise InvalidPolicy(DocumentProblem("the file is not UTF-8", file=problems.file)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidPolicy(Problem(f"invalid TOML: {error}", file=problems.file)) from None
+        raise InvalidPolicy(DocumentProblem(f"invalid TOML: {error}", file=problems.file)) from None
     return node_of(document, "", 0, problems)
 
 

@@ -8,9 +8,9 @@ from tasker.errors import (
     HttpHostNotAllowed,
     InvalidInput,
     NotAnApprover,
-    NotApproved,
     NotFound,
     TaskRegistrationError,
+    TemplateNotApproved,
     WrongStatus,
 )
 from tasker.model import (
@@ -155,9 +155,13 @@ def check_retirement(
     return _require_version_with_status(name, there, "retire", APPROVED)
 
 
-def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
+def not_approved_error(
+    version: TemplateVersion, policy: NamespacePolicy | None
+) -> TemplateNotApproved:
     """Return the error for creating a task of a version that accepts no tasks."""
-    return NotApproved(version.full_name, version.status, policy.approvers if policy else ())
+    return TemplateNotApproved(
+        version.full_name, version.status, policy.approvers if policy else ()
+    )
 
 
 # ----------------------------------------------------------- policies and API keys

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from tasker.approvals import DEFAULT_FORM, MOST_ASSIGNEES
-from tasker.model import ApprovalSpec, External, JsonObject, TimeoutAction
+from tasker.model import ApprovalSpec, ExternalSpec, JsonObject, TimeoutAction
 from tasker.template import parts
 from tasker.template.expression_types import check_condition
 from tasker.template.expressions import compile_expression
@@ -49,7 +49,7 @@ def read_approval(value: Value, names: Collection[str]) -> ApprovalSpec:
     )
 
 
-def read_external(value: Value) -> External:
+def read_external(value: Value) -> ExternalSpec:
     """Read the `external` of a step."""
     fields = value.fields(_EXTERNAL)
     timeout = fields.read("timeout", read_duration, YEARS_10)
@@ -57,7 +57,7 @@ def read_external(value: Value) -> External:
     action = fields.read("on_timeout", read_choice, actions)
     if timeout is None and (written := fields.get("on_timeout")) is not None:
         written.refuse("'on_timeout' needs 'timeout'")
-    return External(timeout=timeout, on_timeout=TimeoutAction(action or TimeoutAction.FAIL))
+    return ExternalSpec(timeout=timeout, on_timeout=TimeoutAction(action or TimeoutAction.FAIL))
 
 
 def _read_form(value: Value) -> JsonObject | None:

@@ -4,10 +4,10 @@ from tasker.model import (
     DEFAULT_PRIORITY,
     PRIORITIES,
     Compensation,
-    Durability,
     Map,
+    SettlementDurability,
     Template,
-    all_steps,
+    flatten_steps,
 )
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
@@ -43,7 +43,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         return None
     top = value.fields(dialect.top)
     steps = _read_steps(top, dialect)
-    specs = {spec.name: spec for spec in all_steps(read.spec for read in steps)}
+    specs = {spec.name: spec for spec in flatten_steps(read.spec for read in steps)}
     template = Template(
         name=optional(top.required("name"), parts.read_plain_name) or "",
         namespace=top.read("namespace_name", parts.read_namespace) or parts.DEFAULT_NAMESPACE,
@@ -76,7 +76,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
 
 def _check_limits(top: Fields, template: Template) -> None:
     """Reject bodies of maps with more limits than a step may have."""
-    for spec in all_steps(template.steps):
+    for spec in flatten_steps(template.steps):
         if not isinstance(spec.spawning, Map) or spec.spawning.max_concurrency is None:
             continue
         for body in spec.steps or (spec,):
@@ -92,9 +92,9 @@ def _priority(top: Fields) -> int:
     return DEFAULT_PRIORITY if chosen is None else chosen
 
 
-def _durability(top: Fields) -> Durability:
-    chosen = top.read("durability", read_choice, tuple(Durability))
-    return Durability(chosen) if chosen else Durability.FULL
+def _durability(top: Fields) -> SettlementDurability:
+    chosen = top.read("durability", read_choice, tuple(SettlementDurability))
+    return SettlementDurability(chosen) if chosen else SettlementDurability.FULL
 
 
 def _choose_dialect(root: Table, value: Value) -> Dialect | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tasker import limits
-from tasker.model import EAGER_TRIGGERS, StepType, Trigger
+from tasker.model import EAGER_TRIGGERS, StepType, TriggerRule
 from tasker.suggest import did_you_mean
 from tasker.template.expressions import compile_expression
 from tasker.template.parts import ReadStep
@@ -21,7 +21,7 @@ def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> Non
         spec = read.spec
         if spec.type is StepType.DECISION and spec.name not in awaited:
             read.name.refuse(f"the decision {spec.name!r} has no steps that depend on it")
-        if spec.trigger is not Trigger.ALL_SUCCESS and not spec.dependencies:
+        if spec.trigger is not TriggerRule.ALL_SUCCESS and not spec.dependencies:
             read.name.refuse(
                 f"the step {spec.name!r} has the trigger {spec.trigger.value!r},"
                 " but depends on no other step"

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tasker.model import Compensation, Ending
+from tasker.model import Compensation, UnsuccessfulEnd
 from tasker.template.reading import (
     DAYS_30,
     Keys,
@@ -19,11 +19,11 @@ def read_compensation(value: Value) -> Compensation:
     """Read when the completed steps of tasks are undone, and how."""
     fields = value.fields(_COMPENSATION)
     default = Compensation()
-    on: tuple[Ending, ...] | None = None
+    on: tuple[UnsuccessfulEnd, ...] | None = None
     if (written := fields.get("on")) is not None:
         items = written.items("a list of 'error' and 'cancelled'")
-        read = [read_choice(item, tuple(map(str, Ending))) for item in items]
-        on = tuple(ending for ending in Ending if ending in read)
+        read = [read_choice(item, tuple(map(str, UnsuccessfulEnd))) for item in items]
+        on = tuple(ending for ending in UnsuccessfulEnd if ending in read)
         if not items:
             written.refuse("'on' needs 'error', 'cancelled' or both")
     keep_going = fields.read("keep_going", read_flag)

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 
-from tasker.arrival import certain_steps, conditional_steps
+from tasker.arrival import conditional_steps, guaranteed_successes
 from tasker.errors import InvalidExpression
 from tasker.graph import Graph
-from tasker.model import StepSpec, Template, Trigger
+from tasker.model import StepSpec, Template, TriggerRule
 from tasker.template.expressions import compile_expression
 
-_NEEDS_ALL = frozenset({Trigger.ALL_SUCCESS, Trigger.ALL_FAILED, Trigger.NONE_SKIPPED})
+_NEEDS_ALL = frozenset({TriggerRule.ALL_SUCCESS, TriggerRule.ALL_FAILED, TriggerRule.NONE_SKIPPED})
 """Rules with which a step does not run after a parent that never runs."""
 
 _NEEDS_ONE = frozenset(
     {
-        *(Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE),
-        Trigger.NONE_FAILED_MIN_ONE_SUCCESS,
+        *(TriggerRule.ONE_SUCCESS, TriggerRule.ONE_FAILED, TriggerRule.ONE_DONE),
+        TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
     }
 )
 """Rules with which a step does not run if none of its parents ever runs."""
@@ -24,13 +24,13 @@ def unreachable_steps(graph: Graph) -> Mapping[str, str]:
     """Return the steps that never run, and why."""
     conditional = conditional_steps(graph)
     reasons: dict[str, str] = {}
-    for no in graph.order:
+    for no in graph.topological_order:
         spec = graph.specs[no - 1]
         if _is_always_false(spec):
             reasons[spec.name] = "its condition is always false"
             continue
         certain = [name for name in spec.dependencies if graph.numbers[name] not in conditional]
-        if spec.trigger is Trigger.ALL_SKIPPED and certain:
+        if spec.trigger is TriggerRule.ALL_SKIPPED and certain:
             reason = f"its trigger is all_skipped, but step {certain[0]!r} is never skipped"
             reasons[spec.name] = reason
             continue
@@ -62,7 +62,7 @@ def possibly_missing_results(template: Template) -> Mapping[str, frozenset[str]]
     graph = Graph(template)
     if not conditional_steps(graph) and not any(spec.allow_failure for spec in graph.specs):
         return {}
-    certain = certain_steps(graph)
+    certain = guaranteed_successes(graph)
     return {
         name: frozenset(graph.ancestor_names(name))
         - {graph.names[done - 1] for done in certain[no]}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from tasker import limits
-from tasker.model import EventCondition, EventSpec, TaskEvent
+from tasker.model import EventCondition, EventSpec, TaskEndEvent
 from tasker.template import parts
 from tasker.template.reading import Keys, Value, read_choice, read_name, read_text
 from tasker.template.schema_bounds import is_light
@@ -91,8 +91,8 @@ def _read_payload(value: Value) -> str | Mapping[str, str] | None:
     return {key: text for key, text in written.items() if text is not None}
 
 
-def read_task_events(value: Value) -> tuple[TaskEvent, ...]:
+def read_task_events(value: Value) -> tuple[TaskEndEvent, ...]:
     """Read the events that tasks publish when they end."""
-    names = tuple(map(str, TaskEvent))
+    names = tuple(map(str, TaskEndEvent))
     read = [read_choice(item, names) for item in value.items("a list of events of tasks")]
-    return tuple(event for event in TaskEvent if event in read)
+    return tuple(event for event in TaskEndEvent if event in read)

@@ -8,20 +8,21 @@ import orjson
 from tasker.model import (
     DEFAULT_PRIORITY,
     Batch,
-    Collect,
+    CollectMode,
     CompensateSpec,
     Compensation,
-    Durability,
     EventCondition,
     EventSpec,
-    External,
+    ExternalSpec,
+    FullAction,
+    InstanceFailureHandling,
     Json,
     JsonObject,
     Limit,
     Map,
-    OnFailure,
     Repeat,
     Retry,
+    SettlementDurability,
     Spawning,
     StepOverride,
     StepSpec,
@@ -29,9 +30,8 @@ from tasker.model import (
     TaskConcurrency,
     Template,
     TimeoutAction,
-    Trigger,
-    WhenFull,
-    all_steps,
+    TriggerRule,
+    flatten_steps,
 )
 from tasker.schedules.document import to_document as schedule_document
 from tasker.template.approvals import approval_document
@@ -45,7 +45,7 @@ def to_document(template: Template) -> JsonObject:
     Defaults are omitted; the order of keys is fixed.
     """
     steps = [_step_document(spec) for spec in template.steps]
-    specs = {spec.name: spec for spec in all_steps(template.steps)}
+    specs = {spec.name: spec for spec in flatten_steps(template.steps)}
     return _without_none(
         name=template.name,
         namespace_name=template.namespace,
@@ -56,7 +56,9 @@ def to_document(template: Template) -> JsonObject:
         sensitive=list(template.sensitive) or None,
         retention=_seconds(template.retention),
         priority=None if template.priority == DEFAULT_PRIORITY else template.priority,
-        durability=None if template.durability is Durability.FULL else template.durability.value,
+        durability=None
+        if template.durability is SettlementDurability.FULL
+        else template.durability.value,
         deadline_seconds=_seconds(template.deadline),
         input_schema=template.input_schema,
         schedules=[schedule_document(schedule) for schedule in template.schedules] or None,
@@ -99,7 +101,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         handler=handler or None,
         dependencies=list(spec.dependencies) or None,
         type=None if spec.type is StepType.STANDARD else spec.type.value,
-        trigger=None if spec.trigger is Trigger.ALL_SUCCESS else spec.trigger.value,
+        trigger=None if spec.trigger is TriggerRule.ALL_SUCCESS else spec.trigger.value,
         when=spec.when,
         allow_failure=spec.allow_failure or None,
         retry=_retry_document(spec.retry, Retry()) or None,
@@ -136,7 +138,7 @@ def _spawning_document(spec: StepSpec) -> dict[str, Json]:
             steps=[_step_document(step) for step in spec.steps] or None,
             collect=_collect_document(spec),
             on_failure=None
-            if failure == OnFailure()
+            if failure == InstanceFailureHandling()
             else _without_none(policy=failure.policy.value, max_failures=most),
         ),
     }
@@ -156,7 +158,7 @@ def _kind_document(spawning: Spawning) -> dict[str, Json]:
 def _collect_document(spec: StepSpec) -> Json:
     if spec.reduce is not None:
         return {"reduce": spec.reduce}
-    return None if spec.collect is Collect.LIST else spec.collect.value
+    return None if spec.collect is CollectMode.LIST else spec.collect.value
 
 
 def _event_document(event: EventSpec) -> JsonObject:
@@ -179,7 +181,7 @@ def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:
 
 
 def _limits_document(limits: tuple[Limit, ...]) -> list[Json]:
-    return [{"key": limit.key, **limit.document()} for limit in limits]
+    return [{"key": limit.key, **limit.to_json()} for limit in limits]
 
 
 def _concurrency_document(concurrency: TaskConcurrency) -> JsonObject:
@@ -187,7 +189,7 @@ def _concurrency_document(concurrency: TaskConcurrency) -> JsonObject:
     return _without_none(
         key=concurrency.key,
         tasks=concurrency.tasks,
-        when_full=None if when_full is WhenFull.WAIT else when_full.value,
+        when_full=None if when_full is FullAction.WAIT else when_full.value,
     )
 
 
@@ -211,7 +213,7 @@ def _undo_document(undo: CompensateSpec) -> JsonObject:
     )
 
 
-def _external_document(external: External) -> JsonObject:
+def _external_document(external: ExternalSpec) -> JsonObject:
     on_timeout = external.on_timeout
     return _without_none(
         timeout=_seconds(external.timeout),

@@ -7,13 +7,13 @@ from typing import Any
 
 from tasker import codec
 from tasker.approvals import DEFAULT_FORM
-from tasker.errors import InvalidInput, Problem
+from tasker.errors import DocumentProblem, InvalidInput
 from tasker.graph import Graph
-from tasker.layout import item_names
+from tasker.layout import instance_input_names
 from tasker.model import (
     ApprovalSpec,
     Batch,
-    Collect,
+    CollectMode,
     EventSpec,
     Limit,
     Map,
@@ -21,7 +21,7 @@ from tasker.model import (
     StepSpec,
     StepType,
     Template,
-    Wait,
+    WaitSpec,
 )
 from tasker.template.condition_checks import unreachable_steps
 from tasker.template.expression_types import (
@@ -74,7 +74,7 @@ _KEY_PART = frozenset({"string", "number", "boolean"})
 _TICK = datetime(2030, 1, 31, 12, tzinfo=UTC)  #: for which the contexts of schedules are checked
 
 
-def expression_problems(template: Template, results: Mapping[str, Any]) -> list[Problem]:
+def expression_problems(template: Template, results: Mapping[str, Any]) -> list[DocumentProblem]:
     """List the type errors of a template's expressions, and the steps that never run.
 
     Args:
@@ -124,7 +124,7 @@ def _results_of_instances(steps: Sequence[StepSpec], known: Mapping[str, Any]) -
         instance = _instance_schema(spec, {**known, **schemas})
         if isinstance(spec.spawning, Repeat):
             schemas[spec.name] = instance
-        elif spec.collect is Collect.NONE:
+        elif spec.collect is CollectMode.NONE:
             schemas[spec.name] = _COUNTS
         else:
             schemas[spec.name] = {"anyOf": [{"type": "array", "items": instance}, _COUNTS]}
@@ -143,20 +143,20 @@ def _instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
 # ------------------------------------------------------------------ the template
 
 
-def _check_template(template: Template, schemas: Schemas) -> Iterator[Problem]:
+def _check_template(template: Template, schemas: Schemas) -> Iterator[DocumentProblem]:
     for message in _check_limits(template.limits, schemas):
-        yield Problem(message, path="limits")
+        yield DocumentProblem(message, path="limits")
     for message in check_text(compile_text(template.title), schemas):
-        yield Problem(f"title: {message}", path="title")
+        yield DocumentProblem(f"title: {message}", path="title")
     for name, text in template.attributes.items():
         for message in check_types(compile_expression(text), schemas):
-            yield Problem(f"attribute {name!r}: {message}", path=f"attributes.{name}")
+            yield DocumentProblem(f"attribute {name!r}: {message}", path=f"attributes.{name}")
     for no, schedule in enumerate(template.schedules):
         with suppress(InvalidInput):  # invalid placeholders are reported when it is read
             context = codec.dumps(render_context(schedule, _TICK, None))
             what = f"the context of schedule {schedule.name!r}"
             for message in check_value(template.input_schema or {}, context, what):
-                yield Problem(f"{what}: {message}", path=f"schedules[{no}].context")
+                yield DocumentProblem(f"{what}: {message}", path=f"schedules[{no}].context")
 
 
 def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _check_steps(
     prefix: str,
     schemas: Schemas,
     results: Mapping[str, Any],
-) -> Iterator[Problem]:
+) -> Iterator[DocumentProblem]:
     for no, spec in enumerate(steps):
         path = f"{prefix}[{no}]"
         within = {**schemas, **_names_within(spec, schemas)}
@@ -190,13 +190,13 @@ def _check_steps(
             *_check_limits(spec.limits or (), schemas),
             *_check_events(spec, schemas, results),
         ):
-            yield Problem(f"step {spec.name!r}: {message}", path=path)
+            yield DocumentProblem(f"step {spec.name!r}: {message}", path=path)
         yield from _check_steps(unreachable, spec.steps, f"{path}.steps", within, results)
 
 
 def _names_within(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
     """Return the schemas of the inputs of a step's instances, by name."""
-    names = item_names(spec.spawning)
+    names = instance_input_names(spec.spawning)
     match spec.spawning:
         case Map(over=over):
             return {names[0]: element_schema(compile_expression(over), schemas)}
@@ -245,7 +245,7 @@ def _check_work(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
         yield from (f"http: {message}" for message in check_text(text, schemas))
 
 
-def _check_wait(wait: Wait, schemas: Schemas) -> Iterator[str]:
+def _check_wait(wait: WaitSpec, schemas: Schemas) -> Iterator[str]:
     if wait.until is not None:
         messages = check_types(compile_expression(wait.until), schemas, _STRING, "an instant")
         yield from (f"wait: until: {message}" for message in messages)

@@ -14,7 +14,7 @@ from tasker.model import (
     JsonObject,
     StatusRange,
     StepSpec,
-    all_steps,
+    flatten_steps,
 )
 from tasker.template.expressions import Names, Path, TextTemplate, compile_text, to_text
 
@@ -108,7 +108,7 @@ def literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, Host]]:
     """List the hosts that the steps of a template call, each with its step."""
     return [
         (spec.name, host)
-        for spec in all_steps(steps)
+        for spec in flatten_steps(steps)
         if spec.http is not None and (host := literal_host(spec.http.url)) is not None
     ]
 

@@ -8,10 +8,10 @@ from tasker import limits
 from tasker.errors import InvalidExpression
 from tasker.model import (
     Batch,
-    Collect,
-    FailurePolicy,
+    CollectMode,
+    InstanceFailureHandling,
+    InstanceFailurePolicy,
     Map,
-    OnFailure,
     Repeat,
     Spawning,
     StepSpec,
@@ -131,54 +131,60 @@ def _read_repeat(value: Value, names: Collection[str]) -> Repeat | None:
     )
 
 
-def read_collect(fields: Fields, spawning: Spawning) -> tuple[Collect, str | None]:
+def read_collect(fields: Fields, spawning: Spawning) -> tuple[CollectMode, str | None]:
     """Read the kind of result of a step with instances, and the handler that computes it."""
     value = fields.get("collect")
     if value is None:
-        return Collect.LIST, None
+        return CollectMode.LIST, None
     if isinstance(spawning, Repeat):
         value.refuse(
             "the result of a 'repeat' is the result of its last iteration; remove 'collect'"
         )
-        return Collect.LIST, None
+        return CollectMode.LIST, None
     if isinstance(value.node, Table):
         handler = value.fields(_COLLECT).required("reduce", ": the name of a handler")
-        return Collect.LIST, None if handler is None else parts.read_handler(handler)
-    chosen = read_choice(value, tuple(Collect))
-    return Collect(chosen) if chosen else Collect.LIST, None
+        return CollectMode.LIST, None if handler is None else parts.read_handler(handler)
+    chosen = read_choice(value, tuple(CollectMode))
+    return CollectMode(chosen) if chosen else CollectMode.LIST, None
 
 
-def read_on_failure(fields: Fields, spawning: Spawning) -> OnFailure:
+def read_on_failure(fields: Fields, spawning: Spawning) -> InstanceFailureHandling:
     """Read `on_failure`; a policy alone may be written as a string."""
     value = fields.get("on_failure")
     if value is None:
-        return OnFailure()
+        return InstanceFailureHandling()
     if isinstance(spawning, Repeat):
         value.refuse("a 'repeat' fails with its first failed iteration; remove 'on_failure'")
-        return OnFailure()
+        return InstanceFailureHandling()
     if isinstance(value.node, Scalar):
-        chosen = read_choice(value, tuple(FailurePolicy))
-        return OnFailure(policy=FailurePolicy(chosen)) if chosen else OnFailure()
+        chosen = read_choice(value, tuple(InstanceFailurePolicy))
+        return (
+            InstanceFailureHandling(policy=InstanceFailurePolicy(chosen))
+            if chosen
+            else InstanceFailureHandling()
+        )
     written = value.fields(_ON_FAILURE)
-    chosen = written.read("policy", read_choice, tuple(FailurePolicy))
-    policy = FailurePolicy(chosen) if chosen else FailurePolicy.FAIL
+    chosen = written.read("policy", read_choice, tuple(InstanceFailurePolicy))
+    policy = InstanceFailurePolicy(chosen) if chosen else InstanceFailurePolicy.FAIL
     most = written.get("max_failures")
     if most is None:
-        return OnFailure(policy=policy)
-    if policy is not FailurePolicy.CONTINUE:
+        return InstanceFailureHandling(policy=policy)
+    if policy is not InstanceFailurePolicy.CONTINUE:
         most.refuse("'max_failures' needs 'policy: continue'")
     return _read_max_failures(most, policy)
 
 
-def _read_max_failures(value: Value, policy: FailurePolicy) -> OnFailure:
+def _read_max_failures(value: Value, policy: InstanceFailurePolicy) -> InstanceFailureHandling:
     if isinstance(value.node, Scalar) and isinstance(value.node.value, str):
         written = read_text(value) or ""
         match = _PERCENT.fullmatch(written)
         if match and float(match[1]) <= 100:
-            return OnFailure(policy=policy, max_failed_percent=float(match[1]))
+            return InstanceFailureHandling(policy=policy, max_failed_percent=float(match[1]))
         value.refuse(f"{written!r} is not a share of instances: write a percentage such as '5%'")
-        return OnFailure(policy=policy)
-    return OnFailure(policy=policy, max_failures=read_integer(value, 0, limits.INSTANCES))
+        return InstanceFailureHandling(policy=policy)
+    return InstanceFailureHandling(
+        policy=policy, max_failures=read_integer(value, 0, limits.INSTANCES)
+    )
 
 
 def check_step_keys(fields: Fields) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 
-from tasker.errors import InvalidTemplate, Problem, TooLarge
+from tasker.errors import DocumentProblem, InvalidTemplate, TooLarge
 from tasker.model import JsonObject, Template
 from tasker.suggest import did_you_mean_file
 from tasker.template.assemble import assemble_template
@@ -61,7 +61,7 @@ def load_templates(
         TooLarge: A file exceeds `limit`.
     """
     templates: list[Template] = []
-    wrong: list[Problem] = []
+    wrong: list[DocumentProblem] = []
     for path in _template_files(paths):
         try:
             problems = Problems(str(path))
@@ -87,7 +87,7 @@ def from_document(document: JsonObject) -> Template:
     template = assemble_template(node_of(document, "", 0, problems), problems)
     problems.check()
     if template is None:
-        raise InvalidTemplate(Problem("the document is not a template"))
+        raise InvalidTemplate(DocumentProblem("the document is not a template"))
     return template
 
 
@@ -141,4 +141,6 @@ def _read_bytes(path: Path, limit: int) -> bytes:
         why = getattr(error, "strerror", None) or str(error)
         missing = isinstance(error, FileNotFoundError)
         hint = did_you_mean_file(path, _SUFFIXES) if missing else ""
-        raise InvalidTemplate(Problem(f"cannot be read: {why}{hint}", file=str(path))) from None
+        raise InvalidTemplate(
+            DocumentProblem(f"cannot be read: {why}{hint}", file=str(path))
+        ) from None

@@ -16,7 +16,7 @@ from tasker.model import (
     JsonObject,
     Retry,
     StepSpec,
-    Trigger,
+    TriggerRule,
 )
 from tasker.template.expressions import (
     Expression,
@@ -200,7 +200,7 @@ def read_version_range(value: Value) -> str | None:
     if written is None:
         return None
     try:
-        return versions.canonical(written)
+        return versions.canonicalize(written)
     except InvalidInput as error:
         value.refuse(str(error))
         return None
@@ -277,10 +277,10 @@ def read_expression(value: Value, names: Collection[str]) -> str | None:
     return _read_compiled(value, names, compile_expression)
 
 
-def read_trigger(value: Value) -> Trigger | None:
+def read_trigger(value: Value) -> TriggerRule | None:
     """Read a trigger rule."""
-    written = read_choice(value, tuple(map(str, Trigger)))
-    return None if written is None else Trigger(written)
+    written = read_choice(value, tuple(map(str, TriggerRule)))
+    return None if written is None else TriggerRule(written)
 
 
 def read_path(value: Value, names: Collection[str]) -> str | None:

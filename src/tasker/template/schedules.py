@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from tasker import codec, limits
 from tasker.errors import InvalidInput, TaskerError, Violation
-from tasker.model import PRIORITIES, JsonObject, Overlap, Schedule
+from tasker.model import PRIORITIES, JsonObject, OverlapPolicy, Schedule
 from tasker.schedules.model import (
     LONGEST_INTERVAL,
     MOST_CATCH_UP,
@@ -78,7 +78,7 @@ def _read_schedule(value: Value) -> Schedule | None:
         "every": fields.read("every", read_duration, LONGEST_INTERVAL),
         "anchor": fields.read("anchor", _read_instant),
         "timezone": fields.read("timezone", read_text),
-        "overlap": fields.read("overlap", read_choice, tuple(map(str, Overlap))),
+        "overlap": fields.read("overlap", read_choice, tuple(map(str, OverlapPolicy))),
         "catch_up": fields.read("catch_up", read_duration, MOST_CATCH_UP),
         "jitter": fields.read("jitter", read_duration, MOST_JITTER, zero=True),
         "priority": fields.read("priority", read_integer, 0, PRIORITIES - 1),

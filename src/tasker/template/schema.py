@@ -13,7 +13,7 @@ from tasker import codec
 from tasker.durations import human_duration
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
-from tasker.suggest import closest, suggest_allowed
+from tasker.suggest import closest_match, suggest_allowed
 from tasker.template import schema_process
 from tasker.template.defaults import declares_defaults, fill_defaults
 from tasker.template.schema_bounds import Excess, is_light, weigh
@@ -247,7 +247,7 @@ class Schema:
                 key for key in instance if key not in self._declared_properties(error.schema_path)
             ]
             path, message = [*path, kind.property], "is required"
-            if match := closest(kind.property, undeclared):
+            if match := closest_match(kind.property, undeclared):
                 message = f"is required; {match!r} may be a misspelling of it"
         elif isinstance(kind, _Kind.AdditionalProperties):
             message = self._describe_unexpected(kind.unexpected, error.schema_path)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasker import limits
-from tasker.errors import Problem
-from tasker.masking import Keys, sensitive_keys
-from tasker.model import Template, all_steps
+from tasker.errors import DocumentProblem
+from tasker.masking import Keys, split_sensitive_paths
+from tasker.model import Template, flatten_steps
 from tasker.suggest import did_you_mean
 from tasker.template.expression_types import check_types
 from tasker.template.expressions import Path, compile_expression, compile_path, compile_text
@@ -41,7 +41,7 @@ def read_sensitive(value: Value) -> tuple[str, ...]:
 
 def check_sensitive(value: Value, template: Template) -> None:
     """Report sensitive paths of unknown steps, and keys that would show a sensitive input."""
-    steps = [spec.name for spec in all_steps(template.steps)]
+    steps = [spec.name for spec in flatten_steps(template.steps)]
     inputs = []
     for text in template.sensitive:
         path = compile_path(text)
@@ -56,16 +56,16 @@ def check_sensitive(value: Value, template: Template) -> None:
                 value.refuse(f"{what} {text!r} shows {path}, which is sensitive: leave it out")
 
 
-def sensitive_problems(template: Template, schemas: Mapping[str, Any]) -> Iterator[Problem]:
+def sensitive_problems(template: Template, schemas: Mapping[str, Any]) -> Iterator[DocumentProblem]:
     """Yield the sensitive paths that the template's schemas exclude; for `tasker check`."""
     for text in template.sensitive:
         for message in check_types(compile_expression(text), schemas):
-            yield Problem(f"sensitive path {text!r}: {message}", path="sensitive")
+            yield DocumentProblem(f"sensitive path {text!r}: {message}", path="sensitive")
 
 
 def sensitive_of(template: Template) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
     """Return the sensitive paths below the context, and those below the results."""
-    return sensitive_keys(compile_path(text).keys for text in template.sensitive)
+    return split_sensitive_paths(compile_path(text).keys for text in template.sensitive)
 
 
 def _shown(template: Template) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
@@ -74,7 +74,7 @@ def _shown(template: Template) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
         yield "the title", template.title, compile_text(template.title).paths
     for text in template.attributes.values():
         yield "the attribute", text, (compile_path(text),)
-    limited = [template.limits, *(spec.limits or () for spec in all_steps(template.steps))]
+    limited = [template.limits, *(spec.limits or () for spec in flatten_steps(template.steps))]
     for limit in (limit for some in limited for limit in some):
         yield "the limit", limit.key, compile_text(limit.key).paths
     if template.concurrency is not None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-from tasker.errors import InvalidTemplate, Problem
+from tasker.errors import DocumentProblem, InvalidTemplate
 from tasker.template.scalars import read_plain
 
 try:
@@ -85,7 +85,7 @@ class Problems:
     """The problems of one file, up to `MAX_PROBLEMS`."""
 
     file: str
-    entries: list[Problem] = field(default_factory=list)
+    entries: list[DocumentProblem] = field(default_factory=list)
     more: int = 0  #: that were found beyond these
 
     def add(self, message: str, mark: Mark | None = None, path: str = "") -> None:
@@ -95,7 +95,7 @@ class Problems:
             return
         line, column = mark or (None, None)
         self.entries.append(
-            Problem(message=message, path=path, file=self.file, line=line, column=column)
+            DocumentProblem(message=message, path=path, file=self.file, line=line, column=column)
         )
 
     @property
@@ -108,13 +108,15 @@ class Problems:
         if self.entries:
             raise InvalidTemplate(*self.in_file_order())
 
-    def in_file_order(self) -> list[Problem]:
+    def in_file_order(self) -> list[DocumentProblem]:
         """Return the problems in the order of the file and the number of omitted ones."""
         problems = sorted(
             self.entries, key=lambda problem: (problem.line or 0, problem.column or 0)
         )
         if self.more:
-            problems.append(Problem(message=f"and {self.more:,} more problems", file=self.file))
+            problems.append(
+                DocumentProblem(message=f"and {self.more:,} more problems", file=self.file)
+            )
         return problems
 
 

@@ -4,23 +4,23 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tasker import limits
-from tasker.arrival import max_concurrency, own_queue
+from tasker.arrival import handler_queue, map_max_concurrency
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidExpression, InvalidInput, TooLarge
 from tasker.graph import Graph
 from tasker.model import (
     RATE_EXAMPLES,
+    FullAction,
     Json,
     Limit,
     LimitKey,
     LimitValues,
-    Place,
+    OpenTaskBound,
     Rate,
     TaskConcurrency,
     TaskId,
     Template,
-    WhenFull,
-    all_steps,
+    flatten_steps,
 )
 from tasker.template.expressions import compile_text
 from tasker.template.parts import read_text_template
@@ -53,19 +53,19 @@ def read_concurrency(value: Value) -> TaskConcurrency | None:
     key = None if named is None else read_text_template(named, ("input",))
     most = fields.required("tasks", ": the maximum number of open tasks")
     tasks = None if most is None else read_integer(most, 1, limits.LIMIT_CONCURRENCY)
-    when_full = fields.read("when_full", read_choice, tuple(map(str, WhenFull)))
+    when_full = fields.read("when_full", read_choice, tuple(map(str, FullAction)))
     if not key or tasks is None:
         return None
-    return TaskConcurrency(key, tasks=tasks, when_full=WhenFull(when_full or WhenFull.WAIT))
+    return TaskConcurrency(key, tasks=tasks, when_full=FullAction(when_full or FullAction.WAIT))
 
 
-def place_of_task(template: Template, context: Json) -> Place | None:
+def place_of_task(template: Template, context: Json) -> OpenTaskBound | None:
     """Return the bound that applies to a new task. Raises InvalidInput, TooLarge."""
     bound = template.concurrency
     if bound is None:
         return None
     key = _render_key("concurrency", bound.key, template.namespace, context)
-    return Place(key, bound.tasks, bound.when_full)
+    return OpenTaskBound(key, bound.tasks, bound.when_full)
 
 
 def _read_limit(value: Value) -> Limit | None:
@@ -132,7 +132,7 @@ def _render_key(what: str, declared: str, namespace: str, context: Json) -> Limi
 
 def shared_bounds(template: Template) -> list[str]:
     """Return the keys of all namespaces for which a template declares a bound."""
-    of_steps = (each for step in all_steps(template.steps) for each in step.limits or ())
+    of_steps = (each for step in flatten_steps(template.steps) for each in step.limits or ())
     declared = [*template.limits, *of_steps]
     keys = [each.key for each in declared if each.concurrency is not None or each.rate is not None]
     if template.concurrency is not None:
@@ -185,10 +185,12 @@ def declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimit
     """Return the limits of the nodes of a template, by number."""
     declared = {}
     for no, spec in enumerate(graph.specs, start=1):
-        if not own_queue(template, graph, no).gated:
+        if not handler_queue(template, graph, no).gated:
             continue
-        limits, most = template.limits_of(spec), max_concurrency(graph, no)
-        declared[no] = DeclaredLimits(limits, graph.layout.scope(no) if most else 0, most or 0)
+        limits, most = template.limits_of(spec), map_max_concurrency(graph, no)
+        declared[no] = DeclaredLimits(
+            limits, graph.layout.spawner_around(no) if most else 0, most or 0
+        )
     return declared
 
 

@@ -12,30 +12,30 @@ from tasker.model import (
     DEFAULT_PRIORITY,
     Backoff,
     Batch,
-    Collect,
+    CollectMode,
     CompensateSpec,
     Compensation,
-    Durability,
-    Ending,
     EventCondition,
     EventSpec,
-    External,
-    FailurePolicy,
+    ExternalSpec,
+    InstanceFailureHandling,
+    InstanceFailurePolicy,
     Limit,
     Map,
-    OnFailure,
     Repeat,
     Retry,
+    SettlementDurability,
     Spawning,
     StepOverride,
     StepSpec,
     StepType,
     TaskConcurrency,
-    TaskEvent,
+    TaskEndEvent,
     Template,
     TimeoutAction,
-    Trigger,
-    all_steps,
+    TriggerRule,
+    UnsuccessfulEnd,
+    flatten_steps,
 )
 from tasker.schedules.document import from_document as read_schedule
 from tasker.template.approvals import approval_from_document
@@ -62,12 +62,12 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         retention=_timedelta(document.get("retention")),
         priority=document.get("priority", DEFAULT_PRIORITY),
         schedules=tuple(map(read_schedule, document.get("schedules", ()))),
-        durability=Durability(document.get("durability", Durability.FULL)),
+        durability=SettlementDurability(document.get("durability", SettlementDurability.FULL)),
         limits=_read_limits(document.get("limits")) or (),
         concurrency=TaskConcurrency(**document["concurrency"])
         if "concurrency" in document
         else None,
-        events=tuple(map(TaskEvent, document.get("events", ()))),
+        events=tuple(map(TaskEndEvent, document.get("events", ()))),
         compensation=_read_compensation(document.get("compensation", {})),
         environments=_environments(document.get("environments"), steps),
         metadata=document.get("metadata", {}),
@@ -85,7 +85,7 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         config=handler.get("initialization", {}),
         dependencies=tuple(step.get("dependencies", ())),
         type=StepType(step.get("type", StepType.STANDARD)),
-        trigger=Trigger(step.get("trigger", Trigger.ALL_SUCCESS)),
+        trigger=TriggerRule(step.get("trigger", TriggerRule.ALL_SUCCESS)),
         when=step.get("when"),
         allow_failure=step.get("allow_failure", False),
         retry=_DEFAULTS if retry is None else _read_retry(retry, _DEFAULTS),
@@ -126,12 +126,12 @@ def _read_instances(step: Mapping[str, Any]) -> dict[str, Any]:
     spawning = _read_spawning(step)
     if spawning is None:
         return {}
-    collect = step.get("collect", Collect.LIST)
+    collect = step.get("collect", CollectMode.LIST)
     reduced = isinstance(collect, Mapping)
     return {
         "spawning": spawning,
         "steps": tuple(map(_read_step, step.get("steps", ()))),
-        "collect": Collect.LIST if reduced else Collect(collect),
+        "collect": CollectMode.LIST if reduced else CollectMode(collect),
         "reduce": collect["reduce"] if reduced else None,
         "on_failure": _read_on_failure(step.get("on_failure", {})),
     }
@@ -152,12 +152,14 @@ def _read_spawning(step: Mapping[str, Any]) -> Spawning | None:
     return None
 
 
-def _read_on_failure(written: Mapping[str, Any]) -> OnFailure:
-    policy = FailurePolicy(written.get("policy", FailurePolicy.FAIL))
+def _read_on_failure(written: Mapping[str, Any]) -> InstanceFailureHandling:
+    policy = InstanceFailurePolicy(written.get("policy", InstanceFailurePolicy.FAIL))
     most = written.get("max_failures")
     if isinstance(most, str):
-        return OnFailure(policy=policy, max_failed_percent=float(most.removesuffix("%")))
-    return OnFailure(policy=policy, max_failures=most)
+        return InstanceFailureHandling(
+            policy=policy, max_failed_percent=float(most.removesuffix("%"))
+        )
+    return InstanceFailureHandling(policy=policy, max_failures=most)
 
 
 def _read_event(event: Mapping[str, Any]) -> EventSpec:
@@ -173,7 +175,7 @@ def _read_event(event: Mapping[str, Any]) -> EventSpec:
 def _read_compensation(written: Mapping[str, Any]) -> Compensation:
     default = Compensation()
     return Compensation(
-        on=tuple(map(Ending, written.get("on", default.on))),
+        on=tuple(map(UnsuccessfulEnd, written.get("on", default.on))),
         keep_going=written.get("keep_going", True),
         hold=timedelta(seconds=written.get("hold", 0)),
     )
@@ -190,9 +192,9 @@ def _read_undo(written: Mapping[str, Any]) -> CompensateSpec:
     )
 
 
-def _read_external(written: Mapping[str, Any]) -> External:
+def _read_external(written: Mapping[str, Any]) -> ExternalSpec:
     on_timeout = TimeoutAction(written.get("on_timeout", TimeoutAction.FAIL))
-    return External(timeout=_timedelta(written.get("timeout")), on_timeout=on_timeout)
+    return ExternalSpec(timeout=_timedelta(written.get("timeout")), on_timeout=on_timeout)
 
 
 def _environments(
@@ -200,7 +202,7 @@ def _environments(
 ) -> Mapping[str, Mapping[str, StepOverride]]:
     if not written:
         return {}
-    retries = {spec.name: spec.retry for spec in all_steps(steps)}
+    retries = {spec.name: spec.retry for spec in flatten_steps(steps)}
     return {
         environment: {
             step["name"]: StepOverride(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from tasker.limits import ARRIVAL_NAME, AWAITED
-from tasker.model import AwaitedSignal, ChildTask, TimeoutAction, Wait
+from tasker.model import AwaitedSignal, ChildTaskSpec, TimeoutAction, WaitSpec
 from tasker.template import parts
 from tasker.template.reading import (
     YEARS_10,
@@ -33,7 +33,7 @@ _TASK = Keys(
 _FORMS = ("for", "until", "signal", "any")
 
 
-def read_wait(value: Value, names: Collection[str]) -> Wait | None:
+def read_wait(value: Value, names: Collection[str]) -> WaitSpec | None:
     """Read the `wait` of a step, whose expressions may use `names`."""
     fields = value.fields(_WAIT)
     if not isinstance(value.node, Table):
@@ -51,7 +51,7 @@ def read_wait(value: Value, names: Collection[str]) -> Wait | None:
             if (other := fields.get(name)) is not None:
                 other.refuse(f"{name!r} belongs to a wait for signals")
         delay = fields.read("for", read_duration, YEARS_10, zero=True)
-        return Wait(delay=delay, until=fields.read("until", parts.read_expression, names))
+        return WaitSpec(delay=delay, until=fields.read("until", parts.read_expression, names))
     if given[0] == "signal":
         signals = _read_signal(fields.get("signal"), key, names)
     elif (several := fields.get("any")) is not None:
@@ -64,7 +64,7 @@ def read_wait(value: Value, names: Collection[str]) -> Wait | None:
             timeout, action = after, TimeoutAction.CONTINUE.value
     if action is not None and timeout is None and (given_action := fields.get("on_timeout")):
         given_action.refuse("'on_timeout' needs 'timeout'")
-    return Wait(
+    return WaitSpec(
         signals=signals,
         any_of=given[0] == "any",
         timeout=timeout,
@@ -104,7 +104,7 @@ def _read_any(
     return tuple(signals), after
 
 
-def read_task(value: Value, names: Collection[str]) -> ChildTask | None:
+def read_task(value: Value, names: Collection[str]) -> ChildTaskSpec | None:
     """Read the `task` of a step, whose placeholders may use `names`."""
     fields = value.fields(_TASK)
     named = fields.required("template", ": a template such as payments.refund@^2")
@@ -116,7 +116,7 @@ def read_task(value: Value, names: Collection[str]) -> ChildTask | None:
     retry = fields.read("retry", read_choice, ("child", "never"))
     if not template:
         return None
-    return ChildTask(
+    return ChildTaskSpec(
         template=template,
         context=(read_json_object(context) if context is not None else None) or {},
         detached=fields.read("detached", read_flag) or False,

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tasker.model import AwaitedSignal, ChildTask, Json, JsonObject, StepSpec, TimeoutAction, Wait
+from tasker.model import (
+    AwaitedSignal,
+    ChildTaskSpec,
+    Json,
+    JsonObject,
+    StepSpec,
+    TimeoutAction,
+    WaitSpec,
+)
 from tasker.template.approvals import expressions_of_approval
 from tasker.template.expressions import TextTemplate, compile_expression, compile_text
 from tasker.template.http import has_braces
@@ -42,7 +50,7 @@ def texts_of(value: Json) -> Iterator[TextTemplate]:
             yield from texts_of(part)
 
 
-def wait_document(wait: Wait) -> JsonObject:
+def wait_document(wait: WaitSpec) -> JsonObject:
     """Write a wait in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {}
     if wait.delay is not None:
@@ -64,12 +72,12 @@ def wait_document(wait: Wait) -> JsonObject:
     return document
 
 
-def wait_from_document(document: Mapping[str, Any]) -> Wait:
+def wait_from_document(document: Mapping[str, Any]) -> WaitSpec:
     """Read a wait written by `wait_document`."""
     several = document.get("any")
     signals = several if several is not None else [document] if "signal" in document else []
     timeout = document.get("timeout")
-    return Wait(
+    return WaitSpec(
         delay=None if "for" not in document else timedelta(seconds=document["for"]),
         until=document.get("until"),
         signals=tuple(AwaitedSignal(each["signal"], each.get("key")) for each in signals),
@@ -79,7 +87,7 @@ def wait_from_document(document: Mapping[str, Any]) -> Wait:
     )
 
 
-def task_document(task: ChildTask) -> JsonObject:
+def task_document(task: ChildTaskSpec) -> JsonObject:
     """Write the task of a step in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {"template": task.template}
     if task.context:
@@ -91,9 +99,9 @@ def task_document(task: ChildTask) -> JsonObject:
     return document
 
 
-def task_from_document(document: Mapping[str, Any]) -> ChildTask:
+def task_from_document(document: Mapping[str, Any]) -> ChildTaskSpec:
     """Read a task written by `task_document`."""
-    return ChildTask(
+    return ChildTaskSpec(
         template=document["template"],
         context=document.get("context", {}),
         detached=document.get("detached", False),

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 from tasker import codec
 from tasker.client import TaskRequest
 from tasker.clock import Clock, SystemClock
-from tasker.durable import CallKind, DurableCall, NewCall
+from tasker.durable import DurableCall, DurableCallKind, NewDurableCall
 from tasker.engine.failure import outcome_of
 from tasker.errors import ParkedForTime, StepParked
 from tasker.handlers import (
@@ -35,7 +35,7 @@ from tasker.model import (
     JsonText,
     NewInstances,
     Retry,
-    Spawned,
+    SpawnedSteps,
     StepSpec,
     TaskId,
     TaskInput,
@@ -184,9 +184,10 @@ class _Services:
         self._client = client
         self.clock = clock
         self._earlier = [
-            DurableCall(name, CallKind.ONCE, codec.dumps(value)) for name, value in recorded.items()
+            DurableCall(name, DurableCallKind.ONCE, codec.dumps(value))
+            for name, value in recorded.items()
         ]
-        self.calls: list[NewCall] = []
+        self.calls: list[NewDurableCall] = []
         self.spawned: list[Any] = []
         self.recording_client = RecordingClient()
         self.saved: list[JsonText] = []
@@ -221,7 +222,7 @@ class _Services:
     async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         return self._earlier
 
-    async def record_call(self, call: NewCall) -> float:
+    async def record_call(self, call: NewDurableCall) -> float:
         self.calls.append(call)
         if call.until is not None:
             return (call.until - self.clock.now()).total_seconds()
@@ -234,10 +235,10 @@ class _Services:
     async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         return None
 
-    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> Spawned:
+    async def spawn(self, attempt: LiveAttempt, new: NewInstances) -> SpawnedSteps:
         """Note instances that would be added."""
         self.spawned += (codec.loads(item or "null") for item in new.items)
-        return Spawned(0, 0, new.instances)
+        return SpawnedSteps(0, 0, new.instances)
 
     async def pages(self, attempt: LiveAttempt, joined: Joined) -> AsyncIterator[Page]:
         none: list[Page] = []

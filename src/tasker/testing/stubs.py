@@ -7,7 +7,7 @@ from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.handlers import Handler, Handlers, LiveAttempt, Plan, Upstream, compile_plan
 from tasker.handlers.instances import EnclosingInstances
-from tasker.layout import Layout, steps_with_handlers
+from tasker.layout import NodeLayout, steps_with_handlers
 from tasker.model import HTTP_HANDLER, StepSpec, Template
 from tasker.suggest import did_you_mean
 
@@ -82,7 +82,7 @@ class StubbedHandlers(Handlers):
 
 def _no_stub_error(template: Template, name: str) -> Misuse:
     """Return the error for a stub of an unknown step, or of a step that the engine runs."""
-    specs = {spec.name: spec for spec in Layout(template.steps).specs}
+    specs = {spec.name: spec for spec in NodeLayout(template.steps).specs}
     if name not in specs:
         return Misuse(f"{template.full_name} has no step {name!r}{did_you_mean(name, specs)}")
     spec = specs[name]

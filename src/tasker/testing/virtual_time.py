@@ -15,20 +15,20 @@ from tasker.durable import DurableCall
 from tasker.errors import InvalidInput
 from tasker.model import (
     Claim,
-    Claimed,
+    ClaimResult,
     Json,
     JsonText,
     NewEvent,
     Outcome,
-    Settled,
+    SettleResult,
     TaskId,
     WorkerId,
 )
-from tasker.plurals import plural
+from tasker.plurals import pluralize
 from tasker.schedules.model import DueSchedule
 from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
-from tasker.waits import NewSignal, payload_text
+from tasker.waits import NewSignal, encode_payload
 
 FOR_EVER = timedelta(days=36_500)  #: a lease that no skipped time outlasts
 
@@ -86,7 +86,7 @@ class VirtualTimeStore(SqliteStore):
         self._completed: list[str] = []  #: external steps that were completed
         self._awaited: dict[str, None] = {}  #: names of signals for which steps waited
         self._tokens: dict[tuple[TaskId, int], str] = {}  #: digests by external step
-        self._signals = [(name, payload_text(payload)) for name, payload in signals]
+        self._signals = [(name, encode_payload(payload)) for name, payload in signals]
         self._manual_clock = clock or ManualClock()
         super().__init__("sqlite::memory:", clock=self._manual_clock)
         self._room_at: datetime | None = None  #: when limits let more steps through
@@ -130,7 +130,7 @@ class VirtualTimeStore(SqliteStore):
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
         gated: bool = False,
-    ) -> Settled:
+    ) -> SettleResult:
         settled = await super().settle(
             worker,
             outcomes,
@@ -142,7 +142,7 @@ class VirtualTimeStore(SqliteStore):
         self._work.set()  # waiting callers compute the next time again
         return settled
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
         changes = await self._thread.run(lambda on: on.total_changes, writes=False)
         claimed = await super().claim_gated(worker, limit)
         self._seen_changes = None if claimed.claims else changes
@@ -265,7 +265,7 @@ def _describe_unused(noun: str, given: Sequence[str], what: str, awaited: Iterab
     names = ", ".join(map(repr, awaited))
     waited = f"steps waited {what}: {names}" if names else f"no step waited {what}"
     were = "was" if len(given) == 1 else "were"
-    return f"the {plural(noun, len(given))} {which} {were} not used ({waited})"
+    return f"the {pluralize(noun, len(given))} {which} {were} not used ({waited})"
 
 
 def _round_up_to_microsecond(seconds: float) -> datetime:

@@ -44,7 +44,7 @@ def _read_asset(name: str) -> Asset:
 
 
 @cache
-def page(base_path: str) -> bytes:
+def render_page(base_path: str) -> bytes:
     """Return the page that loads the UI, for a server below a path."""
     text = files("tasker.web").joinpath("static", "index.html").read_text("utf-8")
     return text.replace(_BASE, base_path).encode()

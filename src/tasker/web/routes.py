@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from tasker.settings import ServerSettings
-from tasker.web.assets import find_asset, page
+from tasker.web.assets import find_asset, render_page
 
 _POLICY = "; ".join(
     (
@@ -33,7 +33,7 @@ _FOREVER = "public, max-age=31536000, immutable"
 """Assets have a hash of their content in their names."""
 
 
-def add_web(app: FastAPI, settings: ServerSettings) -> None:
+def add_web_ui(app: FastAPI, settings: ServerSettings) -> None:
     """Add the web UI to an application, at `/ui/`, if the settings want it.
 
     Args:
@@ -45,7 +45,7 @@ def add_web(app: FastAPI, settings: ServerSettings) -> None:
     base = settings.base_path
 
     async def show_page(request: Request) -> Response:
-        return Response(page(base), media_type="text/html", headers=_HEADERS)
+        return Response(render_page(base), media_type="text/html", headers=_HEADERS)
 
     async def redirect_to_ui(request: Request) -> Response:
         return RedirectResponse(f"{base}/ui/", 307)

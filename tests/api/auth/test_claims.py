@@ -9,7 +9,7 @@ from tests.api.auth.scene import (
 
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.principal import Principal
-from tasker.settings import ClaimNames
+from tasker.settings import TokenClaimNames
 from tasker.teams.permissions import ROLES, Permission
 
 
@@ -86,7 +86,7 @@ def test_defaults_apply_to_tokens_without_claims() -> None:
 
 def test_the_names_of_claims_can_be_configured() -> None:
     """By a name that contains dots, such as a URL, or by a path into nested claims."""
-    names = ClaimNames(
+    names = TokenClaimNames(
         subject="client_id",
         permissions=("https://tasker.example/permissions",),
         roles="realm_access.roles",

@@ -17,17 +17,17 @@ from tasker.approvals import NewApproval
 from tasker.bulk import BulkAction
 from tasker.client.masking import MaskedClient, SensitiveData
 from tasker.codec import dumps, new_task_id
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.masking import (
     CLOSED,
     DEFINITIONS,
     PAYLOADS,
     TEXTS,
-    Owner,
-    masked,
-    owners_of,
+    DataOwner,
+    find_data_owners,
+    mask_response,
 )
-from tasker.model import NewEvent, NewTask, TaskId, WaitKind, completed, failed
+from tasker.model import NewEvent, NewTask, TaskId, WaitKind, completed_outcome, failed_outcome
 from tasker.schedules.model import NewSchedule
 from tasker.sensitive_texts import MASKED
 from tasker.step_logs import NewLogRecord
@@ -35,7 +35,7 @@ from tasker.store.protocol import Store
 from tasker.teams.permissions import PAYLOADS_READ, PAYLOADS_REVEAL, PERMISSIONS
 from tasker.template.load import from_document
 from tasker.testing.store_suite.factories import ManualWorker
-from tasker.waits import Awaited, NewWait
+from tasker.waits import AwaitedArrival, NewWait
 
 pytestmark = pytest.mark.anyio
 
@@ -119,7 +119,7 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
     stored = await store.template(refund(sensitive=False).key)
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({"x": SECRET}), 0.0)
     result = dumps({"token": SECRET, "ok": True})
-    await store.settle(hand.id, [completed(check, result)], events=[event])
+    await store.settle(hand.id, [completed_outcome(check, result)], events=[event])
     (pay,) = await hand.claim()
     error = {
         "type": "CardError",
@@ -128,7 +128,7 @@ async def _fail(store: Store, hand: ManualWorker, task_id: TaskId) -> None:
         "trace": f"line 1\n{SECRET}",
         "details": {"card": SECRET},
     }
-    await store.settle(hand.id, [failed(pay, dumps(error))])
+    await store.settle(hand.id, [failed_outcome(pay, dumps(error))])
 
 
 async def _add_child(store: Store, parent: TaskId) -> None:
@@ -167,8 +167,8 @@ async def _ask(store: Store, hand: ManualWorker, parent: TaskId) -> str:
 
 def _wait(call: str, form: Any) -> NewWait:
     approval = NewApproval(new_task_id(), dumps(form), [])
-    awaited = Awaited(WaitKind.APPROVAL, call, namespace=OWN)
-    return NewWait(call, CallKind.WAIT_APPROVAL, [awaited], None, approval=approval)
+    awaited = AwaitedArrival(WaitKind.APPROVAL, call, namespace=OWN)
+    return NewWait(call, DurableCallKind.WAIT_APPROVAL, [awaited], None, approval=approval)
 
 
 async def shows_secret(world: World, credential: str) -> set[str]:
@@ -320,10 +320,10 @@ async def test_sensitive_values_are_masked_however_errors_and_logs_quote_them() 
             for number, line in enumerate(card.splitlines())
         ]
         await store.append_logs(lines)
-        await store.settle(hand.id, [completed(check, dumps({}))])
+        await store.settle(hand.id, [completed_outcome(check, dumps({}))])
         (pay,) = await hand.claim()
         error = {"type": "KeyError", "message": str(KeyError(card)), "trace": f"{card!r}"}
-        await store.settle(hand.id, [failed(pay, dumps(error))])
+        await store.settle(hand.id, [failed_outcome(pay, dumps(error))])
         path = f"/v1/tasks/{task.id}"
         async with calling(store, await credential(store)) as caller:
             parts = "", "/attempts", "/logs", "/why", "/snapshot", "/steps/pay"
@@ -415,8 +415,8 @@ class Unresolved:
 def test_data_in_members_of_unresolvable_types_is_masked() -> None:
     part = Unresolved(parts=({"message": SECRET},), context=SECRET)
 
-    owners = set(owners_of(part, Owner()))
+    owners = set(find_data_owners(part, DataOwner()))
 
-    shown = masked(part, dict.fromkeys(owners, CLOSED), Owner())
+    shown = mask_response(part, dict.fromkeys(owners, CLOSED), DataOwner())
     assert ({"message": MASKED},) == shown.parts
     assert {"masked": True, "type": "string"} == shown.context

@@ -33,8 +33,16 @@ from tasker.bulk import BulkAction
 from tasker.client import LocalClient
 from tasker.codec import dumps
 from tasker.events import new_webhook
-from tasker.hooks import Hook, HookScheme, HookTarget
-from tasker.model import LimitKey, LimitValues, NewEvent, TaskFilter, TaskId, WorkerId, completed
+from tasker.hooks import HookMessageKind, ProviderHook, SignatureScheme
+from tasker.model import (
+    LimitKey,
+    LimitValues,
+    NewEvent,
+    TaskFilter,
+    TaskId,
+    WorkerId,
+    completed_outcome,
+)
 from tasker.remote.registration import PROTOCOL, Registration
 from tasker.schedules.model import NewSchedule
 from tasker.settings import AuthSettings
@@ -279,11 +287,11 @@ def _filled(value: Any, parts: Mapping[str, str]) -> Any:
 
 async def put_operated(store: Store, namespace: str, name: str) -> None:
     """Make a hook, a webhook, a schedule and a limit of one name, unless they are there."""
-    hook = Hook(
+    hook = ProviderHook(
         namespace=namespace,
         name=name,
-        scheme=HookScheme.GITHUB,
-        target=HookTarget.BROADCAST,
+        scheme=SignatureScheme.GITHUB,
+        target=HookMessageKind.BROADCAST,
         sends="pushed",
         key="body.ref",
     )
@@ -330,7 +338,7 @@ async def deliver(store: Store, namespace: str) -> str:
     hand = await ManualWorker.hire(store)
     (claim,) = await hand.claim()
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({}), 0.0)
-    await store.settle(hand.id, [completed(claim, dumps({}))], events=[event])
+    await store.settle(hand.id, [completed_outcome(claim, dumps({}))], events=[event])
     await store.cancel_task(task_id, ACT)
     await store.distribute_events()
     (delivery,) = await store.deliveries(namespace, "refund")

@@ -13,7 +13,7 @@ from tasker.api import create_app
 from tasker.api.auth.credentials import NOT_A_NAME, credential_of
 from tasker.api.server import run_server
 from tasker.cli.logs import JsonFormatter
-from tasker.settings import AccessLog, ServerSettings
+from tasker.settings import AccessLogMode, ServerSettings
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import parse_key
 
@@ -77,7 +77,7 @@ async def test_no_credential_is_logged_or_stored(
 async def test_no_server_process_logs_credentials(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = ServerSettings(port=0, access_log=AccessLog.ALL)
+    settings = ServerSettings(port=0, access_log=AccessLogMode.ALL)
     app = create_app(store, settings=settings, auth=with_tokens())
     made = await credentials(store)
     with caplog.at_level(logging.DEBUG):
@@ -106,7 +106,7 @@ async def test_the_log_names_the_principal_and_the_reason_of_a_refusal(
     prefix = parts_of_key.prefix
     with caplog.at_level(logging.INFO, "tasker"):
         for text in made.values():
-            settings = ServerSettings(access_log=AccessLog.ALL)
+            settings = ServerSettings(access_log=AccessLogMode.ALL)
             async with calling(store, text, auth=with_tokens(), settings=settings) as caller:
                 await caller.get("/v1/tasks")
     refused = [vars(record) for record in caplog.records if record.msg == "not_authenticated"]

@@ -38,7 +38,7 @@ export interface Pause {
   reason: string
 }
 
-export interface Failure {
+export interface TaskFailure {
   step: string
   type: string
   message: string
@@ -78,7 +78,7 @@ export interface TaskView {
   pauses: Pause[]
   context: Record<string, unknown>
   result: unknown
-  failure: Failure | null
+  failure: TaskFailure | null
 }
 
 export interface TaskList {
@@ -251,7 +251,7 @@ export interface LogPage {
   link: string | null
 }
 
-export interface Revealed {
+export interface RevealedTask {
   context: unknown
   steps: { name: string; result: unknown }[]
 }
@@ -282,11 +282,11 @@ export interface FailureCause {
   trend: number[]
   sample: string
   versions: string[]
-  care: FailureCare | null
+  care: FailureTriage | null
   muted: boolean
 }
 
-export interface FailureCare {
+export interface FailureTriage {
   assignee: string
   note: string
   muted_until: string | null
@@ -711,7 +711,7 @@ export interface BulkPreview {
   token: string
 }
 
-export interface BulkRefusal {
+export interface BulkRejection {
   id: string
   message: string
 }
@@ -725,7 +725,7 @@ export interface BulkOperation {
   exact: boolean
   changed: number
   refused: Record<string, number>
-  refusals: BulkRefusal[]
+  refusals: BulkRejection[]
   reason: string
   created_by: string
   created_at: string

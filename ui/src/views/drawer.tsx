@@ -1,7 +1,7 @@
 // The selected step: why, error, input, result, attempts, logs, audit, and what can be done.
 import { useState } from "preact/hooks"
 import { get, now as instant, post } from "../api/client.ts"
-import type { AuditEntry, Reason, Revealed, Step, TaskView } from "../api/types.ts"
+import type { AuditEntry, Reason, RevealedTask, Step, TaskView } from "../api/types.ts"
 import { quoted, type Action } from "../parts/action.tsx"
 import { Button, Copy, Failed, IconButton, Loading, shortId, Time } from "../parts/bits.tsx"
 import { Glyph, Icon } from "../parts/icons.tsx"
@@ -222,7 +222,7 @@ function Input(props: Props) {
 }
 
 /** A value that can be revealed if a part of it is masked. */
-function Masked(props: Props & { value: unknown; label: string; pick: (revealed: Revealed) => unknown }) {
+function Masked(props: Props & { value: unknown; label: string; pick: (revealed: RevealedTask) => unknown }) {
   const { picture, node, value, label } = props
   const { task } = picture.snapshot
   const [revealed, setRevealed] = useState<{ value: unknown } | null>(null)
@@ -234,7 +234,7 @@ function Masked(props: Props & { value: unknown; label: string; pick: (revealed:
     button: "Reveal 1 step",
     needsReason: true,
     command: (reason) => `tasker task reveal ${shortId(task.id)} --step ${quoted(node.name)} --reason ${quoted(reason)}`,
-    run: async ({ reason }) => setRevealed({ value: props.pick(await post<Revealed>(`/v1/tasks/${task.id}/reveal`, { reason, step: node.name })) }),
+    run: async ({ reason }) => setRevealed({ value: props.pick(await post<RevealedTask>(`/v1/tasks/${task.id}/reveal`, { reason, step: node.name })) }),
   }
   return (
     <>

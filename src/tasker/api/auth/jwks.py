@@ -184,7 +184,7 @@ def signature_keys_of(body: bytes) -> KeySet:
 
 def _parse_object(body: bytes, what: str) -> Mapping[str, Any]:
     try:
-        document = codec.parse(body, what=what, limit=_MAX_BYTES)
+        document = codec.parse_untrusted(body, what=what, limit=_MAX_BYTES)
     except (InvalidInput, TooLarge) as error:
         raise ValueError(str(error)) from None
     return document if isinstance(document, dict) else {}

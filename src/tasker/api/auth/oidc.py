@@ -188,7 +188,7 @@ class IdentityProvider:
                 client.stream("POST", endpoint, data=form, auth=auth) as response,
             ):
                 body = await read_bounded(response)
-            answer = codec.parse(body, what="the provider's response", limit=len(body))
+            answer = codec.parse_untrusted(body, what="the provider's response", limit=len(body))
         except (httpx.HTTPError, ValueError) as error:
             raise LoginFailed(
                 "unavailable", f"cannot obtain a token: {type(error).__name__}: {error}"

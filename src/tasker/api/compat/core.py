@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from starlette.requests import Request
 
 from tasker import codec
-from tasker.analytics.model import MOST_HOURS, Window
+from tasker.analytics.model import MOST_HOURS, AnalysisWindow
 from tasker.api.auth.principal import Principal
 from tasker.api.authorization import authorize, principal_of, via_of, visible_namespaces
 from tasker.api.compat.core_views import (
@@ -369,7 +369,7 @@ async def get_core_performance(
     """Report durations, rates and outcomes of the tasks of the last hours."""
     await authorize(request, ANALYTICS_READ)
     visible = await visible_namespaces(request, ANALYTICS_READ)
-    figures = await api.store.performance(Window(hours=hours, visible=visible))
+    figures = await api.store.performance(AnalysisWindow(hours=hours, visible=visible))
     return JsonResponse(core_performance(figures))
 
 
@@ -384,6 +384,6 @@ async def get_core_bottlenecks(
     await authorize(request, ANALYTICS_READ)
     visible = await visible_namespaces(request, ANALYTICS_READ)
     figures = await api.store.bottlenecks(
-        Window(visible=visible), limit=limit, min_executions=min_executions
+        AnalysisWindow(visible=visible), limit=limit, min_executions=min_executions
     )
     return JsonResponse(core_bottlenecks(figures))

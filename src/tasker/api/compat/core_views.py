@@ -14,7 +14,7 @@ from tasker.api.compat.errors import CORE
 from tasker.api.compat.requests import parent_correlation_id, source_system
 from tasker.api.views import documented
 from tasker.client.templates import LoadedTemplate
-from tasker.derive import derive
+from tasker.derive import derive_statuses
 from tasker.model import (
     STEP_ENDED,
     Attempt,
@@ -365,7 +365,7 @@ def _readiness(step: Step) -> CoreReadiness:
 
 def core_head(task: Task) -> CoreTaskHead:
     """Return a task without its context."""
-    counts, derived = task.counts, derive(task)
+    counts, derived = task.counts, derive_statuses(task)
     unserved = derived.execution_status == "no_worker"  # a status unknown to its clients
     return {
         "task_uuid": task.id,

@@ -232,7 +232,7 @@ def _handler_entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> Ha
         "step_count": len(template.steps),
         "step_names": [spec.name for spec in template.steps],
         "versions": numbers,
-        "latest_version": versions.latest(numbers) or template.version,
+        "latest_version": versions.highest_matching(numbers) or template.version,
         "handler_count": len(numbers),
     }
 

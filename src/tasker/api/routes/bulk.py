@@ -28,7 +28,7 @@ from tasker.bulk import (
     BulkOperation,
     BulkPreview,
     BulkRequest,
-    StoredBulk,
+    StoredBulkOperation,
 )
 from tasker.errors import NotFound
 from tasker.model import TaskFilter, TaskId, TemplateName
@@ -233,7 +233,7 @@ async def _actionable_templates(
     return frozenset([name for name in names if await is_allowed(request, permission, name)])
 
 
-def _is_within(stored: StoredBulk, namespaces: frozenset[str] | None) -> bool:
+def _is_within(stored: StoredBulkOperation, namespaces: frozenset[str] | None) -> bool:
     """Return whether all tasks of an operation belong to the given namespaces; None: to any."""
     if namespaces is None:
         return True

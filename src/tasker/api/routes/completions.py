@@ -13,7 +13,7 @@ from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.codec import DEFAULT_LIMIT, dumps
-from tasker.completions import COMPLETE, digest_of
+from tasker.completions import COMPLETE, hash_token
 from tasker.errors import InvalidInput, NotFound
 
 routes = Routes("completions", COMPLETE)
@@ -63,6 +63,6 @@ async def complete_step(
         raise InvalidInput("the body must have either 'result' or 'error'")
     value = {"error": body.error} if "error" in given else {"result": body.result}
     text = dumps(value, what="the completion", limit=DEFAULT_LIMIT)
-    if not await api.store.complete_external(digest_of(token), text):
+    if not await api.store.complete_external(hash_token(token), text):
         raise NotFound("no step waits for this completion")
     return JsonResponse(Completed(completed=True))

@@ -17,18 +17,18 @@ from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
-from tasker.codec import DEFAULT_LIMIT, dumps, parse
+from tasker.codec import DEFAULT_LIMIT, dumps, parse_untrusted
 from tasker.errors import InvalidExpression, NotFound, Refused, TooLarge
 from tasker.hooks import (
     DEFAULT_HEADER,
-    Hook,
-    HookScheme,
-    HookTarget,
-    is_signed,
-    meets_condition,
-    text_at,
+    HookMessageKind,
+    ProviderHook,
+    SignatureScheme,
+    has_valid_signature,
+    meets_hook_condition,
+    text_at_path,
 )
-from tasker.model import TaskId, Via
+from tasker.model import AccessChannel, TaskId
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.permissions import WEBHOOKS_READ, WEBHOOKS_UPDATE
 from tasker.waits import NewBroadcast, NewSignal
@@ -43,13 +43,13 @@ _Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 class HookBody(Body):
     """Declares a hook; it replaces the previous one."""
 
-    scheme: HookScheme
+    scheme: SignatureScheme
     """`hmac`, `github` or `stripe`."""
     secret: str
     """The provider's signing secret, 16 to 500 characters. It is never shown."""
     header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")] = DEFAULT_HEADER
     """The header with the signature, for the scheme `hmac`."""
-    target: HookTarget = HookTarget.BROADCAST
+    target: HookMessageKind = HookMessageKind.BROADCAST
     sends: _Text
     """Name of the signal or broadcast."""
     key: _Text
@@ -65,7 +65,7 @@ class HookBody(Body):
 class HookList(TypedDict):
     """Hooks, by namespace and name."""
 
-    hooks: list[Hook]
+    hooks: list[ProviderHook]
 
 
 class Deleted(TypedDict):
@@ -95,7 +95,7 @@ async def list_hooks(
     "PUT",
     "/{namespace}/{name}",
     WEBHOOKS_UPDATE,
-    response=Hook,
+    response=ProviderHook,
     refuses=(*READS_BODY, "invalid_input"),
 )
 async def put_hook(
@@ -107,7 +107,7 @@ async def put_hook(
 ) -> JsonResponse:
     """Declare a provider hook."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
-    hook = Hook(
+    hook = ProviderHook(
         namespace=namespace,
         name=name,
         scheme=body.scheme,
@@ -166,27 +166,27 @@ async def receive(
         raise TooLarge("the body", len(content), DEFAULT_LIMIT)
     given = await api.store.hook_secret(namespace, name)
     headers = {name.lower(): value for name, value in request.headers.items()}
-    if not is_signed(given, headers, content, time.time()) or given is None:
+    if not has_valid_signature(given, headers, content, time.time()) or given is None:
         raise NotFound(f"hook {namespace}.{name} not found, or the signature is invalid")
-    names = {"body": parse(content, what="the body"), "headers": headers}
+    names = {"body": parse_untrusted(content, what="the body"), "headers": headers}
     return JsonResponse(Received(delivered=await _deliver(api.store, given.hook, names)))
 
 
-async def _deliver(store: Store, hook: Hook, names: Mapping[str, Any]) -> bool:
+async def _deliver(store: Store, hook: ProviderHook, names: Mapping[str, Any]) -> bool:
     """Send the signal or broadcast for a verified request; return False if there is nothing to
     send."""
     try:
-        if not meets_condition(hook, names):
+        if not meets_hook_condition(hook, names):
             return False
-        key = text_at(hook.key, names)
-        id_ = None if hook.id is None else text_at(hook.id, names)
+        key = text_at_path(hook.key, names)
+        id_ = None if hook.id is None else text_at_path(hook.id, names)
     except InvalidExpression:
         return False
     if key is None:
         return False
     payload = dumps(names["body"], what="the body", limit=DEFAULT_LIMIT)
     actor = f"hook {hook.namespace}.{hook.name}"
-    if hook.target is HookTarget.BROADCAST:
+    if hook.target is HookMessageKind.BROADCAST:
         broadcast = NewBroadcast(hook.namespace, hook.sends, key, payload, id_)
         await store.broadcast(broadcast, actor)
         return True
@@ -195,7 +195,7 @@ async def _deliver(store: Store, hook: Hook, names: Mapping[str, Any]) -> bool:
         if task.namespace != hook.namespace:
             return False
         signal = NewSignal(task.id, hook.sends, payload, id_)
-        await store.signal(signal, AuditNote(actor=actor, via=Via.API))
+        await store.signal(signal, AuditNote(actor=actor, via=AccessChannel.API))
     except Refused:  # the task does not exist or has ended
         return False
     return True

@@ -18,7 +18,7 @@ from tasker.api.routes.tasks import read_authorized_task, template_of_task
 from tasker.api.routing import Routes
 from tasker.api.views.logs import log_page_view
 from tasker.model import Task
-from tasker.step_logs import LogFilter, LogPage, LogPlace, LogRecord, level_number
+from tasker.step_logs import LogFilter, LogPage, LogPosition, LogRecord, level_number
 from tasker.teams.permissions import STEPS_READ
 
 routes = Routes("tasks", "/v1/tasks/{task_id}/logs")
@@ -71,7 +71,7 @@ async def list_logs(
             text=None if searched_later else text,
             since=query.since,
         ),
-        after=None if query.cursor is None else LogPlace.of_cursor(query.cursor),
+        after=None if query.cursor is None else LogPosition.from_cursor(query.cursor),
         newest_first=query.order == "newest",
         limit=query.limit,
     )

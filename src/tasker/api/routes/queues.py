@@ -7,7 +7,7 @@ from fastapi import Depends, Path
 from pydantic import Field
 from starlette.requests import Request
 
-from tasker.analytics.model import Backlog
+from tasker.analytics.model import HandlerBacklog
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
@@ -53,7 +53,7 @@ async def list_queues(
     return JsonResponse(QueueList(queues=listed))
 
 
-def _view(queue: Backlog, pauses: Iterable[Pause]) -> QueueView:
+def _view(queue: HandlerBacklog, pauses: Iterable[Pause]) -> QueueView:
     holding = [
         one
         for one in pauses

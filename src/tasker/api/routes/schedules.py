@@ -26,7 +26,7 @@ from tasker.api.views.schedules import (
     schedule_view,
 )
 from tasker.client.schedules import PREVIEW
-from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
+from tasker.model import EPOCH, PRIORITIES, OverlapPolicy, Schedule
 from tasker.schedules.model import Backfill, StoredSchedule
 from tasker.teams.permissions import (
     SCHEDULES_BACKFILL,
@@ -71,7 +71,7 @@ class ScheduleFields(Body):
     timezone: Annotated[str, StringConstraints(max_length=100)] = "UTC"
     """IANA name of a time zone, such as `Europe/Berlin`."""
 
-    overlap: Overlap = Overlap.SKIP
+    overlap: OverlapPolicy = OverlapPolicy.SKIP
     """What happens at a tick while the task of the previous tick is open."""
 
     catch_up: Length = "6h"

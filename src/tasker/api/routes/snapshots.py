@@ -20,7 +20,7 @@ from tasker.api.routes.tasks import MOST_ATTEMPTS, read_authorized_task, templat
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.snapshots import SnapshotView, snapshot_view
 from tasker.model import Task, TaskFilter
-from tasker.preview import Act, ActionPreview, preview
+from tasker.preview import ActionPreview, TaskAction, make_action_preview
 from tasker.teams.permissions import TASKS_LIST, TASKS_READ
 from tasker.why import Reason
 
@@ -94,7 +94,7 @@ async def explain_task(
 class PreviewBody(Body):
     """An action on a task."""
 
-    action: Act
+    action: TaskAction
     steps: Annotated[list[Line], Field(max_length=1000)] | None = None
     """Names of steps. By default, all steps that the action applies to."""
     reset_attempts: bool = False
@@ -102,7 +102,10 @@ class PreviewBody(Body):
 
     @model_validator(mode="after")
     def _require_one_step(self) -> "PreviewBody":
-        if self.action in (Act.COMPLETE_STEP, Act.SKIP_STEP) and len(self.steps or ()) != 1:
+        if (
+            self.action in (TaskAction.COMPLETE_STEP, TaskAction.SKIP_STEP)
+            and len(self.steps or ()) != 1
+        ):
             raise ValueError(f"{self.action.value} needs one step")
         return self
 
@@ -124,11 +127,11 @@ async def preview_action(
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_and_steps(api, task)
     children = []
-    if body.action is Act.CANCEL:
+    if body.action is TaskAction.CANCEL:
         children = await api.store.attached_tasks(task.id, limit=_MOST_CHILDREN)
     described = loaded.described(steps, datetime.now(UTC))
     return JsonResponse(
-        preview(
+        make_action_preview(
             body.action,
             task,
             described,

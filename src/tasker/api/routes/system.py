@@ -9,14 +9,14 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasker.analytics.failures import FailureCare, FailureCareChange, FailureCause, FailureMute
+from tasker.analytics.failures import FailureCause, FailureMute, FailureTriage, FailureTriageChange
 from tasker.analytics.figures import (
     FIGURES_KEPT,
     Chart,
-    Grouping,
     Metric,
+    SeriesGrouping,
 )
-from tasker.analytics.model import MOST_HOURS, Bottlenecks, Performance, Window
+from tasker.analytics.model import MOST_HOURS, AnalysisWindow, Bottlenecks, Performance
 from tasker.api.authorization import actor_of, authorize, via_of, visible_namespaces
 from tasker.api.dependencies import ApiOf
 from tasker.api.fields import Instant, Namespace, Text, Version
@@ -114,7 +114,7 @@ async def get_series(
     request: Request,
     api: ApiOf,
     metric: Metric = Metric.ENDED,
-    by: Grouping = Grouping.NONE,
+    by: SeriesGrouping = SeriesGrouping.NONE,
     hours: Annotated[float, Query(gt=0, le=MOST_SERIES_HOURS)] = 24,
     step: Annotated[int | None, Query(ge=60, le=86_400, description="Seconds.")] = None,
     namespace: Namespace | None = None,
@@ -173,7 +173,7 @@ class FailureCareBody(Body):
     "PATCH",
     "/{fingerprint}",
     TASKS_RETRY,
-    response=FailureCare,
+    response=FailureTriage,
     refuses=READS_BODY,
 )
 async def change_failure_care(
@@ -187,7 +187,7 @@ async def change_failure_care(
     if body.muted_below is not None:
         parse(body.muted_below)
     mutes = body.model_fields_set & {"muted_until", "muted_below"}
-    change = FailureCareChange(
+    change = FailureTriageChange(
         assignee=body.assignee,
         note=body.note,
         mute=FailureMute(until=body.muted_until, below=body.muted_below) if mutes else None,
@@ -230,9 +230,11 @@ async def get_bottlenecks(
 
 async def _requested_window(
     request: Request, hours: float, namespace: str | None, *rest: Any
-) -> Window:
+) -> AnalysisWindow:
     """Return the requested window, restricted to the namespaces that the caller may see."""
     name, version = rest
     await authorize(request, ANALYTICS_READ, namespace=namespace, name=name, version=version)
     visible = None if namespace else await visible_namespaces(request, ANALYTICS_READ)
-    return Window(hours=hours, namespace=namespace, name=name, version=version, visible=visible)
+    return AnalysisWindow(
+        hours=hours, namespace=namespace, name=name, version=version, visible=visible
+    )

@@ -43,13 +43,13 @@ from tasker.api.views.tasks import (
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
 from tasker.limits import STEPS_PAGE
-from tasker.masking import Owner
+from tasker.masking import DataOwner
 from tasker.model import (
     Attempt,
     AuditEntry,
     CompensationStatus,
     CurrentStep,
-    Revealed,
+    RevealedTask,
     Step,
     Task,
     TaskCounts,
@@ -469,7 +469,7 @@ class RevealBody(Body):
     "POST",
     "/{task_id}/reveal",
     PAYLOADS_REVEAL,
-    response=Revealed,
+    response=RevealedTask,
     refuses=(*READS_BODY, "not_found"),
 )
 async def reveal_task(
@@ -524,7 +524,7 @@ async def read_authorized_task(
         version=version,
         not_found_message=str(unknown_task_error(task.id)),
     )
-    viewer_of(request).owner = Owner(namespace, name, version, task.id, task.parent_id)
+    viewer_of(request).owner = DataOwner(namespace, name, version, task.id, task.parent_id)
     return task
 
 

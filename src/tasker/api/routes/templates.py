@@ -30,8 +30,7 @@ from tasker.api.views.templates import (
     template_view,
 )
 from tasker.client.templates import LoadedTemplate, split_reference
-from tasker.errors import InvalidInput, InvalidTemplate, NotFound
-from tasker.errors import Problem as TemplateProblem
+from tasker.errors import DocumentProblem, InvalidInput, InvalidTemplate, NotFound
 from tasker.model import (
     MAX_BULK,
     JsonObject,
@@ -39,7 +38,7 @@ from tasker.model import (
     Template,
     TemplateStatus,
     TemplateVersion,
-    all_steps,
+    flatten_steps,
 )
 from tasker.teams.permissions import (
     NAMESPACES_UPDATE,
@@ -151,7 +150,7 @@ async def list_versions(
     answer: VersionList = {
         "namespace": namespace,
         "name": name,
-        "latest_version": versions.latest(approved),
+        "latest_version": versions.highest_matching(approved),
         "versions": listed,
     }
     return JsonResponse(answer)
@@ -225,7 +224,7 @@ async def _load_version(
 ) -> LoadedTemplate:
     """Return a template version; an exact version may have any status."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
-    if versions.is_pin(version):
+    if versions.is_exact_version(version):
         known = await api.store.template_statuses(namespace=namespace, name=name)
         matches = [one for one in known if one.version == version]
         if matches:
@@ -335,7 +334,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
     The creator of a task of the template needs no permission there.
     """
     for template in templates:
-        for step in all_steps(template.steps):
+        for step in flatten_steps(template.steps):
             if step.task is None:
                 continue
             namespace, name, _ = split_reference(step.task.template, None, None)
@@ -354,7 +353,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
 def _read_templates(documents: Sequence[JsonObject]) -> list[Template]:
     """Read the templates of a request; an error contains the problems of all of them."""
     templates: list[Template] = []
-    problems: list[TemplateProblem] = []
+    problems: list[DocumentProblem] = []
     for index, document in enumerate(documents):
         place = f"templates[{index}]"
         try:
@@ -373,7 +372,7 @@ def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
     if yaml:
         return parse_template(text, file="body", limit=limit)
     try:
-        document = codec.parse(text, what="The body", limit=limit)
+        document = codec.parse_untrusted(text, what="The body", limit=limit)
     except InvalidInput as error:
         raise Problem("malformed_json", f"{error}.") from None
     if not isinstance(document, dict):

@@ -7,7 +7,7 @@ from typing import Any, cast
 from typing_extensions import TypedDict
 
 from tasker.api.views import documented
-from tasker.model import Overlap
+from tasker.model import OverlapPolicy
 from tasker.schedules.document import describe
 from tasker.schedules.model import StoredSchedule, TickRecord
 
@@ -30,7 +30,7 @@ class ScheduleView(TypedDict):
     anchor: datetime | None
     """A tick of an interval; null: 1970-01-01T00:00:00Z."""
     timezone: str
-    overlap: Overlap
+    overlap: OverlapPolicy
     """What happens at a tick while the task of the previous tick is open."""
     catch_up: str
     """How late a tick may be handled; later ticks are recorded as missed."""

@@ -7,20 +7,20 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from tasker.api.views import convert, documented
-from tasker.derive import Derived, derive
-from tasker.model import CurrentStep, Step, StepOverview, StepSummary, Task, TaskSummary, Times
+from tasker.derive import DerivedStatuses, derive_statuses
+from tasker.model import CurrentStep, PhaseTimes, Step, StepOverview, StepSummary, Task, TaskSummary
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSummaryView(Derived, TaskSummary):
+class TaskSummaryView(DerivedStatuses, TaskSummary):
     """A task without its data: context, result and errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskView(Derived, Task):
+class TaskView(DerivedStatuses, Task):
     """A task with its times and steps."""
 
-    times: Times | None
+    times: PhaseTimes | None
     """Times by phase: each moment counts once, as `ran` if any step ran then, otherwise as
     `queued`, `backoff` or `parked`; null in lists and in responses to a creation."""
 
@@ -83,19 +83,19 @@ class SummaryView(TypedDict):
 def task_view(
     task: Task,
     steps: Iterable[Step] = (),
-    times: Times | None = None,
+    times: PhaseTimes | None = None,
     current: CurrentStep | None = None,
 ) -> TaskView:
     """Return a task in full, with its steps if they are given."""
     overviews = [convert(step, StepOverview) for step in steps]
     return convert(
-        task, TaskView, **vars(derive(task)), steps=overviews, times=times, current=current
+        task, TaskView, **vars(derive_statuses(task)), steps=overviews, times=times, current=current
     )
 
 
 def task_summary_view(task: Task) -> TaskSummaryView:
     """Return a task without its data."""
-    return convert(task, TaskSummaryView, **vars(derive(task)))
+    return convert(task, TaskSummaryView, **vars(derive_statuses(task)))
 
 
 def summary_view(task: Task, steps: Iterable[Step]) -> SummaryView:

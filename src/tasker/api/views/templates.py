@@ -213,7 +213,7 @@ def graph_view(loaded: LoadedTemplate) -> GraphView:
     """Return the nodes, edges and levels of a template."""
     graph, steps = loaded.graph, loaded.stored.template.steps
     levels: list[list[str]] = [[] for _ in range(max(graph.levels) + 1)]
-    for no in graph.nodes:
+    for no in graph.forward_nodes:
         levels[graph.levels[no]].append(graph.names[no - 1])
     return {
         "nodes": [
@@ -232,7 +232,7 @@ def graph_view(loaded: LoadedTemplate) -> GraphView:
             for parent in spec.dependencies
         ],
         "levels": levels,
-        "execution_order": [graph.names[no - 1] for no in graph.order],
+        "execution_order": [graph.names[no - 1] for no in graph.topological_order],
         "roots": [graph.names[no - 1] for no in graph.roots],
         "leaves": [graph.names[no - 1] for no in graph.sinks],
     }

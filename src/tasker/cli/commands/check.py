@@ -14,11 +14,11 @@ from tasker.cli.loading import LoadedSources
 from tasker.cli.options import Namespaces, TemplatePaths
 from tasker.client import Client
 from tasker.errors import (
+    DocumentProblem,
     HandlerImportError,
     InvalidTemplate,
-    NotApproved,
     NotFound,
-    Problem,
+    TemplateNotApproved,
     TooLarge,
 )
 from tasker.handlers import Handlers, check_assumed_inputs, result_schemas, unused_handlers
@@ -113,8 +113,8 @@ class _CheckFindings:
         self.templates: list[str] = []
         self.handlers = 0
         self.loaded = LoadedSources(Handlers.of(), [])  #: the templates that could be read
-        self.problems: list[tuple[str, Problem]] = []  #: (template or "", problem)
-        self.warnings: list[Problem] = []
+        self.problems: list[tuple[str, DocumentProblem]] = []  #: (template or "", problem)
+        self.warnings: list[DocumentProblem] = []
 
     def check_sources(self, sources: Sequence[str], paths: Sequence[Path]) -> None:
         """Check all readable sources, and report unreadable ones as problems."""
@@ -124,12 +124,12 @@ class _CheckFindings:
         except InvalidTemplate as error:
             self.problems += [("", problem) for problem in error.problems]
         except TooLarge as error:
-            self.problems.append(("", Problem(str(error))))
+            self.problems.append(("", DocumentProblem(str(error))))
         try:
             handlers = Handlers.of(*sources) if sources else None
             templates += handlers.templates() if handlers is not None else ()
         except HandlerImportError as error:
-            self.problems.append(("", Problem(str(error))))
+            self.problems.append(("", DocumentProblem(str(error))))
         except InvalidTemplate as error:
             self.problems += [("", problem) for problem in error.problems]
         self.templates = [template.full_name for template in templates]
@@ -166,9 +166,9 @@ class _CheckFindings:
             tasks = format_count("open task", count)
             try:
                 template = (await client.template(str(name))).template
-            except (NotFound, NotApproved):
+            except (NotFound, TemplateNotApproved):
                 self.problems.append(
-                    (str(name), Problem(f"{tasks}: the template no longer exists"))
+                    (str(name), DocumentProblem(f"{tasks}: the template no longer exists"))
                 )
                 continue
             self.problems += [
@@ -176,7 +176,7 @@ class _CheckFindings:
                 for problem in problems_of(template, bound, self._served_elsewhere)
             ]
             message = f"{name} has {tasks} and is not among the given templates"
-            self.warnings.append(Problem(message))
+            self.warnings.append(DocumentProblem(message))
 
     async def _compare_with_registered(self, client: Client, template: Template) -> None:
         """Add a problem if the registered template of the same version differs."""
@@ -186,7 +186,7 @@ class _CheckFindings:
             return
         if digest(to_document(registered)) != digest(to_document(template)):
             message = "the template differs from the registered one: give it a new version"
-            self.problems.append((template.full_name, Problem(message)))
+            self.problems.append((template.full_name, DocumentProblem(message)))
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -214,7 +214,7 @@ async def _count_open_tasks(client: Client) -> Counter[TemplateName]:
     return count
 
 
-def _problem_document(problem: Problem, template: str) -> dict[str, Any]:
+def _problem_document(problem: DocumentProblem, template: str) -> dict[str, Any]:
     return {
         "template": template or None,
         "message": problem.message,

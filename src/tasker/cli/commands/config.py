@@ -13,7 +13,7 @@ app = make_command_group("Show the settings of servers and workers.")
 @register_command(app, "show", store=None)
 def show_settings(invocation: Invocation, config: ConfigFile = None) -> None:
     """Show the effective settings, with secrets hidden."""
-    settings = load_config(config, {}).to_plain()
+    settings = load_config(config, {}).to_redacted_dict()
     if invocation.as_json:
         invocation.print_json(settings)
         return

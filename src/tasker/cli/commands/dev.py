@@ -72,11 +72,11 @@ async def _serve_ui(store: Store, port: int | None) -> AsyncIterator[str]:
     """Serve the web UI and the API to this machine; yield the address."""
     from tasker.api import create_app
     from tasker.api.server import development_port, run_server
-    from tasker.web import add_web
+    from tasker.web import add_web_ui
 
     settings = ServerSettings(port=development_port() if port is None else port)
     app = create_app(store, settings=settings, local_only=True)
-    add_web(app, settings)
+    add_web_ui(app, settings)
     async with run_server(app, settings) as server:
         yield server.url.replace("127.0.0.1", "localhost")
 

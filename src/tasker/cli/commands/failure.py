@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from tasker.analytics.failures import FailureCare, FailureCause
-from tasker.analytics.model import Window
+from tasker.analytics.failures import FailureCause, FailureTriage
+from tasker.analytics.model import AnalysisWindow
 from tasker.cli.app import Invocation, make_command_group, register_command
 from tasker.cli.options import (
     Last,
@@ -175,7 +175,7 @@ async def unmute_failure(
     _print_change(invocation, care, "not muted")
 
 
-async def _find_cause(client: Client, start: str, window: Window) -> FailureCause:
+async def _find_cause(client: Client, start: str, window: AnalysisWindow) -> FailureCause:
     """Return the cause whose fingerprint starts with a text. Raises NotFound, InvalidInput."""
     causes = [
         one for one in await client.failures.list(window) if one.fingerprint.startswith(start)
@@ -191,7 +191,7 @@ async def _find_cause(client: Client, start: str, window: Window) -> FailureCaus
     return causes[0]
 
 
-def _print_change(invocation: Invocation, care: FailureCare, done: str) -> None:
+def _print_change(invocation: Invocation, care: FailureTriage, done: str) -> None:
     if invocation.as_json:
         invocation.print_json(care)
     else:
@@ -206,7 +206,7 @@ def _notes_text(cause: FailureCause) -> str:
     return ", ".join(part for part in (muted, care.note) if part)
 
 
-def _mute_end_text(care: FailureCare) -> str:
+def _mute_end_text(care: FailureTriage) -> str:
     until = "" if care.muted_until is None else f"for {format_relative_time(care.muted_until)[3:]}"
     below = "" if care.muted_below is None else f"below {care.muted_below}"
     return ", ".join(part for part in (until, below) if part)

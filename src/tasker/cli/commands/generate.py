@@ -11,7 +11,7 @@ from tasker.cli.commands.template import Reference, Workflows, find_template
 from tasker.cli.exits import Exit
 from tasker.cli.loading import load_sources
 from tasker.generate import generate_handlers, generate_types
-from tasker.generate.names import snake
+from tasker.generate.names import snake_case
 from tasker.layout import steps_with_handlers
 from tasker.model import HTTP_HANDLER, StepSpec, Template
 
@@ -102,7 +102,7 @@ async def write_handler_stubs(
     Exit code: 0 success, 1 the file exists.
     """
     definition = await find_template(invocation, template, handlers)
-    module = types or f"{snake(definition.name)}_types"
+    module = types or f"{snake_case(definition.name)}_types"
     text = generate_handlers(
         definition, _steps_without_handler(definition, handlers), language, module
     )

@@ -11,7 +11,7 @@ from tasker.cli.options import Reason
 from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import print_table, to_printable_line
 from tasker.cli.render.tables import make_table
-from tasker.hooks import DEFAULT_HEADER, LONGEST_SECRET, HookScheme, HookTarget
+from tasker.hooks import DEFAULT_HEADER, LONGEST_SECRET, HookMessageKind, SignatureScheme
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Provider hook, as namespace.name.")]
 
@@ -25,7 +25,7 @@ async def declare_hook(
     invocation: Invocation,
     name: Name,
     scheme: Annotated[
-        HookScheme,
+        SignatureScheme,
         typer.Option(metavar="SCHEME", help="How requests are signed: hmac, github or stripe."),
     ],
     sends: Annotated[
@@ -39,9 +39,9 @@ async def declare_hook(
         ),
     ],
     target: Annotated[
-        HookTarget,
+        HookMessageKind,
         typer.Option(metavar="TARGET", help="What each request becomes: a broadcast or a signal."),
-    ] = HookTarget.BROADCAST,
+    ] = HookMessageKind.BROADCAST,
     request_id: Annotated[
         str | None,
         typer.Option("--id", metavar="PATH", help="Path to the id of the request: body.id."),

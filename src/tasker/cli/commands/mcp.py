@@ -4,7 +4,7 @@ import typer
 
 from tasker.cli.app import Invocation, register_command
 from tasker.mcp import make_server
-from tasker.model import Via
+from tasker.model import AccessChannel
 
 app = typer.Typer(add_completion=False)
 
@@ -16,6 +16,6 @@ async def serve_mcp(invocation: Invocation) -> None:
     The server has the permissions of its store or API key. Every change needs the token of
     a preview.
     """
-    invocation.via = Via.MCP
+    invocation.via = AccessChannel.MCP
     async with invocation.open_client(operates=True) as client:
         await make_server(client).run_stdio_async()

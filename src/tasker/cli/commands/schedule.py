@@ -14,7 +14,7 @@ from tasker.cli.render.json import to_plain_json
 from tasker.cli.render.style import format_local_time, print_table, to_printable_line
 from tasker.cli.render.tables import make_table
 from tasker.durations import format_duration
-from tasker.model import EPOCH, PRIORITIES, Overlap, Schedule
+from tasker.model import EPOCH, PRIORITIES, OverlapPolicy, Schedule
 from tasker.plurals import format_count
 from tasker.schedules.document import describe
 from tasker.schedules.model import StoredSchedule, TickRecord
@@ -74,9 +74,9 @@ async def create_schedule(
         str, typer.Option(metavar="ZONE", help="Time zone of the cron line, such as Europe/Berlin.")
     ] = "UTC",
     overlap: Annotated[
-        Overlap,
+        OverlapPolicy,
         typer.Option(help="What to do at a tick while the previous tick's task is open."),
-    ] = Overlap.SKIP,
+    ] = OverlapPolicy.SKIP,
     catch_up: Annotated[
         timedelta,
         typer.Option(

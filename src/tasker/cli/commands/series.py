@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tasker.analytics.figures import Grouping, Metric
+from tasker.analytics.figures import Metric, SeriesGrouping
 from tasker.cli.app import Invocation, register_command
 from tasker.cli.options import Last, WindowNamespace, WindowTemplate, make_window
 from tasker.cli.render.style import (
@@ -29,11 +29,11 @@ async def show_series(
     invocation: Invocation,
     metric: Annotated[Metric, typer.Argument(help="Figure to show.")] = Metric.ENDED,
     by: Annotated[
-        Grouping,
+        SeriesGrouping,
         typer.Option(
             "--by", help="Show one line per namespace or workflow or, for ended tasks, per status."
         ),
-    ] = Grouping.NONE,
+    ] = SeriesGrouping.NONE,
     last: Last = "24h",
     template: WindowTemplate = None,
     namespace: WindowNamespace = None,

@@ -35,7 +35,7 @@ from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.teams.policies import load_policies
 from tasker.template.load import load_templates
-from tasker.web import add_web
+from tasker.web import add_web_ui
 
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing
@@ -191,7 +191,7 @@ async def serve(
             tracing=tracing,
             local_only=not (auth.enabled or insecure),
         )
-        add_web(app, own)
+        add_web_ui(app, own)
         if worker is not None:
             await stack.enter_async_context(worker)
         await stack.enter_async_context(_make_engine_worker(store, settings))

@@ -40,13 +40,13 @@ from tasker.limits import BULK_RATE
 from tasker.model import (
     MOST_COUNTED,
     CompensationStatus,
-    IfExists,
+    ExistingTaskAction,
+    IdempotencyKeyLifetime,
     PauseTarget,
     Task,
     TaskFilter,
     TaskId,
     TaskStatus,
-    UniqueWhile,
 )
 from tasker.template.load import load_templates
 from tasker.why import describe_waits
@@ -458,11 +458,11 @@ async def create_task(
         ),
     ] = None,
     unique_while: Annotated[
-        UniqueWhile | None,
+        IdempotencyKeyLifetime | None,
         typer.Option(help="How long the task keeps the key: until it is pruned, or until it ends."),
     ] = None,
     if_exists: Annotated[
-        IfExists | None,
+        ExistingTaskAction | None,
         typer.Option(
             help="If another task has the key: return it, reject the new one, or replace it."
         ),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tasker.cli.render.specs import describe_step_details, describe_step_work
 from tasker.graph import Graph
-from tasker.model import ENGINE, StepType, Template, Trigger
+from tasker.model import ENGINE, StepType, Template, TriggerRule
 
 MOST_LANES = 12
 
@@ -53,13 +53,13 @@ def to_mermaid(template: Template) -> str:
     steps that undo others.
     """
     graph = Graph(template)
-    numbers, undone = graph.nodes, graph.layout.undone
+    numbers, undone = graph.forward_nodes, graph.layout.undone_nodes
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
     lines += [f"    s{no}{_mermaid_node(graph, no)}" for no in (*numbers, *undone)]
     lines += [
         f"    s{before} {_mermaid_arrow(graph, before, no)} s{no}"
         for no in numbers
-        for before in graph.waits[no]
+        for before in graph.dependencies[no]
     ]
     lines += [f"    s{before} -. undone by .-> s{no}" for no, before in undone.items()]
     return "\n".join(lines)
@@ -67,7 +67,7 @@ def to_mermaid(template: Template) -> str:
 
 def _mermaid_node(graph: Graph, no: int) -> str:
     spec = graph.specs[no - 1]
-    lines = [graph.layout.label(no)]
+    lines = [graph.layout.step_name_pattern(no)]
     if spec.handler == ENGINE or spec.http is not None:
         lines.append(describe_step_work(spec))
     lines += describe_step_details(spec)
@@ -80,7 +80,7 @@ def _mermaid_arrow(graph: Graph, before: int, no: int) -> str:
     spec = graph.specs[no - 1]
     if spec.when is not None:
         return f'-. "{_escape_label(spec.when)}" .->'
-    if spec.trigger is not Trigger.ALL_SUCCESS:
+    if spec.trigger is not TriggerRule.ALL_SUCCESS:
         return f"-. {spec.trigger.value} .->"
     return "-.->" if graph.specs[before - 1].type is StepType.DECISION else "-->"
 
@@ -96,7 +96,7 @@ class _GraphDrawing:
         lane = self.lanes.index(no) if no in self.lanes else self._find_free_lane(0)
         self.lanes[lane] = None
         yield GraphLine(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
-        children = self._graph.followers[no]
+        children = self._graph.dependents[no]
         met = {self.lanes.index(child) for child in children if child in self.lanes}
         opened = self._assign_lanes(lane, [child for child in children if child not in self.lanes])
         if met or opened:
@@ -144,9 +144,9 @@ def _join_cells(cells: list[str], joined: set[int]) -> str:
 
 def _drawing_order(graph: Graph) -> tuple[int, ...]:
     """Return the steps in template order if that is topological, otherwise in graph order."""
-    numbers = tuple(graph.nodes)
-    sound = all(parent < no for no in numbers for parent in graph.waits[no])
-    return numbers if sound else graph.order
+    numbers = tuple(graph.forward_nodes)
+    sound = all(parent < no for no in numbers for parent in graph.dependencies[no])
+    return numbers if sound else graph.topological_order
 
 
 def _escape_label(name: str) -> str:

@@ -40,7 +40,7 @@ from tasker.notices import (
     AttemptLost,
     LoopBlocked,
     Notice,
-    SettleRefused,
+    SettlementRejected,
     StepSettled,
     StepStarted,
     StepWaiting,
@@ -338,7 +338,7 @@ def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
             task.get_or_add_step(notice.step).on_settled(notice, now)
         case StepWaiting():
             task.get_or_add_step(notice.step).on_wait(notice, now)
-        case SettleRefused():
+        case SettlementRejected():
             task.get_or_add_step(notice.step).on_settle_refused(now)
         case TaskEnded():
             task.end(notice.status.value, now)
@@ -435,7 +435,7 @@ def _describe_notice(step: StepProgress, notice: Notice) -> str:
             )
         case StepWaiting():
             return _describe_wait(step)
-        case SettleRefused():
+        case SettlementRejected():
             return "was taken over by another worker: its outcome was discarded"
         case StepSettled():
             return _describe_outcome(step, notice)

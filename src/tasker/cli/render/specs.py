@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tasker.cli.render.style import to_printable_line
 from tasker.durations import human_duration
-from tasker.layout import EngineCall
+from tasker.layout import EngineStepKind
 from tasker.model import (
     ENGINE,
     ApprovalSpec,
@@ -14,7 +14,7 @@ from tasker.model import (
     Repeat,
     StepSpec,
     Template,
-    Wait,
+    WaitSpec,
 )
 
 
@@ -28,7 +28,7 @@ def describe_step_work(spec: StepSpec) -> str:
         return f"task {to_printable_line(spec.task.template)}"
     if spec.http is not None:
         return f"{spec.http.method} {to_printable_line(spec.http.url)}"
-    if spec.handler == ENGINE and spec.method == EngineCall.JOIN:
+    if spec.handler == ENGINE and spec.method == EngineStepKind.JOIN:
         return "joins the instances"
     match spec.spawning:
         case Map(over=over):
@@ -40,7 +40,7 @@ def describe_step_work(spec: StepSpec) -> str:
     return "" if spec.handler == spec.name else spec.handler
 
 
-def _describe_wait(wait: Wait) -> str:
+def _describe_wait(wait: WaitSpec) -> str:
     if wait.delay is not None:
         return f"waits {human_duration(wait.delay.total_seconds())}"
     if wait.until is not None:
@@ -54,7 +54,7 @@ def _describe_approval(approval: ApprovalSpec) -> str:
     return f"approval by {by}{_timeout_text(approval)}"
 
 
-def _timeout_text(waiting: Wait | ApprovalSpec) -> str:
+def _timeout_text(waiting: WaitSpec | ApprovalSpec) -> str:
     if waiting.timeout is None:
         return ""
     return f", up to {human_duration(waiting.timeout.total_seconds())}"

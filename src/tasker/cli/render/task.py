@@ -47,10 +47,10 @@ from tasker.model import (
     Task,
     TaskStatus,
     Template,
-    Trigger,
+    TriggerRule,
 )
 from tasker.plurals import format_count
-from tasker.redact import redact
+from tasker.redact import redact_passwords
 from tasker.step_logs import LogRecord
 from tasker.times import TaskTimes
 from tasker.why import Reason, describe_waits
@@ -221,7 +221,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     ]
     left_out: Sequence[Step] = ()
     only: set[str] | None = None
-    if len(graph.nodes) > MOST and not full:
+    if len(graph.forward_nodes) > MOST and not full:
         chosen = _choose_steps_to_show(single)
         left_out = [step for step in single if step not in chosen]
         only = {step.name for step in chosen} | bodies
@@ -310,9 +310,9 @@ def _add_graph_rows(
     graph = Graph(template)
     lines = graphs.draw_graph(graph) if only is None else None
     if lines is None:
-        for spec in graph.specs[: len(graph.nodes)]:
+        for spec in graph.specs[: len(graph.forward_nodes)]:
             if only is None or spec.name in only:
-                label = graph.layout.label(graph.numbers[spec.name])
+                label = graph.layout.step_name_pattern(graph.numbers[spec.name])
                 rows.add_row(symbol_of(spec), Text(label), *row(spec))
         return rows
     for line in lines:
@@ -325,7 +325,7 @@ def _add_graph_rows(
         lanes = Text(graphs.lanes_to_ascii(line.lanes) if plain else line.lanes, style="dim")
         lanes.pad_right(max(line.at + 1 - len(lanes), 0))
         cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])
-        rows.add_row(cell, Text(graph.layout.label(line.no)), *row(spec))
+        rows.add_row(cell, Text(graph.layout.step_name_pattern(line.no)), *row(spec))
     return rows
 
 
@@ -517,7 +517,7 @@ def _node_symbol(spec: StepSpec, *, plain: bool) -> str:
     """Return the symbol of a step: a decision, a step that may be skipped, or any other."""
     if spec.type is StepType.DECISION:
         return "?" if plain else "◆"
-    if spec.when is not None or spec.trigger is not Trigger.ALL_SUCCESS:
+    if spec.when is not None or spec.trigger is not TriggerRule.ALL_SUCCESS:
         return "." if plain else "○"
     return "o" if plain else "●"
 
@@ -527,7 +527,7 @@ def _condition_and_failure_text(spec: StepSpec) -> str:
     parts = []
     if spec.type is StepType.DECISION:
         parts.append("decision")
-    if spec.trigger is not Trigger.ALL_SUCCESS:
+    if spec.trigger is not TriggerRule.ALL_SUCCESS:
         parts.append(spec.trigger.value)
     if spec.when is not None:
         parts.append(f"when {to_printable_line(spec.when)}")
@@ -637,7 +637,7 @@ def store_option_for(url: str) -> str | None:
         return None
     if url == "sqlite":
         return ""
-    return f" --store {shlex.quote(redact(url, mask=''))}"
+    return f" --store {shlex.quote(redact_passwords(url, mask=''))}"
 
 
 def format_reason(reason: Reason) -> Text:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from tasker import codec
 from tasker.analytics import compute
 from tasker.analytics.compute import BottleneckRows, Period, WindowCounts
-from tasker.analytics.failures import FailedStep, FailureCare, FailureCareChange, FailureMute
-from tasker.analytics.figures import FIGURES_KEPT, MERGED_AFTER, FigureRow, Figures
+from tasker.analytics.failures import FailedStep, FailureMute, FailureTriage, FailureTriageChange
+from tasker.analytics.figures import FIGURES_KEPT, MERGED_AFTER, FigureRow, MinuteFigures
 from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
@@ -17,14 +17,14 @@ from tasker.analytics.model import (
     USUAL_SEEN,
     USUAL_STEPS,
     USUAL_TASKS,
-    Backlog,
+    AnalysisWindow,
     Bottlenecks,
+    HandlerBacklog,
     Performance,
-    Retries,
+    RetryStatistics,
     UsualDurations,
     Utilization,
-    Window,
-    usual_durations,
+    make_usual_durations,
 )
 from tasker.model import StoredTemplate, TaskId
 from tasker.store.operations.teams import add_team_audit
@@ -48,7 +48,7 @@ class Analytics(TransactionalStore):
 
     MERGES_APART = False  #: whether merged rows are deleted by a statement of their own
 
-    async def failed_steps(self, window: Window, *, limit: int = 1000) -> list[FailedStep]:
+    async def failed_steps(self, window: AnalysisWindow, *, limit: int = 1000) -> list[FailedStep]:
         async def read_failed_steps(tx: Session) -> list[FailedStep]:
             period = await _resolve_period(tx, window)
             rows = await tx.fetch_all(
@@ -71,21 +71,21 @@ class Analytics(TransactionalStore):
             tasks=max(1, min(USUAL_TASKS, USUAL_STEPS // each)),
             steps=each,
         )
-        return usual_durations(((row["node"], row["seconds"]) for row in rows), names)
+        return make_usual_durations(((row["node"], row["seconds"]) for row in rows), names)
 
-    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureCare]:
-        async def read_failure_care(tx: Session) -> list[FailureCare]:
+    async def failure_care(self, fingerprints: Sequence[str]) -> list[FailureTriage]:
+        async def read_failure_care(tx: Session) -> list[FailureTriage]:
             rows = await tx.fetch_all("list_failure_care", fingerprints=list(fingerprints))
             return [tx.read.failure_care(row) for row in rows]
 
         return await self._in_read_transaction(read_failure_care)
 
     async def change_failure_care(
-        self, namespace: str, fingerprint: str, change: FailureCareChange, act: AuditNote
-    ) -> FailureCare:
+        self, namespace: str, fingerprint: str, change: FailureTriageChange, act: AuditNote
+    ) -> FailureTriage:
         mute = change.mute or FailureMute()
 
-        async def update_and_audit_care(tx: Session) -> FailureCare:
+        async def update_and_audit_care(tx: Session) -> FailureTriage:
             rows = await tx.fetch_all("list_failure_care", fingerprints=[fingerprint])
             given = [tx.read.failure_care(row) for row in rows]
             before = next((each for each in given if each.namespace == namespace), None)
@@ -109,7 +109,7 @@ class Analytics(TransactionalStore):
 
         return await self._in_write_transaction(update_and_audit_care)
 
-    async def performance(self, window: Window) -> Performance:
+    async def performance(self, window: AnalysisWindow) -> Performance:
         bounds = self._row_limits()
 
         async def compute_performance(tx: Session) -> Performance:
@@ -121,7 +121,7 @@ class Analytics(TransactionalStore):
         return await self._run_analysis(compute_performance)
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 1
+        self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         bounds = self._row_limits()
 
@@ -133,7 +133,7 @@ class Analytics(TransactionalStore):
 
         return await self._run_analysis(compute_bottlenecks)
 
-    async def add_figures(self, figures: Sequence[Figures]) -> None:
+    async def add_figures(self, figures: Sequence[MinuteFigures]) -> None:
         await self._execute_in_transaction(
             "add_minute_figures", rows=codec.dumps([row._asdict() for row in figures])
         )
@@ -156,7 +156,7 @@ class Analytics(TransactionalStore):
 
         await self._in_write_transaction(maintain_minute_figures)
 
-    async def figures(self, window: Window, *, step_seconds: int) -> list[FigureRow]:
+    async def figures(self, window: AnalysisWindow, *, step_seconds: int) -> list[FigureRow]:
         async def read_minute_figures(tx: Session) -> list[FigureRow]:
             period = await _resolve_period(tx, window)
             rows = await tx.fetch_all(
@@ -172,10 +172,12 @@ class Analytics(TransactionalStore):
     async def backlog(self) -> Utilization:
         return await self._run_analysis(self._read_utilization)
 
-    async def queue_backlog(self) -> list[Backlog]:
-        async def count_backlog_by_queue(tx: Session) -> list[Backlog]:
+    async def queue_backlog(self) -> list[HandlerBacklog]:
+        async def count_backlog_by_queue(tx: Session) -> list[HandlerBacklog]:
             rows = await tx.fetch_all("count_backlog_by_queue", most=self._row_limits().attempts)
-            return [Backlog(*(row[field] for field in Backlog._fields)) for row in rows]
+            return [
+                HandlerBacklog(*(row[field] for field in HandlerBacklog._fields)) for row in rows
+            ]
 
         return await self._run_analysis(count_backlog_by_queue)
 
@@ -200,7 +202,10 @@ class Analytics(TransactionalStore):
         tasks = _sample_parameters(period, bounds)
         attempts = {**tasks, "most_attempts": bounds.attempts}
         steps = await tx.fetch_all(
-            "step_statistics", min_executions=min_executions, most_kinds=MOST_STEP_KINDS, **attempts
+            "step_statistics",
+            min_executions=min_executions,
+            most_kinds=MOST_STEP_KINDS,
+            **attempts,
         )
         slow = await tx.fetch_all(
             "slowest_templates", min_executions=min_executions, limit=limit, **tasks
@@ -211,15 +216,15 @@ class Analytics(TransactionalStore):
             "blocking_steps", most_steps=bounds.attempts, limit=limit, **tasks
         )
         return BottleneckRows(
-            [compute.step_figures(row, tx.read.instant) for row in steps],
-            [compute.task_figures(row, tx.read.instant) for row in slow],
-            [compute.error_pattern(row, tx.read.instant) for row in patterns],
-            Retries(
+            [compute.step_figures_from_row(row, tx.read.instant) for row in steps],
+            [compute.task_figures_from_row(row, tx.read.instant) for row in slow],
+            [compute.error_pattern_from_row(row, tx.read.instant) for row in patterns],
+            RetryStatistics(
                 retried_steps=retries["retried"],
                 succeeded=retries["succeeded"],
                 failed=retries["failed"],
             ),
-            [compute.blocking_step(row) for row in waited],
+            [compute.blocking_step_from_row(row) for row in waited],
             await self._read_utilization(tx),
         )
 
@@ -234,7 +239,7 @@ class Analytics(TransactionalStore):
         )
 
 
-def _failure_care_document(care: FailureCare) -> dict[str, Any]:
+def _failure_care_document(care: FailureTriage) -> dict[str, Any]:
     """Return the form in which the audit log stores it."""
     until = None if care.muted_until is None else care.muted_until.isoformat()
     return {
@@ -246,10 +251,10 @@ def _failure_care_document(care: FailureCare) -> dict[str, Any]:
 
 
 def _first_task_id_of_minute(minute: int) -> TaskId:
-    return TaskId(codec.first_task_id(datetime.fromtimestamp(minute * 60, UTC)))
+    return TaskId(codec.lowest_task_id_at(datetime.fromtimestamp(minute * 60, UTC)))
 
 
-async def _resolve_period(tx: Session, window: Window) -> Period:
+async def _resolve_period(tx: Session, window: AnalysisWindow) -> Period:
     if window.is_unfiltered:
         return Period(window, tx.now, None)
     templates = await find_template_ids(

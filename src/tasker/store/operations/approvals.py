@@ -7,11 +7,11 @@ from tasker.approvals import (
     Approval,
     ApprovalStatus,
     NotAnAssignee,
-    decision_text,
+    encode_decision,
     may_decide,
 )
 from tasker.completions import CALL
-from tasker.durable import CallKind, DurableCall
+from tasker.durable import DurableCall, DurableCallKind
 from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     STEP_STATUSES,
@@ -19,7 +19,7 @@ from tasker.model import (
     JsonText,
     NewEvent,
     Outcome,
-    Settled,
+    SettleResult,
     StepStatus,
     TaskId,
 )
@@ -99,9 +99,9 @@ class Approvals(TransactionalStore):
                 "decide_approval", id=approval_id, decided_by=act.actor, decision=form
             )
             at = tx.read.instant(decided["decided_at"])
-            text = decision_text(form, decided_by=act.actor, decided_at=at)
+            text = encode_decision(form, decided_by=act.actor, decided_at=at)
             await wake_step(
-                tx, WaitingStep(task_id, no, approval.call, CallKind.WAIT_APPROVAL), text
+                tx, WaitingStep(task_id, no, approval.call, DurableCallKind.WAIT_APPROVAL), text
             )
             waiting, enqueued = StepStatus.WAITING, StepStatus.ENQUEUED
             await add_audit_entry(tx, task_id, no, "decide", act, waiting, enqueued)
@@ -117,7 +117,9 @@ class Approvals(TransactionalStore):
             row = await tx.fetch_one(
                 "external_completion", task_id=claim.task_id, no=claim.no, name=CALL
             )
-            return None if row is None else DurableCall(CALL, CallKind.EXTERNAL, row["value"])
+            return (
+                None if row is None else DurableCall(CALL, DurableCallKind.EXTERNAL, row["value"])
+            )
 
         return await self._in_yielding_transaction(add_completion_token)
 
@@ -126,10 +128,10 @@ class Approvals(TransactionalStore):
 
     async def fail_external(
         self, outcome: Outcome, events: Sequence[NewEvent] = ()
-    ) -> Settled | None:
+    ) -> SettleResult | None:
         task_id, no, attempt = outcome.key
 
-        async def fail_unless_completed(tx: Session) -> Settled | None:
+        async def fail_unless_completed(tx: Session) -> SettleResult | None:
             held = await tx.fetch_all("lock_running_step", task_id=task_id, no=no, attempt=attempt)
             if held and await tx.fetch_one(
                 "external_completion", task_id=task_id, no=no, name=CALL
@@ -161,7 +163,7 @@ async def _complete_step(tx: Session, digest: str, value: JsonText) -> bool:
     row = await tx.fetch_one("step_of_completion_token", digest=digest, name=CALL)
     if row is None or row["used"]:
         return False
-    task_id, no, kind = TaskId(row["task_id"]), row["no"], CallKind.EXTERNAL
+    task_id, no, kind = TaskId(row["task_id"]), row["no"], DurableCallKind.EXTERNAL
     before = STEP_STATUSES[row["state"]]
     if row["waits"]:
         if await wake_step(tx, WaitingStep(task_id, no, CALL, kind), value) is None:

@@ -7,16 +7,16 @@ from tasker import codec
 from tasker.bulk import (
     BulkAction,
     BulkOperation,
-    BulkRefusal,
+    BulkRejection,
     BulkStatus,
-    NewBulk,
-    StoredBulk,
-    request_document,
-    request_of_document,
-    with_refusal,
+    NewBulkOperation,
+    StoredBulkOperation,
+    append_rejection,
+    decode_request,
+    encode_request,
 )
 from tasker.errors import NotFound, WrongStatus
-from tasker.model import TaskFilter, TaskId, Via
+from tasker.model import AccessChannel, TaskFilter, TaskId
 from tasker.store import operator_rules
 from tasker.store.operations import operators
 from tasker.store.operations.operators import Operators
@@ -31,13 +31,13 @@ LEASE = 5.0  #: seconds without progress after which other processes continue an
 class BulkOperations(Operators):
     """Implements `tasker.store.protocol.BulkStore`."""
 
-    async def add_bulk(self, new: NewBulk, act: AuditNote) -> BulkOperation:
+    async def add_bulk(self, new: NewBulkOperation, act: AuditNote) -> BulkOperation:
         async def add_operation(tx: Session) -> BulkOperation:
             await tx.fetch_all(
                 "add_bulk_operation",
                 id=new.id,
                 action=new.request.action.value,
-                request=codec.dumps(request_document(new.request)),
+                request=codec.dumps(encode_request(new.request)),
                 per_second=new.per_second,
                 namespaces=None if new.namespaces is None else sorted(new.namespaces),
                 matches=new.matches,
@@ -50,11 +50,13 @@ class BulkOperations(Operators):
 
         return await self._in_write_transaction(add_operation)
 
-    async def bulk(self, bulk_id: str) -> StoredBulk:
+    async def bulk(self, bulk_id: str) -> StoredBulkOperation:
         return await self._in_read_transaction(lambda tx: _read_operation(tx, bulk_id))
 
-    async def bulks(self, *, after: str | None = None, limit: int = 100) -> list[StoredBulk]:
-        async def read_operations(tx: Session) -> list[StoredBulk]:
+    async def bulks(
+        self, *, after: str | None = None, limit: int = 100
+    ) -> list[StoredBulkOperation]:
+        async def read_operations(tx: Session) -> list[StoredBulkOperation]:
             rows = await tx.fetch_all("list_bulk_operations", after=after, limit=limit)
             return [_parse_operation(row, tx.read) for row in rows]
 
@@ -74,8 +76,8 @@ class BulkOperations(Operators):
 
         return await self._in_write_transaction(stop_operation)
 
-    async def take_bulk(self) -> StoredBulk | None:
-        async def claim_operation(tx: Session) -> StoredBulk | None:
+    async def take_bulk(self) -> StoredBulkOperation | None:
+        async def claim_operation(tx: Session) -> StoredBulkOperation | None:
             row = await tx.fetch_one("claim_bulk_operation", lease=LEASE)
             return None if row is None else _parse_operation(row, tx.read)
 
@@ -87,12 +89,12 @@ class BulkOperations(Operators):
 
     async def act_in_bulk(
         self,
-        stored: StoredBulk,
+        stored: StoredBulkOperation,
         task_id: TaskId,
         *,
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
-    ) -> StoredBulk | None:
+    ) -> StoredBulkOperation | None:
         operation, request = stored.operation, stored.request
         act = AuditNote(
             actor=operation.created_by,
@@ -127,8 +129,8 @@ class BulkOperations(Operators):
         return stored._replace(last_task=task_id)
 
     async def pass_in_bulk(
-        self, stored: StoredBulk, task_id: TaskId, refusal: BulkRefusal | None
-    ) -> StoredBulk | None:
+        self, stored: StoredBulkOperation, task_id: TaskId, refusal: BulkRejection | None
+    ) -> StoredBulkOperation | None:
         async def skip_task(tx: Session) -> bool:
             row = await _lock_operation(tx, stored)
             if row is None:
@@ -141,7 +143,9 @@ class BulkOperations(Operators):
         moved = await self._in_write_transaction(skip_task)
         return stored._replace(last_task=task_id) if moved else None
 
-    async def pace_bulk(self, stored: StoredBulk, delay: float, *, ended: bool = False) -> None:
+    async def pace_bulk(
+        self, stored: StoredBulkOperation, delay: float, *, ended: bool = False
+    ) -> None:
         await self._execute_in_transaction(
             "schedule_bulk_batch",
             id=stored.operation.id,
@@ -163,7 +167,7 @@ class BulkOperations(Operators):
         return await self._in_read_transaction(count_tasks_by_template)
 
 
-async def _lock_operation(tx: Session, stored: StoredBulk) -> Row | None:
+async def _lock_operation(tx: Session, stored: StoredBulkOperation) -> Row | None:
     rows = await tx.lock_rows(
         "lock_bulk_operation", id=stored.operation.id, last_task=stored.last_task
     )
@@ -172,18 +176,18 @@ async def _lock_operation(tx: Session, stored: StoredBulk) -> Row | None:
 
 async def _record_progress(
     tx: Session,
-    stored: StoredBulk,
+    stored: StoredBulkOperation,
     task_id: TaskId,
     *,
     changed: int,
     row: Row,
-    refusal: BulkRefusal | None = None,
+    refusal: BulkRejection | None = None,
 ) -> None:
     refused: dict[str, int] = codec.loads(row["refused"])
     refusals: Sequence[Mapping[str, str]] = codec.loads(row["refusals"])
     if refusal is not None:
         refused[refusal.code] = refused.get(refusal.code, 0) + 1
-        refusals = with_refusal(refusals, refusal)
+        refusals = append_rejection(refusals, refusal)
     await tx.fetch_all(
         "record_bulk_progress",
         id=stored.operation.id,
@@ -195,7 +199,7 @@ async def _record_progress(
     )
 
 
-async def _read_operation(tx: Session, bulk_id: str) -> StoredBulk:
+async def _read_operation(tx: Session, bulk_id: str) -> StoredBulkOperation:
     try:
         row = await tx.fetch_one("get_bulk_operation", id=operator_rules.canonical_task_id(bulk_id))
     except NotFound:  # malformed
@@ -205,7 +209,7 @@ async def _read_operation(tx: Session, bulk_id: str) -> StoredBulk:
     return _parse_operation(row, tx.read)
 
 
-def _parse_operation(row: Row, read: RowReader) -> StoredBulk:
+def _parse_operation(row: Row, read: RowReader) -> StoredBulkOperation:
     operation = BulkOperation(
         id=row["id"],
         action=BulkAction(row["action"]),
@@ -215,15 +219,15 @@ def _parse_operation(row: Row, read: RowReader) -> StoredBulk:
         exact=bool(row["exact"]),
         changed=row["changed"],
         refused=codec.loads(row["refused"]),
-        refusals=[BulkRefusal(**one) for one in codec.loads(row["refusals"])],
+        refusals=[BulkRejection(**one) for one in codec.loads(row["refusals"])],
         reason=row["reason"],
         created_by=row["created_by"],
-        via=None if row["via"] is None else Via(row["via"]),
+        via=None if row["via"] is None else AccessChannel(row["via"]),
         created_at=read.instant(row["created_at"]),
         updated_at=read.instant(row["updated_at"]),
         ended_at=None if row["ended_at"] is None else read.instant(row["ended_at"]),
         stopped_by=row["stopped_by"],
     )
     namespaces = None if row["namespaces"] is None else frozenset(read.strings(row["namespaces"]))
-    request = request_of_document(codec.loads(row["request"]))
-    return StoredBulk(operation, request, namespaces, TaskId(row["last_task"]))
+    request = decode_request(codec.loads(row["request"]))
+    return StoredBulkOperation(operation, request, namespaces, TaskId(row["last_task"]))

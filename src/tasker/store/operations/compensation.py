@@ -3,13 +3,13 @@
 from collections.abc import Collection, Sequence
 
 from tasker import codec
-from tasker.errors import Compensating
+from tasker.errors import CompensationStarted
 from tasker.model import (
     Claim,
-    Code,
     CompensatingStep,
     CompletedStep,
     JsonText,
+    StatusCode,
     TaskId,
 )
 from tasker.store.operations.stopping import stop_steps
@@ -57,7 +57,7 @@ class Compensations(TransactionalStore):
                 task_id=task_id,
                 first_no=numbers["first_no"],
                 keep_going=keep_going,
-                steps=codec.orjson_text(list(steps)),
+                steps=codec.dump_rows(list(steps)),
             )
             await tx.call_function("wake_workers")
             return True
@@ -69,7 +69,7 @@ class Compensations(TransactionalStore):
 
 
 async def begin_compensation(
-    tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
+    tx: Session, task_id: TaskId, code: StatusCode, error: JsonText | None = None
 ) -> bool:
     """Start the compensation of a locked task instead of ending it.
 
@@ -80,7 +80,7 @@ async def begin_compensation(
     """
     if await tx.fetch_one("task_to_compensate", task_id=task_id, state=int(code)) is None:
         return False
-    await stop_steps(tx, task_id, Code.CANCELLED, compensated=True)
+    await stop_steps(tx, task_id, StatusCode.CANCELLED, compensated=True)
     await tx.fetch_all("mark_task_compensating", task_id=task_id, state=int(code), error=error)
     await tx.end_failed_tasks([task_id])
     return True
@@ -102,4 +102,4 @@ async def cancel_unbegun_compensation(tx: Session, task_id: TaskId) -> None:
 async def require_no_compensation(tx: Session, task_id: TaskId, action: str) -> None:
     """Raise Compensating if a locked open task is being compensated."""
     if await tx.fetch_one("compensation_status", task_id=task_id) is not None:
-        raise Compensating(task_id, action)
+        raise CompensationStarted(task_id, action)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tasker.errors import Misuse
-from tasker.model import Created, IfExists, NewTask, TaskId
+from tasker.model import CreateTasksResult, ExistingTaskAction, NewTask, TaskId
 from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
@@ -11,7 +11,7 @@ from tasker.store.session import Session
 
 async def take_over_idempotency_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
     """Free the keys of tasks that replace others, and cancel open holders of these keys."""
-    replacing = [task for task in tasks if task.if_exists is IfExists.REPLACE]
+    replacing = [task for task in tasks if task.if_exists is ExistingTaskAction.REPLACE]
     held = await tx.fetch_all(
         "lock_key_holders",
         templates=[task.template_id for task in replacing],
@@ -24,7 +24,7 @@ async def take_over_idempotency_keys(tx: Session, tasks: Sequence[NewTask]) -> N
         await tx.fetch_all("free_idempotency_key", namespace=row["namespace"], key=row["key"])
 
 
-def has_lost_idempotency_keys(tasks: Sequence[NewTask], created: Created) -> bool:
+def has_lost_idempotency_keys(tasks: Sequence[NewTask], created: CreateTasksResult) -> bool:
     """Return whether other tasks took the keys again, so that the creation must be retried.
 
     Raises:
@@ -33,7 +33,7 @@ def has_lost_idempotency_keys(tasks: Sequence[NewTask], created: Created) -> boo
     new = {task_id for task_id, is_new in created.tasks if is_new}
     lost = False
     for task, (task_id, is_new) in zip(tasks, created.tasks, strict=True):
-        if task.if_exists is not IfExists.REPLACE or is_new:
+        if task.if_exists is not ExistingTaskAction.REPLACE or is_new:
             continue
         if task_id in new:
             raise Misuse(

@@ -8,22 +8,22 @@ from tasker import codec, limits
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, Misuse, NotFound, WebhookExists
 from tasker.events import (
+    ClaimedDelivery,
     Delivery,
     DeliveryAttempt,
     DeliveryId,
     DeliveryOutcome,
     DeliveryStatus,
-    Endpoint,
     Event,
     EventFilter,
     EventNo,
     NewSubscription,
     NewWebhook,
-    Pending,
     Subscription,
     SubscriptionId,
     Webhook,
     WebhookChange,
+    WebhookEndpoint,
 )
 from tasker.model import ATTEMPT_OUTCOMES, JsonText, TaskId
 from tasker.store import operator_rules
@@ -116,8 +116,8 @@ class Events(TransactionalStore):
 
     async def claim_deliveries(
         self, subscriptions: Sequence[SubscriptionId], limit: int, *, lease: timedelta
-    ) -> list[Pending]:
-        async def claim_due_deliveries(tx: Session) -> list[Pending]:
+    ) -> list[ClaimedDelivery]:
+        async def claim_due_deliveries(tx: Session) -> list[ClaimedDelivery]:
             rows = await tx.fetch_all(
                 "claim_deliveries",
                 subscriptions=list(subscriptions),
@@ -131,7 +131,7 @@ class Events(TransactionalStore):
             )
             events = {row["id"]: _parse_event(row, tx.read) for row in given}
             return [
-                Pending(
+                ClaimedDelivery(
                     DeliveryId(row["id"]),
                     SubscriptionId(row["subscription_id"]),
                     row["attempts"],
@@ -157,7 +157,9 @@ class Events(TransactionalStore):
                 )
                 if row is not None:
                     subscription = row["subscription_id"]
-                    answered[subscription] = answered.get(subscription, True) and outcome.answered
+                    answered[subscription] = (
+                        answered.get(subscription, True) and outcome.is_endpoint_available
+                    )
             for subscription, all_answered in sorted(answered.items()):
                 await tx.fetch_all("record_endpoint_answer", id=subscription, answered=all_answered)
             await tx.fetch_all(
@@ -207,10 +209,10 @@ class Events(TransactionalStore):
 
     # ---------------------------------------------------------------- webhooks
 
-    async def endpoints(self) -> list[Endpoint]:
-        async def read_webhook_endpoints(tx: Session) -> list[Endpoint]:
+    async def endpoints(self) -> list[WebhookEndpoint]:
+        async def read_webhook_endpoints(tx: Session) -> list[WebhookEndpoint]:
             return [
-                Endpoint(
+                WebhookEndpoint(
                     SubscriptionId(row["id"]),
                     row["name"],
                     row["url"],

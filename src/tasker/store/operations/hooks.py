@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tasker.errors import NotFound
-from tasker.hooks import Hook, HookScheme, HookSecret, HookTarget, check_hook
+from tasker.hooks import HookMessageKind, HookWithSecret, ProviderHook, SignatureScheme, check_hook
 from tasker.store.operations.teams import add_team_audit
 from tasker.store.protocol import AuditNote
 from tasker.store.rows import Row, RowReader
@@ -15,10 +15,10 @@ from tasker.store.session import Session, TransactionalStore
 class Hooks(TransactionalStore):
     """Provider hooks of namespaces."""
 
-    async def put_hook(self, hook: Hook, secret: str, act: AuditNote) -> Hook:
+    async def put_hook(self, hook: ProviderHook, secret: str, act: AuditNote) -> ProviderHook:
         check_hook(hook, secret)
 
-        async def put_and_audit_hook(tx: Session) -> Hook:
+        async def put_and_audit_hook(tx: Session) -> ProviderHook:
             place = {"namespace": hook.namespace, "name": hook.name}
             before = await tx.fetch_one("find_hook", **place)
             (row,) = await tx.fetch_all(
@@ -65,31 +65,31 @@ class Hooks(TransactionalStore):
 
     async def hooks(
         self, *, namespace: str | None = None, visible: Collection[str] | None = None
-    ) -> list[Hook]:
-        async def read_hooks(tx: Session) -> list[Hook]:
+    ) -> list[ProviderHook]:
+        async def read_hooks(tx: Session) -> list[ProviderHook]:
             spaces = None if visible is None else list(visible)
             rows = await tx.fetch_all("list_hooks", namespace=namespace, visible=spaces)
             return [_parse_hook(tx.read, row) for row in rows]
 
         return await self._in_read_transaction(read_hooks)
 
-    async def hook_secret(self, namespace: str, name: str) -> HookSecret | None:
-        async def read_hook_with_secret(tx: Session) -> HookSecret | None:
+    async def hook_secret(self, namespace: str, name: str) -> HookWithSecret | None:
+        async def read_hook_with_secret(tx: Session) -> HookWithSecret | None:
             row = await tx.fetch_one("find_hook", namespace=namespace, name=name)
             if row is None:
                 return None
-            return HookSecret(hook=_parse_hook(tx.read, row), secret=row["secret"])
+            return HookWithSecret(hook=_parse_hook(tx.read, row), secret=row["secret"])
 
         return await self._in_read_transaction(read_hook_with_secret)
 
 
-def _parse_hook(read: RowReader, row: Row) -> Hook:
-    return Hook(
+def _parse_hook(read: RowReader, row: Row) -> ProviderHook:
+    return ProviderHook(
         namespace=row["namespace"],
         name=row["name"],
-        scheme=HookScheme(row["scheme"]),
+        scheme=SignatureScheme(row["scheme"]),
         header=row["header"],
-        target=HookTarget(row["target"]),
+        target=HookMessageKind(row["target"]),
         sends=row["sends"],
         key=row["key"],
         id=row["id"],
@@ -99,7 +99,7 @@ def _parse_hook(read: RowReader, row: Row) -> Hook:
     )
 
 
-def _hook_audit_document(hook: Hook) -> dict[str, Any]:
+def _hook_audit_document(hook: ProviderHook) -> dict[str, Any]:
     """Return the form in which the audit log stores a hook, without its secret."""
     columns = asdict(hook)
     for name in ("namespace", "name", "updated_by", "updated_at"):

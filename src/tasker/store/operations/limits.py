@@ -286,7 +286,7 @@ async def _audit_limit_change(
     before: LimitValues | None,
     after: LimitValues | None,
 ) -> None:
-    facts = [None if values is None else values.document() for values in (before, after)]
+    facts = [None if values is None else values.to_json() for values in (before, after)]
     namespace = key.namespace or None
     await add_team_audit(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
 
@@ -327,7 +327,7 @@ def _parse_limit_values(document: Mapping[str, Any]) -> LimitValues:
 
 
 def _serialize_limit_values(values: LimitValues) -> str:
-    return codec.dumps(values.document())
+    return codec.dumps(values.to_json())
 
 
 def _gate_bounds(values: LimitValues) -> dict[str, float | None]:
@@ -335,5 +335,5 @@ def _gate_bounds(values: LimitValues) -> dict[str, float | None]:
     return {
         "concurrency": values.concurrency,
         "rate": values.rate and values.rate.per_second,
-        "burst": values.tokens,
+        "burst": values.burst_tokens,
     }

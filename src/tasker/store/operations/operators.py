@@ -4,16 +4,16 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from tasker import limits
 from tasker.errors import (
-    Compensating,
+    CompensationStarted,
     NotFound,
     TaskChanged,
     TaskExists,
     WrongStatus,
 )
 from tasker.model import (
-    Code,
     JsonText,
     Outcome,
+    StatusCode,
     Task,
     TaskId,
     TaskStatus,
@@ -215,7 +215,7 @@ async def resolve_failed_task(
 ) -> None:
     """Resolve a failed task. Raises what `OperatorStore.resolve_task` raises."""
     before = await lock_task(tx, task_id, "resolve", operator_rules.FAILED_TASK, if_match)
-    await end_task_with_steps(tx, task_id, Code.RESOLVED_MANUALLY)
+    await end_task_with_steps(tx, task_id, StatusCode.RESOLVED_MANUALLY)
     after = TaskStatus.RESOLVED_MANUALLY
     await add_audit_entry(tx, task_id, None, "resolve_task", act, before, after)
 
@@ -223,7 +223,7 @@ async def resolve_failed_task(
 async def _perform_next_page(tx: Session, task_id: TaskId) -> bool:
     """Change the next page of steps of a task; return whether there may be another."""
     rows = await tx.lock_rows("task_state", task_id=task_id)  # before its steps, as all actions do
-    if rows and rows[0]["state"] != Code.OPEN:
+    if rows and rows[0]["state"] != StatusCode.OPEN:
         await paging.drop_remaining_actions(tx, [task_id], ActionKind.RETRY)
     actions = await paging.list_paged_actions(tx, task_id)
     if actions:
@@ -239,7 +239,7 @@ _PAGES: Mapping[ActionKind, Callable[[Session, PagedAction], Awaitable[None]]] =
 
 
 async def end_or_compensate_task(
-    tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
+    tx: Session, task_id: TaskId, code: StatusCode, error: JsonText | None = None
 ) -> bool:
     """End a task, or start its compensation first; return whether it has ended."""
     if await compensation.begin_compensation(tx, task_id, code, error):
@@ -253,16 +253,16 @@ async def end_or_compensate_task(
 async def _cancel_locked_task(
     tx: Session, task_id: TaskId, act: AuditNote, before: TaskStatus
 ) -> None:
-    ended = await end_or_compensate_task(tx, task_id, Code.CANCELLED)
+    ended = await end_or_compensate_task(tx, task_id, StatusCode.CANCELLED)
     after = TaskStatus.CANCELLED if ended else TaskStatus.IN_PROGRESS
     await add_audit_entry(tx, task_id, None, "cancel", act, before, after)
 
 
 async def end_task_with_steps(
-    tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
+    tx: Session, task_id: TaskId, code: StatusCode, error: JsonText | None = None
 ) -> None:
     """End a task with its unfinished steps; if there are many, the rest follow in pages."""
-    steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
+    steps = StatusCode.SKIPPED if code is StatusCode.RESOLVED_MANUALLY else StatusCode.CANCELLED
     await stop_steps(tx, task_id, steps, compensated=False)
     await tx.fetch_all("end_task", task_id=task_id, state=int(code), error=error)
     tx.ended.append(task_id)
@@ -288,7 +288,7 @@ async def cancel_task_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> N
     try:
         before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN)
         await compensation.require_no_compensation(tx, task_id, "cancel")
-    except (NotFound, WrongStatus, Compensating):
+    except (NotFound, WrongStatus, CompensationStarted):
         return
     await _cancel_locked_task(tx, task_id, act, before)
 

@@ -79,7 +79,7 @@ async def store_remaining_action(tx: Session, action: PagedAction) -> None:
         task_id=task_id,
         kind=str(kind),
         last_no=last_no,
-        details=codec.orjson_text(details),
+        details=codec.dump_rows(details),
     )
 
 

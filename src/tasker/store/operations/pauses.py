@@ -64,7 +64,7 @@ class Pauses(Operators):
     async def paused_queues(self, queues: Collection[PauseTarget]) -> set[PauseTarget]:
         rows = await self._fetch_all(
             "paused_queues",
-            queues=codec.orjson_text([[queue.namespace, queue.name] for queue in queues]),
+            queues=codec.dump_rows([[queue.namespace, queue.name] for queue in queues]),
         )
         return {PauseTarget.of_queue(row["namespace"], row["handler"]) for row in rows}
 

@@ -66,7 +66,7 @@ async def _set_steps_paused(tx: Session, steps: Sequence[Row], *, paused: bool) 
         return
     await tx.fetch_all(
         "pause_steps" if paused else "resume_steps",
-        steps=codec.orjson_text([[row["task_id"], row["no"]] for row in steps]),
+        steps=codec.dump_rows([[row["task_id"], row["no"]] for row in steps]),
     )
     if not paused:
         await tx.call_function("wake_workers")

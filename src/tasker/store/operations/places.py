@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tasker.errors import TooManyOpenTasks
-from tasker.model import Created, LimitKey, NewTask, PauseKind, TaskId, WhenFull
+from tasker.model import CreateTasksResult, FullAction, LimitKey, NewTask, PauseKind, TaskId
 from tasker.plurals import format_count
 from tasker.store.operations.operators import cancel_task_if_open
 from tasker.store.operations.pauses import Pauses
@@ -54,7 +54,9 @@ class ConcurrencyPlaces(Pauses):
         return admitted
 
 
-async def take_concurrency_places(tx: Session, tasks: Sequence[NewTask], created: Created) -> None:
+async def take_concurrency_places(
+    tx: Session, tasks: Sequence[NewTask], created: CreateTasksResult
+) -> None:
     """Count new tasks among the open ones of their keys.
 
     Raises:
@@ -76,14 +78,14 @@ async def _take_concurrency_place(tx: Session, task: NewTask) -> None:
     opened = await _lock_open_places(tx, place.key)
     running = [row for row in opened if not row["waiting"]]
     full = len(running) >= place.tasks
-    if full and place.when_full is WhenFull.REJECT:
+    if full and place.when_full is FullAction.REJECT:
         raise TooManyOpenTasks(place.key.key, place.tasks)
-    if full and place.when_full is WhenFull.CANCEL_OLDEST:
+    if full and place.when_full is FullAction.CANCEL_OLDEST:
         note = AuditNote(actor=task.created_by, reason=f"replaced by task {task.id}")
         for row in running[: len(running) - place.tasks + 1]:
             await cancel_task_if_open(tx, TaskId(row["task_id"]), note)
     queued = len(opened) - len(running)
-    waits = place.when_full is WhenFull.WAIT and (
+    waits = place.when_full is FullAction.WAIT and (
         len(opened) >= place.tasks or queued == _PAGE  # behind more that wait
     )
     await tx.fetch_all(

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 
 from tasker import codec
-from tasker.layout import Layout
-from tasker.model import NewEvent, Outcome, Settled
+from tasker.layout import NodeLayout
+from tasker.model import NewEvent, Outcome, SettleResult
 from tasker.store.session import Session
 from tasker.template.published_events import published_events
 from tasker.template.stored import from_stored
@@ -15,7 +15,7 @@ log = logging.getLogger("tasker.store")
 
 async def settle_with_events(
     tx: Session, outcomes: Sequence[Outcome], *, allow_invalid: bool = False
-) -> Settled:
+) -> SettleResult:
     """Settle outcomes, and store the events that their steps publish with them.
 
     With `allow_invalid`, an invalid event is logged and omitted.
@@ -29,7 +29,7 @@ async def settle_with_events(
         if row is None:
             continue
         template = from_stored(codec.loads(row["document"]))
-        spec = Layout(template.steps).specs[row["node"] - 1]
+        spec = NodeLayout(template.steps).specs[row["node"] - 1]
         published, invalid = published_events(spec, outcome, row["context"])
         if invalid is not None and not allow_invalid:
             raise invalid

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from tasker.errors import Compensating, FailureHandled
-from tasker.model import Code, StepStatus, TaskId
+from tasker.errors import CompensationStarted, FailureAlreadyHandled
+from tasker.model import StatusCode, StepStatus, TaskId
 from tasker.store import operator_rules
 from tasker.store.operations.auditing import add_step_audit_entries
 from tasker.store.operations.paging import (
@@ -44,7 +44,7 @@ class TaskRetry(NamedTuple):
     async def require_retryable(self, tx: Session) -> None:
         """Raise unless all given steps can be retried.
 
-        Raises: NotFound, Compensating, WrongStatus, FailureHandled.
+        Raises: NotFound, Compensating, WrongStatus, FailureAlreadyHandled.
         """
         for first in range(0, len(self.nos or ()), PAGE):
             nos = (self.nos or ())[first : first + PAGE]
@@ -63,10 +63,10 @@ class TaskRetry(NamedTuple):
     def require_waiting_children(
         self, failed: Sequence[Row], started_without: Collection[int]
     ) -> None:
-        """Raise FailureHandled if children of a failed step have started without it."""
+        """Raise FailureAlreadyHandled if children of a failed step have started without it."""
         for row in failed:
             if row["no"] in started_without:
-                raise FailureHandled(row["name"])
+                raise FailureAlreadyHandled(row["name"])
 
     async def lock_next_failed(self, tx: Session, last_no: int) -> StepPage:
         """Lock the next steps to retry."""
@@ -77,7 +77,7 @@ class TaskRetry(NamedTuple):
         left = [no for no in self.nos if no > last_no]
         nos = left[:PAGE]
         steps = await tx.lock_rows("steps_by_number", task_id=self.task_id, nos=nos)
-        failed = [row for row in steps if row["state"] == Code.ERROR]
+        failed = [row for row in steps if row["state"] == StatusCode.ERROR]
         return StepPage(failed, nos[-1] if len(left) > PAGE else None)
 
     async def lock_next_cancelled(self, tx: Session, last_no: int) -> StepPage:
@@ -249,4 +249,4 @@ async def revert_failures(tx: Session, task_id: TaskId, nos: Collection[int]) ->
 def require_compensating_steps(task_id: TaskId, steps: Sequence[Row], action: str) -> None:
     """Raise Compensating unless there are steps and all of them are compensating steps."""
     if not steps or any(row["undoes"] is None for row in steps):
-        raise Compensating(task_id, action)
+        raise CompensationStarted(task_id, action)

@@ -8,11 +8,11 @@ from tasker.model import TaskId
 from tasker.step_logs import (
     EVERY_RECORD,
     LogFilter,
-    LogPlace,
+    LogPosition,
     LogRecord,
     NewLogRecord,
     level_name,
-    storable,
+    limit_records,
 )
 from tasker.store import operator_rules
 from tasker.store.operations.tasks import read_task
@@ -24,7 +24,7 @@ class StepLogs(TransactionalStore):
     """Implements `tasker.store.protocol.LogStore`."""
 
     async def append_logs(self, records: Sequence[NewLogRecord]) -> None:
-        rows = [record._asdict() for record in storable(records)]
+        rows = [record._asdict() for record in limit_records(records)]
         if rows:
             await self._execute_in_transaction("append_logs", records=codec.dumps(rows))
 
@@ -33,7 +33,7 @@ class StepLogs(TransactionalStore):
         task_id: TaskId,
         filter: LogFilter = EVERY_RECORD,
         *,
-        after: LogPlace | None = None,
+        after: LogPosition | None = None,
         newest_first: bool = False,
         limit: int = 1000,
     ) -> list[LogRecord]:

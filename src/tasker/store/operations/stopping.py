@@ -7,7 +7,7 @@ still be claimed until its page ends it.
 
 from collections.abc import Sequence
 
-from tasker.model import Code, TaskId
+from tasker.model import StatusCode, TaskId
 from tasker.store.operations.paging import (
     ActionKind,
     PagedAction,
@@ -20,7 +20,7 @@ from tasker.store.session import Session
 PAGE = 500  #: steps that one transaction ends
 
 
-async def stop_steps(tx: Session, task_id: TaskId, code: Code, *, compensated: bool) -> None:
+async def stop_steps(tx: Session, task_id: TaskId, code: StatusCode, *, compensated: bool) -> None:
     """End the steps of a locked task that have not ended, or the first page of them.
 
     Args:
@@ -43,7 +43,7 @@ async def stop_steps(tx: Session, task_id: TaskId, code: Code, *, compensated: b
 async def stop_next_page(tx: Session, action: PagedAction) -> None:
     """End the next page of the steps of a locked task."""
     task_id, kind, last_no, details = action
-    code, compensated = Code(details["state"]), details["compensated"]
+    code, compensated = StatusCode(details["state"]), details["compensated"]
     next_no = await _stop_next_steps(tx, task_id, last_no, code, compensated=compensated)
     await tx.call_function("notify_revocation")
     if next_no is not None:
@@ -55,7 +55,7 @@ async def stop_next_page(tx: Session, action: PagedAction) -> None:
 
 
 async def _stop_next_steps(
-    tx: Session, task_id: TaskId, last_no: int, code: Code, *, compensated: bool
+    tx: Session, task_id: TaskId, last_no: int, code: StatusCode, *, compensated: bool
 ) -> int | None:
     """End the next page of steps; return the number after which the following page begins."""
     page = await lock_next_page(
@@ -65,7 +65,9 @@ async def _stop_next_steps(
     return page.last_no
 
 
-async def _stop_given_steps(tx: Session, task_id: TaskId, nos: Sequence[int], code: Code) -> None:
+async def _stop_given_steps(
+    tx: Session, task_id: TaskId, nos: Sequence[int], code: StatusCode
+) -> None:
     if nos:
         await tx.fetch_all("store_stopped_attempts", task_id=task_id, nos=nos)
         await tx.fetch_all("stop_steps", task_id=task_id, nos=nos, state=int(code))

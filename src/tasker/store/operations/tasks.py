@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasker import codec, limits
-from tasker.codec import first_task_id
+from tasker.codec import lowest_task_id_at
 from tasker.model import (
     NO_QUEUE,
     Attempt,
     AuditEntry,
-    Code,
     CurrentStep,
     QueueId,
+    StatusCode,
     Step,
     Task,
     TaskFilter,
@@ -83,7 +83,12 @@ class Tasks(TransactionalStore):
     async def count_tasks(self, filter: TaskFilter, *, most: int) -> dict[TaskStatus, int]:
         async def count_tasks_by_status(tx: Session) -> dict[TaskStatus, int]:
             parameters = await task_filter_parameters(tx, filter)
-            open_tasks = {**parameters, "state": int(Code.OPEN), "started": None, "most": most}
+            open_tasks = {
+                **parameters,
+                "state": int(StatusCode.OPEN),
+                "started": None,
+                "most": most,
+            }
             (row,) = await tx.fetch_all("count_started_tasks", **open_tasks)
             counts = {
                 TaskStatus.PENDING: row["tasks"] - row["started"],
@@ -227,7 +232,7 @@ _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UT
 
 def _lowest_task_id_at(instant: datetime, slack: timedelta) -> str:
     """Return the lowest id of a time, for times that ids can have."""
-    return first_task_id(min(max(instant, _FIRST), _LAST) + slack)
+    return lowest_task_id_at(min(max(instant, _FIRST), _LAST) + slack)
 
 
 async def _list_tagged_tasks(tx: Session, parameters: Mapping[str, Any]) -> Sequence[Row]:

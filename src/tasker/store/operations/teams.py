@@ -206,7 +206,7 @@ async def lock_template_versions(
     there: dict[TemplateName, list[VersionRow]] = {name: [] for name in names}
     for name in names:
         require_storable_strings(name._asdict())
-    documents = codec.orjson_text([name._asdict() for name in names])
+    documents = codec.dump_rows([name._asdict() for name in names])
     for row in await tx.lock_rows("template_versions_by_name", names=documents):
         version = tx.read.template_version(row)
         there[version.key].append(VersionRow(version, row["digest"]))

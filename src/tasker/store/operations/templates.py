@@ -8,13 +8,13 @@ from tasker import codec
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
     NO_QUEUE,
+    AccessChannel,
     Queue,
     QueueId,
     StoredTemplate,
     Template,
     TemplateId,
     TemplateName,
-    Via,
 )
 from tasker.store import registry
 from tasker.store.operations.schedule_rows import apply_declared_schedules
@@ -59,7 +59,7 @@ class Templates(TransactionalStore):
         *,
         registered_by: str,
         replace: bool = False,
-        via: Via | None = None,
+        via: AccessChannel | None = None,
     ) -> Registered:
         (registered,) = await self.register_templates(
             [template], registered_by=registered_by, replace=replace, via=via
@@ -72,7 +72,7 @@ class Templates(TransactionalStore):
         *,
         registered_by: str,
         replace: bool = False,
-        via: Via | None = None,
+        via: AccessChannel | None = None,
     ) -> list[Registered]:
         if not templates:
             return []
@@ -166,7 +166,7 @@ async def _register_rows(
     for namespace in {row.name.namespace for row in rows}:
         queues = {queue for row in rows if row.name.namespace == namespace for queue in row.queues}
         documents = [queue._asdict() for queue in sorted(queues)]
-        await tx.fetch_all("add_queues", namespace=namespace, queues=codec.orjson_text(documents))
+        await tx.fetch_all("add_queues", namespace=namespace, queues=codec.dump_rows(documents))
     stored: dict[int, Row] = {}
     created: set[int] = set()
     for indexes in _group_by_distinct_names(rows):
@@ -266,7 +266,7 @@ async def _add_templates(
         for row, plan in planned
     ]
     added = await tx.fetch_all(
-        "add_templates", registered_by=act.actor, templates=codec.orjson_text(documents)
+        "add_templates", registered_by=act.actor, templates=codec.dump_rows(documents)
     )
     if len(added) < len(planned):
         return None
@@ -279,7 +279,7 @@ async def _add_templates(
         }
         for row, _ in planned
     ]
-    await tx.fetch_all("add_template_steps", graphs=codec.orjson_text(graphs))
+    await tx.fetch_all("add_template_steps", graphs=codec.dump_rows(graphs))
     registrations = [
         {
             "namespace": row.name.namespace,
@@ -294,6 +294,6 @@ async def _add_templates(
         actor=act.actor,
         reason=act.reason,
         via=act.via,
-        registrations=codec.orjson_text(registrations),
+        registrations=codec.dump_rows(registrations),
     )
     return [by_name[row.name] for row, _ in planned]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from tasker.approvals import NewApproval
-from tasker.durable import CallKind, DurableCall
+from tasker.durable import DurableCall, DurableCallKind
 from tasker.errors import WaitCycle
 from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
 from tasker.model import Claim, JsonText, TaskId, WaitKind
@@ -16,7 +16,7 @@ from tasker.store.rows import Row, step_name
 from tasker.store.session import Session, TransactionalStore
 from tasker.waits import (
     TIMED_OUT,
-    Awaited,
+    AwaitedArrival,
     BroadcastSent,
     NewBroadcast,
     NewSignal,
@@ -24,7 +24,7 @@ from tasker.waits import (
     SignalSent,
     TooManyBroadcasts,
     TooManySignals,
-    arrival_text,
+    encode_arrival,
 )
 
 PAGE = 100  #: steps that one transaction wakes
@@ -210,11 +210,13 @@ class WaitingStep(NamedTuple):
     task_id: TaskId
     no: int
     call: str
-    kind: CallKind
+    kind: DurableCallKind
 
     @classmethod
     def of_row(cls, row: Row) -> "WaitingStep":
-        return cls(TaskId(row["task_id"]), row["no"], row["call"], CallKind(row["call_kind"]))
+        return cls(
+            TaskId(row["task_id"]), row["no"], row["call"], DurableCallKind(row["call_kind"])
+        )
 
 
 class _ReceivingStep(NamedTuple):
@@ -251,7 +253,7 @@ async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over
 
 async def _is_externally_completed(tx: Session, claim: Claim, wait: NewWait) -> bool:
     """Return whether another system completed an external step during the attempt."""
-    if wait.kind is not CallKind.EXTERNAL:
+    if wait.kind is not DurableCallKind.EXTERNAL:
         return False
     known = await tx.fetch_one(
         "external_completion", task_id=claim.task_id, no=claim.no, name=wait.call
@@ -283,11 +285,11 @@ async def _deliver_signal(
     tx: Session, task_id: TaskId, signal: NewSignal, stored: Row, sent_by: str
 ) -> _ReceivingStep | None:
     """Wake the first step of the task that waits for a signal."""
-    text = arrival_text(
+    text = encode_arrival(
         signal.name, signal.payload, sent_by=sent_by, sent_at=tx.read.instant(stored["sent_at"])
     )
     for row in await tx.fetch_all("waiters_of_signal", task_id=task_id, name=signal.name):
-        waiter = WaitingStep(task_id, row["no"], row["call"], CallKind(row["call_kind"]))
+        waiter = WaitingStep(task_id, row["no"], row["call"], DurableCallKind(row["call_kind"]))
         if (name := await wake_step(tx, waiter, text)) is not None:
             number = stored["number"]
             await tx.fetch_all(
@@ -320,12 +322,12 @@ async def _record_first_arrival(tx: Session, claim: Claim, wait: NewWait) -> Dur
 class _Arrival(NamedTuple):
     sent_at: datetime
     number: int
-    awaited: Awaited
+    awaited: AwaitedArrival
     text: JsonText
 
 
 async def _find_first_arrival(
-    tx: Session, claim: Claim, all_awaited: Sequence[Awaited]
+    tx: Session, claim: Claim, all_awaited: Sequence[AwaitedArrival]
 ) -> _Arrival | None:
     """Return the earliest signal or broadcast that a wait can receive."""
     arrivals = []
@@ -352,9 +354,9 @@ async def _find_first_arrival(
     return min(arrivals, default=None)
 
 
-def _parse_arrival(tx: Session, row: Row, awaited: Awaited, key: str | None) -> _Arrival:
+def _parse_arrival(tx: Session, row: Row, awaited: AwaitedArrival, key: str | None) -> _Arrival:
     sent_at, number = tx.read.instant(row["sent_at"]), row["number"]
-    text = arrival_text(
+    text = encode_arrival(
         awaited.name,
         row["payload"],
         sent_by=row["sent_by"],
@@ -366,7 +368,7 @@ def _parse_arrival(tx: Session, row: Row, awaited: Awaited, key: str | None) -> 
 
 
 async def _broadcast_arrival_text(tx: Session, name: str, key: str, stored: Row) -> JsonText:
-    return arrival_text(
+    return encode_arrival(
         name,
         stored["payload"],
         sent_by=stored["sent_by"],
@@ -382,7 +384,7 @@ def _signal_sent(
     return SignalSent(task_id=task_id, name=signal.name, id=signal.id, created=created, step=step)
 
 
-def _mailboxes(task_id: TaskId, all_awaited: Sequence[Awaited]) -> list[str]:
+def _mailboxes(task_id: TaskId, all_awaited: Sequence[AwaitedArrival]) -> list[str]:
     """Return the mailboxes that a wait must lock."""
     return [
         _mailbox_of_broadcast(awaited.namespace, awaited.name, awaited.key)

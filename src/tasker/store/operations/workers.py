@@ -6,14 +6,14 @@ from functools import partial
 
 from tasker import codec
 from tasker.completions import CALL
-from tasker.durable import CallKind, DurableCall
+from tasker.durable import DurableCall, DurableCallKind
 from tasker.errors import LeaseLost, NotFound
 from tasker.model import (
     MOST_SPAWNED,
     MOST_WORKER_ATTEMPTS,
     Claim,
-    Code,
     ExpiredAttempt,
+    FailUnclaimedResult,
     JsonText,
     NeighbourWorker,
     Outcome,
@@ -23,17 +23,17 @@ from tasker.model import (
     RemoteWorker,
     RunningStep,
     ServedQueue,
-    Spawn,
+    StatusCode,
+    StoredSpawn,
     TaskEnd,
     TaskId,
     TaskStatus,
     TemplateId,
-    Unclaimed,
     UnservedQueue,
     WorkerAttempt,
     WorkerId,
     WorkerInfo,
-    WorkerProcess,
+    WorkerRegistration,
 )
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.operators import cancel_attached_task, end_or_compensate_task
@@ -60,7 +60,7 @@ class Workers(ConcurrencyPlaces):
         lease: timedelta,
         slots: int,
         handlers: Sequence[str],
-        process: WorkerProcess = UNKNOWN_PROCESS,
+        process: WorkerRegistration = UNKNOWN_PROCESS,
         registration: JsonText | None = None,
         act: AuditNote | None = None,
     ) -> WorkerId:
@@ -140,11 +140,11 @@ class Workers(ConcurrencyPlaces):
         rows = await self._fetch_all("count_open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
-    async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
+    async def spawns(self, task_id: TaskId, join_no: int) -> list[StoredSpawn]:
         rows = await self._fetch_all("list_spawns", task_id=task_id, join_no=join_no)
-        return [Spawn(*(row[field] for field in Spawn._fields)) for row in rows]
+        return [StoredSpawn(*(row[field] for field in StoredSpawn._fields)) for row in rows]
 
-    async def count_failed_instances(self, spawn: Spawn) -> int:
+    async def count_failed_instances(self, spawn: StoredSpawn) -> int:
         failed = 0
         for first_no, last_no in _instance_pages(spawn):
             row = await self._fetch_one(
@@ -157,7 +157,7 @@ class Workers(ConcurrencyPlaces):
             failed += row["instances"] if row else 0
         return failed
 
-    async def cancel_instances(self, spawn: Spawn) -> None:
+    async def cancel_instances(self, spawn: StoredSpawn) -> None:
         for first_no, last_no in _instance_pages(spawn):
             await self._execute_in_transaction(
                 "cancel_unstarted_instances",
@@ -174,7 +174,7 @@ class Workers(ConcurrencyPlaces):
     async def load_calls(self, claim: Claim) -> list[DurableCall]:
         rows = await self._fetch_all("load_durable_calls", task_id=claim.task_id, no=claim.no)
         return [
-            DurableCall(row["name"], CallKind(row["kind"]), row["value"], row["remaining"])
+            DurableCall(row["name"], DurableCallKind(row["kind"]), row["value"], row["remaining"])
             for row in rows
         ]
 
@@ -267,9 +267,9 @@ class Workers(ConcurrencyPlaces):
             for row in rows
         ]
 
-    async def fail_unclaimed(self, limit: int) -> Unclaimed:
+    async def fail_unclaimed(self, limit: int) -> FailUnclaimedResult:
         if await self._fetch_one("unclaimed_steps", external=CALL, limit=1) is None:
-            return Unclaimed((), ())
+            return FailUnclaimedResult((), ())
         return await self._in_write_transaction(lambda tx: _fail_unclaimed_steps(tx, limit))
 
     async def unserved_queues(self, longer_than: timedelta, limit: int) -> list[UnservedQueue]:
@@ -311,7 +311,7 @@ async def _cancel_orphan(tx: Session, orphan: Row) -> None:
     await cancel_attached_task(tx, TaskId(orphan["id"]), TaskId(orphan["parent_id"]))
 
 
-async def _fail_unclaimed_steps(tx: Session, limit: int) -> Unclaimed:
+async def _fail_unclaimed_steps(tx: Session, limit: int) -> FailUnclaimedResult:
     steps, outcomes = [], []
     for row in await tx.fetch_all("unclaimed_steps", external=CALL, limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
@@ -321,9 +321,9 @@ async def _fail_unclaimed_steps(tx: Session, limit: int) -> Unclaimed:
         outcomes.append(Outcome(task_id, no, taken["attempt"], code, None, error, 0.0))
         steps.append((task_id, row["name"]))
     if not outcomes:
-        return Unclaimed((), ())
+        return FailUnclaimedResult((), ())
     settled = await settle_with_events(tx, outcomes, allow_invalid=True)
-    return Unclaimed(steps, settled.ended)
+    return FailUnclaimedResult(steps, settled.ended)
 
 
 async def _end_failed_tasks(tx: Session) -> list[TaskEnd]:
@@ -337,11 +337,11 @@ async def _end_overdue_tasks(tx: Session) -> list[TaskEnd]:
     return [
         TaskEnd(task_id, TaskStatus.ERROR)
         for task_id in overdue
-        if await end_or_compensate_task(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
+        if await end_or_compensate_task(tx, task_id, StatusCode.ERROR, operator_rules.OVERDUE)
     ]
 
 
-def _instance_pages(spawn: Spawn) -> Iterator[tuple[int, int]]:
+def _instance_pages(spawn: StoredSpawn) -> Iterator[tuple[int, int]]:
     """Yield the first and last numbers of parts of a spawn, each of whole instances."""
     step = max(MOST_SPAWNED // spawn.size, 1) * spawn.size
     end = spawn.first_no + spawn.instances * spawn.size

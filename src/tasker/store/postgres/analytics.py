@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from tasker.analytics.model import TIMEOUT, OldestSnapshot, analysis_timeout
+from tasker.analytics.model import TIMEOUT, OldestSnapshot, analysis_timeout_error
 from tasker.store.operations import analytics
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import PostgresSession
@@ -48,4 +48,4 @@ class Analytics(analytics.Analytics, Driver):
             try:
                 return await transaction(PostgresSession(connection))
             except asyncpg.QueryCanceledError:
-                raise analysis_timeout() from None
+                raise analysis_timeout_error() from None

@@ -8,12 +8,12 @@ from typing import Any
 import asyncpg
 
 from tasker import limits
-from tasker.durable import NewCall
+from tasker.durable import NewDurableCall
 from tasker.errors import TooManyInstances
 from tasker.model import (
     Claim,
-    Claimed,
-    GroupClaimed,
+    ClaimResult,
+    GroupClaimResult,
     JsonText,
     NewEvent,
     NewInstances,
@@ -21,9 +21,9 @@ from tasker.model import (
     OutcomeCode,
     RenewedLease,
     RuntimeStep,
-    Settled,
     Settlement,
-    Spawned,
+    SettleResult,
+    SpawnedSteps,
     StepResult,
     TaskId,
     TaskInput,
@@ -46,11 +46,11 @@ from tasker.store.rows import Row, read_renewed_leases
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
         claims, next_due = await self._run_claim("claim_steps", worker, limit)
-        return Claimed([Claim(*row[:7]) for row in claims], next_due)
+        return ClaimResult([Claim(*row[:7]) for row in claims], next_due)
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         workers = list(rooms)
         rows, next_due = await self._run_claim(
             "claim_for_workers",
@@ -62,7 +62,7 @@ class HotPath(Driver):
         claims: dict[WorkerId, list[Claim]] = {}
         for row in rows:
             claims.setdefault(workers[int(row[7]) - 1], []).append(Claim(*row[:7]))
-        return GroupClaimed(claims, next_due)
+        return GroupClaimResult(claims, next_due)
 
     async def _run_claim(
         self, statement: str, worker: WorkerId, limit: int, **group: Sequence[int]
@@ -103,7 +103,7 @@ class HotPath(Driver):
                 claims.append(row)
         return claims, next_due
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
         after = cursor.after
         *rows, last = await self._fetch_dedicated(
@@ -116,7 +116,7 @@ class HotPath(Driver):
         place = GatePosition(last[3], last[1])
         again = cursor.advance(place, cut=bool(last[2]), claimed=bool(rows))
         claims = [Claim(*row[:8]) for row in rows]
-        return Claimed(claims, 0.0 if again else last[8])
+        return ClaimResult(claims, 0.0 if again else last[8])
 
     async def settle(
         self,
@@ -127,9 +127,9 @@ class HotPath(Driver):
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
         gated: bool = False,
-    ) -> Settled:
+    ) -> SettleResult:
         if not outcomes:
-            return Settled((), (), ())
+            return SettleResult((), (), ())
         if events:
             given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
             given |= event_parameters(events)
@@ -161,7 +161,7 @@ class HotPath(Driver):
         claim_up_to: int,
         *,
         relaxed: bool,
-    ) -> Settled:
+    ) -> SettleResult:
         task_id, no, attempt, _, result, *_ = success
         rows = await self._fetch_dedicated(
             _settle_statement_name("settle_success", relaxed=relaxed),
@@ -174,18 +174,18 @@ class HotPath(Driver):
         )
         return self._process_settled_rows(rows)
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         rows = await self._fetch_dedicated(
             "settle_for_workers", **group_settlement_parameters(settlements)
         )
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_group(rows, settlements)
 
-    def _process_settled_rows(self, rows: Sequence[Any]) -> Settled:
+    def _process_settled_rows(self, rows: Sequence[Any]) -> SettleResult:
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_rows(rows)
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         task_id, no, attempt = claim.key
         try:
             rows = await self._fetch_pooled(
@@ -200,7 +200,7 @@ class HotPath(Driver):
             if error.sqlstate != "TK006":
                 raise
             raise TooManyInstances(int(str(error)), limits.INSTANCES) from None
-        return Spawned(*rows[0]) if rows else None
+        return SpawnedSteps(*rows[0]) if rows else None
 
     async def load_runtime_steps(self, steps: Mapping[TaskId, Sequence[int]]) -> list[RuntimeStep]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
@@ -218,7 +218,7 @@ class HotPath(Driver):
         )
         return bool(kept)
 
-    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         tasks, nos, attempts, names, kinds, contents, delays, untils = zip(*calls, strict=True)
         rows = await self._fetch_dedicated(
             "record_durable_calls",

@@ -11,8 +11,8 @@ from tasker.model import (
     NewEvent,
     Outcome,
     QueueId,
-    Settled,
     Settlement,
+    SettleResult,
     TaskEnd,
     TaskId,
     TaskStatus,
@@ -68,7 +68,9 @@ class PostgresSession:
         self.ended += [end.task_id for end in ended]
         return ended
 
-    async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
+    async def settle(
+        self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()
+    ) -> SettleResult:
         given = settlement_parameters(None, outcomes, claim_up_to=0)
         if events:
             rows = await self.fetch_all("settle_with_events", **given, **event_parameters(events))
@@ -162,18 +164,20 @@ def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, QueuePo
         yield queue, QueuePosition(run_at, task_id, no)
 
 
-def read_settled_rows(rows: Sequence[Any]) -> Settled:
+def read_settled_rows(rows: Sequence[Any]) -> SettleResult:
     """Read the rows of settle_outcomes.sql."""
     if len(rows) and rows[0][0] == rows[-1][0] == 1:  # claims only, the usual case
-        return Settled((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
-    return Settled(
+        return SettleResult((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
+    return SettleResult(
         [row[2] - 1 for row in rows if row[0] == 0],
         [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
         [TaskEnd(row[1], _task_status(row[2])) for row in rows if row[0] == 2],
     )
 
 
-def read_settled_group(rows: Sequence[Any], settlements: Sequence[Settlement]) -> list[Settled]:
+def read_settled_group(
+    rows: Sequence[Any], settlements: Sequence[Settlement]
+) -> list[SettleResult]:
     """Read the rows of settle_for_workers.sql: the result of each settlement."""
     claims: list[list[Claim]] = [[] for _ in settlements]
     refused: set[int] = set()
@@ -192,7 +196,7 @@ def read_settled_group(rows: Sequence[Any], settlements: Sequence[Settlement]) -
         )
         tasks = dict.fromkeys(outcome.task_id for outcome in outcomes) if ended else ()
         ends = [ended[task_id] for task_id in tasks if task_id in ended]
-        settled.append(Settled(late, own, ends))
+        settled.append(SettleResult(late, own, ends))
         first += len(outcomes)
     return settled
 

@@ -19,8 +19,8 @@ from tasker.errors import (
 )
 from tasker.model import (
     Claim,
-    Created,
-    IfExists,
+    CreateTasksResult,
+    ExistingTaskAction,
     NewTask,
     TaskId,
     WorkerId,
@@ -50,12 +50,12 @@ class Tasks(Limits, Driver):
         worker: WorkerId | None = None,
         claim_up_to: int = 0,
         connection: Any = None,  # an asyncpg connection; the protocol must not depend on its type
-    ) -> Created:
+    ) -> CreateTasksResult:
         if not tasks:
-            return Created([], [])
+            return CreateTasksResult([], [])
         tasks = await self._attach_gates(tasks)
         placed = any(task.place for task in tasks)
-        apart = placed or any(task.if_exists is IfExists.REPLACE for task in tasks)
+        apart = placed or any(task.if_exists is ExistingTaskAction.REPLACE for task in tasks)
         if apart and connection is not None:
             raise Misuse(
                 "cannot create the task in the caller's transaction: it has if_exists='replace',"
@@ -80,7 +80,7 @@ class Tasks(Limits, Driver):
 
     async def _create_in_own_transaction(
         self, creation: CreationRequest, impatient: bool
-    ) -> Created:
+    ) -> CreateTasksResult:
         """Create tasks in a transaction of their own."""
         lock_timeout = "50ms" if impatient else None
         try:
@@ -112,10 +112,10 @@ class Tasks(Limits, Driver):
 
     async def _create_replacing(
         self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]
-    ) -> Created:
+    ) -> CreateTasksResult:
         """Create tasks in one transaction if some of them replace others or wait for their end."""
 
-        async def take_keys_and_create(tx: Session) -> Created:
+        async def take_keys_and_create(tx: Session) -> CreateTasksResult:
             await take_over_idempotency_keys(tx, tasks)
             created = _read_created(tasks, await tx.fetch_all("create_tasks", **arguments))
             if has_lost_idempotency_keys(tasks, created):
@@ -137,7 +137,7 @@ class Tasks(Limits, Driver):
             rows: list[Any] = await connection.fetch(text, *[arguments[name] for name in names])
             return rows
 
-    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
         try:
             tasks = await self._attach_gates(tasks, tx)
             rows = await tx.fetch_all(
@@ -180,9 +180,9 @@ class Tasks(Limits, Driver):
         return int(row["tasks"])
 
 
-def _read_created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
+def _read_created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> CreateTasksResult:
     taken = {row[1]: row[3] for row in rows if row[0] == 0}
-    return Created(
+    return CreateTasksResult(
         [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
         [Claim(TaskId(row[1]), row[2], 1, 1) for row in rows if row[0] == 2],
         rows[0][4],
@@ -211,7 +211,7 @@ def _creation_values(task: NewTask) -> tuple[object, ...]:
         task.priority,
         task.title,
         codec.dumps(task.attributes) if task.attributes else None,
-        codec.orjson_text(task.gates) if task.gates else None,
+        codec.dump_rows(task.gates) if task.gates else None,
         True if task.attached else None,
     )
 

@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from tasker.analytics.model import TIMEOUT, analysis_timeout
+from tasker.analytics.model import TIMEOUT, analysis_timeout_error
 from tasker.clock import Clock
 from tasker.store.operations import analytics
 from tasker.store.operations.analytics import RowLimits
@@ -73,7 +73,7 @@ def _run_within_time_limit(on: sqlite3.Connection, read: Callable[[], T]) -> T:
         return read()
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
-            raise analysis_timeout() from None
+            raise analysis_timeout_error() from None
         raise
     finally:
         on.set_progress_handler(None, 0)

@@ -4,20 +4,20 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from tasker.durable import NewCall
+from tasker.durable import NewDurableCall
 from tasker.model import (
     Claim,
-    Claimed,
-    GroupClaimed,
+    ClaimResult,
+    GroupClaimResult,
     JsonText,
     NewEvent,
     NewInstances,
     Outcome,
     RenewedLease,
     RuntimeStep,
-    Settled,
     Settlement,
-    Spawned,
+    SettleResult,
+    SpawnedSteps,
     StepResult,
     TaskId,
     TaskInput,
@@ -36,8 +36,8 @@ from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
-    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
-        def claim_from_queues(on: sqlite3.Connection) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> ClaimResult:
+        def claim_from_queues(on: sqlite3.Connection) -> ClaimResult:
             now = self._now()
             claims: list[Claim] = []
             due = [
@@ -48,18 +48,18 @@ class HotPath(Driver):
                 rows = fetch(on, "claim_steps", worker=worker, queue=queue, limit=most, now=now)
                 claims += (Claim(*row) for row in rows)
                 if len(claims) == limit:
-                    return Claimed(claims, None)
-            return Claimed(
+                    return ClaimResult(claims, None)
+            return ClaimResult(
                 claims, fetch(on, "seconds_until_step_due", worker=worker, now=now)[0][0]
             )
 
         return await self._in_shared_transaction(claim_from_queues)
 
-    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimed:
+    async def claim_group(self, rooms: Mapping[WorkerId, int]) -> GroupClaimResult:
         turns = assign_workers_round_robin(rooms)
         leader = turns[0]
 
-        def claim_in_turns(on: sqlite3.Connection) -> GroupClaimed:
+        def claim_in_turns(on: sqlite3.Connection) -> GroupClaimResult:
             now = self._now()
             count = 0
             claims: dict[WorkerId, list[Claim]] = {}
@@ -75,20 +75,20 @@ class HotPath(Driver):
                     claims.setdefault(worker, []).append(Claim(*claimed))
                     count += 1
                 if count == len(turns):
-                    return GroupClaimed(claims, None)
+                    return GroupClaimResult(claims, None)
             next_due = fetch(on, "seconds_until_step_due", worker=leader, now=now)[0][0]
-            return GroupClaimed(claims, next_due)
+            return GroupClaimResult(claims, next_due)
 
         return await self._in_shared_transaction(claim_in_turns)
 
-    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+    async def claim_gated(self, worker: WorkerId, limit: int) -> ClaimResult:
         cursor = self._gate_cursors.setdefault(worker, GateCursor())
         after = cursor.after
         claimed = await self._in_shared_transaction(
             lambda on: claim_limited_steps(on, worker, limit, after, self._now())
         )
         again = cursor.advance(claimed.after, cut=claimed.cut, claimed=bool(claimed.claims))
-        return Claimed(claimed.claims, 0.0 if again else claimed.next_due)
+        return ClaimResult(claimed.claims, 0.0 if again else claimed.next_due)
 
     async def settle(
         self,
@@ -99,7 +99,7 @@ class HotPath(Driver):
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
         gated: bool = False,
-    ) -> Settled:
+    ) -> SettleResult:
         given = json_text(outcomes)
         settled, left = await self._in_shared_transaction(
             lambda on: settle_outcomes(
@@ -110,10 +110,10 @@ class HotPath(Driver):
             self._work.set()
         return settled
 
-    async def settle_group(self, settlements: Sequence[Settlement]) -> list[Settled]:
+    async def settle_group(self, settlements: Sequence[Settlement]) -> list[SettleResult]:
         given = [json_text(each.outcomes) for each in settlements]
 
-        def settle_each(on: sqlite3.Connection) -> list[tuple[Settled, bool]]:
+        def settle_each(on: sqlite3.Connection) -> list[tuple[SettleResult, bool]]:
             now = self._now()
             return [
                 settle_outcomes(on, worker, outcomes, text, claim_up_to, now, events)
@@ -127,7 +127,7 @@ class HotPath(Driver):
             self._work.set()
         return [each for each, _ in settled]
 
-    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+    async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         spawned, enqueued = await self._in_shared_transaction(
             lambda on: spawn_instances(on, claim, new, self._now())
         )
@@ -149,7 +149,7 @@ class HotPath(Driver):
         )
         return bool(kept)
 
-    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+    async def record_calls(self, calls: Sequence[NewDurableCall]) -> dict[int, float]:
         given = json_text([(*call[:7], to_seconds(call.until)) for call in calls])
 
         def record_and_list_calls(on: sqlite3.Connection) -> dict[int, float]:

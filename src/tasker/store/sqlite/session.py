@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tasker.model import NewEvent, Outcome, Settled, TaskEnd, TaskId
+from tasker.model import NewEvent, Outcome, SettleResult, TaskEnd, TaskId
 from tasker.store.rows import Row
 from tasker.store.session import require_storable_strings
 from tasker.store.sqlite import settlement
@@ -56,7 +56,9 @@ class SqliteSession:
         self.ended += [end.task_id for end in ended]
         return ended
 
-    async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
+    async def settle(
+        self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()
+    ) -> SettleResult:
         connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()
         settled, _ = settlement.settle_outcomes(connection, None, outcomes, given, 0, now, events)
         self.notifications.add("wake_workers")

@@ -7,12 +7,12 @@ from tasker.model import (
     STEP_STATUSES,
     TASK_NODE,
     Claim,
-    Code,
     JsonText,
     NewEvent,
     Outcome,
     OutcomeCode,
-    Settled,
+    SettleResult,
+    StatusCode,
     TaskEnd,
     TaskId,
     TaskStatus,
@@ -32,7 +32,7 @@ def settle_outcomes(
     claim_up_to: int,
     now: float,
     events: Sequence[NewEvent] = (),
-) -> tuple[Settled, bool]:
+) -> tuple[SettleResult, bool]:
     """Settle `outcomes`, which are also `given` as text, and store their `events`.
 
     Returns:
@@ -62,7 +62,7 @@ def settle_outcomes(
     freed, ended = _free_children_and_end_tasks(on, worker, claim_up_to, now)
     if OutcomeCode.ERROR in kinds:
         execute(on, "mark_tasks_with_failed_step")
-    left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
+    left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == StatusCode.ENQUEUED for row in freed)
     if fetch_one(on, "any_failed_task")[0]:
         failed = [row[0] for row in fetch(on, "settled_tasks_with_failed_step")]
         execute(on, "lower_pending_parents_of_cancelled")
@@ -70,8 +70,8 @@ def settle_outcomes(
         ended += _end_failed_tasks(on, failed, now)
     if ended:
         left = _wake_steps_waiting_for_tasks(on, ended, now) or left
-    claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
-    return Settled(refused, claims, ended), left
+    claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == StatusCode.IN_PROGRESS]
+    return SettleResult(refused, claims, ended), left
 
 
 def end_failed_tasks(on: sqlite3.Connection, tasks: Sequence[TaskId], now: float) -> list[TaskEnd]:
@@ -147,6 +147,6 @@ def _free_children_and_end_tasks(
         freed = fetch(on, "free_children", worker=worker, claim_up_to=claim_up_to, now=now)
     if least == TASK_NODE:
         for task_id, state in fetch(on, "complete_tasks", now=now):
-            if state == Code.COMPLETE:
+            if state == StatusCode.COMPLETE:
                 ended.append(TaskEnd(task_id, TaskStatus.COMPLETE))
     return freed, ended

@@ -4,13 +4,13 @@ import sqlite3
 
 from tasker import limits
 from tasker.errors import TooManyInstances
-from tasker.model import Claim, Code, NewInstances, Spawned
+from tasker.model import Claim, NewInstances, SpawnedSteps, StatusCode
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
 def spawn_instances(
     on: sqlite3.Connection, claim: Claim, new: NewInstances, now: float
-) -> tuple[Spawned | None, bool]:
+) -> tuple[SpawnedSteps | None, bool]:
     """Insert instances: see `tasker.store.protocol.WorkerStore.spawn`.
 
     Returns:
@@ -31,9 +31,9 @@ def spawn_instances(
     _, first_node, size, first_instance, last_no = holder
     known = fetch_one(on, "find_spawn", task_id=task_id, no=no, key=new.key)
     if known is not None:
-        spawned = Spawned(*known)
+        spawned = SpawnedSteps(*known)
     else:
-        spawned = Spawned(last_no + 1, first_instance, new.instances)
+        spawned = SpawnedSteps(last_no + 1, first_instance, new.instances)
         if first_instance + new.instances > limits.INSTANCES:
             raise TooManyInstances(first_instance + new.instances, limits.INSTANCES)
         execute(
@@ -65,4 +65,4 @@ def spawn_instances(
     )
     if parents := sum(row[0] for row in made):
         execute(on, "add_join_parents", task_id=task_id, join_no=new.join_no, parents=parents)
-    return spawned, any(row[1] == Code.ENQUEUED for row in made)
+    return spawned, any(row[1] == StatusCode.ENQUEUED for row in made)

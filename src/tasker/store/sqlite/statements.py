@@ -21,7 +21,7 @@ READ = RowReader(
     strings=lambda text: tuple(codec.loads(text)),
 )
 
-json_text = codec.orjson_text
+json_text = codec.dump_rows
 
 
 def statement_text(statement: str, parameters: Mapping[str, object]) -> str:

@@ -9,8 +9,8 @@ from typing import Any, cast
 from tasker.errors import Misuse, TaskExists
 from tasker.model import (
     Claim,
-    Created,
-    IfExists,
+    CreateTasksResult,
+    ExistingTaskAction,
     NewTask,
     TaskId,
     WorkerId,
@@ -38,16 +38,16 @@ class Tasks(Limits, Driver):
         worker: WorkerId | None = None,
         claim_up_to: int = 0,
         connection: object = None,
-    ) -> Created:
+    ) -> CreateTasksResult:
         if connection is not None:
             raise Misuse("a SQLite store cannot take part in a caller's transaction")
         if not tasks:
-            return Created([], [])
+            return CreateTasksResult([], [])
         tasks = await self._attach_gates(tasks)
         creation = CreationRequest(tasks, worker, claim_up_to)
         if any(task.place for task in tasks):
             return await self._create_in_own_transaction(CreationRequest(tasks, worker, 0))
-        if any(task.if_exists is IfExists.REPLACE for task in tasks):
+        if any(task.if_exists is ExistingTaskAction.REPLACE for task in tasks):
             return await self._create_in_own_transaction(creation)
         return await self._creation_batcher.create_tasks(creation)
 
@@ -57,13 +57,13 @@ class Tasks(Limits, Driver):
 
     async def _create_in_own_transaction(
         self, creation: CreationRequest, _impatient: bool = False
-    ) -> Created:
+    ) -> CreateTasksResult:
         """Create tasks in a transaction of their own; nothing in it waits for others."""
         rows = [_creation_row(task) for task in creation.tasks]
         notifications = {"wake_workers"}  # there may be roots that were not claimed
         ended: list[TaskId] = []  # those that the new ones replace
 
-        def create_and_notify(on: sqlite3.Connection) -> Created:
+        def create_and_notify(on: sqlite3.Connection) -> CreateTasksResult:
             session = SqliteSession(on, self._clock.now())
             created = _store_tasks(session, creation, rows)
             notifications.update(session.notifications)
@@ -75,7 +75,7 @@ class Tasks(Limits, Driver):
         await self._try_admit_tasks_after(ended)
         return created
 
-    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+    async def _create_tasks_in(self, tx: Session, tasks: Sequence[NewTask]) -> CreateTasksResult:
         session = cast(SqliteSession, tx)
         tasks = await self._attach_gates(tasks, tx)
         session.notifications.add("wake_workers")
@@ -100,11 +100,11 @@ class Tasks(Limits, Driver):
 
 def _store_tasks(
     session: SqliteSession, creation: CreationRequest, rows: list[tuple[Any, ...]]
-) -> Created:
+) -> CreateTasksResult:
     """Create tasks in a transaction."""
     tasks, worker, claim_up_to = creation
     on, now = session.connection, session.now.timestamp()
-    replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
+    replacing = any(task.if_exists is ExistingTaskAction.REPLACE for task in tasks)
     if replacing:
         run_synchronously(take_over_idempotency_keys(session, tasks))
     taken = _take_idempotency_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
@@ -128,7 +128,7 @@ def _store_tasks(
             on, "claim_roots", worker=worker, claim_up_to=claim_up_to, now=now, tasks=new
         )
         claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
-    created = Created(
+    created = CreateTasksResult(
         [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows],
         claims,
         datetime.fromtimestamp(now, UTC),
@@ -146,9 +146,9 @@ def _take_idempotency_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) 
     execute(on, "take_idempotency_keys", tasks=tasks)
     taken = {}
     for task_id, holder, key, same, if_exists in fetch(on, "holders_of_taken_keys", tasks=tasks):
-        if if_exists == IfExists.REJECT:
+        if if_exists == ExistingTaskAction.REJECT:
             raise TaskExists(key, holder)
-        if not same and if_exists == IfExists.RETURN:
+        if not same and if_exists == ExistingTaskAction.RETURN:
             raise registry.key_conflict_error(key, holder)
         taken[task_id] = holder
     return taken

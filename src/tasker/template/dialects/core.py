@@ -6,18 +6,18 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from tasker import limits
-from tasker.layout import item_names
+from tasker.layout import instance_input_names
 from tasker.model import (
     Backoff,
-    Collect,
+    CollectMode,
     CompensateSpec,
+    InstanceFailureHandling,
     JsonObject,
     Map,
-    OnFailure,
     Retry,
     StepSpec,
     StepType,
-    Trigger,
+    TriggerRule,
 )
 from tasker.template import instances, parts
 from tasker.template.approval_reading import read_approval, read_external
@@ -282,17 +282,19 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
     retry = fields.read("retry", _read_retry) or WrittenRetry()
     kind = fields.read("type", _read_step_type)
-    trigger = Trigger.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else Trigger.ALL_SUCCESS
+    trigger = (
+        TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else TriggerRule.ALL_SUCCESS
+    )
     spawning = instances.read_spawning(fields, ("input", "results", *names))
     batches = _read_batch_worker(fields, kind)
     if spawning is None and batches is not None:
         spawning = batches.map
     if spawning is not None and depth >= limits.NESTING and fields.get("steps") is None:
         value.refuse(_TOO_DEEP)
-    within = ("input", "results", *names, *item_names(spawning))
+    within = ("input", "results", *names, *instance_input_names(spawning))
     body = _read_body(fields, within[2:], depth + 1)
-    collect, reduce = Collect.LIST, None
-    on_failure = OnFailure()
+    collect, reduce = CollectMode.LIST, None
+    on_failure = InstanceFailureHandling()
     if spawning is not None and batches is None:
         instances.check_step_keys(fields)
         collect, reduce = instances.read_collect(fields, spawning)

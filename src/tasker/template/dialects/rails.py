@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tasker.model import Backoff, JsonObject, Retry, StepSpec, Trigger
+from tasker.model import Backoff, JsonObject, Retry, StepSpec, TriggerRule
 from tasker.template import parts
 from tasker.template.declared_events import read_events
 from tasker.template.dialects.core import read_compensate
@@ -154,7 +154,7 @@ def _read_step(value: Value) -> ReadStep | None:
         config=fields.read("handler_config", read_json_object) or {},
         dependencies=tuple(name for name, _ in dependencies),
         when=fields.read("when", parts.read_expression, ("input", "results")),
-        trigger=fields.read("trigger", parts.read_trigger) or Trigger.ALL_SUCCESS,
+        trigger=fields.read("trigger", parts.read_trigger) or TriggerRule.ALL_SUCCESS,
         allow_failure=fields.read("allow_failure", read_flag) or False,
         limits=fields.read("limits", read_limits),
         compensate=fields.read("compensate", read_compensate),

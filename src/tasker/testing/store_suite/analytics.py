@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasker import codec
-from tasker.analytics.failures import FailureCare, FailureCareChange, FailureMute
-from tasker.analytics.figures import Figures
-from tasker.analytics.model import Performance, Retries, UsualDurations, Window
+from tasker.analytics.failures import FailureMute, FailureTriage, FailureTriageChange
+from tasker.analytics.figures import MinuteFigures
+from tasker.analytics.model import AnalysisWindow, Performance, RetryStatistics, UsualDurations
 from tasker.errors import InvalidInput
-from tasker.model import JsonText, TaskId, Template, TemplateId, failed, retried
+from tasker.model import JsonText, TaskId, Template, TemplateId, failed_outcome, retry_outcome
 from tasker.store.protocol import Store
 from tasker.teams.model import NamespacePolicy
 from tasker.testing.store_suite.factories import (
@@ -29,7 +29,7 @@ from tasker.testing.store_suite.factories import (
 from tasker.testing.store_suite.subject import Subject
 
 HOUR = timedelta(hours=1)
-DAY = Window()
+DAY = AnalysisWindow()
 GATEWAY = JsonText('{"type":"GatewayError","code":"GATEWAY_DOWN","message":"down"}')
 
 
@@ -44,7 +44,7 @@ async def create_ago(store: Store, template: TemplateId, ago: timedelta = SECOND
     """Create a task whose id says that it was created some time ago."""
     at = await store_time(store) - ago
     random = codec.new_task_id()[14:]
-    return await create(store, template, id=TaskId(codec.first_task_id(at)[:14] + random))
+    return await create(store, template, id=TaskId(codec.lowest_task_id_at(at)[:14] + random))
 
 
 async def lasting(
@@ -105,7 +105,7 @@ class TestPerformance(StoreTests):
         await store.cancel_task(await create_ago(store, template), ACT)
         await create_ago(store, template)
 
-        figures = await store.performance(Window(hours=2))
+        figures = await store.performance(AnalysisWindow(hours=2))
 
         assert (6, 1, 3, 1, 1) == (
             figures.total_tasks,
@@ -153,7 +153,8 @@ class TestPerformance(StoreTests):
             await create_ago(store, template, timedelta(hours=ago))
 
         counts = [
-            (await store.performance(Window(hours=hours))).total_tasks for hours in (1, 2, 24, 48)
+            (await store.performance(AnalysisWindow(hours=hours))).total_tasks
+            for hours in (1, 2, 24, 48)
         ]
 
         assert [1, 2, 3, 4] == counts
@@ -170,14 +171,14 @@ class TestPerformance(StoreTests):
         await (await ManualWorker.hire(store)).work_off()
 
         windows = [
-            Window(namespace="suite"),
-            Window(namespace="suite", name="one"),
-            Window(namespace="suite", name="one", version="2.0.0"),
-            Window(name="one"),
-            Window(namespace="nowhere"),
-            Window(visible=frozenset({"suite"})),
-            Window(visible=frozenset({"suite"}), namespace="other"),
-            Window(visible=frozenset()),
+            AnalysisWindow(namespace="suite"),
+            AnalysisWindow(namespace="suite", name="one"),
+            AnalysisWindow(namespace="suite", name="one", version="2.0.0"),
+            AnalysisWindow(name="one"),
+            AnalysisWindow(namespace="nowhere"),
+            AnalysisWindow(visible=frozenset({"suite"})),
+            AnalysisWindow(visible=frozenset({"suite"}), namespace="other"),
+            AnalysisWindow(visible=frozenset()),
         ]
         figures = [await store.performance(window) for window in windows]
 
@@ -189,7 +190,7 @@ class TestPerformance(StoreTests):
     async def test_a_window_without_end_is_refused(self, hours: float) -> None:
         """Both ends are required."""
         with pytest.raises(InvalidInput) as refusal:
-            Window(hours=hours)
+            AnalysisWindow(hours=hours)
 
         assert "$.hours" == refusal.value.path
 
@@ -232,7 +233,7 @@ class TestFailedSteps(StoreTests):
         """A change replaces what it names, and keeps the rest."""
         until = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
         key = "0123456789abcdef"
-        expected = FailureCare(
+        expected = FailureTriage(
             fingerprint=key,
             namespace="suite",
             assignee="ann",
@@ -240,9 +241,9 @@ class TestFailedSteps(StoreTests):
             muted_below="1.2.0",
         )
         changes = [
-            FailureCareChange(assignee="ann", mute=FailureMute(until=until, below="1.2.0")),
-            FailureCareChange(note="the gateway is down"),
-            FailureCareChange(assignee="", mute=FailureMute()),
+            FailureTriageChange(assignee="ann", mute=FailureMute(until=until, below="1.2.0")),
+            FailureTriageChange(note="the gateway is down"),
+            FailureTriageChange(assignee="", mute=FailureMute()),
         ]
 
         stored = [await store.change_failure_care("suite", key, one, ACT) for one in changes]
@@ -250,7 +251,7 @@ class TestFailedSteps(StoreTests):
         assert [
             expected,
             replace(expected, note="the gateway is down"),
-            FailureCare(fingerprint=key, namespace="suite", note="the gateway is down"),
+            FailureTriage(fingerprint=key, namespace="suite", note="the gateway is down"),
         ] == [replace(one, updated_by="", updated_at=None) for one in stored]
         assert [stored[-1]] == await store.failure_care([key, "fedcba9876543210"])
         newest, second, first = await store.team_audit(namespace="suite", limit=10)
@@ -269,7 +270,7 @@ class TestFailedSteps(StoreTests):
         hand = await ManualWorker.hire(store)
         for claim in await hand.claim():
             if claim.task_id != open_one or claim.no == 1:
-                await store.settle(hand.id, [failed(claim, GATEWAY)])
+                await store.settle(hand.id, [failed_outcome(claim, GATEWAY)])
 
         listed = await store.failed_steps(DAY)
 
@@ -283,7 +284,7 @@ class TestFailedSteps(StoreTests):
         )
         times = [step.settled_at for step in listed]
         assert sorted(times, reverse=True) == times
-        assert [] == await store.failed_steps(Window(visible=frozenset({"other"})))
+        assert [] == await store.failed_steps(AnalysisWindow(visible=frozenset({"other"})))
         assert 2 == len(await store.failed_steps(DAY, limit=1))
 
         await store.cancel_task(open_one, ACT)
@@ -309,7 +310,7 @@ class TestBottlenecks(StoreTests):
             figures.recommendations,
         )
         assert (0, 0, 0.0) == (figures.total_tasks, figures.total_errors, figures.recent_error_rate)
-        assert Retries() == figures.retries
+        assert RetryStatistics() == figures.retries
 
     async def test_the_slowest_steps_come_first(self, store: Store, subject: Subject) -> None:
         """For steps and tasks; those with too few attempts are left out."""
@@ -391,9 +392,9 @@ class TestBottlenecks(StoreTests):
         for _ in range(2):
             await create_ago(store, template)
         for claim in await hand.claim():
-            await hand.settle(retried(claim, GATEWAY, timedelta(0)))
+            await hand.settle(retry_outcome(claim, GATEWAY, timedelta(0)))
         first, second = await hand.claim()
-        await hand.settle(failed(first, GATEWAY), failed(second, ERROR))
+        await hand.settle(failed_outcome(first, GATEWAY), failed_outcome(second, ERROR))
 
         figures = await store.bottlenecks(DAY)
 
@@ -420,7 +421,7 @@ class TestBottlenecks(StoreTests):
 
         figures = await store.bottlenecks(DAY)
 
-        assert Retries(retried_steps=3, succeeded=1, failed=1) == figures.retries
+        assert RetryStatistics(retried_steps=3, succeeded=1, failed=1) == figures.retries
         assert 0.5 == figures.retries.success_rate
         assert [("only", 4)] == [(each.step, each.retry_count) for each in figures.retried_steps]
         assert [(7, 5, 0.7143)] == [
@@ -469,7 +470,7 @@ class TestBottlenecks(StoreTests):
             hand = hand or await ManualWorker.hire(store)
             names = {1: "slow", 2: "flaky"}
             by_name = {names[claim.no]: claim for claim in await hand.claim()}
-            await hand.settle(failed(by_name["flaky"], GATEWAY))
+            await hand.settle(failed_outcome(by_name["flaky"], GATEWAY))
             await subject.advance(timedelta(seconds=40))
             await hand.complete(by_name["slow"])
 
@@ -527,8 +528,8 @@ class TestBottlenecks(StoreTests):
         hand = await ManualWorker.hire(store)
         await hand.fail(*await hand.claim())
         await create_ago(store, await put(store, chain()))
-        mine = await store.bottlenecks(Window(namespace="suite"), min_executions=1)
-        theirs = await store.bottlenecks(Window(namespace="theirs"), min_executions=1)
+        mine = await store.bottlenecks(AnalysisWindow(namespace="suite"), min_executions=1)
+        theirs = await store.bottlenecks(AnalysisWindow(namespace="theirs"), min_executions=1)
 
         assert (1, 0, ["a"]) == (
             mine.total_tasks,
@@ -547,15 +548,15 @@ class TestBottlenecks(StoreTests):
         minute = int((await store_time(store)).timestamp()) // 60
         for _ in range(3):
             await create_ago(store, template, timedelta(minutes=5))
-        await store.add_figures([Figures(minute - 10, 0)])  # the last minute that was counted
+        await store.add_figures([MinuteFigures(minute - 10, 0)])  # the last minute that was counted
         for age in (0, 1, 7, 7):
-            figures = Figures(minute - age, template, completed=1, steps=3, seconds=1.5)
+            figures = MinuteFigures(minute - age, template, completed=1, steps=3, seconds=1.5)
             await store.add_figures([figures])
         for _ in range(2):
             await store.tend_figures()
 
-        by_minute = await store.figures(Window(hours=1), step_seconds=60)
-        whole = await store.figures(Window(hours=1, name="figured"), step_seconds=86_400)
+        by_minute = await store.figures(AnalysisWindow(hours=1), step_seconds=60)
+        whole = await store.figures(AnalysisWindow(hours=1, name="figured"), step_seconds=86_400)
 
         assert 3 == sum(row.created for row in by_minute)
         assert [2] == [row.completed for row in by_minute if row.point == minute - 7]
@@ -565,4 +566,4 @@ class TestBottlenecks(StoreTests):
             sum(row.steps for row in whole),
             sum(row.seconds for row in whole),
         )
-        assert [] == await store.figures(Window(hours=1, name="other"), step_seconds=60)
+        assert [] == await store.figures(AnalysisWindow(hours=1, name="other"), step_seconds=60)

@@ -9,9 +9,9 @@ from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
     NotAnApprover,
-    NotApproved,
     NotFound,
     TaskRegistrationError,
+    TemplateNotApproved,
     WrongStatus,
 )
 from tasker.model import StepStatus, Template, TemplateName, TemplateStatus
@@ -97,7 +97,7 @@ class TestApproval(StoreTests):
         assert [] == await store.templates()
         with pytest.raises(NotFound):
             await store.template(one().key)
-        with pytest.raises(NotApproved) as refusal:
+        with pytest.raises(TemplateNotApproved) as refusal:
             await create(store, registered.stored.id)
         assert ("suite.one@1.0.0", "pending_review", (SARAH, MARCUS)) == (
             refusal.value.template,
@@ -328,7 +328,7 @@ class TestRetirement(StoreTests):
 
         assert (RETIRED, "root", "too old") == (retired.status, retired.decided_by, retired.reason)
         assert [] == await store.versions("suite", "one")
-        with pytest.raises(NotApproved, match="retired"):
+        with pytest.raises(TemplateNotApproved, match="retired"):
             await create(store, registered.id)
         assert 1 == await (await ManualWorker.hire(store)).work_off()
         assert StepStatus.COMPLETE is await only_state(store, task_id)
@@ -382,7 +382,7 @@ class TestRetirement(StoreTests):
         assert [(first.id, False)] == list(again.tasks)
         with pytest.raises(IdempotencyConflict):
             await store.create_tasks([new_task(registered.id, {"n": 2}, idempotency_key="k")])
-        with pytest.raises(NotApproved):
+        with pytest.raises(TemplateNotApproved):
             await store.create_tasks([new_task(registered.id, {"n": 1}, idempotency_key="free")])
         assert await store.find_task("suite", "free") is None
 
@@ -392,7 +392,7 @@ class TestRetirement(StoreTests):
         await store.retire_template(one().key, by("root"))
         new = new_task(good.id)
 
-        with pytest.raises(NotApproved, match=r"suite\.one@1\.0\.0"):
+        with pytest.raises(TemplateNotApproved, match=r"suite\.one@1\.0\.0"):
             await store.create_tasks([new, new_task(bad.id)])
 
         with pytest.raises(NotFound):

@@ -6,26 +6,26 @@ from dataclasses import replace
 import pytest
 
 from tasker import codec
-from tasker.errors import FailureHandled
+from tasker.errors import FailureAlreadyHandled
 from tasker.model import (
     ENGINE,
     AttemptOutcome,
     Claim,
     JsonText,
     PauseTarget,
-    Settled,
+    SettleResult,
     StepSpec,
     StepStatus,
     StepType,
     TaskId,
     TaskStatus,
     Template,
-    Trigger,
-    completed,
-    failed,
-    handed_back,
-    released,
-    skipped,
+    TriggerRule,
+    completed_outcome,
+    failed_outcome,
+    released_outcome,
+    skipped_outcome,
+    to_handler_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -43,7 +43,7 @@ from tasker.testing.store_suite.factories import (
 REASON = JsonText('{"type":"Skipped","message":"all_success: it was not chosen"}')
 
 
-def ruled(template: Template, **rules: Trigger) -> Template:
+def ruled(template: Template, **rules: TriggerRule) -> Template:
     """Give steps their trigger rules."""
     return replace(
         template,
@@ -98,7 +98,7 @@ class TestArrivals(StoreTests):
         others, engine = await others_of(store), await engine_of(store)
         route = await others.claim_one()
 
-        await others.settle(completed(route, JsonText("{}"))._replace(choice=(3,)))
+        await others.settle(completed_outcome(route, JsonText("{}"))._replace(choice=(3,)))
 
         assert {"b"} == set(await claim_named(store, others, task_id))
         assert {"a"} == set(await claim_named(store, engine, task_id))
@@ -108,7 +108,7 @@ class TestArrivals(StoreTests):
         others = await others_of(store)
         route = await others.claim_one()
 
-        await others.settle(completed(route, JsonText("{}"))._replace(choice=(2, 3)))
+        await others.settle(completed_outcome(route, JsonText("{}"))._replace(choice=(2, 3)))
 
         assert {"a", "b"} == set(await claim_named(store, others, task_id))
 
@@ -116,10 +116,12 @@ class TestArrivals(StoreTests):
         """Sinks that are skipped are done."""
         task_id = await begin(store, deciding())
         others, engine = await others_of(store), await engine_of(store)
-        await others.settle(completed(await others.claim_one(), JsonText("{}"))._replace(choice=()))
+        await others.settle(
+            completed_outcome(await others.claim_one(), JsonText("{}"))._replace(choice=())
+        )
 
         while claims := await engine.claim():
-            await engine.settle(*(skipped(claim, REASON) for claim in claims))
+            await engine.settle(*(skipped_outcome(claim, REASON) for claim in claims))
 
         assert {
             "route": "complete",
@@ -136,7 +138,7 @@ class TestArrivals(StoreTests):
 
     async def test_a_failure_arrives_at_children_whose_rule_accepts_it(self, store: Store) -> None:
         """The other children stay pending, and the task fails when nothing else can run."""
-        template = ruled(graph("graph", a="", b="a", c="a"), c=Trigger.ALL_DONE)
+        template = ruled(graph("graph", a="", b="a", c="a"), c=TriggerRule.ALL_DONE)
         task_id = await begin(store, template)
         others, engine = await others_of(store), await engine_of(store)
 
@@ -151,7 +153,7 @@ class TestArrivals(StoreTests):
     async def test_a_failure_that_reaches_all_children_does_not_fail_the_task(
         self, store: Store
     ) -> None:
-        task_id = await begin(store, ruled(graph("graph", a="", b="a"), b=Trigger.ALL_FAILED))
+        task_id = await begin(store, ruled(graph("graph", a="", b="a"), b=TriggerRule.ALL_FAILED))
         hand = await ManualWorker.hire(store)
 
         await hand.fail(await hand.claim_one())
@@ -194,7 +196,9 @@ class TestArrivals(StoreTests):
         others, engine = await others_of(store), await engine_of(store)
         claims = await claim_named(store, others, task_id)
 
-        await others.settle(failed(claims["a"], ERROR), completed(claims["b"], JsonText("1")))
+        await others.settle(
+            failed_outcome(claims["a"], ERROR), completed_outcome(claims["b"], JsonText("1"))
+        )
 
         assert {"c"} == set(await claim_named(store, engine, task_id))
 
@@ -204,7 +208,7 @@ class TestArrivals(StoreTests):
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
 
-        settled = await hand.settle(failed(claim, ERROR), claim_up_to=5)
+        settled = await hand.settle(failed_outcome(claim, ERROR), claim_up_to=5)
 
         assert [2] == [freed.no for freed in settled.claims]
 
@@ -212,16 +216,16 @@ class TestArrivals(StoreTests):
 class TestEagerRules(StoreTests):
     """A step may be freed before all of its parents have ended."""
 
-    async def _settle(self, store: Store, hand: ManualWorker, *claims: Claim) -> Settled:
+    async def _settle(self, store: Store, hand: ManualWorker, *claims: Claim) -> SettleResult:
         """Complete steps, each in a settlement of its own."""
-        settled = Settled((), (), ())
+        settled = SettleResult((), (), ())
         for claim in claims:
             settled = await hand.complete(claim)
         return settled
 
     async def test_one_success_frees_a_step_with_the_rule_any_success(self, store: Store) -> None:
         """The first parent fails: nothing. The second succeeds: freed. The third: no effect."""
-        template = ruled(graph("graph", a="", b="", c="", d="a b c"), d=Trigger.ONE_SUCCESS)
+        template = ruled(graph("graph", a="", b="", c="", d="a b c"), d=TriggerRule.ONE_SUCCESS)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
@@ -237,7 +241,7 @@ class TestEagerRules(StoreTests):
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_a_task_is_complete_only_when_all_steps_have_ended(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_DONE)
+        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ONE_DONE)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
@@ -249,7 +253,7 @@ class TestEagerRules(StoreTests):
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
     async def test_a_failure_frees_a_step_that_runs_on_failure(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_FAILED)
+        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ONE_FAILED)
         task_id = await begin(store, template)
         others, engine = await others_of(store), await engine_of(store)
         claims = await claim_named(store, others, task_id)
@@ -263,19 +267,19 @@ class TestEagerRules(StoreTests):
     async def test_a_skipped_parent_does_not_free_a_step_that_requires_a_success(
         self, store: Store
     ) -> None:
-        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ONE_SUCCESS)
+        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ONE_SUCCESS)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
 
-        await hand.settle(skipped(claims["a"], REASON))
+        await hand.settle(skipped_outcome(claims["a"], REASON))
         assert [] == await hand.claim()
         await hand.complete(claims["b"])
 
         assert {"c"} == set(await claim_named(store, hand, task_id))
 
     async def test_a_step_that_always_runs_is_freed_by_any_outcomes(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="a"), b=Trigger.ALWAYS)
+        template = ruled(graph("graph", a="", b="a"), b=TriggerRule.ALWAYS)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
@@ -292,7 +296,7 @@ class TestArrivalsTakenBack(StoreTests):
 
     async def _failed(self, store: Store) -> tuple[TaskId, ManualWorker, Claim]:
         """a failed and has arrived at c, which waits for b too."""
-        template = ruled(graph("graph", a="", b="", c="a b"), c=Trigger.ALL_DONE)
+        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ALL_DONE)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
@@ -349,21 +353,21 @@ class TestArrivalsTakenBack(StoreTests):
 
     async def test_a_failure_that_no_child_depended_on_is_not_retried(self, store: Store) -> None:
         """The task would not wait for the step."""
-        template = ruled(graph("graph", a="", b="a", c=""), b=Trigger.ALL_DONE)
+        template = ruled(graph("graph", a="", b="a", c=""), b=TriggerRule.ALL_DONE)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
         await hand.fail(claims["a"])
         await hand.claim_one()
 
-        with pytest.raises(FailureHandled, match="cannot retry step a"):
+        with pytest.raises(FailureAlreadyHandled, match="cannot retry step a"):
             await store.retry_steps(task_id, ACT, steps=[1])
 
         assert StepStatus.ERROR is (await steps_of(store, task_id))["a"].status
 
     async def test_a_freed_child_stays_freed(self, store: Store) -> None:
         """Another child, for which the step is retried, waits for it."""
-        template = ruled(graph("graph", a="", b="a", c="a"), b=Trigger.ALL_DONE)
+        template = ruled(graph("graph", a="", b="a", c="a"), b=TriggerRule.ALL_DONE)
         task_id = await begin(store, template)
         hand = await ManualWorker.hire(store)
         await hand.fail(await hand.claim_one())
@@ -401,7 +405,7 @@ class TestEngineQueue(StoreTests):
         """Handed back, it goes to the queue of its handler; the attempt does not count."""
         task_id, (others, engine), claim = await self._engine_claim(store)
 
-        await engine.settle(handed_back(claim))
+        await engine.settle(to_handler_outcome(claim))
 
         again = await others.claim_one()
         assert (2, 1) == (again.attempt, again.counted_attempts)
@@ -412,7 +416,7 @@ class TestEngineQueue(StoreTests):
     ) -> None:
         _, (others, engine), claim = await self._engine_claim(store)
 
-        await engine.settle(released(claim))
+        await engine.settle(released_outcome(claim))
 
         assert [] == await others.claim()
         assert 2 == (await engine.claim_one()).no
@@ -425,7 +429,7 @@ class TestEngineQueue(StoreTests):
         await others.complete(*await others.claim())
 
         claims = await engine.claim()
-        await engine.settle(*(handed_back(claim) for claim in reversed(claims)))
+        await engine.settle(*(to_handler_outcome(claim) for claim in reversed(claims)))
 
         assert [high, low] == [claim.task_id for claim in claims]
         assert [high, low] == [claim.task_id for claim in await others.claim()]
@@ -435,7 +439,7 @@ class TestEngineQueue(StoreTests):
         task_id, (others, engine), claim = await self._engine_claim(store)
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
-        await engine.settle(handed_back(claim))
+        await engine.settle(to_handler_outcome(claim))
         assert [] == await others.claim()
         assert [] == await engine.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
@@ -472,7 +476,7 @@ class TestEngineQueue(StoreTests):
         hand = await ManualWorker.hire(store)
         claims = await claim_named(store, hand, task_id)
         await hand.fail(claims["a"])
-        await hand.settle(skipped(claims["b"], REASON))
+        await hand.settle(skipped_outcome(claims["b"], REASON))
 
         rows = {row.no: row for row in await store.load_results({task_id: [1, 2, 3]})}
 

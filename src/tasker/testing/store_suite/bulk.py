@@ -10,15 +10,15 @@ from tasker import codec
 from tasker.bulk import (
     BulkAction,
     BulkOperation,
-    BulkRefusal,
+    BulkRejection,
     BulkRequest,
     BulkStatus,
-    NewBulk,
-    StoredBulk,
+    NewBulkOperation,
+    StoredBulkOperation,
 )
 from tasker.errors import NotFound, WrongStatus
 from tasker.limits import BULK_REFUSALS
-from tasker.model import TaskFilter, TaskId, TaskStatus, TemplateName, Via
+from tasker.model import AccessChannel, TaskFilter, TaskId, TaskStatus, TemplateName
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -41,7 +41,7 @@ def request(action: BulkAction = BulkAction.CANCEL, **fields: Any) -> BulkReques
 
 async def start(store: Store, wanted: BulkRequest | None = None, **fields: Any) -> BulkOperation:
     """Store an operation on the tasks of the suite's namespace."""
-    new = NewBulk(
+    new = NewBulkOperation(
         **{
             "id": codec.new_task_id(),
             "request": wanted or request(),
@@ -52,7 +52,9 @@ async def start(store: Store, wanted: BulkRequest | None = None, **fields: Any) 
             **fields,
         }
     )
-    return await store.add_bulk(new, AuditNote(actor="alice", reason="because", via=Via.UI))
+    return await store.add_bulk(
+        new, AuditNote(actor="alice", reason="because", via=AccessChannel.UI)
+    )
 
 
 async def open_tasks(store: Store, count: int) -> list[TaskId]:
@@ -61,7 +63,7 @@ async def open_tasks(store: Store, count: int) -> list[TaskId]:
     return [await create(store, template) for _ in range(count)][::-1]
 
 
-async def taken(store: Store) -> StoredBulk:
+async def taken(store: Store) -> StoredBulkOperation:
     stored = await store.take_bulk()
     assert stored is not None
     return stored
@@ -98,7 +100,7 @@ class TestBulk(StoreTests):
             *(operation.status, operation.per_second, operation.matches, operation.exact),
             *(operation.changed, operation.refused, operation.refusals),
         )
-        assert ("alice", "because", Via.UI) == (
+        assert ("alice", "because", AccessChannel.UI) == (
             *(operation.created_by, operation.reason, operation.via),
         )
 
@@ -130,7 +132,7 @@ class TestBulk(StoreTests):
         assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await statuses(store, [newest, older])
         assert (newest, 1) == (stored.last_task, (await store.bulk(operation.id)).operation.changed)
         (entry,) = await store.audit(newest)
-        assert ("cancel", "alice", "because", Via.UI, operation.id) == (
+        assert ("cancel", "alice", "because", AccessChannel.UI, operation.id) == (
             *(entry.action, entry.actor, entry.reason, entry.via, entry.bulk_id),
         )
 
@@ -175,13 +177,13 @@ class TestBulk(StoreTests):
     async def test_refused_tasks_are_counted_by_code(self, store: Store) -> None:
         """The reasons of the first 100 are kept."""
         operation = await start(store)
-        stored: StoredBulk | None = await taken(store)
+        stored: StoredBulkOperation | None = await taken(store)
         ids = sorted((codec.new_task_id() for _ in range(BULK_REFUSALS + 2)), reverse=True)
         codes = ["compensating", *["wrong_status"] * (BULK_REFUSALS + 1)]
 
         for task_id, code in zip(ids, codes, strict=True):
             assert stored is not None
-            refusal = BulkRefusal(id=task_id, code=code, message="cannot")
+            refusal = BulkRejection(id=task_id, code=code, message="cannot")
             stored = await store.pass_in_bulk(stored, task_id, refusal)
 
         ended = (await store.bulk(operation.id)).operation

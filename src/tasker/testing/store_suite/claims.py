@@ -14,9 +14,9 @@ from tasker.model import (
     StepSpec,
     StepStatus,
     TaskStatus,
-    completed,
-    lost,
-    released,
+    completed_outcome,
+    lost_outcome,
+    released_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -64,7 +64,7 @@ class TestClaims(StoreTests):
         hand = await ManualWorker.hire(store)
         root = await hand.claim_one()
         await subject.advance(SECOND * 1000)
-        freed = (await hand.settle(completed(root, JsonText("1")), claim_up_to=1)).claims
+        freed = (await hand.settle(completed_outcome(root, JsonText("1")), claim_up_to=1)).claims
         await subject.advance(SECOND * 5)
 
         later = await hand.claim_one()
@@ -235,10 +235,10 @@ class TestClaims(StoreTests):
         seen = [await hand.claim_one()]
         await hand.retry(seen[-1])
         seen.append(await hand.claim_one())
-        await hand.settle(released(seen[-1]))
+        await hand.settle(released_outcome(seen[-1]))
         seen.append(await hand.claim_one())
         assert [seen[-1]] == list(await store.held(hand.id))
-        await hand.settle(lost(seen[-1], ERROR, timedelta(0)))
+        await hand.settle(lost_outcome(seen[-1], ERROR, timedelta(0)))
         seen.append(await hand.claim_one())
         await hand.fail(seen[-1])
         await store.retry_steps(task_id, ACT)
@@ -384,7 +384,7 @@ class TestClaims(StoreTests):
                 claims = await hand.claim(limit)
                 while claims:
                     settled = await hand.settle(
-                        *(completed(claim, JsonText("null")) for claim in claims),
+                        *(completed_outcome(claim, JsonText("null")) for claim in claims),
                         claim_up_to=limit // 2,
                     )
                     assert [] == list(settled.refused)

@@ -7,14 +7,13 @@ from datetime import timedelta
 import pytest
 
 from tasker.engine.compensating import plan
-from tasker.errors import Compensating
+from tasker.errors import CompensationStarted
 from tasker.graph import Graph
 from tasker.model import (
     Claim,
     CompensateSpec,
     Compensation,
     CompensationStatus,
-    EndingName,
     JsonText,
     PauseTarget,
     RuntimeStep,
@@ -24,8 +23,9 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     Template,
-    Trigger,
-    completed,
+    TriggerRule,
+    UnsuccessfulEndName,
+    completed_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -60,7 +60,7 @@ def trip(compensation: Compensation | None = None) -> Template:
 async def insert_plan(store: Store, claim: Claim, template: Template) -> int:
     """Do what the planning step does; return the number of steps."""
     graph = Graph(template)
-    nodes = graph.layout.undone.values()
+    nodes = graph.layout.undone_nodes.values()
     steps = plan(graph, await store.completed_steps(claim.task_id, list(nodes)))
     keep_going = template.compensation.keep_going
     assert await store.add_compensating_steps(claim, steps, len(steps), keep_going=keep_going)
@@ -136,7 +136,7 @@ class TestCompensation(StoreTests):
 
     @pytest.mark.parametrize("on", [("error", "cancelled"), ("cancelled",)])
     async def test_steps_that_did_not_complete_are_not_undone(
-        self, store: Store, on: Sequence[EndingName]
+        self, store: Store, on: Sequence[UnsuccessfulEndName]
     ) -> None:
         """Nothing is undone either if the template declares no compensation for this end."""
         template = trip(Compensation(on=on))
@@ -268,7 +268,9 @@ class TestCompensationOfCancelledTasks(StoreTests):
         flight = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
         if grouped:
-            await store.settle_group([Settlement(hand.id, [completed(flight, JsonText("1"))], 0)])
+            await store.settle_group(
+                [Settlement(hand.id, [completed_outcome(flight, JsonText("1"))], 0)]
+            )
         else:
             await hand.complete(flight)
 
@@ -286,7 +288,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
             StepSpec(name="flight", compensate=UNDO),
             StepSpec(name="car"),
             StepSpec(name="hotel"),
-            StepSpec(name="report", dependencies=("car", "hotel"), trigger=Trigger.ALL_DONE),
+            StepSpec(name="report", dependencies=("car", "hotel"), trigger=TriggerRule.ALL_DONE),
             StepSpec(name="drive", dependencies=("car",)),
         )
         task_id = await begin(store, replace(trip(), steps=steps))
@@ -306,7 +308,7 @@ class TestCompensationOfCancelledTasks(StoreTests):
     async def test_a_task_is_cancelled_once(self, store: Store) -> None:
         hand, task_id = await failed_trip(store, trip())
 
-        with pytest.raises(Compensating, match="cannot cancel task"):
+        with pytest.raises(CompensationStarted, match="cannot cancel task"):
             await store.cancel_task(task_id, ACT)
 
         assert 2 == await run_plan(store, hand, trip())
@@ -389,7 +391,7 @@ class TestFailedCompensation(StoreTests):
             store.retry_steps(task_id, ACT, steps=[3]),
             store.resolve_step(task_id, 3, None, ACT),
         ):
-            with pytest.raises(Compensating, match="only compensating steps can be retried"):
+            with pytest.raises(CompensationStarted, match="only compensating steps can be retried"):
                 await act
 
     @pytest.mark.parametrize("resolved", [True, False])

@@ -4,7 +4,7 @@ import pytest
 
 from tasker.errors import NotFound, StoreError
 from tasker.model import (
-    Created,
+    CreateTasksResult,
     StepCounts,
     StepStatus,
     TaskFilter,
@@ -73,7 +73,7 @@ class TestCreation(StoreTests):
         task = await store.get_task(new.id)
         (given,) = await store.load_task_inputs([new.id])
 
-        assert Created([(new.id, True)], [], task.created_at) == created
+        assert CreateTasksResult([(new.id, True)], [], task.created_at) == created
         assert one().key == task.template
         assert {"order": 7} == task.context
         assert ("c-1", "k-1", parent) == (
@@ -130,7 +130,7 @@ class TestCreation(StoreTests):
         """
         An empty bulk is no error.
         """
-        assert Created([], []) == await store.create_tasks([])
+        assert CreateTasksResult([], []) == await store.create_tasks([])
 
     async def test_an_unknown_template_stores_nothing(self, store: Store) -> None:
         """No task of the bulk is stored, and their keys stay free."""

@@ -14,10 +14,10 @@ from tasker.approvals import (
     ApprovalStatus,
     NewApproval,
     NotAnAssignee,
-    read_decision,
+    decode_decision,
 )
-from tasker.completions import CALL, digest_of
-from tasker.durable import CallKind
+from tasker.completions import CALL, hash_token
+from tasker.durable import DurableCallKind
 from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     Claim,
@@ -28,10 +28,10 @@ from tasker.model import (
     TaskStatus,
     Template,
     WaitKind,
-    completed,
-    failed,
-    released,
-    retried,
+    completed_outcome,
+    failed_outcome,
+    released_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
@@ -45,7 +45,7 @@ from tasker.testing.store_suite.factories import (
 )
 from tasker.testing.store_suite.queue_timeouts import impatient
 from tasker.testing.store_suite.subject import Subject
-from tasker.waits import TIMED_OUT, Awaited, NewWait
+from tasker.waits import TIMED_OUT, AwaitedArrival, NewWait
 
 FORM = codec.dumps({"approved": True, "comment": "fine"})
 HOUR = timedelta(hours=1)
@@ -60,8 +60,8 @@ def waiting(
 ) -> NewWait:
     """Describe a wait for an approval."""
     approval = NewApproval(codec.new_task_id(), codec.dumps(DEFAULT_FORM), list(assignees), **new)
-    awaited = Awaited(WaitKind.APPROVAL, call, namespace="suite")
-    return NewWait(call, CallKind.WAIT_APPROVAL, [awaited], timeout, approval=approval)
+    awaited = AwaitedArrival(WaitKind.APPROVAL, call, namespace="suite")
+    return NewWait(call, DurableCallKind.WAIT_APPROVAL, [awaited], timeout, approval=approval)
 
 
 async def ask(store: Store, *assignees: str, **options: Any) -> tuple[TaskId, Approval]:
@@ -128,7 +128,7 @@ class TestDecisions(StoreTests):
         assert (2, 1) == claim[2:4]
         text = await value(store, claim)
         assert text is not None
-        read = read_decision(text)
+        read = decode_decision(text)
         assert read is not None
         assert (codec.loads(FORM), "ana", decided.decided_at) == (
             read.form,
@@ -279,7 +279,7 @@ class TestDecisions(StoreTests):
             for text in [await value(store, claim, call) for call in ("x", "second", "first")]
         ]
         error = codec.dumps({"type": "E", "message": "m"})
-        await hand.settle(failed(claim, error))
+        await hand.settle(failed_outcome(claim, error))
         await store.retry_steps(task_id, ACT, fresh=True)
         again = await hand.claim_one()
         assert await store.park_for_arrival(again, waiting(call="first"))
@@ -290,7 +290,7 @@ class TestDecisions(StoreTests):
         with pytest.raises(NotFound):
             await decide(store, first)
         await decide(store, asked, "eve")
-        await hand.settle(completed(await hand.claim_one(), codec.dumps(1)))
+        await hand.settle(completed_outcome(await hand.claim_one(), codec.dumps(1)))
         assert StepStatus.COMPLETE is await only_state(store, task_id)
 
     @pytest.mark.parametrize("unknown", ["", "x", "00000000-0000-7000-8000-000000000000", "\0"])
@@ -314,7 +314,9 @@ RESULT = codec.dumps({"result": {"id": 7}})
 
 def for_completion(timeout: float | None = None) -> NewWait:
     """Describe the wait of an external step."""
-    return NewWait(CALL, CallKind.EXTERNAL, [Awaited(WaitKind.EXTERNAL, CALL)], timeout)
+    return NewWait(
+        CALL, DurableCallKind.EXTERNAL, [AwaitedArrival(WaitKind.EXTERNAL, CALL)], timeout
+    )
 
 
 async def begin_external(
@@ -324,7 +326,7 @@ async def begin_external(
     task_id = await begin(store, template or one())
     hand = await ManualWorker.hire(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
-    assert await store.open_completion(claim, digest_of(token)) is None
+    assert await store.open_completion(claim, hash_token(token)) is None
     return task_id, hand, claim
 
 
@@ -333,13 +335,13 @@ class TestCompletions(StoreTests):
         """The wait ends once, and the next attempt reads the completion."""
         task_id, hand, claim = await begin_external(store, "t")
         assert await store.park_for_arrival(claim, for_completion())
-        assert not await store.complete_external(digest_of("other"), RESULT)
+        assert not await store.complete_external(hash_token("other"), RESULT)
 
-        assert await store.complete_external(digest_of("t"), RESULT)
-        assert not await store.complete_external(digest_of("t"), codec.dumps({"result": 8}))
+        assert await store.complete_external(hash_token("t"), RESULT)
+        assert not await store.complete_external(hash_token("t"), codec.dumps({"result": 8}))
 
         again = await hand.claim_one()
-        kept = await store.open_completion(again, digest_of("u"))
+        kept = await store.open_completion(again, hash_token("u"))
         assert kept is not None
         assert {"result": {"id": 7}} == codec.loads(kept.value or JsonText("null"))
         assert ["complete_external"] == [entry.action for entry in await store.audit(task_id)]
@@ -347,53 +349,53 @@ class TestCompletions(StoreTests):
     async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
         """The step does not wait then, nor after a failure."""
         _, hand, claim = await begin_external(store, "t")
-        assert await store.complete_external(digest_of("t"), RESULT)
-        assert not await store.complete_external(digest_of("t"), RESULT)
+        assert await store.complete_external(hash_token("t"), RESULT)
+        assert not await store.complete_external(hash_token("t"), RESULT)
 
         assert await store.park_for_arrival(claim, for_completion())
         again = await hand.claim_one()
-        assert await store.open_completion(again, digest_of("u")) is not None
+        assert await store.open_completion(again, hash_token("u")) is not None
         error = codec.dumps({"type": "E", "message": "m"})
-        await hand.settle(retried(again, error, timedelta(0)))
+        await hand.settle(retry_outcome(again, error, timedelta(0)))
         last = await hand.claim_one()
-        assert await store.open_completion(last, digest_of("v")) is not None
+        assert await store.open_completion(last, hash_token("v")) is not None
 
     async def test_tokens_of_earlier_attempts_stay_valid(self, store: Store) -> None:
         _, hand, claim = await begin_external(store, "first")
         error = codec.dumps({"type": "E", "message": "m"})
-        await hand.settle(retried(claim, error, timedelta(0)))
+        await hand.settle(retry_outcome(claim, error, timedelta(0)))
         again = await hand.claim_one()
-        assert await store.open_completion(again, digest_of("second")) is None
+        assert await store.open_completion(again, hash_token("second")) is None
         assert await store.park_for_arrival(again, for_completion())
 
-        assert await store.complete_external(digest_of("first"), RESULT)
-        assert not await store.complete_external(digest_of("second"), RESULT)
+        assert await store.complete_external(hash_token("first"), RESULT)
+        assert not await store.complete_external(hash_token("second"), RESULT)
 
     async def test_an_ended_step_cannot_be_completed(self, store: Store, subject: Subject) -> None:
         """Its token is unknown from then on."""
         done, hand, claim = await begin_external(store, "done")
-        await hand.settle(completed(claim, codec.dumps(1)))
+        await hand.settle(completed_outcome(claim, codec.dumps(1)))
         cancelled, _, _ = await begin_external(store, "cancelled")
         await store.cancel_task(cancelled, ACT)
 
-        assert not await store.complete_external(digest_of("done"), RESULT)
-        assert not await store.complete_external(digest_of("cancelled"), RESULT)
+        assert not await store.complete_external(hash_token("done"), RESULT)
+        assert not await store.complete_external(hash_token("cancelled"), RESULT)
         assert StepStatus.COMPLETE is await only_state(store, done)
 
     async def test_a_completed_step_cannot_fail(self, store: Store, subject: Subject) -> None:
         """Neither by its last attempt nor by its `queue_timeout`: the next attempt uses it."""
         template = impatient(one(), "only")
         task_id, hand, claim = await begin_external(store, "t", template)
-        outcome = failed(claim, codec.dumps({"type": "E", "message": "m"}))
-        assert await store.complete_external(digest_of("t"), RESULT)
+        outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
+        assert await store.complete_external(hash_token("t"), RESULT)
 
         assert await store.fail_external(outcome) is None
 
-        await hand.settle(released(claim))
+        await hand.settle(released_outcome(claim))
         await subject.advance(timedelta(seconds=61))
         assert [] == list((await store.fail_unclaimed(10)).steps)
         again = await hand.claim_one()
-        assert await store.open_completion(again, digest_of("u")) is not None
+        assert await store.open_completion(again, hash_token("u")) is not None
         late = await store.fail_external(outcome)
         assert late is not None
         assert [0] == list(late.refused)
@@ -403,11 +405,11 @@ class TestCompletions(StoreTests):
         """If a failure and a completion are concurrent, one of them counts."""
         for number in range(10):
             task_id, _, claim = await begin_external(stores[0], f"t{number}")
-            outcome = failed(claim, codec.dumps({"type": "E", "message": "m"}))
+            outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
 
             settled, completes = await asyncio.gather(
                 stores[0].fail_external(outcome),
-                stores[-1].complete_external(digest_of(f"t{number}"), RESULT),
+                stores[-1].complete_external(hash_token(f"t{number}"), RESULT),
             )
 
             assert completes == (settled is None)
@@ -424,8 +426,8 @@ class TestCompletions(StoreTests):
 
         assert 1 == await store.end_late_waits(10)
 
-        assert not await store.complete_external(digest_of("t"), RESULT)
-        kept = await store.open_completion(await hand.claim_one(), digest_of("u"))
+        assert not await store.complete_external(hash_token("t"), RESULT)
+        kept = await store.open_completion(await hand.claim_one(), hash_token("u"))
         assert kept is not None
         assert TIMED_OUT == kept.value
 
@@ -433,7 +435,7 @@ class TestCompletions(StoreTests):
         """The step may be about to wait."""
         for number in range(5):
             _, hand, claim = await begin_external(stores[0], f"t{number}")
-            digest = digest_of(f"t{number}")
+            digest = hash_token(f"t{number}")
 
             parked, *used = await asyncio.gather(
                 stores[0].park_for_arrival(claim, for_completion()),
@@ -443,5 +445,5 @@ class TestCompletions(StoreTests):
             assert parked
             assert 1 == sum(map(bool, used))
             again = await hand.claim_one()
-            assert await stores[0].open_completion(again, digest_of(f"u{number}")) is not None
-            await hand.settle(completed(again, codec.dumps(1)))
+            assert await stores[0].open_completion(again, hash_token(f"u{number}")) is not None
+            await hand.settle(completed_outcome(again, codec.dumps(1)))

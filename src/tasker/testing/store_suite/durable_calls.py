@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tasker.durable import CallKind, DurableCall, NewCall
+from tasker.durable import DurableCall, DurableCallKind, NewDurableCall
 from tasker.model import (
     AttemptOutcome,
     Claim,
@@ -13,10 +13,10 @@ from tasker.model import (
     StepCounts,
     TaskFilter,
     TaskStatus,
-    completed,
-    released,
-    retried,
-    slept,
+    completed_outcome,
+    released_outcome,
+    retry_outcome,
+    sleep_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -35,9 +35,9 @@ from tasker.testing.store_suite.subject import Subject
 ONE = JsonText("1")
 
 
-def call(claim: Claim, name: str, value: JsonText | None = ONE, **timer: object) -> NewCall:
+def call(claim: Claim, name: str, value: JsonText | None = ONE, **timer: object) -> NewDurableCall:
     """Describe a call of `once` by the attempt of `claim`."""
-    return NewCall(*claim.key, name, CallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
+    return NewDurableCall(*claim.key, name, DurableCallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
 
 
 class TestDurableCalls(StoreTests):
@@ -51,8 +51,8 @@ class TestDurableCalls(StoreTests):
         await hand.retry(claim)
         again = await hand.claim_one()
         assert [
-            DurableCall("a", CallKind.ONCE, ONE, 0),
-            DurableCall("b", CallKind.ONCE, None, 0),
+            DurableCall("a", DurableCallKind.ONCE, ONE, 0),
+            DurableCall("b", DurableCallKind.ONCE, None, 0),
         ] == sorted(await store.load_calls(again))
 
     async def test_a_record_belongs_to_one_step(self, store: Store) -> None:
@@ -71,7 +71,7 @@ class TestDurableCalls(StoreTests):
         await create(store, template)
         hand = await ManualWorker.hire(store)
         lost = await hand.claim_one()
-        await hand.settle(released(lost))
+        await hand.settle(released_outcome(lost))
         held = await hand.claim_one()
         await create(store, template)
         other = await hand.claim_one()
@@ -162,7 +162,7 @@ class TestSleeping(StoreTests):
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
 
-        await hand.settle(slept(claim, 100.0))
+        await hand.settle(sleep_outcome(claim, 100.0))
 
         assert [] == await hand.claim()
         assert [] == await store.held(hand.id)
@@ -183,7 +183,7 @@ class TestSleeping(StoreTests):
         hand = await ManualWorker.hire(store)
         for seconds in (300.0, 200.0):
             await create(store, template)
-            await hand.settle(slept(await hand.claim_one(), seconds))
+            await hand.settle(sleep_outcome(await hand.claim_one(), seconds))
 
         claimed = await store.claim(hand.id, 10)
 
@@ -195,7 +195,7 @@ class TestSleeping(StoreTests):
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
-        await hand.settle(slept(await hand.claim_one(), 100.0))
+        await hand.settle(sleep_outcome(await hand.claim_one(), 100.0))
 
         (step,) = await store.list_steps(task_id)
 
@@ -211,7 +211,9 @@ class TestSleeping(StoreTests):
         a, b, c = sorted(await hand.claim(), key=lambda claim: claim.no)
 
         settled = await hand.settle(
-            completed(a, ONE), slept(b, 60.0), retried(c, ERROR, timedelta(seconds=60))
+            completed_outcome(a, ONE),
+            sleep_outcome(b, 60.0),
+            retry_outcome(c, ERROR, timedelta(seconds=60)),
         )
 
         assert [] == list(settled.refused)
@@ -222,7 +224,7 @@ class TestSleeping(StoreTests):
         cancelled, resolved = await begin(store, one()), await begin(store, one())
         hand = await ManualWorker.hire(store)
         for claim in await hand.claim():
-            await hand.settle(slept(claim, 60.0))
+            await hand.settle(sleep_outcome(claim, 60.0))
 
         await store.cancel_task(cancelled, ACT)
         await store.resolve_step(resolved, 1, None, ACT)

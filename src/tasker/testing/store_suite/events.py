@@ -11,6 +11,7 @@ import pytest
 from tasker import codec
 from tasker.errors import InvalidInput, Misuse, NotFound, WebhookExists
 from tasker.events import (
+    ClaimedDelivery,
     DeliveryOutcome,
     DeliveryStatus,
     Event,
@@ -18,7 +19,6 @@ from tasker.events import (
     EventNo,
     NewSubscription,
     NewWebhook,
-    Pending,
     SubscriptionId,
     WebhookChange,
 )
@@ -28,13 +28,13 @@ from tasker.model import (
     EventSpec,
     JsonText,
     NewEvent,
-    TaskEvent,
+    TaskEndEvent,
     TaskId,
     Template,
     TemplateId,
-    completed,
-    failed,
-    retried,
+    completed_outcome,
+    failed_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import StepAction, Store
 from tasker.testing.store_suite.factories import (
@@ -88,7 +88,7 @@ class Publisher:
         task_id = await create(self.store, self.template, context)
         (claim,) = [claim for claim in await self.hand.claim() if claim.task_id == task_id]
         events = [self.event(0, name) for name in names]
-        await self.store.settle(self.hand.id, [completed(claim, PAID)], events=events)
+        await self.store.settle(self.hand.id, [completed_outcome(claim, PAID)], events=events)
         return task_id
 
 
@@ -132,7 +132,7 @@ class TestOutbox(StoreTests):
         ids = [await create(store, publisher.template) for _ in range(3)]
         claims = {claim.task_id: claim for claim in await publisher.hand.claim()}
         await publisher.hand.complete(claims[ids[1]])
-        outcomes = [completed(claims[task_id], PAID) for task_id in ids]
+        outcomes = [completed_outcome(claims[task_id], PAID) for task_id in ids]
         events = [publisher.event(index) for index in range(3)]
 
         first = await store.settle(publisher.hand.id, outcomes, events=events)
@@ -152,12 +152,14 @@ class TestOutbox(StoreTests):
         event = [publisher.event(0, "step.done")]
         for _ in range(2):
             settled = await store.settle(
-                publisher.hand.id, [completed(claim, PAID)], claim_up_to=1, events=event
+                publisher.hand.id, [completed_outcome(claim, PAID)], claim_up_to=1, events=event
             )
             (claim,) = settled.claims
-        await store.settle(publisher.hand.id, [retried(claim, ERROR, SECOND * 0)], events=event)
+        await store.settle(
+            publisher.hand.id, [retry_outcome(claim, ERROR, SECOND * 0)], events=event
+        )
         again = await publisher.hand.claim_one()
-        ended = await store.settle(publisher.hand.id, [failed(again, ERROR)], events=event)
+        ended = await store.settle(publisher.hand.id, [failed_outcome(again, ERROR)], events=event)
 
         assert [task_id] == [end.task_id for end in ended.ended]
         assert [
@@ -266,7 +268,7 @@ class Receiver:
         (subscription,) = await store.subscribe([new], "suite")
         return cls(store, subscription)
 
-    async def claim(self, limit: int = 100, lease: timedelta = MINUTE) -> list[Pending]:
+    async def claim(self, limit: int = 100, lease: timedelta = MINUTE) -> list[ClaimedDelivery]:
         await self.store.distribute_events()
         return await self.store.claim_deliveries([self.subscription], limit, lease=lease)
 
@@ -284,11 +286,13 @@ class Receiver:
         return [event.name for event in await self.receive()]
 
 
-def delivered(pending: Pending) -> DeliveryOutcome:
+def delivered(pending: ClaimedDelivery) -> DeliveryOutcome:
     return DeliveryOutcome(pending.id, pending.attempt, DeliveryStatus.DELIVERED, 0.0, 0.5, 204, "")
 
 
-def undelivered(pending: Pending, delay: float = 10.0, *, dead: bool = False) -> DeliveryOutcome:
+def undelivered(
+    pending: ClaimedDelivery, delay: float = 10.0, *, dead: bool = False
+) -> DeliveryOutcome:
     status = DeliveryStatus.DEAD if dead else DeliveryStatus.PENDING
     return DeliveryOutcome(pending.id, pending.attempt, status, delay, 0.5, None, "no answer")
 
@@ -296,7 +300,7 @@ def undelivered(pending: Pending, delay: float = 10.0, *, dead: bool = False) ->
 class TestTaskEvents(StoreTests):
     async def test_a_task_end_is_an_event_if_the_template_declares_it(self, store: Store) -> None:
         """However it ends; the event says how, and when it did."""
-        template_id = await put(store, replace(one(), events=tuple(TaskEvent)))
+        template_id = await put(store, replace(one(), events=tuple(TaskEndEvent)))
         hand = await ManualWorker.hire(store)
         tasks = [await create(store, template_id) for _ in range(4)]
         complete, cancelled, failing, resolved = sorted(await hand.claim())
@@ -327,8 +331,8 @@ class TestTaskEvents(StoreTests):
 
     async def test_a_task_end_that_is_not_declared_is_no_event(self, store: Store) -> None:
         """This holds for undeclared ends and for other templates."""
-        await put(store, replace(one(), events=(TaskEvent.FAILED,)))
-        for template in (replace(one(), events=(TaskEvent.FAILED,)), one("plain")):
+        await put(store, replace(one(), events=(TaskEndEvent.FAILED,)))
+        for template in (replace(one(), events=(TaskEndEvent.FAILED,)), one("plain")):
             await begin(store, template)
         hand = await ManualWorker.hire(store)
 
@@ -337,7 +341,7 @@ class TestTaskEvents(StoreTests):
         assert [] == await names_of(store)
 
     async def test_the_end_comes_after_the_events_of_its_last_step(self, store: Store) -> None:
-        publisher = await Publisher.hire(store, replace(one(), events=(TaskEvent.COMPLETED,)))
+        publisher = await Publisher.hire(store, replace(one(), events=(TaskEndEvent.COMPLETED,)))
 
         await publisher.publish("payment.charged")
 
@@ -345,7 +349,7 @@ class TestTaskEvents(StoreTests):
 
     async def test_each_end_of_a_reopened_task_is_an_event(self, store: Store) -> None:
         """The task was retried in between."""
-        await begin(store, replace(one(), events=tuple(TaskEvent)))
+        await begin(store, replace(one(), events=tuple(TaskEndEvent)))
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await hand.fail(claim)

@@ -14,7 +14,7 @@ from tasker.model import (
     NewTask,
     Outcome,
     QueueId,
-    Settled,
+    SettleResult,
     Step,
     StepSpec,
     StepStatus,
@@ -23,9 +23,9 @@ from tasker.model import (
     Template,
     TemplateId,
     WorkerId,
-    completed,
-    failed,
-    retried,
+    completed_outcome,
+    failed_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.subject import Subject
@@ -198,21 +198,23 @@ class ManualWorker:
         (claim,) = await self.claim()
         return claim
 
-    async def settle(self, *outcomes: Outcome, claim_up_to: int = 0) -> Settled:
+    async def settle(self, *outcomes: Outcome, claim_up_to: int = 0) -> SettleResult:
         """Settle outcomes."""
         return await self.store.settle(self.id, outcomes, claim_up_to=claim_up_to)
 
-    async def complete(self, *claims: Claim, result: object = None) -> Settled:
+    async def complete(self, *claims: Claim, result: object = None) -> SettleResult:
         """Complete steps, all with the same result."""
-        return await self.settle(*(completed(claim, codec.dumps(result)) for claim in claims))
+        return await self.settle(
+            *(completed_outcome(claim, codec.dumps(result)) for claim in claims)
+        )
 
-    async def fail(self, *claims: Claim) -> Settled:
+    async def fail(self, *claims: Claim) -> SettleResult:
         """Let steps fail permanently."""
-        return await self.settle(*(failed(claim, ERROR) for claim in claims))
+        return await self.settle(*(failed_outcome(claim, ERROR) for claim in claims))
 
-    async def retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> Settled:
+    async def retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> SettleResult:
         """Let an attempt fail; another may follow after `delay`."""
-        return await self.settle(retried(claim, ERROR, delay))
+        return await self.settle(retry_outcome(claim, ERROR, delay))
 
     async def work_off(self) -> int:
         """Complete all that is due, and what that frees; return how many steps it was."""

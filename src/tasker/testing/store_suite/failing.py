@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.model import (
     AttemptOutcome,
     JsonText,
@@ -12,11 +12,11 @@ from tasker.model import (
     StepStatus,
     TaskStatus,
     WaitKind,
-    completed,
-    failed,
-    lost,
-    released,
-    slept,
+    completed_outcome,
+    failed_outcome,
+    lost_outcome,
+    released_outcome,
+    sleep_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -36,7 +36,7 @@ from tasker.testing.store_suite.factories import (
     steps_of,
 )
 from tasker.testing.store_suite.subject import Subject
-from tasker.waits import Awaited, NewSignal, NewWait
+from tasker.waits import AwaitedArrival, NewSignal, NewWait
 
 
 class TestRetries(StoreTests):
@@ -84,7 +84,7 @@ class TestRetries(StoreTests):
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
-        await hand.settle(completed(await hand.claim_one(), JsonText('"ok"')))
+        await hand.settle(completed_outcome(await hand.claim_one(), JsonText('"ok"')))
 
         step = (await steps_of(store, task_id))["only"]
         history = await store.history(task_id)
@@ -109,7 +109,7 @@ class TestRetries(StoreTests):
         """It is claimable at once, by any worker, under the next number."""
         task_id = await begin(store, one())
         hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
-        await hand.settle(released(await hand.claim_one()))
+        await hand.settle(released_outcome(await hand.claim_one()))
 
         claim = await other.claim_one()
 
@@ -126,7 +126,7 @@ class TestRetries(StoreTests):
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store, lease=SECOND * 300)
 
-        await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
         dying = await ManualWorker.hire(store, lease=SECOND * 30)
         claim = await dying.claim_one()
         await subject.advance(SECOND * 31)
@@ -143,12 +143,14 @@ class TestRetries(StoreTests):
         """A step that waits has made progress: it may be lost as often again."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store, lease=SECOND * 300)
-        await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
         claim = await hand.claim_one()
         if waits == "for a time":
-            await hand.settle(slept(claim, 0.0))
+            await hand.settle(sleep_outcome(claim, 0.0))
         else:
-            wait = NewWait("w", CallKind.WAIT_SIGNAL, [Awaited(WaitKind.SIGNAL, "go")])
+            wait = NewWait(
+                "w", DurableCallKind.WAIT_SIGNAL, [AwaitedArrival(WaitKind.SIGNAL, "go")]
+            )
             await store.park_for_arrival(claim, wait)
             await store.signal(NewSignal(task_id, "go", JsonText("1")), ACT)
 
@@ -164,7 +166,7 @@ class TestRetries(StoreTests):
         """
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store, lease=SECOND * 300)
-        await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
         await hand.fail(await hand.claim_one())
         await store.retry_steps(task_id, ACT)
         await (await ManualWorker.hire(store, lease=SECOND * 30)).claim_one()
@@ -186,7 +188,7 @@ class TestCheckpoints(StoreTests):
 
         await hand.retry(claim)
         second = await hand.claim_one()
-        await hand.settle(released(second))
+        await hand.settle(released_outcome(second))
         third = await hand.claim_one()
 
         assert [None, '{"row":2}', '{"row":2}'] == [
@@ -292,7 +294,9 @@ class TestFailedTasks(StoreTests):
 
         settled = await hand.settle(
             *(
-                failed(claim, ERROR) if claim.no == 1 else completed(claim, JsonText("1"))
+                failed_outcome(claim, ERROR)
+                if claim.no == 1
+                else completed_outcome(claim, JsonText("1"))
                 for claim in claims
             )
         )

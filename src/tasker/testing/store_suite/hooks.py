@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 from tasker.errors import InvalidInput, NotFound
-from tasker.hooks import Hook, HookScheme, HookTarget
+from tasker.hooks import HookMessageKind, ProviderHook, SignatureScheme
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import ACT, StoreTests
 
 SECRET = "whsec_0123456789abcdef"  # noqa: S105 - of the tests
-HOOK = Hook(
+HOOK = ProviderHook(
     namespace="suite",
     name="pay",
-    scheme=HookScheme.HMAC,
+    scheme=SignatureScheme.HMAC,
     header="x-sig",
-    target=HookTarget.BROADCAST,
+    target=HookMessageKind.BROADCAST,
     sends="paid",
     key="body.order",
     id="body.id",
@@ -29,7 +29,7 @@ class TestHooks(StoreTests):
         stored = await store.put_hook(HOOK, SECRET, ACT)
         assert HOOK == replace(stored, updated_by="", updated_at=None)
         assert ACT.actor == stored.updated_by
-        other = replace(HOOK, scheme=HookScheme.STRIPE, id=None, when=None)
+        other = replace(HOOK, scheme=SignatureScheme.STRIPE, id=None, when=None)
 
         changed = await store.put_hook(other, SECRET + "2", ACT)
 

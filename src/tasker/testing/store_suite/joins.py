@@ -11,8 +11,8 @@ from tasker.model import (
     JsonText,
     TaskStatus,
     Template,
-    completed,
-    failed,
+    completed_outcome,
+    failed_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -65,7 +65,7 @@ class TestJoins(StoreTests):
 
             settled = await asyncio.gather(
                 *(
-                    hands[number % 3].settle(*(completed(claim, RESULT) for claim in batch))
+                    hands[number % 3].settle(*(completed_outcome(claim, RESULT) for claim in batch))
                     for number, batch in enumerate(batches)
                 )
             )
@@ -87,7 +87,7 @@ class TestJoins(StoreTests):
             settled = await asyncio.gather(
                 *(
                     hands[number % 3].settle(
-                        *(completed(claim, RESULT) for claim in batch), claim_up_to=5
+                        *(completed_outcome(claim, RESULT) for claim in batch), claim_up_to=5
                     )
                     for number, batch in enumerate(batches)
                 )
@@ -105,7 +105,7 @@ class TestJoins(StoreTests):
         ids = [await create(stores[0], template) for _ in range(20)]
         hands = [await ManualWorker.hire(store) for store in stores]
         claims = await hands[0].claim()
-        outcomes = [completed(claim, RESULT) for claim in claims]
+        outcomes = [completed_outcome(claim, RESULT) for claim in claims]
 
         settled = await asyncio.gather(
             *(
@@ -133,7 +133,9 @@ class TestJoins(StoreTests):
             news = [new_task(template) for _ in range(15)]
             await stores[0].create_tasks(news)
             outcomes = [
-                failed(claim, ERROR) if rng.random() < 0.3 else completed(claim, RESULT)
+                failed_outcome(claim, ERROR)
+                if rng.random() < 0.3
+                else completed_outcome(claim, RESULT)
                 for claim in await hands[0].claim()
             ]
             rng.shuffle(outcomes)
@@ -184,7 +186,8 @@ class TestJoins(StoreTests):
                 held += await hand.claim(rng.randint(1, 6))
                 batch, held = held[:4], held[4:]
                 settled = await hand.settle(
-                    *(completed(claim, RESULT) for claim in batch), claim_up_to=rng.randint(0, 3)
+                    *(completed_outcome(claim, RESULT) for claim in batch),
+                    claim_up_to=rng.randint(0, 3),
                 )
                 held += settled.claims
                 ended.extend(settled.ended)

@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 
 from tasker.errors import IdempotencyConflict, Misuse, TaskExists
-from tasker.model import Created, IfExists, TaskFilter, TaskStatus, UniqueWhile
+from tasker.model import (
+    CreateTasksResult,
+    ExistingTaskAction,
+    IdempotencyKeyLifetime,
+    TaskFilter,
+    TaskStatus,
+)
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -175,7 +181,7 @@ class TestIdempotencyKeys(StoreTests):
         template = await put(stores[0], one())
         keys = [f"k{number}" for number in range(40)]
 
-        async def create(store: Store, order: list[str]) -> Created:
+        async def create(store: Store, order: list[str]) -> CreateTasksResult:
             return await store.create_tasks(
                 [new_task(template, {"of": key}, idempotency_key=key) for key in order]
             )
@@ -201,7 +207,7 @@ class TestIdempotencyKeys(StoreTests):
             await store.create_tasks(
                 [
                     new_task(template),
-                    new_task(template, idempotency_key="k", if_exists=IfExists.REJECT),
+                    new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REJECT),
                 ]
             )
 
@@ -210,7 +216,7 @@ class TestIdempotencyKeys(StoreTests):
 
     async def test_a_free_key_is_not_rejected(self, store: Store) -> None:
         template = await put(store, one())
-        new = new_task(template, idempotency_key="k", if_exists=IfExists.REJECT)
+        new = new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REJECT)
 
         assert [(new.id, True)] == list((await store.create_tasks([new])).tasks)
 
@@ -221,10 +227,12 @@ class TestKeysOfOpenTasks(StoreTests):
     async def test_an_open_task_holds_its_key(self, store: Store) -> None:
         """Equal submissions return it, others are refused."""
         template = await put(store, one())
-        holder = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        holder = await create(
+            store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
+        )
 
         again = await store.create_tasks(
-            [new_task(template, idempotency_key="k", unique_while=UniqueWhile.OPEN)]
+            [new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
         )
 
         assert [(holder, False)] == list(again.tasks)
@@ -235,7 +243,9 @@ class TestKeysOfOpenTasks(StoreTests):
     async def test_an_ended_task_frees_its_key(self, store: Store, end: str) -> None:
         """This holds after any outcome; the next task may have a different context."""
         template = await put(store, one())
-        first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        first = await create(
+            store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
+        )
         hand = await ManualWorker.hire(store)
         if end == "complete":
             await hand.work_off()
@@ -246,7 +256,7 @@ class TestKeysOfOpenTasks(StoreTests):
         assert await store.find_task("suite", "k") is None
 
         second = await create(
-            store, template, {"n": 2}, idempotency_key="k", unique_while=UniqueWhile.OPEN
+            store, template, {"n": 2}, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
 
         assert first != second
@@ -264,13 +274,17 @@ class TestKeysOfOpenTasks(StoreTests):
         """
         template = await put(store, one())
         kept = await create(store, template, idempotency_key="kept")
-        await create(store, template, idempotency_key="freed", unique_while=UniqueWhile.OPEN)
+        await create(
+            store, template, idempotency_key="freed", unique_while=IdempotencyKeyLifetime.OPEN
+        )
         hand = await ManualWorker.hire(store)
         await hand.work_off()
 
         asked = await store.create_tasks(
             [
-                new_task(template, idempotency_key="kept", unique_while=UniqueWhile.OPEN),
+                new_task(
+                    template, idempotency_key="kept", unique_while=IdempotencyKeyLifetime.OPEN
+                ),
                 new_task(template, idempotency_key="freed"),
             ]
         )
@@ -285,7 +299,7 @@ class TestKeysOfOpenTasks(StoreTests):
         The first of equal submissions makes the task, the others return it.
         """
         template = await put(store, one())
-        await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        await create(store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)
         await (await ManualWorker.hire(store)).work_off()
         news = [new_task(template, idempotency_key="k") for _ in range(2)]
 
@@ -299,14 +313,18 @@ class TestKeysOfOpenTasks(StoreTests):
         """
         template = await put(stores[0], one())
         first = await create(
-            stores[0], template, idempotency_key="k", unique_while=UniqueWhile.OPEN
+            stores[0], template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
         await (await ManualWorker.hire(stores[0])).work_off()
 
         created = await asyncio.gather(
             *(
                 store.create_tasks(
-                    [new_task(template, idempotency_key="k", unique_while=UniqueWhile.OPEN)]
+                    [
+                        new_task(
+                            template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
+                        )
+                    ]
                 )
                 for store in stores * 5
             )
@@ -325,10 +343,14 @@ class TestKeysOfOpenTasks(StoreTests):
         has its key again.
         """
         template = await put(store, one())
-        first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        first = await create(
+            store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
+        )
         hand = await ManualWorker.hire(store)
         await hand.fail(await hand.claim_one())
-        second = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        second = await create(
+            store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
+        )
 
         with pytest.raises(TaskExists, match=second):
             await store.retry_steps(first, ACT)
@@ -337,7 +359,7 @@ class TestKeysOfOpenTasks(StoreTests):
         await hand.work_off()
         reopened = await store.retry_steps(first, ACT)
         again = await store.create_tasks(
-            [new_task(template, idempotency_key="k", unique_while=UniqueWhile.OPEN)]
+            [new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
         )
 
         assert not reopened.ended
@@ -359,7 +381,7 @@ class TestReplacing(StoreTests):
             template,
             {"n": 2},
             idempotency_key="k",
-            if_exists=IfExists.REPLACE,
+            if_exists=ExistingTaskAction.REPLACE,
             created_by="ann",
         )
 
@@ -381,7 +403,9 @@ class TestReplacing(StoreTests):
         old = await create(store, template, idempotency_key="k")
         await (await ManualWorker.hire(store)).work_off()
 
-        new = await create(store, template, idempotency_key="k", if_exists=IfExists.REPLACE)
+        new = await create(
+            store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE
+        )
 
         assert TaskStatus.COMPLETE is (await store.get_task(old)).status
         assert [] == await store.audit(old)
@@ -391,7 +415,7 @@ class TestReplacing(StoreTests):
     async def test_a_free_key_replaces_nothing(self, store: Store) -> None:
         template = await put(store, one())
         hand = await ManualWorker.hire(store)
-        new = new_task(template, idempotency_key="k", if_exists=IfExists.REPLACE)
+        new = new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
 
         created = await store.create_tasks([new], worker=hand.id, claim_up_to=1)
 
@@ -407,7 +431,7 @@ class TestReplacing(StoreTests):
         child = await create(store, template, idempotency_key="k", parent_id=parent)
         await store.park(claim, child)
 
-        await create(store, template, idempotency_key="k", if_exists=IfExists.REPLACE)
+        await create(store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
 
         assert parent in {claim.task_id for claim in await hand.claim()}
 
@@ -416,7 +440,7 @@ class TestReplacing(StoreTests):
         template = await put(store, one())
         old = await create(store, template, idempotency_key="k")
         await create(store, template, idempotency_key="other")
-        replacing = new_task(template, idempotency_key="k", if_exists=IfExists.REPLACE)
+        replacing = new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
 
         with pytest.raises(IdempotencyConflict):
             await store.create_tasks(
@@ -441,7 +465,7 @@ class TestReplacing(StoreTests):
                             template,
                             {"n": number},
                             idempotency_key="k",
-                            if_exists=IfExists.REPLACE,
+                            if_exists=ExistingTaskAction.REPLACE,
                         )
                     ]
                 )
@@ -467,7 +491,10 @@ class TestReplacing(StoreTests):
                 store.create_tasks(
                     [
                         new_task(
-                            template, {"n": number}, idempotency_key="k", if_exists=IfExists.REPLACE
+                            template,
+                            {"n": number},
+                            idempotency_key="k",
+                            if_exists=ExistingTaskAction.REPLACE,
                         )
                     ]
                 )
@@ -494,7 +521,9 @@ class TestReplacing(StoreTests):
 
             settled, new = await asyncio.gather(
                 hand.complete(claim),
-                create(stores[-1], template, idempotency_key=key, if_exists=IfExists.REPLACE),
+                create(
+                    stores[-1], template, idempotency_key=key, if_exists=ExistingTaskAction.REPLACE
+                ),
             )
 
             task = await stores[0].get_task(old)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tasker import limits
-from tasker.errors import FailureHandled, NotFound, WrongStatus
+from tasker.errors import FailureAlreadyHandled, NotFound, WrongStatus
 from tasker.model import (
     CompensateSpec,
     Compensation,
@@ -20,8 +20,8 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     Template,
-    Trigger,
-    released,
+    TriggerRule,
+    released_outcome,
 )
 from tasker.store.operations import pausing, retrying, stopping, tasks
 from tasker.store.operations.operators import Operators
@@ -43,7 +43,7 @@ from tasker.testing.store_suite.subject import Subject
 
 WIDE = fan(7)
 HANDLED = ruled(
-    graph("handled", a="", b="", c="", handled="", after="handled"), after=Trigger.ALL_DONE
+    graph("handled", a="", b="", c="", handled="", after="handled"), after=TriggerRule.ALL_DONE
 )
 
 
@@ -223,7 +223,7 @@ class TestActionsInPages(StoreTests):
         target = PauseTarget.of_task(task_id)
 
         await store.pause(target, ACT)
-        await hand.settle(released(claim))
+        await hand.settle(released_outcome(claim))
         during = await hand.claim()
         await store.resume(target, ACT)
 
@@ -335,7 +335,7 @@ class TestActionsInPages(StoreTests):
         await hand.fail(*await hand.claim())
         assert 5 == (await hand.claim_one()).no
 
-        with pytest.raises(FailureHandled, match="cannot retry step handled"):
+        with pytest.raises(FailureAlreadyHandled, match="cannot retry step handled"):
             await store.retry_steps(task_id, ACT, steps=[1, 2, 3, 4])
 
         assert (4, 0) == await failed_and_enqueued(store, task_id)

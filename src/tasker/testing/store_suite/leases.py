@@ -12,9 +12,9 @@ from tasker.model import (
     RemoteWorker,
     StepSpec,
     WorkerId,
-    WorkerProcess,
-    lost,
-    retried,
+    WorkerRegistration,
+    lost_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -95,7 +95,7 @@ class TestLeases(StoreTests):
         A native worker is not; every process signs with the same keys.
         """
         registered = JsonText('{"handlers":[]}')
-        process = WorkerProcess(principal="key of shop")
+        process = WorkerRegistration(principal="key of shop")
         remote = await store.register_worker(
             "w", lease=LEASE, slots=3, handlers=["pay"], process=process, registration=registered
         )
@@ -163,7 +163,7 @@ class TestLeases(StoreTests):
         task_id = await create(store, template)
         hand = await ManualWorker.hire(store, "sleeper")
         await hand.retry(await hand.claim_one())
-        await hand.settle(lost(await hand.claim_one(), ERROR, timedelta(0)))
+        await hand.settle(lost_outcome(await hand.claim_one(), ERROR, timedelta(0)))
         claim = await hand.claim_one()
         await store.checkpoint(claim, JsonText("7"))
         healthy = await store.expired(10)
@@ -220,7 +220,7 @@ class TestLeases(StoreTests):
         await subject.advance(SECOND * 31)
         quick = await ManualWorker.hire(store, "quick")
         (expired,) = await store.expired(10)
-        await quick.settle(lost(expired.claim, ERROR, SECOND * 0))
+        await quick.settle(lost_outcome(expired.claim, ERROR, SECOND * 0))
         claim = await quick.claim_one()
 
         assert [0] == list((await slow.complete(late)).refused)
@@ -242,7 +242,9 @@ class TestLeases(StoreTests):
 
         async def expire(hand: ManualWorker) -> int:
             expired = await hand.store.expired(100)
-            settled = await hand.settle(*(lost(each.claim, ERROR, SECOND * 0) for each in expired))
+            settled = await hand.settle(
+                *(lost_outcome(each.claim, ERROR, SECOND * 0) for each in expired)
+            )
             return len(expired) - len(settled.refused)
 
         assert 20 == sum(await asyncio.gather(*map(expire, hands)))
@@ -376,7 +378,7 @@ class TestWorkerList(StoreTests):
         await worker.complete(first)
         await subject.advance(SECOND)
         busy = JsonText('{"type":"Busy","message":"try again"}')
-        await worker.settle(retried(second, busy, timedelta(0)))
+        await worker.settle(retry_outcome(second, busy, timedelta(0)))
         await other.complete(await other.claim_one())
         await begin(store, graph("pair", a="", b=""))
         await worker.claim()
@@ -403,7 +405,7 @@ class TestWorkerList(StoreTests):
 
     async def test_a_worker_is_listed_with_the_details_of_its_process(self, store: Store) -> None:
         """All details are optional."""
-        process = WorkerProcess(
+        process = WorkerRegistration(
             host="box-1",
             machine="8f3c",
             pid=4711,
@@ -418,7 +420,7 @@ class TestWorkerList(StoreTests):
 
         silent, described = await store.list_workers()
 
-        assert (WorkerProcess(), process) == (silent.process, described.process)
+        assert (WorkerRegistration(), process) == (silent.process, described.process)
 
     async def test_workers_of_a_machine_are_listed_while_their_lease_is_valid(
         self, store: Store, subject: Subject
@@ -432,7 +434,7 @@ class TestWorkerList(StoreTests):
             ("there", "m2", LEASE * 2),
             ("unknown", "", LEASE * 2),
         ):
-            process = WorkerProcess(machine=machine, pid=7, pid_started=99)
+            process = WorkerRegistration(machine=machine, pid=7, pid_started=99)
             ids[name] = await store.register_worker(
                 name, lease=lease, slots=1, handlers=[], process=process
             )
@@ -500,7 +502,7 @@ class TestWorkerList(StoreTests):
             return [step.no_worker_reason for step in steps]
 
         async def hire(name: str, handler: str, **labels: str) -> None:
-            process = WorkerProcess(labels=labels)
+            process = WorkerRegistration(labels=labels)
             await store.register_worker(
                 name, lease=LEASE, slots=1, handlers=[handler], process=process
             )

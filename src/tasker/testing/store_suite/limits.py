@@ -17,8 +17,8 @@ from tasker.model import (
     TaskId,
     Template,
     TemplateId,
-    completed,
-    released,
+    completed_outcome,
+    released_outcome,
 )
 from tasker.model import Limit as Declared
 from tasker.store.protocol import Store
@@ -107,7 +107,7 @@ class TestConcurrency(StoreTests):
         elif end == "retry":
             await hand.retry(claim, SECOND * 60)
         elif end == "release":
-            await hand.settle(released(claim))
+            await hand.settle(released_outcome(claim))
         elif end == "cancel":
             await store.cancel_task(first, ACT)
         else:
@@ -171,7 +171,9 @@ class TestConcurrency(StoreTests):
         template_id = await put(store, template)
         (task_id,) = await create_under(store, template_id, ("a", at_most(1)), no=2)
         hand = await ManualWorker.hire(store)
-        settled = await hand.settle(completed(await hand.claim_one(), JsonText("1")), claim_up_to=5)
+        settled = await hand.settle(
+            completed_outcome(await hand.claim_one(), JsonText("1")), claim_up_to=5
+        )
         root = await put(store, limited(one("root")))
         hand = await ManualWorker.hire(store)
         new = new_task(root, limits={1: ((key("b"), at_most(1)),)})
@@ -286,7 +288,7 @@ class TestConcurrency(StoreTests):
         for task_id in tasks:
             await store.pause(PauseTarget.of_task(task_id), ACT)
 
-        outcomes = [completed(claim, JsonText("1")) for claim in claims]
+        outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims]
         settled = await store.settle(hand.id, outcomes, claim_up_to=5)
 
         assert [] == list(settled.claims)

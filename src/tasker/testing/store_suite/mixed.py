@@ -3,7 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tasker.model import AttemptOutcome, JsonText, StepStatus, TaskStatus, completed, released
+from tasker.model import (
+    AttemptOutcome,
+    JsonText,
+    StepStatus,
+    TaskStatus,
+    completed_outcome,
+    released_outcome,
+)
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -104,7 +111,7 @@ class TestMixedEffects(StoreTests):
         claims = {claim.task_id: claim for claim in await hand.claim()}
 
         settled = await hand.settle(
-            completed(claims[child], JsonText("1")), released(claims[other])
+            completed_outcome(claims[child], JsonText("1")), released_outcome(claims[other])
         )
 
         assert [(child, TaskStatus.COMPLETE)] == list(settled.ended)

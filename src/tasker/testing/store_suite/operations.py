@@ -9,11 +9,11 @@ from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     AttemptOutcome,
     JsonText,
-    Settled,
+    SettleResult,
     Task,
     TaskId,
     TaskStatus,
-    completed,
+    completed_outcome,
 )
 from tasker.store.protocol import AuditNote, StepAction, Store
 from tasker.testing.store_suite.factories import (
@@ -154,12 +154,12 @@ class TestActs(StoreTests):
             claim = await hand.claim_one()
 
             settled, resolved = await asyncio.gather(
-                hand.settle(completed(claim, JsonText('"worker"'))),
+                hand.settle(completed_outcome(claim, JsonText('"worker"'))),
                 stores[1].resolve_step(task_id, 1, JsonText('"operator"'), ACT),
                 return_exceptions=True,
             )
 
-            assert isinstance(settled, Settled)
+            assert isinstance(settled, SettleResult)
             step = (await steps_of(stores[0], task_id))["a"]
             history = [row.outcome for row in await stores[0].history(task_id)]
             if settled.refused:

@@ -7,16 +7,16 @@ import pytest
 
 from tasker.errors import NotFound, TaskChanged, WrongStatus
 from tasker.model import (
+    AccessChannel,
     AttemptOutcome,
-    Code,
     JsonText,
+    StatusCode,
     StepResult,
     StepStatus,
     Task,
     TaskId,
     TaskStatus,
-    Via,
-    completed,
+    completed_outcome,
 )
 from tasker.store.protocol import AuditNote, StepAction, Store
 from tasker.testing.store_suite.factories import (
@@ -260,7 +260,7 @@ class TestResolving(StoreTests):
         await store.resolve_step(task.id, 1, None, ACT)
 
         (result,) = await store.load_results({task.id: [1]})
-        assert StepResult(task.id, 1, None, Code.RESOLVED_MANUALLY) == result
+        assert StepResult(task.id, 1, None, StatusCode.RESOLVED_MANUALLY) == result
         assert (await steps_of(store, task.id))["a"].result is None
 
     async def test_a_skipped_step_frees_its_children_without_a_result(self, store: Store) -> None:
@@ -302,7 +302,9 @@ class TestResolving(StoreTests):
 
         await store.resolve_step(task_id, 1, DONE, ACT)
 
-        assert [0] == list((await hand.settle(completed(claim, JsonText('"late"')))).refused)
+        assert [0] == list(
+            (await hand.settle(completed_outcome(claim, JsonText('"late"')))).refused
+        )
         assert {"by": "hand"} == (await steps_of(store, task_id))["a"].result
         assert [
             (1, AttemptOutcome.CANCELLED, "bob"),
@@ -421,7 +423,7 @@ class TestConditions(StoreTests):
 
     async def test_the_audit_records_a_reveal_and_how_the_actor_came(self, store: Store) -> None:
         task_id = await begin(store, chain())
-        act = AuditNote(actor="ann", reason="a complaint", via=Via.UI)
+        act = AuditNote(actor="ann", reason="a complaint", via=AccessChannel.UI)
         await store.record_reveal(task_id, act)
         await store.record_reveal(task_id, ACT, no=1)
         with pytest.raises(NotFound):
@@ -432,7 +434,7 @@ class TestConditions(StoreTests):
             for entry in await store.audit(task_id)
         ]
         assert [
-            ("ann", Via.UI, "reveal", None, "a complaint"),
+            ("ann", AccessChannel.UI, "reveal", None, "a complaint"),
             ("alice", None, "reveal", (await store.list_steps(task_id))[0].name, "because"),
         ] == entries
 

@@ -14,9 +14,9 @@ from tasker.model import (
     StepStatus,
     TaskId,
     TaskStatus,
-    completed,
-    lost,
-    released,
+    completed_outcome,
+    lost_outcome,
+    released_outcome,
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
@@ -84,7 +84,7 @@ class TestPausing(StoreTests):
         claim = await hand.claim_one()
         await store.pause(target, ACT)
 
-        settled = await hand.settle(completed(claim, DONE), claim_up_to=1)
+        settled = await hand.settle(completed_outcome(claim, DONE), claim_up_to=1)
 
         assert ([], []) == (list(settled.refused), list(settled.claims))
         assert [] == await hand.claim()
@@ -219,9 +219,9 @@ class TestPausedTasks(StoreTests):
         if way == "retry":
             await hand.retry(claim)
         elif way == "released":
-            await hand.settle(released(claim))
+            await hand.settle(released_outcome(claim))
         elif way == "lost":
-            await hand.settle(lost(claim, ERROR, timedelta(0)))
+            await hand.settle(lost_outcome(claim, ERROR, timedelta(0)))
         elif way == "parked":
             await store.park(claim, awaited)
             await other.complete(await other.claim_one())

@@ -9,16 +9,16 @@ import pytest
 
 from tasker.errors import TooManyOpenTasks
 from tasker.model import (
-    IfExists,
+    ExistingTaskAction,
+    FullAction,
     JsonText,
     LimitKey,
     NewTask,
+    OpenTaskBound,
     PauseTarget,
-    Place,
     TaskId,
     TaskStatus,
     TemplateId,
-    WhenFull,
 )
 from tasker.store.operations import operators, places
 from tasker.store.protocol import Store
@@ -41,13 +41,13 @@ ACME = LimitKey("suite", "customer:acme")
 
 def placed(
     template: TemplateId,
-    when_full: WhenFull = WhenFull.WAIT,
+    when_full: FullAction = FullAction.WAIT,
     *,
     tasks: int = 2,
     key: LimitKey = ACME,
 ) -> NewTask:
     """Describe a task under a bound."""
-    return new_task(template, place=Place(key, tasks, when_full))
+    return new_task(template, place=OpenTaskBound(key, tasks, when_full))
 
 
 async def create_placed(store: Store, *tasks: NewTask) -> list[TaskId]:
@@ -157,7 +157,7 @@ class TestOpenTasks(StoreTests):
             await start(store)
             assert await store.act_in_bulk(await taken(store), first_id) is not None
         else:
-            fresh = new_task(template, idempotency_key="key", if_exists=IfExists.REPLACE)
+            fresh = new_task(template, idempotency_key="key", if_exists=ExistingTaskAction.REPLACE)
             await store.create_tasks([fresh])
 
         assert waiting in {claim.task_id for claim in await hand.claim()}
@@ -243,9 +243,9 @@ class TestOpenTasks(StoreTests):
         """It is not stored; once a task has ended there is room again."""
         template = await put(store, one())
         hand = await ManualWorker.hire(store)
-        await create_placed(store, placed(template, WhenFull.REJECT, tasks=1))
+        await create_placed(store, placed(template, FullAction.REJECT, tasks=1))
 
-        refused = placed(template, WhenFull.REJECT, tasks=1)
+        refused = placed(template, FullAction.REJECT, tasks=1)
         with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
             await store.create_tasks([refused])
 
@@ -256,7 +256,7 @@ class TestOpenTasks(StoreTests):
     async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
         template = await put(store, one())
         oldest, other, newest = await create_placed(
-            store, *(placed(template, WhenFull.CANCEL_OLDEST) for _ in range(3))
+            store, *(placed(template, FullAction.CANCEL_OLDEST) for _ in range(3))
         )
 
         statuses = [(await store.get_task(each)).status for each in (oldest, other, newest)]

@@ -18,9 +18,9 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     TemplateName,
-    failed,
-    lost,
-    retried,
+    failed_outcome,
+    lost_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -345,7 +345,9 @@ class TestListing(StoreTests):
             await hand.complete(await hand.claim_one())
             claim = await hand.claim_one()
             error = JsonText(f'{{"message":"it broke","code":"{code}"}}')
-            await hand.settle(retried(claim, error, SECOND) if again else failed(claim, error))
+            await hand.settle(
+                retry_outcome(claim, error, SECOND) if again else failed_outcome(claim, error)
+            )
             return task_id
 
         gone, declined = await fail("GONE"), await fail("DECLINED")
@@ -397,8 +399,8 @@ class TestCurrentSteps(StoreTests):
         hand = await ManualWorker.hire(store)
         claims = {(claim.task_id, claim.no): claim for claim in await hand.claim()}
         for task in (waits, fails, ended):
-            await store.settle(hand.id, [retried(claims[task, 2], error, timedelta(hours=1))])
-        await store.settle(hand.id, [failed(claims[fails, 3], error)])
+            await store.settle(hand.id, [retry_outcome(claims[task, 2], error, timedelta(hours=1))])
+        await store.settle(hand.id, [failed_outcome(claims[fails, 3], error)])
         await store.cancel_task(ended, ACT)
         late = await create(store, template)
 
@@ -451,7 +453,7 @@ class TestReadingSteps(StoreTests):
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
         await store.park(await hand.claim_one(), NOBODY)
-        await hand.settle(lost(await hand.claim_one(), JsonText("{}"), timedelta(0)))
+        await hand.settle(lost_outcome(await hand.claim_one(), JsonText("{}"), timedelta(0)))
 
         (step,) = await store.list_steps(task_id)
 

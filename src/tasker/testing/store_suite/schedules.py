@@ -11,7 +11,7 @@ from tasker import limits
 from tasker.errors import InvalidInput, NotFound, Refused, ScheduleChanged, ScheduleExists
 from tasker.model import (
     NewTask,
-    Overlap,
+    OverlapPolicy,
     Schedule,
     TaskFilter,
     TaskStatus,
@@ -47,7 +47,7 @@ def skipped(first: datetime, last: datetime, outcome: TickOutcome) -> TickRecord
 class TestSchedules(StoreTests):
     async def test_a_schedule_is_stored_as_it_was_given(self, store: Store) -> None:
         new = new_schedule(
-            overlap=Overlap.BUFFER_ONE,
+            overlap=OverlapPolicy.BUFFER_ONE,
             jitter="5m",
             catch_up="1h",
             timezone="Europe/Berlin",
@@ -105,11 +105,11 @@ class TestSchedules(StoreTests):
     async def test_a_change_of_other_fields_keeps_the_next_tick(self, store: Store) -> None:
         before = await store.create_schedule(new_schedule(), ACT)
 
-        after = await store.change_schedule(new_schedule(overlap=Overlap.ALLOW), ACT)
+        after = await store.change_schedule(new_schedule(overlap=OverlapPolicy.ALLOW), ACT)
         other = await store.change_schedule(new_schedule(every=timedelta(minutes=7)), ACT)
 
         assert (before.id, before.next_at) == (after.id, after.next_at)
-        assert Overlap.ALLOW is after.schedule.overlap
+        assert OverlapPolicy.ALLOW is after.schedule.overlap
         assert before.etag != after.etag != other.etag
         assert other.next_at < after.created_at + timedelta(minutes=8)
 

@@ -10,19 +10,19 @@ from tasker.errors import StoreError
 from tasker.model import (
     AttemptOutcome,
     Claim,
-    Code,
     JsonText,
     NewEvent,
-    Settled,
     Settlement,
+    SettleResult,
+    StatusCode,
     StepCounts,
     StepResult,
     StepStatus,
     TaskId,
     TaskStatus,
-    completed,
-    failed,
-    retried,
+    completed_outcome,
+    failed_outcome,
+    retry_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -54,9 +54,11 @@ class TestFence(StoreTests):
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
 
-        first = await hand.settle(completed(claim, RESULT))
+        first = await hand.settle(completed_outcome(claim, RESULT))
         before = await store.list_steps(task_id)
-        again = await hand.settle(completed(claim, JsonText('"other"')), failed(claim, ERROR))
+        again = await hand.settle(
+            completed_outcome(claim, JsonText('"other"')), failed_outcome(claim, ERROR)
+        )
 
         assert [] == list(first.refused)
         assert [0, 1] == list(again.refused)
@@ -71,11 +73,11 @@ class TestFence(StoreTests):
         await hand.retry(late)
         current = await hand.claim_one()
 
-        refused = await hand.settle(completed(late, RESULT))
+        refused = await hand.settle(completed_outcome(late, RESULT))
 
         assert [0] == list(refused.refused)
         assert StepStatus.IN_PROGRESS == (await steps_of(store, task_id))["only"].status
-        accepted = await hand.settle(completed(current, JsonText('"in time"')))
+        accepted = await hand.settle(completed_outcome(current, JsonText('"in time"')))
         assert [] == list(accepted.refused)
         assert "in time" == (await steps_of(store, task_id))["only"].result
 
@@ -94,7 +96,7 @@ class TestFence(StoreTests):
             Claim(task_id, 2, 1, 1),
         ]
 
-        settled = await hand.settle(*(completed(claim, RESULT) for claim in made_up))
+        settled = await hand.settle(*(completed_outcome(claim, RESULT) for claim in made_up))
 
         assert [0, 1, 2, 3, 4, 5] == list(settled.refused)
         assert {"a": "enqueued", "b": "pending", "c": "pending"} == await states_of(store, task_id)
@@ -110,7 +112,9 @@ class TestFence(StoreTests):
         claims = {claim.task_id: claim for claim in await hand.claim()}
         await hand.complete(claims[ids[1]])
 
-        settled = await hand.settle(*(completed(claims[task_id], JsonText("1")) for task_id in ids))
+        settled = await hand.settle(
+            *(completed_outcome(claims[task_id], JsonText("1")) for task_id in ids)
+        )
 
         assert [1] == list(settled.refused)
         assert {(ids[0], TaskStatus.COMPLETE), (ids[2], TaskStatus.COMPLETE)} == set(settled.ended)
@@ -121,7 +125,7 @@ class TestFence(StoreTests):
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
 
-        settled = await hand.settle(*[completed(claim, RESULT)] * 3)
+        settled = await hand.settle(*[completed_outcome(claim, RESULT)] * 3)
 
         assert 2 == len(settled.refused)
         assert 1 == len(await store.history(task_id))
@@ -136,7 +140,7 @@ class TestFence(StoreTests):
         claim = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
 
-        settled = await hand.settle(completed(claim, RESULT))
+        settled = await hand.settle(completed_outcome(claim, RESULT))
 
         assert [0] == list(settled.refused)
         assert {"cancelled"} == set((await states_of(store, task_id)).values())
@@ -160,7 +164,7 @@ class TestFence(StoreTests):
             replies = []
             claims = await hand.claim()
             while claims:
-                outcomes = [completed(claim, RESULT) for claim in claims]
+                outcomes = [completed_outcome(claim, RESULT) for claim in claims]
                 settled = await store.settle(hand.id, outcomes, claim_up_to=9, relaxed=relaxed)
                 again = await store.settle(hand.id, outcomes, relaxed=relaxed)
                 replies.append((sorted(claim.no for claim in settled.claims), again.refused))
@@ -187,7 +191,7 @@ class TestSettling(StoreTests):
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
 
-        await hand.settle(completed(await hand.claim_one(), RESULT))
+        await hand.settle(completed_outcome(await hand.claim_one(), RESULT))
 
         step = (await steps_of(store, task_id))["a"]
         assert (StepStatus.COMPLETE, {"of": "a"}, None) == (step.status, step.result, step.error)
@@ -290,7 +294,7 @@ class TestSettling(StoreTests):
         first, second = await create(store, template), await create(store, template)
         hand = await ManualWorker.hire(store)
         for claim in await hand.claim():
-            await hand.settle(completed(claim, JsonText(f'"{claim.task_id}"')))
+            await hand.settle(completed_outcome(claim, JsonText(f'"{claim.task_id}"')))
         await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
 
         results = await store.load_results({first: [1, 2, 3], second: [1, 2, 3], NOBODY: [1]})
@@ -298,7 +302,7 @@ class TestSettling(StoreTests):
         assert {
             StepResult(first, 1, JsonText(f'"{first}"')),
             StepResult(second, 1, JsonText(f'"{second}"')),
-            StepResult(second, 2, JsonText('"by hand"'), Code.RESOLVED_MANUALLY),
+            StepResult(second, 2, JsonText('"by hand"'), StatusCode.RESOLVED_MANUALLY),
         } == set(results)
         assert [] == await store.load_results({})
 
@@ -323,7 +327,9 @@ class TestStickyClaims(StoreTests):
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
 
-        settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=1)
+        settled = await hand.settle(
+            completed_outcome(await hand.claim_one(), RESULT), claim_up_to=1
+        )
 
         assert [Claim(task_id, 2, 1, 1)] == list(settled.claims)
         step = (await steps_of(store, task_id))["b"]
@@ -337,7 +343,9 @@ class TestStickyClaims(StoreTests):
         await begin(store, graph("wide", a="", b="a", c="a", d="a", e="a"))
         hand = await ManualWorker.hire(store)
 
-        settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=3)
+        settled = await hand.settle(
+            completed_outcome(await hand.claim_one(), RESULT), claim_up_to=3
+        )
 
         assert 3 == len(settled.claims)
         assert 1 == len(await hand.claim())
@@ -349,7 +357,9 @@ class TestStickyClaims(StoreTests):
         task_id = await begin(store, graph("wide", a="", b="a", c="a", d="a"))
         hand = await ManualWorker.hire(store, handlers={"a", "c"})
 
-        settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=10)
+        settled = await hand.settle(
+            completed_outcome(await hand.claim_one(), RESULT), claim_up_to=10
+        )
 
         assert [3] == [claim.no for claim in settled.claims]
         assert {"a": "complete", "b": "enqueued", "c": "in_progress", "d": "enqueued"} == (
@@ -362,8 +372,8 @@ class TestStickyClaims(StoreTests):
         hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
 
-        first = await hand.settle(completed(claims[1], RESULT), claim_up_to=10)
-        second = await hand.settle(completed(claims[2], RESULT), claim_up_to=10)
+        first = await hand.settle(completed_outcome(claims[1], RESULT), claim_up_to=10)
+        second = await hand.settle(completed_outcome(claims[2], RESULT), claim_up_to=10)
 
         assert [Claim(task_id, 4, 1, 1)] == list(first.claims)
         assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
@@ -374,7 +384,7 @@ class TestStickyClaims(StoreTests):
         claim = await hand.claim_one()
         await hand.complete(claim)
 
-        settled = await hand.settle(completed(claim, RESULT), claim_up_to=10)
+        settled = await hand.settle(completed_outcome(claim, RESULT), claim_up_to=10)
 
         assert ([0], []) == (list(settled.refused), list(settled.claims))
 
@@ -383,9 +393,9 @@ class TestStickyClaims(StoreTests):
         template = await put(store, graph("four", a="", b="a", c="b", d="c"))
         hand = await ManualWorker.hire(store)
         created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=1)
-        settled = Settled((), created.claims, ())
+        settled = SettleResult((), created.claims, ())
         for _ in range(4):
-            settled = await hand.settle(completed(settled.claims[0], RESULT), claim_up_to=1)
+            settled = await hand.settle(completed_outcome(settled.claims[0], RESULT), claim_up_to=1)
 
         assert [(created.tasks[0][0], TaskStatus.COMPLETE)] == list(settled.ended)
 
@@ -408,7 +418,7 @@ class TestGroups(StoreTests):
 
         settled = await store.settle_group(
             [
-                Settlement(hand.id, [completed(claim, RESULT)], room)
+                Settlement(hand.id, [completed_outcome(claim, RESULT)], room)
                 for hand, claim, room in zip((bob, eve, amy), claims, (2, 0, 9), strict=True)
             ]
         )
@@ -430,8 +440,8 @@ class TestGroups(StoreTests):
 
         settled = await store.settle_group(
             [
-                Settlement(bob.id, [completed(first, RESULT)], 5),
-                Settlement(eve.id, [completed(second, RESULT)], 5),
+                Settlement(bob.id, [completed_outcome(first, RESULT)], 5),
+                Settlement(eve.id, [completed_outcome(second, RESULT)], 5),
             ]
         )
 
@@ -448,8 +458,8 @@ class TestGroups(StoreTests):
 
         settled = await store.settle_group(
             [
-                Settlement(eve.id, [completed(late[0], JsonText('"other"'))], 5),
-                Settlement(bob.id, [completed(early[0], RESULT)], 5),
+                Settlement(eve.id, [completed_outcome(late[0], JsonText('"other"'))], 5),
+                Settlement(bob.id, [completed_outcome(early[0], RESULT)], 5),
             ]
         )
 
@@ -464,9 +474,9 @@ class TestGroups(StoreTests):
         hands = await self.hire(store, "bob", "eve", "amy")
         claims = [(await hand.claim(1))[0] for hand in hands]
         outcomes = [
-            completed(claims[0], RESULT),
-            failed(claims[1], ERROR),
-            retried(claims[2], ERROR, ONE),
+            completed_outcome(claims[0], RESULT),
+            failed_outcome(claims[1], ERROR),
+            retry_outcome(claims[2], ERROR, ONE),
         ]
 
         settled = await store.settle_group(
@@ -491,13 +501,13 @@ class TestGroups(StoreTests):
         for _ in range(2):
             await create(store, template)
         bob, eve = await self.hire(store, "bob", "eve")
-        good, bad = await bob.claim(1), completed(await eve.claim_one(), RESULT)
+        good, bad = await bob.claim(1), completed_outcome(await eve.claim_one(), RESULT)
         nameless = NewEvent(0, template, "only", "c-1", cast(str, None), RESULT, None)
 
         with pytest.raises(StoreError):
             await store.settle_group(
                 [
-                    Settlement(bob.id, [completed(good[0], RESULT)]),
+                    Settlement(bob.id, [completed_outcome(good[0], RESULT)]),
                     Settlement(eve.id, [bad], events=[nameless]),
                 ]
             )

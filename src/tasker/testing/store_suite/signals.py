@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tasker import codec
-from tasker.durable import CallKind
+from tasker.durable import DurableCallKind
 from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     AttemptOutcome,
@@ -17,7 +17,7 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     WaitKind,
-    released,
+    released_outcome,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -36,29 +36,31 @@ from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 from tasker.testing.store_suite.subject import Subject
 from tasker.waits import (
     Arrival,
-    Awaited,
+    AwaitedArrival,
     NewBroadcast,
     NewSignal,
     NewWait,
     TooManyBroadcasts,
     TooManySignals,
-    read_arrival,
+    decode_arrival,
 )
 
 DAY = timedelta(days=1)
 
 
-def waiting(*awaited: Awaited | str, call: str = "wait", timeout: float | None = None) -> NewWait:
+def waiting(
+    *awaited: AwaitedArrival | str, call: str = "wait", timeout: float | None = None
+) -> NewWait:
     """Describe a wait for signals, given by name, or for what else is awaited."""
     all_awaited = [
-        Awaited(WaitKind.SIGNAL, each) if isinstance(each, str) else each for each in awaited
+        AwaitedArrival(WaitKind.SIGNAL, each) if isinstance(each, str) else each for each in awaited
     ]
-    return NewWait(call, CallKind.WAIT_ANY, all_awaited, timeout)
+    return NewWait(call, DurableCallKind.WAIT_ANY, all_awaited, timeout)
 
 
-def broadcast(name: str, key: str, *, after: int = 0) -> Awaited:
+def broadcast(name: str, key: str, *, after: int = 0) -> AwaitedArrival:
     """Describe a broadcast to wait for."""
-    return Awaited(WaitKind.BROADCAST, name, key, "suite", after)
+    return AwaitedArrival(WaitKind.BROADCAST, name, key, "suite", after)
 
 
 def signal(task_id: TaskId, name: str, payload: Json = None, id: str | None = None) -> NewSignal:
@@ -74,10 +76,10 @@ def news(name: str, key: str, payload: Json = None, id: str | None = None) -> Ne
 async def arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
     """Read what waits of a step received, by the name of the durable call."""
     calls = await store.load_calls(claim)
-    return {call.name: read_arrival(call.value) for call in calls if call.value is not None}
+    return {call.name: decode_arrival(call.value) for call in calls if call.value is not None}
 
 
-async def wait_for(store: Store, *awaited: Awaited | str, **options: object) -> TaskId:
+async def wait_for(store: Store, *awaited: AwaitedArrival | str, **options: object) -> TaskId:
     """Let the step of a new task wait, and return the task."""
     task_id = await begin(store, one())
     hand = await ManualWorker.hire(store)
@@ -127,7 +129,7 @@ class TestSignals(StoreTests):
         parked = await store.park_for_arrival(second, waiting("paid"))
 
         assert received is not None
-        assert (1, True) == (read_arrival(received.value).payload, parked)  # type: ignore[arg-type]
+        assert (1, True) == (decode_arrival(received.value).payload, parked)  # type: ignore[arg-type]
         again = await hand.claim_one()
         assert second.no == again.no
         assert 2 == (await arrivals(store, again))["wait"].payload
@@ -169,7 +171,7 @@ class TestSignals(StoreTests):
         assert "cancelled" == (await arrivals(store, claim))["wait"].name
         received = await store.receive(claim, waiting("cancelled", "paid", call="next"))
         assert received is not None
-        assert "paid" == read_arrival(received.value).name  # type: ignore[arg-type]
+        assert "paid" == decode_arrival(received.value).name  # type: ignore[arg-type]
 
     async def test_a_wait_receives_the_oldest_signal_that_it_matches(
         self, store: Store, subject: Subject
@@ -203,7 +205,7 @@ class TestSignals(StoreTests):
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         lost = await hand.claim_one()
-        await hand.settle(released(lost))
+        await hand.settle(released_outcome(lost))
         held = await hand.claim_one()
         await store.signal(signal(task_id, "paid"), ACT)
 
@@ -222,7 +224,7 @@ class TestSignals(StoreTests):
         await store.signal(signal(task_id, "paid", 7), ACT)
         await store.receive(claim, waiting("paid"))
 
-        await hand.settle(released(claim))
+        await hand.settle(released_outcome(claim))
 
         again = await hand.claim_one()
         assert 7 == (await arrivals(store, again))["wait"].payload
@@ -407,7 +409,7 @@ class TestBroadcasts(StoreTests):
         same = [await wait_for(store, broadcast("rate", "eur")) for _ in range(10)]
         other = [
             await wait_for(store, broadcast("rate", "usd")),
-            await wait_for(store, Awaited(WaitKind.BROADCAST, "rate", "eur", "elsewhere")),
+            await wait_for(store, AwaitedArrival(WaitKind.BROADCAST, "rate", "eur", "elsewhere")),
         ]
 
         sent = await store.broadcast(news("rate", "eur", 1.1), "bank")
@@ -443,7 +445,7 @@ class TestBroadcasts(StoreTests):
             call = await store.receive(claim, wait)
             if call is None:
                 break
-            arrival = read_arrival(call.value)  # type: ignore[arg-type]
+            arrival = decode_arrival(call.value)  # type: ignore[arg-type]
             received.append(arrival.payload)
             after = arrival.number
 

@@ -8,7 +8,7 @@ import pytest
 
 from tasker import limits
 from tasker.errors import TooManyInstances
-from tasker.layout import Layout
+from tasker.layout import NodeLayout
 from tasker.model import (
     Claim,
     JsonText,
@@ -16,7 +16,7 @@ from tasker.model import (
     NewInstances,
     PauseTarget,
     RuntimeStep,
-    Spawned,
+    SpawnedSteps,
     StepSpec,
     StepStatus,
     TaskId,
@@ -96,7 +96,7 @@ class TestSpawning(StoreTests):
 
         spawned = await store.spawn(spawner, instances(["1", "2", "3"]))
 
-        assert Spawned(6, 0, 3) == spawned
+        assert SpawnedSteps(6, 0, 3) == spawned
         claims = await hand.claim()
         assert [6, 7, 8] == sorted(claim.no for claim in claims)
         await hand.complete(spawner)
@@ -164,7 +164,7 @@ class TestSpawning(StoreTests):
             await store.spawn(one, instances(["6"])),
         ]
 
-        assert [Spawned(8, 2, 1), Spawned(9, 3, 2), Spawned(11, 5, 1)] == added
+        assert [SpawnedSteps(8, 2, 1), SpawnedSteps(9, 3, 2), SpawnedSteps(11, 5, 1)] == added
         await hand.complete(one, two)
         rest = await hand.claim()
         assert [8, 9, 10, 11] == sorted(claim.no for claim in rest)
@@ -239,7 +239,7 @@ class TestSpawning(StoreTests):
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
         """Its steps are numbered after all others, and lead back to the instances around them."""
         hand, spawner = await spawner_of(store, nested())
-        layout = Layout(nested().steps)
+        layout = NodeLayout(nested().steps)
         (outer, inner) = layout.bodies.values()
         await store.spawn(spawner, instances(['"a"', '"b"']))
         await hand.complete(spawner)
@@ -250,7 +250,7 @@ class TestSpawning(StoreTests):
         new = NewInstances("", second.no + 1, second.no, inner.spawner, 2, 0, [JsonText("7")] * 2)
         spawned = await store.spawn(second, new)
 
-        assert spawned == Spawned(15, 0, 2)
+        assert spawned == SpawnedSteps(15, 0, 2)
         await hand.complete(second)
         leaves = await hand.claim()
         loaded = await store.load_runtime_steps({second.task_id: [leaf.no for leaf in leaves]})

@@ -9,8 +9,8 @@ from tasker import codec
 from tasker.model import (
     Json,
     JsonText,
-    completed,
-    failed,
+    completed_outcome,
+    failed_outcome,
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
@@ -56,7 +56,7 @@ class TestValues(StoreTests):
         await hand.retry(claim)
         claim = await hand.claim_one()
         assert claim.checkpoint is not None
-        await hand.settle(completed(claim, text))
+        await hand.settle(completed_outcome(claim, text))
 
         step = (await steps_of(store, task_id))["only"]
         (given,) = await store.load_task_inputs([task_id])
@@ -74,7 +74,7 @@ class TestValues(StoreTests):
         await store.create_tasks([replace(new, context=text)])
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
-        await hand.settle(completed(claim, text))
+        await hand.settle(completed_outcome(claim, text))
 
         (given,) = await store.load_task_inputs([new.id])
         (loaded,) = await store.load_results({new.id: [1]})
@@ -88,7 +88,7 @@ class TestValues(StoreTests):
         error = {"type": "Täst", "message": "a 'b' \"c\"", "details": {"n": [1, None]}}
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
-        await hand.settle(failed(await hand.claim_one(), codec.dumps(error)))
+        await hand.settle(failed_outcome(await hand.claim_one(), codec.dumps(error)))
 
         assert error == (await steps_of(store, task_id))["only"].error
         assert [error] == [row.error for row in await store.history(task_id)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasker.model import JsonText, completed, released
+from tasker.model import JsonText, completed_outcome, released_outcome
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -91,7 +91,7 @@ class TestWaking(StoreTests):
         claim = await leaving.claim_one()
         await starve(stores[1], idle)
 
-        await woken(stores[1].wait_for_work, leaving.settle(released(claim)))
+        await woken(stores[1].wait_for_work, leaving.settle(released_outcome(claim)))
 
         assert 2 == (await idle.claim_one()).attempt
 
@@ -109,7 +109,7 @@ class TestWaking(StoreTests):
         running = await (await ManualWorker.hire(stores[0], handlers={"x"})).claim_one()
         await starve(stores[0], hand)
 
-        await woken(stores[0].wait_for_work, hand.settle(completed(running, JsonText("1"))))
+        await woken(stores[0].wait_for_work, hand.settle(completed_outcome(running, JsonText("1"))))
 
         assert 2 == (await hand.claim_one()).attempt
 

@@ -11,6 +11,7 @@ from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
 from tasker import Context, LocalClient, Worker, WorkerSettings
+from tasker.engine import slots
 from tasker.errors import RetryableError
 from tasker.model import AttemptOutcome, SettlementDurability
 from tasker.store.protocol import Store
@@ -173,6 +174,81 @@ async def test_draining_waits_for_attempts_that_end_during_the_last_settlement(
         second.set()
         await draining
         assert [] == await memory.held(pieces.lease.id)
+
+
+async def test_a_large_settlement_begins_during_another(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of what may be claimed is large; fewer outcomes wait for the first settlement."""
+    monkeypatch.setattr(slots, "_MOST_AHEAD", 0)
+    store = Gated(memory)
+    settings = WorkerSettings(slots=120)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW], settings) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        for _ in range(82):
+            await LocalClient(memory).create_task("n.flow")
+        claims = (await memory.claim(pieces.lease.id, 82)).claims
+        pieces.claimer.accept(claims[:1])
+        first = await store.gates.get()
+        pieces.claimer.accept(claims[1:40])
+        await eventually(lambda: pieces.settler.waiting_count == 39)
+
+        assert store.gates.empty()
+
+        pieces.claimer.accept(claims[40:])
+        second = await store.gates.get()
+        await eventually(lambda: pieces.settler.waiting_count == 41)
+
+        assert store.gates.empty()
+
+        second.set()
+        third = await store.gates.get()
+        third.set()
+        await eventually(lambda: len(pieces.settler.keys()) == 2)
+
+        assert store.gates.empty()
+
+        first.set()
+        last = await store.gates.get()
+        last.set()
+        await pieces.settler.drain()
+
+        assert [] == await memory.held(pieces.lease.id)
+        assert not pieces.settler.keys()
+
+
+async def test_claims_are_compared_with_the_store_while_no_settlement_is_in_progress(
+    memory: Store,
+) -> None:
+    store = Gated(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        for _ in range(2):
+            await LocalClient(memory).create_task("n.flow")
+        claims = (await memory.claim(pieces.lease.id, 2)).claims
+        pieces.claimer.accept(claims[:1])
+        first = await store.gates.get()
+        compared: list[bool] = []
+
+        async def compare() -> None:
+            async with pieces.settler.paused():
+                pieces.claimer.accept(claims[1:])
+                await eventually(lambda: {claims[1].key} <= pieces.settler.keys())
+                compared.append(store.gates.empty())
+
+        comparison = asyncio.create_task(compare())
+        await asyncio.sleep(0)
+
+        assert not compared
+
+        first.set()
+        await comparison
+
+        assert compared == [True]
+
+        second = await store.gates.get()
+        second.set()
+        await pieces.settler.drain()
 
 
 async def test_an_ended_task_is_removed_from_the_cache(memory: Store) -> None:

@@ -9,9 +9,9 @@
   `TaskCache`, and passes them to the executor.
 - `Executor` calls handlers by one of three `runners` (event loop, threads, processes) and
   decides the outcome of each attempt: a result, or what `failure` makes of an error.
-- `Settler` stores outcomes: those that arrived during one settlement form the next. The store frees
-  the steps that waited for them and claims some for this worker; these are passed to
-  `Claimer.accept`, the only path back (`Settler.pass_freed_steps_to`).
+- `Settler` stores outcomes: those that arrived during one settlement form the next, and large
+  settlements overlap. The store frees the steps that waited for them and claims some for this
+  worker; these are passed to `Claimer.accept`, the only path back (`Settler.pass_freed_steps_to`).
 - `Slots` counts slots used by attempts and reserved by pending claims. All three
   share it.
 - `WorkerLease` renews one lease for all claims that the executor holds. If the store revokes a

@@ -279,7 +279,7 @@ class Claimer:
         Claims that the store does not list are void: after a crash of the database server, settled
         steps may be in progress again, and the steps that they freed are not claimed.
         """
-        async with self._settler.lock:
+        async with self._settler.paused():
             known, creating = self._held_attempt_keys(), set(self._creating)
             mine, fetching = self._executor.held(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it

@@ -1,10 +1,13 @@
-"""Settles finished attempts in batches: attempts that finish during one settlement form the next
+"""Settles finished attempts in batches: attempts that finish during a settlement form the next
 batch."""
 
 import asyncio
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from itertools import chain
 from typing import Protocol
 
 from tasker.engine.background import Background
@@ -37,6 +40,8 @@ from tasker.model import (
 from tasker.store.protocol import WorkerStore
 from tasker.waits import ParkedForArrival
 
+SETTLEMENTS = 2  #: at the same time, if both are large
+LARGE = 100  #: claimed steps that are enough for two large settlements
 MOST = 500  #: outcomes in one settlement
 BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
 
@@ -66,10 +71,11 @@ class FreedStepConsumer(Protocol):
 
 
 class Settler:
-    """Sends outcomes to the store, one settlement at a time.
+    """Sends outcomes to the store.
 
-    Under load, a settlement takes all outcomes that arrived during the previous one. When the
-    system is idle, an outcome is sent immediately. No timer is involved.
+    When no settlement is in progress, an outcome is sent immediately. Outcomes that arrive during a
+    settlement form the next one, which begins when the first has ended. Under load it begins as
+    soon as it is large, so the store works on two settlements at once. No timer is involved.
 
     Args:
         store: The store.
@@ -89,9 +95,6 @@ class Settler:
         reporter: Reporter,
         background: Background,
     ) -> None:
-        self.lock = asyncio.Lock()
-        """Held during a settlement."""
-
         self.published = asyncio.Event()
         """Set by settlements that stored events."""
 
@@ -105,7 +108,9 @@ class Settler:
         self._reporter = reporter
         self._background = background
         self._claimer: FreedStepConsumer
-        self._batch: list[Finished] = []
+        self._turns = asyncio.Semaphore(SETTLEMENTS)
+        self._batches: dict[int, list[Finished]] = {}  #: those being settled
+        self._large = sys.maxsize  #: outcomes in a settlement that begins during another
         self._pending: list[Finished] = []
         self._parking: set[AttemptKey] = set()
         self._wake = asyncio.Event()
@@ -120,20 +125,41 @@ class Settler:
         """Accept an outcome, to be settled soon."""
         if not self._pending:
             self._idle.clear()
-            self._wake.set()
         self._pending.append(finished)
+        if not self._batches or len(self._pending) >= self._large:
+            self._wake.set()
 
     async def run(self) -> None:
         """Settle until cancelled."""
+        loops = [asyncio.ensure_future(self._settle_batches(n)) for n in range(SETTLEMENTS)]
+        try:
+            await asyncio.gather(*loops)
+        finally:
+            for loop in loops:
+                loop.cancel()
+
+    async def _settle_batches(self, number: int) -> None:
+        """Settle batches until cancelled, beside the other loops."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._pending:
-                count = _batch_size(self._pending, self._slots.capacity // 2)
-                self._batch, self._pending = self._pending[:count], self._pending[count:]
-                await self._settle(self._batch)
-                self._batch = []
-            self._idle.set()
+            while not self._pending or (self._batches and len(self._pending) < self._large):
+                await self._wake.wait()
+                self._wake.clear()
+            self._batches[number] = batch = self._next_batch()
+            await self._settle(batch)
+            del self._batches[number]
+            if not self._pending and not self._batches:
+                self._idle.set()
+
+    def _next_batch(self) -> list[Finished]:
+        """Take outcomes for a settlement: while the store settles them, the other steps run."""
+        capacity = self._slots.capacity
+        if capacity < LARGE:
+            most, self._large = max(1, capacity // 2), sys.maxsize
+        else:
+            most = self._large = min(capacity // (SETTLEMENTS + 1), MOST)
+        count = _batch_size(self._pending, most)
+        batch, self._pending = self._pending[:count], self._pending[count:]
+        return batch
 
     async def drain(self) -> None:
         """Wait until all outcomes so far are settled."""
@@ -141,20 +167,29 @@ class Settler:
 
     @property
     def waiting_count(self) -> int:
-        """Number of outcomes that wait for the current settlement to end."""
+        """Number of outcomes that wait for a settlement."""
         return len(self._pending)
 
     def keys(self) -> set[AttemptKey]:
         """Return the attempts that ended here but are perhaps not settled yet."""
-        unsettled = (finished.outcome.key for finished in self._batch + self._pending)
+        lists = (*self._batches.values(), self._pending)
+        unsettled = (finished.outcome.key for finished in chain(*lists))
         return {*unsettled, *self._parking}
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Wait until no settlement is under way; none begins before the exit."""
+        async with AsyncExitStack() as turns:
+            for _ in range(SETTLEMENTS):
+                await turns.enter_async_context(self._turns)
+            yield
 
     # ------------------------------------------------------------------- settling
 
     async def _settle(self, batch: list[Finished]) -> None:
         while batch:
             try:
-                async with self.lock:
+                async with self._turns:
                     most = _steps_to_free(batch) if self._lease.holds else 0
                     gated = any(finished.running.claim.gated for finished in batch)
                     relaxed = not gated and all(
@@ -329,12 +364,7 @@ async def park_in_store(store: WorkerStore, claim: Claim, parked: StepParked) ->
 
 
 def _batch_size(waiting: Sequence[Finished], most: int) -> int:
-    """Return how many of the waiting outcomes to settle at once, at most `most`.
-
-    With `most` at half of what is claimed, the other half runs meanwhile: the database
-    and the handlers work at the same time.
-    """
-    most = max(1, min(most, MOST))
+    """Return how many of the waiting outcomes to settle at once, at most `most`."""
     size = 0
     for count, finished in enumerate(waiting[:most]):
         size += len(finished.outcome.result or "")

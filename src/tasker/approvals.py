@@ -42,10 +42,11 @@ class NewApproval(NamedTuple):
     id: str
     form: JsonText
     assignees: Sequence[str]
-    """`user:NAME` and `role:NAME`; if empty, everyone who may decide approvals."""
+    """The assignees, as `user:NAME` and `role:NAME`; if empty, everyone who may decide
+    approvals."""
 
     escalate_after: float | None = None
-    """Seconds after which `escalate_to` may decide too."""
+    """Seconds after which the assignees in `escalate_to` may also decide."""
 
     escalate_to: Sequence[str] = ()
 
@@ -72,12 +73,12 @@ class Approval:
     """JSON Schema of the decision."""
 
     assignees: tuple[str, ...]
-    """`user:NAME` and `role:NAME`, after an escalation including its assignees; if empty, everyone
-    who may decide approvals."""
+    """The assignees, as `user:NAME` and `role:NAME`, including those of an escalation that has
+    happened; if empty, everyone who may decide approvals."""
 
     opened_at: datetime
     due_at: datetime | None
-    """When it times out; None: never, or it no longer waits."""
+    """Time at which the approval times out; None if it never does or no longer waits."""
 
     escalate_at: datetime | None
     escalated_at: datetime | None

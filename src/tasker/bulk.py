@@ -76,16 +76,17 @@ class BulkRequest:
     filter: TaskFilter | None = None
     ids: tuple[str, ...] | None = None
     steps: tuple[str, ...] | None = None
-    """Names of the steps to retry; None: all failed steps."""
+    """Names of the steps to retry; None means all failed steps."""
 
     reset_attempts: bool = False
-    """Whether retried steps get all their attempts again instead of one more."""
+    """Whether retried steps get as many attempts as their retry policies allow instead of only one
+    more."""
 
     fresh: bool = False
-    """Whether retried steps forget their durable calls."""
+    """Whether the records of the retried steps' durable calls are deleted."""
 
     templates: frozenset[TemplateName] | None = None
-    """Templates whose tasks the caller may change, in all versions; None: all matching tasks."""
+    """Templates whose tasks the caller may change, in all versions; None means all templates."""
 
     def __post_init__(self) -> None:
         if (self.filter is None) == (self.ids is None):
@@ -197,14 +198,14 @@ class BulkPreview:
     """Matches by `namespace.name`."""
 
     refused: Mapping[str, int]
-    """How many of the matching tasks could not be changed, by error code."""
+    """Number of matching tasks that could not be changed, by error code."""
 
     sample: Sequence[str]
-    """Ids of the newest matching tasks, at most 10."""
+    """Ids of the newest 10 matching tasks."""
 
     token: str
-    """A token that starts the operation within an hour, for the tasks created before the preview.
-    """
+    """A token that starts the operation for the tasks created before the preview; it is valid for
+    an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,17 +228,17 @@ class BulkOperation:
     """Maximum number of tasks that are changed per second."""
 
     matches: int
-    """How many tasks matched at its start."""
+    """Number of tasks that matched when the operation started."""
 
     exact: bool
     """Whether `matches` is exact instead of a lower bound."""
 
     changed: int = 0
     refused: Mapping[str, int]
-    """How many tasks could not be changed, by error code."""
+    """Number of tasks that could not be changed, by error code."""
 
     refusals: Sequence[BulkRejection]
-    """The first tasks that could not be changed, at most 100."""
+    """The first 100 tasks that could not be changed."""
 
     reason: str
     created_by: str
@@ -264,7 +265,7 @@ class NewBulkOperation(NamedTuple):
     matches: int
     exact: bool
     namespaces: frozenset[str] | None
-    """Namespaces whose tasks it may change; None: all."""
+    """Namespaces whose tasks the operation may change; None means all."""
 
 
 class StoredBulkOperation(NamedTuple):
@@ -274,7 +275,7 @@ class StoredBulkOperation(NamedTuple):
     request: BulkRequest
     namespaces: frozenset[str] | None
     last_task: TaskId
-    """The last task that it handled; tasks with lower ids follow."""
+    """The last task that the operation handled; tasks with lower ids follow."""
 
     @property
     def batch_size(self) -> int:

@@ -14,8 +14,8 @@ class DerivedStatuses:
     `all_complete`, `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
 
     recommended_action: str
-    """What the engine does next, or what an operator should do (`handle_failures`, `resume`,
-    `start_worker`)."""
+    """The engine's next action, or the action that an operator should take (`handle_failures`,
+    `resume`, `start_worker`)."""
 
     health_status: str
     """`healthy`, `recovering` (a step waits for a retry), `blocked` or `unknown`."""

@@ -45,7 +45,7 @@ class NewDurableCall(NamedTuple):
     """Seconds from now to the end of a sleep."""
 
     until: datetime | None = None
-    """The end of a sleep, instead of `delay`."""
+    """The time at which a sleep ends, in place of `delay`."""
 
 
 class DurableCallConflict(Misuse):

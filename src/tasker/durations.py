@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 
 Duration: TypeAlias = timedelta | float | str
-"""Seconds (`30`, `0.5`), a timedelta, or text: `"500ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"2d"`."""
+"""A number of seconds (`30`, `0.5`), a timedelta, or a string such as `"500ms"`, `"90s"`, `"5m"`,
+`"1h30m"` or `"2d"`."""
 
 TEXT_EXAMPLES = 'text such as "500ms", "90s", "5m", "1h30m" or "2d"'
 EXAMPLES = f"a number of seconds, or {TEXT_EXAMPLES}"

@@ -59,7 +59,8 @@ class TaskerError(Exception):
 
     code = "tasker_error"
     members: ClassVar[Mapping[str, str]] = {}
-    """Additional members of the error's problem details, and the attributes with their values."""
+    """Additional members of the error's problem details, each with the attribute that contains its
+    value."""
 
 
 # --------------------------------------------------------------------- misuse

@@ -41,7 +41,8 @@ class Event:
 
     no: EventNo
     id: str = field(init=False, default="")
-    """`task:step number:attempt:name`; consumers recognize repeated deliveries by it."""
+    """The event's id, `task:step number:attempt:name`, by which consumers recognize repeated
+    deliveries."""
 
     name: str
     namespace: str
@@ -49,20 +50,21 @@ class Event:
     version: str
     task_id: TaskId
     step: str
-    """The name of the step; "" for the end of a task."""
+    """The name of the step; "" if the event is the end of a task."""
 
     step_no: int
-    """The number of the step; 0 for the end of a task."""
+    """The number of the step; 0 if the event is the end of a task."""
 
     attempt: int
-    """The number of the attempt; for the end of a task, how often it has ended."""
+    """The number of the attempt or, for the end of a task, the number of times that the task has
+    ended."""
 
     outcome: AttemptOutcome
     at: datetime
     """When the outcome was stored."""
 
     duration: float | None
-    """Seconds that the attempt ran, or from the creation of the task to its end; None: unknown,
+    """Seconds for which the attempt ran, or from the task's creation to its end. None if unknown,
     because the worker was lost or an operator acted."""
 
     correlation_id: str
@@ -84,11 +86,11 @@ class EventFilter:
 
     namespace: str | None = None
     name: str | None = None
-    """A name, or a prefix with `*`: `payment.*`."""
+    """A name, or a prefix such as `payment.*`."""
 
     task_id: str | None = None
     visible: frozenset[str] | None = None
-    """Namespaces visible to the caller, set by servers."""
+    """Namespaces that the caller may see; set by servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +98,11 @@ class NewSubscription:
     """A subscription of code in workers: one of their processes receives each event."""
 
     namespace: str
-    """Namespace of the events; `*`: all."""
+    """Namespace of the events; `*` means all namespaces."""
 
     name: str
     events: tuple[str, ...]
-    """Event names, or prefixes with `*`."""
+    """Event names, or prefixes such as `payment.*`."""
 
 
 class DeliveryStatus(StrEnum):
@@ -156,7 +158,7 @@ class DeliveryAttempt:
     """Seconds."""
 
     response: int | None
-    """HTTP status; None without a response."""
+    """HTTP status of the response, or None if there was no response."""
 
     error: str
     """"" after a success."""
@@ -190,10 +192,10 @@ class Subscription:
     namespace: str
     name: str
     events: tuple[str, ...]
-    """Event names, or prefixes with `*`."""
+    """Event names, or prefixes such as `payment.*`."""
 
     url: str | None
-    """The webhook's URL; None: code in workers."""
+    """The webhook's URL; None for a subscriber, which is a function in workers."""
 
     pending: int
     dead: int
@@ -201,7 +203,7 @@ class Subscription:
     created_by: str
     created_at: datetime
     served_at: datetime | None
-    """When a process last served it; None for a webhook."""
+    """Time at which a process last served the subscriber; None for a webhook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,7 @@ class NewWebhook:
     name: str
     url: str
     events: tuple[str, ...]
-    """Event names, or prefixes with `*`."""
+    """Event names, or prefixes such as `payment.*`."""
 
     include: tuple[str, ...] = ()
     secret: str = field(repr=False)
@@ -226,10 +228,10 @@ class Webhook:
     name: str
     url: str
     events: tuple[str, ...]
-    """Event names, or prefixes with `*`."""
+    """Event names, or prefixes such as `payment.*`."""
 
     include: tuple[str, ...]
-    """Which of `context` and `result` its requests contain."""
+    """Additional data that the webhook's requests contain: `context`, `result` or both."""
 
     paused: bool
     pending: int
@@ -237,7 +239,7 @@ class Webhook:
     created_by: str
     created_at: datetime
     secret: str | None = field(default=None, repr=False)
-    """The signing key; set only in the response that creates or replaces it."""
+    """The signing key, which only the response that creates or replaces it contains."""
 
     def with_secret(self, secret: str) -> "Webhook":
         """Return the webhook with its secret."""
@@ -269,7 +271,7 @@ class WebhookEndpoint(NamedTuple):
 
 
 Patterns: TypeAlias = str | Collection[str]
-"""Event names, or prefixes such as `payment.*`; `*` for all."""
+"""Event names, or prefixes such as `payment.*`; `*` means all events."""
 
 
 def parse_event_patterns(given: Patterns) -> tuple[str, ...]:

@@ -49,21 +49,22 @@ class ProviderHook:
     name: str
     scheme: SignatureScheme
     header: str = DEFAULT_HEADER
-    """The header with the signature, for the scheme `hmac`; in lower case."""
+    """Name of the header with the signature, for the scheme `hmac`, in lower case."""
 
     target: HookMessageKind
     sends: str
-    """Name of the signal or broadcast."""
+    """Name of the signal or broadcast that is sent."""
 
     key: str
-    """Path to the id of the task, or to the key of the broadcast: `body.data.order_id`."""
+    """Path to the id of the task or to the key of the broadcast, such as `body.data.order_id`."""
 
     id: str | None = None
-    """Path to the id of the request, so a repeated request changes nothing: `body.id`."""
+    """Path to the id of the request, such as `body.id`. A request with the same id as an earlier
+    one changes nothing."""
 
     when: str | None = None
-    """Condition over `body` and `headers`; if it is false, the request is ignored. None: no request
-    is ignored."""
+    """Condition over `body` and `headers`; if it is false, the request is ignored. None means that
+    no request is ignored."""
 
     updated_by: str = ""
     updated_at: datetime | None = None

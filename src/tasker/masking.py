@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_ori
 from tasker.sensitive_texts import MASKED, SHORTEST_TEXT, SensitiveTexts, written_forms
 
 Keys: TypeAlias = tuple[str, ...]
-"""A path below `input` or `results`, without list indexes: it applies to all elements of a list."""
+"""A path below `input` or `results`. It has no list indexes and applies to all elements of a
+list."""
 
 PAYLOADS = frozenset(
     {"context", "result", "results", "checkpoint", "payload", "decision", "attributes", "fields"}
@@ -25,7 +26,7 @@ PAYLOADS = frozenset(
 """Fields with data of a task."""
 
 TEXTS = frozenset({"message", "title"})
-"""Fields with strings that may quote data of a task."""
+"""Fields with strings that may contain data of a task."""
 
 DEFINITIONS = frozenset(
     {"document", "input_schema", "result_schema", "config", "configuration", "metadata"}
@@ -33,7 +34,7 @@ DEFINITIONS = frozenset(
 """Fields of templates, which contain no data of tasks."""
 
 _MASKED = PAYLOADS | TEXTS | {"error", "skip_reason", "form", "text"}
-"""Fields whose plain values may be masked; plain values of other fields never are."""
+"""Fields whose plain values may be masked; plain values of other fields are never masked."""
 
 _PLAIN_TYPES = (str, int, float, bool, type(None), datetime)
 _PLAIN = frozenset(_PLAIN_TYPES)
@@ -73,13 +74,13 @@ class MaskingRule:
     """The data of one owner that a caller may read."""
 
     reads: bool = True
-    """Whether it may read payloads at all."""
+    """Whether the caller may read payloads at all."""
 
     inputs: tuple[Keys, ...] = ()
     """Sensitive paths below the context."""
 
     results: tuple[Keys, ...] = ()
-    """Sensitive paths below the results; the first key is a step's name."""
+    """Sensitive paths below `results`; the first key of each path is a step's name."""
 
     secrets: SensitiveTexts = NO_TEXTS
     """Sensitive values, which are also replaced in other payloads and in strings."""

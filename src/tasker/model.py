@@ -40,7 +40,8 @@ DEFAULT_PRIORITY = 2
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
 
 TASK_NODE = 0
-"""Stands for the task itself in a step's list of children. Steps are numbered from 1."""
+"""Number that represents the task itself in a step's list of children; steps are numbered from
+1."""
 
 
 # ------------------------------------------------------------------ templates
@@ -57,7 +58,7 @@ class Backoff(StrEnum):
 
 
 BackoffName: TypeAlias = Literal["none", "fixed", "linear", "exponential", "fibonacci"]
-"""What `Retry(backoff=)` accepts besides a `Backoff`."""
+"""The strings that `Retry(backoff=)` accepts in place of a `Backoff`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class Retry:
     """The retry policy of a step: the number of attempts, and the delays between them."""
 
     retryable: bool
-    """False: the first failure is final."""
+    """Whether a failed step is retried; if not, the first failure is final."""
 
     max_attempts: int
     """Maximum number of attempts, including the first, >= 1."""
@@ -76,13 +77,13 @@ class Retry:
     """Maximum delay; a delay requested by a handler may be longer."""
 
     jitter: float
-    """Fraction by which the delay is randomly varied, in [0, 1]."""
+    """Random variation of the delay, as a fraction of it from 0 to 1."""
 
     retry_on: tuple[str, ...]
-    """Errors that are retried although they are permanent, by class name or code."""
+    """Class names and codes of permanent errors that are retried nevertheless."""
 
     give_up_on: tuple[str, ...]
-    """Errors that are final although they could be retried, by class name or code."""
+    """Class names and codes of retryable errors that are not retried."""
 
     @property
     def attempt_limit(self) -> int:
@@ -169,7 +170,7 @@ class WorkerRequirement(NamedTuple):
     """
 
     version: str = ""
-    """Version or range of versions of the handler's code; "": any."""
+    """Version, or range of versions, that the handler's code must have; "" means any."""
 
     labels: tuple[tuple[str, str], ...] = ()
     """Labels of the worker, sorted by name."""
@@ -193,7 +194,7 @@ HTTP_HANDLER = "tasker.http"
 NO_HTTP_WORKER = "http steps run only on workers with the option --http (setting `worker.http`)"
 
 StatusRange: TypeAlias = tuple[int, int]
-"""A range of HTTP statuses, including the first and the last."""
+"""A range of HTTP statuses, which includes its first and last status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +220,7 @@ class HttpCall:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Json = None
-    """A string is sent unchanged, any other value as JSON; None: no body."""
+    """The body: a string is sent unchanged, and any other value as JSON. None means no body."""
 
     timeout: timedelta = timedelta(seconds=30)
     """Time limit of the whole call, including redirects."""
@@ -257,7 +258,7 @@ TaskEventName: TypeAlias = Literal[
 EventConditionName: TypeAlias = Literal[
     "success", "failure", "retryable_failure", "permanent_failure", "always"
 ]
-"""What `EventSpec(on=)` accepts besides an `EventCondition`."""
+"""The strings that `EventSpec(on=)` accepts in place of an `EventCondition`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,14 +368,14 @@ class LimitValues:
     """The bounds of a limit; None: no such bound."""
 
     concurrency: int | None = None
-    """Maximum number of steps in progress; 0: none starts."""
+    """Maximum number of steps in progress; with 0, no step starts."""
 
     rate: Rate | None = None
-    """Maximum number of steps that start per unit of time, on average."""
+    """Average number of steps that may start per unit of time."""
 
     burst: int | None = None
-    """Maximum number of steps that start at once after a pause, if there is a `rate`; None: as many
-    as start in a second, at least one."""
+    """With a `rate`: maximum number of steps that start at once after a period without starts. None
+    means the number that the rate allows in a second, at least one."""
 
     @property
     def burst_tokens(self) -> int | None:
@@ -406,7 +407,7 @@ class Limit(LimitValues):
     """A limit on steps, as a template declares it."""
 
     key: str
-    """The limit key; `{input.customer_id}` in it is replaced by an input of the task."""
+    """The limit key, in which `{input.customer_id}` is replaced by an input of the task."""
 
     def __init__(
         self,
@@ -449,7 +450,7 @@ class LimitSetting:
     """A limit that an operator set for a key, or for all keys that match a pattern."""
 
     pattern: str
-    """The key; `*` stands for any text."""
+    """A key, or a pattern in which `*` stands for any text."""
 
     values: LimitValues
     updated_by: str
@@ -461,20 +462,20 @@ class LimitInfo:
     """The limit of one key and the steps under it."""
 
     namespace: str
-    """'' for a key that all namespaces share."""
+    """The namespace of the key; '' for a key that all namespaces share."""
 
     key: str
     values: LimitValues
     """The bounds that apply."""
 
     set_by: str | None
-    """The key or pattern of the setting that applies; None: the template's bounds apply."""
+    """The key or pattern whose setting applies; None if the template's values apply."""
 
     running: int
     """Steps in progress."""
 
     waiting: int
-    """Due steps that wait for the limit, counted up to 10,000."""
+    """Number of due steps that wait for the limit, counted up to 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -485,10 +486,10 @@ class Map:
     """Expression for the list, such as `results.list_files.files`."""
 
     item: str = "item"
-    """The name by which the body reads its element (`as` in templates)."""
+    """The name under which the body reads its element (`as` in templates)."""
 
     max_concurrency: int | None = None
-    """Maximum number of instances in progress at once; None: no limit."""
+    """Maximum number of instances in progress at once; None means no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,14 +497,15 @@ class Batch:
     """Runs a body for consecutive ranges of numbers: its instances get half-open cursors."""
 
     total: str
-    """Expression for the number after the last one, such as `results.count.rows`."""
+    """Expression for the total, the number at which the last range ends, such as
+    `results.count.rows`."""
 
     size: int
-    """Minimum number of numbers in a range."""
+    """Number of items in a range; `max_instances` may increase it."""
 
     max_instances: int | None = None
-    """Maximum number of ranges; `size` is increased to stay within it. None: only the general limit
-    applies."""
+    """Maximum number of ranges; if `size` would result in more, the ranges become larger. None
+    means that only the general limit applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -517,7 +519,8 @@ class Repeat:
     """Time from the end of an iteration to the start of the next."""
 
     max: int
-    """Maximum number of iterations; if the condition does not hold after them, the step fails."""
+    """Maximum number of iterations; if the condition is still false after the last one, the step
+    fails."""
 
 
 Spawning: TypeAlias = Map | Batch | Repeat
@@ -544,7 +547,7 @@ class InstanceFailureHandling:
 
     policy: InstanceFailurePolicy = InstanceFailurePolicy.FAIL
     max_failures: int | None = None
-    """With `continue`: the maximum number of failed instances with which the step succeeds; None:
+    """With `continue`: maximum number of instances that may fail before the step fails; None means
     any number."""
 
     max_failed_percent: float | None = None
@@ -628,10 +631,10 @@ class WaitSpec:
 
     signals: tuple[AwaitedSignal, ...] = ()
     any_of: bool = False
-    """Whether the result says which of several signals arrived."""
+    """Whether the result names which of several signals arrived."""
 
     timeout: timedelta | None = None
-    """Time limit of a wait for signals; None: no limit."""
+    """Time limit of a wait for signals; None means no limit."""
 
     on_timeout: TimeoutAction = TimeoutAction.FAIL
 
@@ -641,21 +644,22 @@ class ApprovalSpec:
     """The question that a step without a handler asks a person."""
 
     form: JsonObject | None = None
-    """JSON Schema of the decision; None: `approved`, a boolean, and a `comment`."""
+    """JSON Schema of the decision; None means the default form, a boolean `approved` and a
+    `comment`."""
 
     assignees: tuple[str, ...] = ()
-    """Who may decide: `user:NAME` and `role:NAME`, with placeholders; empty: everyone who may
-    decide approvals."""
+    """The people who may decide, as `user:NAME` and `role:NAME` with placeholders; if empty,
+    everyone who may decide approvals."""
 
     timeout: timedelta | None = None
     on_timeout: TimeoutAction = TimeoutAction.FAIL
     escalate_after: timedelta | None = None
-    """Time after which `escalate_to` may decide too."""
+    """Time after which the assignees in `escalate_to` may also decide."""
 
     escalate_to: tuple[str, ...] = ()
     reject_when: str | None = None
-    """Condition over `form` under which the step fails; None: `not form.approved` with the default
-    form, otherwise never."""
+    """Condition over `form` under which the step fails. None means `not form.approved` for the
+    default form, and no condition for other forms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -712,14 +716,15 @@ class CompensateSpec:
     """Name of the handler, with `.` instead of `::`."""
 
     method: str | None = None
-    """The method to call if the handler is a class; None: `call`."""
+    """The method to call if the handler is a class; None means `call`."""
 
     version: str = ""
-    """Version or range of versions that the handler's code must have; "": as for the step."""
+    """Version, or range of versions, that the handler's code must have; "" means the same as for
+    the step."""
 
     retry: Retry = Retry()
     timeout: timedelta | None = None
-    """Time limit of one attempt; None: the worker's `attempt_timeout`."""
+    """Time limit of one attempt; None means the worker's `attempt_timeout`."""
 
 
 class UnsuccessfulEnd(StrEnum):
@@ -777,13 +782,13 @@ class StepSpec:
     name: str
     description: str = ""
     callable: str | None = None
-    """Name of the handler, with `.` instead of `::`; None: the step's name."""
+    """Name of the handler, with `.` instead of `::`; None means the step's name."""
 
     method: str | None = None
-    """The method to call if the handler is a class; None: `call`."""
+    """The method to call if the handler is a class; None means `call`."""
 
     handler_version: str = ""
-    """Version or range of versions that the handler's code must have; "": any."""
+    """Version, or range of versions, that the handler's code must have; "" means any."""
 
     config: JsonObject = field(default_factory=dict)
     """Configuration of the handler (`handler.initialization`, `handler_config`)."""
@@ -792,63 +797,62 @@ class StepSpec:
     type: StepType = StepType.STANDARD
     trigger: TriggerRule = TriggerRule.ALL_SUCCESS
     when: str | None = None
-    """Expression over `input` and `results`; the step is skipped if it is false."""
+    """Condition over `input` and `results`; if it is false, the step is skipped."""
 
     allow_failure: bool = False
     """Whether the step's children run and the task continues if the step fails permanently."""
 
     retry: Retry = Retry()
     timeout: timedelta | None = None
-    """Time limit of one attempt; None: the worker's `attempt_timeout`."""
+    """Time limit of one attempt; None means the worker's `attempt_timeout`."""
 
     queue_timeout: timedelta | None = None
-    """Time within which a worker must claim the step when it is due; None: no limit."""
+    """Time within which a worker must claim the step after it is due; None means no limit."""
 
     heartbeat_timeout: timedelta | None = None
-    """Maximum time between two heartbeats of an attempt; None: heartbeats are not required."""
+    """Maximum time between two heartbeats of an attempt; None means that heartbeats are not
+    required."""
 
     requires: Mapping[str, str] = field(default_factory=dict)
     """Labels that a worker must have to run the step, such as {"gpu": "true"}."""
 
     result_schema: JsonObject | None = None
     events: tuple[EventSpec, ...] = ()
-    """Domain events that its attempts publish."""
+    """Domain events that the step's attempts publish."""
 
     dependent_system: str | None = None
     http: HttpCall | None = None
     """The request that the step sends instead of running a handler."""
     wait: WaitSpec | None = None
-    """What the step waits for instead of running a handler."""
+    """The wait that the step performs instead of running a handler."""
 
     task: ChildTaskSpec | None = None
     """The task that the step runs instead of a handler."""
 
     external: ExternalSpec | None = None
-    """How the step waits for another system after its handler has returned; None: it does not wait.
-    """
+    """How the step waits for another system after its handler has returned, or None if it does not
+    wait."""
 
     approval: ApprovalSpec | None = None
     """The question that the step asks a person instead of running a handler."""
 
     compensate: CompensateSpec | None = None
-    """How to undo the step if its task fails or is cancelled after the step has completed.
-
-    None: the step is not undone.
-    """
+    """How to undo the completed step if its task fails or is cancelled, or None if the step is not
+    undone."""
 
     limits: tuple[Limit, ...] | None = None
-    """The step's limits, at most two; None: the template's limits."""
+    """The step's limits, at most two; None means the template's limits."""
 
     spawning: Spawning | None = None
-    """How the step creates instances at run time; None: it has no instances."""
+    """How the step creates instances at run time, or None if it has no instances."""
 
     steps: tuple["StepSpec", ...] = ()
-    """The body of its instances; empty: the step's own handler is the body."""
+    """The steps of each instance's body; if empty, the step's own handler is the body."""
 
     collect: CollectMode = CollectMode.LIST
     reduce: str | None = None
-    """Name of the handler that computes the step's result from its instances' results; None:
-    `collect` decides."""
+    """Name of the handler that computes the step's result from its instances' results; None means
+    that `collect` determines the result."""
 
     on_failure: InstanceFailureHandling = InstanceFailureHandling()
 
@@ -903,8 +907,8 @@ class SettlementDurability(StrEnum):
 
     FULL = "full"  #: until it is durable
     RELAXED = "relaxed"
-    """On PostgreSQL, wait for nothing: if the database server crashes, the latest settlements may
-    be lost, and their steps run again."""
+    """PostgreSQL does not wait for the disk: if the database server crashes, the latest settlements
+    may be lost, and their steps run again."""
 
 
 class OverlapPolicy(StrEnum):
@@ -928,29 +932,31 @@ class Schedule:
 
     name: str
     cron: str
-    """A cron line of five fields, in the local time of `timezone`; "" if `every` is given."""
+    """A cron expression with five fields, in the local time of `timezone`; "" if `every` is
+    given."""
 
     every: timedelta | None
     """The time between two ticks; None if `cron` is given."""
 
     anchor: datetime
-    """One tick of an interval; all other ticks are multiples of `every` before or after it."""
+    """The time of one tick; all other ticks are multiples of `every` before or after it."""
 
     timezone: str
     """IANA name of the time zone of `cron` and of the times in `context`."""
 
     overlap: OverlapPolicy
     catch_up: timedelta
-    """How late a tick may be handled; later ticks are recorded as missed."""
+    """Maximum age of a tick that still gets a task; older ticks are recorded as missed."""
 
     jitter: timedelta
     """Maximum delay of a task's start. The delay depends only on the schedule and the tick."""
 
     priority: int | None
-    """Priority of the tasks; None: the template's."""
+    """Priority of the tasks; None means the template's priority."""
 
     context: JsonObject
-    """The tasks' inputs; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced."""
+    """The tasks' inputs; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced by
+    the tick's times."""
 
     def __init__(
         self,
@@ -970,7 +976,7 @@ class Schedule:
 
         Args:
             name: Letters, digits, `_`, `-` and `.`.
-            cron: A cron line of five fields, such as "30 2 * * *"; either this or `every`.
+            cron: A cron expression with five fields, such as "30 2 * * *"; either this or `every`.
             every: The time between two ticks: seconds, a timedelta or `"15m"`.
             anchor: A tick of an interval, with its time zone.
             timezone: IANA name of a time zone, such as "Europe/Berlin".
@@ -1058,38 +1064,40 @@ class Template:
     steps: tuple[StepSpec, ...]
     input_schema: JsonObject | None = None
     deadline: timedelta | None = None
-    """Time limit of a task from creation to end; None: no limit."""
+    """Time limit of a task from creation to end; None means no limit."""
 
     title: str = ""
-    """Title of its tasks; `{input.order_id}` is replaced by an input of the task."""
+    """Title of the template's tasks, in which `{input.order_id}` is replaced by an input of the
+    task."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Searchable attributes of its tasks: name to `input.path`."""
+    """Searchable attributes of the template's tasks: a mapping of names to paths such as
+    `input.order_id`."""
 
     sensitive: tuple[str, ...] = ()
-    """Paths of data that is masked wherever it is shown: `input.card.number`,
+    """Paths of data that is masked wherever it is shown, such as `input.card.number` or
     `results.signup.token`."""
 
     retention: timedelta | None = None
-    """How long ended tasks are kept; None: until they are pruned by hand."""
+    """How long ended tasks are kept; None means that the workers' setting `retention` applies."""
 
     priority: int = DEFAULT_PRIORITY
-    """Priority of its tasks, 0 to 4, unless a task is created with another priority or by a step.
-    """
+    """Priority, from 0 to 4, of tasks that are created without a priority of their own and without
+    a parent task."""
 
     durability: SettlementDurability = SettlementDurability.FULL
 
     schedules: tuple[Schedule, ...] = ()
-    """Schedules of its tasks, in force while this is the latest version."""
+    """Schedules that create tasks of the template while this is its latest version."""
 
     limits: tuple[Limit, ...] = ()
     """Limits of the steps that declare no limits of their own, at most two."""
 
     concurrency: TaskConcurrency | None = None
-    """Bound on its open tasks; None: any number."""
+    """Maximum number of open tasks that share a key; None means any number."""
 
     events: tuple[TaskEndEvent, ...] = ()
-    """Events that its tasks publish at their end."""
+    """Events that the template's tasks publish when they end."""
 
     compensation: Compensation = Compensation()
     """When steps with `compensate` are undone."""
@@ -1190,8 +1198,8 @@ class TemplateVersion:
     registered_by: str
     registered_at: datetime
     decided_by: str | None = None
-    """Who last approved, rejected, retired or restored the version; None: no review was required.
-    """
+    """The person who last approved, rejected, retired or restored the version; None if no review
+    was required."""
 
     decided_at: datetime | None = None
     reason: str = ""
@@ -1318,15 +1326,17 @@ class NewTask:
     run_at: datetime | None = None  #: earliest start of its steps; None: immediately
     deadline: timedelta | None = None  #: time limit from creation to end
     priority: int = DEFAULT_PRIORITY
-    """0 to 4. Each level lets steps be claimed as if they were due a minute earlier."""
+    """Priority from 0 to 4. With each level, steps are claimed as if they had been due a minute
+    earlier."""
 
     limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = field(default_factory=dict)
-    """The limits of each step by its number, one or two; of two, first the limit that more steps
-    share."""
+    """The one or two limits of each step, by step number; the limit that more steps share comes
+    first."""
 
     place: OpenTaskBound | None = None  #: bound on open tasks that applies to it
     gates: Sequence[tuple[int, int, int]] = ()
-    """For each step with limits: its number, its outer gate or 0, and its gate; set by stores."""
+    """For each step with limits: its number, its outer gate (or 0) and its gate. Stores set this
+    field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1339,10 +1349,10 @@ class StepCounts:
     pending: int = 0
     enqueued: int = 0
     waiting_for_retry: int = 0
-    """Enqueued after a failed attempt, with a `run_at` in the future."""
+    """Number of steps that are enqueued after a failed attempt, with a `run_at` in the future."""
 
     no_worker: int = field(default=0, compare=False)
-    """Enqueued steps that no live worker can run."""
+    """Number of enqueued steps that no live worker can run."""
 
     in_progress: int = 0
     waiting: int = 0
@@ -1352,7 +1362,7 @@ class StepCounts:
     skipped: int = 0
     resolved_manually: int = 0
     uncounted: int = 0
-    """Steps beyond the counted ones, in any state; approximate while further steps are being
+    """Number of steps that were not counted by status; approximate while further steps are being
     created."""
 
     @property
@@ -1426,39 +1436,39 @@ class TaskSummary:
     """The schedule that created it."""
 
     scheduled_for: datetime | None = None
-    """The tick of that schedule for which it was created."""
+    """The tick of the schedule for which the task was created."""
 
     idempotency_key: str | None
     created_by: str
     reason: str
     tags: tuple[str, ...]
     title: str | None = None
-    """Computed from the `title` of its template and its inputs."""
+    """The title, computed from the template's `title` and the task's inputs."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Searchable attributes, declared by its template."""
+    """Searchable attributes, which the template declares."""
 
     priority: int = DEFAULT_PRIORITY
-    """From 0 to 4 (most urgent)."""
+    """Priority from 0 to 4 (most urgent)."""
 
     created_at: datetime
     updated_at: datetime
-    """When it or one of its steps last changed."""
+    """Time of the last change of the task or one of its steps."""
 
     etag: str | None = field(default=None, compare=False)
-    """Changes whenever the task or one of its steps changes; pass it to an action as `if_match`.
-    None if the task was just created."""
+    """A string that changes whenever the task or one of its steps changes; pass it to an action as
+    `if_match`. None if the task was just created."""
 
     ended_at: datetime | None
     deadline: datetime | None
-    """The task ends as `error` if it has not ended by then."""
+    """The deadline: if the task has not ended by this time, it ends as `error`."""
 
     compensation: CompensationStatus | None = None
-    """Progress of undoing its completed steps; None: it is not compensated."""
+    """Status of the task's compensation, or None if the task is not compensated."""
 
     counts: StepCounts
     pauses: tuple["Pause", ...] = ()
-    """The pauses of the task, its template and its namespace; empty if it is not paused."""
+    """The pauses of the task, its template and its namespace; empty if the task is not paused."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "full_name", f"{self.namespace}.{self.name}@{self.version}")
@@ -1482,17 +1492,18 @@ class Task(TaskSummary):
     """Inputs of the task."""
 
     result: Any = None
-    """The result of the last step, or the results of several last steps by name; None until the
-    task is complete, and in lists."""
+    """The result of the last step or, if there are several last steps, their results by name. None
+    until the task is complete, and in lists."""
 
     error: JsonObject | None
-    """Why the task ended as `error`, and the names of the failed steps; otherwise None."""
+    """The reason why the task ended as `error`, with the names of the failed steps; otherwise
+    None."""
 
     failure: TaskFailure | None = None
     """The first step that failed permanently and its error; None in lists."""
 
     created: bool = True
-    """False if the idempotency key matched an existing task."""
+    """Whether the task was created; False if the idempotency key matched an existing task."""
 
     def result_as(self, type: type[T]) -> T:  # noqa: A002 - it is the result's type
         """Return the result as a pydantic model, dataclass, typed dict or any other type.
@@ -1515,7 +1526,7 @@ class CurrentStep:
     status: StepStatus
     attempts: int
     run_at: datetime | None
-    """When its next attempt is due."""
+    """Time at which the step's next attempt is due."""
 
     type: str | None
     """Name of the class of the last error."""
@@ -1529,19 +1540,20 @@ class PhaseTimes:
     """The time of a step or a task by phase, in seconds."""
 
     started_after: float | None
-    """From the task's creation to the first claim; None: nothing was claimed yet."""
+    """Seconds from the task's creation to the first claim of a step; None before the first
+    claim."""
 
     queued: float
-    """Due, and not claimed by a worker."""
+    """Time during which a step was due but not claimed by a worker."""
 
     ran: float
-    """In handlers."""
+    """Time during which handlers ran."""
 
     backoff: float
-    """Between a failed attempt and the next one."""
+    """Time between a failed attempt and the due time of the next one."""
 
     parked: float
-    """Waiting for other tasks without occupying a worker."""
+    """Time during which a step waited without occupying a worker."""
 
 
 class WaitKind(StrEnum):
@@ -1563,11 +1575,11 @@ class StepWait:
     """Key of a broadcast; otherwise None."""
 
     approval: str | None = None
-    """Id of the approval whose decision it waits for."""
+    """Id of the approval whose decision the step waits for."""
 
     assignees: tuple[str, ...] = ()
-    """Who may decide the approval, as `user:NAME` and `role:NAME`. If empty, everyone with the
-    permission may decide."""
+    """The people who may decide the approval, as `user:NAME` and `role:NAME`. If empty, everyone
+    with the permission may decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1580,8 +1592,8 @@ class StepSummary:
 
     task_id: TaskId
     no: int
-    """Number of the step in the task, from 1 in the template's order. Steps that are created at run
-    time have higher numbers."""
+    """Number of the step in the task, starting at 1 in the template's order. Steps that are created
+    at run time have higher numbers."""
 
     name: str
     """The step's name, such as `convert`.
@@ -1596,7 +1608,8 @@ class StepSummary:
     """For a step created at run time: the number of the spawner that created its instance."""
 
     instance: int | None = field(default=None, compare=False)
-    """Number of the instance that the step belongs to, from 0; None for a step of the template."""
+    """Number of the instance that the step belongs to, starting at 0; None for a step of the
+    template."""
 
     undoes: int | None = field(default=None, compare=False)
     """Number of the step that this compensating step undoes; 0 for the step that plans the
@@ -1605,15 +1618,15 @@ class StepSummary:
     handler: str = ""
     status: StepStatus
     ready: bool = False
-    """Whether a worker may claim it now."""
+    """Whether a worker may claim the step now."""
 
     no_worker: bool = field(default=False, compare=False)
-    """Whether it is due and no live worker can run it: no worker has its handler bound to its
-    namespace and meets the step's requirement."""
+    """Whether the step is due but no live worker can run it, because none has the step's handler in
+    its namespace and meets the step's requirement."""
 
     no_worker_reason: str | None = field(default=None, compare=False)
-    """What live workers lack to run it: the handler, its version, a label, or the binding to the
-    namespace; None unless `no_worker` is true."""
+    """What the live workers lack to run the step: the handler, its version, a label, or the binding
+    to the namespace. None unless `no_worker` is true."""
 
     limit_reason: str | None = field(default=None, compare=False)
     """The limit that the step waits for, such as "customer:acme 5 of 5 running, 812 before it", or
@@ -1628,34 +1641,38 @@ class StepSummary:
     """Dependencies that are not done yet."""
 
     skip_reason: str | None = None
-    """Why it was skipped: its condition, or the parents that kept its trigger rule from holding."""
+    """The reason why the step was skipped: its condition, or the parents because of which its
+    trigger rule was not satisfied."""
 
     waits_for: TaskId | None = None
-    """The task that it waits for while `waiting`."""
+    """While the step is `waiting`: the task that it waits for."""
 
     waits: tuple["StepWait", ...] = ()
-    """The signals and broadcasts that it waits for while `waiting`; the first to arrive ends the
-    wait."""
+    """While the step is `waiting`: the signals and broadcasts that it waits for. The first that
+    arrives ends the wait."""
 
     waits_until: datetime | None = None
-    """While `waiting`, when its sleep ends or its wait times out; None: no limit."""
+    """While the step is `waiting`: the end of its sleep or the timeout of its wait; None means no
+    limit."""
 
     attempts: int
-    """Attempts made, 0 before the first."""
+    """Number of attempts; 0 before the first one."""
 
     counted_attempts: int = 0
-    """Attempts that count towards `max_attempts`: attempts since the last reset that were not
-    parked, released or lost."""
+    """Number of attempts that count towards `max_attempts`: attempts since the last reset that were
+    not parked, released or lost."""
 
     lost_attempts: int = 0
-    """Attempts lost with their worker since the last reset or wait of the step."""
+    """Number of attempts that were lost with their worker since the last reset or wait of the
+    step."""
 
     max_attempts: int = 0
     enqueued_at: datetime | None = None
-    """When all its dependencies were done; for a running attempt, when it was due."""
+    """Time at which all dependencies of the step were done; for a running attempt, the time at
+    which it was due."""
 
     run_at: datetime | None
-    """The step cannot be claimed before this time, because of a delay or a retry."""
+    """Time before which the step cannot be claimed, because of a delay or a retry."""
 
     claimed_at: datetime | None
     settled_at: datetime | None
@@ -1667,7 +1684,8 @@ class StepOverview(StepSummary):
     """A step without its result and checkpoint."""
 
     error: JsonObject | None
-    """Type, message, code and details; None unless the last attempt failed."""
+    """Type, message, code and details of the last attempt's error; None unless the last attempt
+    failed."""
 
     times: PhaseTimes | None = field(default=None, compare=False)
     """Times by phase."""
@@ -1753,10 +1771,10 @@ class Attempt:
     settled_at: datetime
     error: JsonObject | None
     queued: float = field(init=False, default=0.0)
-    """Seconds from its due time to its claim."""
+    """Seconds from the attempt's due time to its claim."""
 
     ran: float = field(init=False, default=0.0)
-    """Seconds from its claim to its end."""
+    """Seconds from the attempt's claim to its end."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queued", _seconds_between(self.enqueued_at, self.claimed_at))
@@ -1790,10 +1808,11 @@ class AuditEntry:
     before: str
     after: str
     via: AccessChannel | None = None
-    """How the actor reached the store; null: from within a program."""
+    """The interface through which the actor reached the store; null for a program that opened the
+    store itself."""
 
     bulk_id: str | None = None
-    """The bulk operation that the action was part of."""
+    """Id of the bulk operation that the action was part of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1863,7 +1882,7 @@ class Pause:
     kind: PauseKind
     namespace: str
     name: str
-    """The task's id, the template's name or the handler; '' for a namespace."""
+    """The paused task's id, template's name or handler; '' for a namespace."""
 
     paused_at: datetime
     paused_by: str
@@ -1879,10 +1898,11 @@ class TaskCounts:
     """Numbers of tasks by status."""
 
     by_status: dict[str, int]
-    """At most 10,000 each; those of open tasks are of the newest 10,000 open tasks."""
+    """Counts by status, each up to 10,000; the counts of open tasks cover only the newest 10,000
+    open tasks."""
 
     exact: bool
-    """False: there are more tasks than were counted."""
+    """Whether all tasks were counted; if not, there are more tasks."""
 
     as_of: datetime
 
@@ -1905,12 +1925,12 @@ class TaskFilter:
     error_code: str | None = None  #: the `code` of a failed step's error
     compensation: CompensationStatus | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Attributes that the task must have."""
+    """Attributes that a task must have."""
 
     created_after: datetime | None = None
     created_before: datetime | None = None
     visible: frozenset[str] | None = None
-    """Namespaces visible to the caller, set by servers."""
+    """Namespaces that the caller may see; set by servers."""
 
 
 GREATEST_RATE = 1_000_000  #: steps per unit of time of a limit
@@ -1922,7 +1942,8 @@ LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other qu
 
 
 AttemptKey: TypeAlias = tuple[TaskId, int, int]
-"""Task, step number and attempt number: they identify an attempt, and the fence compares them."""
+"""Task id, step number and attempt number, which identify an attempt and which the fence
+compares."""
 
 
 class Claim(NamedTuple):
@@ -1941,7 +1962,7 @@ class Claim(NamedTuple):
     checkpoint: JsonText | None = None
     queued: float = 0.0  #: seconds from its due time to the claim
     parked: float | None = None
-    """Seconds from the end of the previous attempt, which was parked, to the due time."""
+    """Seconds from the end of the previous attempt, if it was parked, to the due time."""
 
     gated: bool = False  #: whether its step is under limits
 
@@ -1966,7 +1987,7 @@ class Outcome(NamedTuple):
     error: JsonText | None
     delay: float  #: seconds until the next attempt, if there is one
     choice: tuple[int, ...] | None = None
-    """Numbers of the children that a decision chose; None: all of them."""
+    """Numbers of the children that a decision chose; None means all children."""
 
     to_handler: bool = False
     """Whether a released step moves from the engine queue to its handler's queue."""
@@ -2129,20 +2150,20 @@ class NewInstances(NamedTuple):
     """Consecutive instances of a body that a step's attempt inserts."""
 
     key: str
-    """Identifies the spawn among those of the step. The calls of one spawn have the same key."""
+    """Key that identifies a spawn of the step. All calls of one spawn have the same key."""
 
     join_no: int
-    """The step that waits for all instances; the spawning step is one of its parents, or one of the
-    instances that it already waits for."""
+    """The join, which waits for all instances. The spawning step is one of the join's parents or
+    one of the instances that the join already waits for."""
 
     spawner: int
-    """The step whose template node the body belongs to."""
+    """The step of the template that the body belongs to."""
 
     body: int
-    """The number of that node in the template: the `scope` of the body's nodes."""
+    """The number of that step's node in the template, which is the `scope` of the body's nodes."""
 
     instances: int
-    """The number of instances of the whole spawn."""
+    """The total number of instances that the spawn creates."""
 
     begin: int
     """The number of the first instance in this call, counted from 0."""
@@ -2151,14 +2172,15 @@ class NewInstances(NamedTuple):
     """What each instance is given."""
 
     delay: float = 0.0
-    """Seconds until its first steps may start."""
+    """Seconds until the first steps of the instances may start."""
 
 
 class SpawnedSteps(NamedTuple):
     """The numbers of a spawn's steps."""
 
     first_no: int
-    """The number of the first step of the first instance; those of an instance are consecutive."""
+    """The number of the first instance's first step; the steps of an instance have consecutive
+    numbers."""
 
     first_instance: int
     """The number of the first instance among the join's instances, counted from 0."""
@@ -2240,10 +2262,10 @@ class Queue(NamedTuple):
     namespace: str
     handler: str
     requirement: str = ""
-    """What a worker must provide besides the handler; '' for nothing."""
+    """What a worker must provide in addition to the handler; '' if there is no requirement."""
 
     gated: bool = False
-    """Whether its steps are under limits and are therefore claimed separately."""
+    """Whether the queue's steps are under limits and are therefore claimed separately."""
 
     @property
     def ids(self) -> list[QueueId]:
@@ -2258,14 +2280,15 @@ class WorkerRegistration:
     host: str = ""
     pid: int = 0
     pid_started: int = 0
-    """When the process with this id started, by its machine's clock, because process ids are
-    reused."""
+    """Start time of the process by its machine's clock, which distinguishes it from other processes
+    with the same id."""
 
     machine: str = ""
-    """Identifies the processes that can see each other's ids; "" if unknown."""
+    """Identifier of the machine or container whose processes can see each other's ids; "" if
+    unknown."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels for the requirements of queues."""
+    """Labels of the worker, which satisfy requirements of queues."""
 
     build: str = ""  #: version of its code
     sdk: str = ""  #: name and version of its client library
@@ -2282,7 +2305,7 @@ class RemoteWorker(NamedTuple):
     """What it registered."""
 
     quiet: bool
-    """Whether it must stop claiming steps."""
+    """Whether the worker must stop claiming steps."""
 
     alive: bool
     """Whether its lease is valid."""
@@ -2330,7 +2353,8 @@ class WorkerAttempt:
     claimed_at: datetime | None
     settled_at: datetime
     error: str | None
-    """The code of its error, or else the type; None if it has no error."""
+    """The code of the attempt's error or, if it has none, the type; None if the attempt has no
+    error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2340,8 +2364,8 @@ class ServedQueue:
     namespace: str
     handler: str
     requirement: str
-    """What it requires of a worker besides the handler: a version range of its code, labels, or "".
-    """
+    """What the step requires of a worker in addition to the handler: a version range of its code,
+    labels, or ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -2350,7 +2374,7 @@ class WorkerDetail:
 
     worker: WorkerInfo
     steps: Sequence[RunningStep]
-    """The steps that it runs, most recently claimed first, at most 200."""
+    """Up to 200 steps that the worker runs, most recently claimed first."""
 
     queues: Sequence[ServedQueue]
 

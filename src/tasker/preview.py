@@ -37,7 +37,7 @@ class PreviewRejection:
     """Why a part of an action would be rejected."""
 
     step: str | None
-    """The step that the action would not change; None: the whole action would be rejected."""
+    """The step that the action would not change; None if the whole action would be rejected."""
 
     text: str
 
@@ -57,7 +57,7 @@ class ActionPreview:
     """Steps that get another attempt."""
 
     continues: tuple[str, ...]
-    """Steps that depend on them, which can run once their other dependencies are done."""
+    """Dependent steps that can run when their other dependencies are done."""
 
     cancels: tuple[str, ...]
     """Steps that will no longer start."""
@@ -140,7 +140,7 @@ def _find_rejections(
     status = task.status
     if act is TaskAction.CANCEL and status not in _OPEN:
         yield PreviewRejection(
-            step=None, text=f"The task is {status.value}; only open ones are cancelled."
+            step=None, text=f"The task is {status.value}; only open tasks are cancelled."
         )
     elif act is TaskAction.RESOLVE and status is not TaskStatus.ERROR:
         yield PreviewRejection(

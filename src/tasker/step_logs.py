@@ -34,7 +34,7 @@ class NewLogRecord(NamedTuple):
     no: int  #: of the step
     attempt: int
     number: int
-    """Number of the record in its attempt, from 0. Each number is stored once."""
+    """Number of the record within its attempt, starting at 0. Each number is stored once."""
 
     at: float  #: seconds since 1970, by the clock of the worker
     level: int  #: as in Python's `logging`
@@ -54,10 +54,10 @@ class LogRecord:
 
     attempt: int
     number: int
-    """Number of the record in its attempt, from 0."""
+    """Number of the record within its attempt, starting at 0."""
 
     at: datetime
-    """Time by the clock of the worker."""
+    """Time of the record by the worker's clock."""
 
     level: str
     """`debug`, `info`, `warning`, `error` or `critical`."""

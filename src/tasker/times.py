@@ -31,11 +31,11 @@ class TaskTimes(NamedTuple):
     """Times of a task by phase, as a whole and by step."""
 
     task: PhaseTimes
-    """Each moment from its creation to its end counts once: as `ran` if any step ran then,
-    otherwise as `queued`, `backoff` or `parked`, in this order."""
+    """The task's times by phase. Each moment from creation to end is counted once: as `ran` if any
+    step ran at that moment, otherwise as `queued`, `backoff` or `parked`, in this order."""
 
     steps: Mapping[str, PhaseTimes]
-    """By name, in the order of the steps."""
+    """The steps' times by name, in the order of the steps."""
 
 
 class StepPhase(IntEnum):

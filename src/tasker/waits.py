@@ -21,10 +21,10 @@ class AwaitedArrival(NamedTuple):
     kind: WaitKind
     name: str
     key: str = ""
-    """Key of a broadcast; otherwise ""."""
+    """Key of the broadcast; "" for a signal to the task."""
 
     namespace: str = ""
-    """Namespace of a broadcast; otherwise ""."""
+    """Namespace of the broadcast; "" for a signal to the task."""
 
     after: int = 0
     """Number of the last broadcast with this name and key that the step has received."""
@@ -42,10 +42,10 @@ class NewWait(NamedTuple):
     """Seconds after which the wait ends without an arrival."""
 
     until: datetime | None = None
-    """The end of the wait as an instant, instead of `timeout`."""
+    """The time at which the wait ends, in place of `timeout`."""
 
     approval: NewApproval | None = None
-    """The approval to open, if the wait is for an approval."""
+    """The approval that the wait opens, if the step waits for one."""
 
 
 class NewSignal(NamedTuple):
@@ -77,10 +77,11 @@ class SignalSent:
     name: str
     id: str | None
     created: bool
-    """False if a signal with this id had been sent before."""
+    """Whether the signal is new; False if a signal with this id was already sent."""
 
     step: str | None
-    """The waiting step that received it; None: the signal is kept until a step waits for it."""
+    """The waiting step that received the signal; None if the signal is kept until a step waits for
+    it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +93,11 @@ class BroadcastSent:
     key: str
     id: str | None
     created: bool
-    """False if a broadcast with this id had been sent before."""
+    """Whether the broadcast is new; False if a broadcast with this id was already sent."""
 
     steps: int
-    """Number of waiting steps that received it. Steps that start to wait within a week receive it
-    later."""
+    """Number of waiting steps that received the broadcast. Steps that begin to wait within a week
+    receive it later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ class Arrival:
     """The end of a wait."""
 
     name: str | None
-    """Name of the signal or broadcast; None: the wait timed out."""
+    """Name of the signal or broadcast; None if the wait timed out."""
 
     key: str | None = None
     """Key of a broadcast; None for a signal to the task."""
@@ -113,7 +114,7 @@ class Arrival:
     sent_by: str | None = None
     sent_at: datetime | None = None
     number: int = 0
-    """Number of a broadcast, counted for its name and key; otherwise 0."""
+    """Number of the broadcast among those with its name and key; 0 for a signal to the task."""
 
     @property
     def timed_out(self) -> bool:
@@ -154,7 +155,8 @@ class TooManySignals(Refused):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(
-            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has taken, the maximum"
+            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has received, which is"
+            " the maximum"
         )
 
 
@@ -166,7 +168,7 @@ class TooManyBroadcasts(Refused):
     def __init__(self, name: str, key: str) -> None:
         super().__init__(
             f"{BROADCASTS:,} broadcasts {name!r} with the key {key!r} were sent within a week,"
-            " the maximum"
+            " which is the maximum"
         )
 
 

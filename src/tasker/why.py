@@ -42,7 +42,7 @@ class Reason:
 
     step: str | None = None
     until: datetime | None = None
-    """The time at which the reason ends without an action."""
+    """The time at which the reason ends by itself."""
 
     task: TaskId | None = None
     """The task that the step waits for."""
@@ -95,10 +95,11 @@ _ORDER = (
     "scheduled",
     "waiting",
 )
-"""Codes of steps in the order in which a task's reasons list them."""
+"""Codes of reasons of steps, in the order in which a task's reasons list them."""
 
 _OF_OTHERS = ("waits_for_steps", "paused")
-"""Codes that a task's reasons omit: they follow from other steps or already apply to the task."""
+"""Codes that a task's reasons omit, because they follow from other steps or already apply to the
+task."""
 
 
 def step_reasons(step: Step, now: datetime) -> list[Reason]:

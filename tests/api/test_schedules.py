@@ -36,7 +36,7 @@ async def test_a_new_schedule_has_a_location_and_an_etag(one: ApiClient) -> None
 
 
 async def test_a_change_keeps_the_other_fields(one: ApiClient) -> None:
-    """A cron line replaces the interval; an outdated ETag and an invalid change change nothing."""
+    """A cron expression replaces the interval; an old ETag or an invalid change has no effect."""
     path = "/v1/schedules/shop/hourly"
     made = await one.call("/v1/schedules", {**HOURLY, "overlap": "allow"}, 201)
     body = {"cron": "30 6 * * *", "timezone": "Asia/Tokyo", "jitter": "20s"}

@@ -59,5 +59,5 @@ def test_errors_are_reported_by_field(tasker: Here) -> None:
     both = tasker("schedule", "create", "s", "-t", "shop.sell")
 
     assert 0 != wrong.code
-    assert "is not a cron line" in wrong.err
+    assert "is not a cron expression" in wrong.err
     assert "either 'cron' or 'every'" in both.err

@@ -129,7 +129,7 @@ async def test_all_clients_refuse_alike(scene: Scene, template: str) -> None:
 
     with pytest.raises(ScheduleExists, match=r"suite\.sync already exists"):
         await schedules.create(template, EVERY)
-    with pytest.raises(InvalidInput, match="is not a cron line") as error:
+    with pytest.raises(InvalidInput, match="is not a cron expression") as error:
         await schedules.create(template, Schedule(name="a", cron="61 0 * * *"))
     with pytest.raises(NotFound, match=r"schedule suite\.a not found"):
         await schedules.get("suite.a")

@@ -445,7 +445,13 @@ async def test_an_environment_overrides_its_templates(store: Store) -> None:
 @pytest.mark.parametrize(
     ("environment", "hints"),
     [
-        ("tset", ["no template given here declares it; did you mean 'test'? Allowed: live, test"]),
+        (
+            "tset",
+            [
+                "no template given to this worker declares it;"
+                " did you mean 'test'? Allowed: live, test"
+            ],
+        ),
         ("test", []),
         (None, []),
     ],

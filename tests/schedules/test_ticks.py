@@ -1,4 +1,4 @@
-"""The ticks of schedules: cron lines in local time, intervals, clock changes."""
+"""The ticks of schedules: cron expressions in local time, intervals, clock changes."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -182,10 +182,10 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
         ({"cron": "0 0 * * *", "every": 60}, "cron", "either 'cron' or 'every'"),
         ({"cron": "0 0 * *"}, "cron", "must have five fields"),
         ({"cron": "0 0 0 * * *"}, "cron", "must have five fields"),
-        ({"cron": "61 0 * * *"}, "cron", "'61 0 * * *' is not a cron line (bad minute)"),
+        ({"cron": "61 0 * * *"}, "cron", "'61 0 * * *' is not a cron expression (bad minute)"),
         ({"cron": "0 0 31 2 *"}, "cron", "bad day-of-month"),
         ({"cron": "0 0 30 2 MON#6"}, "cron", "bad day-of-week"),
-        ({"cron": "0 0 * * MON#1/2"}, "cron", "is not a cron line"),
+        ({"cron": "0 0 * * MON#1/2"}, "cron", "is not a cron expression"),
         ({"cron": "0 0 " + "1," * 200 + "1 * *"}, "cron", "must have five fields"),
         ({"every": "5s"}, "every", "from 10 seconds to 366 days"),
         ({"every": "10500ms"}, "every", "whole number of seconds"),

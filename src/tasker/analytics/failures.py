@@ -43,14 +43,15 @@ class FailureTriage:
     fingerprint: str
     namespace: str
     assignee: str = ""
-    """A person or a team; "" for none."""
+    """The person or team to which the cause is assigned; "" for none."""
 
     note: str = ""
     muted_until: datetime | None = None
     """Muted until this time."""
 
     muted_below: str | None = None
-    """Muted while the failures only occur in lower versions of the workflow than this one."""
+    """Version of the workflow below which the cause is muted: it is muted while it occurs only in
+    lower versions."""
 
     updated_by: str = ""
     updated_at: datetime | None = None
@@ -69,7 +70,8 @@ class FailureMute:
 
     until: datetime | None = None
     below: str | None = None
-    """Muted while the failures only occur in lower versions of the workflow than this one."""
+    """Version of the workflow below which the cause is muted: it is muted while it occurs only in
+    lower versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,7 @@ class FailureCause:
     """Failed steps with one cause."""
 
     fingerprint: str
-    """Identifies the cause, also in later responses."""
+    """The cause's identifier, which stays the same in later responses."""
 
     namespace: str
     name: str
@@ -100,18 +102,19 @@ class FailureCause:
     """Set by the handler."""
 
     message: str
-    """The newest message, at most 300 characters."""
+    """The newest error message, truncated to 300 characters."""
 
     tasks: int
-    """Tasks that it stopped and that nobody has retried, resolved or cancelled since."""
+    """Number of tasks that the cause stopped and that nobody has retried, resolved or cancelled
+    since."""
 
     attempts: int
-    """Number of attempts of these steps."""
+    """Number of attempts of the failed steps."""
 
     first_at: datetime
     last_at: datetime
     trend: Sequence[int]
-    """Failures in each of 16 equal parts of the window, oldest first."""
+    """Number of failures in each of 16 equal parts of the window, oldest first."""
 
     sample: TaskId
     """The newest of these tasks."""
@@ -120,7 +123,7 @@ class FailureCause:
     """Versions of the workflow in which the failures occurred, lowest first."""
 
     care: FailureTriage | None = None
-    """The assignee, note and mute; null if none were set."""
+    """The assignee, the note and the mute, or null if none of them is set."""
 
     muted: bool = False
     """Whether the cause is muted."""

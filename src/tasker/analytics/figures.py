@@ -31,10 +31,10 @@ class MinuteFigures(NamedTuple):
     """Steps that ended."""
 
     retries: int = 0
-    """Attempts that failed and were retried."""
+    """Number of attempts that failed and were retried."""
 
     seconds: float = 0.0
-    """Durations of the tasks that ended."""
+    """Total duration of the tasks that ended."""
 
 
 class Metric(StrEnum):
@@ -84,7 +84,7 @@ class Series:
     """Values of one line of a chart."""
 
     key: str
-    """A status, a namespace or a workflow; "" if there is only one line."""
+    """The line's status, namespace or workflow; "" if there is only one line."""
 
     values: tuple[float, ...]
 
@@ -99,10 +99,11 @@ class Chart:
     step_seconds: int
     points: int
     series: tuple[Series, ...]
-    """At most 50, in descending order of their sums."""
+    """Up to 50 lines, in descending order of their sums."""
 
     as_of: datetime
-    """Minutes that ended less than about a minute before may be incomplete."""
+    """Time of the response. Minutes that ended less than about a minute before it may be
+    incomplete."""
 
 
 def resolve_point_interval(hours: float, step_seconds: int | None) -> int:

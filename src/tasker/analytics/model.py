@@ -35,7 +35,7 @@ class AnalysisWindow:
     name: str | None = None
     version: str | None = None
     visible: frozenset[str] | None = None
-    """Namespaces visible to the caller, set by servers. None: all."""
+    """Namespaces that the caller may see, set by servers; None means all."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= MOST_HOURS:
@@ -65,7 +65,7 @@ class UsualDuration:
 
     median: float
     p95: float
-    """19 of 20 took at most this long."""
+    """The 95th percentile: 19 of 20 took at most this long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +73,11 @@ class UsualDurations:
     """How long a template version and its steps usually take."""
 
     task: UsualDuration | None
-    """From a task's creation to its end; null: none of the version's newest 500 tasks is complete.
-    """
+    """Durations of tasks from creation to end; null if none of the version's newest 500 tasks is
+    complete."""
 
     steps: Mapping[str, UsualDuration]
-    """By step name: the duration of a complete step's last attempt, from its claim to its end."""
+    """Durations of the last attempts of complete steps, from claim to end, by step name."""
 
 
 def make_usual_durations(rows: Iterable[tuple[int, float]], names: Sequence[str]) -> UsualDurations:
@@ -123,8 +123,8 @@ class Performance:
     tasks_per_hour: float  #: created
     steps_per_hour: float  #: completed
     system_health_score: float
-    """Completed / (completed + failed) for the tasks created in the last hour; 1 if there are none.
-    """
+    """Share of complete tasks among the complete and failed tasks created in the last hour; 1 if
+    there are none."""
 
     total_namespaces: int  #: among the tasks
     unique_task_types: int  #: namespaces and names among the tasks
@@ -270,8 +270,8 @@ class OldestSnapshot:
     pid: int | None  #: of the server's process; None for a prepared transaction
     state: str  #: of the session, such as `idle in transaction`; "" if it is unknown
     age_seconds: float | None
-    """Seconds since its transaction began; None if unknown: roles without `pg_read_all_stats`
-    cannot see the age and state of other roles' sessions."""
+    """Seconds since the holder's transaction began. None if unknown, because roles without
+    `pg_read_all_stats` cannot see the age and state of other roles' sessions."""
 
     transactions: int  #: transactions with an id that were begun since it was taken
 
@@ -291,13 +291,13 @@ class SystemStatus:
     """Live workers."""
 
     slots: int
-    """Number of steps that the workers can run at once."""
+    """Number of steps that the workers can run at the same time."""
 
     running: int | None
-    """Number of steps that the workers hold; null: the caller does not see all namespaces."""
+    """Number of steps that the workers hold; null if the caller does not see all namespaces."""
 
     utilization: Utilization | None
-    """Null: the caller does not see all namespaces."""
+    """The store's figures; null if the caller does not see all namespaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ async def _parse_if_match(
 
 async def _parse_if_none_match(
     if_none_match: Annotated[
-        str | None, Header(description="An ETag; if it matches the task's, the response is 304.")
+        str | None,
+        Header(description="An ETag; if it matches the task's ETag, the response is 304."),
     ] = None,
 ) -> frozenset[str]:
     """Return the ETags that the caller already has."""

@@ -42,7 +42,8 @@ class Api:
     metrics_text: MetricsText
     readiness: Readiness
     count_unserved_roots: TTLCache[TemplateName, int]
-    """For each template, how many of its roots no live worker can run; at most one second old."""
+    """For each template, the number of its roots that no live worker can run; at most one second
+    old."""
     shared: SharedResponses
     remote_workers: RemoteWorkers
     closing: asyncio.Event

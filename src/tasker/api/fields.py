@@ -20,7 +20,7 @@ Line: TypeAlias = Annotated[
 TemplateRef: TypeAlias = Annotated[
     str, StringConstraints(max_length=400, pattern=r"^[A-Za-z0-9_.@^~<>=,*+ -]+$")
 ]
-"""`name`, `namespace.name`, or either with `@version`."""
+"""A template: `name` or `namespace.name`, optionally followed by `@version`."""
 
 Namespace: TypeAlias = Annotated[
     str, StringConstraints(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")

@@ -50,7 +50,7 @@ _ADDED = frozenset(name for name, _ in _WITHOUT_SCRIPTS)
 _CLIENT_GONE = 499  #: status of a request whose client went away, in logs and metrics
 
 Seen = Callable[[str, str, int, float], None]
-"""Called after each request with method, route, status and seconds."""
+"""Function called after each request with its method, route, status and duration in seconds."""
 
 
 class ErrorMiddleware:

@@ -62,7 +62,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "wrong_status": (409, "Not allowed in this status"),
     "too_many_open_tasks": (409, "The maximum number of open tasks with this key is reached"),
     "compensating": (409, "The task is being compensated"),
-    "too_many_signals": (409, "The task has too many signals that no step has taken"),
+    "too_many_signals": (409, "The task has too many signals that no step has received"),
     "too_many_broadcasts": (409, "Too many broadcasts with this name and key"),
     "lease_lost": (409, "The worker's lease has expired"),
     "claim_under_way": (409, "Another claim of the worker is in progress"),
@@ -113,8 +113,8 @@ class Fault(TypedDict):
     """One error in a request."""
 
     path: str
-    """The location: `$.context.amount` in the body, `query.limit`, `path.task_id`, `header.X-...`.
-    """
+    """The location of the value, such as `$.context.amount` in the body, `query.limit`,
+    `path.task_id` or `header.X-...`."""
     message: str
     allowed: NotRequired[list[str]]
     """The allowed values, if they can be listed."""
@@ -175,7 +175,7 @@ class ProblemDetails(TypedDict):
     schedule: NotRequired[str]
     """With `schedule_changed`: the full name of the schedule."""
     size: NotRequired[int]
-    """With `too_large`: the size in bytes."""
+    """With `too_large`: the size of the value in bytes."""
     limit: NotRequired[int]
     """With `too_large`: the maximum size in bytes."""
 

@@ -63,7 +63,8 @@ class TaskFields(Body):
     tags: Annotated[list[Line], Field(max_length=100)] = Field(default_factory=list)
 
     correlation_id: Line | None = None
-    """By default, the header `X-Correlation-Id` or, without it, the id of the new task."""
+    """The correlation id. By default, the header `X-Correlation-Id` or, without it, the id of the
+    new task."""
 
     parent_id: Uuid | None = None
     attached: bool = False
@@ -71,8 +72,8 @@ class TaskFields(Body):
     """The parent task on whose behalf this task is created."""
 
     idempotency_key: Line | None = None
-    """Repeated creations with the same key in a namespace create only one task. May also be sent as
-    a header."""
+    """The idempotency key: repeated requests with the same key in a namespace create only one task.
+    The key may also be sent as a header."""
 
     unique_while: IdempotencyKeyLifetime | None = None
     """How long the key belongs to the task: `always` (until it is pruned), `open` (until it
@@ -83,18 +84,20 @@ class TaskFields(Body):
     is cancelled; needs `tasks:cancel`). By default, `return`. Requires an idempotency key."""
 
     run_at: StartTime | None = None
-    """No step starts before this time. By default, steps start at once or after `delay_seconds`."""
+    """Time before which no step starts. By default, steps start at once or after
+    `delay_seconds`."""
 
     delay_seconds: Delay | None = None
-    """Time from creation to the earliest start of its steps; not allowed with `run_at`. By
-    default, none."""
+    """Seconds from the task's creation to the earliest start of its steps. Not allowed together
+    with `run_at`. By default, there is no delay."""
 
     deadline_seconds: Seconds | None = None
-    """Time limit from creation to end. By default, the template's."""
+    """Time limit in seconds from the task's creation to its end. By default, the template's
+    deadline."""
 
     priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
-    """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
-    waiting. By default, that of the parent task or, without one, that of the template (2 by
+    """Priority from 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
+    waiting. By default, the priority of the parent task or, without one, of the template (2 by
     default)."""
 
     @field_validator("delay_seconds")

@@ -27,7 +27,7 @@ class RequestViewer:
     ) -> None:
         self.principal = principal
         self.owner = DataOwner()
-        """The task or template at the request's path."""
+        """The task or template that the request's path names."""
         self._authorizer = authorizer
         self._sensitive = sensitive
 

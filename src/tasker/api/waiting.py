@@ -63,7 +63,7 @@ class ObservedTask(Generic[T]):
 
 
 FollowedTask: TypeAlias = ObservedTask[str]
-"""A task whose changes streams report: its ETag."""
+"""The ETag of a task whose changes streams report."""
 
 
 class WatchedTask(ObservedTask[Task]):

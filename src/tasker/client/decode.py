@@ -186,7 +186,7 @@ _ERRORS: Mapping[str, type[TaskerError]] = {
     "invalid_expression": InvalidInput,
     "no_such_route": NotFound,
 }
-"""Error classes by the code of a problem."""
+"""Classes of errors, by the problem's code."""
 
 
 def limit(read: Mapping[str, Any]) -> LimitInfo:

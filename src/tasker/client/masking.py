@@ -43,8 +43,8 @@ class _Kin:
     parent: TaskId | None
     rule: MaskingRule
     values: frozenset[str] = frozenset()
-    """Its sensitive values in all forms: those of its context and, once read, those of its results.
-    There is at most one more than `_MOST_VALUES`."""
+    """The task's sensitive values in all forms: those in its context and, after its results were
+    read, those in its results. The set has at most one value more than `_MOST_VALUES`."""
 
 
 class SensitiveData:

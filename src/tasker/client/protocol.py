@@ -58,29 +58,31 @@ class TaskRequest:
     """
 
     template: str
-    """`name`, `namespace.name`, or either with `@version`; see `versions` for ranges."""
+    """A template: `name` or `namespace.name`, optionally followed by `@version`; `versions`
+    describes ranges."""
 
     context: Mapping[str, Any] = field(default_factory=dict)
-    """The task's inputs: a JSON object."""
+    """The task's inputs, as a JSON object."""
 
     namespace: str | None = None
     version: str | None = None
-    """An exact version, a range, or None: the latest release."""
+    """An exact version or a range; None means the latest release."""
 
     idempotency_key: str | None = None
     """Repeated creations with the same key in a namespace create only one task."""
 
     unique_while: IdempotencyKeyLifetime | IdempotencyKeyLifetimeName | None = None
-    """How long the key belongs to the task: "always" (until it is pruned) or "open" (until it
-    ends). None: "always". Needs an idempotency key."""
+    """How long the key belongs to the task: "always" (until the task is pruned) or "open" (until
+    the task ends). None means "always". Requires an idempotency key."""
 
     if_exists: ExistingTaskAction | ExistingTaskActionName | None = None
     """What happens if another task has the key: "return" that task, "reject" the creation, or
-    "replace" that task, which is cancelled if it is open. None: "return". Needs an idempotency
-    key."""
+    "replace" that task, which is cancelled if it is open. None means "return". Requires an
+    idempotency key."""
 
     correlation_id: str | None = None
-    """None: the correlation id of the creating task or, without one, the new task's id."""
+    """The correlation id; None means the correlation id of the creating task or, without one, the
+    new task's id."""
 
     parent_id: str | None = None
     attached: bool = False
@@ -91,20 +93,22 @@ class TaskRequest:
     tags: tuple[str, ...] = ()
     trace: str | None = None  #: W3C traceparent
     run_at: datetime | None = None
-    """Earliest start of its steps; None: immediately, or after `delay`."""
+    """Time before which no step starts; None means that steps start immediately or after
+    `delay`."""
 
     delay: Duration | None = None
-    """Time from creation to the earliest start of its steps, at most ten years: seconds, a
-    timedelta or `"5m"`; not allowed with `run_at`. None: no delay."""
+    """Time from the task's creation to the earliest start of its steps, at most ten years: seconds,
+    a timedelta or a string such as `"5m"`. Not allowed together with `run_at`. None means no
+    delay."""
 
     deadline: Duration | None = None
-    """Time limit from creation to end, at most ten years: seconds, a timedelta or `"5m"`; None:
-    the template's."""
+    """Time limit from the task's creation to its end, at most ten years: seconds, a timedelta or a
+    string such as `"5m"`. None means the template's deadline."""
 
     priority: int | None = None
-    """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
-    waiting. None: the parent task's priority or, without one, the template's, which is 2 by
-    default."""
+    """Priority from 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
+    waiting. None means the priority of the parent task or, without one, of the template (2 by
+    default)."""
 
     def __post_init__(self) -> None:
         check_names(

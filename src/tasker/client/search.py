@@ -24,7 +24,7 @@ class SearchMatch:
 
     id: str
     name: str
-    """Name of the result; for a task, the name of its workflow."""
+    """Name of the result or, for a task, of its workflow."""
 
     namespace: str | None
     title: str | None

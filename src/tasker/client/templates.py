@@ -52,7 +52,7 @@ class LoadedTemplate:
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
         self.limits = declared_limits(stored.template, self.graph)
-        """Limits by step number; for steps created at run time, by their node."""
+        """Limits by step number or, for steps created at run time, by the number of the node."""
 
         layout = self.graph.layout
         made = sum(not layout.spawner_around(no) for no in self.graph.forward_nodes)
@@ -207,7 +207,7 @@ class TemplateCache:
     def __init__(self, store: Store, *, clock: Clock = time.monotonic) -> None:
         self._store = store
         self.discreet = False
-        """Whether errors suggest only templates of the requested namespace."""
+        """Whether error messages suggest only templates of the requested namespace."""
         self._by_id: BoundedCache[TemplateId, LoadedTemplate] = BoundedCache(_STEPS)
         self._by_name = TTLCache(self._look_up, seconds=_FRESH, max_entries=_MOST, clock=clock)
 

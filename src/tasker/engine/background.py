@@ -23,7 +23,7 @@ class Background:
         """Set when a spawned task ends."""
 
         self.failed = asyncio.Event()
-        """Set when a loop or a task failed unexpectedly."""
+        """Set when a loop or a task has failed unexpectedly."""
 
         self.failure: BaseException | None = None
         """The first such failure."""

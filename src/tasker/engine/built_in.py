@@ -20,7 +20,7 @@ BUILT_IN: Mapping[str, BuiltIn] = {
     EngineStepKind.COMPENSATE: BuiltIn(compensating.compensate),
     EngineStepKind.GATHER: BuiltIn(compensating.gather),
 }
-"""By the step's `method`, an `EngineStepKind`."""
+"""The handlers by the step's `method`, which is an `EngineStepKind`."""
 
 
 def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:

@@ -35,7 +35,7 @@ class Condition:
         self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.awaited_parents(no)]
         self._when = None if self._spec.when is None else compile_expression(self._spec.when)
         self.needs = results_read(self._when.paths if self._when else (), graph)
-        """Mask of the steps whose states and results it reads."""
+        """Mask of the steps whose states and results the condition reads."""
 
         for parent in graph.awaited_parents(no):
             self.needs |= 1 << parent

@@ -64,7 +64,8 @@ class EngineAttempt(LiveAttempt):
 
 
 EngineHandler: TypeAlias = Callable[[EngineAttempt], Awaitable[Outcome]]
-"""Runs an attempt to its outcome. Exceptions fail the attempt, as in any handler."""
+"""Function that runs an attempt and returns its outcome. An exception fails the attempt, as in any
+handler."""
 
 
 class BuiltIn(NamedTuple):
@@ -72,8 +73,8 @@ class BuiltIn(NamedTuple):
 
     run: EngineHandler
     expressions: Callable[[StepSpec], Iterable[str]] = lambda spec: ()
-    """The expressions that the handler evaluates; the results that they refer to are read for it.
-    """
+    """The expressions that the handler evaluates; the engine reads the results that they refer
+    to."""
 
 
 class EnginePlan:
@@ -85,7 +86,7 @@ class EnginePlan:
     def __init__(self, built_in: BuiltIn, graph: Graph, spec: StepSpec) -> None:
         paths = [path for text in built_in.expressions(spec) for path in _paths_of(text)]
         self.needs = results_read(paths, graph)
-        """Mask of the steps whose results the handler reads, besides those of its parents."""
+        """Mask of the steps whose results the handler reads in addition to its parents' results."""
 
         for no in graph.parents[graph.numbers[spec.name]]:
             self.needs |= 1 << no

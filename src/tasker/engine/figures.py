@@ -24,7 +24,7 @@ _KINDS: dict[int, int | None] = {
     else _STEPS
     for code in OutcomeCode
 }
-"""The figure in which each outcome counts; None: not counted."""
+"""The figure in which each outcome is counted, or None if the outcome is not counted."""
 
 
 class FigureCounter:

@@ -64,7 +64,8 @@ class Reporter:
         self._logs = logs
         self.observers: list[Observer] = list(observers)
         self.freed: asyncio.Queue[TaskId] | None = None
-        """Ended tasks whose places others may wait for; None: this process does not admit those."""
+        """Ended tasks for whose places other tasks may wait; None if this process admits no waiting
+        tasks."""
 
     def report_start(self, running: Running) -> None:
         """Report the start of an attempt."""

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 _LATE_LOGS = 2.0  #: seconds in which log records of a handler in a process may arrive after its end
 
 Ended: TypeAlias = Callable[[Running, Any, BaseException | None], None]
-"""Called on the event loop, once per started attempt, with its value or its error."""
+"""Function called on the event loop once for each started attempt, with the attempt's value or
+error."""
 
 
 class Runner(Protocol):

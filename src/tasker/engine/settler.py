@@ -96,10 +96,10 @@ class Settler:
         background: Background,
     ) -> None:
         self.published = asyncio.Event()
-        """Set by settlements that stored events."""
+        """Set when a settlement has stored events."""
 
         self.relaxed = 0
-        """Number of settlements so far that a crash of the database server may have undone."""
+        """Number of settlements that a crash of the database server may have undone."""
 
         self._store = store
         self._lease = lease

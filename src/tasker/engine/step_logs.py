@@ -49,7 +49,7 @@ class StepLogs:
         self._lock = Lock()
         self._pending: deque[NewLogRecord] = deque()
         self._unfinished: dict[LiveAttempt, None] = {}
-        """Attempts with an unfinished printed line or a progress report to keep."""
+        """Attempts with an unfinished printed line or a progress report that is not stored yet."""
         self._dropped = 0
         self._held_records = 0
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -146,7 +146,8 @@ class CachedTask:
     __slots__ = ("__weakref__", "compiled", "input", "known", "missed", "results", "size")
 
     instance: InstanceInput | None = None
-    """The inputs of an instance; None: the attempt's step is a step of the template."""
+    """The inputs of the attempt's instance; None if the attempt's step is a step of the
+    template."""
 
     def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task

@@ -446,7 +446,8 @@ class Worker:
         """Log a warning about handlers that are not bound to any namespace, so never called."""
         if unbound := [handler.name for handler in self.handlers.unbound()]:
             hint = (
-                "no template given here calls them; --namespace allows a namespace's templates to"
+                "no template given to this worker calls them; --namespace allows a namespace's"
+                " templates to call them"
             )
             facts = {"worker": self.name, "handlers": unbound, "hint": hint}
             log.warning("handlers_unbound", extra=facts)
@@ -457,7 +458,7 @@ class Worker:
         declared = sorted({each for one in self._templates for each in one.environments})
         if name is not None and declared and name not in declared:
             facts = {"worker": self.name, "environment": name}
-            hint = f"no template given here declares it{suggest_allowed(name, declared)}"
+            hint = f"no template given to this worker declares it{suggest_allowed(name, declared)}"
             log.warning("environment_unknown", extra={**facts, "hint": hint})
 
     async def _warn_of_other_versions(self) -> None:

@@ -23,7 +23,8 @@ class Language(NamedTuple):
     types_suffix: str
     write_types: Callable[[TemplateTypes], str]
     write_handlers: Callable[[TemplateTypes, list[StepSpec], str], str]
-    """Generates handlers from the types, the steps and the name of the types' module."""
+    """Function that generates handlers from the types, the steps and the name of the types'
+    module."""
 
     comment: str
 

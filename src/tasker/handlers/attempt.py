@@ -144,7 +144,8 @@ class AttemptLog:
         self.emitting = False  #: its logger writes, perhaps to the standard streams
         self.held: list[NewLogRecord] = []
         self.progress: tuple[str, float, str | None] | None = None
-        """The last report that is not stored yet: message, time, fields as JSON."""
+        """The last report that is not stored yet, as its message, its time and its fields as
+        JSON."""
         self._lines: dict[str, str] = {}
 
     def lines(self, stream: str, text: str) -> list[str]:
@@ -207,19 +208,20 @@ class LiveAttempt:
         """The URL at which another system completes the step; "" unless the step is external."""
 
         self.completed = False
-        """Whether it uses the completion of another system."""
+        """Whether the attempt uses the completion by another system."""
 
         self.task = task
         self.results = results
         self.services = services
         self.failures = NO_FAILURES
-        """Errors of the ancestors that failed, by number."""
+        """Errors of the ancestors that failed, by step number."""
 
         self.instance: InstanceInput | None = None
         """The inputs of an instance; None for a step of the template."""
 
         self.cancelled = ""
-        """Reason why the attempt must stop, set by the engine; "" while it may continue."""
+        """The reason why the attempt must stop, which the engine sets; "" while the attempt may
+        continue."""
 
     def own_log(self) -> AttemptLog:
         """Return what the attempt has logged and printed so far."""

@@ -148,7 +148,7 @@ class Argument(NamedTuple):
     parameter: Parameter
     origin: str  #: context, input, result, config, item or instances
     key: Any
-    """The number of the step of a result, the `Joined` of instances, or a key; None: the whole
+    """The step's number for a result, a `Joined` for instances, or a key; None means the whole
     input."""
 
     label: str  #: the key or step, for error messages

@@ -13,11 +13,11 @@ class Decision:
     """
 
     chosen: tuple[str, ...]
-    """Names of the steps that run."""
+    """Names of the chosen steps, which run."""
 
     reason: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values for later steps: `results.route.data.region`."""
+    """JSON values that later steps can read, for example as `results.route.data.region`."""
 
     @classmethod
     def choose(cls, *steps: str, reason: str = "", data: Mapping[str, Any] | None = None) -> Self:

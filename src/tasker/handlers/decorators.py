@@ -100,13 +100,14 @@ class Registration(NamedTuple):
 
     name: str
     version: str = ""
-    """Version of the code; "": none, which does not satisfy steps that require a version."""
+    """Version of the code; "" means no version, which does not satisfy steps that require one."""
 
     namespace: str = ""
-    """The namespace that the handler is bound to; "": the worker decides."""
+    """The namespace that the handler is bound to; "" means that the worker determines the
+    namespaces."""
 
     serves: str = ""
-    """Range of earlier versions whose steps this code also runs; "": none."""
+    """Range of earlier versions whose steps this code also runs; "" means none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Signal:
 
     name: str
     key: str | None = None
-    """With a key, a broadcast with this name and key ends the wait as well."""
+    """Key of a broadcast that also ends the wait if it has the same name."""
 
 
 OnTimeout: TypeAlias = Literal["fail", "continue"]
@@ -131,7 +131,7 @@ class DurableCalls:
         if record is not None and record.kind != kind:
             raise DurableCallConflict(
                 f"step {self._step!r} recorded {name!r} as a call of `{record.kind}`, and now"
-                f" calls `{kind}` with that name: the code has changed since; restore the order of"
+                f" calls `{kind}` with that name: the code has changed; restore the order of"
                 " its calls, give them names, or delete the records with `retry --fresh`"
             )
         return record

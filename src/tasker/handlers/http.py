@@ -142,7 +142,7 @@ class _ApiSettings(StepHandler):
     """Headers of all requests."""
 
     classify: ClassVar[Classification] = Classification()
-    """Statuses whose effects differ from the defaults."""
+    """Statuses whose effects differ from the default effects."""
 
 
 class ApiHandler(_ApiSettings):

@@ -19,7 +19,7 @@ class ItemMarker:
 
 
 Item: TypeAlias = Annotated[T, ItemMarker()]
-"""`file: Item[File]`: the element for which this instance of a `map` runs."""
+"""The element for which an instance of a `map` runs, as in `file: Item[File]`."""
 
 
 class Cursor(NamedTuple):
@@ -69,13 +69,13 @@ class EnclosingInstances(NamedTuple):
     """The names of the inputs of the instances around the step, innermost first."""
 
     bodies: Mapping[str, BodyNodes] = {}
-    """The bodies that the step is part of, by the step that has the body."""
+    """The bodies that the step is part of, by the name of the step that has the body."""
 
     joined: Mapping[str, Joined] = {}
-    """By name, the earlier steps with instances whose results the step may read."""
+    """Earlier steps with instances whose results the step may read, by name."""
 
     scopes: Mapping[int, int] = {}
-    """The scopes of nodes within bodies."""
+    """The scopes of the nodes in bodies."""
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "EnclosingInstances":

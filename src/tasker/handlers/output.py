@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 Printed = Callable[[str, str], None]
-"""Called with the name of the stream and the text that was written to it."""
+"""Function called with the name of a stream and the text that was written to it."""
 
 
 class SharedStream:

@@ -21,7 +21,7 @@ from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, StepSpec, Template
 from tasker.suggest import did_you_mean
 
 EVERY_NAMESPACE = "*"
-"""In a list of namespaces, binds handlers to all namespaces."""
+"""Element of a list of namespaces that binds handlers to all namespaces."""
 
 _Groups = Mapping[str, Sequence[Handler]]
 

@@ -131,7 +131,7 @@ class NoServices:
         raise Misuse("a handler in a separate process has no client; use process=False")
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
-        raise Misuse("a handler in a separate process cannot checkpoint; use process=False")
+        raise Misuse("a handler in a separate process cannot save checkpoints; use process=False")
 
     async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
         raise Misuse(_NO_DURABLE_CALLS)

@@ -22,7 +22,7 @@ class Subscriber:
     events: tuple[str, ...]
     name: str
     namespace: str
-    """Namespace of the events; "": the worker's namespaces; `*`: all."""
+    """Namespace of the events; "" means the worker's namespaces, and `*` means all namespaces."""
 
     every_process: bool
 

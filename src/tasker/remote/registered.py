@@ -34,22 +34,25 @@ class RegisteredWorker:
         """All that it serves."""
 
         self.kind = registration._replace(name="", slots=1, sdk="", build="", credential="").dump()
-        """Equal for workers that serve the same queues."""
+        """A key that is equal for workers that serve the same queues."""
 
         self.readable_namespaces: Callable[[], Awaitable[frozenset[str] | None]] = _every_namespace
-        """Returns the namespaces whose tasks its credential may read; None: all."""
+        """Returns the namespaces whose tasks the worker's credential may read, or None for all
+        namespaces."""
 
         self.quiet = False  #: whether it is to claim no more
         self.is_live = True  #: whether its lease is valid, as far as this server knows
         self.is_claiming = False
         self.claims_in_progress: set[asyncio.Event] = set()
-        """One for each claim that is in progress or being released; set at its end."""
+        """One event for each claim that is in progress or being released; it is set when the claim
+        ends."""
 
         self.given: dict[AttemptKey, tuple[Claim, str]] = {}
-        """Claims that this server handed out and that are not settled, with their tickets."""
+        """Claims that this server handed out and that are not settled yet, with their tickets."""
 
         self.heard: int | None = None
-        """The wake-ups of revocations that the server had heard at the last renewal."""
+        """Number of notifications of revocations that the server had received at the last
+        renewal."""
 
         self.seen = 0  #: how many of the server's list of queues were considered
         self.serves_gated = False

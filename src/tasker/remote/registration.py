@@ -24,10 +24,12 @@ class RemoteHandler(NamedTuple):
 
     name: str
     needs: str | tuple[str, ...]
-    """The results that it receives: `ancestors`, `parents`, `none`, or those of the named steps."""
+    """The steps whose results the handler receives: `ancestors`, `parents`, `none`, or a list of
+    step names."""
 
     versions: tuple[str, ...]
-    """Versions of its code, or ranges; steps without a requirement run on any version."""
+    """Versions of the handler's code, or version ranges; steps without a requirement run on any
+    version."""
 
     namespaces: frozenset[str]
 
@@ -49,10 +51,11 @@ class Registration(NamedTuple):
     """Handlers by name. Handlers with the same name differ in versions or namespaces."""
 
     credential: str = ""
-    """The credential that registered it: `key 0f3a...`. Names of credentials are not unique."""
+    """The credential that registered the worker, such as `key 0f3a...`, because names of
+    credentials are not unique."""
 
     permitted: tuple[str, ...] = ()
-    """Names of the handlers that the credential may serve, such as `payments.*`; empty: all."""
+    """Names of the handlers that the credential may serve, such as `payments.*`; if empty, all."""
 
     @classmethod
     def read(cls, body: fields.JsonBody) -> "Registration":

@@ -41,7 +41,7 @@ FEATURES = (
 )
 
 Call = Callable[[RegisteredWorker, fields.JsonBody], Awaitable[Mapping[str, Any] | None]]
-"""Handles one call of a worker; None: the response has no content."""
+"""Function that handles one call of a worker; it returns None if the response has no content."""
 
 
 class RemoteWorkers:
@@ -102,7 +102,7 @@ class RemoteWorkers:
             "progress": attempts.progress,
             "logs": attempts.logs,
         }
-        """By the last segment of their routes."""
+        """The calls by the last segment of their routes."""
 
     async def register(
         self,

@@ -25,7 +25,7 @@ class ServedStep(NamedTuple):
     task: CachedTask
     completion_url: str | None = None
     given_at: float | None = None
-    """Time when it was handed to its worker, in seconds since 1970; None: now."""
+    """Time at which the step was handed to its worker, in seconds since 1970; None means now."""
 
     @property
     def node(self) -> int:

@@ -115,7 +115,7 @@ class RemoteStore:
         """The handlers to register."""
 
         self.namespaces: Sequence[str] = ()
-        """Namespaces of handlers that are bound to all namespaces."""
+        """The namespaces of a handler that is bound to all namespaces."""
 
         self.environment: str | None = None
         headers = {"Content-Type": "application/json"}
@@ -124,10 +124,9 @@ class RemoteStore:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         self.before_settling: Callable[[Mapping[AttemptKey, bool]], Awaitable[None]] | None = None
-        """Called just before the outcomes of attempts are sent, with whether each attempt failed.
-
-        The server rejects log records of an attempt after its outcome.
-        """
+        """Function called just before the outcomes of attempts are sent; its argument tells for
+        each attempt whether it failed. After an attempt's outcome, the server rejects the attempt's
+        log records."""
 
         self._http = httpx.AsyncClient(
             base_url=self.url,

@@ -26,7 +26,7 @@ class Ticket(NamedTuple):
 
     template_id: TemplateId
     node: int
-    """The step's node in the template."""
+    """The number of the step's node in the template."""
 
     worker: WorkerId
     given_at: float

@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
 
     outcome: Outcome
     problem: TaskerError | None = None
-    """Why the server replaced the reported outcome."""
+    """The reason why the server replaced the reported outcome."""
 
 
 class Judge:

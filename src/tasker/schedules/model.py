@@ -23,14 +23,14 @@ class NewSchedule:
 
     namespace: str
     template: str
-    """Name of the template, in the same namespace."""
+    """Name of the template, in the schedule's namespace."""
 
     version: str
-    """The version of its tasks, or a range of versions; "": the latest release."""
+    """The template version of the tasks, or a range of versions; "" means the latest release."""
 
     schedule: Schedule
     declared_by: str | None = None
-    """The template version that declares it; None: an operator created it."""
+    """The template version that declares the schedule; None if an operator created it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class StoredSchedule(NewSchedule):
     id: int
     paused: bool
     etag: str
-    """Changes with each change of the schedule by an operator or a new template version."""
+    """A string that changes whenever an operator or a new template version changes the schedule."""
 
     next_at: datetime
     """The next tick."""
@@ -52,7 +52,7 @@ class StoredSchedule(NewSchedule):
     """The task of that tick."""
 
     buffered: int
-    """Number of ticks that wait for the end of that task."""
+    """Number of ticks that wait for the end of the last tick's task."""
 
     created_by: str
     created_at: datetime
@@ -140,4 +140,4 @@ class Backfill:
     """Tasks that were created."""
 
     existing: int
-    """Ticks for which an earlier backfill created a task."""
+    """Ticks for which an earlier backfill has already created a task."""

@@ -20,7 +20,7 @@ from tasker.schedules.model import (
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _LONGEST_CRON = 200
 _SECOND = timedelta(seconds=1)
-_EXAMPLE = 'such as "30 2 * * *": minute, hour, day of month, month, day of week'
+_FORM = 'five fields (minute, hour, day of month, month, day of week), such as "30 2 * * *"'
 
 
 def find_problems_of_times(schedule: Schedule) -> Iterator[tuple[str, str]]:
@@ -128,13 +128,13 @@ def format_tick(tick: datetime) -> str:
 
 def _find_problem_of_cron(line: str) -> str | None:
     if len(line) > _LONGEST_CRON or len(line.split()) != 5:
-        return f"must have five fields, {_EXAMPLE}"
+        return f"must have {_FORM}"
     try:
         CronSim(line, datetime.min)
     except CronSimError as error:
-        return f"{line!r} is not a cron line ({str(error).lower()}); write one {_EXAMPLE}"
+        return f"{line!r} is not a cron expression ({str(error).lower()}); write {_FORM}"
     except (AssertionError, ValueError):  # of a step after L or #
-        return f"{line!r} is not a cron line; write one {_EXAMPLE}"
+        return f"{line!r} is not a cron expression; write {_FORM}"
     return None
 
 

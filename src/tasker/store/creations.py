@@ -21,10 +21,11 @@ class CreationRequest(NamedTuple):
 
 
 Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[CreateTasksResult]"]
-"""A creation, and the caller that waits for its reply."""
+"""A creation and the future of the caller that waits for it."""
 
 Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[CreateTasksResult]]
-"""Stores tasks, either all or none. With True, it raises `Busy` instead of waiting for others."""
+"""Function that stores either all tasks or none. With True, it raises `CreationBlocked` instead of waiting for
+other transactions."""
 
 
 class CreationBlocked(TaskerError):

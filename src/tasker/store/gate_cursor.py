@@ -22,7 +22,7 @@ class GateCursor:
 
     def __init__(self) -> None:
         self.after = START
-        """The next claim begins after this place."""
+        """Position in the index after which the next claim begins."""
 
         self._rounds = 0  #: how often the empty claims since the last full one came to the end
 

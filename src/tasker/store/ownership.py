@@ -28,7 +28,7 @@ KEPT = {
     "queue": "never: templates refer to it",
     "broadcast": "`Store.prune_broadcasts`, called by the janitor, a week after it was sent",
     "schedule": "`Store.delete_schedule`, or a template version that no longer declares it",
-    "schedule_tick": "deleted with its schedule; `Store.advance_schedule` keeps the latest 1,000",
+    "schedule_tick": "deletion of its schedule; `Store.advance_schedule` keeps the latest 1,000",
     "gate": "`Store.prune`, two days after its last use, once all earlier tasks are pruned",
     "limit_setting": "`Store.unset_limit`",
     "paged_action": "the operator's action or `Store.sweep`, once all its steps have changed",
@@ -38,18 +38,18 @@ KEPT = {
     "team_event": "never: the audit log of teams is kept in full",
     "api_key": "never: revoked keys stay listed",
     "session": "`Store.end_session` at logout; `Store.add_session` once it has expired",
-    "signing_key": "never: there are few, and the last two are valid",
-    "outbox": "`Store.prune_events`, some days after publication, if delivered",
-    "subscription": "deleting its webhook; of a subscriber, `Store.prune_events`, once unserved",
-    "delivery": "`Store.prune_events`, some days after its end, or with its subscription",
-    "failure_care": "never: one row for each cause that an operator assigned, noted or muted",
+    "signing_key": "never: there are few rows, and the last two are valid",
+    "outbox": "`Store.prune_events`, some days after publication, unless a delivery is pending",
+    "subscription": "the deletion of its webhook; `Store.prune_events` if no worker serves it",
+    "delivery": "`Store.prune_events`, some days after its end; or its subscription's deletion",
+    "failure_care": "never: one row for each cause that an operator assigned, annotated or muted",
     "figure": "`Store.tend_figures`, called by the janitor, after 14 days",
     "schema_version": "never: one row for each migration",
 }
-"""The other tables: who deletes their rows, and when."""
+"""The other tables, each with the operation that deletes its rows and the time of the deletion."""
 
 OF_OPEN_TASKS = {
-    "due": "any removal of a step from its queue: a claim, an action, a timeout or a deadline",
-    "claim_batch": "the end of its last claim",
+    "due": "whatever removes the step from its queue: a claim, an action, a timeout or a deadline",
+    "claim_batch": "the end of the last attempt that the row lists",
 }
-"""Tables that only PostgreSQL has, with rows of open tasks: what deletes them, and when."""
+"""Tables for open tasks that only PostgreSQL has, each with the event that deletes its rows."""

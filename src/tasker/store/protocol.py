@@ -160,10 +160,11 @@ class AuditNote:
     actor: str = "unknown"
     reason: str = ""
     via: AccessChannel | None = None
-    """How the actor reached the store; None: as a part of a program."""
+    """The interface through which the actor reached the store; None for a program that opened the
+    store itself."""
 
     bulk_id: str | None = None
-    """The bulk operation that the change is a part of."""
+    """Id of the bulk operation that the change is part of."""
 
     def __post_init__(self) -> None:
         for name, text in (("actor", self.actor), ("reason", self.reason)):

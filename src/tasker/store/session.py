@@ -38,8 +38,8 @@ class Session(Protocol):
 
     read: RowReader
     ended: list[TaskId]
-    """Tasks that ended, or whose compensation began, in this transaction. Afterwards, tasks that
-    wait for their places are started."""
+    """Tasks that ended or whose compensation began in this transaction. After the transaction,
+    tasks that wait for their places are started."""
 
     @property
     def now(self) -> datetime:

@@ -13,7 +13,7 @@ from tasker.model import AccessChannel, Json, JsonObject
 ApiKeyId = NewType("ApiKeyId", int)
 
 ALL_NAMESPACES = "*"
-"""In an API key's namespaces: all namespaces."""
+"""In the namespaces of an API key, stands for all namespaces."""
 
 HOST_WITH_PORT = re.compile(r".+[^:\[]:\d{1,5}")
 """A host and a port; an IPv6 address without brackets has no port."""
@@ -28,12 +28,12 @@ class NamespacePolicy:
     contact_email: str = ""
     description: str = ""
     requires_approval: bool = False
-    """New template versions wait until one of `approvers` approves them."""
+    """Whether new template versions wait until one of `approvers` approves them."""
 
     approvers: tuple[str, ...] = ()  #: e-mail addresses
     http_hosts: tuple[str, ...] = ()
-    """Hosts that `http:` steps may call: `api.example.com`, `api.example.com:8443`,
-    `*.example.com` for all hosts below that one, `*` for any host; none: no host."""
+    """Hosts that `http:` steps may call: `api.example.com`, `api.example.com:8443`, `*.example.com`
+    for all hosts below `example.com`, or `*` for any host. If empty, they may call no host."""
 
     updated_by: str = ""
     updated_at: datetime | None = None  #: None: not stored yet
@@ -94,7 +94,8 @@ class ApiKey:
     roles: tuple[str, ...] = ()  #: names of bundles of permissions
     groups: tuple[str, ...] = ()  #: matched by assignees of the form `role:NAME`
     handlers: tuple[str, ...] = ()
-    """Names of the handlers that its workers may serve, such as `payments.*`; none: all."""
+    """Names of the handlers that workers with the key may serve, such as `payments.*`; if empty,
+    all."""
 
     created_by: str
     created_at: datetime

@@ -42,8 +42,8 @@ class Difference:
     steps_removed: tuple[str, ...]
     steps_changed: tuple[str, ...]
     changes: tuple[Change, ...]
-    """Each is `added`, `removed` or `changed`, in the order of the documents. Paths identify steps
-    by name: `$.steps.charge.timeout_seconds`."""
+    """The changes in the order of the documents, each `added`, `removed` or `changed`. Paths
+    identify steps by name, as in `$.steps.charge.timeout_seconds`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "identical", not self.changes)

@@ -101,7 +101,7 @@ class BuiltExpression:
 
 
 Expression: TypeAlias = str | BuiltExpression
-"""An expression as text, or built in Python."""
+"""An expression, as a string or built in Python."""
 
 
 def expression_text(written: object, argument: str) -> str | None:

@@ -19,7 +19,7 @@ from tasker.template.expressions import (
 )
 
 Schemas: TypeAlias = Mapping[str, Any]
-"""JSON Schemas of the names of an expression; True: any value."""
+"""JSON Schemas of the names in an expression; True allows any value."""
 
 KINDS = frozenset({"null", "boolean", "number", "string", "array", "object"})
 _NULL = frozenset({"null"})  #: a path of any type may be null if it finds no value

@@ -104,7 +104,7 @@ class ReadStep:
     name: Value
     dependencies: tuple[tuple[str, Value], ...]
     when: Value | None = None
-    """The condition; None: the step has none."""
+    """The condition, or None if the step has none."""
 
     expressions: tuple[tuple[str, Value], ...] = ()
     """Expressions that may use the results of earlier steps."""
@@ -136,7 +136,7 @@ class Dialect:
     step: Callable[[Value], ReadStep | None]  #: None: it has no usable name
     change: Callable[[Value], EnvironmentChange | None]  #: None: it names no step
     finish: Callable[[Fields, list[ReadStep]], list[ReadStep]]
-    """Applies the template's settings for all steps."""
+    """Function that applies the template's settings for all steps."""
 
 
 def read_namespace(value: Value) -> str | None:

@@ -46,7 +46,8 @@ class Weight(NamedTuple):
     """The cost of a schema within all bounds."""
 
     light: bool
-    """Whether its checks are quick for every value: no recursion, few schemas and patterns."""
+    """Whether checks with the schema are quick for every value, because it has no recursion and few
+    schemas and patterns."""
 
 
 class _Edge(NamedTuple):

@@ -30,7 +30,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 T = TypeVar("T")
 
 DEFAULTS: Mapping[str, str] = {"shared_buffers": "256MB", "max_connections": "200"}
-"""What a temporary server sets. All else, durability too, is as PostgreSQL has it."""
+"""Options of a temporary server. All other options, including durability, have PostgreSQL's
+defaults."""
 
 START_SECONDS = 60.0  #: most time a server may take until it accepts connections
 

@@ -29,10 +29,10 @@ class ScheduleRun:
     """The result of running schedules."""
 
     tasks: Sequence[Task]
-    """The tasks that schedules created, by tick, with their results."""
+    """The tasks that schedules created, sorted by tick, with their results."""
 
     records: Mapping[str, Sequence[TickRecord]]
-    """By schedule: the ticks that have no task, the latest first."""
+    """The ticks without a task, latest first, by the full name of the schedule."""
 
 
 async def run_schedules(

@@ -58,36 +58,37 @@ class AttemptInputs(TypedDict, total=False):
     """The task's input."""
 
     results: Mapping[str, Any]
-    """Results of the steps before this one, by name, direct dependencies or not; None as
-    the result of one that was skipped."""
+    """Results of the step's direct and indirect dependencies, by step name; None for a skipped
+    step."""
 
     config: JsonObject
-    """What the template gives this step; without it, what `spec` has."""
+    """The step's configuration; by default, the configuration in `spec`."""
 
     attempt: int
-    """The attempt's number, from 1."""
+    """The attempt's number, starting at 1."""
 
     counted_attempts: int
-    """Attempts that count against `max_attempts`; without it, `attempt`."""
+    """Number of attempts that count towards `max_attempts`; by default, the value of `attempt`."""
 
     checkpoint: Any
-    """What an earlier attempt saved."""
+    """The checkpoint that an earlier attempt saved."""
 
     recorded: Mapping[str, Any]
-    """Results of `context.once` that earlier attempts recorded, by the name of the call; they need
+    """Values of durable calls that earlier attempts recorded, by the name of the call. They require
     an `attempt` of 2 or more."""
 
     client: Any
-    """What `context.client` is; without it, one that creates nothing, but remembers."""
+    """The client in `context.client`; by default, a client that creates nothing and records the
+    requests."""
 
     clock: Clock
-    """What `context.now()` reads; without it, the machine's clock."""
+    """The clock that `context.now()` reads; by default, the machine's clock."""
 
     spec: StepSpec
-    """The step as its template has it, as `template.step("charge")`."""
+    """The step's spec in its template, such as `template.step("charge")`."""
 
     retry: Retry
-    """When another attempt follows; without it, as `spec` says."""
+    """The retry policy; by default, the retry policy of `spec`."""
 
     template: TemplateName
     correlation_id: str
@@ -100,28 +101,29 @@ class StepRun:
     """The result of one attempt."""
 
     outcome: AttemptOutcome
-    """`complete`; `retry`, another attempt would follow; `error`, none would; or `parked`."""
+    """`complete`, `retry` (another attempt would follow), `error` (no further attempt would follow)
+    or `parked`."""
 
     value: Any = None
-    """The result, as the steps after it get it: read back from JSON."""
+    """The result in the form that later steps receive: converted to JSON and back."""
 
     error: BaseException | None = None
-    """What the handler raised, or what kept it from being called."""
+    """The error that the handler raised, or the error because of which it was not called."""
 
     delay: timedelta = timedelta(0)
-    """How long the next attempt would wait."""
+    """The delay before the next attempt."""
 
     problems: tuple[str, ...] = ()
     """Violations of the step's `result_schema`."""
 
     checkpoints: tuple[Any, ...] = ()
-    """What it saved, oldest first."""
+    """The checkpoints that the attempt saved, oldest first."""
 
     recorded: Mapping[str, Any] = field(default_factory=dict)
-    """Results of the durable calls of this attempt, by the name of the call."""
+    """Values of the durable calls that this attempt recorded, by the name of the call."""
 
     created: tuple[TaskRequest, ...] = ()
-    """The tasks that it would have created, where no `client` was given."""
+    """The tasks that the attempt would have created, if no `client` was given."""
 
     @property
     def ok(self) -> bool:

@@ -90,9 +90,9 @@ def _no_stub_error(template: Template, name: str) -> Misuse:
     if spec.task is not None:
         advice = f"; pass the workflow or template of {spec.task.template} in `templates`"
     elif spec.approval is not None:
-        advice = "; pass its form in `decisions`"
+        advice = "; pass the form of the approval in `decisions`"
     elif spec.wait is not None:
-        advice = "; pass what it waits for in `signals`"
+        advice = "; pass the signals that it waits for in `signals`"
     return Misuse(
         f"step {name!r} of {template.full_name} has no handler that a stub could replace{advice}"
     )

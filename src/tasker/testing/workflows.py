@@ -48,28 +48,30 @@ class WorkflowRun(Generic[Out]):
     """The result of running a task."""
 
     task: Task
-    """As it was at the end."""
+    """The task in its final state."""
 
     steps: Mapping[str, Step]
-    """By name: `state`, `result`, `error`, and `attempt`, the number of attempts."""
+    """The steps by name, each with its `status`, `result`, `error` and `attempts` (the number of
+    attempts)."""
 
     attempts: tuple[Attempt, ...]
     """All attempts, in the order in which they ended."""
 
     notices: tuple[Notice, ...]
-    """The worker's notices, of this and all other tasks."""
+    """The worker's notices about all tasks."""
 
     events: tuple[Event, ...]
-    """The domain events of this task, oldest first, at most 1,000."""
+    """Up to 1,000 domain events of this task, oldest first."""
 
     children: tuple[Task, ...]
-    """The tasks that its steps created, oldest first."""
+    """The tasks that the task's steps created, oldest first."""
 
     slept: timedelta
-    """The time that was skipped: delays before retries, and waits for `run_at`."""
+    """The total time that the clock skipped, such as delays before retries and waits for
+    `run_at`."""
 
     read_result: Callable[[Task], Out] = field(repr=False)
-    """Reads the result of a complete task."""
+    """Returns the result of a complete task."""
 
     @property
     def ok(self) -> bool:

@@ -28,9 +28,9 @@ class AuthRequest(NamedTuple):
     method: str
     path: str
     headers: Mapping[str, str]
-    """Headers by lower-case name. Values of a repeated header are joined by `, `."""
+    """The headers, by lower-case name. The values of a repeated header are joined with `, `."""
     address: str
-    """The caller's address; behind a proxy of `server.proxies`, the address that the proxy
+    """The caller's address or, behind a proxy of `server.proxies`, the address that the proxy
     forwards."""
 
 

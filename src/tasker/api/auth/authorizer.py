@@ -48,11 +48,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
-"""Permissions to create named objects. An error response reveals nothing about existing objects."""
+"""Permissions to create named objects; error responses for them do not reveal whether an object
+exists."""
 
 _READING = ("read", "list")
 _READ_AS = {"signals": "tasks", "payloads": "tasks"}
-"""The resources whose read permission applies to resources without their own."""
+"""For each resource without a read permission of its own, the resource whose read permission
+applies."""
 
 
 class AuthRules(NamedTuple):

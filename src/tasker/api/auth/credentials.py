@@ -20,7 +20,9 @@ MESSAGES: Mapping[Reason, str] = {
 
 KEY_PREFIX = "tsk_"
 _LONGEST_NAME = 255
-NOT_A_NAME = f"not a name of 1 to {_LONGEST_NAME} printable characters without spaces at its ends"
+NOT_A_NAME = (
+    f"not a name of 1 to {_LONGEST_NAME} printable characters without leading or trailing spaces"
+)
 _MOST = 16 << 10  #: characters of a credential
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
@@ -49,7 +51,7 @@ class Credential:
 
     text: str = field(repr=False)
     is_key: bool
-    """Whether it must be an API key."""
+    """Whether the credential must be an API key."""
 
 
 def credential_of(scope: MutableMapping[str, Any]) -> Credential:

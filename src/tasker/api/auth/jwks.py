@@ -32,7 +32,7 @@ _MAX_KEYS = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
-"""By key id: the algorithm a key is restricted to, or None, and the key."""
+"""The keys by id, each with the algorithm that it is restricted to, or None."""
 
 
 class PublishedKeys:

@@ -167,7 +167,7 @@ class IdentityProvider:
         if claims.get("azp", None if several else self._client_id) != self._client_id:
             raise LoginFailed("token", "the ID token was issued to another client")
         if len(codec.dumps(claims)) > _LONGEST_CLAIMS:
-            raise LoginFailed("token", f"the claims are longer than {_LONGEST_CLAIMS:,} bytes")
+            raise LoginFailed("token", f"the claims exceed {_LONGEST_CLAIMS:,} bytes")
         return claims
 
     async def _exchange(self, code: str, login: PendingLogin, redirect_uri: str) -> str:

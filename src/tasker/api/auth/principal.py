@@ -14,33 +14,35 @@ class Principal:
     """The caller of a request, with its permissions."""
 
     name: str
-    """The name used in the audit log, in `created_by`, among approvers and for the rate limit."""
+    """The caller's name in the audit log, in `created_by`, in lists of approvers and for the rate
+    limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
-    """None if the credential has no permissions, which by default permits nothing."""
+    """The permissions; None if the credential lists none, which by default permits nothing."""
 
     namespaces: frozenset[str] | None = frozenset()
-    """Namespaces that the permissions apply to; None: all."""
+    """Namespaces that the permissions apply to; None means all."""
 
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
-    """Groups that assignees of the form `role:NAME` match."""
+    """The caller's groups, which assignees of the form `role:NAME` match."""
 
     handlers: frozenset[str] = frozenset()
-    """Names of the handlers that its workers may serve, such as `payments.*`; empty: all."""
+    """Names of the handlers that the caller's workers may serve, such as `payments.*`; if empty,
+    all."""
 
     team: str | None = None
     admin: bool = False
-    """Whether it has the role `admin` in all namespaces."""
+    """Whether the caller has the role `admin` in all namespaces."""
 
     known: bool = True
     """Whether it was authenticated."""
 
     credential: str = ""
-    """The credential, for the log: `key 0f3a...`, `token`."""
+    """Description of the credential for the log: `key 0f3a...` or `token`."""
 
     via_session: bool = False
-    """Whether it is a person in the web UI."""
+    """Whether the caller is a person in the web UI."""
 
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The claims of its token."""

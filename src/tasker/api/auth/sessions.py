@@ -36,7 +36,7 @@ log = logging.getLogger("tasker.auth")
 CSRF = "x-csrf"
 COOKIE = "tasker_session"
 HOST_COOKIE = f"__Host-{COOKIE}"
-"""The cookie's name if only this host can set it: over HTTPS, at the root of the host."""
+"""The cookie's name over HTTPS at the root of a host, where only this host can set it."""
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOUCH = 60.0  #: seconds between two updates of a session's `seen_at`

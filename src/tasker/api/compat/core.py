@@ -147,7 +147,7 @@ class StepAction(
     status=201,
     description="The task was created.",
     extra_responses={
-        200: ExtraResponse(CoreTask, "A task with this idempotency key already existed.")
+        200: ExtraResponse(CoreTask, "A task with this idempotency key already exists.")
     },
     refuses=CREATES,
 )

@@ -52,10 +52,10 @@ class CoreStepReadiness(CoreReadiness):
     """A step, and whether it can run."""
 
     workflow_step_uuid: str
-    """Derived from the task's id and the step's name."""
+    """A UUID derived from the task's id and the step's name."""
     task_uuid: str
     named_step_uuid: str
-    """Equal for this step in all tasks of one template version."""
+    """A UUID that is the same for this step in all tasks of a template version."""
     backoff_request_seconds: int | None
     """Always null."""
 
@@ -108,7 +108,7 @@ class CoreTask(CoreTaskHead):
     parent_correlation_id: str | None
     ready_steps: int
     steps: list[CoreStepReadiness]
-    """Empty in lists and in responses to a creation."""
+    """The steps; empty in lists and in responses to a creation."""
 
 
 @documented
@@ -118,9 +118,9 @@ class CorePagination(TypedDict):
     page: int
     per_page: int
     total_count: int
-    """The number of tasks up to this page, plus one if there is a next page."""
+    """The number of tasks up to and including this page, plus one if there is a next page."""
     total_pages: int
-    """The number of pages up to this one, plus one if there is a next page."""
+    """The number of pages up to and including this one, plus one if there is a next page."""
     has_next: bool
     has_previous: bool
 

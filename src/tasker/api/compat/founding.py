@@ -59,7 +59,7 @@ from tasker.teams.permissions import (
 routes = Routes("founding documents")
 
 _MISSING = ("not_found",)
-_FOUND = "A task with this idempotency key already existed."
+_FOUND = "A task with this idempotency key already exists."
 
 
 class WrappedBody(Body):

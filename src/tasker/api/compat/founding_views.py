@@ -26,7 +26,7 @@ class FoundingFields(TaskView):
     initiator: str
     """The same as `created_by`."""
     source_system: str
-    """`unknown` if the task has none."""
+    """The name, or `unknown` if the task has none."""
     parent_correlation_id: str | None
     completed_at: datetime | None
     """The same as `ended_at`."""
@@ -130,7 +130,7 @@ class StepTemplate(TypedDict):
     description: str
     dependent_system: str | None
     depends_on_step: str | None
-    """Its only dependency; null if it has none or several."""
+    """The step's only dependency; null if it has none or several."""
     depends_on_steps: list[str]
     handler_class: str
     configuration: Any

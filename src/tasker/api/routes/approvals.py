@@ -38,7 +38,7 @@ class DecisionBody(Body):
     form: Any
     """The filled-in form: an object that matches the approval's `form`, at most 64 KiB."""
     reason: Text = ""
-    """The reason, recorded in the task's audit log."""
+    """The reason for the decision, which the task's audit log records."""
 
 
 @routes.add("GET", "", APPROVALS_READ, response=ApprovalList)

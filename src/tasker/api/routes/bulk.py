@@ -69,14 +69,16 @@ class BulkBody(Body):
 
     action: BulkAction
     filter: BulkFilter | None = None
-    """Selects tasks: open ones to cancel, or failed ones to retry or resolve."""
+    """Filter for the tasks to change: open tasks to cancel, or failed tasks to retry or resolve."""
     ids: Annotated[list[Uuid], Field(min_length=1, max_length=limits.BULK_IDS)] | None = None
     steps: Annotated[list[Line], Field(min_length=1, max_length=100)] | None = None
     """Names of the steps to retry. By default, all failed steps."""
     reset_attempts: bool = False
-    """Whether retried steps get all their attempts again instead of one more."""
+    """Whether retried steps get as many attempts as their retry policies allow instead of only one
+    more."""
     fresh: bool = False
-    """Whether retried steps forget their durable calls and make them again."""
+    """Whether the records of the retried steps' durable calls are deleted, so that the calls are
+    repeated."""
     per_second: Annotated[float, Field(ge=LEAST_RATE, le=limits.BULK_RATE)] = DEFAULT_RATE
     """Maximum number of tasks that are changed per second."""
     reason: Text = ""
@@ -100,7 +102,7 @@ class BulkList:
 
     operations: list[BulkOperation]
     next_cursor: str | None
-    """`cursor` of the next page; null: this is the last one."""
+    """The `cursor` of the next page; null on the last page."""
 
 
 @routes.add(

@@ -51,13 +51,13 @@ class HookBody(Body):
     """The header with the signature, for the scheme `hmac`."""
     target: HookMessageKind = HookMessageKind.BROADCAST
     sends: _Text
-    """Name of the signal or broadcast."""
+    """Name of the signal or broadcast that is sent."""
     key: _Text
-    """Path to the key of the broadcast, or to the id of the task: `body.data.order_id`."""
+    """Path to the key of the broadcast or to the id of the task, such as `body.data.order_id`."""
     id: _Text | None = None
-    """Path to the id of the request: `body.id`."""
+    """Path to the id of the request, such as `body.id`."""
     when: _Text | None = None
-    """Condition over `body` and `headers`: `body.type == "charge.succeeded"`."""
+    """Condition over `body` and `headers`, such as `body.type == "charge.succeeded"`."""
     reason: Text = ""
     """For the audit log."""
 
@@ -78,8 +78,8 @@ class Received(TypedDict):
     """The request was verified."""
 
     delivered: bool
-    """False: the request did not meet the hook's condition, a path found no value, or the task has
-    ended."""
+    """Whether the request was delivered; false if it does not meet the hook's condition, a path
+    leads to no value, or the task has ended."""
 
 
 @routes.add("GET", "", WEBHOOKS_READ, response=HookList)

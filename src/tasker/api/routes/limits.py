@@ -49,9 +49,9 @@ class LimitBody(LimitKeyBody):
     concurrency: Annotated[int, Field(ge=0, le=LIMIT_CONCURRENCY)] | None = None
     """Maximum number of steps in progress; with 0, no step starts."""
     rate: Annotated[str, Field(max_length=40)] | None = None
-    """Maximum number of steps that start per unit of time: `100/s`, `5/m`, `1000/h`, `10/d`."""
+    """Average rate at which steps may start, such as `100/s`, `5/m`, `1000/h` or `10/d`."""
     burst: Annotated[int, Field(ge=1, le=LIMIT_CONCURRENCY)] | None = None
-    """Maximum number of steps that start at once after a pause."""
+    """Maximum number of steps that start at once after a period without starts."""
 
 
 @routes.add("GET", "", LIMITS_READ, response=LimitList)

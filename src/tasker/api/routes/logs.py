@@ -37,9 +37,9 @@ class LogQuery(BaseModel):
     level: Literal["debug", "info", "warning", "error", "critical"] | None = None
     """The lowest level."""
     text: Line | None = None
-    """Part of the message; ASCII letters match in either case."""
+    """Text that the message must contain; ASCII letters match in either case."""
     since: Instant | None = None
-    """Only records logged at or after this time, by the worker's clock."""
+    """Earliest time of the records, by the worker's clock."""
     order: Literal["oldest", "newest"] = "oldest"
     """Which records come first."""
     cursor: Annotated[str, Field(max_length=100)] | None = None

@@ -54,7 +54,7 @@ class PolicyBody(Body):
     contact_email: Text = ""
     description: Text = ""
     requires_approval: bool = False
-    """Whether new template versions wait for the approval of one of `approvers`."""
+    """Whether one of `approvers` must approve new template versions."""
     approvers: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     http_hosts: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     """Hosts that `http:` steps may call."""

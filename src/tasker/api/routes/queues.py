@@ -120,7 +120,7 @@ class WeightBody(Body):
     """Sets the weight of a queue."""
 
     weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=GREATEST_WEIGHT)]
-    """Determines the queue's share of claims relative to other queues; initially 1."""
+    """Weight that determines the queue's share of claims relative to other queues; initially 1."""
     reason: Text = ""
 
 

@@ -46,7 +46,7 @@ SchedulePath = Annotated[
     Path(
         max_length=260,
         pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
-        description="The schedule's name; of a declared one with its template: `daily.nightly`.",
+        description="The schedule's name. A declared schedule's name includes its template: `daily.nightly`.",
     ),
 ]
 Name = Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
@@ -60,33 +60,34 @@ class ScheduleFields(Body):
     """When tasks are created, and how."""
 
     cron: Annotated[str, StringConstraints(max_length=200)] = ""
-    """A cron line of five fields, in local time of `timezone`; either this or `every`."""
+    """A cron expression with five fields, in the local time of `timezone`. Either this field or
+    `every` is required."""
 
     every: Length | None = None
-    """The time between two ticks: seconds, or text such as `15m`."""
+    """The time between two ticks: a number of seconds, or a string such as `15m`."""
 
     anchor: StartTime | None = None
-    """A tick of an interval. By default, 1970-01-01T00:00:00Z."""
+    """The time of one tick, from which `every` is counted. By default, 1970-01-01T00:00:00Z."""
 
     timezone: Annotated[str, StringConstraints(max_length=100)] = "UTC"
     """IANA name of a time zone, such as `Europe/Berlin`."""
 
     overlap: OverlapPolicy = OverlapPolicy.SKIP
-    """What happens at a tick while the task of the previous tick is open."""
+    """What happens at a tick if the task of the previous tick is still open."""
 
     catch_up: Length = "6h"
-    """How late a tick may be handled, for example after an outage of all workers: 1 minute to 30
-    days."""
+    """Maximum age of a missed tick that still gets a task, for example after an outage of all
+    workers: 1 minute to 30 days."""
 
     jitter: Length = 0
     """Maximum delay of a task's start, at most 1 day."""
 
     priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
-    """Priority of the tasks. By default, the template's."""
+    """Priority of the tasks. By default, the template's priority."""
 
     context: dict[str, Any] = Field(default_factory=dict)
-    """Inputs of the tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced.
-    """
+    """Inputs of the tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced
+    by the tick's times."""
 
     def to_schedule(self, name: str) -> Schedule:
         """Return the schedule. Raises InvalidInput."""

@@ -110,7 +110,11 @@ async def begin_login(
     api: ApiOf,
     page: Annotated[
         str,
-        Query(alias="next", max_length=500, description="Page of the UI to show after the login."),
+        Query(
+            alias="next",
+            max_length=500,
+            description="Page of the UI that is shown after the login.",
+        ),
     ] = "/",
 ) -> Response:
     """Redirect a browser to the identity provider to log in to the web UI."""

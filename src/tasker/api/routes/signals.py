@@ -30,7 +30,7 @@ class SignalBody(Body):
     id: str | None = None
     """A signal with the same name and id is stored once."""
     reason: Text = ""
-    """The reason, recorded in the task's audit log."""
+    """The reason for the signal, which the task's audit log records."""
 
 
 class BroadcastBody(Body):

@@ -83,7 +83,10 @@ async def explain_task(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
-    step: Annotated[Line | None, Query(description="Name of a step; default: the task.")] = None,
+    step: Annotated[
+        Line | None,
+        Query(description="Name of a step; by default, the action applies to the whole task."),
+    ] = None,
 ) -> JsonResponse:
     """Explain why a task or a step does not run, most important reason first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
@@ -98,7 +101,8 @@ class PreviewBody(Body):
     steps: Annotated[list[Line], Field(max_length=1000)] | None = None
     """Names of steps. By default, all steps that the action applies to."""
     reset_attempts: bool = False
-    """Whether retried steps get all their attempts again instead of one more."""
+    """Whether retried steps get as many attempts as their retry policies allow instead of only one
+    more."""
 
     @model_validator(mode="after")
     def _require_one_step(self) -> "PreviewBody":

@@ -38,9 +38,11 @@ class RetryStepBody(Body):
     """Gives a failed step another attempt."""
 
     reset_attempts: bool = False
-    """Whether the step gets all its attempts again instead of one more."""
+    """Whether the step gets as many attempts as its retry policy allows instead of only one
+    more."""
     fresh: bool = False
-    """Whether the step forgets its durable calls and makes them again."""
+    """Whether the records of the step's durable calls are deleted, so that the calls are
+    repeated."""
     reason: Text = ""
 
 
@@ -48,7 +50,7 @@ class ResolveStepBody(Body):
     """Marks a step as done by other means."""
 
     result: Any = None
-    """The result for the steps that depend on it."""
+    """The result that dependent steps receive."""
     reason: Text = ""
 
 

@@ -39,7 +39,10 @@ failures = Routes("analytics", "/v1/failures")
 
 VERSION = importlib.metadata.version("tasker-workflows")
 MOST_SERIES_HOURS = FIGURES_KEPT.total_seconds() / 3600
-Hours = Annotated[float, Query(gt=0, le=MOST_HOURS, description="The window, in hours before now.")]
+Hours = Annotated[
+    float,
+    Query(gt=0, le=MOST_HOURS, description="Length of the covered period in hours, up to now."),
+]
 Named = Annotated[str | None, Query(max_length=128)]
 
 
@@ -159,13 +162,14 @@ class FailureCareBody(Body):
 
     namespace: Namespace
     assignee: Annotated[str, Field(max_length=LONGEST_ASSIGNEE)] | None = None
-    """A person or a team; "" for none."""
+    """The person or team to which the cause is assigned; "" for none."""
     note: Text | None = None
     muted_until: Instant | None = None
-    """Muted until this time. If this or `muted_below` is present, even as null, both are replaced.
-    """
+    """Time until which the cause is muted. If this field or `muted_below` is present, even as null,
+    both fields are replaced."""
     muted_below: Version | None = None
-    """Muted while the failures only occur in lower versions of the workflow than this one."""
+    """Version of the workflow below which the cause is muted: it is muted while it occurs only in
+    lower versions."""
     reason: Text = ""
 
 

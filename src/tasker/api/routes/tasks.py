@@ -132,7 +132,7 @@ class AttributeQuery(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     attribute: Annotated[list[Attribute], Field(max_length=20)] = Field(default_factory=list)
-    """`NAME=VALUE` of an attribute; repeatable, and each name may occur once."""
+    """An attribute as `NAME=VALUE`. The parameter may be repeated, but each name only once."""
 
     @field_validator("attribute")
     @classmethod
@@ -175,9 +175,11 @@ class RetryBody(Body):
     steps: Annotated[list[Line], Field(max_length=STEPS_PAGE)] | None = None
     """Names of steps. By default, all failed steps."""
     reset_attempts: bool = False
-    """Whether the steps get all their attempts again instead of one more."""
+    """Whether the steps get as many attempts as their retry policies allow instead of only one
+    more."""
     fresh: bool = False
-    """Whether the steps forget their durable calls and make them again."""
+    """Whether the records of the steps' durable calls are deleted, so that the calls are
+    repeated."""
     reason: Text = ""
 
 
@@ -207,7 +209,7 @@ class ResolveBody(Body):
     status=201,
     description="The task was created; `Location` is its URL.",
     extra_responses={
-        200: ExtraResponse(TaskView, "A task with this idempotency key already existed.")
+        200: ExtraResponse(TaskView, "A task with this idempotency key already exists.")
     },
     refuses=CREATES,
 )
@@ -227,7 +229,7 @@ async def create_task(
     status=201,
     description="All tasks were created, or found by their idempotency keys.",
     extra_responses={
-        200: ExtraResponse(TasksCreated, "Tasks with all these idempotency keys already existed.")
+        200: ExtraResponse(TasksCreated, "Tasks with all these idempotency keys already exist.")
     },
     refuses=CREATES,
 )

@@ -59,7 +59,10 @@ async def wait_for_task(
     api: ApiOf,
     task_id: TaskPath,
     timeout: Annotated[
-        float, Query(ge=0, le=3600, description="Seconds to wait; the server may wait less.")
+        float,
+        Query(
+            ge=0, le=3600, description="Number of seconds to wait; the server may respond earlier."
+        ),
     ] = 30.0,
 ) -> JsonResponse:
     """Wait until a task ends.

@@ -52,7 +52,8 @@ class NewWebhookBody(Body):
     events: Patterns = Field(default_factory=lambda: ["*"])
     """Event names or prefixes such as `payment.*`; `*` for all."""
     include: Include = Field(default_factory=list)
-    """What requests contain in addition to the event: the task's context, the step's result."""
+    """Data that requests contain in addition to the event: the task's context, the step's result,
+    or both."""
     reason: Text = ""
     """For the audit log."""
 
@@ -64,7 +65,7 @@ class WebhookChangeBody(Body):
     events: Patterns | None = None
     include: Include | None = None
     paused: bool | None = None
-    """While the webhook is paused, its events wait."""
+    """Whether the webhook is paused; meanwhile, its events wait."""
     reason: Text = ""
     """For the audit log."""
 

@@ -35,7 +35,7 @@ class Action(NamedTuple):
 
     summary: str
     waits: bool = False
-    """Whether the route waits, and stops when the caller disconnects."""
+    """Whether the route waits for work, and stops waiting when the caller disconnects."""
 
 
 ACTIONS: Mapping[str, Action] = {

@@ -13,18 +13,18 @@ class LimitView(TypedDict):
     """The limit of the steps that share a key."""
 
     namespace: str
-    """Empty for a key that all namespaces share."""
+    """The namespace; empty for a key that all namespaces share."""
     key: str
     concurrency: int | None
     """Maximum number of steps in progress."""
     rate: str | None
-    """Maximum number of steps that start per unit of time, such as `100/s`."""
+    """Average rate at which steps may start, such as `100/s`."""
     burst: int | None
     set_by: str | None
-    """The key or pattern whose setting applies; null: the limits declared by templates apply."""
+    """The key or pattern whose setting applies; null if the limits that templates declare apply."""
     running: int
     waiting: int
-    """Due steps that wait for the limit, counted up to 10,000."""
+    """Number of due steps that wait for the limit, counted up to 10,000."""
 
 
 @documented

@@ -13,14 +13,14 @@ class QueueView(TypedDict):
     namespace: str
     handler: str
     weight: float
-    """Determines the queue's share of claims relative to other queues."""
+    """Weight that determines the queue's share of claims relative to other queues."""
     due: int
-    """Steps that a worker may claim now."""
+    """Number of steps that a worker may claim now."""
     scheduled: int
-    """Steps that wait for a delay or a retry."""
+    """Number of steps that wait for a delay or a retry."""
     running: int
     paused: int
-    """Enqueued steps that are paused; not counted in `due` or `scheduled`."""
+    """Number of enqueued steps that are paused; `due` and `scheduled` do not include them."""
     pauses: list[Pause]
     """The pauses of the queue and its namespace."""
 
@@ -42,7 +42,7 @@ class Resumed(TypedDict):
     """The result of a resumption."""
 
     resumed: bool
-    """False if it was not paused."""
+    """Whether it was paused before."""
 
 
 class WeightView(TypedDict):

@@ -20,32 +20,32 @@ class ScheduleView(TypedDict):
     namespace: str
     name: str
     template: str
-    """Name of the template of its tasks, in the same namespace."""
+    """Name of the template, in the schedule's namespace."""
     version: str
-    """The version of its tasks, or a range of versions; "": the latest release."""
+    """The template version of the tasks, or a range of versions; "" means the latest release."""
     cron: str | None
-    """A cron line of five fields, in local time of `timezone`."""
+    """A cron expression with five fields, in the local time of `timezone`."""
     every: str | None
     """The time between two ticks, such as `15m`."""
     anchor: datetime | None
-    """A tick of an interval; null: 1970-01-01T00:00:00Z."""
+    """The time of one tick, from which `every` is counted; null means 1970-01-01T00:00:00Z."""
     timezone: str
     overlap: OverlapPolicy
-    """What happens at a tick while the task of the previous tick is open."""
+    """What happens at a tick if the task of the previous tick is still open."""
     catch_up: str
-    """How late a tick may be handled; later ticks are recorded as missed."""
+    """Maximum age of a tick that still gets a task; older ticks are recorded as missed."""
     jitter: str
     """Maximum delay of a task's start."""
     priority: int | None
-    """Priority of its tasks; null: the template's."""
+    """Priority of the tasks; null means the template's priority."""
     context: dict[str, Any]
-    """Inputs of its tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced.
-    """
+    """Inputs of the tasks; `{tick.start}`, `{tick.end}` and `{tick.date}` in strings are replaced
+    by the tick's times."""
     declared_by: str | None
-    """The template version that declares it; null: it was created with this API."""
+    """The template version that declares the schedule; null if it was created through this API."""
     paused: bool
     etag: str
-    """Changes with each change of the schedule, but not with its ticks."""
+    """A string that changes whenever the schedule is changed, but not at its ticks."""
     next_at: datetime
     """The next tick."""
     last_at: datetime | None
@@ -53,7 +53,7 @@ class ScheduleView(TypedDict):
     last_task: str | None
     """The task of that tick."""
     buffered: int
-    """Number of ticks that wait for the end of that task."""
+    """Number of ticks that wait for the end of the last tick's task."""
     created_by: str
     created_at: datetime
     updated_at: datetime

@@ -44,14 +44,15 @@ class SnapshotGroup(TypedDict):
     count: int
     by_status: dict[str, int]
     parents: list[int]
-    """Those of its first step. The number of another group's first step stands for that group."""
+    """Dependencies of the group's first step. The number of another group's first step represents
+    that group."""
     children: list[int]
     first: int
     """Number of its first step."""
     claimed: int | None
-    """When the first of its steps was claimed."""
+    """Time at which the first step of the group was claimed."""
     settled: int | None
-    """When the last of them was settled."""
+    """Time at which the last step of the group was settled."""
 
 
 @documented
@@ -99,8 +100,8 @@ class SnapshotView(TypedDict):
     worker: list[int | None]
     error: list[int | None]
     parents: list[list[int]]
-    """The dependencies that are in the columns. The first steps of an instance depend on the step
-    that created it, and the step that waits for all instances on the last steps of each."""
+    """The dependencies that are in the columns. The first steps of an instance depend on the
+    spawner, and the join depends on the last steps of each instance."""
     group: list[str | None]
     """The group that the step belongs to."""
     paused: list[bool]

@@ -55,7 +55,7 @@ class TasksCreated(TypedDict):
 
     tasks: list[TaskView]
     created: int
-    """Number of new tasks; the others already existed under their idempotency keys."""
+    """Number of new tasks; the other tasks already existed under their idempotency keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

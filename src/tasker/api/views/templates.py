@@ -33,7 +33,7 @@ class TemplateHead(TypedDict):
     registered_by: str
     registered_at: datetime
     document: NotRequired[Any]
-    """The whole template, in the form in which it can be registered; in lists only with
+    """The whole template, in a form that can be registered; lists contain it only with
     `documents=true`."""
 
 
@@ -107,11 +107,11 @@ class TemplateView(TemplateHead):
     durability: str
     """`full`, or `relaxed`: settled steps may run again after a crash of the database server."""
     retention_seconds: float | None
-    """How long a task is kept after its end; null: as the workers' settings say."""
+    """How long a task is kept after its end; null means that the workers' settings apply."""
     steps: list[SpecView]
     graph: GraphView
     created: bool
-    """Whether this request registered it; false if it was registered before."""
+    """Whether this request registered the version; false if it was already registered."""
 
 
 @documented
@@ -119,7 +119,7 @@ class Registered(TemplateHead):
     """A template version of a request that registers several."""
 
     created: bool
-    """Whether this request registered it; false if it was registered before."""
+    """Whether this request registered the version; false if it was already registered."""
 
 
 @documented
@@ -128,7 +128,7 @@ class TemplatesRegistered(TypedDict):
 
     templates: list[Registered]
     created: int
-    """How many of them this request registered."""
+    """Number of versions that this request registered."""
 
 
 @documented

@@ -49,7 +49,7 @@ async def create_schedule(
     ],
     cron: Annotated[
         str,
-        typer.Option(metavar="LINE", help='Cron line with five fields, such as "30 2 * * *".'),
+        typer.Option(metavar="LINE", help='Cron expression: five fields, such as "30 2 * * *".'),
     ] = "",
     every: Annotated[
         timedelta | None,
@@ -71,7 +71,10 @@ async def create_schedule(
         ),
     ] = None,
     timezone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Time zone of the cron line, such as Europe/Berlin.")
+        str,
+        typer.Option(
+            metavar="ZONE", help="Time zone of the cron expression, such as Europe/Berlin."
+        ),
     ] = "UTC",
     overlap: Annotated[
         OverlapPolicy,

@@ -225,7 +225,8 @@ async def _add_unserved_reasons(
 
 
 _CLOCKS = timedelta(hours=1)
-"""How much the clocks of processes that create tasks, and thus their ids, may differ."""
+"""Maximum difference between the clocks of processes that create tasks, and thus between the times
+in the ids."""
 
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 

@@ -30,7 +30,7 @@ class ClaimCursor:
 
     def __init__(self) -> None:
         self.after = NO_QUEUE
-        """The next claim looks at queues with a greater id."""
+        """Id of a queue: the next claim looks at queues with greater ids."""
 
         self._places: dict[QueueId, QueuePosition] = {}
         self._return_at = 0.0

@@ -19,36 +19,40 @@ _CLAIMED = """
 _BATCH = "select worker, claimed_at, open from claim_batch"
 
 _CONTRADICTIONS = replace_code_names(f"""
-    select 'enqueued but not in due' as what, c::text as row from ({_ENQUEUED} except {_DUE}) c
+    select 'enqueued without a row in due' as what, c::text as row
+    from ({_ENQUEUED} except {_DUE}) c
     union all
-    select 'in due but not enqueued', c::text from ({_DUE} except {_ENQUEUED}) c
+    select 'a row in due of a step that is not enqueued', c::text
+    from ({_DUE} except {_ENQUEUED}) c
     union all
-    select 'more or less claimed than in its batch', c::text from ({_CLAIMED} except {_BATCH}) c
+    select 'number of claimed steps differs from their claim batch', c::text
+    from ({_CLAIMED} except {_BATCH}) c
     union all
-    select 'more or less in a batch than claimed', c::text from ({_BATCH} except {_CLAIMED}) c
+    select 'number of steps in a claim batch differs from the claimed steps', c::text
+    from ({_BATCH} except {_CLAIMED}) c
     union all
-    select 'claimed but not in its batch', c::text
+    select 'claimed but not listed in a claim batch', c::text
     from (select task_id, no, worker, claimed_at from step
           where state = {{IN_PROGRESS}} and worker is not null
           except
           select u.task_id, u.no, worker, claimed_at
           from claim_batch cross join unnest(tasks, nos) as u (task_id, no)) c
     union all
-    select 'waiting for nothing, or not waiting for what it says', c::text
+    select 'waiting without a wait, or a wait of a step that is not waiting', c::text
     from (select task_id, no, state, waits_for from step s
           where (state = {{WAITING}}) <> (waits_for is not null or exists (
               select from wait w where w.task_id = s.task_id and w.no = s.no))) c
     union all
-    select 'a wait of no step', c::text
+    select 'a wait of a step that does not exist', c::text
     from (select task_id, no from wait except select task_id, no from step) c
     union all
-    select 'let through more than the concurrency', c::text
+    select 'more steps in progress than the concurrency allows', c::text
     from (select g.id, g.concurrency, count(*) from gate g
           join step s on s.state = {{IN_PROGRESS}} and (s.gate_id = g.id or s.outer_gate_id = g.id)
           join queue q on q.id = abs(s.queue_id) / 5 * 5 and q.gated
           group by g.id having count(*) > g.concurrency) c
     union all
-    select 'claimed under a limit but not through its gate', c::text
+    select 'claimed under a limit without a row in gate_claim', c::text
     from (select g.id, s.task_id, s.no, s.attempt from step s
           join queue q on q.id = abs(s.queue_id) / 5 * 5 and q.gated
           cross join lateral (values (s.gate_id), (s.outer_gate_id)) as g (id)

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Subject(ABC):
-    """An empty database made for one test. What a store cannot do is said here, never by name."""
+    """An empty database made for one test, and the optional capabilities of its store."""
 
     shared: bool = True
-    """Whether several store objects may be open at once, and see what the others wrote."""
+    """Whether several store objects may be open at once and see each other's writes."""
 
     @abstractmethod
     def connect(self) -> Store:

@@ -174,5 +174,5 @@ class AttemptSpan(NamedTuple):
 
 
 Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]
-"""Returns a context manager, entered before the handler is called and exited after the call, in the
-same thread."""
+"""Function that returns a context manager, which is entered before the handler is called and exited
+after the call, in the same thread."""

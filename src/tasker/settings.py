@@ -280,7 +280,7 @@ class ServerSettings(SettingsSection):
 
     base_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
     """Path below which a proxy publishes the server, such as `/tools/tasker`; the server accepts
-    requests with and without it. If empty, the server is at the host's root."""
+    requests with and without this path. If empty, the server is at the host's root."""
 
     ui: bool = True
     """Whether the server serves the web UI, at `/ui/`."""
@@ -357,7 +357,7 @@ class ServerSettings(SettingsSection):
     """Number of requests that a caller may send in immediate succession before `rate` applies."""
 
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may call the API from a browser (CORS); if empty, none may."""
+    """Origins whose pages may call the API from a browser (CORS); if empty, no page may call it."""
 
     proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
@@ -379,7 +379,7 @@ class ServerSettings(SettingsSection):
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
-"""How a token may be signed: with a private key, whose public part the server has."""
+"""Algorithms that sign tokens with a private key and verify them with the public key."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -434,8 +434,8 @@ class AuthSettings(SettingsSection):
     """Authentication and authorization of callers."""
 
     enabled: bool | None = None
-    """Whether callers must authenticate. If absent, they need not. This setting is required if any
-    other setting of `[auth]` is set."""
+    """Whether callers must authenticate. If absent, callers need not authenticate. This setting is
+    required if any other setting of `[auth]` is set."""
 
     api_keys: bool = True
     """Whether callers can authenticate with API keys from the store."""
@@ -488,7 +488,7 @@ class AuthSettings(SettingsSection):
 
     oidc: OidcSettings = Field(default_factory=OidcSettings)
     claims: TokenClaimNames = Field(default_factory=TokenClaimNames)
-    """Which claims of a token hold what."""
+    """Names of the claims in tokens."""
 
     trust_email: bool = False
     """Whether an email address is trusted if the token has no claim `email_verified`. Anyone who

@@ -66,7 +66,8 @@ _KINDS = {
     "path": "a path",
     "json": "JSON text",
 }
-"""What a value must be, by the first part of the error's type: `int_type`, `int_parsing`."""
+"""Descriptions of valid values, by the first part of the error's type: `int` for `int_type` and
+`int_parsing`."""
 
 
 def describe_validation_error(error: Mapping[str, Any]) -> str:

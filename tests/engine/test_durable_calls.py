@@ -313,7 +313,7 @@ async def test_a_recorded_call_of_another_kind_is_a_permanent_error(store: Store
     code, message = await code_of(store, only)
 
     assert "durable_call_conflict" == code
-    assert "recorded 'sleep-1' as a call of `sleep`, and now calls `once`" in message
+    assert "recorded 'sleep-1' as a call of `sleep`, but now calls `once`" in message
 
 
 async def _is_waiting(client: Client, task_id: str) -> bool:

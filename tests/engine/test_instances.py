@@ -145,7 +145,7 @@ steps:
 @pytest.mark.parametrize(
     ("cursors", "problem"),
     [
-        ([(0, 5), (4, 9)], "[1]: it starts at 4, before the one before it ends at 5"),
+        ([(0, 5), (4, 9)], "[1]: it starts at 4, before the previous range ends at 5"),
         ([(0, 5), (9, 5)], "[1]: it ends at 5, before it starts at 9"),
         ([(0, 5), None], "[1]: it is null, not an object"),
         ([(0, 5), (5, 5), (7, 9)], None),
@@ -448,7 +448,7 @@ steps:
     assert TaskStatus.ERROR == task.status
     error = steps["work"].error
     assert error is not None
-    assert "2 of 4 instances of 'work' failed; at most 1 may" == error["message"]
+    assert "2 of 4 instances of 'work' failed; the maximum is 1" == error["message"]
 
 
 async def test_retrying_a_failed_instance_runs_its_join(url: str) -> None:

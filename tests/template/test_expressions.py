@@ -75,7 +75,7 @@ def test_an_expression_has_a_value(text: str, value: Json) -> None:
         ("a && b", "'&' at character 3: write 'and'"),
         ("a || b", "'|' at character 3: write 'or'"),
         ("!a", "'!' at character 1: write 'not' or !="),
-        ("1 < a < 3", "a second comparison at character 7: join comparisons by 'and' or 'or'"),
+        ("1 < a < 3", "a second comparison at character 7: join comparisons with 'and' or 'or'"),
         ("len(a)", "unexpected '(' at character 4"),
         ("a + 1", "'+' at character 3: it is not part of the language"),
         ("a.b c", "unexpected 'c' at character 5"),

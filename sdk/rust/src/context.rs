@@ -606,7 +606,7 @@ impl Context {
         let recorded = self.0.recorded.get_or_try_init(|| self.load_calls()).await?;
         match recorded.get(&name) {
             Some(record) if record.kind != kind => Err(conflict(format!(
-                "step {} recorded {name} as a call of {}, and now calls {kind} with that name: restore \
+                "step {} recorded {name} as a call of {}, but now calls {kind} with that name: restore \
                  the order of its calls, give them names, or delete the records with \
                  `tasker task retry --fresh`",
                 self.step(),

@@ -366,7 +366,7 @@ export class StepContext {
     const call = (await this.recorded).get(name);
     if (call !== undefined && call.kind !== kind) {
       throw conflict(
-        `step ${this.step} recorded ${name} as a call of ${call.kind}, and now calls ${kind} with` +
+        `step ${this.step} recorded ${name} as a call of ${call.kind}, but now calls ${kind} with` +
           ' that name: restore the order of its calls, give them names, or delete the records with' +
           ' `tasker task retry --fresh`',
       );

@@ -27,7 +27,7 @@ _ABOUT = """\
 Create tasks, read them, and act on them.
 
 Every error response is `application/problem+json` and has a stable `code`.
-Every response has the header `X-Correlation-Id`: that of the request, or a new one.
+Every response has the header `X-Correlation-Id`, with the request's id or a new id.
 """
 
 

@@ -111,7 +111,7 @@ _EXTRAS: Mapping[str, str] = {
     "mcp": "mcp",
     "prometheus_client": "server",
 }
-"""By package: the extra that installs it."""
+"""The extra that installs each package, by the package's name."""
 
 
 class _LazyGroup(TyperGroup):

@@ -71,7 +71,7 @@ Actor = Annotated[
         metavar="NAME",
         show_default="TASKER_ACTOR, else the current user of this machine",
         help="Actor to record in the audit log and in approvals. A server records the name"
-        " of the key or token, and adds this name.",
+        " of the key or token and adds this name.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -201,7 +201,7 @@ def _require_cursors(step: str, batches: Sequence[Json]) -> None:
             raise _invalid_cursor(step, no, f"it ends at {end:,}, before it starts at {start:,}")
         if last is not None and start < last:
             raise _invalid_cursor(
-                step, no, f"it starts at {start:,}, before the one before it ends at {last:,}"
+                step, no, f"it starts at {start:,}, before the previous range ends at {last:,}"
             )
         last = end
 
@@ -235,7 +235,7 @@ def _require_few_failures(spec: StepSpec, count: int, failed: int) -> None:
         most = int(count * policy.max_failed_percent / 100)
     if most is not None and failed > most:
         raise PermanentError(
-            f"{failed:,} of {count:,} instances of {spec.name!r} failed; at most {most:,} may",
+            f"{failed:,} of {count:,} instances of {spec.name!r} failed; the maximum is {most:,}",
             code="TOO_MANY_FAILURES",
             details={"count": count, "failed": failed, "max_failures": most},
         )

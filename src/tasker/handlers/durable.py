@@ -130,7 +130,7 @@ class DurableCalls:
         record = self._records.get(name)
         if record is not None and record.kind != kind:
             raise DurableCallConflict(
-                f"step {self._step!r} recorded {name!r} as a call of `{record.kind}`, and now"
+                f"step {self._step!r} recorded {name!r} as a call of `{record.kind}`, but now"
                 f" calls `{kind}` with that name: the code has changed; restore the order of"
                 " its calls, give them names, or delete the records with `retry --fresh`"
             )

@@ -92,7 +92,7 @@ class AssistantActions:
         reasons = [each.text for each in await self._client.why(task_id)]
         arguments = {"task_id": task.id, "name": name, "payload": payload, "reason": reason}
         return {
-            "effects": [f"the signal {name!r} goes to {task.full_name}, task {task.id}"],
+            "effects": [f"the signal {name!r} is sent to task {task.id} of {task.full_name}"],
             "why": reasons,
             "token": self._tokens.issue("signal", arguments),
         }

@@ -19,9 +19,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INSTRUCTIONS = """
-Tasker runs workflows: a task is one execution of a template, and consists of steps.
-Look before you act: `why` explains why a task makes no progress. Every change takes two calls:
-a preview tool, whose effects you show to the person, and `act` with its token.
+Tasker runs workflows. A task is one execution of a template and consists of steps.
+The tool `why` explains why a task makes no progress. Every change takes two calls: first
+a preview tool, whose effects you show to the person, and then `act` with the preview's token.
 """
 _MOST_TASKS = 100
 _MOST_FAILURES = 25

@@ -495,7 +495,7 @@ class _Parser:
         at = self._token.start
         if self._operator():
             self._fail(
-                f"a second comparison at character {at + 1}: join comparisons by 'and' or 'or'"
+                f"a second comparison at character {at + 1}: join comparisons with 'and' or 'or'"
             )
         return node
 

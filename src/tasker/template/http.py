@@ -146,7 +146,7 @@ def render_url(url: str, names: Names) -> str:
     )
     path = re.split(r"[?#]", marked, maxsplit=1)[0]
     if any(_FILLED in part and part.replace(_FILLED, "") in _DOTS for part in path.split("/")):
-        raise InvalidExpression(url, "a value must not make a part of the path '.' or '..'")
+        raise InvalidExpression(url, "a value must not turn a part of the path into '.' or '..'")
     return marked.replace(_FILLED, "")
 
 

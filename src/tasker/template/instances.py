@@ -106,7 +106,7 @@ def _read_item_name(value: Value, names: Collection[str]) -> str | None:
 def _read_batch(value: Value, names: Collection[str]) -> Batch | None:
     fields = value.fields(_BATCH)
     total = fields.required("total", ": an expression for a number, such as results.count.rows")
-    size = fields.required("size", ": how many numbers one instance gets")
+    size = fields.required("size", ": the number of items that one instance gets")
     text = None if total is None else parts.read_expression(total, names)
     number = None if size is None else read_integer(size, 1, _MOST)
     most = fields.read("max_instances", read_integer, 1, limits.INSTANCES)

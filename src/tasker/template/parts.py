@@ -314,7 +314,7 @@ def _read_compiled(
 def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
     """Keep a value that only earlier versions of Tasker used, unless the metadata has that key."""
     if key in metadata:
-        value.refuse(f"'metadata' has {key!r} too; keep one")
+        value.refuse(f"'metadata' also has {key!r}; remove one of them")
     metadata[key] = to_json(value.node)
 
 

@@ -95,7 +95,7 @@ def _read_any(
         timer = fields.get("for")
         if timer is not None:
             if after is not None or "signal" in fields:
-                item.refuse("'any' has at most one 'for', in an item of its own")
+                item.refuse("'any' may have only one 'for', as a separate item")
             after = read_duration(timer, YEARS_10)
         else:
             signals += _read_signal(fields.required("signal"), fields.get("key"), names)

@@ -46,7 +46,10 @@ SchedulePath = Annotated[
     Path(
         max_length=260,
         pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
-        description="The schedule's name. A declared schedule's name includes its template: `daily.nightly`.",
+        description=(
+            "The schedule's name. The name of a declared schedule includes its template's name:"
+            " `daily.nightly`."
+        ),
     ),
 ]
 Name = Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]

@@ -35,7 +35,7 @@ async def declare_hook(
         str,
         typer.Option(
             metavar="PATH",
-            help="Path to the key of the broadcast, or to the id of the task: body.order_id.",
+            help="Path to the broadcast's key or to the task's id, such as body.order_id.",
         ),
     ],
     target: Annotated[
@@ -44,7 +44,9 @@ async def declare_hook(
     ] = HookMessageKind.BROADCAST,
     request_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="PATH", help="Path to the id of the request: body.id."),
+        typer.Option(
+            "--id", metavar="PATH", help="Path to the id of the request, such as body.id."
+        ),
     ] = None,
     when: Annotated[
         str | None,

@@ -106,7 +106,7 @@ FILTERS: Mapping[str, Any] = {
         typer.Option(
             "--failed-step",
             metavar="STEP",
-            help="Only tasks in which this step failed permanently.",
+            help="Select tasks in which this step failed permanently.",
         ),
     ],
     "error_code": Annotated[
@@ -114,14 +114,14 @@ FILTERS: Mapping[str, Any] = {
         typer.Option(
             "--error-code",
             metavar="CODE",
-            help="Only tasks in which a step failed with this error code.",
+            help="Select tasks in which a step failed permanently with this error code.",
         ),
     ],
     "compensation": Annotated[
         CompensationStatus | None,
         typer.Option(
             "--compensation",
-            help="Only failed or cancelled tasks whose compensation has this status.",
+            help="Select failed or cancelled tasks whose compensation has this status.",
         ),
     ],
     "attribute": Annotated[
@@ -130,7 +130,7 @@ FILTERS: Mapping[str, Any] = {
             "--attribute",
             parser=parse_attribute,
             metavar="NAME=VALUE",
-            help="Only tasks with this attribute. Repeatable.",
+            help="Select tasks with this attribute. Repeatable.",
         ),
     ],
     "since": Annotated[
@@ -139,7 +139,7 @@ FILTERS: Mapping[str, Any] = {
             "--since",
             parser=parse_time,
             metavar="TIME",
-            help='Only tasks created since this time, such as "2h" (ago) or "2026-01-31".',
+            help='Select tasks created since this time, such as "2h" (ago) or "2026-01-31".',
         ),
     ],
     "until": Annotated[
@@ -148,7 +148,7 @@ FILTERS: Mapping[str, Any] = {
             "--until",
             parser=parse_time,
             metavar="TIME",
-            help="Only tasks created before this time.",
+            help="Select tasks created before this time.",
         ),
     ],
 }
@@ -243,13 +243,13 @@ async def list_tasks(
         ),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only child tasks of this task.")
+        str | None, typer.Option(metavar="ID", help="List the child tasks of this task.")
     ] = None,
     after: Annotated[
         str | None,
         typer.Option(
             metavar="ID",
-            help="Only tasks older than this one. For the next page, give the last id shown.",
+            help="List tasks older than this one. For the next page, give the last id shown.",
         ),
     ] = None,
     limit: Annotated[
@@ -402,7 +402,9 @@ async def show_logs(
     ] = None,
     attempt: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Only records of the attempt with this number."),
+        typer.Option(
+            metavar="N", min=1, help="Show only the records of the attempt with this number."
+        ),
     ] = None,
     level: Annotated[
         str | None,
@@ -411,7 +413,7 @@ async def show_logs(
         ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only messages that contain this text.")
+        str | None, typer.Option(metavar="TEXT", help="Show only messages that contain this text.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Print new records until the task ends.")

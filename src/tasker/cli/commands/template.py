@@ -151,7 +151,7 @@ async def show_durations(
         invocation.print_json(to_plain_json(usual))
         return
     if usual.task is None:
-        invocation.err.print("no complete task of this version")
+        invocation.err.print("this version has no complete tasks")
         return
     numbers = ("measured", "median", "95 %")
     rows = make_table("step", *numbers, right=numbers)

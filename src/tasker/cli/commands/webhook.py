@@ -31,7 +31,7 @@ Include = Annotated[
     typer.Option(
         "--include",
         metavar="PART",
-        help="What requests contain in addition to the event: context or result. Repeatable.",
+        help="Data that requests contain in addition to the event: context or result. Repeatable.",
     ),
 ]
 
@@ -141,7 +141,7 @@ async def list_deliveries(
         typer.Option(
             "--status",
             metavar="STATUS",
-            help="Only deliveries with this status: pending, delivered or dead.",
+            help="List deliveries with this status: pending, delivered or dead.",
         ),
     ] = None,
     limit: Annotated[

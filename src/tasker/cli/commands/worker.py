@@ -87,7 +87,7 @@ def run_workers(
             metavar="URL",
             help=(
                 "URL of a server through which the worker runs steps without access to the "
-                "database. TASKER_API_KEY or TASKER_TOKEN is its credential."
+                "database. The credential is TASKER_API_KEY or TASKER_TOKEN."
             ),
         ),
     ] = None,

@@ -43,7 +43,7 @@ LOOKS: Mapping[str, StatusAppearance] = {
     "skipped": StatusAppearance("»", ",", "dim"),
     "resolved_manually": StatusAppearance("◆", "*", "green"),
 }
-"""By the states that steps and tasks are shown in."""
+"""The appearance of steps and tasks, by displayed state."""
 
 OUTCOMES: Mapping[str, str] = {
     "retry": "waiting_for_retry",
@@ -51,12 +51,13 @@ OUTCOMES: Mapping[str, str] = {
     "released": "enqueued",
     "parked": "waiting",
 }
-"""By outcome of an attempt: the state that looks like it, where the names differ."""
+"""For each outcome of an attempt that is not the name of a state, the state whose appearance it
+has."""
 
 _FRAME = re.compile(r'^  File "(.+?)", line (\d+)', re.MULTILINE)
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters by which printed data could change a terminal, or the order of what it shows."""
+"""Characters with which printed data could control a terminal or change the order of its text."""
 
 _BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", ".:-=+*%#"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

@@ -65,7 +65,7 @@ _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manual
 
 
 StepsByStatus: TypeAlias = Counter[tuple[int, StepStatus]]
-"""Numbers of steps by their number in the template and their status."""
+"""Counts of steps, by the step's number in the template and by status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class TaskDetail:
     task: Task
     template: Template
     steps: Sequence[Step]
-    """All steps of the template, and some of the instances of each."""
+    """All steps of the template and some of each step's instances."""
 
     counts: StepsByStatus
     attempts: Sequence[Attempt]

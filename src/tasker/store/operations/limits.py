@@ -267,7 +267,7 @@ def _explain_gate(row: Row) -> str | None:
     if row["concurrency"] is not None and row["running"] >= row["concurrency"]:
         return f"{row['key']} {row['running']:,} of {row['concurrency']:,} running, {before}"
     if row["has_rate"] and row["tokens"] < 1:
-        return f"{row['key']} at its rate, {before}"
+        return f"{row['key']} has reached its rate, {before}"
     return None
 
 

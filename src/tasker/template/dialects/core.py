@@ -234,7 +234,7 @@ def _read_metadata(top: Fields) -> JsonObject:
     systems = top.get("system_dependencies")
     if systems is not None:
         if "system_dependencies" in metadata:
-            systems.refuse("'metadata' has 'system_dependencies' too; keep one")
+            systems.refuse("'metadata' also has 'system_dependencies'; remove one of them")
         metadata["system_dependencies"] = read_json_object(systems)
     for key in _KEPT:
         value = top.get(key)

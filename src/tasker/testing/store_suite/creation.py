@@ -293,7 +293,7 @@ class TestCallersTransaction(StoreTests):
         new = new_task(template)
         transaction = subject.transaction()
         if transaction is None:
-            pytest.skip("the store takes no part in a caller's transaction")
+            pytest.skip("the store cannot take part in a caller's transaction")
 
         async with transaction as connection:
             created = await store.create_tasks([new], connection=connection)
@@ -312,7 +312,7 @@ class TestCallersTransaction(StoreTests):
         new = new_task(template, idempotency_key="k")
         transaction = subject.transaction()
         if transaction is None:
-            pytest.skip("the store takes no part in a caller's transaction")
+            pytest.skip("the store cannot take part in a caller's transaction")
 
         with pytest.raises(ZeroDivisionError):
             async with transaction as connection:

@@ -433,5 +433,5 @@ class TestLimitSettings(StoreTests):
         assert [
             None,
             "customer:acme 2 of 2 running, 2 before it",
-            "api at its rate, 0 before it",
+            "api has reached its rate, 0 before it",
         ] == reasons

@@ -42,7 +42,7 @@ class TestSchema(StoreTests):
         They wait for each other, and all find the schema ready.
         """
         if not subject.shared:
-            pytest.skip("only one store object can open it")
+            pytest.skip("only one store object can open the database")
 
         async def upgrade() -> SchemaStatus:
             async with subject.connect() as store:
@@ -71,7 +71,7 @@ class TestSchema(StoreTests):
         The database outlives the store object.
         """
         if not subject.shared:
-            pytest.skip("the database goes with its store object")
+            pytest.skip("the database exists only while its store object is open")
         async with subject.connect() as store:
             await store.upgrade()
             task_id = await create(store, await put(store, one()))

@@ -92,7 +92,7 @@ async def test_signals_beyond_the_limit_are_refused(
     task_id = await wait(scene, "other")
     await scene.client.signal(task_id, "paid")
 
-    with pytest.raises(TooManySignals, match="signals that no step has taken"):
+    with pytest.raises(TooManySignals, match="signals that no step has received"):
         await scene.client.signal(task_id, "paid")
 
 

@@ -145,7 +145,7 @@ def test_a_parameter_that_cannot_be_bound_is_reported_as_in_a_thread(
 
 
 def test_a_handler_in_a_process_has_no_worker(pool: ProcessPoolExecutor, steps: Handlers) -> None:
-    with pytest.raises(Misuse, match="cannot checkpoint"):
+    with pytest.raises(Misuse, match="cannot save checkpoints"):
         run(pool, compiled(steps, "save"))
 
 

@@ -345,8 +345,8 @@ def test_a_stub_of_a_step_without_a_handler_is_refused_with_what_to_pass_instead
 
     for step, advice in (
         ("refund", "the workflow or template of payments.refund in `templates`"),
-        ("paid", "what it waits for in `signals`"),
-        ("agree", "its form in `decisions`"),
+        ("paid", "the signals that it waits for in `signals`"),
+        ("agree", "the form of the approval in `decisions`"),
     ):
         reason = f"step '{step}' of shop.order@1.0.0 has no handler that a stub could replace"
         with pytest.raises(Misuse, match=re.escape(f"{reason}; pass {advice}")):

@@ -24,8 +24,8 @@ Part: TypeAlias = tuple[CreationRequest, "asyncio.Future[CreateTasksResult]"]
 """A creation and the future of the caller that waits for it."""
 
 Create: TypeAlias = Callable[[CreationRequest, bool], Awaitable[CreateTasksResult]]
-"""Function that stores either all tasks or none. With True, it raises `CreationBlocked` instead of waiting for
-other transactions."""
+"""Function that stores either all tasks or none. With True, it raises `CreationBlocked` instead of
+waiting for other transactions."""
 
 
 class CreationBlocked(TaskerError):

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -9,11 +10,13 @@ use crate::outage::Outage;
 
 const FIRST_PAUSE: f64 = 0.1;
 const LONGEST_PAUSE: f64 = 5.0;
+/// The pause after a refusal that an operator has to mend.
+pub(crate) const LATER: Duration = Duration::from_secs(5);
 
 /// A request that failed.
 #[derive(Debug, Clone)]
 pub struct ApiError {
-    /// The HTTP status; None: there was no answer, or none that is JSON.
+    /// The HTTP status; None: there was no answer, or none that can be read.
     pub status: Option<u16>,
     /// The problem's code, such as `not_found`; `unreachable` without an answer.
     pub code: String,
@@ -43,7 +46,7 @@ impl ApiError {
 
     /// Return how long to wait before the request may be repeated; None: it may not.
     pub(crate) fn pause(&self, tried: u32) -> Option<Duration> {
-        if self.status != Some(429) && !self.is_lost() {
+        if self.status != Some(429) && self.code != "claim_under_way" && !self.is_lost() {
             return None;
         }
         let seconds = self.retry_after.unwrap_or_else(|| {
@@ -62,7 +65,7 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// Sends requests to a server as JSON, and repeats them while it is unreachable or overloaded.
+/// Sends requests to a server, and repeats them while it is unreachable or overloaded.
 #[derive(Clone)]
 pub(crate) struct Api {
     url: String,
@@ -72,76 +75,36 @@ pub(crate) struct Api {
     outage: Option<Arc<Outage>>,
 }
 
-/// One request.
-#[derive(Clone)]
-pub(crate) struct Call {
-    pub method: reqwest::Method,
-    pub path: String,
-    pub text: Option<String>,
-    pub ticket: Option<String>,
-    pub within: Duration,
-    pub retries: u32,
-}
-
-impl Call {
-    pub(crate) fn new(method: reqwest::Method, path: impl Into<String>) -> Self {
-        Self {
-            method,
-            path: path.into(),
-            text: None,
-            ticket: None,
-            within: Duration::from_secs(30),
-            retries: 5,
-        }
-    }
-
-    pub(crate) fn post(path: impl Into<String>, body: &Value) -> Self {
-        let mut call = Self::new(reqwest::Method::POST, path);
-        call.text = Some(body.to_string());
-        call
-    }
-
-    pub(crate) fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
-        self
-    }
-
-    pub(crate) fn within(mut self, seconds: f64) -> Self {
-        self.within = Duration::from_secs_f64(seconds);
-        self
-    }
-}
-
 impl Api {
-    /// Connect to a server.
-    ///
-    /// # Panics
-    ///
-    /// The machine's TLS configuration cannot be read.
-    pub(crate) fn new(url: &str, key: Option<String>) -> Self {
+    pub(crate) fn new(url: &str, key: Option<String>, outage: Option<Arc<Outage>>) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
             key,
             http: reqwest::Client::new(),
-            outage: None,
+            outage,
         }
     }
 
-    /// Say on stderr when the server is unavailable, and when it is back.
-    pub(crate) fn reporting_outages(self) -> Self {
-        Self {
-            outage: Some(Arc::default()),
-            ..self
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        let request = request.timeout(Duration::from_secs(30));
+        match &self.key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
         }
     }
 
-    pub(crate) async fn send<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
+    /// Send a request until it is answered, at most `retries` times more.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        retries: u32,
+    ) -> Result<T, ApiError> {
         let mut tried = 0;
         loop {
-            let answer = self.send_once(&call).await;
-            self.report(answer.as_ref().err().filter(|error| error.pause(tried).is_some()));
-            match answer {
-                Err(error) if tried < call.retries => match error.pause(tried) {
+            let copy = request.try_clone().expect("a body of text can be sent again");
+            match self.send_once(copy).await {
+                Err(error) if tried < retries => match error.pause(tried) {
                     Some(pause) => tokio::time::sleep(pause).await,
                     None => return Err(error),
                 },
@@ -151,62 +114,38 @@ impl Api {
         }
     }
 
-    /// Report a failed request that is tried again, or an answer.
-    fn report(&self, failure: Option<&ApiError>) {
-        let (Some(outage), url) = (&self.outage, &self.url) else {
-            return;
-        };
-        match failure {
-            Some(error) if outage.note(Instant::now()) => {
-                eprintln!("tasker: the server {url} is unavailable, the worker tries again: {error}");
-            }
-            Some(_) => {}
-            None => {
-                if let Some(time) = outage.end(Instant::now()) {
-                    let seconds = time.as_secs();
-                    eprintln!("tasker: the server {url} is available again after {seconds} s");
-                }
+    pub(crate) async fn send_once<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, ApiError> {
+        let answer = self.exchange(request).await;
+        if let Some(outage) = &self.outage {
+            let failure = answer.as_ref().err().filter(|error| error.pause(0).is_some());
+            if let Some(news) = outage.note(failure, Instant::now()) {
+                eprintln!("tasker: the server {} {news}", self.url);
             }
         }
+        answer
     }
 
-    async fn send_once<T: DeserializeOwned>(&self, call: &Call) -> Result<T, ApiError> {
-        let url = format!("{}{}", self.url, call.path);
-        let mut request = self.http.request(call.method.clone(), &url).timeout(call.within);
-        if let Some(key) = &self.key {
-            request = request.header("x-api-key", key);
-        }
-        if let Some(ticket) = &call.ticket {
-            request = request.header("tasker-ticket", ticket);
-        }
-        if let Some(text) = &call.text {
-            request = request
-                .header("content-type", "application/json")
-                .body(text.clone());
-        }
+    async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
+        let url = &self.url;
         let unreachable = |error: reqwest::Error| {
             ApiError::new(
                 "unreachable",
-                format!("{} cannot be reached: {}", self.url, cause(&error)),
+                format!("{url} cannot be reached: {}", cause(&error)),
             )
         };
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
-        let header = answer
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok());
-        let retry_after = header.and_then(|text| text.parse().ok());
+        let header = answer.headers().get("retry-after");
+        let retry_after = header.and_then(|value| value.to_str().ok()?.parse().ok());
         let body = answer.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            let text: &[u8] = if status == 204 { b"null" } else { &body };
-            return serde_json::from_slice(text).map_err(|error| ApiError {
-                status: error.is_data().then_some(status.as_u16()), // else the body was cut or is no JSON
-                ..ApiError::new(
-                    "unexpected_answer",
-                    format!("{url} answered {status}, but: {error}"),
-                )
-            });
+            let json: &[u8] = if body.is_empty() { b"null" } else { &body };
+            let unread = |error| format!("{url} answered {status}, but: {error}");
+            return serde_json::from_slice(json)
+                .map_err(|error| ApiError::new("unexpected_answer", unread(error)));
         }
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = |field: &str| problem[field].as_str().map(str::to_owned);

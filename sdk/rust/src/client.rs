@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
-use crate::api::{Api, ApiError, Call};
+use crate::api::{Api, ApiError};
 
 const LONG_POLL: f64 = 20.0;
+const RETRIES: u32 = 5;
 
 /// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,17 +115,11 @@ impl Client {
 
     /// Create a client with an API key.
     pub fn with_key(url: impl AsRef<str>, key: Option<String>) -> Self {
-        Self {
-            api: Api::new(url.as_ref(), key),
-            creator: None,
-        }
+        Self::of(Api::new(url.as_ref(), key, None), None)
     }
 
-    pub(crate) fn of_attempt(api: Api, creator: Arc<Creator>) -> Self {
-        Self {
-            api,
-            creator: Some(creator),
-        }
+    pub(crate) fn of(api: Api, creator: Option<Arc<Creator>>) -> Self {
+        Self { api, creator }
     }
 
     /// Create a task of a template, such as `payments.refund` or `payments.refund@^2`.
@@ -140,23 +135,24 @@ impl Client {
         context: impl Serialize,
         options: CreateOptions,
     ) -> Result<Task, ApiError> {
-        let no_json = |error| ApiError::new("invalid_request", format!("no JSON form: {error}"));
-        let mut body = serde_json::to_value(&options).map_err(no_json)?;
+        let mut body = to_json(options)?;
         body["name"] = json!(template);
-        body["context"] = serde_json::to_value(context).map_err(no_json)?;
-        let mut ticket = None;
+        body["context"] = to_json(context)?;
+        let mut request = self.api.request(Method::POST, "/v1/tasks");
         if let Some(creator) = &self.creator {
             let number = creator.created.fetch_add(1, Ordering::Relaxed) + 1;
-            ticket = Some(creator.ticket.clone());
-            if options.idempotency_key.is_none() {
+            request = request.header("tasker-ticket", &creator.ticket);
+            if body["idempotency_key"].is_null() {
                 body["idempotency_key"] = json!(format!("{}:create-{number}", creator.idempotency_key));
             }
         }
         // Without a key, a repetition after a lost answer would create a second task.
-        let retries = if body["idempotency_key"].is_null() { 0 } else { 5 };
-        let mut call = Call::post("/v1/tasks", &body).retries(retries);
-        call.ticket = ticket;
-        self.api.send(call).await
+        let retries = if body["idempotency_key"].is_null() {
+            0
+        } else {
+            RETRIES
+        };
+        self.api.send(request.json(&body), retries).await
     }
 
     /// Return a task.
@@ -165,9 +161,8 @@ impl Client {
     ///
     /// The task does not exist.
     pub async fn get(&self, id: &str) -> Result<Task, ApiError> {
-        self.api
-            .send(Call::new(Method::GET, format!("/v1/tasks/{id}")))
-            .await
+        let request = self.api.request(Method::GET, &format!("/v1/tasks/{id}"));
+        self.api.send(request, RETRIES).await
     }
 
     /// Wait until a task has ended, and return it; None: no limit of the wait.
@@ -181,16 +176,14 @@ impl Client {
             let left = deadline.map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64());
             let seconds = left.map_or(LONG_POLL, |left| left.min(LONG_POLL));
             let path = format!("/v1/tasks/{id}/wait?timeout={seconds}");
-            let call = Call::new(Method::GET, path).within(seconds + 15.0);
-            let task: Task = self.api.send(call).await?;
+            let request = self.api.request(Method::GET, &path);
+            let task: Task = self.api.send(request, RETRIES).await?;
             if task.ended() {
                 return Ok(task);
             }
             if left == Some(0.0) {
-                return Err(ApiError::new(
-                    "timeout",
-                    format!("task {id} has not ended in time"),
-                ));
+                let message = format!("task {id} has not ended in time");
+                return Err(ApiError::new("timeout", message));
             }
         }
     }
@@ -207,20 +200,19 @@ impl Client {
         options: CreateOptions,
     ) -> Result<T, ApiError> {
         let created = self.create(template, context, options).await?;
-        let task = self.wait(&created.id, None).await?;
-        if matches!(task.status, TaskStatus::Error | TaskStatus::Cancelled) {
-            let why = task.error["message"].as_str().unwrap_or("it was cancelled");
-            return Err(ApiError::new(
-                "task_failed",
-                format!("task {} failed: {why}", task.id),
-            ));
+        let Task {
+            id,
+            status,
+            result,
+            error,
+            ..
+        } = self.wait(&created.id, None).await?;
+        if matches!(status, TaskStatus::Error | TaskStatus::Cancelled) {
+            let why = error["message"].as_str().unwrap_or("it was cancelled");
+            return Err(ApiError::new("task_failed", format!("task {id} failed: {why}")));
         }
-        serde_json::from_value(task.result).map_err(|error| {
-            ApiError::new(
-                "invalid_result",
-                format!("the result of task {}: {error}", task.id),
-            )
-        })
+        let invalid = |error| ApiError::new("invalid_result", format!("the result of task {id}: {error}"));
+        serde_json::from_value(result).map_err(invalid)
     }
 
     /// Send a signal to a task, for a step that waits for it or will.
@@ -237,11 +229,14 @@ impl Client {
         payload: impl Serialize,
         id: &str,
     ) -> Result<Value, ApiError> {
-        let no_json = |error| ApiError::new("invalid_request", format!("no JSON form: {error}"));
-        let payload = serde_json::to_value(payload).map_err(no_json)?;
-        let body = json!({"name": name, "payload": payload, "id": id, "reason": ""});
-        self.api
-            .send(Call::post(format!("/v1/tasks/{task_id}/signals"), &body))
-            .await
+        let body = json!({"name": name, "payload": to_json(payload)?, "id": id, "reason": ""});
+        let path = format!("/v1/tasks/{task_id}/signals");
+        let request = self.api.request(Method::POST, &path).json(&body);
+        self.api.send(request, RETRIES).await
     }
+}
+
+fn to_json(value: impl Serialize) -> Result<Value, ApiError> {
+    serde_json::to_value(value)
+        .map_err(|error| ApiError::new("invalid_request", format!("no JSON form: {error}")))
 }

@@ -1,20 +1,25 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
-use tokio::sync::{watch, OnceCell, OwnedSemaphorePermit};
+use tokio::sync::{oneshot, watch, OnceCell};
+use tokio::time::Instant;
 
+use crate::api::ApiError;
 use crate::client::{Client, Creator};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::log::{Level, StepLog};
-use crate::protocol::{Calls, ChildTask, ClaimedStep, Payload, RecordedCall};
+use crate::protocol::{Calls, ChildTask, ClaimedStep, Outcome, Payload, RecordedCall};
 use crate::session::Session;
 use crate::testing::Recording;
+
+/// Says why an attempt must stop, as soon as it must.
+pub(crate) type Cancel = watch::Sender<Option<String>>;
 
 /// Where the requests of a running attempt go.
 pub(crate) enum Services {
@@ -22,49 +27,27 @@ pub(crate) enum Services {
     Test(Recording),
 }
 
-/// What a context shares with what watches its attempt.
-pub(crate) struct Signals {
-    /// Why the attempt must stop.
-    pub cancelled: watch::Sender<Option<String>>,
-    pub heartbeat: watch::Sender<Instant>,
+pub(crate) struct Attempt {
+    pub claimed: ClaimedStep,
+    pub cancel: Cancel,
+    pub heartbeat: Mutex<Instant>,
     /// How a durable call ended the attempt, even if the handler has swallowed its error.
-    pub suspended: Mutex<Option<Kind>>,
-    pub log: StepLog,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            cancelled: watch::Sender::new(None),
-            heartbeat: watch::Sender::new(Instant::now()),
-            suspended: Mutex::new(None),
-            log: StepLog::default(),
-        })
-    }
-
-    pub(crate) fn take_suspended(&self) -> Option<Kind> {
-        self.suspended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
-struct Inner {
-    claimed: ClaimedStep,
-    checkpoint: Mutex<Value>,
-    signals: Arc<Signals>,
+    pub suspended: Mutex<Option<Outcome>>,
+    pub log: Mutex<StepLog>,
     services: Services,
+    payload: OnceLock<Payload>,
+    checkpoint: Mutex<Option<Value>>,
     recorded: OnceCell<HashMap<String, RecordedCall>>,
     names: Mutex<HashMap<String, &'static str>>,
     counts: Mutex<HashMap<&'static str, usize>>,
     client: Client,
-    _slot: Option<Arc<OwnedSemaphorePermit>>,
+    /// Dropped with the last clone of the context: nothing of the handler runs any more.
+    _running: oneshot::Sender<()>,
 }
 
 /// A handler's view of one attempt of one step.
 #[derive(Clone)]
-pub struct Context(Arc<Inner>);
+pub struct Context(pub(crate) Arc<Attempt>);
 
 /// The range of numbers, without its end, that an instance of a `batch` works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -168,73 +151,73 @@ pub struct RunTask {
     pub call_name: Option<String>,
 }
 
-macro_rules! text_of_claim {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        $($(#[$doc])* pub fn $name(&self) -> &str { &self.0.claimed.$name })*
-    };
-}
-
-macro_rules! optional_text_of_claim {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        $($(#[$doc])* pub fn $name(&self) -> Option<&str> { self.0.claimed.$name.as_deref() })*
+macro_rules! texts_of_claim {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty, $read:ident;)*) => {
+        $($(#[$doc])* pub fn $name(&self) -> $type { self.0.claimed.$name.$read() })*
     };
 }
 
 impl Context {
     pub(crate) fn new(
-        claimed: ClaimedStep,
-        signals: Arc<Signals>,
+        mut claimed: ClaimedStep,
+        cancel: Cancel,
         services: Services,
-        slot: Option<Arc<OwnedSemaphorePermit>>,
-    ) -> Self {
+    ) -> (Self, oneshot::Receiver<()>) {
         let creator = Arc::new(Creator {
             ticket: claimed.ticket.clone(),
             idempotency_key: claimed.idempotency_key.clone(),
             created: AtomicUsize::new(0),
         });
         let client = match &services {
-            Services::Server(session) => Client::of_attempt(session.api().clone(), creator),
+            Services::Server(session) => Client::of(session.api.clone(), Some(creator)),
             Services::Test(_) => Client::with_key("http://localhost:1", None),
         };
-        Self(Arc::new(Inner {
-            checkpoint: Mutex::new(claimed.payload.checkpoint.clone()),
+        let payload = OnceLock::new();
+        if !claimed.payload_elsewhere {
+            let _ = payload.set(std::mem::take(&mut claimed.payload));
+        }
+        let (running, ended) = oneshot::channel();
+        let attempt = Attempt {
             claimed,
-            signals,
+            cancel,
+            heartbeat: Mutex::new(Instant::now()),
+            suspended: Mutex::default(),
+            log: Mutex::default(),
             services,
+            payload,
+            checkpoint: Mutex::default(),
             recorded: OnceCell::new(),
             names: Mutex::default(),
             counts: Mutex::default(),
             client,
-            _slot: slot,
-        }))
+            _running: running,
+        };
+        (Self(Arc::new(attempt)), ended)
     }
 
-    text_of_claim! {
+    texts_of_claim! {
         /// Return the id of the task.
-        task_id,
+        task_id -> &str, as_str;
         /// Return the step's name. The name of an instance includes its number: `convert[17]`.
-        step,
+        step -> &str, as_str;
         /// Return the namespace of the template.
-        namespace,
+        namespace -> &str, as_str;
         /// Return the name of the template.
-        template,
+        template -> &str, as_str;
         /// Return the version of the template.
-        version,
+        version -> &str, as_str;
         /// Return a key for effects outside: the same in all attempts, unique to the step.
-        idempotency_key,
+        idempotency_key -> &str, as_str;
         /// Return the id that connects related tasks.
-        correlation_id,
-    }
-
-    optional_text_of_claim! {
+        correlation_id -> &str, as_str;
         /// Return the id of the task that created this one.
-        parent_id,
+        parent_id -> Option<&str>, as_deref;
         /// Return the W3C traceparent of the request that created the task.
-        traceparent,
+        traceparent -> Option<&str>, as_deref;
         /// Return which entry point of the handler the template names.
-        method,
+        method -> Option<&str>, as_deref;
         /// Return where another system completes this external step.
-        completion_url,
+        completion_url -> Option<&str>, as_deref;
     }
 
     /// Return the attempt's number, from 1; never reused.
@@ -253,7 +236,15 @@ impl Context {
     }
 
     fn payload(&self) -> &Payload {
-        &self.0.claimed.payload
+        self.0.payload.get_or_init(Payload::default)
+    }
+
+    /// Read what did not fit into the answer that brought the step.
+    pub(crate) async fn load_payload(&self) -> Result<(), Error> {
+        if self.0.claimed.payload_elsewhere {
+            let _ = self.0.payload.set(self.ask("payload", json!({})).await?);
+        }
+        Ok(())
     }
 
     /// Return the task's context: its inputs by name.
@@ -340,8 +331,9 @@ impl Context {
     ///
     /// Permanent: it is no `T`.
     pub fn last_checkpoint<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let value = lock(&self.0.checkpoint).clone();
-        read(Some(&value), || "the checkpoint".into())
+        let saved = lock(&self.0.checkpoint);
+        let value = saved.as_ref().unwrap_or(&self.payload().checkpoint);
+        read(Some(value), || "the checkpoint".into())
     }
 
     /// Return the client that creates and reads tasks on behalf of this attempt.
@@ -351,12 +343,12 @@ impl Context {
 
     /// Return whether this attempt must stop.
     pub fn is_cancelled(&self) -> bool {
-        self.0.signals.cancelled.borrow().is_some()
+        self.0.cancel.borrow().is_some()
     }
 
     /// Wait until this attempt must stop. Async handlers are dropped then anyway.
     pub async fn cancelled(&self) {
-        let mut cancelled = self.0.signals.cancelled.subscribe();
+        let mut cancelled = self.0.cancel.subscribe();
         let _ = cancelled.wait_for(Option::is_some).await;
     }
 
@@ -366,10 +358,10 @@ impl Context {
     ///
     /// The attempt must stop: pass the error on.
     pub fn heartbeat(&self) -> Result<(), Error> {
-        if let Some(why) = &*self.0.signals.cancelled.borrow() {
+        if let Some(why) = &*self.0.cancel.borrow() {
             return Err(Error::cancelled(why.clone()));
         }
-        self.0.signals.heartbeat.send_replace(Instant::now());
+        *lock(&self.0.heartbeat) = Instant::now();
         Ok(())
     }
 
@@ -381,7 +373,7 @@ impl Context {
     pub async fn checkpoint(&self, value: impl Serialize) -> Result<(), Error> {
         let value = to_json(value, "the checkpoint")?;
         self.ask::<Value>("checkpoint", json!({"value": value})).await?;
-        *lock(&self.0.checkpoint) = value;
+        *lock(&self.0.checkpoint) = Some(value);
         Ok(())
     }
 
@@ -392,8 +384,7 @@ impl Context {
     /// Always: pass the error on.
     pub fn hand_back<T>(&self, checkpoint: impl Serialize) -> Result<T, Error> {
         let checkpoint = to_json(checkpoint, "the checkpoint")?;
-        *lock(&self.0.signals.suspended) = Some(Kind::Yielded(checkpoint.clone()));
-        Err(Error::yielded(checkpoint))
+        self.suspend(Outcome::Yielded { checkpoint })
     }
 
     /// Report progress for people: a fraction from 0 to 1, and a text. It is sent within a second.
@@ -404,7 +395,7 @@ impl Context {
     pub fn progress(&self, fraction: f64, message: &str) -> Result<(), Error> {
         self.heartbeat()?;
         let fraction = fraction.max(0.0).clamp(0.0, 1.0); // `max` makes NaN 0
-        self.0.signals.log.progress(fraction, message);
+        lock(&self.0.log).progress(fraction, message);
         Ok(())
     }
 
@@ -415,7 +406,7 @@ impl Context {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
-        self.0.signals.log.add(level, message.as_ref(), fields.into());
+        lock(&self.0.log).add(level, message.as_ref(), fields.into());
     }
 
     /// Call a function once over all attempts of the step, and return its result.
@@ -583,8 +574,12 @@ impl Context {
     }
 
     fn park<T>(&self, wait_for: Value) -> Result<T, Error> {
-        *lock(&self.0.signals.suspended) = Some(Kind::Parked(wait_for.clone()));
-        Err(Error::parked(wait_for))
+        self.suspend(Outcome::Parked { wait_for })
+    }
+
+    fn suspend<T>(&self, how: Outcome) -> Result<T, Error> {
+        *lock(&self.0.suspended) = Some(how.clone());
+        Err(how.into())
     }
 
     /// Name a durable call, and return its name and what an earlier attempt recorded.
@@ -627,19 +622,52 @@ impl Context {
         if self.attempt() == 1 {
             return Ok(HashMap::new());
         }
-        let read: Calls = self.ask("calls", json!({})).await?;
-        Ok(read
-            .calls
-            .into_iter()
-            .map(|call| (call.name.clone(), call))
-            .collect())
+        let Calls { calls } = self.ask("calls", json!({})).await?;
+        Ok(calls.into_iter().map(|call| (call.name.clone(), call)).collect())
     }
 
+    /// Send a request of the attempt, until it is answered.
     async fn ask<T: DeserializeOwned>(&self, route: &str, body: Value) -> Result<T, Error> {
         self.heartbeat()?;
-        match &self.0.services {
-            Services::Server(session) => session.ask(&self.0.claimed.ticket, route, body).await,
-            Services::Test(recording) => read(Some(&recording.answer(route, &body)), || route.into()),
+        match self.send(route, body, u32::MAX).await {
+            Ok(answer) => read(Some(&answer), || format!("the answer of {route}")),
+            Err(error) if self.is_cancelled() => Err(Error::cancelled(error.message)),
+            Err(error) => Err(Error::permanent(error.message).code(error.code)),
+        }
+    }
+
+    async fn send(&self, route: &str, mut body: Value, retries: u32) -> Result<Value, ApiError> {
+        body["ticket"] = json!(self.0.claimed.ticket);
+        let session = match &self.0.services {
+            Services::Test(recording) => return Ok(recording.answer(route, &body)),
+            Services::Server(session) => session,
+        };
+        let request = session.post(route).json(&body);
+        let answer = session.api.send(request, retries).await;
+        if let Err(error) = &answer {
+            if error.code == "attempt_cancelled" || error.is_lease_lost() {
+                self.0.cancel.send_replace(Some(error.message.clone()));
+            }
+        }
+        answer
+    }
+
+    /// Send the log records that were not sent yet, with one try: what fails is sent by the next call.
+    pub(crate) async fn send_log(&self) {
+        if matches!(&self.0.services, Services::Server(session) if !session.takes_logs()) {
+            return;
+        }
+        loop {
+            let lines = lock(&self.0.log).next_batch();
+            if lines.is_empty() {
+                return;
+            }
+            match self.send("logs", json!({"lines": lines}), 0).await {
+                Err(error) if error.pause(0).is_some() => return,
+                Err(error) => eprintln!("tasker: log records were refused: {error}"),
+                Ok(_) => {}
+            }
+            lock(&self.0.log).forget(lines.len());
         }
     }
 }
@@ -649,7 +677,7 @@ fn read<T: DeserializeOwned>(value: Option<&Value>, what: impl FnOnce() -> Strin
         .map_err(|error| Error::permanent(format!("{}: {error}", what())).code("invalid_input"))
 }
 
-fn to_json(value: impl Serialize, what: &str) -> Result<Value, Error> {
+pub(crate) fn to_json(value: impl Serialize, what: &str) -> Result<Value, Error> {
     serde_json::to_value(value)
         .map_err(|error| Error::permanent(format!("{what} has no JSON form: {error}")).code("invalid_result"))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{json, Value};
 
+use crate::context::to_json;
 use crate::{Context, Error};
 
 pub(crate) type Ended = Pin<Box<dyn Future<Output = Result<Value, Error>> + Send>>;
@@ -39,7 +40,7 @@ where
     fn into_call(self) -> Call {
         Arc::new(move |context| {
             let ended = self(context);
-            Box::pin(async move { serialize(ended.await?) })
+            Box::pin(async move { to_json(ended.await?, "the result") })
         })
     }
 }
@@ -68,18 +69,15 @@ fn in_thread<T: Serialize>(function: impl Fn(&Context) -> Result<T, String> + Se
     let function = Arc::new(function);
     Arc::new(move |context| {
         let function = Arc::clone(&function);
-        let call = move || function(&context).map_err(Error::permanent).and_then(serialize);
+        let call = move || {
+            let result = function(&context).map_err(Error::permanent)?;
+            to_json(result, "the result")
+        };
         Box::pin(async move {
             tokio::task::spawn_blocking(call)
                 .await
                 .unwrap_or_else(|error| Err(panicked(error)))
         })
-    })
-}
-
-fn serialize(value: impl Serialize) -> Result<Value, Error> {
-    serde_json::to_value(value).map_err(|error| {
-        Error::permanent(format!("the result has no JSON form: {error}")).code("invalid_result")
     })
 }
 
@@ -99,7 +97,8 @@ pub(crate) fn panicked(error: tokio::task::JoinError) -> Error {
 }
 
 /// Which results of earlier steps a handler gets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Needs {
     /// Those of all steps before it.
     #[default]
@@ -107,31 +106,49 @@ pub enum Needs {
     /// Those of the steps that it directly depends on.
     Parents,
     /// None.
+    #[serde(rename = "none")]
     Nothing,
     /// Those of these steps.
+    #[serde(untagged)]
     Steps(Vec<String>),
 }
 
-impl Needs {
-    pub(crate) fn body(&self) -> Value {
-        match self {
-            Self::Ancestors => json!("ancestors"),
-            Self::Parents => json!("parents"),
-            Self::Nothing => json!("none"),
-            Self::Steps(steps) => json!(steps),
-        }
-    }
-}
-
 /// What the server is told about a handler.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct HandlerOptions {
     /// Which results it gets.
     pub needs: Needs,
     /// The namespaces that it runs for; empty: those of the worker.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// Versions of its code, or ranges of versions, for steps that require one.
     pub versions: Vec<String>,
+}
+
+/// A handler of a worker.
+#[derive(Serialize)]
+pub(crate) struct Handler {
+    pub name: String,
+    #[serde(flatten)]
+    pub options: HandlerOptions,
+    #[serde(skip)]
+    pub call: Call,
+}
+
+/// Return the handler that templates of a namespace call by a name, as the server finds it.
+pub(crate) fn find<'a>(handlers: &'a [Handler], name: &str, namespace: &str) -> Option<&'a Handler> {
+    let name = name.replace("::", ".");
+    let prefix = format!("{namespace}.");
+    let short = name.strip_prefix(&prefix).unwrap_or(&name);
+    [&format!("{prefix}{name}"), name.as_str(), short]
+        .iter()
+        .find_map(|known_as| {
+            handlers.iter().find(|handler| {
+                let bound = &handler.options.namespaces;
+                let serves = bound.is_empty() || bound.iter().any(|each| each == namespace || each == "*");
+                serves && handler.name.replace("::", ".") == **known_as
+            })
+        })
 }
 
 /// Return the result of a decision: the steps to run, of those that depend on it.

@@ -26,6 +26,7 @@
 //! ```
 
 mod api;
+mod attempt;
 mod client;
 mod context;
 mod error;

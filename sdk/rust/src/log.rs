@@ -1,10 +1,5 @@
-use std::future::Future;
-use std::sync::Mutex;
-
 use serde::Serialize;
 use serde_json::{json, Value};
-
-use crate::context::lock;
 
 const MOST_RECORDS: usize = 1_000; // of an attempt
 const MOST_BYTES: usize = 262_144; // of their messages
@@ -30,12 +25,6 @@ pub enum Level {
 /// The log records of an attempt that are not sent yet: numbered, bounded, sent in batches.
 #[derive(Default)]
 pub(crate) struct StepLog {
-    pending: Mutex<Pending>,
-    sending: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct Pending {
     records: Vec<Value>,
     latest_progress: Option<Value>,
     count: usize,
@@ -44,37 +33,26 @@ struct Pending {
 }
 
 impl StepLog {
-    pub(crate) fn add(&self, level: Level, message: &str, fields: Value) {
-        lock(&self.pending).append(record(level, message, "", fields));
+    pub(crate) fn add(&mut self, level: Level, message: &str, fields: Value) {
+        self.append(record(level, message, "", fields));
     }
 
     /// Keep how far the attempt is, instead of what was not sent yet.
-    pub(crate) fn progress(&self, fraction: f64, message: &str) {
+    pub(crate) fn progress(&mut self, fraction: f64, message: &str) {
         let fields = json!({"fraction": fraction});
-        lock(&self.pending).latest_progress = Some(record(Level::Info, message, "progress", fields));
+        self.latest_progress = Some(record(Level::Info, message, "progress", fields));
     }
 
-    /// Send what was not sent yet in batches. `send` returns whether the batch is to be forgotten;
-    /// if not, the rest waits for the next call.
-    pub(crate) async fn flush<Fut: Future<Output = bool>>(&self, send: impl Fn(Vec<Value>) -> Fut) {
-        let _alone = self.sending.lock().await;
-        loop {
-            let batch = lock(&self.pending).first();
-            let count = batch.len();
-            if count == 0 || !send(batch).await {
-                return;
-            }
-            lock(&self.pending).records.drain(..count);
-        }
-    }
-}
-
-impl Pending {
-    fn first(&mut self) -> Vec<Value> {
+    /// Return the next records to send; `forget` those that were sent.
+    pub(crate) fn next_batch(&mut self) -> Vec<Value> {
         if let Some(progress) = self.latest_progress.take() {
             self.append(progress);
         }
         self.records.iter().take(BATCH).cloned().collect()
+    }
+
+    pub(crate) fn forget(&mut self, count: usize) {
+        self.records.drain(..count);
     }
 
     fn append(&mut self, mut new: Value) {

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use serde_json::{json, Map, Value};
-
-use crate::error::{Error, Kind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub const PROTOCOL: u32 = 1;
 
@@ -47,7 +45,8 @@ pub struct Payload {
 }
 
 /// A step to run.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub struct ClaimedStep {
     pub ticket: String,
     pub task_id: String,
@@ -68,7 +67,7 @@ pub struct ClaimedStep {
     pub traceparent: Option<String>,
     pub completion_url: Option<String>,
     /// Whether the payload is to be read in a request of its own.
-    #[serde(default, rename = "payload")]
+    #[serde(rename = "payload")]
     pub payload_elsewhere: bool,
     #[serde(flatten)]
     pub payload: Payload,
@@ -82,6 +81,44 @@ pub struct Claimed {
     pub cancelled: Vec<String>,
     pub quiet: bool,
     pub problems: HashMap<String, Value>,
+}
+
+/// How an attempt ends.
+#[derive(Clone, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Complete {
+        result: Value,
+    },
+    Failed {
+        error: Failure,
+    },
+    Parked {
+        wait_for: Value,
+    },
+    Yielded {
+        checkpoint: Value,
+    },
+    Released,
+    /// The attempt must stop; nothing is reported.
+    #[serde(skip)]
+    Cancelled(String),
+}
+
+#[derive(Clone, Default, Serialize)]
+pub struct Failure {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    pub retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<f64>,
+    /// Where it was made, and what caused it.
+    pub trace: String,
 }
 
 /// A durable call that an earlier attempt recorded.
@@ -110,18 +147,4 @@ pub struct ChildTask {
     pub result: Value,
     #[serde(default)]
     pub error: Value,
-}
-
-/// Return the outcome of an attempt, without its ticket; None: nothing is reported.
-pub fn ending_of(ended: Result<Value, Error>) -> Option<Value> {
-    let error = match ended {
-        Ok(result) => return Some(json!({"outcome": "complete", "result": result})),
-        Err(error) => error,
-    };
-    match *error.0 {
-        Kind::Failed(failure) => Some(json!({"outcome": "failed", "error": failure.body()})),
-        Kind::Parked(wait_for) => Some(json!({"outcome": "parked", "wait_for": wait_for})),
-        Kind::Yielded(checkpoint) => Some(json!({"outcome": "yielded", "checkpoint": checkpoint})),
-        Kind::Cancelled(_) => None,
-    }
 }

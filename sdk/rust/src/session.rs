@@ -2,641 +2,399 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
-use serde::de::DeserializeOwned;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{json, Value};
-use tokio::sync::{watch, OwnedSemaphorePermit, RwLock, Semaphore};
-use tokio::time::sleep;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, sleep_until, Instant};
 
-use crate::api::{Api, ApiError, Call};
-use crate::context::{Context, Services, Signals};
-use crate::error::Error;
-use crate::handler::{panicked, Call as HandlerCall, HandlerOptions};
-use crate::protocol::{ending_of, Claimed, ClaimedStep, Payload, Registered};
+use crate::api::{Api, ApiError, LATER};
+use crate::attempt;
+use crate::context::{Cancel, Context, Services};
+use crate::handler::find;
+use crate::protocol::{Claimed, ClaimedStep, Failure, Outcome, Registered};
+use crate::worker::Worker;
 
-const MOST_REVOKED: usize = 1_000;
-const SEND_LOGS_EVERY: Duration = Duration::from_millis(500);
-const LATER: Duration = Duration::from_secs(5); // after a refusal that an operator has to mend
+const LAST: Duration = Duration::from_secs(5); // for the last settlement, and for retiring
 
-pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
+/// One registration of a worker.
+pub(crate) struct Session {
+    pub api: Api,
+    registered: Registered,
+}
 
-pub(crate) struct Handler {
-    pub name: String,
-    pub options: HandlerOptions,
-    pub call: HandlerCall,
+impl Session {
+    pub(crate) fn new(api: Api, registered: Registered) -> Self {
+        for (names, what) in [
+            (&registered.unserved, "no template asks for these handlers yet"),
+            (&registered.refused, "the API key may not serve these handlers"),
+        ] {
+            if !names.is_empty() {
+                eprintln!("tasker: {what}: {}", names.join(", "));
+            }
+        }
+        Self { api, registered }
+    }
+
+    pub(crate) fn takes_logs(&self) -> bool {
+        self.registered.features.iter().any(|feature| feature == "logs")
+    }
+
+    pub(crate) fn post(&self, route: &str) -> RequestBuilder {
+        let path = format!("/v1/workers/{}/{route}", self.registered.worker);
+        self.api.request(Method::POST, &path)
+    }
+
+    fn settlement(&self, batch: &[Ended], max: usize) -> RequestBuilder {
+        let outcomes: Vec<&str> = batch.iter().map(|ended| ended.text.as_str()).collect();
+        let text = format!(r#"{{"outcomes":[{}],"max":{max}}}"#, outcomes.join(","));
+        self.post("settle")
+            .header("content-type", "application/json")
+            .body(text)
+    }
+}
+
+/// What the worker's loop waits for.
+pub(crate) enum Event {
+    Answered {
+        worker: String,
+        route: &'static str,
+        answer: Result<Claimed, ApiError>,
+    },
+    Ended {
+        ticket: String,
+        outcome: Option<Outcome>,
+        frees_slot: bool,
+    },
 }
 
 /// An outcome that is to be reported.
 struct Ended {
     ticket: String,
     text: String,
-    /// The slot of its attempt, unless the handler still runs.
-    slot: Option<Slot>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Over {
-    LeaseLost,
-    Drained,
+/// A request that has no answer yet.
+struct UnderWay {
+    task: AbortHandle,
+    /// How many steps its answer may bring.
+    slots: usize,
 }
 
-#[derive(Default)]
-struct State {
-    attempts: HashMap<String, Arc<Signals>>,
+/// Serve with a registration, and with new ones when its lease is lost, until the worker is stopped.
+pub(crate) async fn serve(worker: &Worker, session: Session) {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut serving = Serving {
+        worker,
+        session: Arc::new(session),
+        events: sender,
+        running: HashMap::new(),
+        occupied: 0,
+        ended: vec![],
+        unanswered: vec![],
+        under_way: HashMap::new(),
+        failures: HashMap::new(),
+        lost_answers: None,
+        draining: false,
+        quiet: false,
+    };
+    let mut deadline = Instant::now();
+    let mut releasing = false;
+    while !(serving.draining && serving.is_idle()) {
+        serving.send_what_is_due();
+        tokio::select! {
+            Some(event) = events.recv() => {
+                if serving.handle(event) && !serving.register_again().await {
+                    return;
+                }
+            }
+            () = worker.stopped(), if !serving.draining => {
+                serving.draining = true;
+                serving.give_up_claim();
+                deadline = Instant::now() + worker.grace;
+            }
+            () = sleep_until(deadline), if serving.draining => {
+                if releasing {
+                    break;
+                }
+                releasing = true;
+                serving.release_all();
+                deadline = Instant::now() + worker.grace.max(LAST);
+            }
+        }
+    }
+    serving.retire().await;
+}
+
+/// The state of a worker that serves. After each event, `send_what_is_due` sends the requests that it
+/// asks for; their answers are events, too.
+struct Serving<'a> {
+    worker: &'a Worker,
+    session: Arc<Session>,
+    events: mpsc::UnboundedSender<Event>,
+    running: HashMap<String, Cancel>,
+    /// The number of handlers that run, with those whose attempts are over.
+    occupied: usize,
     ended: Vec<Ended>,
-    unanswered: Vec<String>,
-    /// Whether an answer that may have brought steps was lost, and the slots kept for them.
-    lost_answer: bool,
-    lost_slots: Vec<Slot>,
-    /// Tickets that were cancelled before the answer that brings them has arrived.
-    revoked: HashSet<String>,
+    /// The outcomes of the settlement under way.
+    unanswered: Vec<Ended>,
+    under_way: HashMap<&'static str, UnderWay>,
+    /// How often the last requests of a route have failed.
+    failures: HashMap<&'static str, u32>,
+    /// The number of steps that lost answers may have brought, until they are resumed.
+    lost_answers: Option<usize>,
     draining: bool,
     quiet: bool,
-    over: Option<Over>,
 }
 
-impl State {
-    fn held(&self) -> Vec<&str> {
-        let ended = self.ended.iter().map(|ended| &ended.ticket);
-        let all = self.attempts.keys().chain(&self.unanswered).chain(ended);
-        all.map(String::as_str).collect()
-    }
-
-    fn is_open(&self) -> bool {
-        !self.draining && self.over.is_none()
-    }
-
+impl Serving<'_> {
     fn is_idle(&self) -> bool {
-        self.attempts.is_empty() && self.ended.is_empty() && self.unanswered.is_empty()
-    }
-}
-
-/// One registration of a worker: it claims, runs, settles and renews until it is drained or its
-/// lease is lost.
-pub(crate) struct Session {
-    api: Api,
-    registered: Registered,
-    handlers: Arc<Vec<Handler>>,
-    slots: Arc<Semaphore>,
-    state: watch::Sender<State>,
-    /// Claims and settlements under way read it; a resumption, which excludes them, writes it.
-    exchange: RwLock<()>,
-}
-
-impl Session {
-    pub(crate) fn new(
-        api: Api,
-        registered: Registered,
-        handlers: Arc<Vec<Handler>>,
-        slots: Arc<Semaphore>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            api,
-            registered,
-            handlers,
-            slots,
-            state: watch::Sender::new(State::default()),
-            exchange: RwLock::new(()),
-        })
+        self.running.is_empty() && self.ended.is_empty() && self.unanswered.is_empty()
     }
 
-    pub(crate) fn api(&self) -> &Api {
-        &self.api
+    fn held(&self) -> Vec<&str> {
+        let outcomes = self.unanswered.iter().chain(&self.ended);
+        let tickets = outcomes.map(|ended| &ended.ticket).chain(self.running.keys());
+        tickets.map(String::as_str).collect()
     }
 
-    /// Claim and run steps until `drain` has ended or the lease is lost.
-    pub(crate) async fn run(self: &Arc<Self>) -> Over {
-        tokio::join!(
-            self.claim_steps(),
-            self.renew_lease(),
-            self.settle_all(),
-            self.send_logs()
-        );
-        self.state.borrow().over.unwrap_or(Over::Drained)
-    }
-
-    /// Claim no more, wait for running handlers, settle and retire.
-    pub(crate) async fn drain(&self, grace: Duration) {
-        self.update(|state| state.draining = true);
-        let _ =
-            tokio::time::timeout(grace, self.until(|state| state.over.is_some() || state.is_idle())).await;
-        let running: Vec<String> = self.state.borrow().attempts.keys().cloned().collect();
-        for ticket in running {
-            self.end(
-                &ticket,
-                &json!({"outcome": "released"}),
-                None,
-                Some("the worker shuts down"),
-            );
+    /// Return how many more steps the worker may ask for.
+    fn room(&self) -> usize {
+        if self.draining || self.quiet || self.lost_answers.is_some() {
+            return 0;
         }
-        let last = grace.max(Duration::from_secs(5));
-        let _ = tokio::time::timeout(last, self.until(|state| state.over.is_some() || state.is_idle())).await;
-        if self.state.borrow().over.is_some() {
-            return;
+        let reserved: usize = self.under_way.values().map(|request| request.slots).sum();
+        let used = self.occupied + self.ended.len() + reserved;
+        self.worker.slots.saturating_sub(used)
+    }
+
+    fn is_under_way(&self, route: &str) -> bool {
+        self.under_way.contains_key(route)
+    }
+
+    fn send_what_is_due(&mut self) {
+        let Registered { wait_s, renew_s, .. } = self.session.registered;
+        if !self.is_under_way("renew") {
+            let body = json!({"held": self.held(), "wait_s": renew_s});
+            self.send("renew", 0, self.wait("renew", &body, renew_s));
         }
-        self.update(|state| state.over = Some(Over::Drained));
-        let call = Call::new(Method::DELETE, self.path("")).within(5.0).retries(2);
-        if let Err(error) = self.api.send::<Value>(call).await {
-            eprintln!("tasker: the worker could not retire: {error}");
+        if !self.is_under_way("settle") && !self.is_under_way("resume") {
+            self.settle_or_resume();
+        }
+        let room = self.room();
+        if room > 0 && !self.is_under_way("claim") {
+            let body = json!({"max": room, "wait_s": wait_s});
+            self.send("claim", room, self.wait("claim", &body, wait_s));
         }
     }
 
-    // ---------------------------------------------------------------- loops
-
-    async fn claim_steps(self: &Arc<Self>) {
-        let mut failures = 0;
-        loop {
-            if self.state.borrow().lost_answer {
-                self.resume().await;
-            }
-            let slots = tokio::select! {
-                slots = self.free_slots() => slots,
-                () = self.until(|state| !state.is_open() || state.lost_answer) => vec![],
-            };
-            if !self.state.borrow().is_open() {
-                return;
-            }
-            if self.state.borrow().quiet {
-                drop(slots);
-                self.until(|state| !state.quiet || !state.is_open()).await;
-                continue;
-            }
-            if slots.is_empty() {
-                continue;
-            }
-            let guard = self.exchange.read().await;
-            if self.state.borrow().lost_answer {
-                continue;
-            }
-            let wait = self.registered.wait_s;
-            let call = Call::post(self.path("/claim"), &json!({"max": slots.len(), "wait_s": wait}));
-            let claimed = tokio::select! {
-                claimed = self.send::<Claimed>(call.within(wait + 10.0).retries(0)) => Some(claimed),
-                () = self.until(|state| !state.is_open() || state.lost_answer) => None,
-            };
-            drop(guard);
-            match claimed {
-                Some(Ok(claimed)) => {
-                    failures = 0;
-                    self.accept(claimed, slots);
-                }
-                Some(Err(error)) if !error.is_lost() => self.pause(&error, &mut failures).await,
-                lost => {
-                    self.lose(slots);
-                    if let Some(Err(error)) = lost {
-                        self.pause(&error, &mut failures).await;
-                    }
-                }
-            }
+    fn settle_or_resume(&mut self) {
+        let resumes = self.lost_answers.is_some() && !self.draining;
+        if !self.unanswered.is_empty() {
+            self.send("settle", 0, self.session.settlement(&self.unanswered, 0));
+        } else if resumes && !self.is_under_way("claim") {
+            let body = json!({"held": self.held()});
+            self.send("resume", 0, self.session.post("resume").json(&body));
+        } else if !resumes && !self.ended.is_empty() {
+            self.unanswered = self.take_batch();
+            let room = self.room();
+            self.send("settle", room, self.session.settlement(&self.unanswered, room));
         }
     }
 
-    async fn renew_lease(self: &Arc<Self>) {
-        let mut failures = 0;
-        let wait = self.registered.renew_s;
-        while self.state.borrow().over.is_none() {
-            let body = json!({"held": self.state.borrow().held(), "wait_s": wait});
-            let call = Call::post(self.path("/renew"), &body)
-                .within(wait + 10.0)
-                .retries(0);
-            let renewed = tokio::select! {
-                renewed = self.send::<Claimed>(call) => renewed,
-                () = self.until(|state| state.over.is_some()) => return,
-            };
-            match renewed {
-                Ok(renewed) => {
-                    failures = 0;
-                    self.accept(renewed, vec![]);
-                }
-                Err(error) => self.pause(&error, &mut failures).await,
-            }
-        }
+    fn wait(&self, route: &str, body: &Value, seconds: f64) -> RequestBuilder {
+        let limit = Duration::from_secs_f64(seconds + 10.0);
+        self.session.post(route).json(body).timeout(limit)
     }
 
-    async fn send_logs(&self) {
-        while self.state.borrow().over.is_none() {
-            tokio::select! {
-                () = sleep(SEND_LOGS_EVERY) => {}
-                () = self.until(|state| state.over.is_some()) => return,
-            }
-            let running = self.state.borrow().attempts.clone();
-            for (ticket, signals) in &running {
-                self.send_log(ticket, signals).await;
-            }
-        }
-    }
-
-    async fn settle_all(self: &Arc<Self>) {
-        loop {
-            self.until(|state| state.over.is_some() || !state.ended.is_empty())
-                .await;
-            if self.state.borrow().over.is_some() {
-                return;
-            }
-            let guard = self.exchange.read().await;
-            let mut batch = self.take_batch();
-            let open = self.state.borrow().is_open() && !self.state.borrow().quiet;
-            let taken = batch.iter_mut().filter_map(|ended| ended.slot.take());
-            // a handler that goes on after its timeout shares its slot
-            let (mut slots, shared): (Vec<Slot>, Vec<Slot>) =
-                taken.partition(|slot| Arc::strong_count(slot) == 1);
-            if !open {
-                slots.clear();
-            }
-            let settled = self.settle(&batch, slots.len()).await;
-            drop(guard);
-            drop(shared);
-            self.update(|state| state.unanswered.clear());
-            let lost = self.state.borrow().lost_answer;
-            if let Some(settled) = settled {
-                let unused = slots.split_off(settled.steps.len().min(slots.len()));
-                self.accept(settled, slots);
-                if lost {
-                    self.lose(unused);
+    /// Send a request once; after a failure, its answer is told when it may be repeated.
+    fn send(&mut self, route: &'static str, slots: usize, request: RequestBuilder) {
+        let (session, events) = (Arc::clone(&self.session), self.events.clone());
+        let failures = self.failures.get(route).copied().unwrap_or_default();
+        let send = async move {
+            let answer = session.api.send_once(request).await;
+            if let Some(error) = answer.as_ref().err().filter(|error| !error.is_lease_lost()) {
+                let pause = error.pause(failures);
+                if pause.is_none() {
+                    eprintln!("tasker: the server refused to {route}: {error}");
                 }
+                sleep(pause.unwrap_or(LATER)).await;
             }
-            if lost {
-                self.resume().await;
-            }
-        }
-    }
-
-    /// Send a settlement until it is answered; None: it never will be.
-    async fn settle(&self, batch: &[Ended], max: usize) -> Option<Claimed> {
-        let mut max = max;
-        let mut failures = 0;
-        loop {
-            match self.send::<Claimed>(self.settlement(batch, max).retries(0)).await {
-                Ok(settled) => {
-                    for problem in settled.problems.values() {
-                        eprintln!("tasker: the server replaced an outcome: {problem}");
-                    }
-                    return Some(settled);
-                }
-                Err(_) if self.state.borrow().over.is_some() => {
-                    self.send_last(batch);
-                    return None;
-                }
-                Err(error) if matches!(error.status, Some(400 | 413 | 415 | 422)) => {
-                    if batch.len() == 1 {
-                        eprintln!("tasker: the server refused an outcome: {error}");
-                        return None;
-                    }
-                    for ended in batch {
-                        Box::pin(self.settle(std::slice::from_ref(ended), 0)).await;
-                    }
-                    return None;
-                }
-                Err(error) => {
-                    self.update(|state| state.lost_answer = true);
-                    self.pause(&error, &mut failures).await;
-                    max = 0; // steps of the lost answer come with the resumption
-                }
-            }
-        }
-    }
-
-    fn settlement(&self, batch: &[Ended], max: usize) -> Call {
-        let texts: Vec<&str> = batch.iter().map(|ended| ended.text.as_str()).collect();
-        let mut call = Call::new(Method::POST, self.path("/settle"));
-        call.text = Some(format!(r#"{{"outcomes":[{}],"max":{max}}}"#, texts.join(",")));
-        call
-    }
-
-    fn take_batch(&self) -> Vec<Ended> {
-        let Registered {
-            max_outcomes,
-            body_bytes,
-            ..
-        } = self.registered;
-        self.update(|state| {
-            let mut bytes = 100;
-            let fits = state.ended.iter().take(max_outcomes).take_while(|ended| {
-                bytes += ended.text.len() + 1;
-                bytes <= body_bytes
+            let worker = session.registered.worker.clone();
+            let _ = events.send(Event::Answered {
+                worker,
+                route,
+                answer,
             });
-            let count = fits.count().max(1).min(state.ended.len());
-            let batch: Vec<Ended> = state.ended.drain(..count).collect();
-            state.unanswered = batch.iter().map(|ended| ended.ticket.clone()).collect();
-            batch
-        })
+        };
+        let task = tokio::spawn(send).abort_handle();
+        self.under_way.insert(route, UnderWay { task, slots });
     }
 
-    // ---------------------------------------------------------------- lost answers
-
-    fn lose(&self, slots: Vec<Slot>) {
-        self.update(|state| {
-            if state.over.is_none() {
-                state.lost_answer = true;
-                state.lost_slots.extend(slots);
-            }
-        });
-    }
-
-    /// Get the steps of lost answers, with no claim and no settlement under way.
-    async fn resume(self: &Arc<Self>) {
-        let _alone = self.exchange.write().await;
-        let mut failures = 0;
-        while self.state.borrow().lost_answer && self.state.borrow().over.is_none() {
-            let body = json!({"held": self.state.borrow().held()});
-            match self
-                .send::<Claimed>(Call::post(self.path("/resume"), &body).retries(0))
-                .await
-            {
-                Ok(resumed) => {
-                    let slots = self.update(|state| {
-                        state.lost_answer = false;
-                        std::mem::take(&mut state.lost_slots)
-                    });
-                    self.accept(resumed, slots);
+    /// Handle an event; return whether the lease is lost.
+    fn handle(&mut self, event: Event) -> bool {
+        match event {
+            Event::Ended {
+                ticket,
+                outcome,
+                frees_slot,
+            } => {
+                self.occupied -= usize::from(frees_slot);
+                let ran = self.running.remove(&ticket).is_some();
+                if let Some(outcome) = outcome.filter(|_| ran) {
+                    self.end(ticket, &outcome);
                 }
-                Err(error) => self.pause(&error, &mut failures).await,
+            }
+            Event::Answered { worker, .. } if worker != self.session.registered.worker => {}
+            Event::Answered { route, answer, .. } => {
+                let slots = self.under_way.remove(route).map_or(0, |request| request.slots);
+                match answer {
+                    Ok(answer) => self.accept(route, answer),
+                    Err(error) if error.is_lease_lost() => return true,
+                    Err(error) => self.fail(route, slots, &error),
+                }
+            }
+        }
+        false
+    }
+
+    fn accept(&mut self, route: &'static str, answer: Claimed) {
+        self.failures.remove(route);
+        match route {
+            "settle" => self.unanswered.clear(),
+            "resume" => self.lost_answers = None,
+            _ => {}
+        }
+        for problem in answer.problems.values() {
+            eprintln!("tasker: the server replaced an outcome: {problem}");
+        }
+        self.quiet = answer.quiet;
+        for ticket in &answer.cancelled {
+            if let Some(cancel) = self.running.remove(ticket) {
+                cancel.send_replace(Some("its task was cancelled".into()));
+            }
+        }
+        let known: HashSet<String> = self.held().into_iter().map(str::to_owned).collect();
+        for step in answer.steps {
+            if !known.contains(&step.ticket) {
+                self.start(step);
             }
         }
     }
 
-    fn end_lost(&self) {
-        let last = self.update(|state| {
-            if state.over.is_some() {
-                return vec![];
+    fn fail(&mut self, route: &'static str, slots: usize, error: &ApiError) {
+        *self.failures.entry(route).or_default() += 1;
+        if error.is_lost() && matches!(route, "claim" | "settle") {
+            *self.lost_answers.get_or_insert(0) += slots;
+            self.give_up_claim();
+        }
+        if route == "settle" && matches!(error.status, Some(400 | 413 | 415 | 422)) {
+            let rest = self.unanswered.split_off(self.unanswered.len() / 2);
+            if self.unanswered.is_empty() {
+                return; // the only outcome is refused
             }
-            eprintln!("tasker: the worker lost its lease and registers again");
-            state.over = Some(Over::LeaseLost);
-            state.lost_slots.clear();
-            for (_, signals) in state.attempts.drain() {
-                signals
-                    .cancelled
-                    .send_replace(Some("the worker lost its lease".into()));
-            }
-            std::mem::take(&mut state.ended)
-        });
-        self.send_last(&last);
+            self.ended.splice(..0, rest);
+        }
     }
 
-    /// Send outcomes once more after the lease was lost; the server accepts those that nobody took.
-    fn send_last(&self, outcomes: &[Ended]) {
-        if outcomes.is_empty() || self.state.borrow().over != Some(Over::LeaseLost) {
+    fn give_up_claim(&mut self) {
+        if let Some(UnderWay { task, slots }) = self.under_way.remove("claim") {
+            task.abort();
+            *self.lost_answers.get_or_insert(0) += slots;
+        }
+    }
+
+    fn start(&mut self, step: ClaimedStep) {
+        let handler = find(&self.worker.handlers, &step.handler, &step.namespace);
+        let handler = handler.map(|handler| Arc::clone(&handler.call));
+        let cancel = Cancel::new(None);
+        self.running.insert(step.ticket.clone(), cancel.clone());
+        self.occupied += 1;
+        let services = Services::Server(Arc::clone(&self.session));
+        let (context, gone) = Context::new(step, cancel, services);
+        tokio::spawn(attempt::run(context, handler, gone, self.events.clone()));
+    }
+
+    fn end(&mut self, ticket: String, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Cancelled(_)) {
             return;
         }
-        let (api, call) = (self.api.clone(), self.settlement(outcomes, 0));
-        tokio::spawn(async move {
-            if let Err(error) = api.send::<Value>(call).await {
+        let text_of = |outcome: &Outcome| {
+            let mut body = json!(outcome);
+            body["ticket"] = json!(ticket);
+            body.to_string()
+        };
+        let mut text = text_of(outcome);
+        if text.len() > self.session.registered.body_bytes - 1_000 {
+            let error = Failure {
+                kind: "TooLarge".into(),
+                code: Some("too_large".into()),
+                message: "the result is too large".into(),
+                ..Failure::default()
+            };
+            text = text_of(&Outcome::Failed { error });
+        }
+        self.ended.push(Ended { ticket, text });
+    }
+
+    fn take_batch(&mut self) -> Vec<Ended> {
+        let limits = &self.session.registered;
+        let mut bytes = 100;
+        let fits = self.ended.iter().take(limits.max_outcomes).take_while(|ended| {
+            bytes += ended.text.len() + 1;
+            bytes <= limits.body_bytes
+        });
+        let count = fits.count().max(1);
+        self.ended.drain(..count).collect()
+    }
+
+    /// Stop what runs, and register again; return false if the worker was stopped.
+    async fn register_again(&mut self) -> bool {
+        eprintln!("tasker: the worker lost its lease");
+        let former = Arc::clone(&self.session);
+        let mut last = std::mem::take(&mut self.unanswered);
+        last.append(&mut self.ended);
+        for (_, cancel) in self.running.drain() {
+            cancel.send_replace(Some("the worker lost its lease".into()));
+        }
+        for (_, request) in self.under_way.drain() {
+            request.task.abort();
+        }
+        self.failures.clear();
+        self.lost_answers = None;
+        let send_last = tokio::spawn(async move {
+            // the server accepts the outcomes of attempts that nobody has taken over
+            if last.is_empty() {
+                return;
+            }
+            let request = former.settlement(&last, 0);
+            if let Err(error) = former.api.send::<Value>(request, 5).await {
                 eprintln!("tasker: outcomes of the lost lease were refused: {error}");
             }
         });
-    }
-
-    // ---------------------------------------------------------------- attempts
-
-    fn accept(self: &Arc<Self>, claimed: Claimed, mut slots: Vec<Slot>) {
-        let steps: Vec<ClaimedStep> = self.update(|state| {
-            state.quiet = claimed.quiet;
-            for ticket in &claimed.cancelled {
-                if let Some(signals) = state.attempts.remove(ticket) {
-                    signals
-                        .cancelled
-                        .send_replace(Some("its task was cancelled".into()));
-                }
-            }
-            if state.over.is_some() {
-                return vec![];
-            }
-            let mut known: HashSet<&str> = state.held().into_iter().collect();
-            known.extend(state.revoked.iter().map(String::as_str));
-            let is_new = |step: &ClaimedStep| !known.contains(step.ticket.as_str());
-            let steps = claimed.steps.into_iter().filter(is_new).collect();
-            if state.revoked.len() > MOST_REVOKED {
-                state.revoked.clear();
-            }
-            steps
-        });
-        for step in steps {
-            let signals = Signals::new();
-            self.update(|state| state.attempts.insert(step.ticket.clone(), Arc::clone(&signals)));
-            tokio::spawn(Arc::clone(self).run_step(step, signals, slots.pop()));
-        }
-    }
-
-    async fn run_step(self: Arc<Self>, claimed: ClaimedStep, signals: Arc<Signals>, slot: Option<Slot>) {
-        let ticket = claimed.ticket.clone();
-        let limits = (claimed.timeout_s, claimed.heartbeat_timeout_s);
-        let mut work = tokio::spawn(Arc::clone(&self).call(claimed, Arc::clone(&signals), slot.clone()));
-        let cancelled = async {
-            let _ = signals.cancelled.subscribe().wait_for(Option::is_some).await;
-        };
-        tokio::select! {
-            ended = &mut work => {
-                let ended = ended.unwrap_or_else(|error| Err(panicked(error)));
-                self.send_log(&ticket, &signals).await; // before the outcome: after it, the attempt is over
-                let ended = signals.take_suspended().map_or(ended, |kind| Err(Error(Box::new(kind))));
-                match ending_of(ended) {
-                    Some(ending) => self.end(&ticket, &ending, slot, None),
-                    None => self.update(|state| { state.attempts.remove(&ticket); }),
-                }
-            }
-            (code, message) = limit(limits, &signals) => {
-                let error = json!({"type": "Timeout", "code": code, "message": message, "retryable": true});
-                work.abort();
-                self.end(&ticket, &json!({"outcome": "failed", "error": error}), slot, Some(&message));
-            }
-            () = cancelled => work.abort(),
-        }
-    }
-
-    async fn call(
-        self: Arc<Self>,
-        mut claimed: ClaimedStep,
-        signals: Arc<Signals>,
-        slot: Option<Slot>,
-    ) -> Result<Value, Error> {
-        let Some(handler) = self.find_handler(&claimed) else {
-            let message = format!("this worker has no handler {}", claimed.handler);
-            return Err(Error::permanent(message).code("handler_not_found"));
-        };
-        let call = Arc::clone(&handler.call);
-        if claimed.payload_elsewhere {
-            claimed.payload = self.ask::<Payload>(&claimed.ticket, "payload", json!({})).await?;
-        }
-        call(Context::new(
-            claimed,
-            signals,
-            Services::Server(Arc::clone(&self)),
-            slot,
-        ))
-        .await
-    }
-
-    fn find_handler(&self, claimed: &ClaimedStep) -> Option<&Handler> {
-        let namespace = &claimed.namespace;
-        let name = claimed.handler.replace("::", ".");
-        let full = format!("{namespace}.{name}");
-        let short = name.strip_prefix(&format!("{namespace}.")).unwrap_or(&name);
-        let serves = |handler: &&Handler, name: &str| {
-            let of = &handler.options.namespaces;
-            let bound = of.is_empty() || of.iter().any(|each| each == namespace || each == "*");
-            bound && handler.name.replace("::", ".") == name
-        };
-        for name in [name.as_str(), &full, short] {
-            if let Some(handler) = self.handlers.iter().find(|handler| serves(handler, name)) {
-                return Some(handler);
+        match self.worker.register(&self.session.api, true).await {
+            Ok(Some(session)) => self.session = Arc::new(session),
+            _ => {
+                let _ = send_last.await;
+                return false;
             }
         }
-        None
+        true
     }
 
-    /// Decide an attempt's outcome; with a reason, its handler is to stop.
-    fn end(&self, ticket: &str, ending: &Value, slot: Option<Slot>, stopped: Option<&str>) {
-        let mut outcome = ending.clone();
-        outcome["ticket"] = json!(ticket);
-        let mut text = outcome.to_string();
-        if text.len() > self.registered.body_bytes - 1_000 {
-            let error = json!({"type": "TooLarge", "code": "too_large", "message": "the result is too large", "retryable": false});
-            text = json!({"ticket": ticket, "outcome": "failed", "error": error}).to_string();
-        }
-        self.update(|state| {
-            let Some(signals) = state.attempts.remove(ticket) else {
-                return;
-            };
-            if let Some(reason) = stopped {
-                signals.cancelled.send_replace(Some(reason.into()));
-            }
-            state.ended.push(Ended {
-                ticket: ticket.into(),
-                text,
-                slot,
-            });
-        });
-    }
-
-    /// Send the log records that were not sent yet, with one try: what fails is sent by the next call.
-    async fn send_log(&self, ticket: &str, signals: &Signals) {
-        if !self.registered.features.iter().any(|feature| feature == "logs") {
-            return;
-        }
-        let send = |lines| async move {
-            let call = Call::post(self.path("/logs"), &json!({"ticket": ticket, "lines": lines}));
-            match self.api.send::<Value>(call.within(5.0).retries(0)).await {
-                Err(error) if error.pause(0).is_some() => return false,
-                Err(error) if error.code == "attempt_cancelled" => self.stop(ticket, &error.message),
-                Err(error) => eprintln!("tasker: log records were refused: {error}"),
-                Ok(_) => {}
-            }
-            true
-        };
-        signals.log.flush(send).await;
-    }
-
-    /// Forget an attempt, and stop its handler.
-    fn stop(&self, ticket: &str, reason: &str) {
-        if let Some(signals) = self.update(|state| state.attempts.remove(ticket)) {
-            signals.cancelled.send_replace(Some(reason.into()));
+    /// Hand back what still runs.
+    fn release_all(&mut self) {
+        for (ticket, cancel) in std::mem::take(&mut self.running) {
+            cancel.send_replace(Some("the worker shuts down".into()));
+            self.end(ticket, &Outcome::Released);
         }
     }
 
-    /// Send a request of a running attempt.
-    pub(crate) async fn ask<T: DeserializeOwned>(
-        &self,
-        ticket: &str,
-        route: &str,
-        mut body: Value,
-    ) -> Result<T, Error> {
-        body["ticket"] = json!(ticket);
-        let call = Call::post(self.path(&format!("/{route}")), &body).retries(u32::MAX);
-        let error = match self.send(call).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        if error.is_lease_lost() {
-            return Err(Error::cancelled("the worker lost its lease"));
+    async fn retire(&self) {
+        let path = format!("/v1/workers/{}", self.session.registered.worker);
+        let request = self.session.api.request(Method::DELETE, &path).timeout(LAST);
+        if let Err(error) = self.session.api.send::<Value>(request, 2).await {
+            eprintln!("tasker: the worker could not retire: {error}");
         }
-        if error.code == "attempt_cancelled" {
-            self.stop(ticket, &error.message);
-            return Err(Error::cancelled(error.message));
-        }
-        Err(Error::permanent(error.message).code(error.code))
-    }
-
-    // ---------------------------------------------------------------- helpers
-
-    /// Return all free slots, at least one; waits for it.
-    async fn free_slots(&self) -> Vec<Slot> {
-        let mut slots = vec![];
-        if let Ok(first) = Arc::clone(&self.slots).acquire_owned().await {
-            slots.push(Arc::new(first));
-        }
-        while let Ok(next) = Arc::clone(&self.slots).try_acquire_owned() {
-            slots.push(Arc::new(next));
-        }
-        slots
-    }
-
-    async fn send<T: DeserializeOwned>(&self, call: Call) -> Result<T, ApiError> {
-        let answer = self.api.send(call).await;
-        if answer.as_ref().is_err_and(ApiError::is_lease_lost) {
-            self.end_lost();
-        }
-        answer
-    }
-
-    async fn pause(&self, error: &ApiError, failures: &mut u32) {
-        let pause = match error.code.as_str() {
-            "claim_under_way" => Some(Duration::from_millis(100)),
-            _ => error.pause(*failures),
-        };
-        *failures += 1;
-        if self.state.borrow().over.is_some() {
-            return;
-        }
-        if pause.is_none() {
-            eprintln!("tasker: the server refused a request of the worker: {error}");
-        }
-        tokio::select! {
-            () = sleep(pause.unwrap_or(LATER)) => {}
-            () = self.until(|state| state.over.is_some()) => {}
-        }
-    }
-
-    fn path(&self, rest: &str) -> String {
-        format!("/v1/workers/{}{rest}", self.registered.worker)
-    }
-
-    fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut returned = None;
-        self.state.send_modify(|state| returned = Some(change(state)));
-        returned.expect("send_modify calls its function")
-    }
-
-    async fn until(&self, condition: impl Fn(&State) -> bool) {
-        let _ = self.state.subscribe().wait_for(|state| condition(state)).await;
-    }
-}
-
-/// Return the code and the message of the first time limit of an attempt that is exceeded.
-async fn limit(
-    (timeout, heartbeat): (Option<f64>, Option<f64>),
-    signals: &Signals,
-) -> (&'static str, String) {
-    let whole = async {
-        match timeout {
-            Some(seconds) => sleep(Duration::from_secs_f64(seconds)).await,
-            None => std::future::pending().await,
-        }
-    };
-    let silent = async {
-        let Some(seconds) = heartbeat else {
-            return std::future::pending().await;
-        };
-        let limit = Duration::from_secs_f64(seconds);
-        loop {
-            let since = signals.heartbeat.borrow().elapsed();
-            if since >= limit {
-                return;
-            }
-            sleep(limit - since).await;
-        }
-    };
-    tokio::select! {
-        () = whole => ("timeout", format!("the attempt took longer than {} s", timeout.unwrap_or_default())),
-        () = silent => ("heartbeat_timeout", format!("no heartbeat within {} s", heartbeat.unwrap_or_default())),
     }
 }

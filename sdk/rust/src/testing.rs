@@ -22,16 +22,17 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{json, Map, Value};
 
-use crate::context::{lock, Context, Services, Signals};
-use crate::handler::{panicked, IntoHandler};
-use crate::protocol::{ending_of, ClaimedStep, Payload};
-use crate::Error;
+use crate::attempt::conclude;
+use crate::context::{lock, Cancel, Context, Services};
+use crate::handler::IntoHandler;
+use crate::protocol::{ClaimedStep, Outcome, Payload};
 
 /// What a handler has stored.
 #[derive(Debug, Clone, Default)]
 struct Stored {
     checkpoints: Vec<Value>,
     recorded: Map<String, Value>,
+    logs: Vec<Value>,
 }
 
 /// Answers the requests of an attempt, and keeps what it stores.
@@ -53,6 +54,11 @@ impl Recording {
             }
             "checkpoint" => {
                 stored.checkpoints.push(body["value"].clone());
+                Value::Null
+            }
+            "logs" => {
+                let lines = body["lines"].as_array().into_iter().flatten();
+                stored.logs.extend(lines.cloned());
                 Value::Null
             }
             "once" => {
@@ -82,6 +88,7 @@ fn kind_of(name: &str) -> &str {
 }
 
 /// One attempt to run; everything has a default.
+#[must_use]
 #[derive(Clone, Default)]
 pub struct StepTest {
     payload: Payload,
@@ -110,56 +117,48 @@ impl StepTest {
     }
 
     /// Set the task's context.
-    #[must_use]
     pub fn context(mut self, context: Value) -> Self {
         self.payload.context = context;
         self
     }
 
     /// Set the result of an earlier step.
-    #[must_use]
     pub fn result(mut self, step: &str, result: Value) -> Self {
         self.payload.results.insert(step.into(), result);
         self
     }
 
     /// Set a value of the step's configuration.
-    #[must_use]
     pub fn config(mut self, name: &str, value: Value) -> Self {
         self.payload.config.insert(name.into(), value);
         self
     }
 
     /// Set what an instance is given: `item`, `cursor`.
-    #[must_use]
     pub fn item(mut self, name: &str, value: Value) -> Self {
         self.payload.items.insert(name.into(), value);
         self
     }
 
     /// Set what an earlier attempt saved.
-    #[must_use]
     pub fn checkpoint(mut self, value: Value) -> Self {
         self.payload.checkpoint = value;
         self
     }
 
     /// Set the attempt's number.
-    #[must_use]
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.attempt = Some(attempt);
         self
     }
 
     /// Set the value of a durable call that an earlier attempt recorded, such as `sleep-1`.
-    #[must_use]
     pub fn recorded(mut self, name: &str, value: Value) -> Self {
         self.recording.recorded.insert(name.into(), value);
         self
     }
 
     /// Set the result of child tasks of a template; a task without one leaves the step waiting.
-    #[must_use]
     pub fn task(mut self, template: &str, result: Value) -> Self {
         self.recording.tasks.insert(template.into(), result);
         self
@@ -175,51 +174,36 @@ impl StepTest {
             task_id: task_id.into(),
             step: "step".into(),
             handler: "handler".into(),
-            method: None,
             namespace: "tests".into(),
             template: "workflow".into(),
             version: "1.0.0".into(),
             attempt,
             counted_attempts: attempt,
             max_attempts: 3,
-            timeout_s: None,
-            heartbeat_timeout_s: None,
             idempotency_key: format!("{task_id}:step"),
             correlation_id: "test".into(),
-            parent_id: None,
-            traceparent: None,
-            completion_url: None,
-            payload_elsewhere: false,
             payload: self.payload,
+            ..ClaimedStep::default()
         };
         let stored = Arc::clone(&self.recording.stored);
-        let signals = Signals::new();
-        let context = Context::new(
-            claimed,
-            Arc::clone(&signals),
-            Services::Test(self.recording),
-            None,
-        );
-        let ended = tokio::spawn(handler.into_call()(context)).await;
-        let ended = ended.unwrap_or_else(|error| Err(panicked(error)));
-        let ended = signals
-            .take_suspended()
-            .map_or(ended, |kind| Err(Error(Box::new(kind))));
-        let logs = Mutex::new(vec![]);
-        let keep = |records| {
-            lock(&logs).extend(records);
-            std::future::ready(true)
+        let services = Services::Test(self.recording);
+        let (context, _) = Context::new(claimed, Cancel::new(None), services);
+        let ended = tokio::spawn(handler.into_call()(context.clone())).await;
+        let outcome = match conclude(&context, ended) {
+            Outcome::Cancelled(_) => Value::Null,
+            outcome => json!(outcome),
         };
-        signals.log.flush(keep).await;
+        context.send_log().await;
         let Stored {
             checkpoints,
             recorded,
-        } = lock(&stored).clone();
+            logs,
+        } = std::mem::take(&mut *lock(&stored));
         StepRun {
-            outcome: ending_of(ended).unwrap_or_default(),
+            outcome,
             checkpoints,
             recorded,
-            logs: logs.into_inner().unwrap_or_default(),
+            logs,
         }
     }
 }

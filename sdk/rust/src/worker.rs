@@ -1,24 +1,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{json, Map, Value};
-use tokio::sync::{watch, Semaphore};
+use reqwest::Method;
+use serde_json::{json, Value};
+use tokio::sync::watch;
 
-use crate::api::{Api, ApiError, Call};
-use crate::handler::{HandlerOptions, IntoHandler};
+use crate::api::{Api, ApiError, LATER};
+use crate::handler::{Handler, HandlerOptions, IntoHandler};
 use crate::protocol::{Registered, PROTOCOL};
-use crate::session::{Handler, Over, Session};
+use crate::session::{serve, Session};
 
 /// Runs handlers for a server, until it is stopped.
+#[must_use]
 pub struct Worker {
     url: String,
     api_key: Option<String>,
-    handlers: Vec<Handler>,
-    namespaces: Vec<String>,
-    slots: usize,
-    name: String,
-    fields: Map<String, Value>,
-    grace: Duration,
+    pub(crate) handlers: Vec<Handler>,
+    pub(crate) slots: usize,
+    pub(crate) grace: Duration,
+    /// What the server is told, except for the handlers.
+    registration: Value,
     handle_signals: bool,
     stop: watch::Sender<bool>,
 }
@@ -38,24 +39,21 @@ impl Worker {
     /// Create a worker of a server, with the API key in `TASKER_API_KEY` and the namespaces in
     /// `TASKER_NAMESPACE`, separated by commas, if these are set.
     pub fn new(url: impl Into<String>) -> Self {
-        let namespaces = std::env::var("TASKER_NAMESPACE").unwrap_or_default();
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "worker".into());
-        Self {
+        let namespaces = std::env::var("TASKER_NAMESPACE").unwrap_or_default();
+        let worker = Self {
             url: url.into(),
             api_key: std::env::var("TASKER_API_KEY").ok(),
             handlers: vec![],
-            namespaces: namespaces
-                .split(',')
-                .filter(|name| !name.is_empty())
-                .map(Into::into)
-                .collect(),
             slots: 10,
-            name: format!("{}:{}", host.trim(), std::process::id()),
-            fields: Map::new(),
             grace: Duration::from_secs(30),
+            registration: json!({"protocol": PROTOCOL, "sdk": concat!("rust/", env!("CARGO_PKG_VERSION"))}),
             handle_signals: true,
             stop: watch::Sender::new(false),
-        }
+        };
+        worker
+            .name(format!("{}:{}", host.trim(), std::process::id()))
+            .namespaces(namespaces.split(',').filter(|name| !name.is_empty()))
     }
 
     /// Create a worker of the server in `TASKER_URL`, by default `http://localhost:8080`.
@@ -64,13 +62,11 @@ impl Worker {
     }
 
     /// Add a handler under the name that templates use.
-    #[must_use]
     pub fn handler<Form>(self, name: impl Into<String>, handler: impl IntoHandler<Form>) -> Self {
         self.handler_with(name, handler, HandlerOptions::default())
     }
 
     /// Add a handler with options.
-    #[must_use]
     pub fn handler_with<Form>(
         mut self,
         name: impl Into<String>,
@@ -86,63 +82,56 @@ impl Worker {
     }
 
     /// Set the API key.
-    #[must_use]
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());
         self
     }
 
     /// Set the namespaces whose templates may call the handlers; `*`: all that the key may serve.
-    #[must_use]
-    pub fn namespaces<S: Into<String>>(mut self, namespaces: impl IntoIterator<Item = S>) -> Self {
-        self.namespaces = namespaces.into_iter().map(Into::into).collect();
-        self
+    pub fn namespaces<S: Into<String>>(self, namespaces: impl IntoIterator<Item = S>) -> Self {
+        let namespaces: Vec<String> = namespaces.into_iter().map(Into::into).collect();
+        self.tell("namespaces", json!(namespaces))
     }
 
     /// Set how many attempts run at once; default: 10.
-    #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
     }
 
     /// Set the name for operators; default: host and process id.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.tell("name", json!(name.into()))
     }
 
     /// Add a label, which steps may require.
-    #[must_use]
     pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.fields.entry("labels").or_insert_with(|| json!({}))[name] = json!(value);
+        self.registration["labels"][name] = json!(value);
         self
     }
 
     /// Set the version of your code, for operators.
-    #[must_use]
-    pub fn build(mut self, build: &str) -> Self {
-        self.fields.insert("build".into(), json!(build));
-        self
+    pub fn build(self, build: &str) -> Self {
+        self.tell("build", json!(build))
     }
 
     /// Set the environment whose overrides in templates apply.
-    #[must_use]
-    pub fn environment(mut self, environment: &str) -> Self {
-        self.fields.insert("environment".into(), json!(environment));
+    pub fn environment(self, environment: &str) -> Self {
+        self.tell("environment", json!(environment))
+    }
+
+    fn tell(mut self, field: &str, value: Value) -> Self {
+        self.registration[field] = value;
         self
     }
 
     /// Set the time that running handlers get when the worker stops; default: 30 seconds.
-    #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
     /// Set whether SIGTERM and SIGINT stop the worker, the second one at once; default: true.
-    #[must_use]
     pub fn handle_signals(mut self, handle: bool) -> Self {
         self.handle_signals = handle;
         self
@@ -158,110 +147,61 @@ impl Worker {
     /// # Errors
     ///
     /// The server refuses the registration, or a handler has no namespace.
-    pub async fn run(self) -> Result<(), ApiError> {
+    pub async fn run(mut self) -> Result<(), ApiError> {
         self.check()?;
+        self.registration["slots"] = json!(self.slots);
+        self.registration["handlers"] = json!(self.handlers);
         if self.handle_signals {
             tokio::spawn(watch_signals(self.stop_handle()));
         }
-        let api = Api::new(&self.url, self.api_key.clone()).reporting_outages();
-        let registration = self.registration();
-        let handlers = Arc::new(self.handlers);
-        let slots = Arc::new(Semaphore::new(self.slots));
-        let mut again = false;
-        loop {
-            let register = register(&api, &registration, again);
-            let registered = tokio::select! {
-                registered = register => registered?,
-                () = stopped(&self.stop) => return Ok(()),
-            };
-            let session = Session::new(api.clone(), registered, Arc::clone(&handlers), Arc::clone(&slots));
-            let drain = async {
-                stopped(&self.stop).await;
-                session.drain(self.grace).await;
-            };
-            tokio::select! {
-                Over::LeaseLost = session.run() => {}
-                () = drain => return Ok(()),
-            }
-            again = true;
+        let api = Api::new(&self.url, self.api_key.clone(), Some(Arc::default()));
+        if let Some(session) = self.register(&api, false).await? {
+            serve(&self, session).await;
         }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), ApiError> {
+        let refuse = |message| Err(ApiError::new("invalid_request", message));
         if self.handlers.is_empty() {
-            return Err(ApiError::new("invalid_request", "a worker needs handlers"));
+            return refuse("a worker needs handlers".into());
         }
-        let unbound = self
-            .handlers
-            .iter()
-            .find(|handler| handler.options.namespaces.is_empty());
+        let mut handlers = self.handlers.iter();
+        let unbound = handlers.find(|handler| handler.options.namespaces.is_empty());
         match unbound {
-            Some(handler) if self.namespaces.is_empty() => Err(ApiError::new(
-                "invalid_request",
-                format!(
-                    "handler {} has no namespace: give the worker `namespaces`, set TASKER_NAMESPACE, or \
-                     give the handler `namespaces`",
-                    handler.name
-                ),
+            Some(handler) if self.registration["namespaces"] == json!([]) => refuse(format!(
+                "handler {} has no namespace: give the worker `namespaces`, set TASKER_NAMESPACE, or give \
+                 the handler `namespaces`",
+                handler.name
             )),
             _ => Ok(()),
         }
     }
 
-    fn registration(&self) -> Value {
-        let handlers: Vec<Value> = self
-            .handlers
-            .iter()
-            .map(|Handler { name, options, .. }| {
-                let mut body =
-                    json!({"name": name, "needs": options.needs.body(), "versions": options.versions});
-                if !options.namespaces.is_empty() {
-                    body["namespaces"] = json!(options.namespaces);
-                }
-                body
-            })
-            .collect();
-        let mut body = json!({
-            "protocol": PROTOCOL,
-            "name": self.name,
-            "slots": self.slots,
-            "sdk": concat!("rust/", env!("CARGO_PKG_VERSION")),
-            "namespaces": self.namespaces,
-            "handlers": handlers,
-        });
-        for (name, value) in &self.fields {
-            body[name] = value.clone();
-        }
-        body
-    }
-}
-
-async fn register(api: &Api, body: &Value, again: bool) -> Result<Registered, ApiError> {
-    loop {
-        let call = Call::post("/v1/workers", body).retries(u32::MAX);
-        match api.send::<Registered>(call).await {
-            Ok(registered) => {
-                for (names, what) in [
-                    (&registered.unserved, "no template asks for these handlers yet"),
-                    (&registered.refused, "the API key may not serve these handlers"),
-                ] {
-                    if !names.is_empty() {
-                        eprintln!("tasker: {what}: {}", names.join(", "));
-                    }
-                }
-                return Ok(registered);
+    /// Register; None: the worker was stopped meanwhile. A refusal ends a worker only when it starts.
+    pub(crate) async fn register(&self, api: &Api, again: bool) -> Result<Option<Session>, ApiError> {
+        let path = "/v1/workers";
+        loop {
+            let request = api.request(Method::POST, path).json(&self.registration);
+            let answer = tokio::select! {
+                answer = api.send::<Registered>(request, u32::MAX) => answer,
+                () = self.stopped() => return Ok(None),
+            };
+            match answer {
+                Ok(registered) => return Ok(Some(Session::new(api.clone(), registered))),
+                Err(error) if !again => return Err(error),
+                Err(error) => eprintln!("tasker: the server refuses to register the worker again: {error}"),
             }
-            Err(error) if !again => return Err(error),
-            Err(error) => {
-                eprintln!("tasker: the server refuses to register the worker again: {error}");
-                tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::select! {
+                () = tokio::time::sleep(LATER) => {}
+                () = self.stopped() => {}
             }
         }
     }
-}
 
-async fn stopped(stop: &watch::Sender<bool>) {
-    let _ = stop.subscribe().wait_for(|stop| *stop).await;
+    pub(crate) async fn stopped(&self) {
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
 }
 
 #[cfg(unix)]

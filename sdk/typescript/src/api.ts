@@ -1,11 +1,17 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ApiError, TaskerError, Unreachable } from './errors.js';
 import type { Outage } from './outage.js';
 import type { Problem } from './protocol.js';
-import { openTransport, type Transport } from './transport.js';
 
 const RETRIED = new Set([429, 502, 503, 504]);
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
+/** Milliseconds after a refusal that an operator has to mend. */
+export const LATER = 5_000;
 
 export interface ConnectionOptions {
   /** The server's URL; default: `TASKER_URL`, otherwise `http://localhost:8080`. */
@@ -32,8 +38,10 @@ export class Api {
   readonly url: string;
   /** Told of failures that are tried again, and of answers. */
   outage: Outage | undefined;
-  private readonly headers: Record<string, string>;
-  private readonly transport: Transport = openTransport();
+  private readonly headers: Record<string, string> = { accept: 'application/json' };
+  /** `node:http`, on Bun too; `fetch` costs twice as much on Node. */
+  private readonly http: typeof http | typeof https;
+  private readonly agent: http.Agent;
 
   constructor(options: ConnectionOptions = {}) {
     const given = options.url ?? process.env['TASKER_URL'] ?? 'http://localhost:8080';
@@ -41,8 +49,9 @@ export class Api {
       throw new TaskerError(`the server's URL must begin with http:// or https://, not ${given}`);
     }
     this.url = given.replace(/\/+$/, '');
+    this.http = given.startsWith('https:') ? https : http;
+    this.agent = new this.http.Agent({ keepAlive: true, maxSockets: 64 });
     const key = options.apiKey ?? process.env['TASKER_API_KEY'];
-    this.headers = { accept: 'application/json' };
     if (key) this.headers['x-api-key'] = key;
   }
 
@@ -56,7 +65,7 @@ export class Api {
   async send<T>(method: string, path: string, call: Call = {}): Promise<T> {
     for (let tried = 0; ; tried++) {
       try {
-        const answer = await this.sendOnce<T>(method, path, call);
+        const answer = await this.exchange<T>(method, path, call);
         this.outage?.end();
         return answer;
       } catch (error) {
@@ -71,60 +80,61 @@ export class Api {
     }
   }
 
-  private async sendOnce<T>(method: string, path: string, call: Call): Promise<T> {
+  private async exchange<T>(method: string, path: string, call: Call): Promise<T> {
+    const { within = 30, signal } = call;
     const body = call.text ?? (call.body === undefined ? undefined : JSON.stringify(call.body));
     const headers = { ...this.headers, ...call.headers };
     if (body !== undefined) {
       headers['content-type'] = 'application/json';
       headers['content-length'] = String(Buffer.byteLength(body));
     }
-    const answer = await this.transport({
-      method,
-      url: new URL(this.url + path),
-      headers,
-      body,
-      timeout: (call.within ?? 30) * 1_000,
-      signal: call.signal,
-    });
-    const read = parse(answer.body);
-    if (answer.status >= 200 && answer.status < 300) {
-      if (read === undefined && answer.status !== 204) {
-        throw new Unreachable(`${this.url}${path} answered ${answer.status} without JSON`);
-      }
-      return read as T;
+    const request = this.http.request(this.url + path, { method, headers, agent: this.agent, signal });
+    request.on('error', () => {}); // one after the head of the answer
+    const slow = () => request.destroy(new Error(`no answer within ${within} s`));
+    const timer = setTimeout(slow, within * 1_000);
+    try {
+      request.end(body);
+      const [answer] = (await once(request, 'response')) as [http.IncomingMessage];
+      return read<T>(answer, await text(answer));
+    } catch (error) {
+      if (error instanceof TaskerError) throw error;
+      const why = error instanceof Error ? error.message || String(error) : String(error);
+      throw new Unreachable(`${this.url} cannot be reached: ${why}`, { cause: error });
+    } finally {
+      clearTimeout(timer);
     }
-    const seconds = Number(answer.retryAfter ?? Number.NaN);
-    const retryAfter = Number.isFinite(seconds) ? seconds : null;
-    throw new ApiError(answer.status, (read ?? {}) as Problem, retryAfter);
   }
+}
+
+/** Return the JSON of an answer, undefined if it has none, or throw what it says. */
+function read<T>(answer: http.IncomingMessage, body: string): T {
+  const status = answer.statusCode ?? 0;
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    if (status < 300 && status !== 204) throw new Unreachable(`the server answered ${status} without JSON`);
+  }
+  if (status < 300) return json as T;
+  const seconds = Number.parseFloat(answer.headers['retry-after'] ?? '');
+  throw new ApiError(status, (json ?? {}) as Problem, Number.isFinite(seconds) ? seconds : null);
 }
 
 /** Return the milliseconds after which a failed request may be repeated; null: it may not. */
 export function pauseAfter(error: unknown, tried: number): number | null {
   const refused = error instanceof ApiError;
-  if (refused ? !RETRIED.has(error.status) : !(error instanceof Unreachable)) return null;
+  const repeated = refused && (RETRIED.has(error.status) || error.code === 'claim_under_way');
+  if (!repeated && !(error instanceof Unreachable)) return null;
   if (refused && error.retryAfter !== null) return Math.min(error.retryAfter, 60) * 1_000;
   return (0.5 + Math.random() / 2) * Math.min(FIRST_PAUSE * 2 ** tried, LONGEST_PAUSE);
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+/** Return whether the server may have done what was asked, though no answer says so. */
+export function isLost(error: unknown): boolean {
+  return !(error instanceof ApiError) || [502, 503, 504].includes(error.status);
 }
 
 /** Return after a time in milliseconds, or at once if `signal` is or gets aborted. */
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal?.addEventListener('abort', done);
-  });
+  return delay(milliseconds, undefined, signal ? { signal } : {}).catch(() => {});
 }

@@ -1,29 +1,143 @@
-import type { StepContext } from './context.js';
-import { errorBody } from './errors.js';
+import { type Api, pauseAfter } from './api.js';
+import { Client } from './client.js';
+import { type AttemptServices, StepContext } from './context.js';
+import { ApiError, AttemptCancelled, errorBody, PermanentError } from './errors.js';
 import { type Handler, StepHandlerResult } from './handler.js';
 import { requireJson } from './json.js';
-import type { Ending } from './protocol.js';
+import { type Logger, StepLog } from './log.js';
+import type { ClaimedStep, Ending, Payload, Registered } from './protocol.js';
 
-/** Run a handler, and return how its attempt ended. */
-export async function runHandler(handler: Handler, context: StepContext): Promise<Ending> {
-  try {
-    let value = await handler.call(context);
-    if (context.suspended !== null) return suspension(context);
-    if (value instanceof StepHandlerResult) {
-      if (value.error !== null) return { outcome: 'failed', error: errorBody(value.error) };
-      value = value.result;
+const LONGEST_TIMER = 2 ** 31 - 1;
+const SEND_LOGS_EVERY = 500; // milliseconds
+
+/** An attempt that a worker runs. */
+export class Attempt implements AttemptServices {
+  readonly client: Client;
+  readonly log = new StepLog();
+  private readonly stopping = new AbortController();
+  private readonly began = performance.now();
+  private lastHeartbeat = this.began;
+  private timer: NodeJS.Timeout | undefined;
+
+  /** @param overdue - called with the outcome when the attempt exceeds a time limit. */
+  constructor(
+    private readonly claimed: ClaimedStep,
+    private readonly api: Api,
+    private readonly registered: Registered,
+    private readonly logger: Logger,
+    private readonly overdue: (ending: Ending) => void,
+  ) {
+    const { ticket, idempotency_key: idempotencyKey } = claimed;
+    this.client = new Client({}, { api, ticket, idempotencyKey });
+  }
+
+  get signal(): AbortSignal {
+    return this.stopping.signal;
+  }
+
+  beat(): void {
+    this.lastHeartbeat = performance.now();
+  }
+
+  /** Abort the handler; what it does from now on counts for nothing. */
+  stop(reason: string): void {
+    clearTimeout(this.timer);
+    this.stopping.abort(new AttemptCancelled(`the attempt must stop: ${reason}`));
+  }
+
+  /** Run the handler; return how the attempt ended, or null if it was stopped. */
+  async run(handler: Handler | undefined): Promise<Ending | null> {
+    this.watch();
+    const logs = setInterval(() => void this.sendLog(), SEND_LOGS_EVERY);
+    const ending = await this.call(handler).catch(failed);
+    clearInterval(logs);
+    await this.sendLog(); // before the outcome: after it, the attempt is over
+    clearTimeout(this.timer);
+    return this.signal.aborted ? null : ending;
+  }
+
+  private async call(handler: Handler | undefined): Promise<Ending> {
+    if (handler === undefined) {
+      const message = `this worker has no handler ${this.claimed.handler}`;
+      throw new PermanentError(message, { code: 'handler_not_found' });
     }
-    requireJson(value, 'the result');
-    return { outcome: 'complete', result: value ?? null };
-  } catch (error) {
-    if (context.suspended !== null) return suspension(context);
-    return { outcome: 'failed', error: errorBody(error) };
+    const payload = this.claimed.payload ? await this.ask<Payload>('payload') : {};
+    return runHandler(handler, new StepContext({ ...this.claimed, ...payload }, this));
+  }
+
+  /** Wait for the first time limit, and report that it is exceeded. */
+  private watch(): void {
+    const { timeout_s, heartbeat_timeout_s } = this.claimed;
+    const limits = [
+      { code: 'timeout', limit: timeout_s, since: this.began, what: 'the attempt took longer than' },
+      { code: 'heartbeat_timeout', limit: heartbeat_timeout_s, since: this.lastHeartbeat, what: 'no heartbeat within' },
+    ];
+    const ends = limits.map(({ since, limit }) => (limit ? since + limit * 1_000 : Number.POSITIVE_INFINITY));
+    const end = Math.min(...ends);
+    const left = end - performance.now();
+    const first = limits[ends.indexOf(end)];
+    if (first === undefined || left === Number.POSITIVE_INFINITY) return;
+    if (left > 0) {
+      this.timer = setTimeout(() => this.watch(), Math.min(left, LONGEST_TIMER));
+      return;
+    }
+    const message = `${first.what} ${first.limit} s`;
+    this.overdue({ outcome: 'failed', error: { type: 'Timeout', code: first.code, message, retryable: true } });
+    this.stop(message);
+  }
+
+  /** Send the log records that were not sent yet, with one try: what fails is sent by the next call. */
+  private async sendLog(): Promise<void> {
+    if (!this.registered.features?.includes('logs')) return;
+    await this.log.flush(async (lines) => {
+      if (this.signal.aborted) return false;
+      try {
+        await this.send('logs', { lines }, 0);
+      } catch (error) {
+        if (this.signal.aborted || pauseAfter(error, 0) !== null) return false;
+        this.logger.warn(`log records were refused: ${String(error)}`);
+      }
+      return true;
+    });
+  }
+
+  async ask<T>(route: string, body: object = {}): Promise<T> {
+    try {
+      return await this.send<T>(route, body, Number.POSITIVE_INFINITY);
+    } catch (error) {
+      this.signal.throwIfAborted();
+      if (!(error instanceof ApiError)) throw error;
+      throw new PermanentError(error.message, { code: error.code, cause: error });
+    }
+  }
+
+  private async send<T>(route: string, body: object, retries: number): Promise<T> {
+    const path = `/v1/workers/${this.registered.worker}/${route}`;
+    const call = { body: { ticket: this.claimed.ticket, ...body }, retries, signal: this.signal };
+    try {
+      return await this.api.send<T>('POST', path, call);
+    } catch (error) {
+      if (error instanceof ApiError && (error.isLeaseLost || error.code === 'attempt_cancelled')) {
+        this.stop(error.message);
+      }
+      throw error;
+    }
   }
 }
 
-function suspension(context: StepContext): Ending {
-  const how = context.suspended?.how ?? { checkpoint: null };
-  return 'waitFor' in how
-    ? { outcome: 'parked', wait_for: how.waitFor }
-    : { outcome: 'yielded', checkpoint: how.checkpoint };
+function failed(error: unknown): Ending {
+  return { outcome: 'failed', error: errorBody(error) };
+}
+
+/** Run a handler, and return how its attempt ended. */
+export async function runHandler(handler: Handler, context: StepContext): Promise<Ending> {
+  const ending = await endingOf(handler, context).catch(failed);
+  return context.suspended?.ending ?? ending;
+}
+
+async function endingOf(handler: Handler, context: StepContext): Promise<Ending> {
+  const returned = await handler.call(context);
+  const result = returned instanceof StepHandlerResult ? returned.unwrap() : returned;
+  requireJson(result, 'the result');
+  return { outcome: 'complete', result: result ?? null };
 }

@@ -64,15 +64,8 @@ export class Client {
     this.created += 1;
     const own = this.attempt && `${this.attempt.idempotencyKey}:create-${this.created}`;
     const key = idempotencyKey ?? own;
-    const body = {
-      name: template,
-      context,
-      ...plain,
-      ...(correlationId === undefined ? {} : { correlation_id: correlationId }),
-      ...(delay === undefined ? {} : { delay_seconds: delay }),
-      ...(key === undefined ? {} : { idempotency_key: key }),
-      ...fields,
-    };
+    const named = { correlation_id: correlationId, delay_seconds: delay, idempotency_key: key };
+    const body = { name: template, context, ...plain, ...named, ...fields }; // JSON drops what is undefined
     const headers: Record<string, string> = this.attempt ? { 'tasker-ticket': this.attempt.ticket } : {};
     // Without a key, a repetition after a lost answer would create a second task.
     const once = key === undefined ? { retries: 0 } : {};

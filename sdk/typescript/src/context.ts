@@ -1,29 +1,27 @@
 import type { Client } from './client.js';
-import { AttemptCancelled, PermanentError } from './errors.js';
+import { PermanentError } from './errors.js';
 import { requireJson } from './json.js';
 import { type StepLog, StepLogger } from './log.js';
-import type { ChildTask, ClaimedStep, RecordedCall, WaitFor } from './protocol.js';
+import type { ChildTask, ClaimedStep, Ending, RecordedCall, WaitFor } from './protocol.js';
 
-/** The calls that a step context makes while its attempt runs. */
+/** What a step context uses while its attempt runs. */
 export interface AttemptServices {
+  /** Aborted when the attempt must stop. */
+  readonly signal: AbortSignal;
   /** Creates tasks on behalf of the attempt. */
   readonly client: Client;
+  readonly log: StepLog;
   /** Called by `heartbeat`. */
   beat(): void;
-  checkpoint(value: unknown): Promise<void>;
-  /** Return the durable calls that earlier attempts recorded. */
-  calls(): Promise<RecordedCall[]>;
-  record(call: string, value: unknown): Promise<void>;
-  runTask(call: string, template: string, context: object, options: RunTaskOptions): Promise<ChildTask>;
-  spawn(call: string, step: string, items: unknown[]): Promise<void>;
-  readonly log: StepLog;
+  /** Send a request of the attempt, and return its answer. */
+  ask<T>(route: string, body?: object): Promise<T>;
 }
 
 /** How a handler ended its attempt without a result; thrown to unwind the handler. */
 export class Suspended extends Error {
   override name = 'Suspended';
 
-  constructor(readonly how: { waitFor: WaitFor } | { checkpoint: unknown }) {
+  constructor(readonly ending: Ending) {
     super('the attempt ends here: let this error pass');
   }
 }
@@ -122,7 +120,6 @@ export class StepContext {
 
   constructor(
     claimed: ClaimedStep,
-    signal: AbortSignal,
     private readonly services: AttemptServices,
   ) {
     this.taskId = claimed.task_id;
@@ -145,7 +142,7 @@ export class StepContext {
     this.lastCheckpoint = claimed.checkpoint ?? null;
     this.failures = claimed.failures ?? {};
     this.items = claimed.items ?? {};
-    this.signal = signal;
+    this.signal = services.signal;
     this.logger = new StepLogger(services.log);
   }
 
@@ -213,7 +210,7 @@ export class StepContext {
   async checkpoint(value: unknown): Promise<void> {
     this.heartbeat();
     requireJson(value, 'the checkpoint');
-    await this.services.checkpoint(value);
+    await this.services.ask('checkpoint', { value });
     this.lastCheckpoint = value;
   }
 
@@ -221,7 +218,7 @@ export class StepContext {
   handBack(checkpoint: unknown): never {
     this.heartbeat();
     requireJson(checkpoint, 'the checkpoint');
-    return this.suspend({ checkpoint });
+    return this.suspend({ outcome: 'yielded', checkpoint });
   }
 
   /**
@@ -246,7 +243,7 @@ export class StepContext {
     const value = (await call()) ?? null;
     requireJson(value, `the result of the durable call ${name}`);
     this.heartbeat();
-    await this.services.record(name, value);
+    await this.services.ask('once', { call: name, value });
     return JSON.parse(JSON.stringify(value)) as T;
   }
 
@@ -260,10 +257,10 @@ export class StepContext {
     const { name, call } = await this.begin('sleep', callName);
     if (call === undefined) {
       const end = typeof wait === 'number' ? { delay_s: wait } : { until: wait.toISOString() };
-      this.suspend({ waitFor: { ...end, call: name } });
+      this.park({ ...end, call: name });
     }
     const left = call.remaining_s ?? 0;
-    if (left > 0) this.suspend({ waitFor: { delay_s: left, call: name } });
+    if (left > 0) this.park({ delay_s: left, call: name });
   }
 
   /**
@@ -317,21 +314,21 @@ export class StepContext {
     const { callName, ...how } = options;
     const { name, call } = await this.begin('run_task', callName);
     if (call !== undefined) return call.value as T;
-    const task = await this.services.runTask(name, template, context, how);
+    const task = await this.services.ask<ChildTask>('run_task', { call: name, template, context, ...how });
     if (task.status === 'complete' || task.status === 'resolved_manually') return task.result as T;
     if (task.status === 'error' || task.status === 'cancelled') {
       throw new PermanentError(task.error?.message ?? `the task of ${template} ended as ${task.status}`, {
         code: task.error?.code ?? 'task_failed',
       });
     }
-    return this.suspend({ waitFor: { task: task.task_id } });
+    return this.park({ task: task.task_id });
   }
 
   /** Add instances to the `map` of `step`, which this step is part of. */
   async spawn(step: string, items: unknown[], callName?: string): Promise<void> {
     requireJson(items, 'the items');
     const { name } = await this.begin('spawn', callName);
-    await this.services.spawn(name, step, items);
+    await this.services.ask('spawn', { call: name, step, items });
   }
 
   private async wait<T extends object>(
@@ -341,9 +338,7 @@ export class StepContext {
     options: WaitOptions,
   ): Promise<T | null> {
     const { name, call } = await this.begin(kind, options.callName);
-    if (call === undefined) {
-      this.suspend({ waitFor: { ...what, timeout_s: options.timeout ?? null, call: name } });
-    }
+    if (call === undefined) this.park({ ...what, timeout_s: options.timeout ?? null, call: name });
     const arrival = call.value as T | { timed_out: true };
     if (!('timed_out' in arrival)) return arrival;
     if (options.onTimeout === 'continue') return null;
@@ -353,7 +348,7 @@ export class StepContext {
   /** Name a durable call, and return its name and what an earlier attempt recorded. */
   private async begin(kind: string, given?: string): Promise<{ name: string; call: RecordedCall | undefined }> {
     this.heartbeat();
-    const name = this.nameCall(kind, given);
+    const name = given ?? this.nextName(kind);
     const before = this.names.get(name);
     if (before !== undefined) {
       throw conflict(
@@ -374,29 +369,27 @@ export class StepContext {
     return { name, call };
   }
 
-  private nameCall(kind: string, given: string | undefined): string {
-    if (given !== undefined) return given;
+  private nextName(kind: string): string {
     const number = (this.counts.get(kind) ?? 0) + 1;
     this.counts.set(kind, number);
     return `${kind}-${number}`;
   }
 
   private async loadCalls(): Promise<Map<string, RecordedCall>> {
-    const calls = await this.services.calls();
+    const { calls } = await this.services.ask<{ calls: RecordedCall[] }>('calls');
     return new Map(calls.map((call) => [call.name, call]));
   }
 
-  private suspend(how: Suspended['how']): never {
-    this.suspended ??= new Suspended(how);
+  private park(wait_for: WaitFor): never {
+    return this.suspend({ outcome: 'parked', wait_for });
+  }
+
+  private suspend(ending: Ending): never {
+    this.suspended ??= new Suspended(ending);
     throw this.suspended;
   }
 }
 
 function conflict(message: string): PermanentError {
   return new PermanentError(message, { code: 'durable_call_conflict' });
-}
-
-/** Return an abort reason. */
-export function cancelled(why: string): AttemptCancelled {
-  return new AttemptCancelled(`the attempt must stop: ${why}`);
 }

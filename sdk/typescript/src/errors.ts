@@ -17,8 +17,8 @@ export class TaskerError extends Error {
   }
 }
 
-/** Ends a step in error: another attempt cannot help. */
-export class PermanentError extends TaskerError {
+/** An error of a handler: see PermanentError and RetryableError. */
+class StepError extends TaskerError {
   readonly code: string | undefined;
   readonly details: unknown;
 
@@ -29,17 +29,16 @@ export class PermanentError extends TaskerError {
   }
 }
 
+/** Ends a step in error: another attempt cannot help. */
+export class PermanentError extends StepError {}
+
 /** Fails an attempt; the template's retry policy decides whether and when the next one starts. */
-export class RetryableError extends TaskerError {
-  readonly code: string | undefined;
-  readonly details: unknown;
+export class RetryableError extends StepError {
   /** Seconds until the next attempt; undefined: as the template says. */
   readonly retryAfter: number | undefined;
 
   constructor(message: string, options: StepErrorOptions & { retryAfter?: number } = {}) {
-    super(message, { cause: options.cause });
-    this.code = options.code;
-    this.details = options.details;
+    super(message, options);
     this.retryAfter = options.retryAfter;
   }
 }
@@ -49,20 +48,25 @@ export class AttemptCancelled extends TaskerError {}
 
 /** The server refused a request. */
 export class ApiError extends TaskerError {
-  /** The HTTP status. */
-  readonly status: number;
   /** The problem's code, such as `not_found`. */
   readonly code: string;
-  readonly problem: Problem;
-  /** Seconds after which the server asks for a repetition, or null. */
-  readonly retryAfter: number | null;
 
-  constructor(status: number, problem: Problem, retryAfter: number | null = null) {
+  /**
+   * @param status - the HTTP status.
+   * @param retryAfter - seconds after which the server asks for a repetition, or null.
+   */
+  constructor(
+    readonly status: number,
+    readonly problem: Problem,
+    readonly retryAfter: number | null = null,
+  ) {
     super(problem.detail ?? problem.title ?? `the server answered ${status}`);
-    this.status = status;
     this.code = problem.code ?? `http_${status}`;
-    this.problem = problem;
-    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the worker has to register again. */
+  get isLeaseLost(): boolean {
+    return this.code === 'lease_lost' || this.code === 'unknown_worker';
   }
 }
 
@@ -71,16 +75,13 @@ export class Unreachable extends TaskerError {}
 
 /** A task that was waited for ended without success. */
 export class TaskFailed extends TaskerError {
-  readonly taskId: string;
-  readonly status: string;
-  readonly error: unknown;
-
-  constructor(taskId: string, status: string, error: unknown) {
+  constructor(
+    readonly taskId: string,
+    readonly status: string,
+    readonly error: unknown,
+  ) {
     const message = (error as { message?: string } | null)?.message;
     super(`task ${taskId} ended as ${status}${message === undefined ? '' : `: ${message}`}`);
-    this.taskId = taskId;
-    this.status = status;
-    this.error = error;
   }
 }
 

@@ -1,5 +1,6 @@
 import { PermanentError, RetryableError } from './errors.js';
-import { StepContext } from './context.js';
+import type { StepContext } from './context.js';
+import type { ClaimedStep } from './protocol.js';
 
 /** Which results of earlier steps a handler gets: all ancestors', direct parents', none, or these. */
 export type Needs = 'ancestors' | 'parents' | 'none' | string[];
@@ -95,6 +96,12 @@ export class StepHandlerResult {
   get success(): boolean {
     return this.error === null;
   }
+
+  /** Return the result, or throw the failure. */
+  unwrap(): unknown {
+    if (this.error !== null) throw this.error;
+    return this.result;
+  }
 }
 
 /** A handler as a class, with the name that templates use as static `handlerName`. */
@@ -125,13 +132,24 @@ export function handlerOf(given: Handler | StepHandlerClass): Handler {
   if (typeof given !== 'function') return given;
   const { handlerName, needs, namespaces, versions } = given;
   if (!handlerName) throw new TypeError(`class ${given.name} needs a static handlerName`);
-  return {
-    handlerName,
-    ...(needs === undefined ? {} : { needs }),
-    ...(namespaces === undefined ? {} : { namespaces }),
-    ...(versions === undefined ? {} : { versions }),
-    call: (context) => new given().call(context),
-  };
+  const options = Object.fromEntries(
+    Object.entries({ needs, namespaces, versions }).filter(([, value]) => value !== undefined),
+  );
+  return { handlerName, ...options, call: (context) => new given().call(context) };
+}
+
+/** Return the handler that templates of a namespace call by a name, as the server finds it. */
+export function findHandler(handlers: readonly Handler[], claimed: ClaimedStep): Handler | undefined {
+  const { namespace } = claimed;
+  const name = claimed.handler.replaceAll('::', '.');
+  const prefix = `${namespace}.`;
+  const short = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+  const serves = ({ namespaces }: Handler) =>
+    namespaces === undefined || namespaces.includes(namespace) || namespaces.includes('*');
+  const known = new Map(
+    handlers.filter(serves).reverse().map((handler) => [handler.handlerName.replaceAll('::', '.'), handler]),
+  );
+  return known.get(prefix + name) ?? known.get(name) ?? known.get(short);
 }
 
 /**

@@ -25,7 +25,6 @@ export {
   typed,
 } from './handler.js';
 export type { Json } from './json.js';
-export type { LogLevel, LogRecord, StepLogger } from './log.js';
-export type { Logger } from './session.js';
+export type { Logger, LogLevel, LogRecord, StepLogger } from './log.js';
 export { VERSION } from './version.js';
 export { Worker, type WorkerOptions } from './worker.js';

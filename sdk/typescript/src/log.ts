@@ -10,6 +10,12 @@ const FULL =
 
 export type LogLevel = 'debug' | 'info' | 'warning' | 'error' | 'critical';
 
+/** Where a worker writes; `console` is one. */
+export interface Logger {
+  warn(message: string): void;
+  error(message: string): void;
+}
+
 /** A log record of an attempt. */
 export interface LogRecord {
   /** Its number in the attempt, from 0. */

@@ -1,4 +1,4 @@
-import type { Logger } from './session.js';
+import type { Logger } from './log.js';
 
 const FIRST_PAUSE = 10_000; // milliseconds
 const LONGEST_PAUSE = 600_000;

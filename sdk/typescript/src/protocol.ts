@@ -88,21 +88,12 @@ export interface ChildTask {
   error: { code?: string; message?: string } | null;
 }
 
-export interface Claimed {
-  steps: ClaimedStep[];
+/** The answer of claim, settle, renew and resume. */
+export interface Answer {
+  steps?: ClaimedStep[];
   cancelled?: string[];
   quiet?: boolean;
-}
-
-export interface Settled extends Claimed {
-  settled: string[];
   problems?: Record<string, Problem>;
-}
-
-export interface Renewed {
-  lease_s: number;
-  cancelled?: string[];
-  quiet?: boolean;
 }
 
 /** What a parked attempt waits for. */

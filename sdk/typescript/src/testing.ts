@@ -3,7 +3,7 @@ import { Client, type CreateOptions, type Task } from './client.js';
 import { type AttemptServices, StepContext } from './context.js';
 import { type Handler, handlerOf, type StepHandlerClass } from './handler.js';
 import { type LogRecord, StepLog } from './log.js';
-import type { ErrorBody, RecordedCall, WaitFor } from './protocol.js';
+import type { ErrorBody, WaitFor } from './protocol.js';
 
 /** What an attempt works on; everything has a default. */
 export interface StepInputs {
@@ -75,9 +75,8 @@ export async function runStep(given: Handler | StepHandlerClass, inputs: StepInp
     items: copy(inputs.items ?? {}),
     checkpoint: inputs.checkpoint ?? null,
   };
-  const signal = inputs.signal ?? new AbortController().signal;
   const log = new StepLog();
-  const context = new StepContext(claimed, signal, services(inputs, run, log));
+  const context = new StepContext(claimed, services(inputs, run, log));
   const ending = await runHandler(handler, context);
   await log.flush(async (records) => run.logs.push(...records) > 0);
   run.outcome = ending.outcome;
@@ -89,27 +88,27 @@ export async function runStep(given: Handler | StepHandlerClass, inputs: StepInp
 }
 
 function services(inputs: StepInputs, run: StepRun, log: StepLog): AttemptServices {
-  return {
-    client: new RecordingClient(run),
-    beat: () => {},
-    checkpoint: async (value) => {
-      run.checkpoints.push(copy(value));
-    },
-    calls: async () =>
-      Object.entries(inputs.recorded ?? {}).map(
-        ([name, value]): RecordedCall => ({ name, kind: kindOf(name), value }),
-      ),
-    record: async (call, value) => {
+  const routes: Record<string, (body: any) => unknown> = {
+    checkpoint: ({ value }) => run.checkpoints.push(copy(value)),
+    calls: () => ({
+      calls: Object.entries(inputs.recorded ?? {}).map(([name, value]) => ({ name, kind: kindOf(name), value })),
+    }),
+    once: ({ call, value }) => {
       run.recorded[call] = copy(value);
     },
-    runTask: async (call, template) => {
+    run_task: ({ call, template }) => {
       const ended = inputs.tasks !== undefined && template in inputs.tasks;
       const result = ended ? inputs.tasks?.[template] : null;
       if (ended) run.recorded[call] = result;
       return { task_id: 'test', status: ended ? 'complete' : 'pending', result, error: null };
     },
-    spawn: async () => {},
+  };
+  return {
+    signal: inputs.signal ?? new AbortController().signal,
+    client: new RecordingClient(run),
     log,
+    beat: () => {},
+    ask: async <T>(route: string, body: object = {}) => routes[route]?.(body) as T,
   };
 }
 

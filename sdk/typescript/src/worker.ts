@@ -1,11 +1,12 @@
+import { once } from 'node:events';
 import { hostname } from 'node:os';
-import { Api, type ConnectionOptions, sleep } from './api.js';
-import { ApiError, TaskerError } from './errors.js';
+import { Api, type ConnectionOptions, LATER, sleep } from './api.js';
+import { TaskerError } from './errors.js';
 import { type Handler, handlerOf, type StepHandlerClass } from './handler.js';
+import type { Logger } from './log.js';
 import { Outage } from './outage.js';
 import { PROTOCOL, type Registered } from './protocol.js';
-import { type Logger, Session } from './session.js';
-import { Slots } from './slots.js';
+import { Session } from './session.js';
 import { VERSION } from './version.js';
 
 export interface WorkerOptions extends ConnectionOptions {
@@ -36,17 +37,18 @@ export interface WorkerOptions extends ConnectionOptions {
 export class Worker {
   private readonly api: Api;
   private readonly handlers: Handler[];
-  private readonly slots: Slots;
+  private readonly namespaces: string[];
+  private readonly slots: number;
   private readonly log: Logger;
-  private readonly starting = new AbortController();
-  private session: Session | undefined;
-  private stopped: Promise<void> | undefined;
+  private readonly stopping = new AbortController();
+  private done: Promise<void> = Promise.resolve();
 
   /** @throws TaskerError: there are no handlers, or a handler has no namespace. */
   constructor(private readonly options: WorkerOptions) {
     this.api = new Api(options);
     this.handlers = options.handlers.map(handlerOf);
-    this.slots = new Slots(options.slots ?? 10);
+    this.namespaces = options.namespaces ?? (process.env['TASKER_NAMESPACE'] ?? '').split(',').filter(Boolean);
+    this.slots = options.slots ?? 10;
     this.log = options.logger ?? console;
     this.api.outage = new Outage(this.api.url, this.log);
     if (this.handlers.length === 0) throw new TaskerError('a worker needs handlers');
@@ -64,83 +66,61 @@ export class Worker {
    *
    * @throws ApiError: the server refuses the registration.
    */
-  async run(): Promise<void> {
-    const forget = this.options.handleSignals === false ? () => {} : this.watchSignals();
-    try {
-      for (;;) {
-        const registered = await this.register();
-        if (registered === null) return;
-        this.session = new Session(this.api, registered, this.handlers, this.slots, this.log);
-        const lost = await this.session.run();
-        if (!lost || this.starting.signal.aborted) return;
-      }
-    } finally {
-      await this.stopped;
-      forget();
-    }
+  run(): Promise<void> {
+    this.done = this.serve();
+    return this.done;
   }
 
   /** Claim no more steps, wait for running handlers, hand back the others, and retire. */
   stop(): Promise<void> {
-    this.starting.abort();
-    this.stopped ??= this.session?.drain(this.options.grace ?? 30) ?? Promise.resolve();
-    return this.stopped;
+    this.stopping.abort();
+    return this.done.catch(() => {}); // `run` has thrown it
   }
 
-  private get namespaces(): string[] {
-    return this.options.namespaces ?? (process.env['TASKER_NAMESPACE'] ?? '').split(',').filter(Boolean);
-  }
-
-  /** Return the registration; null: the worker was stopped before there was one. */
-  private async register(): Promise<Registered | null> {
-    const { labels, build, environment, name } = this.options;
-    const body = {
-      protocol: PROTOCOL,
-      name: name ?? `${hostname()}:${process.pid}`,
-      slots: this.slots.total,
-      sdk: `typescript/${VERSION}`,
-      namespaces: this.namespaces,
-      labels,
-      build,
-      environment,
-      handlers: this.handlers.map(({ handlerName, needs, versions, namespaces }) => ({
-        name: handlerName,
-        needs,
-        versions,
-        namespaces,
-      })),
+  private async serve(): Promise<void> {
+    const stop = (name: NodeJS.Signals) => {
+      if (this.stopping.signal.aborted) process.exit(name === 'SIGINT' ? 130 : 143);
+      void this.stop();
     };
-    const again = this.session !== undefined;
-    const { signal } = this.starting;
+    if (this.options.handleSignals !== false) process.on('SIGTERM', stop).on('SIGINT', stop);
+    try {
+      const registered = await this.register();
+      if (registered === null) return;
+      const again = () => this.register(true);
+      const session = new Session(this.api, registered, again, this.handlers, this.slots, this.log);
+      await stopped(this.stopping.signal);
+      await session.drain(this.options.grace ?? 30);
+    } finally {
+      process.off('SIGTERM', stop).off('SIGINT', stop);
+    }
+  }
+
+  /** Return the registration; null: the worker was stopped meanwhile. A refusal ends it only at its start. */
+  private async register(again = false): Promise<Registered | null> {
+    const { labels, build, environment, name = `${hostname()}:${process.pid}` } = this.options;
+    const { namespaces, slots } = this;
+    const handlers = this.handlers.map(({ handlerName, call: _, ...options }) => ({ name: handlerName, ...options }));
+    const about = { protocol: PROTOCOL, sdk: `typescript/${VERSION}`, name, labels, build, environment };
+    const { signal } = this.stopping;
+    const call = { body: { ...about, slots, namespaces, handlers }, retries: Number.POSITIVE_INFINITY, signal };
     while (!signal.aborted) {
       try {
-        const call = { body, retries: Number.POSITIVE_INFINITY, signal };
         const registered = await this.api.send<Registered>('POST', '/v1/workers', call);
-        this.report(registered);
+        const { unserved = [], refused = [] } = registered;
+        if (unserved.length > 0) this.log.warn(`no template asks for these handlers yet: ${unserved.join(', ')}`);
+        if (refused.length > 0) this.log.error(`the API key may not serve these handlers: ${refused.join(', ')}`);
         return registered;
       } catch (error) {
         if (signal.aborted) return null;
-        if (!again || !(error instanceof ApiError)) throw error;
-        this.log.error(`the server refuses to register the worker again: ${error.message}`);
-        await sleep(5_000, signal);
+        if (!again) throw error;
+        this.log.error(`the server refuses to register the worker again: ${String(error)}`);
+        await sleep(LATER, signal);
       }
     }
     return null;
   }
+}
 
-  private report({ unserved = [], refused = [] }: Registered): void {
-    if (unserved.length > 0) this.log.warn(`no template asks for these handlers yet: ${unserved.join(', ')}`);
-    if (refused.length > 0) this.log.error(`the API key may not serve these handlers: ${refused.join(', ')}`);
-  }
-
-  private watchSignals(): () => void {
-    const stop = (signal: NodeJS.Signals) => {
-      if (this.starting.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
-      void this.stop();
-    };
-    process.on('SIGTERM', stop).on('SIGINT', stop);
-    return () => {
-      process.off('SIGTERM', stop).off('SIGINT', stop);
-    };
-  }
+async function stopped(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort');
 }

@@ -243,7 +243,8 @@ async fn a_worker_without_namespaces_does_not_start() {
     let worker = Worker::new("http://localhost:1")
         .namespaces(none)
         .handler("shop.reserve", of_value);
-    let error = worker.run().await.unwrap_err();
+    let running = tokio::spawn(worker.run());
+    let error = running.await.unwrap().unwrap_err();
 
     assert!(
         error.message.starts_with("handler shop.reserve has no namespace"),

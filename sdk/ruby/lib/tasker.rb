@@ -15,3 +15,10 @@ require_relative "tasker/worker"
 require_relative "tasker/class_handlers"
 require_relative "tasker/rails_generation"
 require_relative "tasker/railtie" if defined?(Rails::Railtie)
+
+module Tasker
+  # Return the seconds of a clock that only goes forward.
+  def self.now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+end

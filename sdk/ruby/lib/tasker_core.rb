@@ -210,6 +210,29 @@ module Tasker
     alias step_config config
     alias max_retries max_attempts
 
+    def get_input(name)
+      @input[name.to_s]
+    end
+
+    def get_input_or(name, default = nil)
+      value = get_input(name)
+      value.nil? ? default : value
+    end
+
+    # Return the result of an earlier step; nil if it has none.
+    def get_dependency_result(step)
+      result(step)
+    end
+
+    # Return a part of an earlier step's result; nil if it is absent.
+    def get_dependency_field(step, *path)
+      path.reduce(result(step)) { |value, key| value.is_a?(Hash) ? value[key.to_s] : nil }
+    end
+
+    def get_config(name)
+      @config[name.to_s]
+    end
+
     # Attempts that failed before this one.
     def retry_count
       counted_attempts - 1

@@ -2,7 +2,7 @@
 
 require "minitest/autorun"
 require "rbs"
-require "tasker"
+require "tasker_core"
 require "tasker/testing"
 
 # The signatures are valid, and name only methods that exist.

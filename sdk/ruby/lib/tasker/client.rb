@@ -41,12 +41,12 @@ module Tasker
     # @param timeout [Numeric, nil] seconds; nil waits for ever
     # @raise [WaitTimeout]
     def wait(id, timeout: nil)
-      deadline = timeout && now + timeout
+      deadline = timeout && Tasker.now + timeout
       loop do
-        left = deadline ? [deadline - now, 0].max : 20
+        left = deadline ? [deadline - Tasker.now, 0].max : 20
         task = request("GET", "/v1/tasks/#{CGI.escape(id)}/wait?timeout=#{[left, 20].min}")
         return task if ENDED.include?(task["status"])
-        raise WaitTimeout, "task #{id} is #{task["status"]} after #{timeout} s" if deadline && now >= deadline
+        raise WaitTimeout, "task #{id} is #{task["status"]} after #{timeout} s" if deadline && Tasker.now >= deadline
       end
     end
 
@@ -92,12 +92,6 @@ module Tasker
         tries = RETRIES
         raise
       end
-    end
-
-    private
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

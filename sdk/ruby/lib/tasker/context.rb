@@ -3,29 +3,28 @@
 module Tasker
   # What a handler sees of its step: inputs, results of earlier steps, and the calls that wait.
   class Context
-    attr_reader :step, :handler, :task_id, :namespace, :template, :version, :attempt, :counted_attempts,
-                :max_attempts, :idempotency_key, :correlation_id, :parent_id, :traceparent, :config, :results,
-                :last_checkpoint, :method_name, :failures, :completion_url
+    # Fields of the claim, under the protocol's names.
+    %w[step handler task_id namespace template version attempt counted_attempts max_attempts idempotency_key
+       correlation_id parent_id traceparent completion_url].each do |name|
+      define_method(name) { @claim[name] }
+    end
+
+    attr_reader :config, :results, :failures, :last_checkpoint
 
     # @param claim [Hash] the step as the server hands it out
-    # @param services [Services] what reaches the server, or stands in for it in a test
-    def initialize(claim, services)
-      @services = services
-      @step, @handler, @namespace, @template, @version = claim.values_at("step", "handler", "namespace", "template",
-                                                                         "version")
-      @task_id, @idempotency_key, @correlation_id = claim.values_at("task_id", "idempotency_key", "correlation_id")
-      @parent_id, @traceparent, @method_name = claim.values_at("parent_id", "traceparent", "method")
-      @attempt = claim["attempt"]
-      @counted_attempts = claim["counted_attempts"]
-      @max_attempts = claim["max_attempts"]
-      @input = claim["context"] || {}
-      @config = claim["config"] || {}
-      @results = claim["results"] || {}
+    # @param running [Attempt] what reaches the server
+    def initialize(claim, running)
+      @claim = claim
+      @running = running
+      @input, @config, @results, @failures, @items = claim.values_at("context", "config", "results", "failures",
+                                                                     "items").map { |value| value || {} }
       @last_checkpoint = claim["checkpoint"]
-      @failures = claim["failures"] || {}
-      @items = claim["items"] || {}
-      @completion_url = claim["completion_url"]
-      @calls = DurableCalls.new(services, @attempt > 1)
+      @calls = DurableCalls.new(running, attempt > 1)
+    end
+
+    # Return which entry point of the handler the template names, or nil.
+    def method_name
+      @claim["method"]
     end
 
     # Return one input of the task, or all of them as a hash with string keys.
@@ -58,7 +57,7 @@ module Tasker
 
     # Whether this attempt must stop. See `heartbeat!`.
     def cancelled?
-      @services.cancelled?
+      @running.cancelled?
     end
 
     # Report that the attempt is alive. Call it in long loops.
@@ -67,7 +66,7 @@ module Tasker
     def heartbeat!
       raise Cancelled, "the attempt of step #{step} must stop" if cancelled?
 
-      @services.heartbeat
+      @running.heartbeat
     end
 
     # Store the progress of this attempt for the next one; it is durable when the call returns.
@@ -75,13 +74,13 @@ module Tasker
     # @raise [Cancelled] the attempt must stop; nothing was stored
     def checkpoint(value)
       heartbeat!
-      @services.checkpoint(Json.dump(value))
+      @running.ask("checkpoint", "value" => Json.dump(value))
       @last_checkpoint = value
     end
 
     # Store a checkpoint and give the step back to its queue, without counting the attempt.
     def hand_back(checkpoint)
-      @services.end_attempt("outcome" => "yielded", "checkpoint" => Json.dump(checkpoint))
+      @running.end_with("outcome" => "yielded", "checkpoint" => Json.dump(checkpoint))
     end
 
     # Report progress for people: a fraction from 0 to 1, and a text. It is sent within a second.
@@ -90,12 +89,12 @@ module Tasker
     def progress(fraction, message = nil)
       heartbeat!
       fraction = fraction.to_f
-      @services.log.progress(fraction.nan? ? 0.0 : fraction.clamp(0.0, 1.0), message)
+      @running.log.progress(fraction.nan? ? 0.0 : fraction.clamp(0.0, 1.0), message)
     end
 
     # Return a Logger whose records are stored with this attempt; the worker's logger gets them too.
     def logger
-      @logger ||= StepLogger.new(@services.log, @services.logger)
+      @logger ||= StepLogger.new(@running.log, @running.logger)
     end
 
     # Call the block once over all attempts, and return its result, read back from JSON.
@@ -132,8 +131,8 @@ module Tasker
     def run_task(template, context = {}, detached: false, retry_child: false, call_name: nil)
       heartbeat!
       call = @calls.name("run_task", call_name)
-      task = @services.run_task("call" => call, "template" => template, "context" => Json.dump(context),
-                                "detached" => detached, "retry" => retry_child ? "child" : "never")
+      task = @running.ask("run_task", "call" => call, "template" => template, "context" => Json.dump(context),
+                                      "detached" => detached, "retry" => retry_child ? "child" : "never")
       return task["result"] if %w[complete resolved_manually].include?(task["status"])
 
       wait_for_task(task["task_id"]) unless Client::ENDED.include?(task["status"])
@@ -144,7 +143,7 @@ module Tasker
 
     # End the attempt; the handler starts again from its beginning when the task has ended.
     def wait_for_task(id)
-      @services.end_attempt("outcome" => "parked", "wait_for" => { "task" => id })
+      @running.end_with("outcome" => "parked", "wait_for" => { "task" => id })
     end
 
     # Create a task as this step's child, without waiting for it; later attempts get the same task.
@@ -152,7 +151,7 @@ module Tasker
     def create_task(name, context = {}, **options)
       heartbeat!
       options[:idempotency_key] ||= next_task_key
-      @services.create_task(name, Json.dump(context), options)
+      client.create(name, Json.dump(context), headers: { "Tasker-Ticket" => @running.ticket }, **options)
     end
 
     # Return the idempotency key of the next task that the handler creates.
@@ -162,55 +161,28 @@ module Tasker
 
     # Return a client; `create_task` makes tasks that belong to this step.
     def client
-      @services.client
-    end
-
-    def get_input(name)
-      @input[name.to_s]
-    end
-
-    def get_input_or(name, default = nil)
-      value = get_input(name)
-      value.nil? ? default : value
-    end
-
-    # Return the result of an earlier step; nil if it has none.
-    def get_dependency_result(step)
-      result(step)
-    end
-
-    # Return a part of an earlier step's result; nil if it is absent.
-    def get_dependency_field(step, *path)
-      path.reduce(result(step)) { |value, key| value.is_a?(Hash) ? value[key.to_s] : nil }
-    end
-
-    def get_config(name)
-      @config[name.to_s]
+      @running.client
     end
   end
 
   # The durable calls of an attempt: those of earlier attempts are not repeated.
   class DurableCalls
-    def initialize(services, later_attempt)
-      @services = services
+    def initialize(running, later_attempt)
+      @running = running
       @records = later_attempt ? nil : {}
       @numbers = Hash.new(0)
       @used = []
     end
 
     def once(name)
-      name = self.name("once", name)
-      record = find("once", name)
+      name, record = find("once", name)
       return record["value"] if record
 
-      value = Json.dump(yield)
-      @services.once(name, value)
-      value
+      Json.dump(yield).tap { |value| @running.ask("once", "call" => name, "value" => value) }
     end
 
     def sleep(seconds, name)
-      name = self.name("sleep", name)
-      record = find("sleep", name)
+      name, record = find("sleep", name)
       return if record && record["remaining_s"] <= 0
 
       park({ "delay_s" => record ? record["remaining_s"] : seconds, "call" => name })
@@ -218,8 +190,7 @@ module Tasker
 
     # Return the value that a wait has ended with, or end the attempt.
     def wait(kind, name, wait)
-      name = self.name(kind, name)
-      record = find(kind, name)
+      name, record = find(kind, name)
       return record["value"] if record
 
       park({ **wait, "call" => name })
@@ -236,13 +207,15 @@ module Tasker
     private
 
     def park(wait_for)
-      @services.end_attempt("outcome" => "parked", "wait_for" => wait_for)
+      @running.end_with("outcome" => "parked", "wait_for" => wait_for)
     end
 
+    # Name a call; return the name and what an earlier attempt recorded, if there is something.
     def find(kind, name)
-      @records ||= @services.calls.to_h { |call| [call["name"], call] }
+      name = self.name(kind, name)
+      @records ||= @running.ask("calls")["calls"].to_h { |call| [call["name"], call] }
       record = @records[name]
-      return record if record.nil? || record["kind"] == kind
+      return [name, record] if record.nil? || record["kind"] == kind
 
       conflict("the durable call #{name.inspect} is a #{kind}, but an earlier attempt recorded a #{record["kind"]}")
     end

@@ -40,12 +40,33 @@ module Tasker
 
     # Whether the same request may succeed later.
     def temporary?
-      [429, 502, 503, 504].include?(status)
+      [429, 502, 503, 504].include?(status) || code == "claim_under_way"
+    end
+
+    # Whether the server may have done what was asked.
+    def lost?
+      [502, 503, 504].include?(status)
+    end
+
+    # Whether the worker has to register again.
+    def lease_lost?
+      %w[lease_lost unknown_worker].include?(code)
+    end
+
+    # Whether the attempt that has sent the request is over.
+    def ends_attempt?
+      lease_lost? || code == "attempt_cancelled"
     end
   end
 
   # The answer to a request did not arrive: the server may have acted on it.
-  class AnswerLost < Error; end
+  class AnswerLost < Error
+    attr_reader :status, :retry_after
+
+    def temporary? = true
+    def lost? = true
+    def lease_lost? = false
+  end
 
   # A template's version is registered already, with other content.
   class TaskRegistrationError < Error; end

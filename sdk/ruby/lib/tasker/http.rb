@@ -12,6 +12,7 @@ module Tasker
             OpenSSL::SSL::SSLError].freeze
     FIRST_DELAY = 0.1
     LONGEST_DELAY = 5.0
+    LATER = 5.0 #: seconds after a refusal that an operator has to mend
 
     attr_reader :url
 
@@ -30,9 +31,7 @@ module Tasker
     # @raise [AnswerLost] the answer did not arrive, or is not JSON
     def request(method, path, body = nil, headers: {}, timeout: nil)
       connection = self.connection(timeout || @timeout)
-      answer = connection.send_request(method, @url.path + path, text_of(body),
-                                       @headers.merge(headers))
-      read(answer)
+      read(connection.send_request(method, @url.path + path, text_of(body), @headers.merge(headers)))
     rescue *LOST => e
       close
       raise AnswerLost, "#{method} #{path}: #{e.class}: #{e.message}"
@@ -51,18 +50,23 @@ module Tasker
     #
     # @param failed [Proc, nil] called with each failure that is repeated
     def self.persist(give_up: -> { false }, failed: nil)
-      delay = FIRST_DELAY
+      failures = 0
       begin
         yield
       rescue AnswerLost, ApiError => e
-        raise if e.is_a?(ApiError) && !e.temporary?
-        raise if give_up.call
+        raise if !e.temporary? || give_up.call
 
         failed&.call(e)
-        sleep(e.is_a?(ApiError) && e.retry_after || delay * (0.5 + rand / 2))
-        delay = [delay * 2, LONGEST_DELAY].min
+        sleep(pause(e, failures += 1))
         retry
       end
+    end
+
+    # Return the seconds to wait after a request has failed.
+    def self.pause(error, failures)
+      return LATER unless error.temporary?
+
+      error.retry_after || [FIRST_DELAY * 2**(failures - 1), LONGEST_DELAY].min * (0.5 + rand / 2)
     end
 
     private

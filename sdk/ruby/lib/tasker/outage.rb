@@ -6,7 +6,7 @@ module Tasker
     FIRST_PAUSE = 10
     LONGEST_PAUSE = 600
 
-    def initialize(url, logger, clock: -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) })
+    def initialize(url, logger, clock: Tasker.method(:now))
       @url = url
       @logger = logger
       @clock = clock

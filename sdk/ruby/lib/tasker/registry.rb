@@ -25,6 +25,12 @@ module Tasker
       @entries[self.class.plain(name)]
     end
 
+    # Return the handler that templates of a namespace call by a name, as the server finds it.
+    def find(name, namespace)
+      name = self.class.plain(name)
+      fetch("#{namespace}.#{name}") || fetch(name) || fetch(name.delete_prefix("#{namespace}."))
+    end
+
     # Return what registration tells the server.
     def declarations
       @entries.values.map { |entry| { "name" => entry.name, "needs" => entry.needs } }

@@ -3,49 +3,31 @@
 module Tasker
   # One registration of a worker: its id, and what the server said about it.
   class Session
-    attr_accessor :ended #: whether its lease is lost
-    attr_reader :id, :lease, :renew_every, :claim_wait, :max_outcomes, :unserved, :refused
-
     def self.register(http, declaration)
       new(http, http.request("POST", "/v1/workers", declaration))
     end
 
     def initialize(http, answer)
       @http = http
-      @id = answer.fetch("worker")
-      @lease, @renew_every, @claim_wait = answer.values_at("lease_s", "renew_s", "wait_s")
-      @max_outcomes = answer.fetch("max_outcomes", 500)
-      @unserved = answer.fetch("unserved", [])
-      @refused = answer.fetch("refused", [])
-      @features = answer.fetch("features", [])
+      @answer = { "max_outcomes" => 500, "unserved" => [], "refused" => [], "features" => [] }.merge(answer)
+    end
+
+    # Return a field of the server's answer.
+    def [](name)
+      @answer.fetch(name)
     end
 
     def feature?(name)
-      @features.include?(name)
+      self["features"].include?(name)
     end
 
-    def claim(max)
-      request("POST", "claim", { max: max, wait_s: claim_wait }, timeout: claim_wait + 10)
-    end
-
-    def settle(outcomes, max)
-      request("POST", "settle", { outcomes: outcomes, max: max })
-    end
-
-    def renew(held)
-      request("POST", "renew", { held: held, wait_s: renew_every }, timeout: renew_every + 10)
-    end
-
-    def resume(held)
-      request("POST", "resume", { held: held })
+    # Send a request; one that waits at the server may take so much longer.
+    def post(route, body, timeout: body[:wait_s] && body[:wait_s] + 10)
+      @http.request("POST", "/v1/workers/#{self["worker"]}/#{route}", body, timeout: timeout)
     end
 
     def retire
-      request("DELETE", nil, nil, timeout: 5)
-    end
-
-    def request(method, route, body, timeout: nil)
-      @http.request(method, ["/v1/workers/#{id}", route].compact.join("/"), body, timeout: timeout)
+      @http.request("DELETE", "/v1/workers/#{self["worker"]}", timeout: 5)
     end
   end
 end

@@ -37,87 +37,71 @@ module Tasker
                 "counted_attempts" => attempt, "max_attempts" => max_attempts, "idempotency_key" => "task-1:#{step}",
                 "correlation_id" => "task-1", "context" => json(input), "config" => json(config),
                 "results" => json(results), "checkpoint" => json(checkpoint), "items" => json(items) }
-      services = FakeServices.new(json(recorded), json(tasks), checkpoint)
-      services.attempt = attempted = Attempt.new(claim, nil, services, entry)
+      server = FakeServer.new(json(recorded), json(tasks), checkpoint)
+      attempted = Attempt.new(claim, server, entry, server)
       outcome = attempted.run
       raise attempted.error if attempted.error && !attempted.error.is_a?(StandardError)
 
       Run.new(outcome: outcome["outcome"], result: outcome["result"], error: attempted.error,
-              waits_for: outcome["wait_for"], checkpoint: outcome.fetch("checkpoint", services.saved),
-              recorded: services.recorded, tasks: services.created, logs: services.logs)
+              waits_for: outcome["wait_for"], checkpoint: outcome.fetch("checkpoint", server.saved),
+              recorded: server.recorded, tasks: server.created, logs: server.logs)
     end
 
     def self.json(value)
       JSON.parse(JSON.generate([Json.dump(value)], max_nesting: 0), max_nesting: false)[0]
     end
 
-    # Stands in for the server.
-    class FakeServices
-      attr_reader :recorded, :created, :saved, :log, :logs, :logger
-      attr_writer :attempt
+    # Stands in for the server: as the session of an attempt, and as its client.
+    class FakeServer
+      attr_reader :recorded, :created, :saved, :logs
 
       def initialize(recorded, tasks, checkpoint)
         @recorded = recorded
         @tasks = tasks
         @saved = checkpoint
         @created = []
-        @log = StepLog.new
         @logs = []
       end
 
-      def cancelled?
-        false
+      def feature?(_name)
+        true
       end
 
-      def heartbeat; end
-
-      def calls
-        @recorded.map do |name, value|
-          kind = name[/\A(sleep|wait_signal)-\d+\z/, 1] || "once"
-          value = { "payload" => value } if kind == "wait_signal"
-          { "name" => name, "kind" => kind, "value" => value, "remaining_s" => 0 }
+      def post(route, body, **)
+        case route
+        when "calls" then { "calls" => @recorded.map { |name, value| call(name, value) } }
+        when "checkpoint" then @saved = body["value"]
+        when "once" then @recorded[body["call"]] = body["value"]
+        when "logs" then @logs.concat(body["lines"])
+        when "run_task" then run_task(body.except("ticket"))
         end
       end
 
-      def checkpoint(value)
-        @saved = value
-      end
-
-      def once(name, value)
-        @recorded[name] = value
-      end
-
-      def send_log
-        log.flush { |records| @logs.concat(records) }
-      end
-
-      def run_task(fields)
-        @created << fields
-        template = fields["template"]
-        known = @tasks.key?(template)
-        { "task_id" => "child-#{@created.size}", "status" => known ? "complete" : "pending",
-          "result" => @tasks[template], "error" => nil }
-      end
-
-      def create_task(name, context, options)
+      def create(name, context, headers: {}, **options)
         fields = { "name" => name, "context" => context, **options.transform_keys(&:to_s) }
-        @created << fields
-        template = [fields["namespace"], name].compact.join(".")
-        { "id" => "child-#{@created.size}", "status" => @tasks.key?(template) ? "complete" : "pending",
-          "result" => @tasks[template], "error" => nil, **fields }
-      end
-
-      # It stands in for the client, too.
-      def client
-        self
+        child(fields, [fields["namespace"], name].compact.join(".")).merge(fields)
       end
 
       def steps(_id)
         []
       end
 
-      def end_attempt(outcome)
-        throw Attempt::ENDED, outcome
+      private
+
+      def call(name, value)
+        kind = name[/\A(sleep|wait_signal)-\d+\z/, 1] || "once"
+        value = { "payload" => value } if kind == "wait_signal"
+        { "name" => name, "kind" => kind, "value" => value, "remaining_s" => 0 }
+      end
+
+      def run_task(fields)
+        child(fields, fields["template"]).transform_keys("id" => "task_id")
+      end
+
+      def child(fields, template)
+        @created << fields
+        { "id" => "child-#{@created.size}", "status" => @tasks.key?(template) ? "complete" : "pending",
+          "result" => @tasks[template], "error" => nil }
       end
     end
   end

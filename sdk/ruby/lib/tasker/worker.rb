@@ -1,24 +1,22 @@
 # frozen_string_literal: true
 
 require "logger"
-require "monitor"
 require "socket"
 
 module Tasker
   # Claims steps from a Tasker server, runs their handlers in threads and settles them.
   #
-  # A slot belongs to an attempt from its claim until its settlement is sent; it is then kept for the
-  # steps that the settlement's answer may bring. So the worker never holds more steps than slots.
+  # One thread holds the state. It waits for events: the answers of requests, ends of attempts, ticks of
+  # a clock. After each, it sends the requests that the state asks for, each route in its own thread.
   class Worker
-    CHECK_EVERY = 0.05 #: seconds between two looks at the limits of running attempts
+    TICK = 0.05 #: seconds between two looks at the limits of running attempts
+    TICKS_BETWEEN_LOGS = 10
     RELEASE_WITHIN = 5 #: seconds for the last settlement
-    SEND_LOGS_EVERY = 0.5 #: seconds
+    ROUTES = %w[claim settle renew resume].freeze
 
-    # The end of an attempt. `keeps_slot`: its thread still runs.
-    Ended = Struct.new(:attempt, :outcome, :keeps_slot)
-    # A request without an answer. `lost`: the server may have done what was asked.
-    Failure = Struct.new(:lost, :retry_after, :status)
-    private_constant :Ended, :Failure
+    # An outcome that is to be reported.
+    Ended = Struct.new(:ticket, :outcome)
+    private_constant :Ended
 
     # @param url [String] the server's address; default `TASKER_URL`
     # @param api_key [String, nil] default `TASKER_API_KEY`
@@ -45,14 +43,15 @@ module Tasker
       @logger = logger
       @outage = Outage.new(url, logger)
       @around = around || ->(&block) { block.call }
-      @lock = Monitor.new
-      @changed = @lock.new_cond
-      @queue = Queue.new
-      @held = {} # attempts by ticket, until their settlement is answered
-      @ended = [] # what to settle
-      @free = slots
-      @kept = 0 # slots that steps of lost answers may need
-      @resuming = @claiming = @quiet = @stopping = @hurried = @stopped = false
+      @events = Queue.new
+      @claimed = Queue.new # attempts for the threads that run them
+      @logging = Queue.new # attempts whose logs are to be sent
+      @running = {} # attempts by ticket
+      @occupied = 0 # threads that run a handler, also of attempts that are over
+      @ended = []
+      @unanswered = [] # the outcomes of the settlement under way
+      @under_way = {} # by route, how many steps the answer may bring
+      @lost = nil # how many steps lost answers may have brought, until they are resumed
     end
 
     # Serve until SIGTERM or SIGINT, then stop: wait for running handlers for the grace time, or until
@@ -64,7 +63,7 @@ module Tasker
       before = %w[TERM INT].to_h { |signal| [signal, trap(signal) { signals << signal }] }
       start
       signals.pop
-      Thread.new { signals.pop && change { @hurried = true } }
+      Thread.new { signals.pop && @events << [:hurry] }
       stop
     rescue Error => e
       e.set_backtrace([]) # its message says what to do
@@ -84,30 +83,29 @@ module Tasker
       end
 
       register
-      @claims = thread { claim_loop }
-      @renewals = thread { renew_loop }
-      thread { settle_loop }
-      thread { limit_loop }
-      thread { log_loop }
+      @requests = ROUTES.to_h { |route| [route, Queue.new] }
+      @senders = ROUTES.to_h { |route| [route, thread { send_requests(route) }] }
       @slots.times { thread { run_attempts } }
+      thread { send_logs }
+      thread { tick }
+      @serving = thread { serve }
       self
     end
 
     # Stop claiming, wait for running handlers, hand back the rest, and retire.
     def stop
-      change { @stopping = true }
-      @http.close(@claims)
-      wait_until(@grace) { @held.empty? || @hurried }
-      release_running
-      wait_until(RELEASE_WITHIN) { @held.empty? }
-      change { @stopped = true }
-      @queue.close
-      @session.retire
-    rescue ApiError, AnswerLost => e
-      @logger.warn("tasker: worker not retired, its lease expires: #{e.message}")
+      @stopping = true
+      @events << [:stop]
+      @serving.join
     end
 
     private
+
+    def thread(&block)
+      Thread.new(&block).tap { |thread| thread.abort_on_exception = true }
+    end
+
+    # -- registering
 
     # Register the templates; serve their namespaces if none are given.
     def register_templates
@@ -121,271 +119,223 @@ module Tasker
     end
 
     def register
-      session = Http.persist(give_up: -> { @stopping }, failed: @outage.method(:note)) do
+      @session = Http.persist(give_up: -> { @stopping }, failed: @outage.method(:note)) do
         Session.register(@http, declaration)
       end
       @outage.recovered
-      change { @session = session }
-      @logger.info("tasker: worker #{session.id} registered with #{@slots} slots")
-      @logger.warn("tasker: no template calls #{session.unserved.join(", ")} yet") if session.unserved.any?
-      return if session.refused.empty?
+      @logger.info("tasker: worker #{@session["worker"]} registered with #{@slots} slots")
+      unserved, refused = @session["unserved"], @session["refused"]
+      @logger.warn("tasker: no template calls #{unserved.join(", ")} yet") if unserved.any?
+      return if refused.empty?
 
       where = @namespaces.join(", ")
-      @logger.error("tasker: the API key may not serve these handlers in #{where}: #{session.refused.join(", ")}")
+      @logger.error("tasker: the API key may not serve these handlers in #{where}: #{refused.join(", ")}")
     end
 
-    def thread(&block)
-      Thread.new(&block).tap { |thread| thread.abort_on_exception = true }
-    end
+    # Stop what runs, register again, and send once more what has ended: nobody may have taken it over.
+    def register_again
+      former, last = @session, @unanswered + @ended
+      @logger.warn("tasker: worker #{former["worker"]} has lost its lease; registering again")
+      @session = @lost = nil
+      @running.each_value(&:cancel)
+      [@running, @ended, @unanswered, @under_way].each(&:clear)
+      @senders.each_value { |sender| @http.close(sender) }
+      sending = thread { settle_last(former, last) if last.any? }
+      begin
+        register
+      rescue ApiError, AnswerLost => e
+        return sending.join if @stopping
 
-    def change
-      @lock.synchronize do
-        result = yield
-        @changed.broadcast
-        result
+        @logger.error("tasker: not registered: #{e.message}")
+        sleep(Http::LATER)
+        retry
       end
     end
 
-    def wait_until(timeout)
-      deadline = now + timeout
-      @lock.synchronize { @changed.wait(CHECK_EVERY) until yield || now >= deadline }
+    def settle_last(session, ended)
+      Http.persist(give_up: -> { @stopping }) { session.post("settle", settlement(ended, 0)) }
+    rescue ApiError, AnswerLost => e
+      @logger.warn("tasker: outcomes of the lost lease were refused: #{e.message}")
     end
 
-    # Return the answer of the block, or a Failure.
-    def ask(session)
-      yield.tap { @outage.recovered }
-    rescue AnswerLost => e
-      @outage.note(e) unless @stopping || session.ended
-      Failure.new(true)
-    rescue ApiError => e
-      e.temporary? ? @outage.note(e) : @outage.recovered
-      if %w[lease_lost unknown_worker].include?(e.code)
-        first = @lock.synchronize { !session.ended && session.ended = true }
-        @http.close(@renewals) if first && Thread.current != @renewals # that thread registers again
-        return Failure.new(false, @stopping ? CHECK_EVERY : 0)
+    # -- the thread that holds the state
+
+    def serve
+      until @stopped || @session.nil?
+        send_what_is_due
+        event, *arguments = @events.pop
+        __send__(:"on_#{event}", *arguments)
+        @stopped ||= @deadline && [@running, @ended, @unanswered].all?(&:empty?)
       end
-      @logger.warn("tasker: #{e.message}") unless @stopping || e.temporary?
-      Failure.new([502, 503, 504].include?(e.status), e.retry_after || (e.temporary? ? nil : 5), e.status)
+      [@claimed, @logging, *@requests.values].each(&:close)
+      @session&.retire
+    rescue ApiError, AnswerLost => e
+      @logger.warn("tasker: worker not retired, its lease expires: #{e.message}")
     end
 
-    # Wait after a failure; return the delay for the next one.
-    def pause(failure, delay)
-      sleep(failure.retry_after || delay * (0.5 + rand / 2))
-      [delay * 2, Http::LONGEST_DELAY].min
+    def send_what_is_due
+      request("renew", 0, held: held, wait_s: @session["renew_s"]) unless @under_way["renew"]
+      settle_or_resume unless @under_way["settle"] || @under_way["resume"]
+      slots = room
+      request("claim", slots, max: slots, wait_s: @session["wait_s"]) if slots.positive? && !@under_way["claim"]
     end
 
-    # -- claiming
-
-    def claim_loop
-      delay = Http::FIRST_DELAY
-      while (room = reserve)
-        session = @session
-        answer = ask(session) { session.claim(room) }
-        change do
-          @claiming = false
-          answer.is_a?(Failure) ? take_back(room, answer.lost) : accept(session, answer, room)
-        end
-        delay = answer.is_a?(Failure) ? pause(answer, delay) : Http::FIRST_DELAY
+    def settle_or_resume
+      resumes = @lost && !@stopping # when it stops, `retire` hands them back
+      if @unanswered.any?
+        request("settle", 0, settlement(@unanswered, 0))
+      elsif resumes
+        request("resume", 0, held: held) unless @under_way["claim"]
+      elsif @ended.any?
+        @unanswered = @ended.shift(@session["max_outcomes"])
+        slots = room
+        request("settle", slots, settlement(@unanswered, slots))
       end
     end
 
-    # Wait for free slots and take them; nil if the worker stops.
-    def reserve
-      @lock.synchronize do
-        @changed.wait(1) while (@free.zero? || @resuming || @quiet || @session.ended) && !@stopping
-        return if @stopping
+    def settlement(ended, max)
+      { outcomes: ended.map { |each| { "ticket" => each.ticket, **each.outcome } }, max: max }
+    end
 
-        @claiming = true
-        room = @free
-        @free = 0
-        room
+    def request(route, slots, body)
+      @under_way[route] = slots
+      @requests[route] << [@session, body]
+    end
+
+    # Return how many more steps the worker may ask for.
+    def room
+      return 0 if @stopping || @quiet || @lost
+
+      [@slots - @occupied - @ended.size - @under_way.values.sum, 0].max
+    end
+
+    def held
+      @running.keys + (@unanswered + @ended).map(&:ticket)
+    end
+
+    def on_answer(route, session, answer)
+      return unless session == @session # else it belongs to a lost lease
+
+      slots = @under_way.delete(route)
+      return heed(route, answer) unless answer.is_a?(Error)
+      return register_again if answer.lease_lost?
+
+      if answer.lost? && %w[claim settle].include?(route)
+        @lost = @lost.to_i + slots
+        @http.close(@senders["claim"])
       end
+      divide_settlement if route == "settle" && [400, 413, 415, 422].include?(answer.status)
     end
 
-    def take_back(room, lost)
-      lost ? @kept += room : @free += room
-      @resuming ||= lost
+    # Send half of the outcomes first; if there is one only, it is refused.
+    def divide_settlement
+      rest = @unanswered.slice!((@unanswered.size / 2)..)
+      @ended.unshift(*rest) if @unanswered.any?
     end
 
-    # Start the steps of an answer, for which `room` slots are kept.
-    def accept(session, answer, room)
-      steps = session == @session && !@stopped ? answer["steps"] || [] : []
-      steps = steps.reject { |claim| @held.key?(claim["ticket"]) }
-      steps.each do |claim|
-        services = Services.new(session, claim["ticket"], @client, @logger)
-        attempt = Attempt.new(claim, session, services, @registry.fetch(claim["handler"]))
-        services.attempt = attempt
-        @held[attempt.ticket] = attempt
-        @queue << attempt
-      end
-      @free += room - steps.size
-      heed(answer)
-    end
-
-    def heed(answer)
-      (answer["cancelled"] || []).each { |ticket| @held[ticket]&.cancel }
-      @quiet = answer["quiet"] ? true : false
-    end
-
-    # -- running
-
-    def run_attempts
-      while (attempt = @queue.pop)
-        outcome = nil
-        @around ? @around.call { outcome = attempt.run } : outcome = attempt.run
-        change { finish(attempt, outcome) }
-      end
-    end
-
-    def finish(attempt, outcome)
-      if (given_up = @ended.find { |ended| ended.attempt == attempt })
-        given_up.keeps_slot = false
-      elsif outcome && !attempt.cancelled?
-        @ended << Ended.new(attempt, outcome, false)
-      else
-        @held.delete(attempt.ticket)
-        @free += 1
-      end
-    end
-
-    def limit_loop
-      until @stopped
-        sleep(CHECK_EVERY)
-        @lock.synchronize do
-          @held.each_value { |attempt| (outcome = attempt.overdue) && give_up(attempt, outcome) }
-        end
-      end
-    end
-
-    def log_loop
-      until @stopped
-        sleep(SEND_LOGS_EVERY)
-        running = @lock.synchronize { @held.values.reject(&:cancelled?) }
-        running.each { |attempt| attempt.services.send_log }
-      end
-    end
-
-    # Settle an attempt whose thread still runs.
-    def give_up(attempt, outcome)
-      return if attempt.cancelled? || @ended.any? { |ended| ended.attempt == attempt }
-
-      attempt.cancel
-      change { @ended << Ended.new(attempt, outcome, true) }
-    end
-
-    def release_running
-      @lock.synchronize do
-        @held.each { |ticket, attempt| give_up(attempt, { "ticket" => ticket, "outcome" => "released" }) }
-      end
-    end
-
-    # -- settling
-
-    def settle_loop
-      delay = Http::FIRST_DELAY
-      until @stopped && @ended.empty?
-        batch = take_ended
-        settle(batch) if batch.any?
-        failure = @resuming && !@stopping && resume # when it stops, `retire` hands them back
-        delay = failure ? pause(failure, delay) : Http::FIRST_DELAY
-      end
-    end
-
-    def take_ended
-      @lock.synchronize do
-        @changed.wait(1) while @ended.empty? && !(@resuming && !@claiming && !@stopping) && !@stopped
-        session = @ended.first&.attempt&.session
-        @ended.take_while { |ended| ended.attempt.session == session }.first(@session.max_outcomes)
-      end
-    end
-
-    # Send outcomes until they are answered. After a lost answer its steps may be ours: their slots are
-    # kept for `resume`, and the settlement is sent again without asking for more.
-    def settle(batch)
-      session = batch.first.attempt.session
-      kept = 0
-      room = @stopping || @quiet || session.ended ? 0 : batch.count { |ended| !ended.keeps_slot }
-      delay = Http::FIRST_DELAY
-      while (answer = ask(session) { session.settle(batch.map(&:outcome), room) }).is_a?(Failure)
-        return settle(batch.first(batch.size / 2)) if answer.status == 413 && batch.size > 1
-
-        break if session.ended && room.zero? && !answer.lost
-
-        if answer.lost && room.positive?
-          change { take_back(room, true) }
-          kept = room
-        end
-        room = 0 if answer.lost || session.ended
-        delay = pause(answer, delay)
-      end
-      change { settled(session, batch, answer, kept) }
-    end
-
-    def settled(session, batch, answer, kept)
-      @ended.shift(batch.size)
-      room = batch.count { |ended| !ended.keeps_slot } - kept
-      batch.each { |ended| @held.delete(ended.attempt.ticket) }
-      return @free += room if answer.is_a?(Failure)
-
+    def heed(route, answer)
+      @unanswered = [] if route == "settle"
+      @lost = nil if route == "resume"
       (answer["problems"] || {}).each_value do |problem|
         @logger.error("tasker: outcome replaced: #{problem["code"]}: #{problem["detail"]}")
       end
-      accept(session, answer, room)
+      @quiet = answer["quiet"]
+      (answer["cancelled"] || []).each { |ticket| @running.delete(ticket)&.cancel }
+      known = held
+      (answer["steps"] || []).each { |claim| begin_attempt(claim) unless known.include?(claim["ticket"]) }
     end
 
-    # Take over the steps of lost answers; no claim and no settlement is under way.
-    def resume
-      session, held = @lock.synchronize { [@session, @held.keys] unless @claiming }
-      return if held.nil? || session.ended
+    def begin_attempt(claim)
+      entry = @registry.find(claim["handler"], claim["namespace"])
+      @occupied += 1
+      @claimed << @running[claim["ticket"]] = Attempt.new(claim, @session, entry, @client, @logger)
+    end
 
-      answer = ask(session) { session.resume(held) }
-      return answer if answer.is_a?(Failure)
+    def on_end(attempt, outcome)
+      @occupied -= 1
+      end_attempt(attempt, outcome)
+    end
 
-      change do
-        room = @kept
-        @kept = 0
-        @resuming = false
-        accept(session, answer, room)
+    def end_attempt(attempt, outcome)
+      return unless @running[attempt.ticket] == attempt
+
+      @running.delete(attempt.ticket)
+      @ended << Ended.new(attempt.ticket, outcome) if outcome
+    end
+
+    # End an attempt whose handler still runs.
+    def give_up(attempt, outcome)
+      attempt.cancel
+      end_attempt(attempt, outcome)
+    end
+
+    def on_tick(number)
+      @running.values.each { |attempt| (outcome = attempt.overdue) && give_up(attempt, outcome) }
+      @logging << @running.values if (number % TICKS_BETWEEN_LOGS).zero? && @logging.empty?
+      return unless @deadline && Tasker.now >= @deadline
+
+      @stopped = @released
+      @released = true
+      @deadline = Tasker.now + RELEASE_WITHIN
+      @running.values.each { |attempt| give_up(attempt, { "outcome" => "released" }) }
+    end
+
+    def on_stop
+      @deadline = Tasker.now + @grace
+      @http.close(@senders["claim"])
+    end
+
+    def on_hurry
+      @deadline = Tasker.now unless @released
+    end
+
+    # -- the other threads
+
+    def tick
+      (1..).each do |number|
+        sleep(TICK)
+        break if @stopped
+
+        @events << [:tick, number]
       end
-      nil
     end
 
-    # -- the lease
-
-    def renew_loop
-      delay = Http::FIRST_DELAY
-      until @stopped
-        register_again(@session) if @session.ended && !@stopping
-        held = @lock.synchronize { @held.reject { |_, attempt| attempt.cancelled? }.keys }
-        answer = ask(@session) { @session.renew(held) }
-        if answer.is_a?(Failure)
-          delay = @session.ended && !@stopping ? delay : [pause(answer, delay), @session.renew_every].min
-        else
-          delay = Http::FIRST_DELAY
-          change { heed(answer) }
+    # Send requests of a route one by one. A failure is told when the request may be repeated.
+    def send_requests(route)
+      failures = 0
+      while (session, body = @requests[route].pop)
+        answer = begin
+          session.post(route, body)
+        rescue ApiError, AnswerLost => e
+          e
         end
+        failures = answer.is_a?(Error) ? failures + 1 : 0
+        wait_after(route, answer, failures) if session == @session && !@stopped
+        @events << [:answer, route, session, answer]
       end
     end
 
-    # Give up what runs. What has ended is sent once more to the former id, by the settle loop.
-    def register_again(session)
-      @logger.warn("tasker: worker #{session.id} has lost its lease; registering again")
-      change do
-        ended = @ended.map(&:attempt)
-        @held.each_value { |attempt| attempt.cancel unless ended.include?(attempt) }
-      end
-      @http.close(@claims)
-      register
-    rescue ApiError, AnswerLost => e
-      return if @stopping
+    def wait_after(route, answer, failures)
+      failed = answer.is_a?(Error)
+      failed && answer.temporary? ? @stopping || @outage.note(answer) : @outage.recovered
+      return if !failed || answer.lease_lost?
 
-      @logger.error("tasker: not registered: #{e.message}")
-      sleep(Http::LONGEST_DELAY)
-      retry
+      @logger.warn("tasker: the server refused to #{route}: #{answer.message}") unless answer.temporary?
+      sleep(Http.pause(answer, failures))
     end
 
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    def run_attempts
+      while (attempt = @claimed.pop)
+        outcome = nil
+        @around.call { outcome = attempt.run }
+        @events << [:end, attempt, outcome]
+      end
+    end
+
+    def send_logs
+      while (attempts = @logging.pop)
+        attempts.each { |attempt| attempt.send_log unless attempt.cancelled? }
+      end
     end
   end
 end

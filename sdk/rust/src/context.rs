@@ -18,6 +18,8 @@ use crate::protocol::{Calls, ChildTask, ClaimedStep, Outcome, Payload, RecordedC
 use crate::session::Session;
 use crate::testing::Recording;
 
+const ONE_TRY_WITHIN: Duration = Duration::from_secs(5);
+
 /// Says why an attempt must stop, as soon as it must.
 pub(crate) type Cancel = watch::Sender<Option<String>>;
 
@@ -642,7 +644,10 @@ impl Context {
             Services::Test(recording) => return Ok(recording.answer(route, &body)),
             Services::Server(session) => session,
         };
-        let request = session.post(route).json(&body);
+        let mut request = session.post(route).json(&body);
+        if retries == 0 {
+            request = request.timeout(ONE_TRY_WITHIN);
+        }
         let answer = session.api.send(request, retries).await;
         if let Err(error) = &answer {
             if error.code == "attempt_cancelled" || error.is_lease_lost() {
@@ -663,7 +668,7 @@ impl Context {
                 return;
             }
             match self.send("logs", json!({"lines": lines}), 0).await {
-                Err(error) if error.pause(0).is_some() => return,
+                Err(error) if self.is_cancelled() || error.pause(0).is_some() => return,
                 Err(error) => eprintln!("tasker: log records were refused: {error}"),
                 Ok(_) => {}
             }

@@ -1,4 +1,4 @@
-import { type Api, pauseAfter } from './api.js';
+import { type Api, type Call, pauseAfter } from './api.js';
 import { Client } from './client.js';
 import { type AttemptServices, StepContext } from './context.js';
 import { ApiError, AttemptCancelled, errorBody, PermanentError } from './errors.js';
@@ -92,7 +92,7 @@ export class Attempt implements AttemptServices {
     await this.log.flush(async (lines) => {
       if (this.signal.aborted) return false;
       try {
-        await this.send('logs', { lines }, 0);
+        await this.send('logs', { lines }, { retries: 0, within: 5 });
       } catch (error) {
         if (this.signal.aborted || pauseAfter(error, 0) !== null) return false;
         this.logger.warn(`log records were refused: ${String(error)}`);
@@ -103,7 +103,7 @@ export class Attempt implements AttemptServices {
 
   async ask<T>(route: string, body: object = {}): Promise<T> {
     try {
-      return await this.send<T>(route, body, Number.POSITIVE_INFINITY);
+      return await this.send<T>(route, body, { retries: Number.POSITIVE_INFINITY });
     } catch (error) {
       this.signal.throwIfAborted();
       if (!(error instanceof ApiError)) throw error;
@@ -111,11 +111,11 @@ export class Attempt implements AttemptServices {
     }
   }
 
-  private async send<T>(route: string, body: object, retries: number): Promise<T> {
+  private async send<T>(route: string, body: object, how: Call): Promise<T> {
     const path = `/v1/workers/${this.registered.worker}/${route}`;
-    const call = { body: { ticket: this.claimed.ticket, ...body }, retries, signal: this.signal };
+    const fields = { ticket: this.claimed.ticket, ...body };
     try {
-      return await this.api.send<T>('POST', path, call);
+      return await this.api.send<T>('POST', path, { ...how, body: fields, signal: this.signal });
     } catch (error) {
       if (error instanceof ApiError && (error.isLeaseLost || error.code === 'attempt_cancelled')) {
         this.stop(error.message);

@@ -34,15 +34,13 @@ module Tasker
 
     # Return the outcome of an attempt that has taken too long, or nil.
     def overdue
-      [["timeout", @claim["timeout_s"], @began, "the attempt took longer than"],
-       ["heartbeat_timeout", @claim["heartbeat_timeout_s"], @last_heartbeat, "no heartbeat of the handler for"]]
-        .each do |code, limit, since, what|
-        next unless limit && Tasker.now - since > limit
+      limits = [["timeout", @claim["timeout_s"], @began, "the attempt took longer than"],
+                ["heartbeat_timeout", @claim["heartbeat_timeout_s"], @last_heartbeat, "no heartbeat of the handler for"]]
+      code, limit, _, what = limits.find { |_, seconds, since| seconds && Tasker.now - since > seconds }
+      return unless code
 
-        error = { "type" => "Timeout", "message" => "#{what} #{limit} s", "code" => code, "retryable" => true }
-        return { "outcome" => "failed", "error" => error }
-      end
-      nil
+      error = { "type" => "Timeout", "message" => "#{what} #{limit} s", "code" => code, "retryable" => true }
+      { "outcome" => "failed", "error" => error }
     end
 
     def cancel

@@ -26,7 +26,7 @@ APART = {
     },
     "tests of handlers": {"testing"},
 }  # fmt: skip
-COMMENTS = {".rb": "#", ".ts": ("//", "/*", "*"), ".rs": "//"}
+COMMENTS = {".rb": ("#",), ".ts": ("//", "/*", "*"), ".rs": ("//",)}
 TYPED = (".ts", ".rs")
 TYPES = re.compile(r"(export |pub(\(crate\))? )?(interface|type|struct|enum) \w")
 

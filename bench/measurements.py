@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from bench import api, history, latencies, peer, remote, tabs, ui
+from bench import api, history, latencies, page, peer, remote, tabs, ui
 from bench.compared import COMPARED, Compared, Scale
 from bench.costs import settle_costs
 from bench.databases import STORES, Server
@@ -66,6 +66,7 @@ def all_measurements() -> Iterator[Measurement]:
     yield Measurement("postgres", "peer", 1, peer.peer)
     yield Measurement("postgres", "ui", 1, _ui(ui.pages))
     yield Measurement("postgres", "ui-tabs", 1, _ui(tabs.tabs))
+    yield Measurement("postgres", "ui-page", 1, _ui(page.pages))
     for store in ("postgres", "sqlite"):
         yield Measurement(store, "settle-costs", 1, _costs(store))
 
@@ -95,7 +96,7 @@ def select(
 
 
 def _included(one: Measurement, scale: Scale) -> bool:
-    if one.workload in ("sustained", "ui", "ui-tabs", "settle-costs", *_SLOW):
+    if one.workload in ("sustained", "ui", "ui-tabs", "ui-page", "settle-costs", *_SLOW):
         return scale == "long" and one.store != "sqlite-normal"
     if one.workload in ("history", *SCALES, *GROWTH, *_WAITS):
         return scale != "quick" and one.store != "sqlite-normal"

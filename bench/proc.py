@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def machine() -> dict[str, str | float | None]:
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def contention() -> float:
+    """Return how many times longer this process takes than it would alone."""
+    start, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < 0.2:
+        pass
+    return max(1.0, (time.perf_counter() - start) / (time.process_time() - cpu))
 
 
 def disk_of(directory: Path) -> str | None:

@@ -21,6 +21,7 @@ from bench.workloads import (
     CHAIN,
     HANDLERS,
     NAMESPACE,
+    PACED,
     SIGNALLED,
     TIMED,
     WAKE,
@@ -133,6 +134,16 @@ async def work(order: Order) -> Report:
     return {}
 
 
+async def paced(order: Order) -> Report:
+    """Run the steps of `PACED`, as many per second as they take, until signalled to stop."""
+    async with _working(order, [CHAIN.template, PACED], lambda *_: None) as (_, counting):
+        counting.gate.clear()
+        await _release()
+        counting.gate.set()
+        await _line()
+    return {}
+
+
 async def latency(order: Order) -> Report:
     """Run tasks one after the other in an idle worker, and return the seconds of each."""
     ends: dict[str, asyncio.Future[None]] = {}
@@ -182,6 +193,19 @@ async def create_and_wait(order: Order) -> Report:
         postgres = server_cpu() - postgres
         alone = [await run_one() for _ in range(order["alone"])]
     return {"took": took, "cpu": used, "postgres": postgres, "alone": alone}
+
+
+async def create_steadily(order: Order) -> Report:
+    """Create `rate` tasks per second, one by one."""
+    async with open_store(order["url"]) as store:
+        client = LocalClient(store)
+        await client.register(CHAIN.template)
+        await _release()
+        start = time.monotonic()
+        for no in range(order["tasks"]):
+            await asyncio.sleep(max(0.0, start + no / order["rate"] - time.monotonic()))
+            await client.create_task(CHAIN.template.full_name, {"n": 1})
+    return {}
 
 
 async def create(order: Order) -> Report:
@@ -307,9 +331,11 @@ async def _line() -> None:
 
 _ROLES: dict[str, Callable[[Order], Coroutine[None, None, Report]]] = {
     "work": work,
+    "paced": paced,
     "latency": latency,
     "create-and-wait": create_and_wait,
     "create": create,
+    "create-steadily": create_steadily,
     "idle": idle,
     "submit": submit,
     "send": send,

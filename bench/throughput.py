@@ -42,7 +42,7 @@ def drain(
     with fleet(settings, database, processes) as workers:
         for _ in range(processes):
             workers.start("work", uses_earlier=workload is THROUGHPUT["earlier"], extras=extras)
-        asyncio.run(_load(database.url, workload, tasks))
+        asyncio.run(create_backlog(database.url, workload, tasks))
         span = Span(workers)
         workers.signal()
         span.wait(tasks)
@@ -58,8 +58,8 @@ def drain(
     )
 
 
-async def _load(url: str, workload: Workload, tasks: int) -> None:
-    """Create the backlog."""
+async def create_backlog(url: str, workload: Workload, tasks: int) -> None:
+    """Create the backlog of a workload."""
     batch = max(1, min(_BATCH, 20_000 // workload.steps))
     async with make_store(url) as store:
         client = LocalClient(store)

@@ -1,5 +1,6 @@
 """The templates that are run, and their handlers, which do nothing."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -44,6 +45,18 @@ async def once(context: AsyncContext) -> Any:
     return await context.once("work", lambda: RESULT)
 
 
+async def take_turns() -> dict[str, str]:
+    """Return when it is this step's turn; `PACE` steps have theirs in each second."""
+    now = time.monotonic()
+    _turns[0] = max(_turns[0] + 1 / PACE, now)
+    await asyncio.sleep(_turns[0] - now)
+    return RESULT
+
+
+PACE = 500
+_turns = [0.0]  #: the time of the last turn
+
+
 async def numbers() -> list[int]:
     """Return the elements of the map."""
     return list(range(MAPPED))
@@ -80,6 +93,7 @@ HANDLERS = {
     "wait_for_signal": wait_for_signal,
     "sleep_until": sleep_until,
     "once": once,
+    "take_turns": take_turns,
     "numbers": numbers,
     "earlier": earlier,
 }
@@ -213,3 +227,10 @@ SIGNALLED = replace(
     WAKE, name="signalled", steps=(StepSpec(name="wait", callable="wait_for_signal"),)
 )
 TIMED = replace(WAKE, name="timed", steps=(StepSpec(name="sleep", callable="sleep_until"),))
+_LATTICE = THROUGHPUT["lattice"].template
+PACED = replace(
+    _LATTICE,
+    name="paced",
+    steps=tuple(replace(spec, callable="take_turns") for spec in _LATTICE.steps),
+)
+"""10,000 steps of different shapes, of which `PACE` end in each second."""

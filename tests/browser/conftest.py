@@ -6,7 +6,6 @@ skipped, unless `TASKER_REQUIRE` says that they must run.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
+from bench.browser import find_chromium, launched
 from tests.ports import reserve, reserved_port
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="make test-ui installs it")
+pytest.importorskip("playwright.sync_api", reason="make test-ui installs it")
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = Path(__file__).parent / "shop"
@@ -32,15 +32,6 @@ SIZE = {"width": 1440, "height": 900}
 @pytest.fixture(scope="module", autouse=True)
 def _reused_connections() -> None:
     """Reuse none: Playwright's own event loop runs in this thread."""
-
-
-def find_chromium() -> str | None:
-    """Return the path of a browser, or None."""
-    return (
-        os.environ.get("TASKER_CHROMIUM")
-        or shutil.which("chromium")
-        or shutil.which("google-chrome")
-    )
 
 
 class Site:
@@ -253,11 +244,8 @@ def browser() -> Iterator[Any]:
         if os.environ.get("TASKER_REQUIRE"):
             pytest.fail("no Chromium: apt-get install chromium, or set TASKER_CHROMIUM")
         pytest.skip("no Chromium")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+    with launched(path) as browser:
         yield browser
-        browser.close()
 
 
 class Guard:

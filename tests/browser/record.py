@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.browser.conftest import SOON, find_chromium, playwright_api
+from bench.browser import find_chromium, launched
+from tests.browser.conftest import SOON
 from tests.browser.recordings import Recording
 from tests.browser.test_pictures import LOADED, LOOKS, PAGES, RECORDING
 
@@ -222,9 +223,8 @@ def main() -> None:
         with demo(Path(folder)) as (api, store):
             prepare(api, store)
             at = copied(store, copy)
-        with standing_still(copy, at) as api, playwright_api.sync_playwright() as playwright:
+        with standing_still(copy, at) as api, launched(path) as browser:
             recording = Recording(at, paths(api), {})
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
             for look in LOOKS.values():
                 for name, page_path in recording.pages.items():
                     context = browser.new_context(base_url=f"{api.base_url}/ui/", **look)
@@ -236,7 +236,6 @@ def main() -> None:
                         page.unroute_all(behavior="ignoreErrors")
                     print(name, len(recording.responses), flush=True)
                     context.close()
-            browser.close()
     recording.save(RECORDING)
 
 

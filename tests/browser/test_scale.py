@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from bench.proc import contention
 from tests.browser.conftest import Guard, Site, opened
 
 WIDE = 100
@@ -45,14 +46,6 @@ def layered() -> dict[str, Any]:
         }
         steps.append(step)
     return {"name": "layered", "namespace_name": "shop", "version": "1.0.0", "steps": steps}
-
-
-def contention() -> float:
-    """Return how many times longer this process takes than it would alone."""
-    start, cpu = time.perf_counter(), time.process_time()
-    while time.process_time() - cpu < 0.2:
-        pass
-    return max(1.0, (time.perf_counter() - start) / (time.process_time() - cpu))
 
 
 OBSERVE = """

@@ -107,6 +107,30 @@ async def test_many_similar_steps_are_grouped(one: ApiClient) -> None:
     assert [None] * 1002 == flat["group"]
 
 
+async def test_a_large_snapshot_is_compressed_for_callers_that_accept_it(one: ApiClient) -> None:
+    """A page that follows a large task reads one after the other."""
+    steps = tuple(StepSpec(name=f"step_{no}") for no in range(1000))
+    wide = Template(namespace="shop", name="wide", version="1.0.0", steps=steps)
+    await one.store.register_template(wide, registered_by="tests")
+    task = await one.create("shop.wide", context={})
+    small = await one.create("shop.broken", context={})
+    flat = f"/v1/tasks/{task['id']}/snapshot?grouped=false"
+
+    plain = await one.get(flat, headers={"Accept-Encoding": "identity"})
+    packed = await one.get(flat, headers={"Accept-Encoding": "gzip, br"})
+    short = await one.get(f"/v1/tasks/{small['id']}/snapshot")
+
+    assert ("gzip", "Accept-Encoding") == (
+        packed.headers["content-encoding"],
+        packed.headers["vary"],
+    )
+    assert "content-encoding" not in plain.headers
+    assert "content-encoding" not in short.headers
+    assert {**plain.json(), "now": 0} == {**packed.json(), "now": 0}
+    assert 5 * int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+    assert plain.headers["etag"] == packed.headers["etag"]
+
+
 FETCH_AND_PACK = (StepSpec(name="fetch"), StepSpec(name="pack", dependencies=("fetch",)))
 
 

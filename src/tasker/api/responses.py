@@ -1,6 +1,7 @@
 """Responses as JSON."""
 
 import asyncio
+import gzip
 from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
@@ -10,13 +11,17 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tasker.api.headers import first_header
+
 T = TypeVar("T")
 
 LARGE = (
     200  #: number of parts, such as steps, from which a response is built outside the event loop
 )
-LARGE_BODY = 50_000  #: size in bytes from which a response is masked outside the event loop
+LARGE_BODY = 50_000
+"""Size in bytes from which a response is masked and compressed, both outside the event loop."""
 
+_FASTEST = 1  #: level of compression; higher ones take several times as long for a few percent
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
@@ -42,6 +47,7 @@ class JsonResponse(Response):
         status: The response's HTTP status.
         headers: The response's headers.
         revealed: Whether it is sent unmasked.
+        compressible: Whether it is compressed, if it is large and the caller accepts that.
     """
 
     media_type = "application/json"
@@ -53,9 +59,13 @@ class JsonResponse(Response):
         headers: Mapping[str, str] | None = None,
         *,
         revealed: bool = False,
+        compressible: bool = False,
     ) -> None:
         super().__init__(content, status, headers)
         self._content = None if revealed else content
+        self._compressible = compressible
+        if compressible:
+            self.headers["Vary"] = "Accept-Encoding"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         viewer: Viewer | None = scope["state"].get("viewer") if "state" in scope else None
@@ -63,12 +73,16 @@ class JsonResponse(Response):
             large = len(self.body) >= LARGE_BODY
             content = await viewer.masked(self._content, large=large)
             if content is not self._content:
-                self.body = await in_thread(large, partial(self.render, content))
-                length = (b"content-length", b"%d" % len(self.body))
-                self.raw_headers = [
-                    length if header[0] == length[0] else header for header in self.raw_headers
-                ]
+                self._replace_body(await in_thread(large, partial(self.render, content)))
+        if self._compressible and len(self.body) >= LARGE_BODY and _accepts_gzip(scope):
+            packed = partial(gzip.compress, bytes(self.body), _FASTEST, mtime=0)
+            self._replace_body(await asyncio.to_thread(packed))
+            self.headers["Content-Encoding"] = "gzip"
         await super().__call__(scope, receive, send)
+
+    def _replace_body(self, body: bytes) -> None:
+        self.body = body
+        self.headers["Content-Length"] = str(len(body))
 
     def copy(self) -> "JsonResponse":
         """Return the same response for another caller."""
@@ -86,6 +100,8 @@ async def build_response(
     build: Callable[[], Any],
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    *,
+    compressible: bool = False,
 ) -> JsonResponse:
     """Return a response, built in a thread if it is large.
 
@@ -94,8 +110,15 @@ async def build_response(
         build: Returns the content; must not use the event loop.
         status: The response's HTTP status.
         headers: The response's headers.
+        compressible: Whether it is compressed, if it is large and the caller accepts that.
     """
-    return await in_thread_if_large(parts, lambda: JsonResponse(build(), status, headers))
+    return await in_thread_if_large(
+        parts, lambda: JsonResponse(build(), status, headers, compressible=compressible)
+    )
+
+
+def _accepts_gzip(scope: Scope) -> bool:
+    return "gzip" in (first_header(scope, "accept-encoding") or "")
 
 
 async def in_thread_if_large(parts: int, build: Callable[[], T]) -> T:

@@ -69,7 +69,7 @@ async def get_task_snapshot(
             task, described, history, children, now, grouped=grouped, opened=open or ()
         )
 
-    return await build_response(len(steps), build, headers=headers)
+    return await build_response(len(steps), build, headers=headers, compressible=True)
 
 
 def _etag(task: Task, children: Sequence[Task]) -> str:

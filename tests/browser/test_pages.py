@@ -1,5 +1,6 @@
 """Each page, with all that it shows: what it says, and whether everyone can use it."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -86,6 +87,51 @@ def test_filters_that_match_nothing_can_be_removed(page: Any) -> None:
     page.locator("tbody tr").first.wait_for()
 
 
+def test_views_of_the_list_of_tasks_are_saved_in_the_browser(page: Any) -> None:
+    """Under a name; the menu shows which view is open, and opens and deletes them."""
+    page.goto("tasks?status=error")
+    page.get_by_role("button", name="Saved views").click()
+    field = page.get_by_label("Save the current filters as")
+    assert [] == violations(page)
+    field.fill("Needs me")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    page.get_by_role("button", name="Needs me").wait_for()
+    page.goto("tasks")
+    page.get_by_role("button", name="Saved views").click()
+    page.get_by_text("Choose a filter or a status first.").wait_for()
+    assert [] == violations(page)
+    page.get_by_role("link", name="Needs me").click()
+    page.wait_for_url(re.compile(r"/tasks\?status=error$"))
+    page.get_by_role("button", name="Needs me").click()
+    page.keyboard.press("Escape")
+    field.wait_for(state="detached")
+    page.keyboard.press("Enter")  # the focus is on the button again
+    page.get_by_role("button", name="Delete the view Needs me").click()
+    page.get_by_role("link", name="Needs me").wait_for(state="detached")
+    page.reload()
+    page.get_by_role("button", name="Saved views").wait_for()
+
+
+def test_a_task_is_copied_as_a_command_and_as_json(page: Any, site: Site) -> None:
+    """The menu beside the actions of a task; the JSON is what the API returns to the viewer."""
+    task = site.tasks["complete"]
+    page.goto(f"tasks/{task}")
+    page.locator(".node").first.wait_for()
+    copied: dict[str, str] = {}
+    for kind in ("CLI", "curl", "JSON"):
+        page.get_by_role("button", name="More").click()
+        assert [] == violations(page)
+        page.evaluate("navigator.clipboard.writeText('')")
+        page.get_by_role("button", name=f"Copy as {kind}").click()
+        while not copied.get(kind):  # until the test's time limit
+            copied[kind] = page.evaluate("navigator.clipboard.readText()")
+
+    assert f"tasker task show {task}" == copied["CLI"]
+    assert copied["curl"].startswith(f"curl {site.url}/v1/tasks/{task} -H ")
+    assert site.read(f"/v1/tasks/{task}") == json.loads(copied["JSON"])
+
+
 def test_a_list_can_be_navigated_with_the_keyboard(page: Any) -> None:
     """j goes on, Enter opens, g t comes back."""
     page.goto("tasks")
@@ -99,6 +145,16 @@ def test_a_list_can_be_navigated_with_the_keyboard(page: Any) -> None:
     page.keyboard.press("g")
     page.keyboard.press("t")
     page.locator("tbody tr").first.wait_for()
+
+
+def test_enter_activates_the_button_that_has_the_focus(page: Any) -> None:
+    """Also where it otherwise opens the current task."""
+    page.goto("tasks")
+    page.locator("tbody tr").first.wait_for()
+    page.keyboard.press("j")
+    page.get_by_role("link", name="New task").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/tasks/new$"))
 
 
 @pytest.mark.both_stores

@@ -6,11 +6,13 @@ import { ranFor, type Picture, type StepNode } from "../state/picture.ts"
 import { clock, countdown, duration } from "../state/time.ts"
 import { isUnusual, usually, usualOf, useUsual } from "../state/usual.ts"
 import { stepLook } from "../status.ts"
+import { useDraggedSpan } from "../parts/drag.ts"
 import { Glyph } from "../parts/icons.tsx"
 import { makeScale, type Scale, type Span } from "./timescale.ts"
 
 const ROW = 32
 const HEAD = 26
+const LEAST = 4 // pixels: a shorter span is a click
 
 interface Row {
   node: StepNode
@@ -43,7 +45,6 @@ export function TimelineView(props: Props) {
   }, [])
 
   const [zoom, setZoom] = useState<Span | null>(null)
-  const [brush, setBrush] = useState<Span | null>(null) // pixels
   const rows = useMemo(() => rowsOf(picture.nodes, selected), [picture, selected])
   const end = picture.snapshot.task.ended_at ? picture.end : Math.max(picture.end, now)
   const scale = useMemo(() => {
@@ -63,10 +64,7 @@ export function TimelineView(props: Props) {
     return makeScale(inside.map(([from, to]) => [Math.max(from, zoom[0]), Math.min(to, zoom[1])]), zoom, box.width, props.compress)
   }, [picture, box.width, props.compress, Math.floor(now / 1000), end, zoom])
   const positionOf = (event: PointerEvent) => Math.max(0, Math.min(box.width, event.clientX - (event.currentTarget as Element).getBoundingClientRect().left))
-  const chooseTime = () => {
-    setBrush(null)
-    if (brush && Math.abs(brush[1] - brush[0]) > 4) setZoom([scale.invert(Math.min(...brush)), scale.invert(Math.max(...brush))])
-  }
+  const drag = useDraggedSpan(positionOf, (from, to) => to - from > LEAST && setZoom([scale.invert(from), scale.invert(to)]))
 
   const first = Math.max(0, Math.floor((box.top - HEAD) / ROW) - 4)
   const pool = Math.ceil(box.height / ROW) + 8 // rows that exist; one that leaves on one side comes in on the other
@@ -98,14 +96,11 @@ export function TimelineView(props: Props) {
             width={box.width}
             height={HEAD}
             aria-hidden="true"
-            onPointerDown={(event) => { event.currentTarget.setPointerCapture(event.pointerId); setBrush([positionOf(event), positionOf(event)]) }}
-            onPointerMove={(event) => brush && setBrush([brush[0], positionOf(event)])}
-            onPointerUp={chooseTime}
-            onPointerCancel={() => setBrush(null)}
+            {...drag.handlers}
             onDblClick={() => setZoom(null)}
           >
             <rect class="none" width={box.width} height={HEAD} />
-            {brush && <rect class="chosen" x={Math.min(...brush)} width={Math.abs(brush[1] - brush[0])} height={HEAD} />}
+            {drag.span && <rect class="chosen" x={drag.span[0]} width={drag.span[1] - drag.span[0]} height={HEAD} />}
             {scale.pieces.filter((piece) => piece.idle).map((piece) => (
               <text key={piece.from} class="tk" x={(piece.x0 + piece.x1) / 2} y={16} text-anchor="middle">{idleLabel(piece.to - piece.from)}</text>
             ))}

@@ -1,6 +1,6 @@
 // The frame of all pages: navigation, path, search, theme, and whether what is shown is current.
 import type { ComponentChildren } from "preact"
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useEffect } from "preact/hooks"
 import { call, connection, get, may, now, session } from "../api/client.ts"
 import type { ApprovalList, NamespaceList } from "../api/types.ts"
 import { href, navigate, route, setQuery } from "../router.ts"
@@ -12,6 +12,7 @@ import { clock, setZone, tick, zone } from "../state/time.ts"
 import { ENTRIES, visible, within, type Entry } from "./entries.ts"
 import { Icon, Logo } from "./icons.tsx"
 import { IconButton } from "./bits.tsx"
+import { Menu } from "./menu.tsx"
 import { Help, Palette } from "./palette.tsx"
 
 const GOTO: Record<string, string> = {
@@ -32,43 +33,29 @@ function isCurrent(entry: Entry, path: string): boolean {
 }
 
 function NamespaceMenu() {
-  const [open, setOpen] = useState(false)
-  const box = useRef<HTMLDivElement>(null)
   const list = useResource("namespaces", (signal) => get<NamespaceList>("/v1/namespaces", signal))
   const chosen = namespaceOf()
-  useEffect(() => {
-    if (!open) return
-    const close = (event: Event) => !box.current?.contains(event.target as Node) && setOpen(false)
-    document.addEventListener("pointerdown", close)
-    document.addEventListener("focusin", close)
-    return () => {
-      document.removeEventListener("pointerdown", close)
-      document.removeEventListener("focusin", close)
-    }
-  }, [open])
-  const choose = (name: string | null) => {
-    setOpen(false)
-    setQuery({ namespace: name })
-  }
+  const face = <><Icon name="ns" /><span>{chosen ?? "All namespaces"}</span><small><Icon name="chev" /></small></>
   return (
-    <div class="ns-box" ref={box} onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
-      <button type="button" class="ns" aria-expanded={open} aria-haspopup="true" onClick={() => setOpen(!open)}>
-        <Icon name="ns" />
-        <span>{chosen ?? "All namespaces"}</span>
-        <small><Icon name="chev" /></small>
-      </button>
-      {open && (
-        <div class="menu">
-          <button type="button" onClick={() => choose(null)}>All namespaces</button>
-          {list.data?.namespaces.map((space) => (
-            <button type="button" key={space.name} onClick={() => choose(space.name)}>
-              {space.name}
-              <small>{space.policy?.owner_team}</small>
-            </button>
-          ))}
-        </div>
-      )}
-    </div>
+    <Menu class="ns-box" button="ns" face={face}>
+      {(close) => {
+        const choose = (name: string | null) => {
+          close()
+          setQuery({ namespace: name })
+        }
+        return (
+          <>
+            <button type="button" onClick={() => choose(null)}>All namespaces</button>
+            {list.data?.namespaces.map((space) => (
+              <button type="button" key={space.name} onClick={() => choose(space.name)}>
+                {space.name}
+                <small>{space.policy?.owner_team}</small>
+              </button>
+            ))}
+          </>
+        )
+      }}
+    </Menu>
   )
 }
 

@@ -20,6 +20,11 @@ function isField(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(input|textarea|select)$/i.test(target.tagName))
 }
 
+/** Whether the browser uses a key itself: Enter activates a link or a button that has the focus. */
+function activates(name: string, target: EventTarget | null): boolean {
+  return name === "Enter" && target instanceof Element && target.closest("a, button, summary") !== null
+}
+
 function nameOf(event: KeyboardEvent): string {
   if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === "k") return "mod+k"
   if (event.metaKey || event.ctrlKey || event.altKey) return ""
@@ -29,7 +34,7 @@ function nameOf(event: KeyboardEvent): string {
 export function startKeys(): void {
   document.addEventListener("keydown", (event) => {
     const name = nameOf(event)
-    if (!name || event.defaultPrevented) return
+    if (!name || event.defaultPrevented || activates(name, event.target)) return
     if (name !== "mod+k" && name !== "Escape" && (isField(event.target) || !singleKeysEnabled())) return
     clearTimeout(timer)
     for (const sequence of pending ? [`${pending} ${name}`, name] : [name]) {

@@ -75,12 +75,13 @@ export function pictureOf(snapshot: SnapshotView): Picture {
   nodes.sort((a, b) => a.no - b.no || (a.group ? 1 : -1))
   const position = new Map(nodes.map((node, at) => [node, at]))
   const edges: number[] = []
-  const linked = new Set<string>()
+  const linked = new Set<number>()
   const link = (parent: StepNode, child: StepNode) => {
-    const pair = `${position.get(parent)} ${position.get(child)}`
+    const [from, to] = [position.get(parent)!, position.get(child)!]
+    const pair = from * nodes.length + to
     if (linked.has(pair) || parent === child) return
     linked.add(pair)
-    if (child.undoes !== parent.no) edges.push(position.get(parent)!, position.get(child)!) // what undoes a step is drawn below it
+    if (child.undoes !== parent.no) edges.push(from, to) // what undoes a step is drawn below it
     parent.children.push(child.key)
     child.parents.push(parent.key)
   }

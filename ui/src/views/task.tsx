@@ -19,6 +19,7 @@ import { ago, clock, countdown, duration, tick } from "../state/time.ts"
 import { usually, useUsual } from "../state/usual.ts"
 import { taskLook, type Look } from "../status.ts"
 import { Drawer } from "./drawer.tsx"
+import { TaskMenu } from "./task_menu.tsx"
 
 const VIEWS = ["both", "graph", "timeline", "table"] as const
 type ViewName = (typeof VIEWS)[number]
@@ -130,6 +131,7 @@ function Head(props: { task: TaskSummaryView; act: (action: Action) => void }) {
               </>
             )
           )}
+          <TaskMenu id={task.id} />
         </div>
       </div>
       <div class="facts">

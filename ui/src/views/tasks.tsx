@@ -7,6 +7,7 @@ import { Button, Copy, doneOf, Empty, Failed, Loading, Progress, shortId, Stale,
 import { CreatedChart } from "../parts/created.tsx"
 import { FilterBar } from "../parts/filter_bar.tsx"
 import { Glyph, Icon } from "../parts/icons.tsx"
+import { SavedViews } from "../parts/saved_views.tsx"
 import { Top } from "../parts/shell.tsx"
 import { href, navigate, route, setQuery, withQuery } from "../router.ts"
 import { apiQuery, command, createdIn, FILTERS, STATUSES } from "../state/filters.ts"
@@ -99,6 +100,7 @@ export function Tasks() {
         </div>
         <div class="fl">
           <FilterBar />
+          <SavedViews />
           <span class="narrow-hide"><Copy text={command(query, now())} label={command(query, now())}>Copy as CLI</Copy></span>
         </div>
         <StatusTabs />

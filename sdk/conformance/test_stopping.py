@@ -27,6 +27,18 @@ def test_case_39_a_late_end_settles_nothing(server: ScriptedServer, start: Start
         assert [step.ticket, after.ticket] == sent
 
 
+def test_case_39_a_handler_that_goes_on_after_its_timeout_keeps_its_slot(
+    server: ScriptedServer, start: Start
+) -> None:
+    with start(slots=1):
+        step = server.add(Step("hangs", {"ms": 2000}, timeout_s=0.2, max_attempts=1))
+        server.wait_for_outcomes(step)
+        after = server.add(Step("echo", {}))
+        server.wait_for_outcomes(after)
+        claims = [each for each in server.of_route("claim") if (each.answer or {}).get("steps")]
+        assert server.of_route("settle")[-1].at - claims[0].at >= 1.9
+
+
 def test_case_40_a_missing_heartbeat_fails_the_attempt(running: ScriptedServer) -> None:
     step = running.add(
         Step("hangs", {"ms": 20_000}, max_attempts=1, extra={"heartbeat_timeout_s": 0.3})

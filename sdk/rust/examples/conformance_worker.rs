@@ -49,9 +49,9 @@ async fn sleep(ctx: Context) -> Result {
     Ok(json!({"slept": ms}))
 }
 
-async fn hangs(ctx: Context) -> Result {
-    let ms: u64 = ctx.input("ms")?;
-    tokio::time::sleep(Duration::from_millis(ms)).await;
+fn hangs(context: &Value) -> std::result::Result<Value, String> {
+    let ms = context["ms"].as_u64().ok_or("ms must be a number")?;
+    std::thread::sleep(Duration::from_millis(ms));
     Ok(json!({"hung": ms}))
 }
 

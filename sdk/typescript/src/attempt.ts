@@ -72,17 +72,18 @@ export class Attempt implements AttemptServices {
       { code: 'timeout', limit: timeout_s, since: this.began, what: 'the attempt took longer than' },
       { code: 'heartbeat_timeout', limit: heartbeat_timeout_s, since: this.lastHeartbeat, what: 'no heartbeat within' },
     ];
-    const ends = limits.map(({ since, limit }) => (limit ? since + limit * 1_000 : Number.POSITIVE_INFINITY));
-    const end = Math.min(...ends);
+    const ends = limits.flatMap(({ code, limit, since, what }) =>
+      limit ? [{ code, end: since + limit * 1_000, message: `${what} ${limit} s` }] : [],
+    );
+    const [first] = ends.sort((one, other) => one.end - other.end);
+    if (first === undefined) return;
+    const { code, end, message } = first;
     const left = end - performance.now();
-    const first = limits[ends.indexOf(end)];
-    if (first === undefined || left === Number.POSITIVE_INFINITY) return;
     if (left > 0) {
       this.timer = setTimeout(() => this.watch(), Math.min(left, LONGEST_TIMER));
       return;
     }
-    const message = `${first.what} ${first.limit} s`;
-    this.overdue({ outcome: 'failed', error: { type: 'Timeout', code: first.code, message, retryable: true } });
+    this.overdue({ outcome: 'failed', error: { type: 'Timeout', code, message, retryable: true } });
     this.stop(message);
   }
 

@@ -14,7 +14,7 @@ from tests.api.conftest import client_of
 from tests.waiting import eventually
 
 from tasker.api import create_app
-from tasker.api.rate_limits import RateLimits
+from tasker.api.rate_limits import CallerRateLimits
 from tasker.errors import StoreUnavailable
 from tasker.settings import AccessLogMode, AuthSettings, ServerSettings
 from tasker.store.protocol import Store
@@ -175,9 +175,9 @@ async def test_a_rate_limit_without_a_credential_applies_before_the_body_is_read
     memory: Store, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for route in ("completions", "hooks"):
-        monkeypatch.setattr(f"tasker.api.routes.{route}._limits", RateLimits(0.001, 1))
+        monkeypatch.setattr(f"tasker.api.routes.{route}._limits", CallerRateLimits(0.001, 1))
     app = create_app(memory, auth=AuthSettings(enabled=True))
-    app.state.tasker.logins = RateLimits(0.001, 1)
+    app.state.tasker.logins = CallerRateLimits(0.001, 1)
     read = False
 
     async def body() -> AsyncIterator[bytes]:

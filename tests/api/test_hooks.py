@@ -129,7 +129,14 @@ async def test_invalid_requests_are_refused_alike(store: Store) -> None:
     )
     assert "not_found" == await send(store, content, right, name="unknown")
     await store.put_hook(hook(), SECRET, NOTE)
-    assert [True, True, "not_found", "not_found", "not_found", "not_found"] == await all_of(
+    assert [
+        True,
+        True,
+        "not_found",
+        "not_found",
+        "not_found",
+        "not_found",
+    ] == await all_of(
         [
             stripe(content),
             stripe(content, at=-290),
@@ -229,7 +236,7 @@ def test_each_refusal_reads_the_whole_body(
         digested.append(body)
         return digest(secret, body)
 
-    monkeypatch.setattr(hooks, "_digest", counted)
+    monkeypatch.setattr(hooks, "_hmac_hex", counted)
     given = None if scheme is None else HookWithSecret(hook=hook(scheme), secret=SECRET)
 
     for headers in ({}, {"stripe-signature": "t=1,v1=0", "x-signature-256": "0"}):
@@ -247,7 +254,7 @@ async def test_an_unknown_hook_takes_as_long_to_refuse(
         asked.append(given)
         return False
 
-    monkeypatch.setattr("tasker.api.routes.hooks.is_signed", is_signed)
+    monkeypatch.setattr("tasker.api.routes.hooks.has_valid_signature", is_signed)
 
     assert "not_found" == await send(store, b"{}", {}, "unknown")
     assert [None] == asked
@@ -287,9 +294,9 @@ async def test_hooks_are_declared_listed_and_deleted(store: Store) -> None:
 async def test_requests_are_limited_by_a_rate_per_address(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasker.api.rate_limits import RateLimits
+    from tasker.api.rate_limits import CallerRateLimits
 
-    monkeypatch.setattr("tasker.api.routes.hooks._limits", RateLimits(0.001, 2))
+    monkeypatch.setattr("tasker.api.routes.hooks._limits", CallerRateLimits(0.001, 2))
 
     assert ["not_found", "not_found", "rate_limited"] == [
         await send(store, b"{}", {}) for _ in range(3)

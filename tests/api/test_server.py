@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 from tasker import LocalClient, Template
 from tasker.api import create_app
-from tasker.api.middleware import LimitsMiddleware
+from tasker.api.middleware import RequestLimitsMiddleware
 from tasker.api.server import run_server
 from tasker.model import StepSpec
 from tasker.settings import AccessLogMode, ServerSettings
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.anyio
 ONE = Template(namespace="n", name="one", version="1.0.0", steps=(StepSpec(name="only"),))
 
 
-def find_limits(app: FastAPI) -> LimitsMiddleware:
+def find_limits(app: FastAPI) -> RequestLimitsMiddleware:
     """Return the middleware that counts requests in progress."""
     layer: Any = app.middleware_stack
-    while not isinstance(layer, LimitsMiddleware):
+    while not isinstance(layer, RequestLimitsMiddleware):
         layer = layer.app
     return layer
 

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 from tasker.api import create_app
 from tasker.api.routes import waiting
 from tasker.api.server import Server, run_server
-from tasker.api.waiting import Watcher
+from tasker.api.waiting import TaskWatcher
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
@@ -36,7 +36,7 @@ class Event(NamedTuple):
 @asynccontextmanager
 async def served(
     store: Store, settings: ServerSettings = SETTINGS
-) -> AsyncIterator[tuple[Server, ApiClient, Watcher]]:
+) -> AsyncIterator[tuple[Server, ApiClient, TaskWatcher]]:
     """Serve an application: streams do not flow without a connection."""
     app = create_app(store, settings=settings)
     async with (

@@ -267,10 +267,14 @@ async def test_a_handler_in_a_process_cannot_be_external(store: Store) -> None:
 async def test_requests_from_one_address_are_limited(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasker.api.rate_limits import RateLimits
+    from tasker.api.rate_limits import CallerRateLimits
 
-    monkeypatch.setattr("tasker.api.routes.completions._limits", RateLimits(0.001, 2))
+    monkeypatch.setattr("tasker.api.routes.completions._limits", CallerRateLimits(0.001, 2))
 
     answers = [await complete(store, f"{BASE}/v1/complete/x", {"result": 1}) for _ in range(3)]
 
-    assert [(404, "not_found"), (404, "not_found"), (429, "rate_limited")] == answers
+    assert [
+        (404, "not_found"),
+        (404, "not_found"),
+        (429, "rate_limited"),
+    ] == answers

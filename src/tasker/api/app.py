@@ -19,14 +19,19 @@ from starlette.routing import Match, Route
 from tasker.api.auth.authorizer import Authorizer, AuthRules
 from tasker.api.auth.local import LocalOnlyMiddleware
 from tasker.api.compat import core, founding
-from tasker.api.dependencies import Api
+from tasker.api.dependencies import ApiServices
 from tasker.api.health import Readiness
-from tasker.api.metrics import MetricsText
-from tasker.api.middleware import EXEMPT, BasePathMiddleware, ErrorMiddleware, LimitsMiddleware
+from tasker.api.metrics import MetricsRenderer
+from tasker.api.middleware import (
+    EXEMPT,
+    BasePathMiddleware,
+    ErrorMiddleware,
+    RequestLimitsMiddleware,
+)
 from tasker.api.openapi import build_openapi
-from tasker.api.problems import respond
-from tasker.api.rate_limits import RateLimits
-from tasker.api.requests import invalid_request
+from tasker.api.problems import respond_with_problem
+from tasker.api.rate_limits import CallerRateLimits
+from tasker.api.requests import invalid_request_problem
 from tasker.api.responses import JsonResponse
 from tasker.api.routes import (
     approvals,
@@ -52,7 +57,7 @@ from tasker.api.routes import (
 )
 from tasker.api.routing import DirectMiddleware
 from tasker.api.shared import SharedResponses
-from tasker.api.waiting import Watcher
+from tasker.api.waiting import TaskWatcher
 from tasker.client import LocalClient
 from tasker.client.masking import SensitiveData
 from tasker.engine import Worker
@@ -186,7 +191,7 @@ def _make_api(
     metrics: Metrics,
     tracing: "Tracing | None",
     worker: Worker | None,
-) -> Api:
+) -> ApiServices:
     client = LocalClient(
         store,
         actor="server",
@@ -195,10 +200,10 @@ def _make_api(
         observers=[metrics.observe, *([tracing.observe] if tracing else [])],
     )
     client.template_cache.discreet = bool(rules.settings.enabled)
-    closing, watcher = asyncio.Event(), Watcher(store)
+    closing, watcher = asyncio.Event(), TaskWatcher(store)
     if worker is not None:
-        worker.observers += [metrics.observe, watcher.observe]
-    return Api(
+        worker.observers += [metrics.observe, watcher.observe_notice]
+    return ApiServices(
         store=store,
         settings=settings,
         client=client,
@@ -206,10 +211,10 @@ def _make_api(
         sensitive=SensitiveData(store, client.template_cache),
         watcher=watcher,
         authorizer=Authorizer(store, rules),
-        rate_limits=RateLimits(settings.rate, settings.burst),
-        logins=RateLimits(_LOGINS_PER_SECOND, _LOGINS_AT_ONCE),
+        rate_limits=CallerRateLimits(settings.rate, settings.burst),
+        logins=CallerRateLimits(_LOGINS_PER_SECOND, _LOGINS_AT_ONCE),
         metrics=metrics,
-        metrics_text=MetricsText(store, metrics),
+        metrics_text=MetricsRenderer(store, metrics),
         readiness=Readiness(store),
         count_unserved_roots=TTLCache(store.count_unserved_roots, seconds=1),
         shared=SharedResponses(),
@@ -231,10 +236,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     async def handle(request: Request, error: Exception) -> JsonResponse:
         if isinstance(error, RequestValidationError):
-            error = invalid_request(error.errors())
+            error = invalid_request_problem(error.errors())
         if isinstance(error, HTTPException) and error.status_code == 405:
             error.headers = {"Allow": ", ".join(_allowed_methods(app, request))}
-        return await respond(request, error)
+        return await respond_with_problem(request, error)
 
     for kind in (HTTPException, RequestValidationError, TaskerError):
         app.add_exception_handler(kind, handle)
@@ -258,7 +263,7 @@ def _add_middleware(
 ) -> None:
     """Wrap the routes in middleware; the last one added is the outermost."""
     app.add_middleware(DirectMiddleware, routes=app.routes)
-    app.add_middleware(LimitsMiddleware, settings=settings)
+    app.add_middleware(RequestLimitsMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

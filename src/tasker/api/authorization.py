@@ -1,9 +1,9 @@
 """Authorization of requests. Routes use this module, never `tasker.api.auth` directly.
 
-Each route declares its permissions (`requires`), so the caller is authenticated before the body is
-read. The route passes each object to `authorize` with its namespace, name and version, and
-restricts lists to `visible_namespaces`. If authentication is disabled, every caller is `anonymous`
-and may do anything.
+Each route declares its permissions (`require_permissions`), so the caller is authenticated before
+the body is read. The route passes each object to `authorize` with its namespace, name and version,
+and restricts lists to `visible_namespaces`. If authentication is disabled, every caller is
+`anonymous` and may do anything.
 """
 
 import re
@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
-from tasker.api.dependencies import api_of
+from tasker.api.dependencies import api_services_of
 from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
 from tasker.api.viewing import RequestViewer
@@ -55,7 +55,7 @@ async def authorize(
         kind, full_name = ("template", f"{namespace}.{name}") if name else ("namespace", namespace)
         not_found_message = f"{kind} {full_name} not found"
     target = Resource(namespace, name, version)
-    authorizer = api_of(request).authorizer
+    authorizer = api_services_of(request).authorizer
     await authorizer.authorize(request.scope, principal, permission, target, not_found_message)
     viewer_of(request).owner = DataOwner(namespace, name, version)
     return principal
@@ -71,7 +71,9 @@ async def is_allowed_in(
 ) -> bool:
     """Return whether the caller may use `permission` on tasks of a template or its versions."""
     target = Resource(namespace, name, version)
-    return await api_of(request).authorizer.allows(principal_of(request), permission, target)
+    return await api_services_of(request).authorizer.allows(
+        principal_of(request), permission, target
+    )
 
 
 async def reauthorize(
@@ -83,7 +85,9 @@ async def reauthorize(
         Problem: Access was revoked. If the check itself fails, the wait continues.
     """
     try:
-        principal = await api_of(request).authorizer.authenticate(request.scope, [permission])
+        principal = await api_services_of(request).authorizer.authenticate(
+            request.scope, [permission]
+        )
     except Problem as problem:
         if problem.status_code < 500:
             raise
@@ -104,7 +108,9 @@ async def reauthorize(
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Return the namespaces in which the caller may use `permission`, or None for all."""
-    return await api_of(request).authorizer.visible_namespaces(principal_of(request), permission)
+    return await api_services_of(request).authorizer.visible_namespaces(
+        principal_of(request), permission
+    )
 
 
 async def listable_namespaces(
@@ -135,7 +141,7 @@ def viewer_of(request: Request) -> RequestViewer:
     return viewer
 
 
-def actor_of(request: Request) -> str:
+def audit_actor_of(request: Request) -> str:
     """Return the name of the caller for the audit log of actions on tasks.
 
     A caller may name the person for whom it acts (`X-Acting-As`): `deploy key (as ann)`. This does
@@ -153,7 +159,7 @@ def actor_of(request: Request) -> str:
     return f"{name} (as {operator})"
 
 
-def via_of(request: Request) -> AccessChannel:
+def access_channel_of(request: Request) -> AccessChannel:
     """Return how the caller reached the server, for the audit log.
 
     Callers with a session use the web UI. Without authentication, a browser is recognized by a
@@ -163,7 +169,7 @@ def via_of(request: Request) -> AccessChannel:
     scope = request.scope
     if principal_of(request).via_session:
         return AccessChannel.UI
-    known = api_of(request).authorizer.enabled
+    known = api_services_of(request).authorizer.enabled
     if not known and first_header(scope, "sec-fetch-site") == "same-origin":
         return AccessChannel.UI
     name = first_header(scope, CLIENT)
@@ -172,7 +178,7 @@ def via_of(request: Request) -> AccessChannel:
     )
 
 
-def requires(
+def require_permissions(
     *permissions: Permission, every: bool = False
 ) -> Callable[[Request], Coroutine[Any, Any, None]]:
     """Return the dependency that authenticates callers and requires one of `permissions`, or
@@ -182,7 +188,7 @@ def requires(
         raise ValueError(f"unknown permission {', '.join(map(str, unknown))}")
 
     async def authenticate(request: Request) -> None:
-        api = api_of(request)
+        api = api_services_of(request)
         address = client_address(request.scope)
         try:
             principal = await api.authorizer.authenticate(request.scope, permissions, every=every)

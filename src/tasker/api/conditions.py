@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Header
 
-from tasker.api.problems import Fault, Problem
+from tasker.api.problems import Problem, RequestFault
 from tasker.model import Task
 
 _ETAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e]*)"\s*')
@@ -28,7 +28,7 @@ async def _parse_if_match(
     match = _ETAG.fullmatch(if_match)
     if match is None:
         message = "must be one ETag in double quotes, or *"
-        fault: Fault = {"path": "header.If-Match", "message": message}
+        fault: RequestFault = {"path": "header.If-Match", "message": message}
         raise Problem("invalid_request", f"header.If-Match {message}", errors=[fault])
     return match[1]
 

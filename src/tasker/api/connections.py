@@ -52,17 +52,17 @@ class JoiningTransport:
             self._write(head + data)
         elif data.startswith(b"HTTP/1.1 "):
             self._head = data
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._flush_head)
         else:
             self._write(data)
 
-    def _flush(self) -> None:
+    def _flush_head(self) -> None:
         if self._head:
             head, self._head = self._head, b""
             self._write(head)
 
     def close(self) -> None:
-        self._flush()
+        self._flush_head()
         self._transport.close()
 
     def get_write_buffer_size(self) -> int:
@@ -90,7 +90,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(joining)
         self.address = self.client[0] if self.client else ""
         if not self.server_state.admit(self):
-            self._refuse(_OVERLOADED)
+            self._reject_request(_OVERLOADED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.forget(self)
@@ -101,7 +101,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._unparsed > MAX_HEAD and not self.transport.is_closing():
             self.server_state.count_closed(self, "head_too_large")
-            self._refuse(_HEAD_TOO_LARGE)
+            self._reject_request(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         self._unparsed = 0
@@ -119,9 +119,9 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         too_many = len(self.headers) > MAX_HEADERS
         self.server_state.count_closed(self, "head_too_large" if too_many else "invalid_request")
-        self._refuse(_HEAD_TOO_LARGE if too_many else _INVALID)
+        self._reject_request(_HEAD_TOO_LARGE if too_many else _INVALID)
 
-    def _refuse(self, status: bytes) -> None:
+    def _reject_request(self, status: bytes) -> None:
         head = b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head)
         self.transport.close()
@@ -175,7 +175,9 @@ class Connections(ServerState):
         self._settings = settings
         self._proxies = set(_parse_networks(settings.proxies))
         self._clock = clock
-        self._most = min(settings.connections, max(_connection_limit(settings.connections), 1))
+        self._most = min(
+            settings.connections, max(_raise_descriptor_limit(settings.connections), 1)
+        )
         self._open: dict[str, dict[Connection, None]] = {}  # by address, oldest first
         self.count = 0  #: open connections
         self._next_sweep = self._next_record = 0.0
@@ -196,7 +198,7 @@ class Connections(ServerState):
             groups = (own,)
         if not groups:
             return True
-        for each in _flatten(groups):
+        for each in _connections_in(groups):
             if each is not connection and not each.is_busy:
                 self._count_and_forget(each, "displaced")
                 each.transport.abort()
@@ -219,7 +221,7 @@ class Connections(ServerState):
         head, response = settings.header_timeout.total_seconds(), settings.timeout.total_seconds()
         if now >= self._next_sweep:
             self._next_sweep = now + head / 10
-            for connection in list(_flatten(self._open.values())):
+            for connection in list(_connections_in(self._open.values())):
                 if reason := connection.overdue_reason(now, head=head, response=response):
                     self._count_and_forget(connection, reason)
                     connection.transport.abort()
@@ -253,12 +255,12 @@ def _parse_networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Networ
             yield ip_network(proxy, strict=False)
 
 
-def _flatten(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
+def _connections_in(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
     for group in groups:
         yield from group
 
 
-def _connection_limit(wanted: int) -> int:
+def _raise_descriptor_limit(wanted: int) -> int:
     """Raise the limit on file descriptors, and return how many connections it allows."""
     try:
         import resource

@@ -9,10 +9,10 @@ from starlette.requests import Request
 
 from tasker.api.auth.authorizer import Authorizer
 from tasker.api.health import Readiness
-from tasker.api.metrics import MetricsText
-from tasker.api.rate_limits import RateLimits
+from tasker.api.metrics import MetricsRenderer
+from tasker.api.rate_limits import CallerRateLimits
 from tasker.api.shared import SharedResponses
-from tasker.api.waiting import Watcher
+from tasker.api.waiting import TaskWatcher
 from tasker.client import LocalClient
 from tasker.client.masking import SensitiveData
 from tasker.client.templates import TemplateCache
@@ -25,7 +25,7 @@ from tasker.ttl_cache import TTLCache
 
 
 @dataclass(slots=True, kw_only=True)
-class Api:
+class ApiServices:
     """Objects that the routes of one application share."""
 
     store: Store
@@ -33,13 +33,13 @@ class Api:
     client: LocalClient
     templates: TemplateCache
     sensitive: SensitiveData
-    watcher: Watcher
+    watcher: TaskWatcher
     authorizer: Authorizer
-    rate_limits: RateLimits
-    logins: RateLimits
+    rate_limits: CallerRateLimits
+    logins: CallerRateLimits
     """Limits attempts to log in, by address."""
     metrics: Metrics
-    metrics_text: MetricsText
+    metrics_text: MetricsRenderer
     readiness: Readiness
     count_unserved_roots: TTLCache[TemplateName, int]
     """For each template, the number of its roots that no live worker can run; at most one second
@@ -50,17 +50,17 @@ class Api:
     """Set when the server begins to shut down: long polls and streams then end."""
 
 
-def api_of(request: Request) -> Api:
+def api_services_of(request: Request) -> ApiServices:
     """Return the objects that the routes of a request's application share."""
-    api: Api | None = getattr(request.app.state, "tasker", None)
+    api: ApiServices | None = getattr(request.app.state, "tasker", None)
     if api is None:
         raise RuntimeError("the application was not started: run it with its lifespan")
     return api
 
 
-async def _api_dependency(request: Request) -> Api:
+async def _api_dependency(request: Request) -> ApiServices:
     """The same as a dependency. It is async because FastAPI calls plain functions in a thread."""
-    return api_of(request)
+    return api_services_of(request)
 
 
-ApiOf: TypeAlias = Annotated[Api, Depends(_api_dependency)]
+ApiServicesOf: TypeAlias = Annotated[ApiServices, Depends(_api_dependency)]

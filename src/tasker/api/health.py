@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasker.api.problems import Problem
-from tasker.api.views.system import CheckView, ReadinessView
+from tasker.api.views.system import ReadinessCheckView, ReadinessView
 from tasker.errors import TaskerError
 from tasker.model import SchemaStatus
 from tasker.store.protocol import Store
@@ -28,7 +28,7 @@ class Readiness:
         self._store = store
         self._checking = asyncio.Lock()
         self._checked = 0.0
-        self._results: dict[str, CheckView] = {}
+        self._results: dict[str, ReadinessCheckView] = {}
 
     async def report(self) -> ReadinessView:
         """Return the results of all checks if they passed.
@@ -60,23 +60,26 @@ class Readiness:
             "failed_checks": [],
         }
 
-    async def _run_checks(self) -> dict[str, CheckView]:
+    async def _run_checks(self) -> dict[str, ReadinessCheckView]:
         schema: SchemaStatus | None = None
 
-        async def reach() -> str:
+        async def check_connection() -> str:
             nonlocal schema
             schema = await self._store.schema_status()
             return ""
 
-        async def compare() -> str:
+        async def check_schema() -> str:
             if schema is None:
                 return "unknown: the store cannot be reached"
             return "" if schema.is_ready else f"it is {schema.current}, not {schema.wanted}"
 
-        return {"store": await _run_check(reach), "schema": await _run_check(compare)}
+        return {
+            "store": await _run_check(check_connection),
+            "schema": await _run_check(check_schema),
+        }
 
 
-async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
+async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> ReadinessCheckView:
     """Run a check; return its error message, or an empty string if it passed."""
     began = time.perf_counter()
     try:
@@ -88,5 +91,5 @@ async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView
     return _failed_check(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
 
 
-def _failed_check(why: str, took: float) -> CheckView:
+def _failed_check(why: str, took: float) -> ReadinessCheckView:
     return {"status": "unhealthy", "duration_ms": took, "message": why}

@@ -10,7 +10,7 @@ from tasker.store.protocol import Store
 _CACHED = 5.0  #: seconds for which the store's values are cached
 
 
-class MetricsText:
+class MetricsRenderer:
     """Writes the metrics of a process and its store.
 
     Args:
@@ -24,7 +24,7 @@ class MetricsText:
         self._asking = asyncio.Lock()
         self._asked = float("-inf")
 
-    async def text(self) -> bytes:
+    async def render(self) -> bytes:
         """Return all metrics, with the store's last known values if it cannot be reached."""
         async with self._asking:
             if time.monotonic() - self._asked > _CACHED:

@@ -20,7 +20,7 @@ from tasker.api.headers import (
     correlation_id_of,
     first_header,
 )
-from tasker.api.problems import Problem, problem_of
+from tasker.api.problems import Problem, problem_of_error
 from tasker.durations import human_duration
 from tasker.settings import AccessLogMode, ServerSettings
 
@@ -86,13 +86,13 @@ class ErrorMiddleware:
                 "request_failed", extra={**facts, "correlation_id": correlation_id_of(scope)}
             )
             if not status:
-                await problem_of(error).reply(scope)(scope, receive, finish)
+                await problem_of_error(error).to_response(scope)(scope, receive, finish)
         finally:
             self._record_request(scope, status, time.perf_counter() - began)
 
     def _record_request(self, scope: Scope, status: int, took: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self.seen(method, route_of(scope), status, took)
+        self.seen(method, route_template_of(scope), status, took)
         if self._is_logged(scope, status):
             principal = scope["state"].get("principal")
             access_log.info(
@@ -134,7 +134,7 @@ def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[t
     return complete + [header for header in added if header[0] not in present]
 
 
-def route_of(scope: Scope) -> str:
+def route_template_of(scope: Scope) -> str:
     """Return the path template of the request's route, or `unmatched`."""
     return getattr(scope.get("route"), "path", None) or "unmatched"
 
@@ -156,7 +156,7 @@ class BasePathMiddleware:
         await self.app(scope, receive, send)
 
 
-class LimitsMiddleware:
+class RequestLimitsMiddleware:
     """Limits the size, duration and concurrency of requests."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
@@ -168,13 +168,13 @@ class LimitsMiddleware:
         if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
-        limits = _limits_of(scope, self.settings)
+        limits = _concurrency_limits(scope, self.settings)
         for kind, most in limits.items():
             if self.under_way[kind] >= most:
                 problem = Problem(
                     "overloaded", f"More than {most} requests of this kind are in progress."
                 )
-                await problem.reply(scope)(scope, receive, send)
+                await problem.to_response(scope)(scope, receive, send)
                 return
         for kind in limits:
             self.under_way[kind] += 1
@@ -208,11 +208,11 @@ class LimitsMiddleware:
         except TimeoutError:
             if started:
                 raise
-            await self._timeout_problem(scope, body).reply(scope)(scope, receive, send)
+            await self._timeout_problem(scope, body).to_response(scope)(scope, receive, send)
         except Problem as problem:
             if started:
                 raise
-            await problem.reply(scope)(scope, receive, send)
+            await problem.to_response(scope)(scope, receive, send)
 
     def _timeout_problem(self, scope: Scope, body: "_LimitedBody") -> Problem:
         limit = human_duration(self.settings.timeout)
@@ -221,7 +221,7 @@ class LimitsMiddleware:
         return Problem("request_timeout", f"The request took longer than {limit}.")
 
 
-def _limits_of(scope: Scope, settings: ServerSettings) -> Mapping[str, int]:
+def _concurrency_limits(scope: Scope, settings: ServerSettings) -> Mapping[str, int]:
     """Return the kinds of requests among which a request counts, and how many there may be.
 
     Requests whose body is read although they have no credential count apart, so that bodies which
@@ -252,7 +252,7 @@ class _LimitedBody:
         """Reject a body whose `Content-Length` exceeds the limit. Raises Problem."""
         length = first_header(scope, "content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:
-            raise self._too_large(int(length[:20]))
+            raise self._too_large_problem(int(length[:20]))
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -260,10 +260,10 @@ class _LimitedBody:
             self._size += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
             if self._size > self._limit:
-                raise self._too_large(self._size)
+                raise self._too_large_problem(self._size)
         return message
 
-    def _too_large(self, size: int) -> Problem:
+    def _too_large_problem(self, size: int) -> Problem:
         message = f"The body is {size:,} bytes or more; the limit is {self._limit:,}."
         return Problem(
             "too_large", message, size=size, limit=self._limit, headers={"Connection": "close"}

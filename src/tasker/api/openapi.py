@@ -63,7 +63,7 @@ def build_openapi(
     for module in _DATACLASSES:
         for kind in vars(module).values():
             if isinstance(kind, type) and is_dataclass(kind):
-                _document(kind)
+                _describe_dataclass(kind)
     spec = get_openapi(
         title="Tasker",
         version=version,
@@ -74,8 +74,8 @@ def build_openapi(
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(_schemas_of(ProblemDetails))
-    bodies = list(_json_routes(routes))
+    schemas.update(_json_schemas_of(ProblemDetails))
+    bodies = list(_routes_with_json_body(routes))
     models = {model.__name__: model for _, body in bodies for model in body.models}
     _, definitions = models_json_schema(
         [(model, "validation") for model in models.values()], ref_template=_REF
@@ -84,7 +84,7 @@ def build_openapi(
     for route, body in bodies:
         for method in route.methods or ():
             operation = spec["paths"][route.path_format][method.lower()]
-            operation["requestBody"] = _request_body(body)
+            operation["requestBody"] = _describe_request_body(body)
     for path in spec["paths"].values():
         for operation in path.values():
             _finish_operation(operation)
@@ -95,7 +95,7 @@ def build_openapi(
     return spec
 
 
-def _document(kind: type) -> None:
+def _describe_dataclass(kind: type) -> None:
     """Describe a dataclass as a response, with the docstrings of its attributes, including
     inherited ones. All fields are required.
     """
@@ -114,12 +114,12 @@ def _describe_response(kind: type, schema: dict[str, Any]) -> None:
             field.setdefault("description", documented[name].replace("None", "null"))
 
 
-def _schemas_of(shape: Any) -> dict[str, Any]:
+def _json_schemas_of(shape: Any) -> dict[str, Any]:
     schema = TypeAdapter(shape).json_schema(ref_template=_REF)
     return {**schema.pop("$defs", {}), shape.__name__: schema}
 
 
-def _json_routes(
+def _routes_with_json_body(
     routes: Iterable[BaseRoute],
 ) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
     """Yield the routes that read a JSON body, each with the dependency that reads it."""
@@ -130,7 +130,7 @@ def _json_routes(
                     yield route, dependency.call
 
 
-def _request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
+def _describe_request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
     refs = [{"$ref": _REF.format(model=model.__name__)} for model in body.models]
     schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {
@@ -144,34 +144,45 @@ def _finish_operation(operation: dict[str, Any]) -> None:
     operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})
-        headers["X-Correlation-Id"] = _response_header(
+        headers["X-Correlation-Id"] = _describe_response_header(
             "The request's correlation id, or the new task's."
         )
         if status == "201":
-            headers["Location"] = _response_header("The URL of the created object.")
+            headers["Location"] = _describe_response_header("The URL of the created object.")
         if status in ("429", "503"):
-            headers["Retry-After"] = _response_header("Seconds to wait before the next request.")
+            headers["Retry-After"] = _describe_response_header(
+                "Seconds to wait before the next request."
+            )
     operation.setdefault("parameters", []).extend(_header_parameters(operation))
 
 
 def _header_parameters(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Describe the headers that a request may have."""
     name = operation["operationId"].partition(".")[2]
-    yield _parameter(
+    yield _describe_header_parameter(
         "X-Correlation-Id",
         "Stored with the tasks that the request creates, and returned in the response.",
     )
     if "tasks:create" in operation.get("x-permissions", ()):
-        yield _parameter("traceparent", "W3C trace context, stored with the task.")
+        yield _describe_header_parameter("traceparent", "W3C trace context, stored with the task.")
         if name != "create_tasks":
-            yield _parameter("Idempotency-Key", "The same as `idempotency_key` in the body.")
+            yield _describe_header_parameter(
+                "Idempotency-Key", "The same as `idempotency_key` in the body."
+            )
     if name == "stream_task":
-        yield _parameter("Last-Event-ID", "The last id received from the interrupted stream.")
+        yield _describe_header_parameter(
+            "Last-Event-ID", "The last id received from the interrupted stream."
+        )
 
 
-def _response_header(description: str) -> dict[str, Any]:
+def _describe_response_header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-def _parameter(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, **_response_header(description)}
+def _describe_header_parameter(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        **_describe_response_header(description),
+    }

@@ -109,7 +109,7 @@ _DETAILS = {
 
 
 @documented
-class Fault(TypedDict):
+class RequestFault(TypedDict):
     """One error in a request."""
 
     path: str
@@ -141,7 +141,7 @@ class ProblemDetails(TypedDict):
     """The path of the request."""
     correlation_id: str
     """The correlation id of the request, as in the header `X-Correlation-Id` and in the log."""
-    errors: NotRequired[list[Fault]]
+    errors: NotRequired[list[RequestFault]]
     """Every error in the request."""
     current_status: NotRequired[str]
     """With `wrong_status` and `template_not_approved`: the status of the task, step or version."""
@@ -197,7 +197,7 @@ class Problem(HTTPException):
         code: str,
         detail: str = "",
         *,
-        errors: Sequence[Fault] = (),
+        errors: Sequence[RequestFault] = (),
         headers: Mapping[str, str] | None = None,
         status: int | None = None,
         **more: Any,  # members of ProblemDetails
@@ -226,7 +226,7 @@ class Problem(HTTPException):
             body["errors"] = self.errors
         return body
 
-    def reply(self, scope: MutableMapping[str, Any]) -> JsonResponse:
+    def to_response(self, scope: MutableMapping[str, Any]) -> JsonResponse:
         """Return the response to a request."""
         path, headers = scope["path"], dict(self.headers or {})
         if self.code in _SOON and path.startswith(_WORKERS):
@@ -237,7 +237,7 @@ class Problem(HTTPException):
         return reply
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of_error(error: Exception) -> Problem:
     """Return the problem that reports an error."""
     if isinstance(error, Problem):
         return error
@@ -251,19 +251,21 @@ def problem_of(error: Exception) -> Problem:
 def _problem_of_tasker_error(error: TaskerError) -> Problem:
     code = error.code if error.code in STATUSES else _inherited_code(error)
     members = {member: getattr(error, name) for member, name in error.members.items()}
-    return Problem(code, _DETAILS.get(code) or str(error), errors=_faults(error), **members)
+    return Problem(
+        code, _DETAILS.get(code) or str(error), errors=_faults_of_error(error), **members
+    )
 
 
-def _faults(error: TaskerError) -> list[Fault]:
+def _faults_of_error(error: TaskerError) -> list[RequestFault]:
     if isinstance(error, InvalidTemplate | InvalidPolicy):
-        return [_fault(problem) for problem in error.problems]
+        return [_fault_of_document_problem(problem) for problem in error.problems]
     if isinstance(error, InvalidInput):
         return [{"path": path, "message": message} for path, message in error.violations]
     return []
 
 
-def _fault(problem: DocumentProblem) -> Fault:
-    fault: Fault = {
+def _fault_of_document_problem(problem: DocumentProblem) -> RequestFault:
+    fault: RequestFault = {
         "path": f"$.{problem.path}" if problem.path else "$",
         "message": problem.message,
     }
@@ -303,9 +305,9 @@ def _problem_of_http_exception(error: HTTPException) -> Problem:
     return Problem("internal_error", _DETAILS["internal_error"])
 
 
-async def respond(request: Request, error: Exception) -> JsonResponse:
+async def respond_with_problem(request: Request, error: Exception) -> JsonResponse:
     """Respond with the problem of an error, and log the details that it omits."""
-    problem = problem_of(error)
+    problem = problem_of_error(error)
     if problem.status_code in _SILENT and not isinstance(error, Problem):
         log.error(
             "request_failed",
@@ -317,4 +319,4 @@ async def respond(request: Request, error: Exception) -> JsonResponse:
             },
             exc_info=None if isinstance(error, StoreUnavailable) else error,
         )
-    return problem.reply(request.scope)
+    return problem.to_response(request.scope)

@@ -9,7 +9,7 @@ from tasker.api.problems import Problem
 MOST_CALLERS = 100_000  #: callers tracked; the least recently active is dropped
 
 
-class RateLimits:
+class CallerRateLimits:
     """The buckets of all callers.
 
     Args:

@@ -13,7 +13,7 @@ from starlette.types import Receive
 from tasker.api.docstrings import describe_fields
 from tasker.api.fields import UUID_PATTERN
 from tasker.api.headers import first_header
-from tasker.api.problems import Fault, Problem
+from tasker.api.problems import Problem, RequestFault
 from tasker.suggest import did_you_mean
 from tasker.template.schema import json_path
 from tasker.validation import describe_validation_error
@@ -28,7 +28,7 @@ _LARGE = 20_000  #: bytes from which a body's keys are counted before it is vali
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A JSON request body: values are not converted, unknown fields are rejected.
 
     Its validator is built at the first request, because building all validators would delay the
@@ -62,7 +62,7 @@ class JsonBody(Generic[M]):
             text = b"{}"
         else:
             require_media_type(request, JSON_TYPES)
-        return self.read(text)
+        return self.parse(text)
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
@@ -73,7 +73,7 @@ class JsonBody(Generic[M]):
         """Return the model for a body with these keys."""
         return self.model
 
-    def read(self, text: bytes) -> M:
+    def parse(self, text: bytes) -> M:
         """Read a body. Raises Problem."""
         model = self.model
         try:
@@ -86,7 +86,9 @@ class JsonBody(Generic[M]):
         except ValidationError as error:
             if (count := error.error_count()) > _MOST_ERRORS:
                 raise Problem("invalid_request", f"The body has {count:,} errors.") from None
-            raise invalid_request(error.errors(include_url=False), schema_of(model)) from None
+            raise invalid_request_problem(
+                error.errors(include_url=False), body_schema_of(model)
+            ) from None
         except ValueError as error:  # of from_json
             raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
 
@@ -95,7 +97,7 @@ class JsonBody(Generic[M]):
         if not isinstance(body, dict):
             return
         _require_few_keys("$", body)
-        for name in _lists_of_models(self.model):
+        for name in _object_list_fields(self.model):
             items = body.get(name)
             for index, item in enumerate(items if isinstance(items, list) else ()):
                 _require_few_keys(f"$.{name}[{index}]", item)
@@ -104,12 +106,12 @@ class JsonBody(Generic[M]):
 def _require_few_keys(path: str, part: Any) -> None:
     if isinstance(part, dict) and len(part) > _MOST_KEYS:
         message = f"has {len(part):,} fields; the limit is {_MOST_KEYS}"
-        fault: Fault = {"path": path, "message": message}
+        fault: RequestFault = {"path": path, "message": message}
         raise Problem("invalid_request", f"{path}: {message}", errors=[fault])
 
 
 @cache
-def _lists_of_models(model: type[BaseModel]) -> Sequence[str]:
+def _object_list_fields(model: type[BaseModel]) -> Sequence[str]:
     """Return the fields of a body that are lists of objects with fields of their own."""
     return [
         name
@@ -133,7 +135,7 @@ async def read_body(receive: Receive) -> bytes:
 
 
 @cache
-def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+def body_schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
     """Return the JSON Schema of a body."""
     return model.model_json_schema()
 
@@ -154,7 +156,7 @@ def require_media_type(request: Request, allowed: Sequence[str]) -> str:
     )
 
 
-def invalid_request(
+def invalid_request_problem(
     errors: Iterable[Mapping[str, Any]], schema: Mapping[str, Any] | None = None
 ) -> Problem:
     """Return the problem for a body or parameters that pydantic rejected.
@@ -166,12 +168,14 @@ def invalid_request(
     first, *_ = errors = list(errors)
     if first["type"] == "json_invalid":
         return Problem("malformed_json", f"The body is not JSON: {first['ctx']['error']}.")
-    faults = [_fault(error, schema) for error in errors[:_MOST_FAULTS]]
+    faults = [_fault_of_validation_error(error, schema) for error in errors[:_MOST_FAULTS]]
     detail = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:3])
     return Problem("invalid_request", detail, errors=faults)
 
 
-def _fault(error: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Fault:
+def _fault_of_validation_error(
+    error: Mapping[str, Any], schema: Mapping[str, Any] | None
+) -> RequestFault:
     location: Sequence[str | int] = error["loc"]
     if schema is None:
         path = ".".join(map(str, location))
@@ -179,13 +183,15 @@ def _fault(error: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Fault:
     else:
         path, names = _locate_error(location, schema)
     allowed = names if error["type"] == "extra_forbidden" else _allowed_values(error)
-    fault: Fault = {"path": path, "message": _message(error, location, allowed)}
+    fault: RequestFault = {"path": path, "message": _describe_fault(error, location, allowed)}
     if allowed:
         fault["allowed"] = allowed
     return fault
 
 
-def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: list[str]) -> str:
+def _describe_fault(
+    error: Mapping[str, Any], location: Sequence[str | int], allowed: list[str]
+) -> str:
     kind = error["type"]
     if kind == "extra_forbidden":
         return f"is unknown{did_you_mean(str(location[-1]), allowed)}"

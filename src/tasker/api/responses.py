@@ -25,10 +25,10 @@ _FASTEST = 1  #: level of compression; higher ones take several times as long fo
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-class Viewer(Protocol):
+class ResponseViewer(Protocol):
     """The caller of a request, who may see only part of a response."""
 
-    async def masked(self, content: Any, *, large: bool = False) -> Any:
+    async def mask(self, content: Any, *, large: bool = False) -> Any:
         """Return a response as the caller may see it; the same object if it may see all of it.
 
         A `large` response is processed outside the event loop.
@@ -68,10 +68,10 @@ class JsonResponse(Response):
             self.headers["Vary"] = "Accept-Encoding"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        viewer: Viewer | None = scope["state"].get("viewer") if "state" in scope else None
+        viewer: ResponseViewer | None = scope["state"].get("viewer") if "state" in scope else None
         if viewer is not None and self._content is not None:
             large = len(self.body) >= LARGE_BODY
-            content = await viewer.masked(self._content, large=large)
+            content = await viewer.mask(self._content, large=large)
             if content is not self._content:
                 self._replace_body(await in_thread(large, partial(self.render, content)))
         if self._compressible and len(self.body) >= LARGE_BODY and _accepts_gzip(scope):

@@ -14,8 +14,8 @@ from starlette.responses import Response as StarletteResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tasker.api.authorization import requires
-from tasker.api.problems import MEDIA_TYPE, STATUSES, Fault, Problem, respond
+from tasker.api.authorization import require_permissions
+from tasker.api.problems import MEDIA_TYPE, STATUSES, Problem, RequestFault, respond_with_problem
 from tasker.errors import TaskerError
 from tasker.suggest import did_you_mean
 from tasker.teams.permissions import Permission
@@ -114,7 +114,10 @@ class Routes:
         known = QueryNameCheck()
         dependencies = [] if admit is None else [Depends(admit)]
         if permissions:
-            dependencies += [Depends(requires(*permissions, every=every)), Depends(known)]
+            dependencies += [
+                Depends(require_permissions(*permissions, every=every)),
+                Depends(known),
+            ]
 
         def declare(endpoint: F) -> F:
             route: dict[str, Any] = {
@@ -134,7 +137,7 @@ class Routes:
             }
             self.router.add_api_route(**route, response_model=None)
             self._described.append(lambda router: router.add_api_route(**route, **description))
-            known.names = query_names(self.router.routes[-1])
+            known.names = query_parameter_names(self.router.routes[-1])
             return endpoint
 
         return declare
@@ -199,7 +202,7 @@ class DirectMiddleware:
 
     def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute]) -> None:
         self.app = app
-        self._groups = [route for route in routes if isinstance(route, GroupRoute)]
+        self._groups = [route for route in routes if isinstance(route, PathGroupRoute)]
         self._routes = {
             (method, route.path): route
             for route in routes
@@ -208,17 +211,17 @@ class DirectMiddleware:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        serve = self._find(scope) if scope["type"] == "http" else None
+        serve = self._find_app(scope) if scope["type"] == "http" else None
         if serve is None or scope.get("fastapi.telemetry") is not None:
             await self.app(scope, receive, send)
             return
         try:
             await serve(scope, receive, send)
         except (HTTPException, TaskerError) as error:
-            response = await respond(Request(scope), error)
+            response = await respond_with_problem(Request(scope), error)
             await response(scope, receive, send)
 
-    def _find(self, scope: Scope) -> ASGIApp | None:
+    def _find_app(self, scope: Scope) -> ASGIApp | None:
         """Return what serves a request, or None if another layer does."""
         route = self._routes.get((scope["method"], scope["path"]))
         if route is not None:
@@ -232,20 +235,20 @@ class DirectMiddleware:
         return None
 
 
-class GroupRoute(BaseRoute):
+class PathGroupRoute(BaseRoute):
     """A route that serves all paths of a group by itself."""
 
 
 def _needs_only_request(dependant: Dependant) -> bool:
     """Return whether an endpoint needs only the request and what is derived from it."""
     dependencies = dependant.dependencies
-    return not _parameters(dependant) and not any(
-        _parameters(each) or each.dependencies or not each.request_param_name
+    return not _parameters_besides_request(dependant) and not any(
+        _parameters_besides_request(each) or each.dependencies or not each.request_param_name
         for each in dependencies
     )
 
 
-def _parameters(dependant: Dependant) -> Sequence[object]:
+def _parameters_besides_request(dependant: Dependant) -> Sequence[object]:
     """Return the parameters of a function, other than the request and dependencies."""
     return (
         *dependant.path_params,
@@ -267,7 +270,7 @@ class QueryNameCheck:
         unknown = [name for name in request.query_params if name not in self.names]
         if not unknown:
             return
-        faults: list[Fault] = [
+        faults: list[RequestFault] = [
             {
                 "path": f"query.{name}",
                 "message": f"unknown query parameter {name!r}{did_you_mean(name, self.names)}",
@@ -278,7 +281,7 @@ class QueryNameCheck:
         raise Problem("invalid_request", "; ".join(f["message"] for f in faults), errors=faults)
 
 
-def query_names(route: BaseRoute) -> list[str]:
+def query_parameter_names(route: BaseRoute) -> list[str]:
     """Return the names of a route's query parameters."""
     names: list[str] = []
     for field in route.dependant.query_params if isinstance(route, APIRoute) else ():

@@ -26,18 +26,18 @@ class Server:
     Args:
         app: The application from `create_app`.
         settings: Address and limits.
-        shared: Whether other processes listen at the same address: see `free_port`.
+        shared: Whether other processes listen at the same address: see `shared_port`.
     """
 
     def __init__(self, app: FastAPI, settings: ServerSettings, *, shared: bool = False) -> None:
         self._settings = settings
-        self._socket = _listen(settings.host, settings.port, shared=shared)
+        self._socket = _open_listening_socket(settings.host, settings.port, shared=shared)
         host, port = self._socket.getsockname()[:2]
         self._draining: asyncio.TimerHandle | None = None
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.connections = Connections(settings)
         logging.getLogger("uvicorn").setLevel(logging.ERROR)  # other events are logged here
-        self._uvicorn = _Uvicorn(
+        self._uvicorn = _UvicornServer(
             uvicorn.Config(
                 app,
                 http=Connection,
@@ -78,12 +78,12 @@ class Server:
         """
         self._uvicorn.announce_stop()
         if at_once or not self._settings.drain:
-            self._exit(at_once)
+            self._request_exit(at_once)
         elif self._draining is None:
             drain = self._settings.drain.total_seconds()
-            self._draining = asyncio.get_running_loop().call_later(drain, self._exit, False)
+            self._draining = asyncio.get_running_loop().call_later(drain, self._request_exit, False)
 
-    def _exit(self, at_once: bool) -> None:
+    def _request_exit(self, at_once: bool) -> None:
         self._uvicorn.force_exit = at_once
         self._uvicorn.should_exit = True
 
@@ -116,7 +116,7 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def free_port(settings: ServerSettings) -> int:
+def shared_port(settings: ServerSettings) -> int:
     """Return the port for several processes: the configured one or, if that is 0, a free one.
 
     The system spreads new connections over the processes that listen there with `shared=True`.
@@ -128,7 +128,7 @@ def free_port(settings: ServerSettings) -> int:
         raise InvalidSettings(
             "processes cannot share a port on this operating system: use --processes 1"
         )
-    with _listen(settings.host, settings.port) as listening:
+    with _open_listening_socket(settings.host, settings.port) as listening:
         port: int = listening.getsockname()[1]
         return port
 
@@ -143,7 +143,7 @@ def development_port() -> int:
     return 0
 
 
-def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def _open_listening_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Open the listening socket. Raises InvalidSettings."""
     try:
         candidates = socket.getaddrinfo(
@@ -157,7 +157,7 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
         ) from None
 
 
-class _Uvicorn(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     """Leaves process signals to the caller, reports readiness, and ends waits and streams when it
     stops."""
 

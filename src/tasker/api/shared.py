@@ -24,7 +24,7 @@ LARGEST_SHARED = 256_000  #: bytes of a response that is kept; larger ones are s
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])", re.ASCII | re.IGNORECASE)
 
 
-class _Entry(NamedTuple):
+class _SharedResponse(NamedTuple):
     response: "asyncio.Task[JsonResponse]"
     began: float
 
@@ -40,7 +40,7 @@ class SharedResponses:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._entries: dict[Hashable, _Entry] = {}
+        self._entries: dict[Hashable, _SharedResponse] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -67,13 +67,13 @@ class SharedResponses:
 
     def _start_building(
         self, key: Hashable, build: Callable[[], Awaitable[JsonResponse]]
-    ) -> _Entry:
-        async def run() -> JsonResponse:
+    ) -> _SharedResponse:
+        async def build_and_encode() -> JsonResponse:
             return await build()
 
-        entry = _Entry(asyncio.create_task(run()), self._clock())
+        entry = _SharedResponse(asyncio.create_task(build_and_encode()), self._clock())
         self._entries.pop(key, None)
-        self._forget_old()
+        self._remove_expired()
         self._entries[key] = entry
 
         def forget_unless_kept(done: "asyncio.Task[JsonResponse]") -> None:
@@ -85,7 +85,7 @@ class SharedResponses:
         entry.response.add_done_callback(forget_unless_kept)
         return entry
 
-    def _forget_old(self) -> None:
+    def _remove_expired(self) -> None:
         """Remove the expired responses, and the oldest ones if there are too many; they are ordered
         by age."""
         oldest = self._clock() - LONGEST_SHARED

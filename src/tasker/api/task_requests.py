@@ -12,7 +12,7 @@ from starlette.requests import Request
 from tasker import versions
 from tasker.api.auth.principal import Principal
 from tasker.api.authorization import authorize, principal_of
-from tasker.api.dependencies import Api
+from tasker.api.dependencies import ApiServices
 from tasker.api.fields import (
     Delay,
     Line,
@@ -26,9 +26,9 @@ from tasker.api.fields import (
     to_timedelta,
 )
 from tasker.api.headers import correlation_id_of_new_tasks, first_header, traceparent_of
-from tasker.api.problems import Fault, Problem
-from tasker.api.requests import Body
-from tasker.api.views import convert
+from tasker.api.problems import Problem, RequestFault
+from tasker.api.requests import RequestBody
+from tasker.api.views import convert_to_view
 from tasker.client import LocalClient, Origin, TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
@@ -50,7 +50,7 @@ Reference = tuple[str, str, str | None]
 """Namespace, name and version of the template that a request names."""
 
 
-class TaskFields(Body):
+class TaskFields(RequestBody):
     """The fields of a new task, except its template."""
 
     context: dict[str, Any] = Field(default_factory=dict)
@@ -102,7 +102,7 @@ class TaskFields(Body):
 
     @field_validator("delay_seconds")
     @classmethod
-    def _refuse_two_starts(cls, delay: float | None, info: ValidationInfo) -> float | None:
+    def _reject_two_starts(cls, delay: float | None, info: ValidationInfo) -> float | None:
         if delay is not None and info.data.get("run_at") is not None:
             raise ValueError("cannot be combined with run_at: give one of them")
         return delay
@@ -121,13 +121,13 @@ class NewTaskBody(TaskFields):
     """An exact version or a range. By default, the latest release."""
 
 
-class BulkBody(Body):
+class NewTasksBody(RequestBody):
     """Tasks to create in one transaction."""
 
     tasks: list[NewTaskBody] = Field(min_length=1, max_length=100_000)
 
 
-def task_request_of(
+def to_task_request(
     fields: TaskFields,
     request: Request,
     template: Reference,
@@ -172,11 +172,11 @@ def template_reference_of(
         reference = split_reference(name, namespace, version)
         versions.highest_matching((), spec=reference[2])
     except InvalidInput as error:
-        raise _problem_at(at if error.path != "$" else f"{at}.version", error) from None
+        raise _problem_at_path(at if error.path != "$" else f"{at}.version", error) from None
     return reference
 
 
-def idempotency_key(request: Request, fields: TaskFields) -> str | None:
+def idempotency_key_of(request: Request, fields: TaskFields) -> str | None:
     """Return the idempotency key from the header or the body.
 
     Raises:
@@ -186,7 +186,7 @@ def idempotency_key(request: Request, fields: TaskFields) -> str | None:
     if sent is None:
         return fields.idempotency_key
     key = sent[1:-1] if len(sent) > 1 and sent[0] == sent[-1] == '"' else sent
-    fault: Fault = {"path": "header.Idempotency-Key", "message": ""}
+    fault: RequestFault = {"path": "header.Idempotency-Key", "message": ""}
     if not 0 < len(key) <= 1000 or not key.isprintable():
         fault["message"] = "must have 1 to 1000 printable characters"
     elif fields.idempotency_key not in (None, key):
@@ -201,27 +201,31 @@ def _correlation_id_of(request: Request) -> str | None:
     try:
         return correlation_id_of_new_tasks(request.scope)
     except ValueError as error:
-        fault: Fault = {"path": "header.X-Correlation-Id", "message": str(error)}
+        fault: RequestFault = {"path": "header.X-Correlation-Id", "message": str(error)}
         raise Problem("invalid_request", f"{fault['path']} {error}.", errors=[fault]) from None
 
 
-async def create_one(api: Api, request: Request, fields: TaskFields, template: Reference) -> Task:
+async def create_requested_task(
+    api: ApiServices, request: Request, fields: TaskFields, template: Reference
+) -> Task:
     """Create the task that a body describes, if the caller is allowed to."""
     namespace, name, version = template
-    key = idempotency_key(request, fields)
+    key = idempotency_key_of(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
-    await _check_parent(api, request, fields)
-    await _check_replacement(request, fields, template)
-    task = task_request_of(fields, request, template, who, key=key)
+    await _check_may_read_parent(api, request, fields)
+    await _check_may_replace(request, fields, template)
+    task = to_task_request(fields, request, template, who, key=key)
     try:
         tasks = await (await _creating_client(api, request, [task])).create_tasks([task])
     except InvalidInput as error:
-        raise invalid_context(error) from None
+        raise invalid_context_problem(error) from None
     api.metrics.count_created_tasks(tasks)
-    return await _with_unserved_roots(api, task, tasks[0])
+    return await _add_unserved_count(api, task, tasks[0])
 
 
-async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody]) -> list[Task]:
+async def create_requested_tasks(
+    api: ApiServices, request: Request, bodies: Sequence[NewTaskBody]
+) -> list[Task]:
     """Create the tasks of a body in one transaction, if the caller is allowed to."""
     requests = []
     allowed: dict[Reference, Principal] = {}
@@ -231,21 +235,23 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         )
         if template not in allowed:
             allowed[template] = await _authorize_creation(request, template, f"$.tasks[{index}]")
-        await _check_parent(api, request, body)
-        await _check_replacement(request, body, template)
+        await _check_may_read_parent(api, request, body)
+        await _check_may_replace(request, body, template)
         try:
-            requests.append(task_request_of(body, request, template, allowed[template]))
+            requests.append(to_task_request(body, request, template, allowed[template]))
         except InvalidInput as error:
-            raise _problem_at(f"$.tasks[{index}]", error) from None
+            raise _problem_at_path(f"$.tasks[{index}]", error) from None
     try:
         tasks = await (await _creating_client(api, request, requests)).create_tasks(requests)
     except InvalidInput as error:
-        raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
+        raise invalid_context_problem(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.count_created_tasks(tasks)
-    return [await _with_unserved_roots(api, *each) for each in zip(requests, tasks, strict=True)]
+    return [await _add_unserved_count(api, *each) for each in zip(requests, tasks, strict=True)]
 
 
-async def _creating_client(api: Api, request: Request, tasks: Sequence[TaskRequest]) -> LocalClient:
+async def _creating_client(
+    api: ApiServices, request: Request, tasks: Sequence[TaskRequest]
+) -> LocalClient:
     """Return the client that creates the tasks; it acts on behalf of the handler if a remote
     worker's handler creates them.
 
@@ -265,7 +271,7 @@ async def _creating_client(api: Api, request: Request, tasks: Sequence[TaskReque
     return api.client.on_behalf_of(origin)
 
 
-async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Task:
+async def _add_unserved_count(api: ApiServices, request: TaskRequest, task: Task) -> Task:
     """Return a new task with its number of due steps that no live worker can run."""
     if not task.created or request.run_at or request.delay:
         return task
@@ -274,22 +280,22 @@ async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Ta
         unserved = await api.count_unserved_roots.get(task.template)
     if not unserved:
         return task
-    return convert(task, Task, counts=_counts_with_unserved(task.counts, unserved))
+    return convert_to_view(task, Task, counts=_replace_no_worker_count(task.counts, unserved))
 
 
 @lru_cache(maxsize=1_000)  # new tasks of a template have equal counts
-def _counts_with_unserved(counts: StepCounts, unserved: int) -> StepCounts:
+def _replace_no_worker_count(counts: StepCounts, unserved: int) -> StepCounts:
     return replace(counts, no_worker=unserved)
 
 
-def _problem_at(place: str, error: InvalidInput) -> Problem:
+def _problem_at_path(place: str, error: InvalidInput) -> Problem:
     """Return the problem of a field in one of several tasks."""
     path = place + error.path.removeprefix("$")
-    fault: Fault = {"path": path, "message": str(error)}
+    fault: RequestFault = {"path": path, "message": str(error)}
     return Problem("invalid_input", f"{path}: {error}", errors=[fault])
 
 
-async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
+async def _check_may_read_parent(api: ApiServices, request: Request, fields: TaskFields) -> None:
     """Raise NotFound or Problem unless the caller may read the parent task."""
     if fields.parent_id is None:
         return
@@ -306,7 +312,7 @@ async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
     )
 
 
-async def _check_replacement(request: Request, fields: TaskFields, template: Reference) -> None:
+async def _check_may_replace(request: Request, fields: TaskFields, template: Reference) -> None:
     """Raise Problem unless the caller may cancel the task that a new one would replace."""
     if fields.if_exists is ExistingTaskAction.REPLACE:
         namespace, name, version = template
@@ -325,7 +331,9 @@ async def _authorize_creation(request: Request, template: Reference, path: str) 
         raise
 
 
-def invalid_context(error: InvalidInput, *, bulk: bool = False, single: bool = False) -> Problem:
+def invalid_context_problem(
+    error: InvalidInput, *, bulk: bool = False, single: bool = False
+) -> Problem:
     """Return the problem of an invalid context, with paths relative to the body.
 
     Args:
@@ -333,7 +341,7 @@ def invalid_context(error: InvalidInput, *, bulk: bool = False, single: bool = F
         bulk: Whether the body contains a list of tasks.
         single: Whether the list has a single task, whose error paths have no index.
     """
-    faults: list[Fault] = []
+    faults: list[RequestFault] = []
     for path, message in error.violations:
         place, rest = "$.context", path.removeprefix("$")
         if bulk:

@@ -31,7 +31,7 @@ class RequestViewer:
         self._authorizer = authorizer
         self._sensitive = sensitive
 
-    async def masked(self, content: Any, *, large: bool = False) -> Any:
+    async def mask(self, content: Any, *, large: bool = False) -> Any:
         """Return a response as the caller may see it; the same object if it may see all of it.
 
         A `large` response is processed outside the event loop.
@@ -44,7 +44,7 @@ class RequestViewer:
         )
         rules = await self._sensitive.rules(owners)
         for owner in owners:
-            if not await self._reads(owner):
+            if not await self._may_read_payloads(owner):
                 rules[owner] = CLOSED
         if all(rule.masks_nothing for rule in rules.values()):
             return content
@@ -55,9 +55,9 @@ class RequestViewer:
     async def sees_all(self) -> bool:
         """Return whether nothing of the task at the request's path is masked."""
         rules = await self._sensitive.rules({self.owner})
-        return rules[self.owner].masks_nothing and await self._reads(self.owner)
+        return rules[self.owner].masks_nothing and await self._may_read_payloads(self.owner)
 
-    async def _reads(self, owner: DataOwner) -> bool:
+    async def _may_read_payloads(self, owner: DataOwner) -> bool:
         if self.principal is ANONYMOUS:
             return True
         target = Resource(owner.namespace, owner.name, owner.version)

@@ -140,7 +140,7 @@ class FollowedTasks:
             self._hurry.clear()
             tasks = {**self._tasks}
             try:
-                self._note(tasks, await self._store.etags(tasks))
+                self._record_reads(tasks, await self._store.etags(tasks))
             except TaskerError as error:
                 for task in tasks.values():
                     task.update(None, error)
@@ -151,13 +151,15 @@ class FollowedTasks:
             except TimeoutError:
                 continue
 
-    def _note(self, tasks: Mapping[TaskId, FollowedTask], etags: Mapping[TaskId, str]) -> None:
+    def _record_reads(
+        self, tasks: Mapping[TaskId, FollowedTask], etags: Mapping[TaskId, str]
+    ) -> None:
         for id, task in tasks.items():
             etag = etags.get(id)
             task.update(etag, None if etag else unknown_task_error(id))
 
 
-class Watcher:
+class TaskWatcher:
     """The tasks of one store that requests wait for."""
 
     def __init__(self, store: Store) -> None:
@@ -185,7 +187,7 @@ class Watcher:
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
 
-    def observe(self, notice: Notice) -> None:
+    def observe_notice(self, notice: Notice) -> None:
         """Read the task of a notice immediately; for `Worker(observers=...)`."""
         if isinstance(notice, LoopBlocked | TickHandled):
             return

@@ -9,7 +9,7 @@ import pytest
 from tests.api.auth.scene import ACT, calling, key
 
 from tasker.api.auth.credentials import NotAuthenticated
-from tasker.api.auth.keyring import KeyRing
+from tasker.api.auth.keyring import ApiKeyCache
 from tasker.errors import StoreUnavailable
 from tasker.model import TaskId
 from tasker.settings import AuthSettings
@@ -170,7 +170,7 @@ async def test_a_revocation_takes_effect_once_the_cached_key_expires(
 ) -> None:
     """Until then the store is not queried."""
     clock, text = Seconds(), await key(store, "viewer")
-    ring = KeyRing(store, ROLES, seconds=5, clock=clock)
+    ring = ApiKeyCache(store, ROLES, seconds=5, clock=clock)
     assert "a key" == (await ring.principal_of_key(text)).name
 
     await store.revoke_api_key(prefix(text), ACT)
@@ -198,7 +198,7 @@ async def test_concurrent_requests_share_one_lookup(store: Store) -> None:
             calls.append("touch")
             await store.touch_api_key(prefix)
 
-    ring = KeyRing(Counting(), ROLES, seconds=5)  # type: ignore[arg-type]
+    ring = ApiKeyCache(Counting(), ROLES, seconds=5)  # type: ignore[arg-type]
     await asyncio.gather(*(ring.principal_of_key(text) for _ in range(100)))
 
     assert ["find", "touch"] == calls
@@ -207,7 +207,7 @@ async def test_concurrent_requests_share_one_lookup(store: Store) -> None:
 
 async def test_unknown_keys_do_not_accumulate_in_the_cache(store: Store) -> None:
     """Unknown keys are cached in bounded memory."""
-    ring = KeyRing(store, ROLES, seconds=5)
+    ring = ApiKeyCache(store, ROLES, seconds=5)
     for _ in range(1500):
         with pytest.raises(NotAuthenticated):
             await ring.principal_of_key(new_key().text)
@@ -227,7 +227,7 @@ async def test_a_store_outage_is_not_cached_as_a_refusal(store: Store) -> None:
     The failure is reported, not cached.
     """
     text = await key(store, "viewer")
-    ring = KeyRing(Down(), ROLES, seconds=5)  # type: ignore[arg-type]
+    ring = ApiKeyCache(Down(), ROLES, seconds=5)  # type: ignore[arg-type]
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
             await ring.principal_of_key(text)
@@ -246,7 +246,7 @@ async def test_a_key_is_accepted_if_its_use_cannot_be_recorded(store: Store) -> 
         async def touch_api_key(self, prefix: str) -> None:
             raise StoreUnavailable("read only")
 
-    ring = KeyRing(ReadOnly(), ROLES, seconds=5)  # type: ignore[arg-type]
+    ring = ApiKeyCache(ReadOnly(), ROLES, seconds=5)  # type: ignore[arg-type]
 
     assert "a key" == (await ring.principal_of_key(await key(store, "viewer"))).name
 
@@ -296,7 +296,7 @@ async def test_unknown_scopes_and_roles_grant_nothing(store: Store) -> None:
             scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")
             return stored._replace(key=replace(stored.key, scopes=scopes, roles=roles))
 
-    principal = await KeyRing(Later(), ROLES, seconds=5).principal_of_key(text)  # type: ignore[arg-type]
+    principal = await ApiKeyCache(Later(), ROLES, seconds=5).principal_of_key(text)  # type: ignore[arg-type]
 
     assert ROLES["viewer"] == principal.permissions
 

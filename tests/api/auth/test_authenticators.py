@@ -192,7 +192,7 @@ async def test_a_repeated_header_has_all_its_values(store: Store) -> None:
         "client": ("10.0.0.7", 1),
     }
 
-    request = authenticators.auth_request_of(scope)
+    request = authenticators.to_auth_request(scope)
 
     assert ("ann, eve", "10.0.0.7") == (request.headers["x-user"], request.address)
 

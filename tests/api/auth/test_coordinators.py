@@ -16,7 +16,7 @@ from tasker.api.auth import (
     TeamCoordinator,
 )
 from tasker.api.auth.authorizer import Authorizer, AuthRules
-from tasker.api.auth.loading import load_class
+from tasker.api.auth.loading import create_configured_instance
 from tasker.client import LocalClient
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
@@ -225,8 +225,8 @@ def test_an_error_in_the_module_of_a_coordinator_is_reported(
     )
 
     with pytest.raises(InvalidSettings, match=r"our_rules cannot be imported \(ZeroDivisionError"):
-        load_class("auth.coordinator", "our_rules:Rules", Coordinator)
-    theirs = load_class("auth.coordinator", "their_rules:Rules", Coordinator)
+        create_configured_instance("auth.coordinator", "our_rules:Rules", Coordinator)
+    theirs = create_configured_instance("auth.coordinator", "their_rules:Rules", Coordinator)
     assert isinstance(theirs, TeamCoordinator)
 
 

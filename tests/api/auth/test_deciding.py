@@ -78,7 +78,14 @@ async def test_only_assignees_with_the_permission_can_decide(store: Store) -> No
         again = await decide(who("bob", "support"), "group")
 
     denied = (403, "not_an_assignee")
-    assert [denied, denied, denied, (403, "forbidden"), (404, "not_found"), denied] == refused
+    assert [
+        denied,
+        denied,
+        denied,
+        (403, "forbidden"),
+        (404, "not_found"),
+        denied,
+    ] == refused
     assert [[], ["ana"], ["ana", "group"], [], ["key"]] == boxes
     assert [(200, None)] * 3 == accepted
     assert (409, "wrong_status") == again

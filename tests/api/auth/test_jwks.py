@@ -15,7 +15,7 @@ from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
 from tests.waiting import eventually
 
 from tasker.api.auth.credentials import KeysUnavailable
-from tasker.api.auth.jwks import REFETCH, PublishedKeys, signature_keys_of
+from tasker.api.auth.jwks import REFETCH, PublishedKeySet, signature_keys_of
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 
@@ -116,9 +116,9 @@ def auth(provider: Provider, **changed: Any) -> AuthSettings:
 
 
 @pytest.fixture
-def keys(provider: Provider, clock: Seconds) -> PublishedKeys:
+def keys(provider: Provider, clock: Seconds) -> PublishedKeySet:
     """Return what fetches the provider's keys; they are good for 600 s, and 3600 s more."""
-    return PublishedKeys(auth(provider), clock=clock)
+    return PublishedKeySet(auth(provider), clock=clock)
 
 
 async def test_tokens_are_verified_with_the_key_that_they_name(
@@ -151,7 +151,7 @@ async def test_tokens_are_verified_with_the_key_that_they_name(
 
 
 async def test_an_unknown_key_id_triggers_a_fetch(
-    provider: Provider, keys: PublishedKeys, clock: Seconds
+    provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """A removed key is dropped by the next fetch."""
     assert await keys.key("a", "RS256") is not None
@@ -164,7 +164,7 @@ async def test_an_unknown_key_id_triggers_a_fetch(
 
 
 async def test_unknown_key_ids_cause_few_fetches(
-    provider: Provider, keys: PublishedKeys, clock: Seconds
+    provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """Tokens with unknown keys cause one request in ten seconds at most."""
     results = await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
@@ -179,7 +179,7 @@ async def test_unknown_key_ids_cause_few_fetches(
 
 
 async def test_a_cancelled_request_does_not_cancel_the_fetch(
-    provider: Provider, keys: PublishedKeys
+    provider: Provider, keys: PublishedKeySet
 ) -> None:
     """Other requests wait for the same fetch."""
     provider.answering.clear()
@@ -194,7 +194,7 @@ async def test_a_cancelled_request_does_not_cancel_the_fetch(
 
 
 async def test_stale_keys_are_refreshed_in_the_background(
-    provider: Provider, keys: PublishedKeys, clock: Seconds
+    provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """Requests do not wait for that."""
     await keys.key("a", "RS256")
@@ -210,7 +210,7 @@ async def test_stale_keys_are_refreshed_in_the_background(
 
 @pytest.mark.parametrize("outage", ["500 Internal Server Error", "503 Service Unavailable"])
 async def test_cached_keys_are_used_while_the_provider_is_down(
-    provider: Provider, keys: PublishedKeys, clock: Seconds, outage: str
+    provider: Provider, keys: PublishedKeySet, clock: Seconds, outage: str
 ) -> None:
     """They are used for at most one hour."""
     await keys.key("a", "RS256")
@@ -261,7 +261,7 @@ async def test_a_server_without_keys_responds_that_it_cannot_verify(store: Store
 )
 async def test_an_invalid_key_set_is_not_used(
     provider: Provider,
-    keys: PublishedKeys,
+    keys: PublishedKeySet,
     status: str,
     headers: list[str],
     body: bytes,
@@ -286,12 +286,12 @@ async def test_the_fetch_of_keys_has_a_timeout(provider: Provider) -> None:
     provider.answering.clear()
 
     with pytest.raises(KeysUnavailable):
-        await PublishedKeys(settings).key("a", "RS256")
+        await PublishedKeySet(settings).key("a", "RS256")
 
 
 async def test_a_machine_without_trusted_certificates_reports_it(
     provider: Provider,
-    keys: PublishedKeys,
+    keys: PublishedKeySet,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -334,7 +334,9 @@ def test_keys_for_other_algorithms_are_ignored() -> None:
     assert {"right"} == set(results)
 
 
-async def test_a_key_that_is_too_short_is_ignored(provider: Provider, keys: PublishedKeys) -> None:
+async def test_a_key_that_is_too_short_is_ignored(
+    provider: Provider, keys: PublishedKeySet
+) -> None:
     """
     RSA keys of less than 2048 bits can be broken.
     """
@@ -346,7 +348,7 @@ async def test_a_key_that_is_too_short_is_ignored(provider: Provider, keys: Publ
 
 
 async def test_an_empty_key_set_removes_all_keys(
-    provider: Provider, keys: PublishedKeys, clock: Seconds
+    provider: Provider, keys: PublishedKeySet, clock: Seconds
 ) -> None:
     """Providers publish one after their keys were stolen."""
     await keys.key("a", "RS256")
@@ -362,7 +364,7 @@ async def test_an_empty_key_set_removes_all_keys(
 async def test_keys_are_found_through_the_issuer(
     provider: Provider, clock: Seconds, path: str
 ) -> None:
-    keys = PublishedKeys(discovering(provider, path), clock=clock)
+    keys = PublishedKeySet(discovering(provider, path), clock=clock)
 
     assert await keys.key("a", "RS256") is not None
 
@@ -381,7 +383,7 @@ async def test_a_discovery_document_of_another_issuer_is_refused(
     provider: Provider, clock: Seconds, document: dict[str, Any]
 ) -> None:
     """A foreign issuer, or a key URL without HTTPS."""
-    keys = PublishedKeys(discovering(provider, **document), clock=clock)
+    keys = PublishedKeySet(discovering(provider, **document), clock=clock)
 
     with pytest.raises(KeysUnavailable):
         await keys.key("a", "RS256")

@@ -175,12 +175,12 @@ def test_problems_are_returned_as_json() -> None:
     """
     from tasker.api.auth.coordinators import Resource
     from tasker.api.auth.principal import Principal
-    from tasker.api.auth.refusals import forbidden
+    from tasker.api.auth.refusals import forbidden_problem
     from tasker.teams.permissions import TASKS_CREATE
 
     name = 'jake"\r\nSet-Cookie: x'
-    problem = forbidden(TASKS_CREATE, Principal(name=name), Resource("payments"))
-    reply = problem.reply({"path": "/", "state": {}, "headers": []})
+    problem = forbidden_problem(TASKS_CREATE, Principal(name=name), Resource("payments"))
+    reply = problem.to_response({"path": "/", "state": {}, "headers": []})
 
     assert name in json.loads(bytes(reply.body))["detail"]
     assert "Set-Cookie" not in str(reply.headers)

@@ -443,7 +443,7 @@ export interface TeamEvent {
   via: string | null
 }
 
-export interface TeamAudit {
+export interface AuditEntryList {
   events: TeamEvent[]
   next_cursor: number | null
 }
@@ -513,7 +513,7 @@ export interface TickList {
   ticks: TickRecord[]
 }
 
-export interface Preview {
+export interface SchedulePreview {
   ticks: string[]
 }
 
@@ -523,7 +523,7 @@ export interface Backfill {
   existing: number
 }
 
-export interface Triggered {
+export interface TriggerResponse {
   task_id: string
 }
 

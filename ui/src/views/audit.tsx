@@ -1,7 +1,7 @@
 // The audit of namespaces, template versions, limits, schedules and keys: who did what, when and why.
 import { useEffect, useState } from "preact/hooks"
 import { get, queryOf } from "../api/client.ts"
-import type { TeamAudit, TeamEvent } from "../api/types.ts"
+import type { AuditEntryList, TeamEvent } from "../api/types.ts"
 import { Button, Empty, Failed, Loading, Stale, Time } from "../parts/bits.tsx"
 import { Json } from "../parts/json.tsx"
 import { Top } from "../parts/shell.tsx"
@@ -10,12 +10,12 @@ import { namespaceOf } from "../state/shell.ts"
 
 export function Audit() {
   const namespace = namespaceOf()
-  const list = useResource(`audit ${namespace}`, (signal) => get<TeamAudit>(`/v1/audit${queryOf({ namespace })}`, signal), 10_000)
-  const [older, setOlder] = useState<TeamAudit | null>(null)
+  const list = useResource(`audit ${namespace}`, (signal) => get<AuditEntryList>(`/v1/audit${queryOf({ namespace })}`, signal), 10_000)
+  const [older, setOlder] = useState<AuditEntryList | null>(null)
   useEffect(() => setOlder(null), [namespace])
   const cursor = older ? older.next_cursor : (list.data?.next_cursor ?? null)
   const more = async () => {
-    const page = await get<TeamAudit>(`/v1/audit${queryOf({ namespace, cursor })}`)
+    const page = await get<AuditEntryList>(`/v1/audit${queryOf({ namespace, cursor })}`)
     setOlder({ events: [...(older?.events ?? []), ...page.events], next_cursor: page.next_cursor })
   }
   const shown = [...(list.data?.events ?? []), ...(older?.events ?? [])]

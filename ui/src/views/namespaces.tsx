@@ -1,7 +1,7 @@
 // Namespaces: whose they are, their rules, and what was done to them.
 import { useState } from "preact/hooks"
 import { call, get, may, queryOf } from "../api/client.ts"
-import type { NamespaceInfo, NamespaceList, NamespacePolicy, PauseList, TeamAudit } from "../api/types.ts"
+import type { NamespaceInfo, NamespaceList, NamespacePolicy, PauseList, AuditEntryList } from "../api/types.ts"
 import { ActionDialog, quoted, withReason, type Action } from "../parts/action.tsx"
 import { Button, Empty, Failed, Loading, plural, Stale, Time } from "../parts/bits.tsx"
 import { Icon } from "../parts/icons.tsx"
@@ -50,7 +50,7 @@ export function Namespaces() {
 
 interface Loaded {
   info: NamespaceInfo
-  audit: TeamAudit
+  audit: AuditEntryList
   pauses: PauseList
 }
 
@@ -59,7 +59,7 @@ export function NamespacePage(props: { name: string }) {
   const loaded = useResource<Loaded>(`namespace ${name}`, async (signal) => {
     const [info, audit, pauses] = await Promise.all([
       get<NamespaceInfo>(`/v1/namespaces/${name}`, signal),
-      get<TeamAudit>(`/v1/namespaces/${name}/audit?limit=100`, signal),
+      get<AuditEntryList>(`/v1/namespaces/${name}/audit?limit=100`, signal),
       may("queues:read", name) ? get<PauseList>(`/v1/pauses${queryOf({ namespace: name })}`, signal) : { pauses: [] },
     ])
     return { info, audit, pauses }

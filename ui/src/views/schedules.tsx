@@ -1,7 +1,7 @@
 // Schedules: when they create tasks, what became of their ticks, and what can be done to them.
 import { useState } from "preact/hooks"
 import { call, get, may, now, post, queryOf } from "../api/client.ts"
-import type { Backfill, Preview, ScheduleList, ScheduleView, TickList, Triggered } from "../api/types.ts"
+import type { Backfill, SchedulePreview, ScheduleList, ScheduleView, TickList, TriggerResponse } from "../api/types.ts"
 import { ActionDialog, withReason, type Action } from "../parts/action.tsx"
 import { Button, Empty, Failed, Loading, plural, shortId, Stale, Time } from "../parts/bits.tsx"
 import { Json } from "../parts/json.tsx"
@@ -112,7 +112,7 @@ function changeAction(schedule: ScheduleView): Action {
       const { cron, every, timezone } = timesOf(entered)
       const [current, { ticks }] = await Promise.all([
         get<ScheduleView>(pathOf(schedule)),
-        post<Preview>("/v1/schedules/preview", { cron, every, timezone, anchor: schedule.anchor, count: PREVIEWED }),
+        post<SchedulePreview>("/v1/schedules/preview", { cron, every, timezone, anchor: schedule.anchor, count: PREVIEWED }),
       ])
       const meanwhile = current.etag === schedule.etag ? [] : [`Someone changed it meanwhile: ${current.cron ?? `every ${current.every}`}, ${current.timezone}, overlap ${current.overlap}, catches up ${current.catch_up}, jitter ${current.jitter}. Saving replaces that.`]
       return { effects: [...meanwhile, `Next ticks, in ${String(timezone)}: ${ticks.map((at) => dayInZone(at, String(timezone))).join(", ")}.`], etag: current.etag }
@@ -131,7 +131,7 @@ function triggerAction(schedule: ScheduleView): Action {
     takesReason: false,
     command: () => `tasker schedule trigger ${nameOf(schedule)}`,
     run: async () => {
-      const { task_id } = await post<Triggered>(`${pathOf(schedule)}/trigger`)
+      const { task_id } = await post<TriggerResponse>(`${pathOf(schedule)}/trigger`)
       navigate(`/tasks/${task_id}`)
     },
   }
@@ -171,7 +171,7 @@ export function SchedulePage(props: { namespace: string; name: string }) {
     const path = `/v1/schedules/${namespace}/${encodeURIComponent(name)}`
     const [schedule, ticks] = await Promise.all([get<ScheduleView>(path, signal), get<TickList>(`${path}/ticks?limit=50`, signal)])
     const { cron, every, anchor, timezone } = schedule
-    const { ticks: next } = await post<Preview>("/v1/schedules/preview", { cron: cron ?? "", every, anchor, timezone, count: TICKS })
+    const { ticks: next } = await post<SchedulePreview>("/v1/schedules/preview", { cron: cron ?? "", every, anchor, timezone, count: TICKS })
     return { schedule, ticks, next }
   }, 15_000)
   const [action, setAction] = useState<Action | null>(null)

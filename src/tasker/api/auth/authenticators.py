@@ -77,7 +77,7 @@ async def authenticate_with(
         NotAuthenticated: It returned None.
         AuthenticatorError: It failed; the log has the reason.
     """
-    request = auth_request_of(scope)
+    request = to_auth_request(scope)
     try:
         answer: Any = authenticator.authenticate(request)
         if inspect.isawaitable(answer):
@@ -95,7 +95,7 @@ async def authenticate_with(
     return principal
 
 
-def auth_request_of(scope: MutableMapping[str, Any]) -> AuthRequest:
+def to_auth_request(scope: MutableMapping[str, Any]) -> AuthRequest:
     """Return the part of a request that an authenticator receives."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
@@ -120,8 +120,10 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
             continue
         if not (isinstance(text, str) and is_valid_name(text)) or text == ANONYMOUS_NAME:
             raise ValueError(f"the {field} of the principal is {NOT_A_NAME}: {text!r:.100}")
-    held = _check_strings("roles", answer.roles)
-    spaces = None if answer.namespaces is None else _check_strings("namespaces", answer.namespaces)
+    held = _check_string_field("roles", answer.roles)
+    spaces = (
+        None if answer.namespaces is None else _check_string_field("namespaces", answer.namespaces)
+    )
     if spaces is not None and ALL_NAMESPACES in spaces:
         spaces = None
     permissions = None
@@ -142,7 +144,7 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
     )
 
 
-def _check_strings(field: str, words: object) -> frozenset[str]:
+def _check_string_field(field: str, words: object) -> frozenset[str]:
     if isinstance(words, str | bytes) or not isinstance(words, Collection):
         raise TypeError(f"{field} must be a collection of strings, not {type(words).__name__}")
     if not all(isinstance(word, str) for word in words):

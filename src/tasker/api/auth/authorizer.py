@@ -20,10 +20,15 @@ from tasker.api.auth.credentials import (
     credential_of,
     sends_credential,
 )
-from tasker.api.auth.keyring import KeyRing
-from tasker.api.auth.loading import load_class
+from tasker.api.auth.keyring import ApiKeyCache
+from tasker.api.auth.loading import create_configured_instance
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
-from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
+from tasker.api.auth.refusals import (
+    auth_unavailable_problem,
+    forbidden_problem,
+    not_found_problem,
+    unauthenticated_problem,
+)
 from tasker.api.auth.sessions import Sessions, session_secret_of
 from tasker.api.headers import client_address, correlation_id_of
 from tasker.errors import InvalidInput, InvalidSettings
@@ -79,10 +84,14 @@ class AuthRules(NamedTuple):
         )
         coordinator: Coordinator = PermissionCoordinator()
         if settings.enabled and settings.coordinator is not None:
-            coordinator = load_class("auth.coordinator", settings.coordinator, Coordinator)
+            coordinator = create_configured_instance(
+                "auth.coordinator", settings.coordinator, Coordinator
+            )
         authenticator = None
         if settings.enabled and settings.authenticator is not None:
-            authenticator = load_class("auth.authenticator", settings.authenticator, Authenticator)
+            authenticator = create_configured_instance(
+                "auth.authenticator", settings.authenticator, Authenticator
+            )
         roles = permissions_by_role(settings)
         provider = None
         if settings.enabled and settings.has_login:
@@ -100,10 +109,10 @@ def _make_provider(
 
 def _make_token_verifier(settings: AuthSettings) -> "TokenVerifier":
     # Imported here: cryptography is slow to load, and most servers accept no tokens.
-    from tasker.api.auth.jwks import PublishedKeys
+    from tasker.api.auth.jwks import PublishedKeySet
     from tasker.api.auth.tokens import TokenVerifier, configured_key
 
-    keys = PublishedKeys(settings) if settings.fetches_keys else configured_key(settings)
+    keys = PublishedKeySet(settings) if settings.fetches_keys else configured_key(settings)
     return TokenVerifier(keys, settings)
 
 
@@ -123,7 +132,7 @@ class Authorizer:
         self._coordinator = rules.coordinator
         self._authenticator = rules.authenticator
         self._plain = type(rules.coordinator) is PermissionCoordinator
-        self._keys = KeyRing(store, rules.roles, seconds=rules.settings.cache.total_seconds())
+        self._keys = ApiKeyCache(store, rules.roles, seconds=rules.settings.cache.total_seconds())
         self.sessions = Sessions(store, self._keys, rules.settings, rules.roles)
         self.provider = rules.provider
 
@@ -164,17 +173,17 @@ class Authorizer:
         try:
             principal = await self._identify_caller(scope)
         except NotAuthenticated as refusal:
-            self._log_refusal(scope, refusal)
-            raise unauthenticated(refusal.reason) from None
+            self._log_rejection(scope, refusal)
+            raise unauthenticated_problem(refusal.reason) from None
         except KeysUnavailable:
-            raise auth_unavailable("The keys that verify tokens") from None
+            raise auth_unavailable_problem("The keys that verify tokens") from None
         except AuthenticatorError:
-            raise auth_unavailable("Credentials of this kind") from None
+            raise auth_unavailable_problem("Credentials of this kind") from None
         suffices = all if every else any
         if self._plain and permissions and not suffices(map(principal.has, permissions)):
             where = Resource(scope.get("path_params", {}).get("namespace"))
             missing = next(each for each in permissions if not principal.has(each))
-            raise forbidden(missing, principal, where)
+            raise forbidden_problem(missing, principal, where)
         return principal
 
     async def _identify_caller(self, scope: MutableMapping[str, Any]) -> Principal:
@@ -212,7 +221,7 @@ class Authorizer:
             is_ours = credential.text.startswith(KEY_PREFIX)
         return credential if is_ours or self._authenticator is None else self._authenticator
 
-    def _log_refusal(self, scope: MutableMapping[str, Any], refusal: NotAuthenticated) -> None:
+    def _log_rejection(self, scope: MutableMapping[str, Any], refusal: NotAuthenticated) -> None:
         level = logging.INFO if refusal.reason == "missing" else logging.WARNING
         facts = {
             "reason": refusal.reason,
@@ -259,10 +268,10 @@ class Authorizer:
         }
         log.info("not_authorized", extra=facts)
         if permission in _MAKES or target.namespace is None:
-            raise forbidden(permission, principal, target)
+            raise forbidden_problem(permission, principal, target)
         if await self._may_read(principal, permission.resource, target):
-            raise forbidden(permission, principal, target)
-        raise not_found(not_found_message)
+            raise forbidden_problem(permission, principal, target)
+        raise not_found_problem(not_found_message)
 
     async def _may_read(self, principal: Principal, resource: str, target: Resource) -> bool:
         for action in _READING:

@@ -28,9 +28,9 @@ def principal_of_claims(
         NotAuthenticated: A claim has the wrong type.
     """
     named = settings.claims
-    scopes = [_read_words(claims, name) for name in named.permissions]
+    scopes = [_read_claim_words(claims, name) for name in named.permissions]
     has_scopes = any(words is not None for words in scopes)
-    claimed = _read_words(claims, named.roles)
+    claimed = _read_claim_words(claims, named.roles)
     if claimed is None and not has_scopes and settings.default_roles:
         claimed = frozenset(settings.default_roles)
     unspecified = claimed is None and not has_scopes
@@ -44,7 +44,7 @@ def principal_of_claims(
         permissions=None if unspecified else _granted_permissions(scopes, held, roles),
         namespaces=spaces,
         roles=held,
-        groups=_read_words(claims, named.groups) or frozenset(),
+        groups=_read_claim_words(claims, named.groups) or frozenset(),
         team=team,
         admin=ADMIN in held and spaces is None,
         credential="token",
@@ -64,7 +64,7 @@ def find_claim(claims: Mapping[str, Any], name: str) -> Any:
     return here
 
 
-def _read_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
+def _read_claim_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
     """Return the words of a list or a space-separated string, or None if the claim is absent."""
     value = find_claim(claims, name)
     if value is None:
@@ -96,7 +96,7 @@ def _token_namespaces(
     claims: Mapping[str, Any], settings: AuthSettings, *, admin: bool
 ) -> frozenset[str] | None:
     """Return the token's namespaces, or None for all (admin tokens without the claim)."""
-    spaces = _read_words(claims, settings.claims.namespaces)
+    spaces = _read_claim_words(claims, settings.claims.namespaces)
     if spaces is None:
         spaces = frozenset({ALL_NAMESPACES} if admin else settings.default_namespaces)
     return None if ALL_NAMESPACES in spaces else spaces

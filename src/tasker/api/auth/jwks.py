@@ -19,7 +19,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tasker import codec
 from tasker.api.auth.credentials import KeysUnavailable
-from tasker.api.auth.tokens import PublicKey, supports
+from tasker.api.auth.tokens import PublicKey, key_supports_algorithm
 from tasker.errors import InvalidInput, TooLarge
 from tasker.settings import AuthSettings, check_key_url
 from tasker.ttl_cache import Clock
@@ -35,7 +35,7 @@ KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
 """The keys by id, each with the algorithm that it is restricted to, or None."""
 
 
-class PublishedKeys:
+class PublishedKeySet:
     """The keys of one identity provider.
 
     Args:
@@ -80,7 +80,7 @@ class PublishedKeys:
 
     def _find_key(self, kid: str, algorithm: str) -> PublicKey | None:
         for only, key in self._keys.get(kid, ()):
-            if only in (None, algorithm) and supports(key, algorithm):
+            if only in (None, algorithm) and key_supports_algorithm(key, algorithm):
                 return key
         return None
 
@@ -116,7 +116,7 @@ class PublishedKeys:
 
     async def _discover(self) -> str:
         """Return the key URL of the discovery document."""
-        document = await discover(self._issuer, self._timeout)
+        document = await fetch_discovery_document(self._issuer, self._timeout)
         keys = document.get("jwks_uri")
         if not isinstance(keys, str):
             raise ValueError("the discovery document has no jwks_uri")
@@ -124,7 +124,7 @@ class PublishedKeys:
         return keys
 
 
-async def discover(issuer: str, timeout: float) -> Mapping[str, Any]:
+async def fetch_discovery_document(issuer: str, timeout: float) -> Mapping[str, Any]:
     """Return the discovery document of an issuer (OpenID Connect Discovery 1.0, section 4).
 
     Raises:
@@ -149,10 +149,10 @@ async def fetch_document(url: str, timeout: float) -> bytes:
         httpx.AsyncClient(follow_redirects=False, timeout=timeout) as client,
         client.stream("GET", url, headers=_HEADERS) as response,
     ):
-        return await read_bounded(response)
+        return await read_json_body(response)
 
 
-async def read_bounded(response: httpx.Response) -> bytes:
+async def read_json_body(response: httpx.Response) -> bytes:
     """Return the body of a successful response. Raises ValueError."""
     if response.is_redirect:
         raise ValueError("the response is a redirect, and redirects are not followed")

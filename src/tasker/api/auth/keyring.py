@@ -29,7 +29,7 @@ class _KnownKey(NamedTuple):
     principal: Principal
 
 
-class KeyRing:
+class ApiKeyCache:
     """The API keys of a store.
 
     Args:

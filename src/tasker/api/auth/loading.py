@@ -10,7 +10,7 @@ from tasker.errors import InvalidSettings
 T = TypeVar("T")
 
 
-def load_class(setting: str, path: str, base: type[T]) -> T:
+def create_configured_instance(setting: str, path: str, base: type[T]) -> T:
     """Create an instance of the class that a setting names.
 
     Args:
@@ -22,25 +22,25 @@ def load_class(setting: str, path: str, base: type[T]) -> T:
         InvalidSettings: The class does not exist or does not extend `base`.
     """
 
-    def wrong(why: str) -> InvalidSettings:
+    def invalid_setting(why: str) -> InvalidSettings:
         return InvalidSettings(f"{setting} = {path!r}: {why}")
 
     module, colon, name = path.partition(":")
     if not (module and colon and name):
-        raise wrong("write it as package.module:Class")
+        raise invalid_setting("write it as package.module:Class")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
         loaded = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # a user's module may raise anything on import
         message = f"{type(error).__name__}: {error}"
-        raise wrong(f"{module} cannot be imported ({message})") from error
+        raise invalid_setting(f"{module} cannot be imported ({message})") from error
     if loaded is None:
-        raise wrong(f"{module} has no {name}")
+        raise invalid_setting(f"{module} has no {name}")
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
-        raise wrong(f"{name} is not a subclass of tasker.api.auth.{base.__name__}")
+        raise invalid_setting(f"{name} is not a subclass of tasker.api.auth.{base.__name__}")
     try:
         return loaded()
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        raise wrong(f"{name}(), called without arguments, failed: {message}") from error
+        raise invalid_setting(f"{name}(), called without arguments, failed: {message}") from error

@@ -35,7 +35,7 @@ class LocalOnlyMiddleware:
             "Without authentication, the server accepts only requests from this machine to"
             " 127.0.0.1 or localhost, and rejects requests from pages of other origins.",
         )
-        await problem.reply(scope)(scope, receive, send)
+        await problem.to_response(scope)(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
         origin = first_header(scope, "origin")

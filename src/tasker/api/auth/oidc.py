@@ -20,7 +20,7 @@ import httpx
 from tasker import codec
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.credentials import KeysUnavailable, NotAuthenticated
-from tasker.api.auth.jwks import PublishedKeys, discover, read_bounded
+from tasker.api.auth.jwks import PublishedKeySet, fetch_discovery_document, read_json_body
 from tasker.api.auth.principal import Principal
 from tasker.api.auth.tokens import TokenVerifier
 from tasker.errors import InvalidInput, TooLarge
@@ -81,7 +81,7 @@ class PendingLogin(NamedTuple):
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-class _Endpoints(NamedTuple):
+class _ProviderEndpoints(NamedTuple):
     authorization: str
     token: str
 
@@ -100,8 +100,10 @@ class IdentityProvider:
         self._client_id = settings.oidc.client_id or ""
         self._timeout = settings.jwks_timeout.total_seconds()
         own = settings.model_copy(update={"audience": self._client_id, "jwks_url": None})
-        self._verifier = TokenVerifier(PublishedKeys(own), own)
-        self._endpoints: TTLCache[str, _Endpoints] = TTLCache(self._discover, seconds=_FRESH)
+        self._verifier = TokenVerifier(PublishedKeySet(own), own)
+        self._endpoints: TTLCache[str, _ProviderEndpoints] = TTLCache(
+            self._discover, seconds=_FRESH
+        )
 
     async def login_url(self, login: PendingLogin, redirect_uri: str) -> str:
         """Return the provider's URL to which the browser is redirected. Raises LoginFailed."""
@@ -139,8 +141,8 @@ class IdentityProvider:
             raise LoginFailed("refused", f"the provider returned {query['error'][:80]!r}")
         if not query.get("code"):
             raise LoginFailed("state", "the response has no code")
-        token = await self._exchange(query["code"], login, redirect_uri)
-        claims = await self._verify(token, login.nonce)
+        token = await self._exchange_code(query["code"], login, redirect_uri)
+        claims = await self._verify_id_token(token, login.nonce)
         if not self.principal_of(claims).permissions:
             raise LoginFailed("unmapped", "the claims grant neither roles nor permissions")
         if self.principal_of(claims).namespaces == frozenset():
@@ -151,7 +153,7 @@ class IdentityProvider:
         """Return the principal of a person by their claims. Raises NotAuthenticated."""
         return principal_of_claims(claims, self._settings, self._roles)
 
-    async def _verify(self, token: str, nonce: str) -> Mapping[str, Any]:
+    async def _verify_id_token(self, token: str, nonce: str) -> Mapping[str, Any]:
         """Return the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7)."""
         try:
             claims = await self._verifier.claims(token)
@@ -170,7 +172,7 @@ class IdentityProvider:
             raise LoginFailed("token", f"the claims exceed {_LONGEST_CLAIMS:,} bytes")
         return claims
 
-    async def _exchange(self, code: str, login: PendingLogin, redirect_uri: str) -> str:
+    async def _exchange_code(self, code: str, login: PendingLogin, redirect_uri: str) -> str:
         """Return the ID token for a code."""
         secret = self._settings.oidc.client_secret
         form = {
@@ -187,7 +189,7 @@ class IdentityProvider:
                 httpx.AsyncClient(follow_redirects=False, timeout=self._timeout) as client,
                 client.stream("POST", endpoint, data=form, auth=auth) as response,
             ):
-                body = await read_bounded(response)
+                body = await read_json_body(response)
             answer = codec.parse_untrusted(body, what="the provider's response", limit=len(body))
         except (httpx.HTTPError, ValueError) as error:
             raise LoginFailed(
@@ -202,20 +204,20 @@ class IdentityProvider:
             raise LoginFailed("token", "the provider's response has no id_token")
         return token
 
-    async def _find_endpoints(self) -> _Endpoints:
+    async def _find_endpoints(self) -> _ProviderEndpoints:
         try:
             return await self._endpoints.get(self._settings.issuer or "")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = f"cannot fetch the discovery document: {type(error).__name__}: {error}"[:200]
             raise LoginFailed("unavailable", why) from None
 
-    async def _discover(self, issuer: str) -> _Endpoints:
-        document = await discover(issuer, self._timeout)
+    async def _discover(self, issuer: str) -> _ProviderEndpoints:
+        document = await fetch_discovery_document(issuer, self._timeout)
         urls = []
-        for name in _Endpoints._fields:
+        for name in _ProviderEndpoints._fields:
             url = document.get(f"{name}_endpoint")
             if not isinstance(url, str):
                 raise ValueError(f"the discovery document has no {name}_endpoint")
             check_key_url(url, f"{name}_endpoint", allow_http=self._settings.jwks_allow_http)
             urls.append(url)
-        return _Endpoints(*urls)
+        return _ProviderEndpoints(*urls)

@@ -9,7 +9,7 @@ from tasker.teams.permissions import Permission
 _REALM = 'Bearer realm="tasker"'
 
 
-def unauthenticated(reason: Reason) -> Problem:
+def unauthenticated_problem(reason: Reason) -> Problem:
     """Return the problem of a request without a valid credential."""
     challenge = _REALM
     if reason != "missing":
@@ -22,7 +22,7 @@ def unauthenticated(reason: Reason) -> Problem:
     )
 
 
-def forbidden(permission: Permission, principal: Principal, target: Resource) -> Problem:
+def forbidden_problem(permission: Permission, principal: Principal, target: Resource) -> Problem:
     """Return the problem of a missing permission."""
     message = f"{principal.name} lacks the permission {permission}"
     challenge = f'{_REALM}, error="insufficient_scope", scope="{permission}"'
@@ -38,12 +38,12 @@ def forbidden(permission: Permission, principal: Principal, target: Resource) ->
     return problem
 
 
-def not_found(message: str) -> Problem:
+def not_found_problem(message: str) -> Problem:
     """Return the problem for an object that the caller may not see, as for a missing one."""
     return Problem("not_found", message)
 
 
-def auth_unavailable(what: str) -> Problem:
+def auth_unavailable_problem(what: str) -> Problem:
     """Return the problem for a caller that cannot be authenticated at the moment.
 
     Args:

@@ -19,7 +19,7 @@ from starlette.requests import cookie_parser
 
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.credentials import NotAuthenticated
-from tasker.api.auth.keyring import KeyRing
+from tasker.api.auth.keyring import ApiKeyCache
 from tasker.api.auth.principal import Principal
 from tasker.api.headers import BASE_PATH, first_header
 from tasker.api.problems import Problem
@@ -63,7 +63,7 @@ class Sessions:
     def __init__(
         self,
         store: TeamStore,
-        keys: KeyRing,
+        keys: ApiKeyCache,
         settings: AuthSettings,
         roles: Mapping[str, frozenset[Permission]],
     ) -> None:
@@ -117,7 +117,7 @@ class Sessions:
         session = await self.read(secret)
         if session is None:
             raise NotAuthenticated("expired", "the session has ended")
-        require_same_origin(scope, csrf_token_of(secret))
+        check_same_origin(scope, csrf_token_of(secret))
         await self._touched.get(digest_of(secret))
         if session.key_prefix is None:
             principal = self._principal_of_claims(session.claims or {})
@@ -166,7 +166,7 @@ def session_secret_of(scope: MutableMapping[str, Any]) -> str | None:
     return cookies.get(HOST_COOKIE) or cookies.get(COOKIE) or None
 
 
-def require_same_origin(scope: MutableMapping[str, Any], token: str | None) -> None:
+def check_same_origin(scope: MutableMapping[str, Any], token: str | None) -> None:
     """Reject a change that was not sent by one of this server's pages.
 
     Args:

@@ -25,7 +25,7 @@ _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _MIN_BITS, _MAX_BITS = 2048, 16384  #: minimum size of an RSA key
 
 
-class KeySource(Protocol):
+class TokenKeySource(Protocol):
     """Finds the keys that verify tokens."""
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
@@ -44,7 +44,7 @@ class SingleKey:
         self._key = key
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        return self._key if supports(self._key, algorithm) else None
+        return self._key if key_supports_algorithm(self._key, algorithm) else None
 
 
 class TokenVerifier:
@@ -55,7 +55,7 @@ class TokenVerifier:
         settings: Issuer, audience and algorithms.
     """
 
-    def __init__(self, keys: KeySource, settings: AuthSettings) -> None:
+    def __init__(self, keys: TokenKeySource, settings: AuthSettings) -> None:
         self._keys = keys
         self._algorithms = frozenset(settings.algorithms)
         self._issuer, self._audience = settings.issuer, settings.audience
@@ -93,7 +93,7 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.PyJWTError as error:
-            raise NotAuthenticated(_refusal_reason(error), _reason_for_log(error)) from None
+            raise NotAuthenticated(_rejection_reason(error), _reason_for_log(error)) from None
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotAuthenticated("invalid", f"unreadable: {type(error).__name__}") from None
         return claims
@@ -112,7 +112,7 @@ class TokenVerifier:
         return algorithm, kid if isinstance(kid, str) else None
 
 
-def supports(key: PublicKey, algorithm: str) -> bool:
+def key_supports_algorithm(key: PublicKey, algorithm: str) -> bool:
     """Return whether an algorithm can use a key."""
     if isinstance(key, EllipticCurvePublicKey):
         return _CURVES.get(algorithm) == key.curve.name
@@ -142,7 +142,7 @@ def configured_key(settings: AuthSettings) -> SingleKey:
         ) from None
     if not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
         raise InvalidSettings(f"{name} is neither an RSA nor an EC key")
-    if not any(supports(key, algorithm) for algorithm in settings.algorithms):
+    if not any(key_supports_algorithm(key, algorithm) for algorithm in settings.algorithms):
         raise InvalidSettings(
             f"{name} cannot be used with any of auth.algorithms ({', '.join(settings.algorithms)});"
             f" an RSA key needs {_MIN_BITS} bits or more"
@@ -150,7 +150,7 @@ def configured_key(settings: AuthSettings) -> SingleKey:
     return SingleKey(key)
 
 
-def _refusal_reason(error: jwt.PyJWTError) -> Reason:
+def _rejection_reason(error: jwt.PyJWTError) -> Reason:
     return "expired" if isinstance(error, jwt.ExpiredSignatureError) else "invalid"
 
 

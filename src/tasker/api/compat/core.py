@@ -10,7 +10,7 @@ from starlette.requests import Request
 from tasker import codec
 from tasker.analytics.model import MOST_HOURS, AnalysisWindow
 from tasker.api.auth.principal import Principal
-from tasker.api.authorization import authorize, principal_of, via_of, visible_namespaces
+from tasker.api.authorization import access_channel_of, authorize, principal_of, visible_namespaces
 from tasker.api.compat.core_views import (
     CoreBottlenecks,
     CorePerformance,
@@ -21,11 +21,11 @@ from tasker.api.compat.core_views import (
     CoreTaskList,
     CoreTemplateDetail,
     CoreTemplateList,
-    core_audit,
     core_bottlenecks,
     core_page,
     core_performance,
     core_step,
+    core_step_audit,
     core_task,
     core_task_summary,
     core_template,
@@ -34,22 +34,22 @@ from tasker.api.compat.core_views import (
 )
 from tasker.api.compat.errors import CORE
 from tasker.api.compat.requests import EarlierStatus, EarlierTaskBody, source_tag
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.steps import step_of
+from tasker.api.routes.steps import find_step
 from tasker.api.routes.tasks import (
     CREATES,
     created_headers,
     operator_client,
     read_authorized_task,
-    template_and_steps,
-    template_of_task,
+    read_template_and_steps,
+    read_template_of_task,
 )
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
-from tasker.api.task_requests import create_one, template_reference_of
+from tasker.api.task_requests import create_requested_task, template_reference_of
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId
@@ -90,7 +90,7 @@ class CoreQuery(BaseModel):
     source_system: Line | None = None
 
 
-class CompletionData(Body):
+class CompletionData(RequestBody):
     """The result of a step that is completed by hand."""
 
     result: Any = None
@@ -98,7 +98,7 @@ class CompletionData(Body):
     """Stored with the reason in the audit log."""
 
 
-class ResetForRetry(Body):
+class ResetForRetry(RequestBody):
     """Lets a failed step start over with all its attempts."""
 
     action_type: Literal["reset_for_retry"]
@@ -107,7 +107,7 @@ class ResetForRetry(Body):
     """Ignored if the caller is authenticated."""
 
 
-class ResolveManually(Body):
+class ResolveManually(RequestBody):
     """Marks a step as done by other means."""
 
     action_type: Literal["resolve_manually"]
@@ -116,7 +116,7 @@ class ResolveManually(Body):
     """Ignored if the caller is authenticated."""
 
 
-class CompleteManually(Body):
+class CompleteManually(RequestBody):
     """Completes a step with a result, as if its handler had returned it."""
 
     action_type: Literal["complete_manually"]
@@ -153,19 +153,19 @@ class StepAction(
 )
 async def create_core_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
     template = template_reference_of(body.name, body.namespace, body.version)
-    task = await create_one(api, request, body.task_fields(), template)
+    task = await create_requested_task(api, request, body.task_fields(), template)
     view = core_task(task)
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
 @routes.add("GET", "/tasks", TASKS_LIST, response=CoreTaskList)
 async def list_core_tasks(
-    request: Request, api: ApiOf, query: Annotated[CoreQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[CoreQuery, Query()]
 ) -> JsonResponse:
     """List tasks, newest first, at most the first 1,000."""
     last = query.page * query.per_page
@@ -188,7 +188,7 @@ async def list_core_tasks(
 
 
 @routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, refuses=_MISSING)
-async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def get_core_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     return await _task_response(api, await read_authorized_task(request, api, task_id, TASKS_READ))
 
@@ -200,25 +200,25 @@ async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> Json
     response=CoreTask,
     refuses=(*_MISSING, "wrong_status"),
 )
-async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def cancel_core_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Cancel a task."""
     task = await read_authorized_task(request, api, task_id, TASKS_CANCEL)
     return await _task_response(api, await operator_client(request, api).cancel(task.id))
 
 
 @routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)
-async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def get_core_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Read the status of a task and its steps, without context and results."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: core_task_summary(task, loaded, loaded.described(steps, now))
     )
 
 
-async def _task_response(api: Api, task: Task) -> JsonResponse:
-    loaded, steps = await template_and_steps(api, task)
+async def _task_response(api: ApiServices, task: Task) -> JsonResponse:
+    loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(len(steps), lambda: core_task(task, loaded.described(steps, now)))
 
@@ -227,10 +227,10 @@ async def _task_response(api: Api, task: Task) -> JsonResponse:
 
 
 @routes.add("GET", _STEPS, STEPS_READ, response=list[CoreStep], refuses=_MISSING)
-async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def list_core_steps(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: [core_step(task, step) for step in loaded.described(steps, now)]
@@ -239,25 +239,25 @@ async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> Js
 
 @routes.add("GET", _STEP, STEPS_READ, response=CoreStep, refuses=_MISSING)
 async def get_core_step(
-    request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
+    request: Request, api: ApiServicesOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
     """Read a step."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    loaded = await template_of_task(api, task.id)
-    no, _ = await _step_of(api, loaded, task.id, step_uuid)
+    loaded = await read_template_of_task(api, task.id)
+    no, _ = await _find_step(api, loaded, task.id, step_uuid)
     return await _step_response(api, task, loaded, no)
 
 
 @routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
 async def list_core_attempts(
-    request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
+    request: Request, api: ApiServicesOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
     """List a step's finished attempts, newest first."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    no, _ = await _step_of(api, await template_of_task(api, task.id), task.id, step_uuid)
+    no, _ = await _find_step(api, await read_template_of_task(api, task.id), task.id, step_uuid)
     attempts = await api.store.history(task.id, no=no)
     step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
-    return JsonResponse([core_audit(task, step, attempt) for attempt in reversed(attempts)])
+    return JsonResponse([core_step_audit(task, step, attempt) for attempt in reversed(attempts)])
 
 
 @routes.add(
@@ -270,7 +270,7 @@ async def list_core_attempts(
 )
 async def act_on_core_step(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     step_uuid: StepUuid,
     body: Annotated[StepAction, Depends(JsonBody(StepAction))],
@@ -279,49 +279,59 @@ async def act_on_core_step(
     action = body.root
     permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
     task = await read_authorized_task(request, api, task_id, permission)
-    loaded = await template_of_task(api, task.id)
-    no, name = await _step_of(api, loaded, task.id, step_uuid)
+    loaded = await read_template_of_task(api, task.id)
+    no, name = await _find_step(api, loaded, task.id, step_uuid)
     changed = await _act_on_step(request, api, task.id, name, action)
     return await _step_response(api, changed, loaded, no)
 
 
 async def _act_on_step(
     request: Request,
-    api: Api,
+    api: ApiServices,
     task_id: TaskId,
     step: str,
     action: ResetForRetry | ResolveManually | CompleteManually,
 ) -> Task:
     caller, reason = principal_of(request), action.reason
     if isinstance(action, ResetForRetry):
-        client = api.client.acting_as(_actor(action.reset_by, caller), via_of(request))
+        client = api.client.acting_as(
+            _resolve_actor(action.reset_by, caller), access_channel_of(request)
+        )
         return await client.retry(task_id, steps=[step], reset_attempts=True, reason=reason)
     if isinstance(action, ResolveManually):
-        client = api.client.acting_as(_actor(action.resolved_by, caller), via_of(request))
+        client = api.client.acting_as(
+            _resolve_actor(action.resolved_by, caller), access_channel_of(request)
+        )
         return await client.resolve(task_id, step, reason=reason)
-    client = api.client.acting_as(_actor(action.completed_by, caller), via_of(request))
+    client = api.client.acting_as(
+        _resolve_actor(action.completed_by, caller), access_channel_of(request)
+    )
     data = action.completion_data
     if data.metadata:
         reason = f"{reason} (metadata: {codec.dumps(data.metadata, what='the metadata')})".strip()
     return await client.complete(task_id, step, data.result, reason=reason)
 
 
-def _actor(name: str | None, caller: Principal) -> str:
+def _resolve_actor(name: str | None, caller: Principal) -> str:
     """Return the actor: the caller if it is authenticated, otherwise the name in the body."""
     return name if name and not caller.known else caller.name
 
 
-async def _step_of(api: Api, loaded: LoadedTemplate, task_id: TaskId, step: str) -> tuple[int, str]:
+async def _find_step(
+    api: ApiServices, loaded: LoadedTemplate, task_id: TaskId, step: str
+) -> tuple[int, str]:
     """Return a step's number and name from its UUID, name or number. Raises NotFound."""
     if len(step) != 36:
-        return await step_of(api, loaded, task_id, step)
+        return await find_step(api, loaded, task_id, step)
     for no, name in enumerate(loaded.graph.names, start=1):
         if step_uuid(task_id, name) == step.lower():
             return no, name
     raise NotFound(f"task {task_id} has no step {step}")
 
 
-async def _step_response(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
+async def _step_response(
+    api: ApiServices, task: Task, loaded: LoadedTemplate, no: int
+) -> JsonResponse:
     steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
     (step,) = loaded.described(steps, datetime.now(UTC))
     return JsonResponse(core_step(task, step))
@@ -332,7 +342,7 @@ async def _step_response(api: Api, task: Task, loaded: LoadedTemplate, no: int) 
 
 @routes.add("GET", "/templates", TEMPLATES_LIST, response=CoreTemplateList)
 async def list_core_templates(
-    request: Request, api: ApiOf, namespace: Namespace | None = None
+    request: Request, api: ApiServicesOf, namespace: Namespace | None = None
 ) -> JsonResponse:
     """List approved template versions."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
@@ -354,7 +364,11 @@ async def list_core_templates(
     refuses=(*_MISSING, "invalid_input", "template_not_approved"),
 )
 async def get_core_template(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, version: VersionPath
+    request: Request,
+    api: ApiServicesOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    version: VersionPath,
 ) -> JsonResponse:
     """Read a template version."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
@@ -364,7 +378,7 @@ async def get_core_template(
 
 @routes.add("GET", "/analytics/performance", ANALYTICS_READ, response=CorePerformance)
 async def get_core_performance(
-    request: Request, api: ApiOf, hours: Annotated[float, Query(gt=0, le=MOST_HOURS)] = 24
+    request: Request, api: ApiServicesOf, hours: Annotated[float, Query(gt=0, le=MOST_HOURS)] = 24
 ) -> JsonResponse:
     """Report durations, rates and outcomes of the tasks of the last hours."""
     await authorize(request, ANALYTICS_READ)
@@ -376,7 +390,7 @@ async def get_core_performance(
 @routes.add("GET", "/analytics/bottlenecks", ANALYTICS_READ, response=CoreBottlenecks)
 async def get_core_bottlenecks(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     min_executions: Annotated[int, Query(ge=1, le=1_000_000)] = 5,
 ) -> JsonResponse:

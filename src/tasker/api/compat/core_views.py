@@ -319,7 +319,7 @@ def _named_step_uuid(template: TemplateName, step: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"tasker:{template}/{step}"))
 
 
-def core_readiness(task: Task, step: Step) -> CoreStepReadiness:
+def core_step_readiness(task: Task, step: Step) -> CoreStepReadiness:
     """Return whether a step can run."""
     return {
         **_readiness(step),
@@ -401,7 +401,7 @@ def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
         "tags": list(task.tags),
         "parent_correlation_id": parent_correlation_id(task),
         "ready_steps": task.counts.enqueued,
-        "steps": [core_readiness(task, step) for step in steps],
+        "steps": [core_step_readiness(task, step) for step in steps],
     }
 
 
@@ -467,7 +467,7 @@ def _summary_step(view: CoreStep, step: Step) -> CoreSummaryStep:
     }
 
 
-def core_audit(task: Task, step: Step, attempt: Attempt) -> CoreStepAudit:
+def core_step_audit(task: Task, step: Step, attempt: Attempt) -> CoreStepAudit:
     """Return a finished attempt of a step."""
     own = step_uuid(task.id, attempt.step)
     audit = str(uuid5(UUID(own), str(attempt.attempt)))

@@ -23,7 +23,7 @@ from tasker.api.compat.founding_views import (
     handler_namespace,
 )
 from tasker.api.compat.requests import EarlierFields, EarlierStatus, EarlierTaskBody
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import (
     NamePath,
     Namespace,
@@ -35,16 +35,16 @@ from tasker.api.fields import (
 )
 from tasker.api.headers import is_correlation_id
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     CREATES,
     created_headers,
     read_authorized_task,
-    template_and_steps,
+    read_template_and_steps,
 )
 from tasker.api.routing import ExtraResponse, Routes
-from tasker.api.task_requests import TaskFields, create_one, template_reference_of
+from tasker.api.task_requests import TaskFields, create_requested_task, template_reference_of
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.teams.model import NamespaceInfo
@@ -62,7 +62,7 @@ _MISSING = ("not_found",)
 _FOUND = "A task with this idempotency key already exists."
 
 
-class WrappedBody(Body):
+class WrappedBody(RequestBody):
     """A task to create, wrapped in `task`."""
 
     task: EarlierTaskBody
@@ -124,7 +124,7 @@ class FoundingQuery(BaseModel):
     extra_responses={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
     refuses=CREATES,
 )
-async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> JsonResponse:
+async def create_founding_task(request: Request, api: ApiServicesOf, body: AnyTask) -> JsonResponse:
     """Create a task from a flat body, one wrapped in `task`, or one with `workflow_name`.
 
     Every request error is a 400, including an unknown template.
@@ -149,7 +149,7 @@ async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> J
 )
 async def execute_workflow(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
@@ -159,14 +159,16 @@ async def execute_workflow(
 
 async def _create(
     request: Request,
-    api: Api,
+    api: ApiServices,
     body: EarlierTaskBody | DelegationBody,
     name: str,
     version: str | None,
 ) -> Task:
     template = template_reference_of(name, body.namespace, version)
     try:
-        return await create_one(api, request, _with_correlation_id(body.task_fields()), template)
+        return await create_requested_task(
+            api, request, _with_correlation_id(body.task_fields()), template
+        )
     except NotFound as error:
         raise Problem("not_found", str(error), status=400) from None
 
@@ -185,7 +187,7 @@ def _created_response(task: Task, view: Any) -> JsonResponse:
 
 @routes.add("GET", "/tasker/tasks", TASKS_LIST, response=FoundingTaskList)
 async def list_founding_tasks(
-    request: Request, api: ApiOf, query: Annotated[FoundingQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[FoundingQuery, Query()]
 ) -> JsonResponse:
     """List tasks, newest first."""
     tasks = await api.store.list_tasks(
@@ -208,10 +210,12 @@ async def list_founding_tasks(
 
 
 @routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, response=FoundingTask, refuses=_MISSING)
-async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def get_founding_task(
+    request: Request, api: ApiServicesOf, task_id: TaskPath
+) -> JsonResponse:
     """Read a task."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: founding_task(founding_fields(task, loaded.described(steps, now)))
@@ -222,7 +226,7 @@ async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> 
 
 
 @routes.add("GET", "/tasker/handlers", TEMPLATES_LIST, response=HandlerIndex)
-async def list_handlers(request: Request, api: ApiOf) -> JsonResponse:
+async def list_handlers(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List all namespaces with their owners and templates."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     templates = await api.store.templates()
@@ -247,7 +251,7 @@ async def list_handlers(request: Request, api: ApiOf) -> JsonResponse:
     refuses=_MISSING,
 )
 async def list_namespace_handlers(
-    request: Request, api: ApiOf, namespace: NamespacePath
+    request: Request, api: ApiServicesOf, namespace: NamespacePath
 ) -> JsonResponse:
     """List the templates of one namespace."""
     await authorize(request, TEMPLATES_LIST, namespace=namespace)
@@ -265,7 +269,7 @@ async def list_namespace_handlers(
     return JsonResponse(answer)
 
 
-async def _get_namespace_info(api: Api, namespace: str) -> NamespaceInfo:
+async def _get_namespace_info(api: ApiServices, namespace: str) -> NamespaceInfo:
     for info in await api.store.namespaces():
         if info.name == namespace:
             return info
@@ -281,7 +285,7 @@ async def _get_namespace_info(api: Api, namespace: str) -> NamespaceInfo:
 )
 async def get_handler(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     version: Annotated[Version | None, Query()] = None,

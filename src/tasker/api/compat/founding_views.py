@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from tasker import versions
 from tasker.api.compat.requests import parent_correlation_id, source_system
-from tasker.api.views import convert, documented
+from tasker.api.views import convert_to_view, documented
 from tasker.api.views.tasks import TaskView, task_view
 from tasker.api.views.templates import GraphView, graph_view
 from tasker.client.templates import LoadedTemplate
@@ -140,7 +140,7 @@ class StepTemplate(TypedDict):
     custom_events: list[str]
 
 
-class HandlerFacts(HandlerEntry):
+class HandlerFields(HandlerEntry):
     """One template version in full."""
 
     class_name: str
@@ -149,16 +149,16 @@ class HandlerFacts(HandlerEntry):
     dependency_graph: GraphView
 
 
-class HandlerDetail(HandlerFacts):
+class HandlerDetail(HandlerFields):
     """One template version in full: its fields, repeated under `handler`."""
 
-    handler: HandlerFacts
+    handler: HandlerFields
     generated_at: datetime
 
 
 def founding_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingFields:
     """Return a task's fields."""
-    return convert(
+    return convert_to_view(
         task_view(task, steps),
         FoundingFields,
         task_id=task.id,
@@ -171,7 +171,7 @@ def founding_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingFields:
 
 def founding_task(fields: FoundingFields) -> FoundingTask:
     """Return a task with its fields in both places where earlier clients look for them."""
-    return convert(fields, FoundingTask, task=fields)
+    return convert_to_view(fields, FoundingTask, task=fields)
 
 
 def delegation_view(task: FoundingFields) -> Delegated:
@@ -244,7 +244,7 @@ def handler_detail(
     stored = loaded.stored
     numbers = sorted({one.template.version for one in siblings}, key=versions.sort_key)
     entry = _handler_entry(stored, {stored.template.name: numbers or [stored.template.version]})
-    facts: HandlerFacts = {
+    facts: HandlerFields = {
         **entry,
         "class_name": stored.template.full_name,
         "available": stored.status.value == "approved",

@@ -7,11 +7,11 @@ from starlette.requests import Request
 from typing_extensions import TypedDict
 
 from tasker.api.authorization import authorize, principal_of, visible_namespaces
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Namespace, Text, Uuid
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views import documented
 from tasker.approvals import EVERY_GROUP, Approval, assignee_filter
@@ -32,7 +32,7 @@ class ApprovalList(TypedDict):
     """The `cursor` of the next page of open approvals; null on the last one."""
 
 
-class DecisionBody(Body):
+class DecisionBody(RequestBody):
     """Decides an approval."""
 
     form: Any
@@ -44,7 +44,7 @@ class DecisionBody(Body):
 @routes.add("GET", "", APPROVALS_READ, response=ApprovalList)
 async def list_approvals(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     mine: bool = False,
     status: Literal["open", "decided"] = "open",
     namespace: Namespace | None = None,
@@ -64,7 +64,9 @@ async def list_approvals(
         )
         return JsonResponse(ApprovalList(approvals=decided, next_cursor=None))
     listed = await api.store.approvals(
-        assignee=assignee_filter(principal_of(request).name, groups_of(request)) if mine else None,
+        assignee=assignee_filter(principal_of(request).name, caller_groups(request))
+        if mine
+        else None,
         namespace=namespace,
         task_id=task,
         visible=visible,
@@ -77,9 +79,11 @@ async def list_approvals(
 
 
 @routes.add("GET", "/{approval_id}", APPROVALS_READ, response=Approval, refuses=("not_found",))
-async def get_approval(request: Request, api: ApiOf, approval_id: ApprovalPath) -> JsonResponse:
+async def get_approval(
+    request: Request, api: ApiServicesOf, approval_id: ApprovalPath
+) -> JsonResponse:
     """Read an approval."""
-    return JsonResponse(await _authorized(request, api, approval_id, APPROVALS_READ))
+    return JsonResponse(await _read_authorized_approval(request, api, approval_id, APPROVALS_READ))
 
 
 @routes.add(
@@ -91,26 +95,26 @@ async def get_approval(request: Request, api: ApiOf, approval_id: ApprovalPath) 
 )
 async def decide_approval(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     approval_id: ApprovalPath,
     body: Annotated[DecisionBody, Depends(JsonBody(DecisionBody))],
 ) -> JsonResponse:
     """Decide an approval, so its step continues. The caller must be an assignee."""
-    await _authorized(request, api, approval_id, APPROVALS_DECIDE)
-    decided = await client_of_caller(request, api).decide(
-        approval_id, body.form, reason=body.reason, groups=groups_of(request)
+    await _read_authorized_approval(request, api, approval_id, APPROVALS_DECIDE)
+    decided = await caller_client(request, api).decide(
+        approval_id, body.form, reason=body.reason, groups=caller_groups(request)
     )
     return JsonResponse(decided)
 
 
-def groups_of(request: Request) -> frozenset[str]:
+def caller_groups(request: Request) -> frozenset[str]:
     """Return the caller's groups. Without authentication, the caller belongs to all groups."""
     principal = principal_of(request)
     return principal.groups if principal.known else frozenset({EVERY_GROUP})
 
 
-async def _authorized(
-    request: Request, api: Api, approval_id: str, permission: Permission
+async def _read_authorized_approval(
+    request: Request, api: ApiServices, approval_id: str, permission: Permission
 ) -> Approval:
     """Read an approval on which the caller may use `permission`. Raises NotFound, Problem."""
     approval = await api.store.approval(approval_id)

@@ -15,9 +15,9 @@ from tasker.api.authorization import (
     listable_namespaces,
     visible_namespaces,
 )
-from tasker.api.dependencies import Api, ApiOf, api_of
+from tasker.api.dependencies import ApiServices, ApiServicesOf, api_services_of
 from tasker.api.fields import AttributeName, Line, Text, Uuid
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import TaskCriteria, operator_client, read_authorized_task
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
@@ -50,7 +50,7 @@ _PERMISSIONS = {
 _ANY = (TASKS_CANCEL, TASKS_RETRY, TASKS_RESOLVE)
 
 
-class BulkFilter(Body, TaskCriteria):
+class BulkFilter(RequestBody, TaskCriteria):
     """Tasks that match every given field; at least one is required."""
 
     attributes: Annotated[dict[AttributeName, Line], Field(min_length=1, max_length=20)] | None = (
@@ -64,7 +64,7 @@ class BulkFilter(Body, TaskCriteria):
         return self
 
 
-class BulkBody(Body):
+class BulkOperationBody(RequestBody):
     """An action on listed tasks, or on the tasks that match a filter."""
 
     action: BulkAction
@@ -90,7 +90,7 @@ class BulkBody(Body):
     """
 
     @model_validator(mode="after")
-    def _require_one_source(self) -> "BulkBody":
+    def _require_one_source(self) -> "BulkOperationBody":
         if (self.filter is None) == (self.ids is None):
             raise ValueError("must have either filter or ids")
         return self
@@ -114,8 +114,10 @@ class BulkList:
     extra_responses={202: ExtraResponse(BulkOperation, "The operation was started.")},
     refuses=(*READS_BODY, "invalid_input", "not_found"),
 )
-async def act_in_bulk(
-    request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
+async def start_bulk_operation(
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[BulkOperationBody, Depends(JsonBody(BulkOperationBody))],
 ) -> JsonResponse:
     """Cancel, retry or resolve many tasks at a limited rate, or count them in a dry run.
 
@@ -123,7 +125,7 @@ async def act_in_bulk(
     own transaction, from the newest task to the oldest.
     """
     client = operator_client(request, api).bulk
-    wanted = await _authorized_request(request, api, body)
+    wanted = await _make_authorized_request(request, api, body)
     if body.dry_run:
         return JsonResponse(await client.preview_request(wanted))
     started = await client.start_request(
@@ -135,7 +137,7 @@ async def act_in_bulk(
 @routes.add("GET", "", TASKS_LIST, response=BulkList)
 async def list_bulk_operations(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     cursor: Uuid | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
 ) -> JsonResponse:
@@ -148,17 +150,17 @@ async def list_bulk_operations(
     page = listed[:limit]
     return JsonResponse(
         BulkList(
-            operations=[one.operation for one in page if _is_within(one, visible)],
+            operations=[one.operation for one in page if _is_within_namespaces(one, visible)],
             next_cursor=page[-1].operation.id if len(listed) > limit else None,
         )
     )
 
 
 @routes.add("GET", "/{bulk_id}", TASKS_LIST, response=BulkOperation, refuses=("not_found",))
-async def read_bulk_operation(request: Request, api: ApiOf, bulk_id: Uuid) -> JsonResponse:
+async def read_bulk_operation(request: Request, api: ApiServicesOf, bulk_id: Uuid) -> JsonResponse:
     """Return an operation with its progress."""
     stored = await api.store.bulk(bulk_id)
-    if not _is_within(stored, await visible_namespaces(request, TASKS_LIST)):
+    if not _is_within_namespaces(stored, await visible_namespaces(request, TASKS_LIST)):
         raise NotFound(f"bulk operation {bulk_id} not found")
     return JsonResponse(stored.operation)
 
@@ -171,7 +173,7 @@ async def read_bulk_operation(request: Request, api: ApiOf, bulk_id: Uuid) -> Js
     refuses=("not_found", "wrong_status"),
 )
 async def stop_bulk_operation(
-    request: Request, api: ApiOf, bulk_id: Uuid, reason: Text = ""
+    request: Request, api: ApiServicesOf, bulk_id: Uuid, reason: Text = ""
 ) -> JsonResponse:
     """Stop an operation: it changes no further tasks. Changes already made remain."""
     stored = await api.store.bulk(bulk_id)
@@ -181,12 +183,14 @@ async def stop_bulk_operation(
         await authorize(
             request, permission, namespace=namespace, not_found_message=not_found_message
         )
-    if not _is_within(stored, await visible_namespaces(request, permission)):
+    if not _is_within_namespaces(stored, await visible_namespaces(request, permission)):
         raise NotFound(not_found_message)
     return JsonResponse(await operator_client(request, api).bulk.stop(bulk_id, reason=reason))
 
 
-async def _authorized_request(request: Request, api: Api, body: BulkBody) -> BulkRequest:
+async def _make_authorized_request(
+    request: Request, api: ApiServices, body: BulkOperationBody
+) -> BulkRequest:
     """Return the requested tasks that the caller may change. Raises Problem, NotFound."""
     permission = _PERMISSIONS[body.action]
     filter, templates = None, None
@@ -227,7 +231,7 @@ async def _actionable_templates(
 ) -> frozenset[TemplateName] | None:
     """Return the templates whose tasks the caller may change, or None if that depends only on
     namespaces."""
-    api = api_of(request)
+    api = api_services_of(request)
     if api.authorizer.decides_by_namespace:
         return None
     stored = await api.store.template_statuses(namespace=filter.namespace, name=filter.name)
@@ -235,7 +239,7 @@ async def _actionable_templates(
     return frozenset([name for name in names if await is_allowed(request, permission, name)])
 
 
-def _is_within(stored: StoredBulkOperation, namespaces: frozenset[str] | None) -> bool:
+def _is_within_namespaces(stored: StoredBulkOperation, namespaces: frozenset[str] | None) -> bool:
     """Return whether all tasks of an operation belong to the given namespaces; None: to any."""
     if namespaces is None:
         return True

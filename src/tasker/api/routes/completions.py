@@ -6,10 +6,10 @@ from fastapi import Depends, Path
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.dependencies import ApiOf
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.headers import client_address
-from tasker.api.rate_limits import RateLimits
-from tasker.api.requests import Body, JsonBody
+from tasker.api.rate_limits import CallerRateLimits
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.codec import DEFAULT_LIMIT, dumps
@@ -19,10 +19,10 @@ from tasker.errors import InvalidInput, NotFound
 routes = Routes("completions", COMPLETE)
 
 RATE, BURST = 20.0, 100  #: requests per second from one address
-_limits = RateLimits(RATE, BURST)
+_limits = CallerRateLimits(RATE, BURST)
 
 
-class CompletionBody(Body):
+class CompletionBody(RequestBody):
     """Completes a step: with either `result` or `error`. At most 1 MiB."""
 
     result: Any = None
@@ -32,25 +32,31 @@ class CompletionBody(Body):
     `details`."""
 
 
-class Completed(TypedDict):
+class CompletionResponse(TypedDict):
     """The step was completed, or will be completed when its attempt ends."""
 
     completed: bool
 
 
-async def _admit(request: Request) -> None:
+async def _limit_completion_rate(request: Request) -> None:
     _limits.admit(client_address(request.scope))
 
 
 @routes.add(
     "POST",
     "/{token}",
-    admit=_admit,
-    response=Completed,
-    refuses=(*READS_BODY, "invalid_request", "invalid_input", "not_found", "rate_limited"),
+    admit=_limit_completion_rate,
+    response=CompletionResponse,
+    refuses=(
+        *READS_BODY,
+        "invalid_request",
+        "invalid_input",
+        "not_found",
+        "rate_limited",
+    ),
 )
 async def complete_step(
-    api: ApiOf,
+    api: ApiServicesOf,
     token: Annotated[str, Path(max_length=200)],
     body: Annotated[CompletionBody, Depends(JsonBody(CompletionBody))],
 ) -> JsonResponse:
@@ -65,4 +71,4 @@ async def complete_step(
     text = dumps(value, what="the completion", limit=DEFAULT_LIMIT)
     if not await api.store.complete_external(hash_token(token), text):
         raise NotFound("no step waits for this completion")
-    return JsonResponse(Completed(completed=True))
+    return JsonResponse(CompletionResponse(completed=True))

@@ -9,12 +9,12 @@ from pydantic import StringConstraints
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.authorization import authorize, principal_of, via_of, visible_namespaces
-from tasker.api.dependencies import ApiOf
+from tasker.api.authorization import access_channel_of, authorize, principal_of, visible_namespaces
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
 from tasker.api.headers import client_address
-from tasker.api.rate_limits import RateLimits
-from tasker.api.requests import Body, JsonBody
+from tasker.api.rate_limits import CallerRateLimits
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.codec import DEFAULT_LIMIT, dumps, parse_untrusted
@@ -36,11 +36,11 @@ from tasker.waits import NewBroadcast, NewSignal
 routes = Routes("hooks", "/v1/hooks")
 
 RATE, BURST = 50.0, 200  #: requests per second from one address
-_limits = RateLimits(RATE, BURST)
+_limits = CallerRateLimits(RATE, BURST)
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-class HookBody(Body):
+class HookBody(RequestBody):
     """Declares a hook; it replaces the previous one."""
 
     scheme: SignatureScheme
@@ -68,13 +68,13 @@ class HookList(TypedDict):
     hooks: list[ProviderHook]
 
 
-class Deleted(TypedDict):
+class HookDeleted(TypedDict):
     """The hook was deleted."""
 
     deleted: bool
 
 
-class Received(TypedDict):
+class HookRequestReceived(TypedDict):
     """The request was verified."""
 
     delivered: bool
@@ -84,7 +84,7 @@ class Received(TypedDict):
 
 @routes.add("GET", "", WEBHOOKS_READ, response=HookList)
 async def list_hooks(
-    request: Request, api: ApiOf, namespace: Namespace | None = None
+    request: Request, api: ApiServicesOf, namespace: Namespace | None = None
 ) -> JsonResponse:
     """List provider hooks, without their secrets."""
     visible = await visible_namespaces(request, WEBHOOKS_READ)
@@ -100,7 +100,7 @@ async def list_hooks(
 )
 async def put_hook(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     body: Annotated[HookBody, Depends(JsonBody(HookBody))],
@@ -118,31 +118,37 @@ async def put_hook(
         id=body.id,
         when=body.when,
     )
-    act = AuditNote(actor=principal_of(request).name, reason=body.reason, via=via_of(request))
+    act = AuditNote(
+        actor=principal_of(request).name, reason=body.reason, via=access_channel_of(request)
+    )
     return JsonResponse(await api.store.put_hook(hook, body.secret, act))
 
 
 @routes.add(
-    "DELETE", "/{namespace}/{name}", WEBHOOKS_UPDATE, response=Deleted, refuses=("not_found",)
+    "DELETE",
+    "/{namespace}/{name}",
+    WEBHOOKS_UPDATE,
+    response=HookDeleted,
+    refuses=("not_found",),
 )
 async def delete_hook(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     reason: Annotated[str, Query(max_length=4096, pattern=r"^[^\x00]*$")] = "",
 ) -> JsonResponse:
     """Delete a provider hook."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
-    act = AuditNote(actor=principal_of(request).name, reason=reason, via=via_of(request))
+    act = AuditNote(actor=principal_of(request).name, reason=reason, via=access_channel_of(request))
     await api.store.delete_hook(namespace, name, act)
-    return JsonResponse(Deleted(deleted=True))
+    return JsonResponse(HookDeleted(deleted=True))
 
 
 @routes.add(
     "POST",
     "/{namespace}/{name}",
-    response=Received,
+    response=HookRequestReceived,
     refuses=(
         "invalid_request",
         "invalid_input",
@@ -153,8 +159,8 @@ async def delete_hook(
     ),
     reads={"application/json": {"type": "object"}},
 )
-async def receive(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+async def receive_hook_request(
+    request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
     """Receive a provider's signed request and send the hook's signal or broadcast.
 
@@ -169,10 +175,12 @@ async def receive(
     if not has_valid_signature(given, headers, content, time.time()) or given is None:
         raise NotFound(f"hook {namespace}.{name} not found, or the signature is invalid")
     names = {"body": parse_untrusted(content, what="the body"), "headers": headers}
-    return JsonResponse(Received(delivered=await _deliver(api.store, given.hook, names)))
+    return JsonResponse(
+        HookRequestReceived(delivered=await _send_hook_message(api.store, given.hook, names))
+    )
 
 
-async def _deliver(store: Store, hook: ProviderHook, names: Mapping[str, Any]) -> bool:
+async def _send_hook_message(store: Store, hook: ProviderHook, names: Mapping[str, Any]) -> bool:
     """Send the signal or broadcast for a verified request; return False if there is nothing to
     send."""
     try:

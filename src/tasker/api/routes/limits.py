@@ -7,20 +7,20 @@ from pydantic import Field
 from starlette.requests import Request
 
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.dependencies import ApiOf
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Namespace, Text
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.limits import (
     LimitList,
-    LimitSet,
-    LimitUnset,
+    LimitSetResponse,
+    LimitUnsetResponse,
+    format_rate,
+    limit_setting_view,
     limit_view,
-    rate_text,
-    setting_view,
 )
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.limits import LIMIT_CONCURRENCY
@@ -33,7 +33,7 @@ Key = Annotated[str, Field(min_length=1, max_length=200)]
 _MOST = 1_000  #: limits in one response
 
 
-class LimitKeyBody(Body):
+class LimitKeyBody(RequestBody):
     """Names the key of a limit."""
 
     namespace: Namespace = DEFAULT_NAMESPACE
@@ -57,7 +57,7 @@ class LimitBody(LimitKeyBody):
 @routes.add("GET", "", LIMITS_READ, response=LimitList)
 async def list_limits(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: Namespace | None = None,
     after: Annotated[str, Query(max_length=200, description="Continue after this key.")] = "",
     limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
@@ -71,7 +71,7 @@ async def list_limits(
     return JsonResponse(
         LimitList(
             limits=[limit_view(one) for one in listed],
-            settings=[setting_view(one) for one in settings],
+            settings=[limit_setting_view(one) for one in settings],
         )
     )
 
@@ -87,14 +87,14 @@ async def _authorize_update(request: Request, body: LimitKeyBody) -> None:
         )
 
 
-@routes.add("PUT", "", LIMITS_UPDATE, response=LimitSet, refuses=READS_BODY)
+@routes.add("PUT", "", LIMITS_UPDATE, response=LimitSetResponse, refuses=READS_BODY)
 async def set_limit(
-    request: Request, api: ApiOf, body: Annotated[LimitBody, Depends(JsonBody(LimitBody))]
+    request: Request, api: ApiServicesOf, body: Annotated[LimitBody, Depends(JsonBody(LimitBody))]
 ) -> JsonResponse:
     """Set the limit of a key or, with `*` for any text, of all keys that match."""
     await _authorize_update(request, body)
     values = setting_values(body.concurrency, body.rate, body.burst)
-    await client_of_caller(request, api).set_limit(
+    await caller_client(request, api).set_limit(
         body.key,
         namespace=body.namespace,
         concurrency=values.concurrency,
@@ -103,23 +103,29 @@ async def set_limit(
         reason=body.reason,
     )
     return JsonResponse(
-        LimitSet(
+        LimitSetResponse(
             key=body.key,
             concurrency=values.concurrency,
-            rate=rate_text(values),
+            rate=format_rate(values),
             burst=values.burst,
         )
     )
 
 
 @routes.add(
-    "POST", "/unset", LIMITS_UPDATE, response=LimitUnset, refuses=(*READS_BODY, "not_found")
+    "POST",
+    "/unset",
+    LIMITS_UPDATE,
+    response=LimitUnsetResponse,
+    refuses=(*READS_BODY, "not_found"),
 )
 async def unset_limit(
-    request: Request, api: ApiOf, body: Annotated[LimitKeyBody, Depends(JsonBody(LimitKeyBody))]
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[LimitKeyBody, Depends(JsonBody(LimitKeyBody))],
 ) -> JsonResponse:
     """Remove the limit that was set for a key or a pattern; the limits in templates apply again."""
     await _authorize_update(request, body)
-    client = client_of_caller(request, api)
+    client = caller_client(request, api)
     await client.unset_limit(body.key, namespace=body.namespace, reason=body.reason)
-    return JsonResponse(LimitUnset(key=body.key))
+    return JsonResponse(LimitUnsetResponse(key=body.key))

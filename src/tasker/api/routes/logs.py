@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from tasker.api.authorization import viewer_of
-from tasker.api.dependencies import ApiOf
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Instant, Line, TaskPath
 from tasker.api.responses import LARGE, JsonResponse
-from tasker.api.routes.steps import step_of
-from tasker.api.routes.tasks import read_authorized_task, template_of_task
+from tasker.api.routes.steps import find_step
+from tasker.api.routes.tasks import read_authorized_task, read_template_of_task
 from tasker.api.routing import Routes
 from tasker.api.views.logs import log_page_view
 from tasker.model import Task
@@ -49,7 +49,7 @@ class LogQuery(BaseModel):
 
 @routes.add("GET", "", STEPS_READ, response=LogPage, refuses=("not_found", "invalid_input"))
 async def list_logs(
-    request: Request, api: ApiOf, task_id: TaskPath, query: Annotated[LogQuery, Query()]
+    request: Request, api: ApiServicesOf, task_id: TaskPath, query: Annotated[LogQuery, Query()]
 ) -> JsonResponse:
     """List what a task's handlers logged and printed.
 
@@ -59,7 +59,7 @@ async def list_logs(
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     no, step = None, query.step
     if step is not None:
-        no, step = await step_of(api, await template_of_task(api, task.id), task.id, step)
+        no, step = await find_step(api, await read_template_of_task(api, task.id), task.id, step)
     viewer, text = viewer_of(request), query.text
     searched_later = text is not None and not await viewer.sees_all()
     records = await api.store.logs(
@@ -75,24 +75,26 @@ async def list_logs(
         newest_first=query.order == "newest",
         limit=query.limit,
     )
-    link = _link(api.settings.log_url, task, step, query.attempt)
+    link = _log_store_link(api.settings.log_url, task, step, query.attempt)
     last = records[-1] if len(records) == query.limit else None
     if text is not None and searched_later:
-        shown: Sequence[LogRecord] = await viewer.masked(records, large=len(records) > LARGE)
+        shown: Sequence[LogRecord] = await viewer.mask(records, large=len(records) > LARGE)
         records = [
             record
             for record, seen in zip(records, shown, strict=True)
-            if _contains(seen.message, text)
+            if _message_contains(seen.message, text)
         ]
     return JsonResponse(log_page_view(records, last=last, link=link))
 
 
-def _contains(message: str, text: str) -> bool:
+def _message_contains(message: str, text: str) -> bool:
     """Return whether a message contains a text; ASCII letters match in either case."""
     return text.encode().lower() in message.encode().lower()
 
 
-def _link(template: str | None, task: Task, step: str | None, attempt: int | None) -> str | None:
+def _log_store_link(
+    template: str | None, task: Task, step: str | None, attempt: int | None
+) -> str | None:
     """Return the URL of the same logs in the team's own log store."""
     if template is None:
         return None

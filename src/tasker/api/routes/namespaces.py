@@ -10,17 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Namespace, NamespacePath, Text
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import PauseReason, client_of_caller
+from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.teams import (
+    AuditEntryList,
     KeyList,
     NamespaceList,
-    TeamAudit,
     WorkerAttemptList,
     WorkerList,
 )
@@ -47,7 +47,7 @@ _ACTS = (*READS_BODY, "not_found")
 _MOST_ID = 2**53
 
 
-class PolicyBody(Body):
+class PolicyBody(RequestBody):
     """A namespace's policy; it replaces the previous one."""
 
     owner_team: Text = ""
@@ -63,7 +63,7 @@ class PolicyBody(Body):
 
 
 @routes.add("GET", "", NAMESPACES_READ, response=NamespaceList)
-async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
+async def list_namespaces(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List namespaces, each with its owner and the number of its template versions."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
     namespaces = [
@@ -79,7 +79,9 @@ async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
     response=NamespaceInfo,
     refuses=("not_found",),
 )
-async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) -> JsonResponse:
+async def get_namespace(
+    request: Request, api: ApiServicesOf, namespace: NamespacePath
+) -> JsonResponse:
     """Read a namespace."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
     for info in await api.store.namespaces():
@@ -97,7 +99,7 @@ async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) 
 )
 async def put_policy(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     body: Annotated[PolicyBody, Depends(JsonBody(PolicyBody))],
 ) -> JsonResponse:
@@ -112,14 +114,14 @@ async def put_policy(
         approvers=tuple(body.approvers),
         http_hosts=tuple(body.http_hosts),
     )
-    stored = await client_of_caller(request, api).put_policy(policy, reason=body.reason)
+    stored = await caller_client(request, api).put_policy(policy, reason=body.reason)
     return JsonResponse(stored)
 
 
-@routes.add("GET", "/{namespace}/audit", NAMESPACES_READ, response=TeamAudit)
+@routes.add("GET", "/{namespace}/audit", NAMESPACES_READ, response=AuditEntryList)
 async def get_namespace_audit(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     cursor: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -130,10 +132,10 @@ async def get_namespace_audit(
     return _audit_page(events, limit)
 
 
-@audit.add("GET", "", NAMESPACES_READ, response=TeamAudit)
+@audit.add("GET", "", NAMESPACES_READ, response=AuditEntryList)
 async def list_audit(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: Namespace | None = None,
     cursor: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -149,7 +151,7 @@ async def list_audit(
 def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
     """Return a page of at most `limit` events from a list of up to `limit + 1`."""
     shown = events[:limit]
-    answer: TeamAudit = {
+    answer: AuditEntryList = {
         "events": [*shown],
         "next_cursor": shown[-1].id if len(events) > limit else None,
     }
@@ -157,7 +159,7 @@ def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
 
 
 @keys.add("GET", "", KEYS_READ, response=KeyList)
-async def list_keys(request: Request, api: ApiOf) -> JsonResponse:
+async def list_keys(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List API keys without their secrets, with the time of their last use.
 
     Callers that see only some namespaces see only the keys that are valid in no other namespaces.
@@ -173,7 +175,7 @@ async def list_keys(request: Request, api: ApiOf) -> JsonResponse:
 
 
 @workers.add("GET", "", WORKERS_READ, response=WorkerList)
-async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
+async def list_workers(request: Request, api: ApiServicesOf) -> JsonResponse:
     """List workers and the handlers that they serve.
 
     Callers that see only some namespaces see only the handlers named by those namespaces'
@@ -184,13 +186,13 @@ async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     known = await api.store.list_workers()
     if visible is not None:
         shown = await _handler_names_of(api, visible)
-        known = [_with_handlers(one, shown) for one in known]
+        known = [_show_only_handlers(one, shown) for one in known]
     return JsonResponse(WorkerList(workers=known))
 
 
 @workers.add("GET", "/{worker}", WORKERS_READ, response=WorkerDetail, refuses=("not_found",))
 async def read_worker(
-    request: Request, api: ApiOf, worker: Annotated[int, Path(ge=1, le=_MOST_ID)]
+    request: Request, api: ApiServicesOf, worker: Annotated[int, Path(ge=1, le=_MOST_ID)]
 ) -> JsonResponse:
     """Return a worker, the steps that it runs, and the queues that it serves.
 
@@ -205,7 +207,7 @@ async def read_worker(
     shown = None if visible is None else await _handler_names_of(api, visible)
     return JsonResponse(
         WorkerDetail(
-            worker=_with_handlers(known[0], shown),
+            worker=_show_only_handlers(known[0], shown),
             steps=[
                 step
                 for step in await api.store.worker_steps(WorkerId(worker))
@@ -223,7 +225,7 @@ async def read_worker(
 @workers.add("GET", "/{worker}/attempts", WORKERS_READ, response=WorkerAttemptList)
 async def list_worker_attempts(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     worker: Annotated[int, Path(ge=1, le=_MOST_ID)],
     limit: Annotated[int, Query(ge=1, le=MOST_WORKER_ATTEMPTS)] = MOST_WORKER_ATTEMPTS,
 ) -> JsonResponse:
@@ -238,7 +240,7 @@ async def list_worker_attempts(
     return JsonResponse({"attempts": attempts})
 
 
-def _with_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerInfo:
+def _show_only_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerInfo:
     if shown is None:
         return worker
     return replace(worker, handlers=tuple(name for name in worker.handlers if name in shown))
@@ -246,7 +248,10 @@ def _with_handlers(worker: WorkerInfo, shown: frozenset[str] | None) -> WorkerIn
 
 @workers.add("POST", "/{worker}/drain", WORKERS_DRAIN, response=None, status=204, refuses=_ACTS)
 async def drain_worker(
-    request: Request, api: ApiOf, worker: Annotated[int, Path(ge=1, le=_MOST_ID)], body: PauseReason
+    request: Request,
+    api: ApiServicesOf,
+    worker: Annotated[int, Path(ge=1, le=_MOST_ID)],
+    body: PauseReason,
 ) -> Response:
     """Stop a worker from claiming more steps; it finishes the running ones.
 
@@ -255,17 +260,17 @@ async def drain_worker(
     """
     await authorize(request, WORKERS_DRAIN)
     visible = await visible_namespaces(request, WORKERS_DRAIN)
-    if visible is not None and not visible.issuperset(await _namespaces_of(api, worker)):
+    if visible is not None and not visible.issuperset(await _worker_namespaces(api, worker)):
         raise Problem(
             "forbidden",
             f"Worker {worker} serves namespaces for which the credential may not drain workers.",
             permission=str(WORKERS_DRAIN),
         )
-    await client_of_caller(request, api).drain_worker(worker, reason=body.reason)
+    await caller_client(request, api).drain_worker(worker, reason=body.reason)
     return Response(status_code=204)
 
 
-async def _namespaces_of(api: Api, worker: int) -> Collection[str]:
+async def _worker_namespaces(api: ApiServices, worker: int) -> Collection[str]:
     """Return the namespaces that a remote worker serves; for other workers, all namespaces."""
     try:
         return (await api.remote_workers.worker(WorkerId(worker))).namespaces
@@ -273,7 +278,7 @@ async def _namespaces_of(api: Api, worker: int) -> Collection[str]:
         return {EVERY_NAMESPACE}
 
 
-async def _handler_names_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:
+async def _handler_names_of(api: ApiServices, namespaces: Collection[str]) -> frozenset[str]:
     """Return all names of the handlers that templates of the given namespaces use."""
     names = [
         name

@@ -9,13 +9,13 @@ from starlette.requests import Request
 
 from tasker.analytics.model import HandlerBacklog
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import PauseReason, client_of_caller
+from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
-from tasker.api.views.queues import PauseList, QueueList, QueueView, Resumed, WeightView
+from tasker.api.views.queues import PauseList, QueueList, QueueView, QueueWeightView, ResumeResponse
 from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget
 from tasker.teams.permissions import (
     NAMESPACES_PAUSE,
@@ -40,20 +40,20 @@ _TEMPLATE = "/{namespace}/{name}"
 
 @routes.add("GET", "", QUEUES_READ, response=QueueList)
 async def list_queues(
-    request: Request, api: ApiOf, namespace: Namespace | None = None
+    request: Request, api: ApiServicesOf, namespace: Namespace | None = None
 ) -> JsonResponse:
     """List the handlers' queues with their pauses and numbers of waiting and running steps."""
     visible = await visible_namespaces(request, QUEUES_READ)
     paused = {(one.kind, one.namespace, one.name): one for one in await api.store.pauses()}
     listed = [
-        _view(one, paused.values())
+        _queue_view(one, paused.values())
         for one in await api.store.queue_backlog()
         if namespace in (None, one.namespace) and (visible is None or one.namespace in visible)
     ]
     return JsonResponse(QueueList(queues=listed))
 
 
-def _view(queue: HandlerBacklog, pauses: Iterable[Pause]) -> QueueView:
+def _queue_view(queue: HandlerBacklog, pauses: Iterable[Pause]) -> QueueView:
     holding = [
         one
         for one in pauses
@@ -77,7 +77,7 @@ def _view(queue: HandlerBacklog, pauses: Iterable[Pause]) -> QueueView:
 
 @pauses.add("GET", "", QUEUES_READ, response=PauseList)
 async def list_pauses(
-    request: Request, api: ApiOf, namespace: Namespace | None = None
+    request: Request, api: ApiServicesOf, namespace: Namespace | None = None
 ) -> JsonResponse:
     """List the current pauses, newest first."""
     visible = await visible_namespaces(request, QUEUES_READ)
@@ -89,34 +89,46 @@ async def list_pauses(
     return JsonResponse(PauseList(pauses=listed))
 
 
-async def _pause(request: Request, api: Api, target: PauseTarget, reason: str) -> JsonResponse:
-    return JsonResponse(await client_of_caller(request, api).pause(target, reason=reason))
+async def _pause_target(
+    request: Request, api: ApiServices, target: PauseTarget, reason: str
+) -> JsonResponse:
+    return JsonResponse(await caller_client(request, api).pause(target, reason=reason))
 
 
-async def _resume(request: Request, api: Api, target: PauseTarget, reason: str) -> JsonResponse:
-    resumed = await client_of_caller(request, api).resume(target, reason=reason)
-    return JsonResponse(Resumed(resumed=resumed))
+async def _resume_target(
+    request: Request, api: ApiServices, target: PauseTarget, reason: str
+) -> JsonResponse:
+    resumed = await caller_client(request, api).resume(target, reason=reason)
+    return JsonResponse(ResumeResponse(resumed=resumed))
 
 
 @routes.add("POST", _QUEUE + "/pause", QUEUES_PAUSE, response=Pause, refuses=_ACTS)
 async def pause_queue(
-    request: Request, api: ApiOf, namespace: NamespacePath, handler: HandlerPath, body: PauseReason
+    request: Request,
+    api: ApiServicesOf,
+    namespace: NamespacePath,
+    handler: HandlerPath,
+    body: PauseReason,
 ) -> JsonResponse:
     """Pause the steps of a handler in a namespace; running attempts continue."""
     await authorize(request, QUEUES_PAUSE, namespace=namespace)
-    return await _pause(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
+    return await _pause_target(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
 
 
-@routes.add("POST", _QUEUE + "/resume", QUEUES_PAUSE, response=Resumed, refuses=_ACTS)
+@routes.add("POST", _QUEUE + "/resume", QUEUES_PAUSE, response=ResumeResponse, refuses=_ACTS)
 async def resume_queue(
-    request: Request, api: ApiOf, namespace: NamespacePath, handler: HandlerPath, body: PauseReason
+    request: Request,
+    api: ApiServicesOf,
+    namespace: NamespacePath,
+    handler: HandlerPath,
+    body: PauseReason,
 ) -> JsonResponse:
     """Resume the steps of a handler in a namespace."""
     await authorize(request, QUEUES_PAUSE, namespace=namespace)
-    return await _resume(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
+    return await _resume_target(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
 
 
-class WeightBody(Body):
+class QueueWeightBody(RequestBody):
     """Sets the weight of a queue."""
 
     weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=GREATEST_WEIGHT)]
@@ -124,52 +136,64 @@ class WeightBody(Body):
     reason: Text = ""
 
 
-@routes.add("PUT", _QUEUE + "/weight", QUEUES_UPDATE, response=WeightView, refuses=_ACTS)
+@routes.add("PUT", _QUEUE + "/weight", QUEUES_UPDATE, response=QueueWeightView, refuses=_ACTS)
 async def set_queue_weight(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     handler: HandlerPath,
-    body: Annotated[WeightBody, Depends(JsonBody(WeightBody))],
+    body: Annotated[QueueWeightBody, Depends(JsonBody(QueueWeightBody))],
 ) -> JsonResponse:
     """Set the weight of a handler's queue, which determines its share of claims."""
     await authorize(request, QUEUES_UPDATE, namespace=namespace)
-    client = client_of_caller(request, api)
+    client = caller_client(request, api)
     await client.set_queue_weight(namespace, handler, body.weight, reason=body.reason)
-    return JsonResponse(WeightView(weight=body.weight))
+    return JsonResponse(QueueWeightView(weight=body.weight))
 
 
 @templates.add("POST", _TEMPLATE + "/pause", TEMPLATES_PAUSE, response=Pause, refuses=_ACTS)
 async def pause_template(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
+    request: Request,
+    api: ApiServicesOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    body: PauseReason,
 ) -> JsonResponse:
     """Pause all tasks of all versions of a template; running attempts continue."""
     await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
-    return await _pause(request, api, PauseTarget.of_template(namespace, name), body.reason)
+    return await _pause_target(request, api, PauseTarget.of_template(namespace, name), body.reason)
 
 
-@templates.add("POST", _TEMPLATE + "/resume", TEMPLATES_PAUSE, response=Resumed, refuses=_ACTS)
+@templates.add(
+    "POST", _TEMPLATE + "/resume", TEMPLATES_PAUSE, response=ResumeResponse, refuses=_ACTS
+)
 async def resume_template(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
+    request: Request,
+    api: ApiServicesOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    body: PauseReason,
 ) -> JsonResponse:
     """Resume the tasks of a template, except those that were paused individually."""
     await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
-    return await _resume(request, api, PauseTarget.of_template(namespace, name), body.reason)
+    return await _resume_target(request, api, PauseTarget.of_template(namespace, name), body.reason)
 
 
 @namespaces.add("POST", "/{namespace}/pause", NAMESPACES_PAUSE, response=Pause, refuses=_ACTS)
 async def pause_namespace(
-    request: Request, api: ApiOf, namespace: NamespacePath, body: PauseReason
+    request: Request, api: ApiServicesOf, namespace: NamespacePath, body: PauseReason
 ) -> JsonResponse:
     """Pause all steps of a namespace; running attempts continue."""
     await authorize(request, NAMESPACES_PAUSE, namespace=namespace)
-    return await _pause(request, api, PauseTarget.of_namespace(namespace), body.reason)
+    return await _pause_target(request, api, PauseTarget.of_namespace(namespace), body.reason)
 
 
-@namespaces.add("POST", "/{namespace}/resume", NAMESPACES_PAUSE, response=Resumed, refuses=_ACTS)
+@namespaces.add(
+    "POST", "/{namespace}/resume", NAMESPACES_PAUSE, response=ResumeResponse, refuses=_ACTS
+)
 async def resume_namespace(
-    request: Request, api: ApiOf, namespace: NamespacePath, body: PauseReason
+    request: Request, api: ApiServicesOf, namespace: NamespacePath, body: PauseReason
 ) -> JsonResponse:
     """Resume a namespace."""
     await authorize(request, NAMESPACES_PAUSE, namespace=namespace)
-    return await _resume(request, api, PauseTarget.of_namespace(namespace), body.reason)
+    return await _resume_target(request, api, PauseTarget.of_namespace(namespace), body.reason)

@@ -10,19 +10,19 @@ from starlette.requests import Request
 from tasker import limits
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.conditions import IfMatch
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Namespace, NamespacePath, StartTime, Text, Version
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import PauseReason, client_of_caller
+from tasker.api.routes.tasks import PauseReason, caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.task_requests import template_reference_of
 from tasker.api.views.schedules import (
-    Preview,
     ScheduleList,
+    SchedulePreview,
     ScheduleView,
     TickList,
-    Triggered,
+    TriggerResponse,
     schedule_view,
 )
 from tasker.client.schedules import PREVIEW
@@ -59,7 +59,7 @@ _CHANGES = (*READS_BODY, "not_found", "schedule_changed")
 _CREATES = (*READS_BODY, "not_found", "invalid_input", "template_not_approved")
 
 
-class ScheduleFields(Body):
+class ScheduleFields(RequestBody):
     """When tasks are created, and how."""
 
     cron: Annotated[str, StringConstraints(max_length=200)] = ""
@@ -108,7 +108,7 @@ class ScheduleFields(Body):
         )
 
 
-class TemplateOfSchedule(ScheduleFields):
+class ScheduleWithTemplate(ScheduleFields):
     """A schedule with its template."""
 
     template: Name
@@ -121,7 +121,7 @@ class TemplateOfSchedule(ScheduleFields):
 
     @field_validator("template", mode="before")
     @classmethod
-    def _refuse_namespace(cls, template: object) -> object:
+    def _reject_namespace(cls, template: object) -> object:
         if isinstance(template, str) and "." in template:
             raise ValueError("must not contain the namespace: the field 'namespace' names it")
         return template
@@ -133,7 +133,7 @@ class ScheduleChangeBody(ScheduleFields):
 
     reason: Text = ""
 
-    def applied_to(self, schedule: Schedule) -> Schedule:
+    def apply_to(self, schedule: Schedule) -> Schedule:
         """Return the schedule with these changes. Raises InvalidInput."""
         names = self.model_fields_set - {"reason"}
         changes = {name: getattr(self, name) for name in names}
@@ -146,14 +146,14 @@ class ScheduleChangeBody(ScheduleFields):
         return replace(schedule, **changes)
 
 
-class NewScheduleBody(TemplateOfSchedule):
+class NewScheduleBody(ScheduleWithTemplate):
     """A schedule to create."""
 
     name: Name
     namespace: Namespace = "default"
 
 
-class PreviewBody(ScheduleFields):
+class SchedulePreviewBody(ScheduleFields):
     """A schedule whose ticks are to be computed."""
 
     name: Name = "preview"
@@ -162,7 +162,7 @@ class PreviewBody(ScheduleFields):
     """The time before the first tick. By default, now."""
 
 
-class BackfillBody(Body):
+class BackfillBody(RequestBody):
     """A range of past ticks."""
 
     start: StartTime
@@ -173,14 +173,14 @@ class BackfillBody(Body):
     """Whether no task is created."""
 
 
-class TriggerBody(Body):
+class TriggerBody(RequestBody):
     """Creates a task of a schedule."""
 
 
 @routes.add("GET", "", SCHEDULES_READ, response=ScheduleList)
 async def list_schedules(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: Namespace | None = None,
     template: Name | None = None,
     cursor: Annotated[int, Query(ge=0, lt=1 << 31)] | None = None,
@@ -214,7 +214,7 @@ async def list_schedules(
 )
 async def create_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     body: Annotated[NewScheduleBody, Depends(JsonBody(NewScheduleBody))],
 ) -> JsonResponse:
     """Create a schedule. Its first tick is the first one after now.
@@ -223,36 +223,36 @@ async def create_schedule(
     """
     await authorize(request, SCHEDULES_CREATE, namespace=body.namespace)
     await authorize(request, TASKS_CREATE, namespace=body.namespace, name=body.template)
-    template, schedule = _template(body.namespace, body), body.to_schedule(body.name)
-    schedules = client_of_caller(request, api).schedules
-    return _respond(await schedules.create(template, schedule, reason=body.reason), 201)
+    template, schedule = _template_reference(body.namespace, body), body.to_schedule(body.name)
+    schedules = caller_client(request, api).schedules
+    return _schedule_response(await schedules.create(template, schedule, reason=body.reason), 201)
 
 
 @routes.add(
     "POST",
     "/preview",
     SCHEDULES_READ,
-    response=Preview,
+    response=SchedulePreview,
     refuses=(*READS_BODY, "invalid_input"),
 )
 async def preview_schedule(
     request: Request,
-    api: ApiOf,
-    body: Annotated[PreviewBody, Depends(JsonBody(PreviewBody))],
+    api: ApiServicesOf,
+    body: Annotated[SchedulePreviewBody, Depends(JsonBody(SchedulePreviewBody))],
 ) -> JsonResponse:
     """Compute the first ticks of a schedule, whether or not it exists."""
-    schedules = client_of_caller(request, api).schedules
+    schedules = caller_client(request, api).schedules
     ticks = await schedules.preview(body.to_schedule(body.name), count=body.count, after=body.after)
-    return JsonResponse(Preview(ticks=ticks))
+    return JsonResponse(SchedulePreview(ticks=ticks))
 
 
 @routes.add("GET", _SCHEDULE, SCHEDULES_READ, response=ScheduleView, refuses=("not_found",))
 async def get_schedule(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: SchedulePath
+    request: Request, api: ApiServicesOf, namespace: NamespacePath, name: SchedulePath
 ) -> JsonResponse:
     """Read a schedule."""
-    await _authorize(request, SCHEDULES_READ, namespace, name)
-    return _respond(await api.store.schedule(namespace, name))
+    await _authorize_schedule(request, SCHEDULES_READ, namespace, name)
+    return _schedule_response(await api.store.schedule(namespace, name))
 
 
 @routes.add(
@@ -262,23 +262,23 @@ async def get_schedule(
     response=ScheduleView,
     refuses=(*_CREATES, "schedule_changed", "refused"),
 )
-async def update_schedule(
+async def replace_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
-    body: Annotated[TemplateOfSchedule, Depends(JsonBody(TemplateOfSchedule))],
+    body: Annotated[ScheduleWithTemplate, Depends(JsonBody(ScheduleWithTemplate))],
 ) -> JsonResponse:
     """Replace a schedule.
 
     Its next tick stays the same unless its times change. Also needs `tasks:create`.
     """
-    await _authorize(request, SCHEDULES_UPDATE, namespace, name)
+    await _authorize_schedule(request, SCHEDULES_UPDATE, namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=body.template)
-    template, schedule = _template(namespace, body), body.to_schedule(name)
-    schedules = client_of_caller(request, api).schedules
-    return _respond(
+    template, schedule = _template_reference(namespace, body), body.to_schedule(name)
+    schedules = caller_client(request, api).schedules
+    return _schedule_response(
         await schedules.update(template, schedule, reason=body.reason, if_match=if_match)
     )
 
@@ -290,9 +290,9 @@ async def update_schedule(
     response=ScheduleView,
     refuses=(*_CREATES, "schedule_changed", "refused"),
 )
-async def change_schedule(
+async def update_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
@@ -302,15 +302,15 @@ async def change_schedule(
 
     Its next tick stays the same unless its times change. Also needs `tasks:create`.
     """
-    await _authorize(request, SCHEDULES_UPDATE, namespace, name)
+    await _authorize_schedule(request, SCHEDULES_UPDATE, namespace, name)
     stored = await api.store.schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     template = f"{namespace}.{stored.template}"
-    schedules = client_of_caller(request, api).schedules
-    return _respond(
+    schedules = caller_client(request, api).schedules
+    return _schedule_response(
         await schedules.update(
             f"{template}@{stored.version}" if stored.version else template,
-            body.applied_to(stored.schedule),
+            body.apply_to(stored.schedule),
             reason=body.reason,
             if_match=if_match or stored.etag,
         )
@@ -327,30 +327,30 @@ async def change_schedule(
 )
 async def delete_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
     reason: Text = "",
 ) -> JsonResponse:
     """Delete a schedule that no template declares; its tasks remain."""
-    await _authorize(request, SCHEDULES_DELETE, namespace, name)
+    await _authorize_schedule(request, SCHEDULES_DELETE, namespace, name)
     stored = await api.store.schedule(namespace, name)
-    schedules = client_of_caller(request, api).schedules
+    schedules = caller_client(request, api).schedules
     await schedules.delete(stored.full_name, reason=reason, if_match=if_match)
-    return _respond(stored)
+    return _schedule_response(stored)
 
 
 @routes.add("GET", _SCHEDULE + "/ticks", SCHEDULES_READ, response=TickList, refuses=("not_found",))
 async def list_ticks(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     limit: Annotated[int, Query(ge=1, le=limits.TICKS_RECORDED)] = 100,
 ) -> JsonResponse:
     """List the ticks that have no task, latest first."""
-    await _authorize(request, SCHEDULES_READ, namespace, name)
+    await _authorize_schedule(request, SCHEDULES_READ, namespace, name)
     ticks = await api.store.ticks_without_task(namespace, name, limit=limit)
     return JsonResponse(TickList(ticks=ticks))
 
@@ -358,15 +358,15 @@ async def list_ticks(
 @routes.add("POST", _SCHEDULE + "/pause", SCHEDULES_PAUSE, response=ScheduleView, refuses=_CHANGES)
 async def pause_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
     body: PauseReason,
 ) -> JsonResponse:
     """Pause a schedule: its ticks create no tasks."""
-    schedules = await _schedules_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
-    return _respond(
+    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
+    return _schedule_response(
         await schedules.pause(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
     )
 
@@ -374,15 +374,15 @@ async def pause_schedule(
 @routes.add("POST", _SCHEDULE + "/resume", SCHEDULES_PAUSE, response=ScheduleView, refuses=_CHANGES)
 async def resume_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     if_match: IfMatch,
     body: PauseReason,
 ) -> JsonResponse:
     """Resume a schedule, from the first tick after now."""
-    schedules = await _schedules_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
-    return _respond(
+    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_PAUSE, namespace, name)
+    return _schedule_response(
         await schedules.resume(f"{namespace}.{name}", reason=body.reason, if_match=if_match)
     )
 
@@ -396,7 +396,7 @@ async def resume_schedule(
 )
 async def backfill_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     body: Annotated[BackfillBody, Depends(JsonBody(BackfillBody))],
@@ -405,7 +405,7 @@ async def backfill_schedule(
 
     Also needs `tasks:create`.
     """
-    schedules = await _schedules_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
+    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     return JsonResponse(
@@ -417,14 +417,14 @@ async def backfill_schedule(
     "POST",
     _SCHEDULE + "/trigger",
     SCHEDULES_BACKFILL,
-    response=Triggered,
+    response=TriggerResponse,
     status=201,
     description="The task was created.",
     refuses=_CREATES,
 )
 async def trigger_schedule(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: SchedulePath,
     body: Annotated[TriggerBody, Depends(JsonBody(TriggerBody, optional=True))],
@@ -433,33 +433,35 @@ async def trigger_schedule(
 
     Also needs `tasks:create`.
     """
-    schedules = await _schedules_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
+    schedules = await _schedule_client_of_caller(request, api, SCHEDULES_BACKFILL, namespace, name)
     stored = await api.store.schedule(namespace, name)
     await authorize(request, TASKS_CREATE, namespace=namespace, name=stored.template)
     task_id = await schedules.trigger(stored.full_name)
-    return JsonResponse(Triggered(task_id=task_id), 201, {"Location": f"/v1/tasks/{task_id}"})
+    return JsonResponse(TriggerResponse(task_id=task_id), 201, {"Location": f"/v1/tasks/{task_id}"})
 
 
-async def _schedules_of_caller(
-    request: Request, api: Api, permission: Permission, namespace: str, name: str
+async def _schedule_client_of_caller(
+    request: Request, api: ApiServices, permission: Permission, namespace: str, name: str
 ) -> Any:
     """Return the client's methods for schedules if the caller has a permission."""
-    await _authorize(request, permission, namespace, name)
-    return client_of_caller(request, api).schedules
+    await _authorize_schedule(request, permission, namespace, name)
+    return caller_client(request, api).schedules
 
 
-async def _authorize(request: Request, permission: Permission, namespace: str, name: str) -> None:
+async def _authorize_schedule(
+    request: Request, permission: Permission, namespace: str, name: str
+) -> None:
     message = f"schedule {namespace}.{name} not found"
     await authorize(request, permission, namespace=namespace, not_found_message=message)
 
 
-def _template(namespace: str, body: TemplateOfSchedule) -> str:
+def _template_reference(namespace: str, body: ScheduleWithTemplate) -> str:
     """Return the reference to a body's template. Raises Problem."""
     _, name, version = template_reference_of(body.template, namespace, body.version)
     return f"{namespace}.{name}@{version}" if version else f"{namespace}.{name}"
 
 
-def _respond(stored: StoredSchedule, status: int = 200) -> JsonResponse:
+def _schedule_response(stored: StoredSchedule, status: int = 200) -> JsonResponse:
     headers = {"ETag": f'"{stored.etag}"'}
     if status == 201:
         headers["Location"] = f"/v1/schedules/{stored.namespace}/{stored.name}"

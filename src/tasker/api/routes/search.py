@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from tasker.analytics.model import SystemStatus
 from tasker.api.authorization import principal_of, visible_namespaces
-from tasker.api.dependencies import ApiOf
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import Routes
 from tasker.client.analytics import system_status
@@ -35,7 +35,7 @@ class SearchMatches(TypedDict):
 @routes.add("GET", "", TASKS_LIST, response=SearchMatches)
 async def search(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     q: Annotated[str, Query(min_length=1, max_length=LONGEST_SEARCH)],
 ) -> JsonResponse:
     """Search tasks by a prefix of their id or by their correlation id, and workflows, namespaces
@@ -47,26 +47,26 @@ async def search(
         tasks=await visible_namespaces(request, TASKS_LIST),
         templates=await _visible_namespaces(request, TEMPLATES_LIST),
         namespaces=await _visible_namespaces(request, NAMESPACES_READ),
-        workers=_is_permitted(request, WORKERS_READ),
+        workers=_may_have_permission(request, WORKERS_READ),
     )
     return JsonResponse(SearchMatches(matches=await search_store(api.store, q, scope)))
 
 
 async def _visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Return the namespaces in which the caller has a permission; None: all."""
-    if not _is_permitted(request, permission):
+    if not _may_have_permission(request, permission):
         return frozenset()
     return await visible_namespaces(request, permission)
 
 
-def _is_permitted(request: Request, permission: Permission) -> bool:
+def _may_have_permission(request: Request, permission: Permission) -> bool:
     """Return whether the caller may have a permission in some namespace."""
     principal = principal_of(request)
     return principal.permissions is None or principal.has(permission)
 
 
 @system.add("GET", "", ANALYTICS_READ, response=SystemStatus)
-async def get_system(request: Request, api: ApiOf) -> JsonResponse:
+async def get_system(request: Request, api: ApiServicesOf) -> JsonResponse:
     """Report the store, its workers and the steps in it.
 
     The response omits the oldest snapshot and the numbers of steps for callers that see only some
@@ -74,7 +74,7 @@ async def get_system(request: Request, api: ApiOf) -> JsonResponse:
     """
     sees_all = await visible_namespaces(request, ANALYTICS_READ) is None
 
-    async def build() -> JsonResponse:
+    async def build_system_status() -> JsonResponse:
         return JsonResponse(await system_status(api.store, sees_all=sees_all))
 
-    return await api.shared.respond(request, sees_all, build)
+    return await api.shared.respond(request, sees_all, build_system_status)

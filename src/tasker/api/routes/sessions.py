@@ -12,18 +12,18 @@ from starlette.responses import RedirectResponse, Response
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
-from tasker.api.auth.refusals import unauthenticated
+from tasker.api.auth.refusals import unauthenticated_problem
 from tasker.api.auth.sessions import (
     COOKIE,
     HOST_COOKIE,
+    check_same_origin,
     csrf_token_of,
-    require_same_origin,
     session_secret_of,
 )
-from tasker.api.dependencies import Api, ApiOf, api_of
+from tasker.api.dependencies import ApiServices, ApiServicesOf, api_services_of
 from tasker.api.headers import client_address, first_header
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.server import is_loopback
@@ -44,45 +44,54 @@ HOST_LOGIN_COOKIE = f"__Host-{LOGIN_COOKIE}"
 _VERSION = version("tasker-workflows")
 
 
-class LoginBody(Body):
+class LoginBody(RequestBody):
     """Begins a session."""
 
     api_key: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
-async def _admit_login(request: Request) -> None:
-    require_same_origin(request.scope, None)
-    api_of(request).logins.admit(client_address(request.scope))
+async def _limit_login_rate(request: Request) -> None:
+    check_same_origin(request.scope, None)
+    api_services_of(request).logins.admit(client_address(request.scope))
 
 
 @routes.add(
     "POST",
     "",
-    admit=_admit_login,
+    admit=_limit_login_rate,
     response=SessionView,
     status=201,
     description="The session was created; `Set-Cookie` contains its cookie.",
-    refuses=(*READS_BODY, "invalid_request", "unauthenticated", "csrf_refused", "rate_limited"),
+    refuses=(
+        *READS_BODY,
+        "invalid_request",
+        "unauthenticated",
+        "csrf_refused",
+        "rate_limited",
+    ),
 )
 async def begin_session(
-    request: Request, api: ApiOf, body: Annotated[LoginBody, Depends(JsonBody(LoginBody))]
+    request: Request, api: ApiServicesOf, body: Annotated[LoginBody, Depends(JsonBody(LoginBody))]
 ) -> Response:
     """Log in to the web UI with an API key."""
     if not (api.authorizer.enabled and api.authorizer.accepts_keys):
         raise Problem(
-            "invalid_request", "Login is disabled on this server: it does not accept API keys."
+            "invalid_request",
+            "Login is disabled on this server: it does not accept API keys.",
         )
     try:
         session = await api.authorizer.sessions.begin(body.api_key)
     except NotAuthenticated as refusal:
-        raise unauthenticated(refusal.reason) from None
-    response = JsonResponse(_view(api, session.principal, session.secret, session.stored), 201)
+        raise unauthenticated_problem(refusal.reason) from None
+    response = JsonResponse(
+        _session_view(api, session.principal, session.secret, session.stored), 201
+    )
     _set_cookie(request, api, response, session.secret, session.stored)
     return response
 
 
 @routes.add("GET", "", response=SessionView)
-async def get_session(request: Request, api: ApiOf) -> JsonResponse:
+async def get_session(request: Request, api: ApiServicesOf) -> JsonResponse:
     """Return the caller's name and permissions; `name` is null if the caller must log in."""
     secret = session_secret_of(request.scope)
     stored = None
@@ -94,7 +103,7 @@ async def get_session(request: Request, api: ApiOf) -> JsonResponse:
         if problem.code != "unauthenticated":
             raise
         principal = None
-    return JsonResponse(_view(api, principal, secret, stored))
+    return JsonResponse(_session_view(api, principal, secret, stored))
 
 
 @routes.add(
@@ -107,7 +116,7 @@ async def get_session(request: Request, api: ApiOf) -> JsonResponse:
 )
 async def begin_login(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     page: Annotated[
         str,
         Query(
@@ -118,16 +127,16 @@ async def begin_login(
     ] = "/",
 ) -> Response:
     """Redirect a browser to the identity provider to log in to the web UI."""
-    provider = _provider_of(api)
+    provider = _require_identity_provider(api)
     from tasker.api.auth.oidc import LOGIN_SECONDS, LoginFailed, PendingLogin
 
     login = PendingLogin.begin(page)
     try:
-        url = await provider.login_url(login, _callback_address(request, api))
+        url = await provider.login_url(login, _callback_url(request, api))
     except LoginFailed as failure:
         return _redirect_to_login(api, failure.code, failure.why)
     response = RedirectResponse(url, 307)
-    name, options = _cookie_of(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
+    name, options = _cookie_name_and_path(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
     response.set_cookie(name, str(login), max_age=LOGIN_SECONDS, samesite="lax", **options)
     return response
 
@@ -143,18 +152,18 @@ async def begin_login(
     " parameter `problem`.",
     refuses=("invalid_request", "rate_limited"),
 )
-async def finish_login(request: Request, api: ApiOf) -> Response:
+async def finish_login(request: Request, api: ApiServicesOf) -> Response:
     """Create the session of a person who returns from the identity provider."""
     api.logins.admit(client_address(request.scope))
-    provider = _provider_of(api)
+    provider = _require_identity_provider(api)
     from tasker.api.auth.oidc import LoginFailed, PendingLogin
 
-    name, options = _cookie_of(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
+    name, options = _cookie_name_and_path(request, api, LOGIN_COOKIE, HOST_LOGIN_COOKIE)
     login = PendingLogin.parse(request.cookies.get(name, ""))
     try:
         if login is None:
             raise LoginFailed("state", "the browser sent no login cookie")
-        address = _callback_address(request, api)
+        address = _callback_url(request, api)
         claims = await provider.log_in(login, dict(request.query_params), address)
         session = await api.authorizer.sessions.begin_with_claims(claims)
     except LoginFailed as failure:
@@ -166,7 +175,7 @@ async def finish_login(request: Request, api: ApiOf) -> Response:
     return response
 
 
-def _provider_of(api: Api) -> "IdentityProvider":
+def _require_identity_provider(api: ApiServices) -> "IdentityProvider":
     if api.authorizer.provider is None:
         raise Problem(
             "invalid_request", "Login with an identity provider is disabled on this server."
@@ -174,23 +183,23 @@ def _provider_of(api: Api) -> "IdentityProvider":
     return api.authorizer.provider
 
 
-def _callback_address(request: Request, api: Api) -> str:
+def _callback_url(request: Request, api: ApiServices) -> str:
     """Return the URL to which the identity provider redirects browsers."""
     own = f"{request.url.scheme}://{request.url.netloc}{api.settings.base_path}"
     return f"{(api.settings.public_url or own).rstrip('/')}/v1/session/oidc/callback"
 
 
-def _redirect_to_login(api: Api, code: str, why: str) -> Response:
+def _redirect_to_login(api: ApiServices, code: str, why: str) -> Response:
     log.warning("login_failed", extra={"code": code, "why": why})
     return RedirectResponse(f"{api.settings.base_path}/ui/login?problem={code}", 303)
 
 
 @routes.add("DELETE", "", response=None, status=204, refuses=("csrf_refused",))
-async def end_session(request: Request, api: ApiOf) -> Response:
+async def end_session(request: Request, api: ApiServicesOf) -> Response:
     """Log out; does nothing without a session."""
     secret = session_secret_of(request.scope)
     if secret is not None:
-        require_same_origin(request.scope, csrf_token_of(secret))
+        check_same_origin(request.scope, csrf_token_of(secret))
         await api.authorizer.sessions.end(secret)
     response = Response(status_code=204)
     for name in (COOKIE, HOST_COOKIE):
@@ -200,8 +209,8 @@ async def end_session(request: Request, api: ApiOf) -> Response:
     return response
 
 
-def _view(
-    api: Api, principal: Principal | None, secret: str | None, stored: UserSession | None
+def _session_view(
+    api: ApiServices, principal: Principal | None, secret: str | None, stored: UserSession | None
 ) -> SessionView:
     permissions: dict[str, list[str]] = {}
     if principal is not None:
@@ -212,9 +221,9 @@ def _view(
         "name": principal.name if principal else None,
         "team": principal.team if principal else None,
         "roles": sorted(principal.roles) if principal else [],
-        "groups": _groups(principal),
+        "groups": _group_names(principal),
         "auth": api.authorizer.enabled,
-        "methods": _methods(api),
+        "methods": _login_methods(api),
         "csrf": csrf_token_of(secret) if stored and secret else None,
         "expires_at": stored.expires_at if stored else None,
         "now": datetime.now(UTC),
@@ -223,7 +232,7 @@ def _view(
     }
 
 
-def _methods(api: Api) -> list[str]:
+def _login_methods(api: ApiServices) -> list[str]:
     authorizer = api.authorizer
     if not authorizer.enabled:
         return []
@@ -233,20 +242,22 @@ def _methods(api: Api) -> list[str]:
     ]
 
 
-def _groups(principal: Principal | None) -> list[str]:
+def _group_names(principal: Principal | None) -> list[str]:
     if principal is None:
         return []
     return sorted(principal.groups) if principal.known else [EVERY_GROUP]
 
 
 def _set_cookie(
-    request: Request, api: Api, response: Response, secret: str, stored: UserSession
+    request: Request, api: ApiServices, response: Response, secret: str, stored: UserSession
 ) -> None:
-    name, options = _cookie_of(request, api, COOKIE, HOST_COOKIE)
+    name, options = _cookie_name_and_path(request, api, COOKIE, HOST_COOKIE)
     response.set_cookie(name, secret, expires=stored.expires_at, samesite="strict", **options)
 
 
-def _cookie_of(request: Request, api: Api, name: str, host_name: str) -> tuple[str, dict[str, Any]]:
+def _cookie_name_and_path(
+    request: Request, api: ApiServices, name: str, host_name: str
+) -> tuple[str, dict[str, Any]]:
     """Return the name of a cookie and the path that it applies to."""
     host = (first_header(request.scope, "host") or "").rsplit(":", 1)[0].strip("[]")
     secure = request.scope["scheme"] == "https" or not is_loopback(host)

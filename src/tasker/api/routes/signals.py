@@ -6,11 +6,11 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from tasker.api.authorization import authorize
-from tasker.api.dependencies import ApiOf
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Namespace, TaskPath, Text
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import client_of_caller, operator_client, read_authorized_task
+from tasker.api.routes.tasks import caller_client, operator_client, read_authorized_task
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.teams.permissions import SIGNALS_SEND
@@ -20,7 +20,7 @@ signals = Routes("signals", "/v1/tasks")
 broadcasts = Routes("signals", "/v1/broadcasts")
 
 
-class SignalBody(Body):
+class SignalBody(RequestBody):
     """Sends a signal to a task."""
 
     name: str
@@ -33,7 +33,7 @@ class SignalBody(Body):
     """The reason for the signal, which the task's audit log records."""
 
 
-class BroadcastBody(Body):
+class BroadcastBody(RequestBody):
     """Sends a broadcast to all steps that wait for its name and key."""
 
     name: str
@@ -61,7 +61,7 @@ class BroadcastBody(Body):
 )
 async def send_signal(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     body: Annotated[SignalBody, Depends(JsonBody(SignalBody))],
 ) -> JsonResponse:
@@ -89,14 +89,16 @@ async def send_signal(
     refuses=(*READS_BODY, "not_found", "too_many_broadcasts", "invalid_input"),
 )
 async def send_broadcast(
-    request: Request, api: ApiOf, body: Annotated[BroadcastBody, Depends(JsonBody(BroadcastBody))]
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[BroadcastBody, Depends(JsonBody(BroadcastBody))],
 ) -> JsonResponse:
     """Send a broadcast to all steps of a namespace that wait for its name and key.
 
     Steps that start to wait within a week also receive it, if their task already exists.
     """
     await authorize(request, SIGNALS_SEND, namespace=body.namespace)
-    sent = await client_of_caller(request, api).broadcast(
+    sent = await caller_client(request, api).broadcast(
         body.name, body.key, body.payload, id=body.id, namespace=body.namespace
     )
     return JsonResponse(sent, 201 if sent.created else 200)

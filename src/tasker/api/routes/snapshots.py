@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from tasker.api.authorization import visible_namespaces
 from tasker.api.conditions import IfNoneMatch
-from tasker.api.dependencies import ApiOf
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Line, TaskPath
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.tasks import MOST_ATTEMPTS, read_authorized_task, template_and_steps
+from tasker.api.routes.tasks import MOST_ATTEMPTS, read_authorized_task, read_template_and_steps
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.snapshots import SnapshotView, snapshot_view
 from tasker.model import Task, TaskFilter
@@ -39,7 +39,7 @@ _MOST_CHILDREN = 100
 )
 async def get_task_snapshot(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     if_none_match: IfNoneMatch,
     grouped: Annotated[
@@ -55,24 +55,24 @@ async def get_task_snapshot(
     visible = await visible_namespaces(request, TASKS_LIST)
     of_task = TaskFilter(parent_id=task.id, visible=visible)
     children = await api.store.list_tasks(of_task, limit=_MOST_CHILDREN)
-    etag = _etag(task, children)
+    etag = _snapshot_etag(task, children)
     headers = {"ETag": f'"{etag}"'}
     if etag in if_none_match:
         return Response(status_code=304, headers=headers)
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
     now = datetime.now(UTC)
 
-    def build() -> SnapshotView:
+    def build_snapshot() -> SnapshotView:
         described = loaded.described(steps, now)
         return snapshot_view(
             task, described, history, children, now, grouped=grouped, opened=open or ()
         )
 
-    return await build_response(len(steps), build, headers=headers, compressible=True)
+    return await build_response(len(steps), build_snapshot, headers=headers, compressible=True)
 
 
-def _etag(task: Task, children: Sequence[Task]) -> str:
+def _snapshot_etag(task: Task, children: Sequence[Task]) -> str:
     """Return a string that changes whenever a snapshot changes, apart from its time."""
     facts = (task.etag, [(child.id, child.status.value) for child in children])
     return sha256(repr(facts).encode()).hexdigest()[:20]
@@ -81,7 +81,7 @@ def _etag(task: Task, children: Sequence[Task]) -> str:
 @routes.add("GET", "/why", TASKS_READ, response=list[Reason], refuses=("not_found",))
 async def explain_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     step: Annotated[
         Line | None,
@@ -94,7 +94,7 @@ async def explain_task(
     return JsonResponse(reasons)
 
 
-class PreviewBody(Body):
+class ActionPreviewBody(RequestBody):
     """An action on a task."""
 
     action: TaskAction
@@ -105,7 +105,7 @@ class PreviewBody(Body):
     more."""
 
     @model_validator(mode="after")
-    def _require_one_step(self) -> "PreviewBody":
+    def _require_one_step(self) -> "ActionPreviewBody":
         if (
             self.action in (TaskAction.COMPLETE_STEP, TaskAction.SKIP_STEP)
             and len(self.steps or ()) != 1
@@ -115,13 +115,17 @@ class PreviewBody(Body):
 
 
 @routes.add(
-    "POST", "/preview", TASKS_READ, response=ActionPreview, refuses=(*READS_BODY, "not_found")
+    "POST",
+    "/preview",
+    TASKS_READ,
+    response=ActionPreview,
+    refuses=(*READS_BODY, "not_found"),
 )
 async def preview_action(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
-    body: Annotated[PreviewBody, Depends(JsonBody(PreviewBody))],
+    body: Annotated[ActionPreviewBody, Depends(JsonBody(ActionPreviewBody))],
 ) -> JsonResponse:
     """Preview what an action on a task would do, without performing it.
 
@@ -129,7 +133,7 @@ async def preview_action(
     changed since.
     """
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     children = []
     if body.action is TaskAction.CANCEL:
         children = await api.store.attached_tasks(task.id, limit=_MOST_CHILDREN)

@@ -8,16 +8,16 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 
 from tasker.api.conditions import IfMatch
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import StepPath, TaskPath, Text
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
     operator_client,
     read_authorized_task,
-    template_of_task,
-    timeline_of,
+    read_task_times,
+    read_template_of_task,
 )
 from tasker.api.routing import READS_BODY, Routes
 from tasker.client import LocalClient
@@ -34,7 +34,7 @@ _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
 
-class RetryStepBody(Body):
+class RetryStepBody(RequestBody):
     """Gives a failed step another attempt."""
 
     reset_attempts: bool = False
@@ -46,7 +46,7 @@ class RetryStepBody(Body):
     reason: Text = ""
 
 
-class ResolveStepBody(Body):
+class ResolveStepBody(RequestBody):
     """Marks a step as done by other means."""
 
     result: Any = None
@@ -54,14 +54,14 @@ class ResolveStepBody(Body):
     reason: Text = ""
 
 
-class CompleteStepBody(Body):
+class CompleteStepBody(RequestBody):
     """Completes a step with a result, as if its handler had returned it."""
 
     result: Any
     reason: Text = ""
 
 
-class SkipStepBody(Body):
+class SkipStepBody(RequestBody):
     """Skips a step."""
 
     reason: Text = ""
@@ -70,7 +70,7 @@ class SkipStepBody(Body):
 class RequestedStep(NamedTuple):
     """The step at a route's path, with its task and template."""
 
-    api: Api
+    api: ApiServices
     client: LocalClient  #: acts on behalf of the caller
     task: Task
     loaded: LoadedTemplate
@@ -81,23 +81,23 @@ class RequestedStep(NamedTuple):
         """Respond with the step in its current state."""
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
-        times = await timeline_of(self.api, task, steps, now, no=self.no)
+        times = await read_task_times(self.api, task, steps, now, no=self.no)
         return JsonResponse(self.loaded.described(steps, now, times)[0])
 
 
 def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, RequestedStep]]:
     """Return the dependency that reads a step on which the caller may use `permission`."""
 
-    async def read(
-        request: Request, api: ApiOf, task_id: TaskPath, step: StepPath
+    async def read_step(
+        request: Request, api: ApiServicesOf, task_id: TaskPath, step: StepPath
     ) -> RequestedStep:
         task = await read_authorized_task(request, api, task_id, permission)
-        loaded = await template_of_task(api, task.id)
+        loaded = await read_template_of_task(api, task.id)
         client = operator_client(request, api)
-        no, name = await step_of(api, loaded, task.id, step)
+        no, name = await find_step(api, loaded, task.id, step)
         return RequestedStep(api, client, task, loaded, no, name)
 
-    return read
+    return read_step
 
 
 ReadableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_READ))]
@@ -108,7 +108,7 @@ RetryableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_R
 @routes.add("GET", "", STEPS_READ, response=list[Step], refuses=_MISSING)
 async def list_steps(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     cursor: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int, Query(ge=1, le=STEPS_PAGE)] = STEPS_PAGE,
@@ -119,15 +119,15 @@ async def list_steps(
     is the last page.
     """
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    loaded = await template_of_task(api, task.id)
+    loaded = await read_template_of_task(api, task.id)
     steps = await api.store.list_steps(task.id, after=cursor, limit=limit)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
 
-    def build() -> list[Step]:
+    def build_step_page() -> list[Step]:
         now = datetime.now(UTC)
         return loaded.described(steps, now, task_times(task, steps, history, now))
 
-    return await build_response(len(steps), build)
+    return await build_response(len(steps), build_step_page)
 
 
 @routes.add("GET", "/{step}", STEPS_READ, response=Step, refuses=_MISSING)
@@ -202,7 +202,9 @@ async def skip_step(
     )
 
 
-async def step_of(api: Api, loaded: LoadedTemplate, task_id: TaskId, step: str) -> tuple[int, str]:
+async def find_step(
+    api: ApiServices, loaded: LoadedTemplate, task_id: TaskId, step: str
+) -> tuple[int, str]:
     """Return a step's number and name from its name or number. Raises NotFound."""
     if not step.isdigit() or step in loaded.graph.numbers:
         return await loaded.number_in_task(api.store, task_id, step), step

@@ -17,10 +17,15 @@ from tasker.analytics.figures import (
     SeriesGrouping,
 )
 from tasker.analytics.model import MOST_HOURS, AnalysisWindow, Bottlenecks, Performance
-from tasker.api.authorization import actor_of, authorize, via_of, visible_namespaces
-from tasker.api.dependencies import ApiOf
+from tasker.api.authorization import (
+    access_channel_of,
+    audit_actor_of,
+    authorize,
+    visible_namespaces,
+)
+from tasker.api.dependencies import ApiServicesOf
 from tasker.api.fields import Instant, Namespace, Text, Version
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.system import (
@@ -70,7 +75,7 @@ def _health_view(status: str) -> HealthView:
 
 @health.add("GET", "/ready", response=ReadinessView, refuses=("not_ready",))
 @health.add("GET", "/health/ready", response=ReadinessView, refuses=("not_ready",))
-async def get_readiness(api: ApiOf) -> JsonResponse:
+async def get_readiness(api: ApiServicesOf) -> JsonResponse:
     """Report whether the server is ready for requests, or which checks failed."""
     return JsonResponse(await api.readiness.report())
 
@@ -83,10 +88,10 @@ async def get_readiness(api: ApiOf) -> JsonResponse:
     description="Metrics of this process and of the store, in the text format of Prometheus.",
     media_type="text/plain",
 )
-async def get_metrics(request: Request, api: ApiOf) -> Response:
+async def get_metrics(request: Request, api: ApiServicesOf) -> Response:
     """Read the metrics in Prometheus format."""
     await authorize(request, METRICS_READ)
-    return Response(await api.metrics_text.text(), media_type=CONTENT_TYPE)
+    return Response(await api.metrics_text.render(), media_type=CONTENT_TYPE)
 
 
 @analytics.add(
@@ -97,7 +102,7 @@ async def get_metrics(request: Request, api: ApiOf) -> Response:
 )
 async def get_performance(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     hours: Hours = 24,
     namespace: Namespace | None = None,
     name: Named = None,
@@ -106,16 +111,16 @@ async def get_performance(
     """Report durations, rates and outcomes of the tasks of the last hours."""
     window = await _requested_window(request, hours, namespace, name, version)
 
-    async def build() -> JsonResponse:
+    async def build_performance() -> JsonResponse:
         return JsonResponse(await api.store.performance(window))
 
-    return await api.shared.respond(request, window, build)
+    return await api.shared.respond(request, window, build_performance)
 
 
 @analytics.add("GET", "/series", ANALYTICS_READ, response=Chart, refuses=("invalid_input",))
 async def get_series(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     metric: Metric = Metric.ENDED,
     by: SeriesGrouping = SeriesGrouping.NONE,
     hours: Annotated[float, Query(gt=0, le=MOST_SERIES_HOURS)] = 24,
@@ -130,16 +135,16 @@ async def get_series(
     """
     window = await _requested_window(request, hours, namespace, name, None)
 
-    async def build() -> JsonResponse:
+    async def build_chart() -> JsonResponse:
         return JsonResponse(await make_series(api.store, metric, window, by=by, step_seconds=step))
 
-    return await api.shared.respond(request, (metric, by, window, step), build)
+    return await api.shared.respond(request, (metric, by, window, step), build_chart)
 
 
 @failures.add("GET", "", ANALYTICS_READ, response=list[FailureCause])
 async def list_failures(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     hours: Hours = 24,
     namespace: Namespace | None = None,
     name: Named = None,
@@ -151,13 +156,13 @@ async def list_failures(
     """
     window = await _requested_window(request, hours, namespace, name, version)
 
-    async def build() -> JsonResponse:
+    async def build_failure_causes() -> JsonResponse:
         return JsonResponse(await failure_causes(api.store, window))
 
-    return await api.shared.respond(request, window, build)
+    return await api.shared.respond(request, window, build_failure_causes)
 
 
-class FailureCareBody(Body):
+class FailureTriageBody(RequestBody):
     """Assigns or mutes a cause of failures; absent fields keep their values."""
 
     namespace: Namespace
@@ -180,11 +185,11 @@ class FailureCareBody(Body):
     response=FailureTriage,
     refuses=READS_BODY,
 )
-async def change_failure_care(
+async def change_failure_triage(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     fingerprint: Annotated[str, Path(pattern="^[0-9a-f]{16}$")],
-    body: Annotated[FailureCareBody, Depends(JsonBody(FailureCareBody))],
+    body: Annotated[FailureTriageBody, Depends(JsonBody(FailureTriageBody))],
 ) -> JsonResponse:
     """Assign a cause of failures, add a note to it, or mute it."""
     await authorize(request, TASKS_RETRY, namespace=body.namespace)
@@ -196,7 +201,9 @@ async def change_failure_care(
         note=body.note,
         mute=FailureMute(until=body.muted_until, below=body.muted_below) if mutes else None,
     )
-    act = AuditNote(actor=actor_of(request), reason=body.reason, via=via_of(request))
+    act = AuditNote(
+        actor=audit_actor_of(request), reason=body.reason, via=access_channel_of(request)
+    )
     stored = await api.store.change_failure_care(body.namespace, fingerprint, change, act)
     return JsonResponse(stored)
 
@@ -209,7 +216,7 @@ async def change_failure_care(
 )
 async def get_bottlenecks(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     hours: Hours = 24,
     namespace: Namespace | None = None,
     name: Named = None,
@@ -223,13 +230,13 @@ async def get_bottlenecks(
     """Report slow and failing steps, errors, and steps that block others."""
     window = await _requested_window(request, hours, namespace, name, version)
 
-    async def build() -> JsonResponse:
+    async def build_bottlenecks() -> JsonResponse:
         bottlenecks = await api.store.bottlenecks(
             window, limit=limit, min_executions=min_executions
         )
         return JsonResponse(bottlenecks)
 
-    return await api.shared.respond(request, (window, limit, min_executions), build)
+    return await api.shared.respond(request, (window, limit, min_executions), build_bottlenecks)
 
 
 async def _requested_window(

@@ -10,26 +10,26 @@ from starlette.requests import Request
 from starlette.responses import Response as StarletteResponse
 
 from tasker.api.authorization import (
-    actor_of,
+    access_channel_of,
+    audit_actor_of,
     authorize,
     listable_namespaces,
     principal_of,
-    via_of,
     viewer_of,
 )
 from tasker.api.conditions import IfMatch, IfNoneMatch, etag_headers
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Text, Uuid, Version
 from tasker.api.headers import CORRELATION, is_correlation_id
-from tasker.api.problems import Fault, Problem
-from tasker.api.requests import Body, JsonBody
+from tasker.api.problems import Problem, RequestFault
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.task_requests import (
-    BulkBody,
     NewTaskBody,
-    create_many,
-    create_one,
+    NewTasksBody,
+    create_requested_task,
+    create_requested_tasks,
     template_reference_of,
 )
 from tasker.api.views.tasks import (
@@ -86,7 +86,7 @@ _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
 
-class TaskScope(BaseModel):
+class StatuslessCriteria(BaseModel):
     """Criteria for tasks of every status, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -120,7 +120,7 @@ class TaskScope(BaseModel):
         return TaskFilter(visible=visible, attributes=attributes, **fields)
 
 
-class TaskCriteria(TaskScope):
+class TaskCriteria(StatuslessCriteria):
     """Criteria for tasks, combined with AND."""
 
     status: TaskStatus | None = None
@@ -136,7 +136,7 @@ class AttributeQuery(BaseModel):
 
     @field_validator("attribute")
     @classmethod
-    def _refuse_repeated_names(cls, attribute: list[str]) -> list[str]:
+    def _reject_repeated_names(cls, attribute: list[str]) -> list[str]:
         names = [pair.partition("=")[0] for pair in attribute]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"has {sorted(twice)[0]} twice")
@@ -159,17 +159,17 @@ class TaskQuery(AttributeQuery, TaskCriteria):
     """Whether each task includes its `current` step."""
 
 
-class CountQuery(AttributeQuery, TaskScope):
+class CountQuery(AttributeQuery, StatuslessCriteria):
     """Filters of counted tasks, combined with AND."""
 
 
-class CancelBody(Body):
+class CancelBody(RequestBody):
     """Cancels a task."""
 
     reason: Text = ""
 
 
-class RetryBody(Body):
+class RetryBody(RequestBody):
     """Gives failed steps another attempt."""
 
     steps: Annotated[list[Line], Field(max_length=STEPS_PAGE)] | None = None
@@ -183,7 +183,7 @@ class RetryBody(Body):
     reason: Text = ""
 
 
-class PauseBody(Body):
+class PauseBody(RequestBody):
     """Pauses or resumes something."""
 
     reason: Text = ""
@@ -192,7 +192,7 @@ class PauseBody(Body):
 PauseReason = Annotated[PauseBody, Depends(JsonBody(PauseBody, optional=True))]
 
 
-class ResolveBody(Body):
+class ResolveBody(RequestBody):
     """Marks a failed task as done."""
 
     reason: Text = ""
@@ -214,11 +214,13 @@ class ResolveBody(Body):
     refuses=CREATES,
 )
 async def create_task(
-    request: Request, api: ApiOf, body: Annotated[NewTaskBody, Depends(JsonBody(NewTaskBody))]
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[NewTaskBody, Depends(JsonBody(NewTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
     template = template_reference_of(body.name, body.namespace, body.version)
-    return created_response(await create_one(api, request, body, template))
+    return created_response(await create_requested_task(api, request, body, template))
 
 
 @routes.add(
@@ -234,15 +236,17 @@ async def create_task(
     refuses=CREATES,
 )
 async def create_tasks(
-    request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
+    request: Request,
+    api: ApiServicesOf,
+    body: Annotated[NewTasksBody, Depends(JsonBody(NewTasksBody))],
 ) -> JsonResponse:
     """Create several tasks in one transaction."""
     most = api.settings.bulk_tasks
     if len(body.tasks) > most:
         message = f"must have at most {most:,} tasks, not {len(body.tasks):,}"
-        fault: Fault = {"path": "$.tasks", "message": message}
+        fault: RequestFault = {"path": "$.tasks", "message": message}
         raise Problem("invalid_request", f"$.tasks {message}", errors=[fault])
-    tasks = await create_many(api, request, body.tasks)
+    tasks = await create_requested_tasks(api, request, body.tasks)
     new = sum(task.created for task in tasks)
     answer: TasksCreated = {"tasks": [task_view(task) for task in tasks], "created": new}
     return JsonResponse(answer, 201 if new else 200)
@@ -266,7 +270,7 @@ def created_headers(task: Task) -> dict[str, str]:
 
 @routes.add("GET", "", TASKS_LIST, response=TaskList)
 async def list_tasks(
-    request: Request, api: ApiOf, query: Annotated[TaskQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[TaskQuery, Query()]
 ) -> JsonResponse:
     """List tasks, newest first.
 
@@ -274,7 +278,7 @@ async def list_tasks(
     """
     visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
 
-    async def build() -> JsonResponse:
+    async def build_task_page() -> JsonResponse:
         tasks = await api.store.list_tasks(
             query.to_task_filter(visible, query.attributes),
             after=TaskId(query.cursor) if query.cursor else None,
@@ -282,26 +286,26 @@ async def list_tasks(
         )
         shown = [task.id for task in tasks[: query.limit]]
         current = await api.store.current_steps(shown) if query.current else {}
-        return JsonResponse(page_of(tasks, query.limit, current))
+        return JsonResponse(task_page(tasks, query.limit, current))
 
-    return await api.shared.respond(request, (query.model_dump_json(), visible), build)
+    return await api.shared.respond(request, (query.model_dump_json(), visible), build_task_page)
 
 
 @routes.add("GET", "/counts", TASKS_LIST, response=TaskCounts)
 async def count_tasks(
-    request: Request, api: ApiOf, query: Annotated[CountQuery, Query()]
+    request: Request, api: ApiServicesOf, query: Annotated[CountQuery, Query()]
 ) -> JsonResponse:
     """Count tasks by status, up to 10,000 of each status."""
     visible = await listable_namespaces(request, TASKS_LIST, query.attributes)
 
-    async def build() -> JsonResponse:
+    async def build_task_counts() -> JsonResponse:
         filter = query.to_task_filter(visible, query.attributes)
         return JsonResponse(await api.client.count_tasks(filter))
 
-    return await api.shared.respond(request, (query.model_dump_json(), visible), build)
+    return await api.shared.respond(request, (query.model_dump_json(), visible), build_task_counts)
 
 
-def page_of(
+def task_page(
     tasks: Sequence[Task], limit: int, current: Mapping[TaskId, CurrentStep] | None = None
 ) -> TaskList:
     """Return a page of at most `limit` tasks from a list of up to `limit + 1`."""
@@ -325,7 +329,7 @@ def page_of(
     refuses=_MISSING,
 )
 async def get_task(
-    request: Request, api: ApiOf, task_id: TaskPath, if_none_match: IfNoneMatch
+    request: Request, api: ApiServicesOf, task_id: TaskPath, if_none_match: IfNoneMatch
 ) -> StarletteResponse:
     """Read a task."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
@@ -341,10 +345,10 @@ async def get_task(
     response=SummaryView,
     refuses=_MISSING,
 )
-async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def get_task_summary(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """Return the statuses of a task and its steps, without their data."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: summary_view(task, loaded.described(steps, now))
@@ -360,7 +364,7 @@ async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
 )
 async def list_task_attempts(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
 ) -> JsonResponse:
@@ -376,7 +380,7 @@ async def list_task_attempts(
     response=list[AuditEntry],
     refuses=_MISSING,
 )
-async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+async def get_task_audit(request: Request, api: ApiServicesOf, task_id: TaskPath) -> JsonResponse:
     """List operator actions on a task, oldest first."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     return JsonResponse(await api.store.audit(task.id))
@@ -394,7 +398,7 @@ async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> Jso
 )
 async def cancel_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     body: Annotated[CancelBody, Depends(JsonBody(CancelBody, optional=True))],
     if_match: IfMatch,
@@ -416,7 +420,7 @@ async def cancel_task(
 )
 async def retry_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
     if_match: IfMatch,
@@ -443,7 +447,7 @@ async def retry_task(
 )
 async def resolve_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     body: Annotated[ResolveBody, Depends(JsonBody(ResolveBody, optional=True))],
     if_match: IfMatch,
@@ -456,7 +460,7 @@ async def resolve_task(
     )
 
 
-class RevealBody(Body):
+class RevealBody(RequestBody):
     """Reveals masked data."""
 
     reason: Annotated[
@@ -476,7 +480,7 @@ class RevealBody(Body):
 )
 async def reveal_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     body: Annotated[RevealBody, Depends(JsonBody(RevealBody))],
 ) -> JsonResponse:
@@ -489,7 +493,7 @@ async def reveal_task(
 
 @routes.add("POST", "/{task_id}/pause", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
 async def pause_task(
-    request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
+    request: Request, api: ApiServicesOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:
     """Pause a task: no new steps start; running attempts continue."""
     task = await read_authorized_task(request, api, task_id, TASKS_PAUSE)
@@ -500,7 +504,7 @@ async def pause_task(
 
 @routes.add("POST", "/{task_id}/resume", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
 async def resume_task(
-    request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
+    request: Request, api: ApiServicesOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:
     """Resume a task. It stays paused while its template, a queue or its namespace is."""
     task = await read_authorized_task(request, api, task_id, TASKS_PAUSE)
@@ -513,7 +517,7 @@ async def resume_task(
 
 
 async def read_authorized_task(
-    request: Request, api: Api, task_id: TaskId, permission: Permission
+    request: Request, api: ApiServices, task_id: TaskId, permission: Permission
 ) -> Task:
     """Read a task on which the caller may use `permission`. Raises NotFound, Problem."""
     task = await api.store.get_task(TaskId(task_id.lower()))
@@ -530,7 +534,7 @@ async def read_authorized_task(
     return task
 
 
-async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
+async def read_template_of_task(api: ApiServices, task_id: TaskId) -> LoadedTemplate:
     """Return a task's template as it was when the task was created."""
     inputs = await api.store.load_task_inputs([task_id])
     if not inputs:
@@ -538,41 +542,43 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
     return await api.templates.get(inputs[0].template_id)
 
 
-def client_of_caller(request: Request, api: Api) -> LocalClient:
+def caller_client(request: Request, api: ApiServices) -> LocalClient:
     """Return the client that acts under the caller's own name."""
-    return api.client.acting_as(principal_of(request).name, via_of(request))
+    return api.client.acting_as(principal_of(request).name, access_channel_of(request))
 
 
-def operator_client(request: Request, api: Api) -> LocalClient:
+def operator_client(request: Request, api: ApiServices) -> LocalClient:
     """Return the client for actions on tasks; its name includes the person on whose behalf the
     caller acts.
     """
-    return api.client.acting_as(actor_of(request), via_of(request))
+    return api.client.acting_as(audit_actor_of(request), access_channel_of(request))
 
 
-async def template_and_steps(api: Api, task: Task) -> tuple[LoadedTemplate, list[Step]]:
+async def read_template_and_steps(
+    api: ApiServices, task: Task
+) -> tuple[LoadedTemplate, list[Step]]:
     """Return a task's template and its first 10,000 steps."""
     return (
-        await template_of_task(api, task.id),
+        await read_template_of_task(api, task.id),
         await api.store.list_steps(task.id, limit=STEPS_PAGE),
     )
 
 
-async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse:
+async def task_response(api: ApiServices, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
-    loaded, steps = await template_and_steps(api, task)
+    loaded, steps = await read_template_and_steps(api, task)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
 
-    def build() -> TaskView:
+    def build_task_view() -> TaskView:
         now = datetime.now(UTC)
         times = task_times(task, steps, history, now)
         return task_view(task, loaded.described(steps, now, times), times.task)
 
-    return await build_response(len(steps), build, status, etag_headers(task))
+    return await build_response(len(steps), build_task_view, status, etag_headers(task))
 
 
-async def timeline_of(
-    api: Api, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
+async def read_task_times(
+    api: ApiServices, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
 ) -> TaskTimes:
     """Return the time of a task's steps by phase; `no` selects a single step."""
     history = await api.store.history(task.id, no=no, limit=MOST_ATTEMPTS)

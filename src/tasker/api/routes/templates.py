@@ -12,16 +12,16 @@ from starlette.requests import Request
 from tasker import codec, versions
 from tasker.analytics.model import UsualDurations
 from tasker.api.authorization import authorize, is_allowed_in, visible_namespaces
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody, require_media_type
+from tasker.api.requests import JsonBody, RequestBody, require_media_type
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
     Registered,
-    StatusList,
+    ReviewedVersionList,
     TemplateList,
     TemplatesRegistered,
     TemplateView,
@@ -63,14 +63,14 @@ _MISSING = ("not_found",)
 _VERSION_MISSING = (*_MISSING, "template_not_approved", "invalid_input")
 
 
-class TemplatesBody(Body):
+class TemplatesBody(RequestBody):
     """Template versions to register in one transaction."""
 
     templates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_BULK)]
     """Each template as JSON, in either dialect."""
 
 
-class ReviewBody(Body):
+class ReviewBody(RequestBody):
     """The decision of a review."""
 
     approve: bool
@@ -79,7 +79,7 @@ class ReviewBody(Body):
     """Required to reject."""
 
 
-class RetirementBody(Body):
+class RetirementBody(RequestBody):
     """Retires or restores a template version."""
 
     reason: Text = ""
@@ -94,7 +94,7 @@ OptionalReason = Annotated[RetirementBody, Depends(JsonBody(RetirementBody, opti
 @routes.add("GET", "", TEMPLATES_LIST, response=TemplateList)
 async def list_templates(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: Namespace | None = None,
     name: Annotated[str | None, Query(max_length=128)] = None,
     status: TemplateStatus = TemplateStatus.APPROVED,
@@ -106,19 +106,19 @@ async def list_templates(
         templates = await api.store.templates(namespace=namespace, name=name)
     else:
         known = await api.store.template_statuses(namespace=namespace, name=name)
-        templates = [await _get_stored(api, one) for one in known if one.status is status]
+        templates = [await _get_stored_template(api, one) for one in known if one.status is status]
     shown = [one for one in templates if visible is None or one.template.namespace in visible]
 
-    def build_body() -> TemplateList:
+    def build_template_list() -> TemplateList:
         return TemplateList(templates=[template_head(one, document=documents) for one in shown])
 
-    return await build_response(_step_count(*shown), build_body)
+    return await build_response(_count_steps(*shown), build_template_list)
 
 
-@statuses.add("GET", "", TEMPLATES_LIST, response=StatusList)
+@statuses.add("GET", "", TEMPLATES_LIST, response=ReviewedVersionList)
 async def list_template_versions(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: Namespace | None = None,
     name: Annotated[str | None, Query(max_length=128)] = None,
     status: TemplateStatus | None = None,
@@ -130,16 +130,16 @@ async def list_template_versions(
         for one in await api.store.template_statuses(namespace=namespace, name=name)
         if (visible is None or one.namespace in visible) and status in (None, one.status)
     ]
-    return JsonResponse(StatusList(versions=listed))
+    return JsonResponse(ReviewedVersionList(versions=listed))
 
 
-async def _get_stored(api: Api, version: TemplateVersion) -> StoredTemplate:
+async def _get_stored_template(api: ApiServices, version: TemplateVersion) -> StoredTemplate:
     return await api.store.template_by_id(version.id)
 
 
 @routes.add("GET", "/{namespace}/{name}", TEMPLATES_READ, response=VersionList, refuses=_MISSING)
 async def list_versions(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+    request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
     """List the versions of a template, with their reviews."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name)
@@ -165,7 +165,7 @@ async def list_versions(
 )
 async def compare_versions(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     before: Annotated[str, Query(alias="from", max_length=128)],
@@ -174,13 +174,13 @@ async def compare_versions(
     """Compare two versions."""
     old = (await _load_version(request, api, TEMPLATES_READ, namespace, name, before)).stored
     new = (await _load_version(request, api, TEMPLATES_READ, namespace, name, after)).stored
-    return await build_response(_step_count(old, new), lambda: compare(old.template, new.template))
+    return await build_response(_count_steps(old, new), lambda: compare(old.template, new.template))
 
 
 @routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, refuses=_VERSION_MISSING)
 async def get_template(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
@@ -193,7 +193,7 @@ async def get_template(
     loaded = await _load_version(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
         loaded = await api.templates.find(name, namespace, version)
-    return await build_response(_step_count(loaded.stored), lambda: template_view(loaded))
+    return await build_response(_count_steps(loaded.stored), lambda: template_view(loaded))
 
 
 @routes.add(
@@ -203,8 +203,12 @@ async def get_template(
     response=UsualDurations,
     refuses=_VERSION_MISSING,
 )
-async def usual_durations(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, version: VersionPath
+async def get_usual_durations(
+    request: Request,
+    api: ApiServicesOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    version: VersionPath,
 ) -> JsonResponse:
     """Return how long a version and its steps usually take, measured over its newest 50 complete
     tasks."""
@@ -212,7 +216,7 @@ async def usual_durations(
     return JsonResponse(await api.store.usual_durations(loaded.stored))
 
 
-def _step_count(*templates: StoredTemplate) -> int:
+def _count_steps(*templates: StoredTemplate) -> int:
     return sum(len(stored.template.steps) for stored in templates)
 
 
@@ -220,7 +224,12 @@ _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
 async def _load_version(
-    request: Request, api: Api, permission: Permission, namespace: str, name: str, version: str
+    request: Request,
+    api: ApiServices,
+    permission: Permission,
+    namespace: str,
+    name: str,
+    version: str,
 ) -> LoadedTemplate:
     """Return a template version; an exact version may have any status."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
@@ -229,7 +238,7 @@ async def _load_version(
         matches = [one for one in known if one.version == version]
         if matches:
             approved = [one for one in matches if one.status is TemplateStatus.APPROVED]
-            return LoadedTemplate(await _get_stored(api, (approved or matches)[-1]))
+            return LoadedTemplate(await _get_stored_template(api, (approved or matches)[-1]))
     return await api.templates.find(name, namespace, version)
 
 
@@ -248,7 +257,9 @@ async def _load_version(
     refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )
-async def register_template(request: Request, api: ApiOf, replace: bool = False) -> JsonResponse:
+async def register_template(
+    request: Request, api: ApiServicesOf, replace: bool = False
+) -> JsonResponse:
     """Register a template version, written as JSON or YAML in either dialect.
 
     Versions are immutable: different content is rejected unless `replace` is set. Existing tasks
@@ -257,7 +268,7 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     media_type = require_media_type(request, ("application/json", *YAML_TYPES))
     text = await request.body()
     yaml = media_type in YAML_TYPES
-    template = await asyncio.to_thread(_parse_body, text, yaml, api.settings.body_bytes)
+    template = await asyncio.to_thread(_parse_template_body, text, yaml, api.settings.body_bytes)
     await authorize(
         request,
         TEMPLATES_REGISTER,
@@ -265,12 +276,12 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
         name=template.name,
         version=template.version,
     )
-    await _authorize_shared_bounds(request, [template])
+    await _authorize_shared_limits(request, [template])
     await _authorize_child_tasks(request, [template])
-    stored, new = await client_of_caller(request, api).register(template, replace=replace)
+    stored, new = await caller_client(request, api).register(template, replace=replace)
     location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
     return await build_response(
-        _step_count(stored),
+        _count_steps(stored),
         lambda: template_view(LoadedTemplate(stored), created=new),
         201 if new else 200,
         {"Location": location},
@@ -292,7 +303,7 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
 )
 async def register_templates(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     body: Annotated[TemplatesBody, Depends(JsonBody(TemplatesBody))],
     replace: bool = False,
 ) -> JsonResponse:
@@ -300,23 +311,23 @@ async def register_templates(
     templates = await asyncio.to_thread(_read_templates, body.templates)
     for name in sorted({template.key for template in templates}):
         await authorize(request, TEMPLATES_REGISTER, **name._asdict())
-    await _authorize_shared_bounds(request, templates)
+    await _authorize_shared_limits(request, templates)
     await _authorize_child_tasks(request, templates)
-    registered = await client_of_caller(request, api).register_all(templates, replace=replace)
+    registered = await caller_client(request, api).register_all(templates, replace=replace)
     new = sum(one.created for one in registered)
 
-    def build_body() -> TemplatesRegistered:
+    def build_registered_list() -> TemplatesRegistered:
         views: list[Registered] = [
             {**template_head(one.stored, document=True), "created": one.created}
             for one in registered
         ]
         return {"templates": views, "created": new}
 
-    steps = _step_count(*(one.stored for one in registered))
-    return await build_response(steps, build_body, 201 if new else 200)
+    steps = _count_steps(*(one.stored for one in registered))
+    return await build_response(steps, build_registered_list, 201 if new else 200)
 
 
-async def _authorize_shared_bounds(request: Request, templates: Sequence[Template]) -> None:
+async def _authorize_shared_limits(request: Request, templates: Sequence[Template]) -> None:
     """Raise Problem if templates set limits for keys that all namespaces share and the caller may
     not."""
     keys = [key for template in templates for key in shared_bounds(template)]
@@ -368,7 +379,7 @@ def _read_templates(documents: Sequence[JsonObject]) -> list[Template]:
     return templates
 
 
-def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
+def _parse_template_body(text: bytes, yaml: bool, limit: int) -> Template:
     if yaml:
         return parse_template(text, file="body", limit=limit)
     try:
@@ -386,13 +397,13 @@ def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
 def template_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, str]]:
     """Return the dependency that names a version on which the caller may use `permission`."""
 
-    async def read(
+    async def read_reference(
         request: Request, namespace: NamespacePath, name: NamePath, version: VersionPath
     ) -> str:
         await authorize(request, permission, namespace=namespace, name=name, version=version)
         return f"{namespace}.{name}@{version}"
 
-    return read
+    return read_reference
 
 
 RetirableTemplate: TypeAlias = Annotated[str, Depends(template_at_path(TEMPLATES_RETIRE))]
@@ -407,12 +418,12 @@ RetirableTemplate: TypeAlias = Annotated[str, Depends(template_at_path(TEMPLATES
 )
 async def review_template(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     template: Annotated[str, Depends(template_at_path(TEMPLATES_APPROVE))],
     body: Annotated[ReviewBody, Depends(JsonBody(ReviewBody))],
 ) -> JsonResponse:
     """Approve or reject a version that is pending review. An approved version accepts tasks."""
-    client = client_of_caller(request, api)
+    client = caller_client(request, api)
     return JsonResponse(await client.review(template, approve=body.approve, reason=body.reason))
 
 
@@ -424,10 +435,10 @@ async def review_template(
     refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def retire_template(
-    request: Request, api: ApiOf, template: RetirableTemplate, body: OptionalReason
+    request: Request, api: ApiServicesOf, template: RetirableTemplate, body: OptionalReason
 ) -> JsonResponse:
     """Retire a version: it accepts no new tasks, and existing tasks continue."""
-    client = client_of_caller(request, api)
+    client = caller_client(request, api)
     return JsonResponse(await client.retire(template, reason=body.reason))
 
 
@@ -439,8 +450,8 @@ async def retire_template(
     refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def restore_template(
-    request: Request, api: ApiOf, template: RetirableTemplate, body: OptionalReason
+    request: Request, api: ApiServicesOf, template: RetirableTemplate, body: OptionalReason
 ) -> JsonResponse:
     """Restore a retired version, which then accepts tasks again."""
-    client = client_of_caller(request, api)
+    client = caller_client(request, api)
     return JsonResponse(await client.restore(template, reason=body.reason))

@@ -14,15 +14,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from tasker.api.authorization import reauthorize, viewer_of
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import TaskPath, Uuid
 from tasker.api.headers import first_header
-from tasker.api.problems import Problem, problem_of
+from tasker.api.problems import Problem, problem_of_error
 from tasker.api.responses import LARGE, JsonResponse, in_thread_if_large
-from tasker.api.routes.tasks import read_authorized_task, task_response, template_of_task
+from tasker.api.routes.tasks import read_authorized_task, read_template_of_task, task_response
 from tasker.api.routing import ExtraResponse as Described
 from tasker.api.routing import Routes
-from tasker.api.views import convert
+from tasker.api.views import convert_to_view
 from tasker.api.views.tasks import TaskView, task_summary_view
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
@@ -56,7 +56,7 @@ _STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their co
 )
 async def wait_for_task(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task_id: TaskPath,
     timeout: Annotated[
         float,
@@ -97,10 +97,10 @@ stream ends with `problem`.""",
     media_type="text/event-stream",
     refuses=("not_found",),
 )
-async def stream_task(request: Request, api: ApiOf, task_id: TaskPath) -> Response:
+async def stream_task(request: Request, api: ApiServicesOf, task_id: TaskPath) -> Response:
     """Follow a task and its steps."""
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
-    loaded = await template_of_task(api, task.id)
+    loaded = await read_template_of_task(api, task.id)
     seen = first_header(request.scope, "last-event-id")
     return StreamingResponse(
         _stream_events(request, api, task, loaded, seen),
@@ -110,11 +110,11 @@ async def stream_task(request: Request, api: ApiOf, task_id: TaskPath) -> Respon
 
 
 async def _stream_events(
-    request: Request, api: Api, task: Task, loaded: LoadedTemplate, seen: str | None
+    request: Request, api: ApiServices, task: Task, loaded: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
     """Yield a task's events until it ends, the time limit passes, or the stream must stop."""
     yield b"retry: 1000\n\n"
-    stream = _Stream(loaded, seen)
+    stream = _TaskStream(loaded, seen)
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
     spoke = read = time.monotonic()
     changed: Task | None = task
@@ -129,14 +129,14 @@ async def _stream_events(
                         len(steps), partial(stream.new_events, task, steps)
                     ):
                         spoke = now
-                        shown = await viewer_of(request).masked(
+                        shown = await viewer_of(request).mask(
                             [data for _, data in events], large=len(events) > LARGE
                         )
                         yield await in_thread_if_large(
-                            len(events), partial(stream.format, events, shown)
+                            len(events), partial(stream.encode_events, events, shown)
                         )
                 if task.ended:
-                    yield _format_event("end", {"status": task.status.value}, stream.id)
+                    yield _encode_event("end", {"status": task.status.value}, stream.id)
                     return
                 if now > over or api.closing.is_set():
                     return
@@ -148,7 +148,7 @@ async def _stream_events(
                     request, TASKS_READ, task.template, str(unknown_task_error(task.id))
                 )
             except (TaskerError, Problem) as error:
-                yield _format_event("problem", {"code": problem_of(error).code}, None)
+                yield _encode_event("problem", {"code": problem_of_error(error).code}, None)
                 return
             await asyncio.sleep(0)
 
@@ -167,7 +167,7 @@ alive.""",
 )
 async def stream_changes(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     task: Annotated[
         list[Uuid] | None, Query(max_length=MOST_FOLLOWED, description="Ids of tasks.")
     ] = None,
@@ -183,7 +183,7 @@ async def stream_changes(
 
 
 async def _stream_changes(
-    request: Request, api: Api, tasks: Sequence[Task]
+    request: Request, api: ApiServices, tasks: Sequence[Task]
 ) -> AsyncIterator[bytes]:
     """Yield the changes of tasks until the time limit passes or the server closes."""
     yield b"retry: 1000\n\n"
@@ -193,7 +193,7 @@ async def _stream_changes(
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
     spoke = time.monotonic()
     followers = [
-        asyncio.create_task(_follow(request, api, one, changes), name=f"follow {one.id}")
+        asyncio.create_task(_report_changes(request, api, one, changes), name=f"follow {one.id}")
         for one in tasks
     ]
     try:
@@ -210,7 +210,9 @@ async def _stream_changes(
             follower.cancel()
 
 
-async def _follow(request: Request, api: Api, task: Task, changes: asyncio.Queue[bytes]) -> None:
+async def _report_changes(
+    request: Request, api: ApiServices, task: Task, changes: asyncio.Queue[bytes]
+) -> None:
     """Report the changes of a task until the caller may no longer see it."""
     seen = task.etag
     async with api.watcher.followed.follow(task.id) as followed:
@@ -221,15 +223,15 @@ async def _follow(request: Request, api: Api, task: Task, changes: asyncio.Queue
                     request, TASKS_READ, task.template, str(unknown_task_error(task.id))
                 )
             except (TaskerError, Problem):
-                await changes.put(_format_event("gone", {"task": task.id}, None))
+                await changes.put(_encode_event("gone", {"task": task.id}, None))
                 return
             if changed is not None:
                 seen = changed
-                await changes.put(_format_event("change", {"task": task.id}, None))
+                await changes.put(_encode_event("change", {"task": task.id}, None))
                 await asyncio.sleep(_AT_MOST_EVERY)
 
 
-class _Stream:
+class _TaskStream:
     """The state of one stream: the changes that it has sent."""
 
     def __init__(self, loaded: LoadedTemplate, seen: str | None) -> None:
@@ -250,21 +252,21 @@ class _Stream:
         if not resumed:
             changed = [step for step in steps if self._steps.get(step.no) != marks[step.no]]
             events += [
-                ("step", convert(step, StepSummary))
+                ("step", convert_to_view(step, StepSummary))
                 for step in self._loaded.described(changed, datetime.now(UTC))
             ]
         self._task, self._steps = task, dict(marks)
         return events
 
-    def format(self, events: Sequence[tuple[str, object]], shown: Sequence[object]) -> bytes:
+    def encode_events(self, events: Sequence[tuple[str, object]], shown: Sequence[object]) -> bytes:
         """Return the events as one chunk, each with the data that the caller may see."""
         return b"".join(
-            _format_event(name, data, self.id)
+            _encode_event(name, data, self.id)
             for (name, _), data in zip(events, shown, strict=True)
         )
 
 
-def _format_event(name: str, data: object, id: str | None) -> bytes:
+def _encode_event(name: str, data: object, id: str | None) -> bytes:
     text = orjson.dumps(data, option=orjson.OPT_UTC_Z)
     mark = f"id: {id}\n".encode() if id else b""
     return b"event: %s\n%sdata: %s\n\n" % (name.encode(), mark, text)

@@ -8,16 +8,16 @@ from starlette.requests import Request
 
 from tasker import limits
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.dependencies import Api, ApiOf
+from tasker.api.dependencies import ApiServices, ApiServicesOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, Uuid
-from tasker.api.requests import Body, JsonBody
+from tasker.api.requests import JsonBody, RequestBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import client_of_caller
+from tasker.api.routes.tasks import caller_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.events import (
     DeliveryList,
     EventList,
-    SendingAgain,
+    RedeliveryRequested,
     WebhookDeleted,
     WebhookList,
 )
@@ -42,7 +42,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 _CHANGES = (*READS_BODY, "not_found", "invalid_input")
 
 
-class NewWebhookBody(Body):
+class NewWebhookBody(RequestBody):
     """Creates a webhook."""
 
     namespace: Namespace
@@ -58,7 +58,7 @@ class NewWebhookBody(Body):
     """For the audit log."""
 
 
-class WebhookChangeBody(Body):
+class WebhookChangeBody(RequestBody):
     """Changes a webhook; absent fields keep their values."""
 
     url: Url | None = None
@@ -70,7 +70,7 @@ class WebhookChangeBody(Body):
     """For the audit log."""
 
 
-class ReasonBody(Body):
+class ReasonBody(RequestBody):
     """The reason for an action."""
 
     reason: Text = ""
@@ -80,7 +80,7 @@ class ReasonBody(Body):
 @events.add("GET", "", EVENTS_READ, response=EventList, refuses=("not_found",))
 async def list_events(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: Namespace | None = None,
     name: Annotated[str | None, Query(max_length=130)] = None,
     task_id: Uuid | None = None,
@@ -103,7 +103,7 @@ async def list_events(
 
 @routes.add("GET", "", WEBHOOKS_READ, response=WebhookList)
 async def list_webhooks(
-    request: Request, api: ApiOf, namespace: Namespace | None = None
+    request: Request, api: ApiServicesOf, namespace: Namespace | None = None
 ) -> JsonResponse:
     """List webhooks with the numbers of their pending and dead deliveries."""
     visible = await visible_namespaces(request, WEBHOOKS_READ)
@@ -124,13 +124,13 @@ async def list_webhooks(
 )
 async def create_webhook(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     body: Annotated[NewWebhookBody, Depends(JsonBody(NewWebhookBody))],
 ) -> JsonResponse:
     """Create a webhook, which receives its namespace's events from now on."""
     for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
         await authorize(request, permission, namespace=body.namespace)
-    created = await _webhooks(request, api).create(
+    created = await _webhook_client(request, api).create(
         f"{body.namespace}.{body.name}",
         body.url,
         body.events,
@@ -142,7 +142,7 @@ async def create_webhook(
 
 @routes.add("GET", "/{namespace}/{name}", WEBHOOKS_READ, response=Webhook, refuses=("not_found",))
 async def get_webhook(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
+    request: Request, api: ApiServicesOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
     """Read a webhook."""
     await authorize(request, WEBHOOKS_READ, namespace=namespace)
@@ -160,7 +160,7 @@ async def get_webhook(
 )
 async def update_webhook(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     body: Annotated[WebhookChangeBody, Depends(JsonBody(WebhookChangeBody))],
@@ -168,7 +168,7 @@ async def update_webhook(
     """Change a webhook; its endpoint is retried immediately."""
     for permission in (WEBHOOKS_UPDATE, EVENTS_READ):
         await authorize(request, permission, namespace=namespace)
-    updated = await _webhooks(request, api).update(
+    updated = await _webhook_client(request, api).update(
         f"{namespace}.{name}",
         url=body.url,
         events=body.events,
@@ -187,16 +187,16 @@ async def update_webhook(
     description="The webhook, with its new `secret`, which is never shown again.",
     refuses=(*READS_BODY, "not_found"),
 )
-async def replace_secret(
+async def replace_webhook_secret(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     body: Annotated[ReasonBody, Depends(JsonBody(ReasonBody))],
 ) -> JsonResponse:
     """Replace the secret of a webhook. Later requests are signed with the new one."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
-    client = _webhooks(request, api)
+    client = _webhook_client(request, api)
     return JsonResponse(await client.replace_secret(f"{namespace}.{name}", reason=body.reason))
 
 
@@ -209,14 +209,14 @@ async def replace_secret(
 )
 async def delete_webhook(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     reason: Annotated[str, Query(max_length=4096, pattern=r"^[^\x00]*$")] = "",
 ) -> JsonResponse:
     """Delete a webhook and its deliveries."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
-    await _webhooks(request, api).delete(f"{namespace}.{name}", reason=reason)
+    await _webhook_client(request, api).delete(f"{namespace}.{name}", reason=reason)
     return JsonResponse(WebhookDeleted(deleted=True))
 
 
@@ -229,7 +229,7 @@ async def delete_webhook(
 )
 async def list_deliveries(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     status: DeliveryStatus | None = None,
@@ -238,7 +238,7 @@ async def list_deliveries(
 ) -> JsonResponse:
     """List the deliveries of a webhook or subscriber with their attempts."""
     await authorize(request, WEBHOOKS_READ, namespace=namespace)
-    read = await _webhooks(request, api).deliveries(
+    read = await _webhook_client(request, api).deliveries(
         f"{namespace}.{name}", status=status, after=cursor, limit=limit + 1
     )
     shown = read[:limit]
@@ -251,12 +251,12 @@ async def list_deliveries(
     "POST",
     "/{namespace}/{name}/deliveries/{delivery}/send",
     WEBHOOKS_UPDATE,
-    response=SendingAgain,
+    response=RedeliveryRequested,
     refuses=(*READS_BODY, "not_found"),
 )
-async def send_again(
+async def send_delivery_again(
     request: Request,
-    api: ApiOf,
+    api: ApiServicesOf,
     namespace: NamespacePath,
     name: NamePath,
     delivery: Annotated[int, Path(ge=1, lt=1 << 62)],
@@ -264,10 +264,10 @@ async def send_again(
 ) -> JsonResponse:
     """Send an event again, even a delivered or dead one."""
     await authorize(request, WEBHOOKS_UPDATE, namespace=namespace)
-    client = _webhooks(request, api)
+    client = _webhook_client(request, api)
     await client.send_again(f"{namespace}.{name}", delivery, reason=body.reason)
-    return JsonResponse(SendingAgain(status="pending"))
+    return JsonResponse(RedeliveryRequested(status="pending"))
 
 
-def _webhooks(request: Request, api: Api) -> WebhookClient:
-    return client_of_caller(request, api).webhooks
+def _webhook_client(request: Request, api: ApiServices) -> WebhookClient:
+    return caller_client(request, api).webhooks

@@ -12,11 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
-from tasker.api.dependencies import Api
+from tasker.api.dependencies import ApiServices
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem
 from tasker.api.requests import read_body
-from tasker.api.routing import READS_BODY, GroupRoute, Routes
+from tasker.api.routing import READS_BODY, PathGroupRoute, Routes
 from tasker.client.templates import split_reference
 from tasker.model import WorkerId
 from tasker.remote.registered import RegisteredWorker
@@ -30,7 +30,7 @@ _Body: TypeAlias = Mapping[str, Any]
 _Answer: TypeAlias = Mapping[str, Any] | None
 
 
-class Action(NamedTuple):
+class WorkerAction(NamedTuple):
     """One route below a worker."""
 
     summary: str
@@ -38,26 +38,26 @@ class Action(NamedTuple):
     """Whether the route waits for work, and stops waiting when the caller disconnects."""
 
 
-ACTIONS: Mapping[str, Action] = {
-    "claim": Action("Claim due steps. If none is due, wait until one is", waits=True),
-    "settle": Action("Settle attempts; the response contains the next steps"),
-    "renew": Action("Renew the lease and wait for revocations", waits=True),
-    "resume": Action("List claims made by a request whose response was lost"),
-    "payload": Action("Read the payload of a claimed step"),
-    "template": Action("Read the template of a claimed step"),
-    "checkpoint": Action("Store a checkpoint of an attempt"),
-    "calls": Action("Read the durable calls of a step"),
-    "once": Action("Record a durable call"),
-    "record": Action("Record a durable call of any kind"),
-    "spawn": Action("Add instances to a map"),
-    "instances": Action("Read the results of an earlier step's instances"),
-    "run_task": Action("Run a child task once"),
-    "progress": Action("Store the progress of an attempt"),
-    "logs": Action("Store log records of an attempt"),
+ACTIONS: Mapping[str, WorkerAction] = {
+    "claim": WorkerAction("Claim due steps. If none is due, wait until one is", waits=True),
+    "settle": WorkerAction("Settle attempts; the response contains the next steps"),
+    "renew": WorkerAction("Renew the lease and wait for revocations", waits=True),
+    "resume": WorkerAction("List claims made by a request whose response was lost"),
+    "payload": WorkerAction("Read the payload of a claimed step"),
+    "template": WorkerAction("Read the template of a claimed step"),
+    "checkpoint": WorkerAction("Store a checkpoint of an attempt"),
+    "calls": WorkerAction("Read the durable calls of a step"),
+    "once": WorkerAction("Record a durable call"),
+    "record": WorkerAction("Record a durable call of any kind"),
+    "spawn": WorkerAction("Add instances to a map"),
+    "instances": WorkerAction("Read the results of an earlier step's instances"),
+    "run_task": WorkerAction("Run a child task once"),
+    "progress": WorkerAction("Store the progress of an attempt"),
+    "logs": WorkerAction("Store log records of an attempt"),
 }
 
 
-class WorkerRoute(GroupRoute):
+class WorkerRoute(PathGroupRoute):
     """All routes of the worker protocol, as one route of the application."""
 
     path = BASE + "/{worker}/{action}"
@@ -69,9 +69,9 @@ class WorkerRoute(GroupRoute):
         match rest:
             case [""] if method == "POST":
                 return Match.FULL, {"worker": None, "action": "register"}
-            case ["", worker] if method == "DELETE" and _is_id(worker):
+            case ["", worker] if method == "DELETE" and _is_worker_id(worker):
                 return Match.FULL, {"worker": int(worker), "action": "retire"}
-            case ["", worker, action] if action in ACTIONS and _is_id(worker):
+            case ["", worker, action] if action in ACTIONS and _is_worker_id(worker):
                 degree = Match.FULL if method == "POST" else Match.PARTIAL
                 return degree, {"worker": int(worker), "action": action}
         return Match.NONE, {}
@@ -83,26 +83,26 @@ class WorkerRoute(GroupRoute):
         if action != "retire" and scope["method"] != "POST":
             raise Problem("method_not_allowed", "This path allows POST.", allowed=["POST"])
         scope["route"] = _NamedRoute(f"{BASE}/{{worker}}/{action}" if scope["worker"] else BASE)
-        api: Api = scope["app"].state.tasker
-        principal = await _authenticate(api, scope, counts=action == "register")
+        api: ApiServices = scope["app"].state.tasker
+        principal = await _authenticate_worker(api, scope, counts=action == "register")
         scope["state"]["principal"] = principal
         allowed = await api.authorizer.visible_namespaces(principal, WORKERS_RUN)
         if api.closing.is_set() and action in ("register", "claim"):
             raise Problem("draining", "The server is shutting down; use another server or wait.")
         workers = api.remote_workers
         if action == "register":
-            body = _read_object(scope, await read_body(receive))
+            body = _parse_json_object(scope, await read_body(receive))
             name, credential, handlers = principal.name, principal.credential, principal.handlers
             registered = await workers.register(body, name, credential, allowed, handlers)
-            await _send_answer(send, 201, registered)
+            await _send_json_response(send, 201, registered)
             return
         worker = await workers.worker(WorkerId(scope["worker"]))
-        _check_owner(worker, principal, allowed)
+        _check_worker_owner(worker, principal, allowed)
         if action == "retire":
             await workers.retire(worker)
-            await _send_answer(send, 204, None)
+            await _send_json_response(send, 204, None)
             return
-        body = _read_object(scope, await read_body(receive))
+        body = _parse_json_object(scope, await read_body(receive))
         if action == "settle":
             worker.readable_namespaces = partial(
                 api.authorizer.visible_namespaces, principal, TASKS_READ
@@ -111,11 +111,11 @@ class WorkerRoute(GroupRoute):
             await _check_may_create(api, principal, body)
         working = workers.calls[action](worker, body)
         waits = ACTIONS[action].waits
-        answer = await (_while_connected(working, receive) if waits else working)
-        await _send_answer(send, 204 if answer is None else 200, answer)
+        answer = await (_cancel_on_disconnect(working, receive) if waits else working)
+        await _send_json_response(send, 204 if answer is None else 200, answer)
 
 
-async def _authenticate(api: Api, scope: Scope, *, counts: bool) -> Principal:
+async def _authenticate_worker(api: ApiServices, scope: Scope, *, counts: bool) -> Principal:
     """Return the caller. Failures, and requests of routes with `counts`, count towards the rate
     limit of its address."""
     address = f"address {(scope.get('client') or ('',))[0]}"
@@ -135,11 +135,11 @@ class _NamedRoute(NamedTuple):
     path: str
 
 
-def _is_id(text: str) -> bool:
+def _is_worker_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MOST_ID
 
 
-def _read_object(scope: Scope, body: bytes) -> _Body:
+def _parse_json_object(scope: Scope, body: bytes) -> _Body:
     """Return a JSON object. Raises Problem."""
     sent = (first_header(scope, "content-type") or "").partition(";")[0].strip().lower()
     if sent != "application/json":
@@ -156,7 +156,7 @@ def _read_object(scope: Scope, body: bytes) -> _Body:
     return value
 
 
-async def _send_answer(send: Send, status: int, answer: _Answer) -> None:
+async def _send_json_response(send: Send, status: int, answer: _Answer) -> None:
     body = b"" if answer is None else orjson.dumps(answer)
     headers = [(b"content-length", str(len(body)).encode())]
     if answer is not None:
@@ -165,16 +165,16 @@ async def _send_answer(send: Send, status: int, answer: _Answer) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _while_connected(answer: Awaitable[_Answer], receive: Receive) -> _Answer:
+async def _cancel_on_disconnect(answer: Awaitable[_Answer], receive: Receive) -> _Answer:
     """Return an answer, or stop the work on it when the caller disconnects."""
     working = asyncio.current_task()
     gone = asyncio.ensure_future(_wait_for_disconnect(receive))
 
-    def stop(gone: "asyncio.Future[None]") -> None:
+    def cancel_work(gone: "asyncio.Future[None]") -> None:
         if working is not None and not gone.cancelled():
             working.cancel()
 
-    gone.add_done_callback(stop)
+    gone.add_done_callback(cancel_work)
     try:
         return await answer
     except asyncio.CancelledError:
@@ -182,7 +182,7 @@ async def _while_connected(answer: Awaitable[_Answer], receive: Receive) -> _Ans
             raise ClientDisconnect from None
         raise
     finally:
-        gone.remove_done_callback(stop)
+        gone.remove_done_callback(cancel_work)
         gone.cancel()
 
 
@@ -191,7 +191,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
-def _check_owner(
+def _check_worker_owner(
     worker: RegisteredWorker, principal: Principal, allowed: frozenset[str] | None
 ) -> None:
     """Raise Problem unless a worker belongs to the caller and may still serve its namespaces."""
@@ -209,7 +209,7 @@ def _check_owner(
         )
 
 
-async def _check_may_create(api: Api, principal: Principal, body: _Body) -> None:
+async def _check_may_create(api: ApiServices, principal: Principal, body: _Body) -> None:
     """Raise Problem unless the caller may create tasks of the template that a body names."""
     full = str(body.get("template", ""))
     namespace, name, _ = split_reference(full, None, None)
@@ -232,7 +232,9 @@ _PROBLEMS = (*READS_BODY, "unknown_worker", "invalid_ticket", "attempt_cancelled
 _OBJECT = {"application/json": {"type": "object"}}
 
 
-def _describe(method: str, path: str, name: str, summary: str, status: int, *refuses: str) -> None:
+def _document_route(
+    method: str, path: str, name: str, summary: str, status: int, *refuses: str
+) -> None:
     async def endpoint() -> None: ...
 
     endpoint.__name__ = name
@@ -248,16 +250,16 @@ def _describe(method: str, path: str, name: str, summary: str, status: int, *ref
     )(endpoint)
 
 
-_describe(
+_document_route(
     "POST", "", "register_worker", "Register a remote worker", 201,
     *READS_BODY, "protocol_unsupported", "draining",
 )  # fmt: skip
-_describe(
+_document_route(
     "DELETE", "/{worker}", "retire_worker", "Return a worker's steps and end its lease",
     204, "unknown_worker",
 )  # fmt: skip
 for _name, _action in ACTIONS.items():
     _status = 204 if _name in ("checkpoint", "once", "progress", "logs") else 200
     _extra = ("claim_under_way", "draining") if _name == "claim" else ()
-    _describe("POST", f"/{{worker}}/{_name}", f"worker_{_name}", _action.summary, _status,
+    _document_route("POST", f"/{{worker}}/{_name}", f"worker_{_name}", _action.summary, _status,
               *_PROBLEMS, *_extra)  # fmt: skip

@@ -15,7 +15,7 @@ documented = with_config(ConfigDict(use_attribute_docstrings=True))
 """Adds the docstrings of a view's attributes to the OpenAPI description."""
 
 
-def convert(value: "DataclassInstance", kind: type[D], **more: Any) -> D:
+def convert_to_view(value: "DataclassInstance", kind: type[D], **more: Any) -> D:
     """Return a view with the fields of a value of a base or derived class, and `more` fields.
 
     Its constructor is not called, because that would take most of the time of a small response.

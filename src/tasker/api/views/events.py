@@ -36,7 +36,7 @@ class WebhookDeleted(TypedDict):
     deleted: bool
 
 
-class SendingAgain(TypedDict):
+class RedeliveryRequested(TypedDict):
     """The result of a request to send an event again."""
 
     status: str

@@ -47,7 +47,7 @@ class LimitList(TypedDict):
 
 
 @documented
-class LimitSet(TypedDict):
+class LimitSetResponse(TypedDict):
     """The bounds that were set."""
 
     key: str
@@ -56,7 +56,7 @@ class LimitSet(TypedDict):
     burst: int | None
 
 
-class LimitUnset(TypedDict):
+class LimitUnsetResponse(TypedDict):
     """The key or pattern whose setting was removed."""
 
     key: str
@@ -68,7 +68,7 @@ def limit_view(limit: LimitInfo) -> LimitView:
         "namespace": limit.namespace,
         "key": limit.key,
         "concurrency": limit.values.concurrency,
-        "rate": rate_text(limit.values),
+        "rate": format_rate(limit.values),
         "burst": limit.values.burst,
         "set_by": limit.set_by,
         "running": limit.running,
@@ -76,18 +76,18 @@ def limit_view(limit: LimitInfo) -> LimitView:
     }
 
 
-def setting_view(setting: LimitSetting) -> LimitSettingView:
+def limit_setting_view(setting: LimitSetting) -> LimitSettingView:
     """Return the view of a setting."""
     return {
         "pattern": setting.pattern,
         "concurrency": setting.values.concurrency,
-        "rate": rate_text(setting.values),
+        "rate": format_rate(setting.values),
         "burst": setting.values.burst,
         "updated_by": setting.updated_by,
         "updated_at": setting.updated_at,
     }
 
 
-def rate_text(values: LimitValues) -> str | None:
+def format_rate(values: LimitValues) -> str | None:
     """Return a rate as text, or None."""
     return str(values.rate) if values.rate else None

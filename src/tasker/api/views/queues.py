@@ -38,14 +38,14 @@ class PauseList(TypedDict):
 
 
 @documented
-class Resumed(TypedDict):
+class ResumeResponse(TypedDict):
     """The result of a resumption."""
 
     resumed: bool
     """Whether it was paused before."""
 
 
-class WeightView(TypedDict):
+class QueueWeightView(TypedDict):
     """The weight of a queue."""
 
     weight: float

@@ -68,7 +68,7 @@ class ScheduleList(TypedDict):
     """The `cursor` of the next page; null on the last one."""
 
 
-class Triggered(TypedDict):
+class TriggerResponse(TypedDict):
     """The task that was created."""
 
     task_id: str
@@ -82,7 +82,7 @@ class TickList(TypedDict):
 
 
 @documented
-class Preview(TypedDict):
+class SchedulePreview(TypedDict):
     """The first ticks of a schedule, in UTC."""
 
     ticks: Sequence[datetime]

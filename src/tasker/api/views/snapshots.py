@@ -127,7 +127,7 @@ class _DistinctValues(Generic[T]):
         self.by_key: dict[Any, int] = {}
         self.values: list[T] = []
 
-    def of(self, key: Any, value: T) -> int:
+    def index_of(self, key: Any, value: T) -> int:
         position = self.by_key.setdefault(key, len(self.values))
         if position == len(self.values):
             self.values.append(value)
@@ -156,8 +156,8 @@ def snapshot_view(
         opened: Groups whose steps are all listed.
     """
     since = _milliseconds_since(task.created_at)
-    parents = _parents_of(steps)
-    groups = _groups_of(steps, parents, since) if grouped else {}
+    parents = _drawn_parents(steps)
+    groups = _group_steps(steps, parents, since) if grouped else {}
     listed = [
         step
         for step in steps
@@ -166,7 +166,7 @@ def snapshot_view(
     handlers, workers = _DistinctValues[str](), _DistinctValues[str]()
     errors = _DistinctValues[SnapshotError]()
 
-    def error_of(error: Mapping[str, Any] | None) -> int | None:
+    def error_index(error: Mapping[str, Any] | None) -> int | None:
         if error is None:
             return None
         kind = SnapshotError(
@@ -174,10 +174,10 @@ def snapshot_view(
             code=error.get("code"),
             message=str(error.get("message", ""))[:_LONGEST_MESSAGE],
         )
-        return errors.of(tuple(kind.values()), kind)
+        return errors.index_of(tuple(kind.values()), kind)
 
-    def worker_of(name: str | None) -> int | None:
-        return None if name is None else workers.of(name, name)
+    def worker_index(name: str | None) -> int | None:
+        return None if name is None else workers.index_of(name, name)
 
     numbers = {step.no for step in listed}
     return {
@@ -187,15 +187,15 @@ def snapshot_view(
         "no": [step.no for step in listed],
         "name": [step.name for step in listed],
         "status": [step.status for step in listed],
-        "handler": [handlers.of(step.handler, step.handler) for step in listed],
+        "handler": [handlers.index_of(step.handler, step.handler) for step in listed],
         "attempts": [step.attempts for step in listed],
         "max_attempts": [step.max_attempts for step in listed],
         "enqueued": [since(step.enqueued_at) for step in listed],
         "run_at": [since(step.run_at) for step in listed],
         "claimed": [since(step.claimed_at) for step in listed],
         "settled": [since(step.settled_at) for step in listed],
-        "worker": [worker_of(step.worker) for step in listed],
-        "error": [error_of(step.error) for step in listed],
+        "worker": [worker_index(step.worker) for step in listed],
+        "error": [error_index(step.error) for step in listed],
         "parents": [[no for no in parents[step.no] if no in numbers] for step in listed],
         "group": [groups[step.no]["id"] if step.no in groups else None for step in listed],
         "paused": [step.pause is not None for step in listed],
@@ -210,8 +210,8 @@ def snapshot_view(
                 "enqueued": since(one.enqueued_at),
                 "claimed": since(one.claimed_at),
                 "settled": since(one.settled_at) or 0,
-                "worker": worker_of(one.worker),
-                "error": error_of(one.error),
+                "worker": worker_index(one.worker),
+                "error": error_index(one.error),
             }
             for one in history
             if one.no in numbers
@@ -234,13 +234,13 @@ def _milliseconds_since(start: datetime) -> Callable[[datetime | None], int | No
     return since
 
 
-def _parents_of(steps: Iterable[Step]) -> dict[int, list[int]]:
+def _drawn_parents(steps: Iterable[Step]) -> dict[int, list[int]]:
     """Return the numbers of the steps that are drawn before each step: its dependencies, and
     around instances the step that created them and the one that waits for them."""
     steps = list(steps)
     numbers = {step.name: step.no for step in steps}
     parents = {
-        step.no: [numbers[name] for name in _dependencies(step) if name in numbers]
+        step.no: [numbers[name] for name in _dependency_names(step) if name in numbers]
         for step in steps
     }
     made: dict[int, dict[int, list[int]]] = {}  # steps of each instance, by what created it
@@ -263,7 +263,7 @@ def _parents_of(steps: Iterable[Step]) -> dict[int, list[int]]:
     return parents
 
 
-def _dependencies(step: Step) -> Iterable[str]:
+def _dependency_names(step: Step) -> Iterable[str]:
     """Return the names of a step's dependencies; those in an instance are of the same instance."""
     if step.spawned_by is None:
         return step.dependencies
@@ -271,7 +271,7 @@ def _dependencies(step: Step) -> Iterable[str]:
     return [instance if name.endswith("[]") else f"{instance}.{name}" for name in step.dependencies]
 
 
-def _groups_of(
+def _group_steps(
     steps: Sequence[Step],
     parents: Mapping[int, Sequence[int]],
     since: Callable[[datetime | None], int | None],
@@ -291,12 +291,12 @@ def _groups_of(
         step.no: group
         for members in shapes.values()
         if len(members) >= LEAST_GROUP
-        for group in [_group_of(members, parents, children, since)]
+        for group in [_make_group(members, parents, children, since)]
         for step in members
     }
 
 
-def _group_of(
+def _make_group(
     members: Sequence[Step],
     parents: Mapping[int, Sequence[int]],
     children: Mapping[int, Sequence[int]],

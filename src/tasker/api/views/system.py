@@ -20,7 +20,7 @@ class HealthView(TypedDict):
 
 
 @documented
-class CheckView(TypedDict):
+class ReadinessCheckView(TypedDict):
     """One check of a dependency of the server."""
 
     status: str
@@ -37,5 +37,5 @@ class ReadinessView(TypedDict):
     """`ready`."""
     ready: bool
     timestamp: datetime
-    checks: dict[str, CheckView]
+    checks: dict[str, ReadinessCheckView]
     failed_checks: list[str]

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from tasker.api.views import convert, documented
+from tasker.api.views import convert_to_view, documented
 from tasker.derive import DerivedStatuses, derive_statuses
 from tasker.model import CurrentStep, PhaseTimes, Step, StepOverview, StepSummary, Task, TaskSummary
 
@@ -87,15 +87,15 @@ def task_view(
     current: CurrentStep | None = None,
 ) -> TaskView:
     """Return a task in full, with its steps if they are given."""
-    overviews = [convert(step, StepOverview) for step in steps]
-    return convert(
+    overviews = [convert_to_view(step, StepOverview) for step in steps]
+    return convert_to_view(
         task, TaskView, **vars(derive_statuses(task)), steps=overviews, times=times, current=current
     )
 
 
 def task_summary_view(task: Task) -> TaskSummaryView:
     """Return a task without its data."""
-    return convert(task, TaskSummaryView, **vars(derive_statuses(task)))
+    return convert_to_view(task, TaskSummaryView, **vars(derive_statuses(task)))
 
 
 def summary_view(task: Task, steps: Iterable[Step]) -> SummaryView:
@@ -106,4 +106,4 @@ def summary_view(task: Task, steps: Iterable[Step]) -> SummaryView:
 def _summary_step(step: Step) -> SummaryStep:
     kind: Mapping[str, Any] | None = step.error
     error = kind and SummaryError(type=kind.get("type"), code=kind.get("code"))
-    return convert(step, SummaryStep, error=error)
+    return convert_to_view(step, SummaryStep, error=error)

@@ -14,7 +14,7 @@ class NamespaceList(TypedDict):
 
 
 @documented
-class TeamAudit(TypedDict):
+class AuditEntryList(TypedDict):
     """Audit entries, newest first."""
 
     events: list[TeamEvent]

@@ -57,7 +57,7 @@ class RetryView(TypedDict):
 
 
 @documented
-class SpecView(TypedDict):
+class StepSpecView(TypedDict):
     """One step of a template."""
 
     no: int
@@ -73,7 +73,7 @@ class SpecView(TypedDict):
     dependent_system: str | None
 
 
-class Node(TypedDict):
+class GraphNode(TypedDict):
     id: str
     name: str
     type: str
@@ -88,7 +88,7 @@ GraphEdge = TypedDict("GraphEdge", {"from": str, "to": str, "type": str})
 class GraphView(TypedDict):
     """The graph of a template."""
 
-    nodes: list[Node]
+    nodes: list[GraphNode]
     edges: list[GraphEdge]
     levels: list[list[str]]
     """Steps by distance from the roots; steps of one level can run in parallel."""
@@ -108,7 +108,7 @@ class TemplateView(TemplateHead):
     """`full`, or `relaxed`: settled steps may run again after a crash of the database server."""
     retention_seconds: float | None
     """How long a task is kept after its end; null means that the workers' settings apply."""
-    steps: list[SpecView]
+    steps: list[StepSpecView]
     graph: GraphView
     created: bool
     """Whether this request registered the version; false if it was already registered."""
@@ -143,7 +143,7 @@ class VersionList(TypedDict):
 
 
 @documented
-class StatusList(TypedDict):
+class ReviewedVersionList(TypedDict):
     """Template versions of every status, with their reviews."""
 
     versions: list[TemplateVersion]
@@ -180,13 +180,13 @@ def template_view(loaded: LoadedTemplate, *, created: bool = False) -> TemplateV
         "deadline_seconds": template.deadline.total_seconds() if template.deadline else None,
         "durability": template.durability.value,
         "retention_seconds": template.retention.total_seconds() if template.retention else None,
-        "steps": [_spec_view(no, spec) for no, spec in enumerate(template.steps, start=1)],
+        "steps": [_step_spec_view(no, spec) for no, spec in enumerate(template.steps, start=1)],
         "graph": graph_view(loaded),
         "created": created,
     }
 
 
-def _spec_view(no: int, spec: StepSpec) -> SpecView:
+def _step_spec_view(no: int, spec: StepSpec) -> StepSpecView:
     return {
         "no": no,
         "name": spec.name,

@@ -41,7 +41,7 @@ _TITLES = {
     "memory-before": "before large tasks",
     "memory-peak": "most, during and after them",
     "memory-after": "a minute after their end",
-    "latency": "4-step chain, from create to completion",
+    "latency": "4-step chain, from creation to completion",
     "wake": "wake-up of an idle worker",
     "api-create": "HTTP: create a task, 50 connections",
     "api-bulk": "HTTP: create tasks, 500 per request, 4 connections",

@@ -109,7 +109,7 @@ def test_bodies_are_closed_and_their_fields_explained() -> None:
         if name.endswith("Body") and "properties" in schema:
             assert schema["additionalProperties"] is False, name
     assert (
-        "Repeated creations"
+        "repeated requests"
         in schemas["NewTaskBody"]["properties"]["idempotency_key"]["description"]
     )
 

@@ -224,7 +224,7 @@ WindowTemplate = Annotated[
 ]
 WindowNamespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", metavar="NAME", help="Only tasks of this namespace."),
+    typer.Option("--namespace", "-n", metavar="NAME", help="Select tasks of this namespace."),
 ]
 
 

@@ -69,7 +69,8 @@ class TaskRequest:
     """An exact version or a range; None means the latest release."""
 
     idempotency_key: str | None = None
-    """Repeated creations with the same key in a namespace create only one task."""
+    """The idempotency key: repeated requests with the same key in a namespace create only one
+    task."""
 
     unique_while: IdempotencyKeyLifetime | IdempotencyKeyLifetimeName | None = None
     """How long the key belongs to the task: "always" (until the task is pruned) or "open" (until

@@ -51,9 +51,11 @@ def read_plain(text: str) -> Plain:
 def _read_number(text: str) -> Plain:
     """Read text that begins like a number; dates, times and three-part versions are text."""
     if _LEADING_ZERO.fullmatch(text):
-        return Plain(text, f"{text} begins with a zero; quote it, or remove the zero")
+        return Plain(text, f"{text} begins with a zero; remove the zero, or quote the text")
     if _UNDERSCORED.fullmatch(text):
-        return Plain(text, f"{text} has underscores; quote it, or remove them")
+        return Plain(
+            text, f"{text} contains underscores; remove the underscores, or quote the text"
+        )
     if _NOT_FINITE.fullmatch(text):
         return Plain(text, f"{text} is not a number in JSON; to write a string, quote it")
     too_large = Plain(text, f"the number {text[:40]} is too large; to write a string, quote it")

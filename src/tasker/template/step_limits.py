@@ -42,7 +42,7 @@ def read_limits(value: Value) -> tuple[Limit, ...]:
         return ()
     read = [limit for item in items if (limit := _read_limit(item)) is not None]
     if len({limit.key for limit in read}) < len(read):
-        value.refuse(f"both limits have the key {read[0].key!r}; keep one")
+        value.refuse(f"both limits have the key {read[0].key!r}; remove one of them")
     return tuple(read)
 
 

@@ -42,7 +42,9 @@ async def list_approvals(
     ] = False,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only approvals of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only approvals of this namespace."
+        ),
     ] = None,
     groups: Groups = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of approvals.")] = 100,

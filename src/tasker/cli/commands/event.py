@@ -24,10 +24,12 @@ async def list_events(
     ] = None,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only events of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only events of this namespace."
+        ),
     ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", metavar="ID", help="Only events of this task.")
+        str | None, typer.Option("--task", metavar="ID", help="Show only events of this task.")
     ] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Maximum number of events.")

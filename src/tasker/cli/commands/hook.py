@@ -86,7 +86,9 @@ async def list_hooks(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only hooks of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only hooks of this namespace."
+        ),
     ] = None,
 ) -> None:
     """List provider hooks, without their secrets."""

@@ -151,7 +151,9 @@ async def list_schedules(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only schedules of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only schedules of this namespace."
+        ),
     ] = None,
 ) -> None:
     """List schedules by name, with their next ticks."""

@@ -82,24 +82,26 @@ FILTERS: Mapping[str, Any] = {
     ],
     "namespace": Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only tasks of this namespace."),
+        typer.Option("--namespace", "-n", metavar="NAME", help="Select tasks of this namespace."),
     ],
     "tag": Annotated[
-        str | None, typer.Option("--tag", metavar="TAG", help="Only tasks with this tag.")
+        str | None, typer.Option("--tag", metavar="TAG", help="Select tasks with this tag.")
     ],
     "correlation_id": Annotated[
         str | None,
-        typer.Option("--correlation-id", metavar="ID", help="Only tasks with this correlation id."),
+        typer.Option(
+            "--correlation-id", metavar="ID", help="Select tasks with this correlation id."
+        ),
     ],
     "idempotency_key": Annotated[
         str | None,
         typer.Option(
-            "--idempotency-key", metavar="KEY", help="Only tasks with this idempotency key."
+            "--idempotency-key", metavar="KEY", help="Select tasks with this idempotency key."
         ),
     ],
     "created_by": Annotated[
         str | None,
-        typer.Option("--created-by", metavar="NAME", help="Only tasks created by this actor."),
+        typer.Option("--created-by", metavar="NAME", help="Select tasks created by this actor."),
     ],
     "failed_step": Annotated[
         str | None,
@@ -238,7 +240,7 @@ async def list_tasks(
             "-s",
             parser=parse_status,
             metavar="STATUS",
-            help="Only tasks with this status, such as error.",
+            help="Select tasks with this status, such as error.",
             autocompletion=complete_status,
         ),
     ] = None,
@@ -398,7 +400,7 @@ async def show_logs(
     invocation: Invocation,
     task: TaskRef,
     step: Annotated[
-        str | None, typer.Option(metavar="STEP", help="Only records of this step.")
+        str | None, typer.Option(metavar="STEP", help="Show only records of this step.")
     ] = None,
     attempt: Annotated[
         int | None,

@@ -79,11 +79,13 @@ async def list_templates(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only templates of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only templates of this namespace."
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only versions of the template with this name."),
+        typer.Option(metavar="NAME", help="Show only versions of the template with this name."),
     ] = None,
 ) -> None:
     """List all versions of the registered templates."""
@@ -289,11 +291,13 @@ async def show_version_statuses(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only templates of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only templates of this namespace."
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only versions of the template with this name."),
+        typer.Option(metavar="NAME", help="Show only versions of the template with this name."),
     ] = None,
     waiting: Annotated[
         bool, typer.Option("--waiting", metavar="", help="List only versions pending review.")

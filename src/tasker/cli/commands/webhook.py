@@ -70,7 +70,9 @@ async def list_webhooks(
     invocation: Invocation,
     namespace: Annotated[
         str | None,
-        typer.Option("--namespace", "-n", metavar="NAME", help="Only webhooks of this namespace."),
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Show only webhooks of this namespace."
+        ),
     ] = None,
 ) -> None:
     """List webhooks, with the numbers of their pending and dead deliveries."""

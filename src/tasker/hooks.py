@@ -14,10 +14,10 @@ from tasker.errors import InvalidExpression, InvalidInput
 from tasker.limits import ARRIVAL_NAME
 from tasker.template.expressions import (
     Path,
-    check_names,
+    check_path_names,
     compile_expression,
     compile_path,
-    to_text,
+    value_to_text,
 )
 
 TOLERANCE = 300.0  #: seconds by which a signed time may differ from the server's
@@ -97,7 +97,7 @@ def check_hook(hook: ProviderHook, secret: str) -> None:
 
 def _check_path_names(field_: str, text: str, paths: tuple[Path, ...]) -> None:
     try:
-        check_names(text, paths, NAMES)
+        check_path_names(text, paths, NAMES)
     except InvalidExpression as error:
         raise InvalidInput(str(error), path=f"$.{field_}") from None
 
@@ -165,7 +165,7 @@ def text_at_path(path: str, names: Mapping[str, Any]) -> str | None:
     value = compile_path(path).evaluate(names)
     if value is None or isinstance(value, bool | Mapping | list | tuple):
         return None
-    text = to_text(value)
+    text = value_to_text(value)
     return text if 0 < len(text) <= ARRIVAL_NAME else None
 
 

@@ -66,10 +66,10 @@ from tasker.model import (
     WaitSpec,
 )
 from tasker.suggest import suggest_allowed
-from tasker.template.expression_building import BuiltExpression, Expression, expression_text
+from tasker.template.expression_building import BuiltExpression, Expression, to_expression_text
 from tasker.template.expressions import compile_expression
-from tasker.template.load import check_template
-from tasker.template.waits import results_used
+from tasker.template.load import validate_template
+from tasker.template.waits import results_used_by_engine_step
 from tasker.typed_template import In, Out, TypedTemplate
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -195,7 +195,7 @@ class StepBuilder(ABC):
             TypeError: An option is unknown.
         """
         _check_options(options, FunctionStepOptions.__optional_keys__)
-        expression_text(
+        to_expression_text(
             options.get("when"), "when"
         )  # raises an error before a function is decorated
 
@@ -607,10 +607,10 @@ class StepBuilder(ABC):
         """
         signals = [AwaitedSignal(each) if isinstance(each, str) else each for each in any_of]
         if signal is not None:
-            signals.append(AwaitedSignal(signal, expression_text(key, "key")))
+            signals.append(AwaitedSignal(signal, to_expression_text(key, "key")))
         wait = WaitSpec(
             delay=_parse_duration(delay, "delay"),
-            until=expression_text(until, "until"),
+            until=to_expression_text(until, "until"),
             signals=tuple(signals),
             any_of=bool(any_of),
             timeout=_parse_duration(timeout, "timeout"),
@@ -743,7 +743,7 @@ class StepBuilder(ABC):
         _check_options(options, CommonStepOptions.__optional_keys__)
         waits: list[str] = []
         with suppress(InvalidExpression):  # reported when the template is checked
-            waits += results_used(spec)
+            waits += results_used_by_engine_step(spec)
         if spec.spawning is not None:
             waits += _steps_read_by_spawning(spec.spawning)
         self._add_spec(replace(spec, **self._common_spec_fields(options, waits)), None)
@@ -752,7 +752,7 @@ class StepBuilder(ABC):
         self, options: CommonStepOptions, waits: Iterable[str] = ()
     ) -> dict[str, Any]:
         """Return the fields that all specs have, with `waits` added to the dependencies."""
-        condition = expression_text(options.get("when"), "when")
+        condition = to_expression_text(options.get("when"), "when")
         after = self._resolve_step_names(options.get("after", ()))
         return {
             "description": options.get("description", ""),
@@ -1020,7 +1020,7 @@ class Workflow(StepBuilder, TypedTemplate[In, Out]):
         if self._template is None:
             made = replace(self._empty_template, steps=self._complete_specs())
             try:
-                template = check_template(made)
+                template = validate_template(made)
             except InvalidTemplate as error:
                 raise InvalidTemplate(
                     *(self._locate_problem(problem, problem.path) for problem in error.problems)
@@ -1239,7 +1239,7 @@ def _instance_spec_fields(
 def _make_repeat(until: Expression, every: Duration, most: int) -> Repeat:
     """Return a loop. Raises InvalidTemplate."""
     pause = _parse_duration(every, "every") or timedelta(0)
-    return Repeat(until=expression_text(until, "until") or "", every=pause, max=most)
+    return Repeat(until=to_expression_text(until, "until") or "", every=pause, max=most)
 
 
 def _steps_read_by_spawning(spawning: Spawning) -> Iterator[str]:

@@ -22,7 +22,7 @@ from tasker.store.operations.tasks import STEPS_AT_ONCE
 from tasker.store.protocol import Store
 from tasker.store.rows import RowReader
 from tasker.template import parts, schema
-from tasker.template.load import from_document
+from tasker.template.load import template_from_document
 
 pytestmark = pytest.mark.anyio
 
@@ -116,7 +116,7 @@ async def test_large_answers_are_masked_off_the_event_loop(
 ) -> None:
     """For a caller who may not read payloads; also searching and writing them is done there."""
     viewer = {"Authorization": f"Bearer {await key(store, 'viewer', namespaces=['*'])}"}
-    await store.register_template(from_document(LARGE), registered_by="tests")
+    await store.register_template(template_from_document(LARGE), registered_by="tests")
     task = await LocalClient(store).create_task("shop.large", {"order": "o-1"})
     await LocalClient(store).cancel(task.id)
     app = create_app(store, auth=AuthSettings(enabled=True))
@@ -143,13 +143,13 @@ async def test_schemas_are_checked_off_the_event_loop(
 ) -> None:
     """They are checked at registration only."""
     checked: list[int] = []
-    real = schema.check_schema
+    real = schema.find_schema_fault
 
-    def recorded(document: JsonObject) -> schema.Fault | None:
+    def recorded(document: JsonObject) -> schema.SchemaFault | None:
         checked.append(threading.get_ident())
         return real(document)
 
-    monkeypatch.setattr(parts, "check_schema", recorded)
+    monkeypatch.setattr(parts, "find_schema_fault", recorded)
     small = {
         "name": "small",
         "version": "1.0.0",

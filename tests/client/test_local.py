@@ -512,7 +512,7 @@ async def test_many_tasks_are_prepared_in_slices(
 ) -> None:
     """The event loop is free between slices of at most 50."""
     prepared: Counter[int] = Counter()
-    real, turn = LocalClient._new_task, 0
+    real, turn = LocalClient._build_new_task, 0
 
     async def counted(client: LocalClient, request: TaskRequest, loaded: Any) -> Any:
         prepared[turn] += 1
@@ -524,7 +524,7 @@ async def test_many_tasks_are_prepared_in_slices(
             turn += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(LocalClient, "_new_task", counted)
+    monkeypatch.setattr(LocalClient, "_build_new_task", counted)
     turns = asyncio.create_task(take_turns())
     created = await client.create_tasks([TaskRequest(template="hello.greeting")] * 220)
     turns.cancel()

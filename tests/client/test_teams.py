@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tasker import Context, LocalClient, Template, Worker, open_store
-from tasker.client.local import Origin
+from tasker.client.local import AttemptOrigin
 from tasker.errors import IdempotencyConflict, InvalidInput, NotFound, TemplateNotApproved
 from tasker.model import StepSpec, TemplateStatus
 from tasker.store.protocol import Store
@@ -128,12 +128,12 @@ async def test_a_key_keeps_the_version_of_its_task(jake: LocalClient) -> None:
 async def test_a_later_attempt_finds_the_child_task_of_an_earlier_one(jake: LocalClient) -> None:
     """Regardless of registrations and retirements in between."""
     await jake.register(template("1.0.0", "mine"))
-    origin = Origin((await jake.create_task("mine.t")).id, 1, "c")
-    first = await jake.on_behalf_of(origin).create_task("mine.t")
+    origin = AttemptOrigin((await jake.create_task("mine.t")).id, 1, "c")
+    first = await jake.for_attempt(origin).create_task("mine.t")
     await jake.register(template("2.0.0", "mine"))
     await jake.retire("mine.t@1.0.0")
 
-    again = await jake.on_behalf_of(origin).create_task("mine.t")
+    again = await jake.for_attempt(origin).create_task("mine.t")
 
     assert (first.id, False) == (again.id, again.created)
 

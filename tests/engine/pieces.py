@@ -56,7 +56,7 @@ async def assembled(
     background = Background("pieces")
     slots = Slots(settings.slots)
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)
-    reporter = Reporter("pieces", observers, client.task_ends)
+    reporter = Reporter("pieces", observers, client.task_end_waiter)
     lease = WorkerLease(store, "pieces", settings, bound)
     await lease.open()
     settler = Settler(store, lease, slots, cache, reporter, background)

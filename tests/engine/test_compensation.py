@@ -31,9 +31,9 @@ from tasker.errors import Misuse, TaskFailed
 from tasker.graph import Graph
 from tasker.model import CompletedStep, Template
 from tasker.store.protocol import Store
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 from tasker.template.load import parse_template
-from tasker.template.stored import from_stored
+from tasker.template.stored import template_from_stored_document
 from tasker.testing import run_workflow
 
 pytestmark = pytest.mark.anyio
@@ -244,7 +244,7 @@ steps:
 def test_a_template_is_read_back_from_its_document() -> None:
     template = parse_template(NESTED)
 
-    assert template == from_stored(to_document(template))
+    assert template == template_from_stored_document(template_to_document(template))
 
 
 def planned(template: Template, *steps: CompletedStep) -> dict[int, set[int]]:

@@ -9,7 +9,7 @@ from tests.engine.factories import SOON, step, template
 from tasker import Worker
 from tasker.engine import executor
 from tasker.store.protocol import Store
-from tasker.template.schema import check_result
+from tasker.template.schema import find_result_violations
 
 pytestmark = pytest.mark.anyio
 
@@ -24,9 +24,9 @@ async def test_only_small_results_are_checked_in_the_event_loop(
 
     def checked(*args: Any) -> list[str]:
         threads.append(threading.get_ident())
-        return check_result(*args)
+        return find_result_violations(*args)
 
-    monkeypatch.setattr(executor, "check_result", checked)
+    monkeypatch.setattr(executor, "find_result_violations", checked)
     flow = template("flow", step("only", result_schema=schema))
     async with Worker(memory, [{"only": lambda: {"a": {}}}], templates=[flow]) as worker:
         await worker.client.run("n.flow", timeout=SOON)

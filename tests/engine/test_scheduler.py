@@ -41,7 +41,7 @@ class Bench:
         self.clock = clock
         self.client = LocalClient(store, actor="ann")
         self.notices: list[Notice] = []
-        reporter = Reporter("test", [self.notices.append], self.client.task_ends)
+        reporter = Reporter("test", [self.notices.append], self.client.task_end_waiter)
         self.scheduler = Scheduler(store, self.client, reporter)
 
     async def pass_time(self, by: timedelta) -> None:
@@ -246,7 +246,7 @@ async def test_a_new_version_runs_from_the_next_tick_on(bench: Bench) -> None:
     await bench.pass_time(HOUR)
     await bench.client.register(versioned("1.1.0"))
     await bench.client.register(versioned("2.0.0"))
-    bench.client.template_cache.forget_names()
+    bench.client.template_cache.clear_names()
     await bench.pass_time(HOUR)
 
     assert ["1.0.0", "1.1.0"] == [task.version for task in await bench.tasks()]

@@ -38,7 +38,7 @@ class Processes:
         self.store = store
         self.clock = clock
         self.client = LocalClient(store)
-        reporter = Reporter("test", [], self.client.task_ends)
+        reporter = Reporter("test", [], self.client.task_end_waiter)
         self.scheduler = Scheduler(store, self.client, reporter)
         self.seen: list[Sequence[DueSchedule]] = [()] * PROCESSES
         self.latest = clock.now()  #: the latest time at which a process looked

@@ -17,7 +17,7 @@ from tasker.schedules.ticks import (
     previous_tick,
     ticks_between,
 )
-from tasker.template.schedules import find_problems
+from tasker.template.schedules import find_schedule_problems
 
 MINUTE = timedelta(minutes=1)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")
@@ -205,7 +205,7 @@ def test_jitter_is_the_same_for_the_same_tick_and_spreads_ticks() -> None:
 def test_invalid_schedules_are_refused_by_field(
     fields: dict[str, object], at: str, message: str
 ) -> None:
-    problems = list(find_problems(Schedule(name="s", **fields)))  # type: ignore[arg-type]
+    problems = list(find_schedule_problems(Schedule(name="s", **fields)))  # type: ignore[arg-type]
 
     assert [at] == [field for field, _ in problems]
     assert message in problems[0][1]

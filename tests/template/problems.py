@@ -7,7 +7,7 @@ import pytest
 from tasker.errors import DocumentProblem, InvalidTemplate
 from tasker.model import Json, JsonObject, Template
 from tasker.template.load import parse_template
-from tasker.template.schema import prepare_input
+from tasker.template.schema import fill_and_check_input
 
 
 def found(text: str | bytes) -> tuple[DocumentProblem, ...]:
@@ -28,4 +28,4 @@ def problems(text: str | bytes) -> list[str]:
 
 def prepared(template: Template, context: Json) -> JsonObject:
     """Return a context with its defaults, checked."""
-    return asyncio.run(prepare_input(template, context))
+    return asyncio.run(fill_and_check_input(template, context))

@@ -6,8 +6,8 @@ import pytest
 
 from tasker import InvalidTemplate, Limit
 from tasker.model import Backoff, Map, Retry, StepSpec, WorkerRequirement
-from tasker.template.document import to_document
-from tasker.template.load import from_document, parse_template
+from tasker.template.document import template_to_document
+from tasker.template.load import parse_template, template_from_document
 
 EVERYTHING = """
 name: everything
@@ -255,7 +255,7 @@ def test_templates_of_tasker_core_load_with_unused_keys() -> None:
         "domain_events": [],
         "lifecycle": {"max_waiting_for_retry_minutes": 30, "staleness_action": "error"},
     }
-    assert from_document(to_document(template)) == template
+    assert template_from_document(template_to_document(template)) == template
 
 
 def test_a_batch_worker_is_a_map_over_the_batches_of_the_step_before_it() -> None:
@@ -371,7 +371,7 @@ steps:
     ) == first
     assert () == second
     assert (Limit("shared:bank", rate="5/m"),) == third
-    assert template == from_document(to_document(template))
+    assert template == template_from_document(template_to_document(template))
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from tests.template.templates import templates
 
 from tasker.errors import InvalidTemplate
 from tasker.model import Json, Retry, StepOverride, StepSpec, Template
-from tasker.template.document import digest, to_document
+from tasker.template.document import hash_template_document, template_to_document
 from tasker.template.dump import dump_yaml
-from tasker.template.load import from_document, parse_template
-from tasker.template.stored import from_stored
+from tasker.template.load import parse_template, template_from_document
+from tasker.template.stored import template_from_stored_document
 
 SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec(name="b"),))
 
@@ -22,17 +22,17 @@ SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec
 @given(templates())
 def test_a_template_can_be_restored_from_its_document_and_its_yaml(template: Template) -> None:
     """Through JSON text as well, as stores keep it; YAML quotes words with a meaning of its own."""
-    document = to_document(template)
+    document = template_to_document(template)
 
-    assert from_document(document) == template
-    assert from_document(orjson.loads(orjson.dumps(document))) == template
-    assert to_document(from_document(document)) == document
-    assert from_stored(orjson.loads(orjson.dumps(document))) == template
+    assert template_from_document(document) == template
+    assert template_from_document(orjson.loads(orjson.dumps(document))) == template
+    assert template_to_document(template_from_document(document)) == document
+    assert template_from_stored_document(orjson.loads(orjson.dumps(document))) == template
     assert parse_template(dump_yaml(template)) == template
 
 
 def test_defaults_are_left_out() -> None:
-    assert to_document(SMALL) == {
+    assert template_to_document(SMALL) == {
         "name": "a",
         "namespace_name": "default",
         "version": "0.1.0",
@@ -131,15 +131,21 @@ step_templates:
     template = parse_template(newer)
     swapped = replace(template, steps=tuple(reversed(template.steps)))
 
-    assert digest(to_document(parse_template(older))) == digest(to_document(template))
-    assert digest(to_document(swapped)) != digest(to_document(template))
-    assert digest(to_document(replace(template, version="1.0.1"))) != digest(to_document(template))
+    assert hash_template_document(
+        template_to_document(parse_template(older))
+    ) == hash_template_document(template_to_document(template))
+    assert hash_template_document(template_to_document(swapped)) != hash_template_document(
+        template_to_document(template)
+    )
+    assert hash_template_document(
+        template_to_document(replace(template, version="1.0.1"))
+    ) != hash_template_document(template_to_document(template))
 
 
 def test_a_digest_is_the_same_on_every_machine() -> None:
     """It is stored, and compared by later releases."""
     assert (
-        digest(to_document(SMALL))
+        hash_template_document(template_to_document(SMALL))
         == "00df871082e74c14c01adc528e4f398276855e79ec149fb71083d90fcc4cd9aa"
     )
 
@@ -149,7 +155,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
     document: Json = {"name": "a", "step_templates": [{"name": "b"}]}
     assert isinstance(document, dict)
 
-    assert from_document(document) == SMALL
+    assert template_from_document(document) == SMALL
 
 
 @pytest.mark.parametrize(
@@ -194,7 +200,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
 )
 def test_documents_are_checked_like_yaml(document: Json, problem: str) -> None:
     with pytest.raises(InvalidTemplate) as raised:
-        from_document(document)  # type: ignore[arg-type]  # others may send anything
+        template_from_document(document)  # type: ignore[arg-type]  # others may send anything
 
     assert str(raised.value) == problem
 
@@ -205,4 +211,4 @@ def test_a_document_that_contains_itself_is_refused() -> None:
     circle["again"] = circle
 
     with pytest.raises(InvalidTemplate, match="nested more than 100 levels deep"):
-        from_document({"name": "a", "steps": [{"name": "b"}], "metadata": circle})
+        template_from_document({"name": "a", "steps": [{"name": "b"}], "metadata": circle})

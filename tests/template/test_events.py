@@ -5,10 +5,10 @@ from tests.template.problems import found as problems_of
 
 from tasker import EventSpec, InvalidInput, Workflow
 from tasker.model import EventCondition, JsonText, Outcome, OutcomeCode, StepSpec, TaskId, Template
-from tasker.template.document import to_document
-from tasker.template.load import from_document, parse_template
-from tasker.template.published_events import published_events
-from tasker.template.stored import from_stored
+from tasker.template.document import template_to_document
+from tasker.template.load import parse_template, template_from_document
+from tasker.template.published_events import build_published_events
+from tasker.template.stored import template_from_stored_document
 
 SCHEMA = {"type": "object", "required": ["cents"]}
 
@@ -42,8 +42,8 @@ def test_events_can_be_declared_in_yaml() -> None:
     template = parse_template(CHARGE)
 
     assert EVENTS == template.steps[0].events
-    assert template == from_document(to_document(template))
-    assert template == from_stored(to_document(template))
+    assert template == template_from_document(template_to_document(template))
+    assert template == template_from_stored_document(template_to_document(template))
 
 
 def test_events_can_be_declared_in_python() -> None:
@@ -175,7 +175,7 @@ def test_an_outcome_publishes_the_events_of_its_conditions(
         name="charge", events=tuple(EventSpec(each.value, each) for each in EventCondition)
     )
 
-    events, invalid = published_events(spec, outcome(code, "1"), JsonText("{}"))
+    events, invalid = build_published_events(spec, outcome(code, "1"), JsonText("{}"))
 
     assert invalid is None
     assert conditions == [event.name for event in events]
@@ -197,11 +197,13 @@ def test_a_payload_is_computed_from_input_result_and_error(
 ) -> None:
     spec = StepSpec(name="charge", events=(EventSpec("a.b", "always", payload),))
     template = Template(namespace="n", name="t", version="1.0.0", steps=(spec,))
-    (spec,) = from_document(to_document(template)).steps
+    (spec,) = template_from_document(template_to_document(template)).steps
     context = JsonText('{"id":7}')
 
-    (success,), _ = published_events(spec, outcome(OutcomeCode.COMPLETE, '{"cents":5}'), context)
-    (failure,), _ = published_events(spec, outcome(OutcomeCode.ERROR, None, FAILED), context)
+    (success,), _ = build_published_events(
+        spec, outcome(OutcomeCode.COMPLETE, '{"cents":5}'), context
+    )
+    (failure,), _ = build_published_events(spec, outcome(OutcomeCode.ERROR, None, FAILED), context)
 
     assert (of_success, of_failure) == (success.payload, failure.payload)
 
@@ -220,7 +222,7 @@ def test_an_invalid_event_is_reported_and_the_others_are_published(
     spec = StepSpec(name="charge", events=(event, EventSpec("good")))
     context = JsonText(f'{{"text":"{"x" * 70_000}"}}')
 
-    events, invalid = published_events(
+    events, invalid = build_published_events(
         spec, outcome(OutcomeCode.COMPLETE, '{"total":"5"}'), context
     )
 

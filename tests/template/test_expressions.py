@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from tasker import Workflow, limits
 from tasker.errors import InvalidExpression, InvalidInput
 from tasker.model import Json
-from tasker.template.expression_types import check_condition, check_text, check_types
+from tasker.template.expression_types import (
+    check_condition_type,
+    check_expression_types,
+    check_placeholder_paths,
+)
 from tasker.template.expressions import compile_expression, compile_path, compile_text
 
 NAMES: Mapping[str, Json] = {
@@ -240,7 +244,7 @@ SCHEMAS: Mapping[str, Any] = {
     ],
 )
 def test_an_expression_that_matches_the_schemas_has_no_type_errors(text: str) -> None:
-    assert check_condition(compile_expression(text), SCHEMAS) == []
+    assert check_condition_type(compile_expression(text), SCHEMAS) == []
 
 
 @pytest.mark.parametrize(
@@ -274,15 +278,15 @@ def test_an_expression_that_matches_the_schemas_has_no_type_errors(text: str) ->
     ],
 )
 def test_an_expression_that_contradicts_the_schemas_is_reported(text: str, problem: str) -> None:
-    assert check_condition(compile_expression(text), SCHEMAS) == [problem]
+    assert check_condition_type(compile_expression(text), SCHEMAS) == [problem]
 
 
 def test_a_type_error_names_the_expected_types() -> None:
     expression = compile_expression("input.amount")
-    assert check_types(expression, SCHEMAS, frozenset({"array"}), "a list") == [
+    assert check_expression_types(expression, SCHEMAS, frozenset({"array"}), "a list") == [
         "it is a number, not a list"
     ]
-    assert check_text(compile_text("{input.sku}"), SCHEMAS)[0].startswith(
+    assert check_placeholder_paths(compile_text("{input.sku}"), SCHEMAS)[0].startswith(
         "input has no property 'sku'"
     )
 

@@ -10,10 +10,10 @@ from tests.template.templates import words
 from tasker.errors import DocumentProblem, InvalidTemplate
 from tasker.model import Json
 from tasker.template.dialects import core, rails
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 from tasker.template.dump import dump_yaml
-from tasker.template.load import from_document, parse_template
-from tasker.template.reading import Keys
+from tasker.template.load import parse_template, template_from_document
+from tasker.template.reading import AllowedKeys
 
 SEEDS = [
     path.read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ TABLES = [
     table
     for dialect in (core, rails)
     for table in vars(dialect).values()
-    if isinstance(table, Keys)
+    if isinstance(table, AllowedKeys)
 ]
 KEYS = sorted({key for table in TABLES for key in (*table.allowed, *table.refused)})
 
@@ -44,7 +44,7 @@ def check(source: str | bytes) -> None:
         assert error.problems
         assert all(well_told(problem) for problem in error.problems)
     else:
-        assert from_document(to_document(template)) == template
+        assert template_from_document(template_to_document(template)) == template
         assert parse_template(dump_yaml(template)) == template
 
 
@@ -124,6 +124,6 @@ def test_any_document_with_known_keys_is_read_or_refused(
 def test_any_python_object_is_read_or_refused(document: Json) -> None:
     """Callers of the API may send it."""
     try:
-        from_document(document)  # type: ignore[arg-type]  # others may send anything
+        template_from_document(document)  # type: ignore[arg-type]  # others may send anything
     except InvalidTemplate as error:
         assert error.problems

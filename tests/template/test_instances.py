@@ -16,9 +16,9 @@ from tasker.model import (
     StepSpec,
     Template,
 )
-from tasker.template.document import to_document
-from tasker.template.load import from_document, parse_template
-from tasker.template.stored import from_stored
+from tasker.template.document import template_to_document
+from tasker.template.load import parse_template, template_from_document
+from tasker.template.stored import template_from_stored_document
 from tasker.workflow import StepBuilder, Workflow
 
 WHOLE = """
@@ -82,8 +82,8 @@ def test_a_template_with_instances_can_be_restored_from_its_document() -> None:
     """Both when it is checked and when it comes from a store."""
     template = parse_template(WHOLE)
 
-    assert template == from_document(to_document(template))
-    assert template == from_stored(to_document(template))
+    assert template == template_from_document(template_to_document(template))
+    assert template == template_from_stored_document(template_to_document(template))
 
 
 def test_a_map_may_run_a_task_for_each_element() -> None:
@@ -95,7 +95,12 @@ def test_a_map_may_run_a_task_for_each_element() -> None:
     flow.add("list")
     flow.map_task("work", "shop.parcel", {"sku": "{line.sku}"}, over="results.list", item="line")
 
-    assert within == beside == flow.template == from_stored(to_document(within))
+    assert (
+        within
+        == beside
+        == flow.template
+        == template_from_stored_document(template_to_document(within))
+    )
     assert ["list", "work.map", "work", "work[]"] == [spec.name for spec in Graph(within).specs]
 
 
@@ -231,7 +236,7 @@ def test_bodies_may_be_nested_to_a_depth_of_five() -> None:
         for level in range(depth):
             step = StepSpec(name=f"m{level}", spawning=Map(over="input.x"), steps=(step,))
         template = Template(namespace="n", name="t", version="1.0.0", steps=(step,))
-        return from_document(to_document(template))
+        return template_from_document(template_to_document(template))
 
     assert 11 == len(Graph(nested(5)).specs)
     with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
@@ -244,7 +249,7 @@ def test_a_map_of_one_step_counts_towards_the_depth() -> None:
         for level in range(depth - 1):
             step = StepSpec(name=f"m{level}", spawning=Map(over="input.x"), steps=(step,))
         template = Template(namespace="n", name="t", version="1.0.0", steps=(step,))
-        return from_document(to_document(template))
+        return template_from_document(template_to_document(template))
 
     assert 11 == len(Graph(nested(5)).specs)
     with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):

@@ -11,7 +11,7 @@ from tests.template.problems import prepared
 
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
-from tasker.template.schema import check_result, examine_input
+from tasker.template.schema import fill_and_examine_input, find_result_violations
 
 ORDER: JsonObject = {
     "type": "object",
@@ -185,7 +185,7 @@ def test_long_values_are_shortened_in_messages() -> None:
 def test_a_check_returns_violations_without_raising() -> None:
     """A setting may say that violations are only warned of."""
     schema: JsonObject = {"required": ["b"], "properties": {"a": {"default": 1}}}
-    filled, violations = asyncio.run(examine_input(template(schema), {}))
+    filled, violations = asyncio.run(fill_and_examine_input(template(schema), {}))
 
     assert filled == {"a": 1}
     assert violations == [Violation("$.b", "is required")]
@@ -195,12 +195,12 @@ def test_violations_of_results_are_returned() -> None:
     """Results may be of any type."""
     step = StepSpec(name="b", result_schema={"type": "array", "items": {"type": "integer"}})
 
-    assert check_result("t.t@1.0.0", step, JsonText("[1, 2]")) == []
-    assert check_result("t.t@1.0.0", step, JsonText('[1, "x", null]')) == [
+    assert find_result_violations("t.t@1.0.0", step, JsonText("[1, 2]")) == []
+    assert find_result_violations("t.t@1.0.0", step, JsonText('[1, "x", null]')) == [
         '$[1]: "x" is not of type "integer"',
         '$[2]: null is not of type "integer"',
     ]
-    assert check_result("t.t@1.0.0", StepSpec(name="b"), JsonText("never read")) == []
+    assert find_result_violations("t.t@1.0.0", StepSpec(name="b"), JsonText("never read")) == []
 
 
 @dataclass

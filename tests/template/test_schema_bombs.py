@@ -22,9 +22,9 @@ from tasker import (
 from tasker.codec import dumps
 from tasker.errors import InvalidInput, InvalidTemplate, TaskFailed
 from tasker.model import JsonObject, StepSpec
-from tasker.template.load import from_document
-from tasker.template.schema import check_result, prepare_input
-from tasker.template.schema_bounds import LIGHT_EXPANSION, LIGHT_NODES, is_light
+from tasker.template.load import template_from_document
+from tasker.template.schema import fill_and_check_input, find_result_violations
+from tasker.template.schema_bounds import LIGHT_EXPANSION, LIGHT_NODES, is_quick_for_every_value
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ def template(schema: JsonObject | None = None, result: JsonObject | None = None)
 def refusal(schema: JsonObject) -> str:
     """Return why a template with this schema is refused."""
     with pytest.raises(InvalidTemplate) as raised:
-        from_document({"name": "bomb", "steps": [{"name": "s"}], "input_schema": schema})
+        template_from_document({"name": "bomb", "steps": [{"name": "s"}], "input_schema": schema})
     [problem] = raised.value.problems
     return f"{problem.path}: {problem.message}"
 
@@ -160,7 +160,7 @@ def test_ordinary_recursion_and_shared_definitions_are_accepted() -> None:
         "properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
     }
 
-    from_document({"name": "t", "steps": [{"name": "s"}], "input_schema": tree})
+    template_from_document({"name": "t", "steps": [{"name": "s"}], "input_schema": tree})
 
 
 def test_a_large_schema_is_recognized_as_heavy_without_reading_all_of_it() -> None:
@@ -175,12 +175,16 @@ def test_a_large_schema_is_recognized_as_heavy_without_reading_all_of_it() -> No
 
     parts = {f"p{no}": Counted(enum=[1, 2, 3]) for no in range(LIGHT_EXPANSION - 1)}
 
-    assert is_light({"properties": parts})
+    assert is_quick_for_every_value({"properties": parts})
     assert LIGHT_EXPANSION - 1 == read
-    assert not is_light({"properties": parts | {"more": {}}})
+    assert not is_quick_for_every_value({"properties": parts | {"more": {}}})
     read = 0
-    assert not is_light({"$defs": {f"p{no}": Counted() for no in range(2 * LIGHT_NODES)}})
-    assert not is_light({"enum": list(range(LIGHT_NODES)), "$defs": {"rest": Counted()}})
+    assert not is_quick_for_every_value(
+        {"$defs": {f"p{no}": Counted() for no in range(2 * LIGHT_NODES)}}
+    )
+    assert not is_quick_for_every_value(
+        {"enum": list(range(LIGHT_NODES)), "$defs": {"rest": Counted()}}
+    )
     assert read <= LIGHT_NODES
 
 
@@ -226,20 +230,20 @@ async def test_values_of_recursive_schemas_are_checked_and_filled() -> None:
         }
     }
 
-    assert {"kids": [{"name": "unnamed"}], "name": "unnamed"} == await prepare_input(
+    assert {"kids": [{"name": "unnamed"}], "name": "unnamed"} == await fill_and_check_input(
         template(schema), {"kids": [{}]}
     )
     with pytest.raises(InvalidInput) as raised:
-        await prepare_input(template(schema), {"kids": [{"kids": [{"name": 5}]}]})
+        await fill_and_check_input(template(schema), {"kids": [{"kids": [{"name": 5}]}]})
     assert raised.value.path == "$.kids[0].kids[0].name"
     assert str(raised.value) == '$.kids[0].kids[0].name: 5 is not of type "string"'
 
 
 async def test_the_next_check_works_after_one_that_was_stopped() -> None:
     with pytest.raises(InvalidInput):
-        await prepare_input(template(RECURSIVE), deep(LEVELS))
+        await fill_and_check_input(template(RECURSIVE), deep(LEVELS))
 
-    assert {"x": 1} == await prepare_input(template(RECURSIVE), {"x": 1})
+    assert {"x": 1} == await fill_and_check_input(template(RECURSIVE), {"x": 1})
 
 
 def test_backtracking_patterns_are_stopped() -> None:
@@ -248,6 +252,6 @@ def test_backtracking_patterns_are_stopped() -> None:
     spec = StepSpec(name="only", result_schema=schema)
 
     began = time.process_time()
-    problems = check_result("tests.bomb@1.0.0", spec, dumps(["a" * 60 + "b"] * 20))
+    problems = find_result_violations("tests.bomb@1.0.0", spec, dumps(["a" * 60 + "b"] * 20))
     assert time.process_time() - began < 0.5
     assert problems

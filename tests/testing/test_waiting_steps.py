@@ -8,8 +8,8 @@ import pytest
 from tasker import Context, PermanentError, Retry, StepStatus, TaskStatus, parse_template
 from tasker.errors import InvalidTemplate
 from tasker.model import AwaitedSignal, Template, TimeoutAction
-from tasker.template.document import to_document
-from tasker.template.load import from_document
+from tasker.template.document import template_to_document
+from tasker.template.load import template_from_document
 from tasker.testing import run_workflow_sync
 from tasker.workflow import Workflow
 
@@ -171,7 +171,7 @@ def test_waiting_steps_can_be_declared_in_python() -> None:
         ' context: {id: "{input.id}"}, detached: true}}',
     )
     assert expected.steps == flow.template.steps
-    assert expected == from_document(to_document(expected))
+    assert expected == template_from_document(template_to_document(expected))
 
 
 @pytest.mark.parametrize(

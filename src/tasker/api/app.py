@@ -59,7 +59,7 @@ from tasker.api.routing import DirectMiddleware
 from tasker.api.shared import SharedResponses
 from tasker.api.waiting import TaskWatcher
 from tasker.client import LocalClient
-from tasker.client.masking import SensitiveData
+from tasker.client.masking import SensitiveDataFinder
 from tasker.engine import Worker
 from tasker.engine.reporting import Reporter
 from tasker.errors import TaskerError
@@ -208,7 +208,7 @@ def _make_api(
         settings=settings,
         client=client,
         templates=client.template_cache,
-        sensitive=SensitiveData(store, client.template_cache),
+        sensitive=SensitiveDataFinder(store, client.template_cache),
         watcher=watcher,
         authorizer=Authorizer(store, rules),
         rate_limits=CallerRateLimits(settings.rate, settings.burst),
@@ -221,7 +221,9 @@ def _make_api(
         remote_workers=RemoteWorkers(
             store,
             client,
-            worker.reporter if worker else Reporter("server", [metrics.observe], client.task_ends),
+            worker.reporter
+            if worker
+            else Reporter("server", [metrics.observe], client.task_end_waiter),
             results=settings.results,
             public_url=settings.public_url or "",
             lease=settings.worker_lease,

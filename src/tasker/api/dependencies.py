@@ -14,7 +14,7 @@ from tasker.api.rate_limits import CallerRateLimits
 from tasker.api.shared import SharedResponses
 from tasker.api.waiting import TaskWatcher
 from tasker.client import LocalClient
-from tasker.client.masking import SensitiveData
+from tasker.client.masking import SensitiveDataFinder
 from tasker.client.templates import TemplateCache
 from tasker.model import TemplateName
 from tasker.observe.metrics import Metrics
@@ -32,7 +32,7 @@ class ApiServices:
     settings: ServerSettings
     client: LocalClient
     templates: TemplateCache
-    sensitive: SensitiveData
+    sensitive: SensitiveDataFinder
     watcher: TaskWatcher
     authorizer: Authorizer
     rate_limits: CallerRateLimits

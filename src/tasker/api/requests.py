@@ -15,7 +15,7 @@ from tasker.api.fields import UUID_PATTERN
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem, RequestFault
 from tasker.suggest import did_you_mean
-from tasker.template.schema import json_path
+from tasker.template.schema import format_json_path
 from tasker.validation import describe_validation_error
 
 M = TypeVar("M", bound=BaseModel)
@@ -227,7 +227,7 @@ def _locate_error(
             if isinstance(step, int)
             else here.get("properties", {}).get(step, {})
         )
-    return json_path(steps), names
+    return format_json_path(steps), names
 
 
 def _resolve_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

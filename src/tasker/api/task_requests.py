@@ -29,8 +29,8 @@ from tasker.api.headers import correlation_id_of_new_tasks, first_header, tracep
 from tasker.api.problems import Problem, RequestFault
 from tasker.api.requests import RequestBody
 from tasker.api.views import convert_to_view
-from tasker.client import LocalClient, Origin, TaskRequest
-from tasker.client.templates import split_reference
+from tasker.client import AttemptOrigin, LocalClient, TaskRequest
+from tasker.client.templates import split_template_reference
 from tasker.errors import InvalidInput, StoreError
 from tasker.model import (
     PRIORITIES,
@@ -169,7 +169,7 @@ def template_reference_of(
             invalid.
     """
     try:
-        reference = split_reference(name, namespace, version)
+        reference = split_template_reference(name, namespace, version)
         versions.highest_matching((), spec=reference[2])
     except InvalidInput as error:
         raise _problem_at_path(at if error.path != "$" else f"{at}.version", error) from None
@@ -267,8 +267,10 @@ async def _creating_client(
     caller = principal_of(request)
     step = await api.remote_workers.attempt_of(ticket, caller.name, caller.credential)
     given, claim = step.task.input, step.claim
-    origin = Origin(claim.task_id, claim.no, given.correlation_id, given.trace, given.priority)
-    return api.client.on_behalf_of(origin)
+    origin = AttemptOrigin(
+        claim.task_id, claim.no, given.correlation_id, given.trace, given.priority
+    )
+    return api.client.for_attempt(origin)
 
 
 async def _add_unserved_count(api: ApiServices, request: TaskRequest, task: Task) -> Task:

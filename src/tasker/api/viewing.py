@@ -6,7 +6,7 @@ from typing import Any
 from tasker.api.auth.authorizer import Authorizer
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import ANONYMOUS, Principal
-from tasker.client.masking import SensitiveData
+from tasker.client.masking import SensitiveDataFinder
 from tasker.masking import CLOSED, DataOwner, find_data_owners, mask_response
 from tasker.teams.permissions import PAYLOADS_READ
 
@@ -23,7 +23,7 @@ class RequestViewer:
     __slots__ = ("_authorizer", "_sensitive", "owner", "principal")
 
     def __init__(
-        self, principal: Principal, authorizer: Authorizer, sensitive: SensitiveData
+        self, principal: Principal, authorizer: Authorizer, sensitive: SensitiveDataFinder
     ) -> None:
         self.principal = principal
         self.owner = DataOwner()
@@ -42,7 +42,7 @@ class RequestViewer:
             if large
             else set(find_data_owners(content, default))
         )
-        rules = await self._sensitive.rules(owners)
+        rules = await self._sensitive.find_masking_rules(owners)
         for owner in owners:
             if not await self._may_read_payloads(owner):
                 rules[owner] = CLOSED
@@ -54,7 +54,7 @@ class RequestViewer:
 
     async def sees_all(self) -> bool:
         """Return whether nothing of the task at the request's path is masked."""
-        rules = await self._sensitive.rules({self.owner})
+        rules = await self._sensitive.find_masking_rules({self.owner})
         return rules[self.owner].masks_nothing and await self._may_read_payloads(self.owner)
 
     async def _may_read_payloads(self, owner: DataOwner) -> bool:

@@ -92,7 +92,7 @@ async def show_bulk_progress(
         bar = None if progress is None else progress.add_task(str(operation.action))
         try:
             while operation.status is BulkStatus.RUNNING:
-                delay = await _handle_local_batch(client)
+                delay = await _execute_local_batch(client)
                 operation = await client.bulk.get(operation.id)
                 if progress is not None and bar is not None:
                     total = max(operation.matches, operation.handled)
@@ -107,11 +107,11 @@ async def show_bulk_progress(
     return Exit.REFUSED if operation.refused else Exit.DONE
 
 
-async def _handle_local_batch(client: Client) -> float:
+async def _execute_local_batch(client: Client) -> float:
     """Handle a batch of tasks if this process can; return the seconds until the next read."""
     if not isinstance(client.bulk, LocalBulk):
         return POLL
-    delay = await client.bulk.handle_batch()
+    delay = await client.bulk.execute_next_batch()
     return POLL if delay is None else min(delay, POLL)
 
 

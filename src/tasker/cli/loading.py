@@ -23,7 +23,7 @@ from tasker.errors import (
 from tasker.handlers import Handlers
 from tasker.layout import steps_with_handlers
 from tasker.model import Template, flatten_steps
-from tasker.template.diff import compare
+from tasker.template.diff import compare_templates
 from tasker.template.load import load_template, load_templates
 
 log = logging.getLogger("tasker.cli")
@@ -158,7 +158,7 @@ async def _describe_differences(client: Client, template: Template) -> str:
         stored = (await client.template(template.full_name)).template
     except (NotFound, TemplateNotApproved):
         return ""
-    changes = compare(stored, template).changes
+    changes = compare_templates(stored, template).changes
     shown = [
         f"{one.path}: {format_short_json(one.before, 40)} -> {format_short_json(one.after, 40)}"
         for one in changes[:_MOST_CHANGES]

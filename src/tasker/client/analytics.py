@@ -22,7 +22,7 @@ from tasker.analytics.figures import (
     resolve_point_interval,
 )
 from tasker.analytics.model import AnalysisWindow, Bottlenecks, Performance, SystemStatus
-from tasker.client.fields import check_texts
+from tasker.client.fields import check_strings
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import InvalidInput
 from tasker.model import NAMESPACE, NAMESPACE_RULE
@@ -173,7 +173,7 @@ class LocalFailures(FailureClient):
         self._client = client
 
     async def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
-        return await failure_causes(self._client.store, window or AnalysisWindow())
+        return await list_failure_causes(self._client.store, window or AnalysisWindow())
 
     async def assign(
         self,
@@ -184,12 +184,14 @@ class LocalFailures(FailureClient):
         reason: str = "",
     ) -> FailureTriage:
         change = FailureTriageChange(assignee=assignee)
-        return await self._change(namespace, fingerprint, change, reason)
+        return await self._change_triage(namespace, fingerprint, change, reason)
 
     async def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
-        return await self._change(namespace, fingerprint, FailureTriageChange(note=note), reason)
+        return await self._change_triage(
+            namespace, fingerprint, FailureTriageChange(note=note), reason
+        )
 
     async def mute(
         self,
@@ -200,20 +202,22 @@ class LocalFailures(FailureClient):
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
     ) -> FailureTriage:
-        mute = checked_mute(until, below)
-        return await self._change(namespace, fingerprint, FailureTriageChange(mute=mute), reason)
+        mute = make_mute(until, below)
+        return await self._change_triage(
+            namespace, fingerprint, FailureTriageChange(mute=mute), reason
+        )
 
     async def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
         change = FailureTriageChange(mute=FailureMute())
-        return await self._change(namespace, fingerprint, change, reason)
+        return await self._change_triage(namespace, fingerprint, change, reason)
 
-    async def _change(
+    async def _change_triage(
         self, namespace: str, fingerprint: str, change: FailureTriageChange, reason: str
     ) -> FailureTriage:
         check_fingerprint(fingerprint)
-        _check_care(namespace, change)
+        _check_triage_change(namespace, change)
         note = AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
         return await self._client.store.change_failure_care(namespace, fingerprint, change, note)
 
@@ -239,16 +243,16 @@ class LocalAnalytics(AnalyticsClient):
         by: SeriesGrouping | str = SeriesGrouping.NONE,
         step_seconds: int | None = None,
     ) -> Chart:
-        counted, grouping = checked_metric(metric), checked_grouping(by)
-        return await make_series(
+        counted, grouping = parse_metric(metric), parse_grouping(by)
+        return await read_series(
             self.store, counted, window or AnalysisWindow(), by=grouping, step_seconds=step_seconds
         )
 
     async def system(self) -> SystemStatus:
-        return await system_status(self.store, sees_all=True)
+        return await read_system_status(self.store, sees_all=True)
 
 
-async def failure_causes(store: Store, window: AnalysisWindow) -> list[FailureCause]:
+async def list_failure_causes(store: Store, window: AnalysisWindow) -> list[FailureCause]:
     """Return the causes of failures in the tasks of a window, with their assignees."""
     failed = await store.failed_steps(window)
     now = datetime.now(UTC)
@@ -257,7 +261,7 @@ async def failure_causes(store: Store, window: AnalysisWindow) -> list[FailureCa
     return add_triage(causes, cared, now)
 
 
-async def make_series(
+async def read_series(
     store: Store,
     metric: Metric,
     window: AnalysisWindow,
@@ -272,7 +276,7 @@ async def make_series(
     return make_chart(rows, metric, by, now=now, hours=window.hours, step_seconds=seconds)
 
 
-async def system_status(store: Store, *, sees_all: bool) -> SystemStatus:
+async def read_system_status(store: Store, *, sees_all: bool) -> SystemStatus:
     """Return the state of a store.
 
     Args:
@@ -301,11 +305,11 @@ def check_fingerprint(fingerprint: str) -> None:
         )
 
 
-def _check_care(namespace: str, change: FailureTriageChange) -> None:
+def _check_triage_change(namespace: str, change: FailureTriageChange) -> None:
     """Raise InvalidInput unless a server would accept the change as well."""
     if not NAMESPACE.fullmatch(namespace):
         raise InvalidInput(f"not a valid namespace name: {NAMESPACE_RULE}", path="$.namespace")
-    check_texts(assignee=change.assignee, note=change.note)
+    check_strings(assignee=change.assignee, note=change.note)
     for field, text, most in (
         ("assignee", change.assignee, LONGEST_ASSIGNEE),
         ("note", change.note, LONGEST_NOTE),
@@ -314,7 +318,7 @@ def _check_care(namespace: str, change: FailureTriageChange) -> None:
             raise InvalidInput(f"must have at most {most:,} characters", path=f"$.{field}")
 
 
-def checked_mute(until: datetime | None, below: str | None) -> FailureMute:
+def make_mute(until: datetime | None, below: str | None) -> FailureMute:
     """Return a mute. Raises InvalidInput if it has no end, or if its time or version is invalid."""
     if until is None and below is None:
         raise InvalidInput("mute a cause either until a time or below a version")
@@ -325,17 +329,17 @@ def checked_mute(until: datetime | None, below: str | None) -> FailureMute:
     return FailureMute(until=until, below=below)
 
 
-def checked_metric(metric: Metric | str) -> Metric:
+def parse_metric(metric: Metric | str) -> Metric:
     """Return a metric by its name. Raises InvalidInput."""
-    return Metric(_checked(metric, "metric", [one.value for one in Metric]))
+    return Metric(_require_allowed(metric, "metric", [one.value for one in Metric]))
 
 
-def checked_grouping(by: SeriesGrouping | str) -> SeriesGrouping:
+def parse_grouping(by: SeriesGrouping | str) -> SeriesGrouping:
     """Return a grouping by its name. Raises InvalidInput."""
-    return SeriesGrouping(_checked(by, "by", [one.value for one in SeriesGrouping]))
+    return SeriesGrouping(_require_allowed(by, "by", [one.value for one in SeriesGrouping]))
 
 
-def _checked(value: str, field: str, allowed: Collection[str]) -> str:
+def _require_allowed(value: str, field: str, allowed: Collection[str]) -> str:
     if value not in allowed:
         names = ", ".join(allowed)
         raise InvalidInput(f"must be one of {names}, not {str(value)!r}", path=f"$.{field}")

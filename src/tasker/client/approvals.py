@@ -9,7 +9,7 @@ from tasker.errors import InvalidInput
 from tasker.limits import ARRIVAL_BYTES
 from tasker.model import Json, StepSpec, TaskId, Template
 from tasker.store.protocol import AuditNote, Store
-from tasker.template.schema import prepare_input
+from tasker.template.schema import fill_and_check_input
 
 
 class ApprovalClient(Protocol):
@@ -92,7 +92,7 @@ class LocalApprovals(ApprovalClient):
         after: str | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        check_listing(status, limit)
+        check_list_filters(status, limit)
         task = None if task_id is None else TaskId(task_id)
         if status == ApprovalStatus.DECIDED:
             return await self.store.decided_approvals(
@@ -118,13 +118,13 @@ class LocalApprovals(ApprovalClient):
         groups: Collection[str] = (),
     ) -> Approval:
         approval = await self.store.approval(approval_id)
-        filled = await fill_form(approval, form)
+        filled = await fill_and_check_form(approval, form)
         text = dumps(filled, what="the form", limit=ARRIVAL_BYTES)
         act = self._audit_note(reason)
         return await self.store.decide(approval_id, text, groups=groups, act=act)
 
 
-def check_listing(status: str, limit: int) -> None:
+def check_list_filters(status: str, limit: int) -> None:
     """Check the filters of a list. Raises InvalidInput."""
     if status not in (ApprovalStatus.OPEN, ApprovalStatus.DECIDED):
         raise InvalidInput(f"status must be open or decided, not {status[:50]!r}", path="$.status")
@@ -132,7 +132,7 @@ def check_listing(status: str, limit: int) -> None:
         raise InvalidInput(f"limit must be from 1 to 1,000, not {limit}", path="$.limit")
 
 
-async def fill_form(approval: Approval, form: Json) -> Json:
+async def fill_and_check_form(approval: Approval, form: Json) -> Json:
     """Return a form with defaults filled in.
 
     Raises:
@@ -144,4 +144,4 @@ async def fill_form(approval: Approval, form: Json) -> Json:
     schema = Template(
         namespace="n", name="n", version="0.0.0", steps=(step,), input_schema=approval.form
     )
-    return await prepare_input(schema, form)
+    return await fill_and_check_input(schema, form)

@@ -128,8 +128,8 @@ class LocalBulk(BulkClient):
         reset_attempts: bool = False,
         fresh: bool = False,
     ) -> BulkPreview:
-        request = make_request(action, filter, ids, steps, reset_attempts, fresh)
-        return await self.preview_request(request)
+        request = make_bulk_request(action, filter, ids, steps, reset_attempts, fresh)
+        return await self.preview_bulk_request(request)
 
     async def start(
         self,
@@ -144,10 +144,12 @@ class LocalBulk(BulkClient):
         reason: str = "",
         token: str | None = None,
     ) -> BulkOperation:
-        request = make_request(action, filter, ids, steps, reset_attempts, fresh)
-        return await self.start_request(request, per_second=per_second, reason=reason, token=token)
+        request = make_bulk_request(action, filter, ids, steps, reset_attempts, fresh)
+        return await self.start_bulk_request(
+            request, per_second=per_second, reason=reason, token=token
+        )
 
-    async def preview_request(self, request: BulkRequest) -> BulkPreview:
+    async def preview_bulk_request(self, request: BulkRequest) -> BulkPreview:
         """Return what an operation would change; see `preview`."""
         if request.ids is not None:
             return await self._preview_ids(request)
@@ -157,7 +159,7 @@ class LocalBulk(BulkClient):
         refused: Counter[str] = Counter()
         sample: list[Task] = []
         for filter in request.filters:
-            counted = await self._count(request, filter)
+            counted = await self._count_by_template(request, filter)
             matches = sum(counted.values())
             statuses[str(filter.status)] += matches
             templates.update(counted)
@@ -165,7 +167,9 @@ class LocalBulk(BulkClient):
             sample += await self._store.list_tasks(filter, limit=bulk.SAMPLE) if matches else ()
             if request.action is BulkAction.CANCEL and filter.compensation is None and matches:
                 undone = replace(filter, compensation=CompensationStatus.RUNNING)
-                refused["compensating"] += sum((await self._count(request, undone)).values())
+                refused["compensating"] += sum(
+                    (await self._count_by_template(request, undone)).values()
+                )
         return BulkPreview(
             action=request.action,
             matches=statuses.total(),
@@ -173,11 +177,15 @@ class LocalBulk(BulkClient):
             by_status=dict(+statuses),
             by_template=dict(templates.most_common()),
             refused=dict(+refused),
-            sample=[task.id for task in _newest(sample) if request.may_change(task)][: bulk.SAMPLE],
+            sample=[task.id for task in _sort_newest_first(sample) if request.may_change(task)][
+                : bulk.SAMPLE
+            ],
             token=bulk.new_start_token(request),
         )
 
-    async def _count(self, request: BulkRequest, filter: TaskFilter) -> Mapping[str, int]:
+    async def _count_by_template(
+        self, request: BulkRequest, filter: TaskFilter
+    ) -> Mapping[str, int]:
         """Count matching tasks by template, without those that the caller may not change."""
         counted = await self._store.count_by_template(filter, most=bulk.COUNTED)
         if request.templates is None:
@@ -195,29 +203,31 @@ class LocalBulk(BulkClient):
             exact=True,
             by_status=Counter(task.status.value for task in tasks),
             by_template=Counter(f"{task.namespace}.{task.name}" for task in tasks),
-            refused=+Counter({"wrong_status": sum(not _may_change(request, one) for one in tasks)}),
+            refused=+Counter(
+                {"wrong_status": sum(not _action_applies(request, one) for one in tasks)}
+            ),
             sample=[task.id for task in tasks[: bulk.SAMPLE]],
             token=bulk.new_start_token(request),
         )
 
-    async def start_request(
+    async def start_bulk_request(
         self, request: BulkRequest, *, per_second: float, reason: str, token: str | None
     ) -> BulkOperation:
         """Start an operation; see `start`."""
         bulk.validate_rate(per_second)
         bulk_id = new_task_id() if token is None else bulk.parse_start_token(token, request)
-        preview = await self.preview_request(request)
+        preview = await self.preview_bulk_request(request)
         new = NewBulkOperation(
             id=bulk_id,
             request=request,
             per_second=per_second,
             matches=preview.matches,
             exact=preview.exact,
-            namespaces=await self._namespaces(request),
+            namespaces=await self._affected_namespaces(request),
         )
         return await self._store.add_bulk(new, self._audit_note(reason))
 
-    async def _namespaces(self, request: BulkRequest) -> frozenset[str] | None:
+    async def _affected_namespaces(self, request: BulkRequest) -> frozenset[str] | None:
         if request.filter is not None:
             one = request.filter.namespace
             return request.filter.visible if one is None else frozenset({one})
@@ -241,7 +251,7 @@ class LocalBulk(BulkClient):
 
     # ------------------------------------------------------------ executing them
 
-    async def handle_batch(self) -> float | None:
+    async def execute_next_batch(self) -> float | None:
         """Handle a batch of the operation that has waited longest, if one is due.
 
         Any number of processes may do so at the same time.
@@ -256,9 +266,9 @@ class LocalBulk(BulkClient):
         if stored is None:  # others were quicker
             return 0.0
         began = time.monotonic()
-        tasks = await self._next_tasks(stored)
+        tasks = await self._read_next_tasks(stored)
         for task in tasks:
-            moved = await self._handle(stored, task)
+            moved = await self._apply_action(stored, task)
             if moved is None:  # stopped, or continued by another process
                 return 0.0
             stored = moved
@@ -267,7 +277,7 @@ class LocalBulk(BulkClient):
         await self._store.pace_bulk(stored, delay, ended=len(tasks) < stored.batch_size)
         return 0.0
 
-    async def _next_tasks(self, stored: StoredBulkOperation) -> Sequence[Task | TaskId]:
+    async def _read_next_tasks(self, stored: StoredBulkOperation) -> Sequence[Task | TaskId]:
         """Return the next tasks of an operation; fewer than its batch size if they are the last."""
         request, limit = stored.request, stored.batch_size
         if request.ids is not None:
@@ -276,9 +286,9 @@ class LocalBulk(BulkClient):
         tasks: list[Task] = []
         for filter in request.filters:
             tasks += await self._store.list_tasks(filter, after=stored.last_task, limit=limit)
-        return _newest(tasks)[:limit]
+        return _sort_newest_first(tasks)[:limit]
 
-    async def _handle(
+    async def _apply_action(
         self, stored: StoredBulkOperation, task: Task | TaskId
     ) -> StoredBulkOperation | None:
         """Apply the action to a task; return None if the operation was stopped or taken over."""
@@ -288,7 +298,7 @@ class LocalBulk(BulkClient):
         task_id = task.id if isinstance(task, Task) else task
         try:
             if request.action is BulkAction.RETRY:
-                steps, counted = await self._client.retried_steps(
+                steps, counted = await self._client.select_steps_to_retry(
                     task_id, request.steps, reset_attempts=request.reset_attempts
                 )
                 return await self._store.act_in_bulk(
@@ -301,11 +311,11 @@ class LocalBulk(BulkClient):
             refusal = BulkRejection(id=task_id, code=error.code, message=str(error))
             return await self._store.pass_in_bulk(stored, task_id, refusal)
         if moved is not None:
-            await self._client.report_end_of(task_id)
+            await self._client.notify_if_ended(task_id)
         return moved
 
 
-def make_request(
+def make_bulk_request(
     action: BulkAction | BulkActionName,
     filter: TaskFilter | None,
     ids: Sequence[str] | None,
@@ -339,11 +349,11 @@ async def wait_for_bulk(
     return operation
 
 
-def _newest(tasks: Sequence[Task]) -> "Sequence[Task]":
+def _sort_newest_first(tasks: Sequence[Task]) -> "Sequence[Task]":
     return sorted(tasks, key=lambda task: task.id, reverse=True)
 
 
-def _may_change(request: BulkRequest, task: Task) -> bool:
+def _action_applies(request: BulkRequest, task: Task) -> bool:
     if task.status in bulk.STATUSES[request.action]:
         return True
     is_open = task.status in bulk.STATUSES[BulkAction.CANCEL]

@@ -62,7 +62,7 @@ from tasker.model import (
 )
 from tasker.step_logs import LogPage
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.template.load import from_document
+from tasker.template.load import template_from_document
 from tasker.times import TaskTimes
 from tasker.waits import BroadcastSent, SignalSent, TooManyBroadcasts, TooManySignals
 from tasker.why import Reason
@@ -110,23 +110,23 @@ def task_times(view: JsonObject) -> TaskTimes:
 
 def template(view: JsonObject) -> StoredTemplate:
     """Decode a template from its document."""
-    return _stored.validate_python({**view, "template": from_document(view["document"])})
+    return _stored.validate_python({**view, "template": template_from_document(view["document"])})
 
 
 # ----------------------------------------------------------------------- errors
 
 
-def error_of(problem: JsonObject) -> TaskerError:
+def error(problem: JsonObject) -> TaskerError:
     """Return the error that a local client would have raised."""
     code, detail = problem.get("code", ""), str(problem.get("detail", ""))
     kind = _ERRORS.get(code)
     if kind is None:
         return StoreError(detail) if problem.get("status", 500) >= 500 else Misuse(detail)
     if kind is InvalidInput:
-        return _invalid_input(detail, problem)
+        return _decode_invalid_input(detail, problem)
     if issubclass(kind, InvalidTemplate | InvalidPolicy):
         return kind(
-            *map(_problem_of_fault, problem.get("errors") or [{"message": detail, "path": ""}])
+            *map(_decode_problem, problem.get("errors") or [{"message": detail, "path": ""}])
         )
     error = kind.__new__(kind, detail)  # with the server's message instead of a generated one
     error.args = (detail,)
@@ -136,19 +136,23 @@ def error_of(problem: JsonObject) -> TaskerError:
     return error
 
 
-def _invalid_input(detail: str, problem: JsonObject) -> InvalidInput:
+def _decode_invalid_input(detail: str, problem: JsonObject) -> InvalidInput:
     """Return the error with paths relative to the context or, in bulk, to the list of requests."""
     faults = problem.get("errors") or [{"path": "$", "message": detail}]
-    violations = [Violation(_shorten_paths(fault["path"]), fault["message"]) for fault in faults]
-    return InvalidInput(_shorten_paths(detail), path=violations[0].path, violations=violations)
+    violations = [
+        Violation(_make_paths_relative(fault["path"]), fault["message"]) for fault in faults
+    ]
+    return InvalidInput(
+        _make_paths_relative(detail), path=violations[0].path, violations=violations
+    )
 
 
-def _shorten_paths(text: str) -> str:
+def _make_paths_relative(text: str) -> str:
     text = re.sub(r"\$\.tasks\[(\d+)\]\.context", r"$[\1]", text)
     return text.replace("$.context", "$")
 
 
-def _problem_of_fault(fault: JsonObject) -> DocumentProblem:
+def _decode_problem(fault: JsonObject) -> DocumentProblem:
     path = fault["path"].removeprefix("$").removeprefix(".")
     return DocumentProblem(
         fault["message"],
@@ -192,20 +196,20 @@ _ERRORS: Mapping[str, type[TaskerError]] = {
 def limit(read: Mapping[str, Any]) -> LimitInfo:
     """Return a limit from its view."""
     fields = {name: read[name] for name in ("namespace", "key", "set_by", "running", "waiting")}
-    return LimitInfo(**fields, values=_limit_values(read))
+    return LimitInfo(**fields, values=_decode_limit_values(read))
 
 
 def limit_setting(read: Mapping[str, Any]) -> LimitSetting:
     """Return the limit set for a key or a pattern from its view."""
     return LimitSetting(
         pattern=read["pattern"],
-        values=_limit_values(read),
+        values=_decode_limit_values(read),
         updated_by=read["updated_by"],
         updated_at=datetime.fromisoformat(read["updated_at"]),
     )
 
 
-def _limit_values(read: Mapping[str, Any]) -> LimitValues:
+def _decode_limit_values(read: Mapping[str, Any]) -> LimitValues:
     rate = read["rate"]
     return LimitValues(
         concurrency=read["concurrency"],

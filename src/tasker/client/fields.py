@@ -16,25 +16,25 @@ LONGEST_DELAY = LONGEST_DEADLINE = timedelta(days=3650)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
-def check_names(**named: Any) -> None:
+def check_indexed_strings(**named: Any) -> None:
     """Check that indexed strings are short and not empty; None is allowed."""
     for name, value in named.items():
         if value is None:
             continue
-        check_texts(LONGEST_NAME, **{name: value})
+        check_strings(LONGEST_NAME, **{name: value})
         if not value:
-            raise _invalid_field(name, "must not be empty")
+            raise _invalid_field_error(name, "must not be empty")
 
 
-def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
+def check_strings(limit: int = LONGEST_TEXT, **named: Any) -> None:
     """Check strings; None is allowed."""
     for name, value in named.items():
         if value is None:
             continue
         if not isinstance(value, str):
-            raise _invalid_field(name, f"must be a string, not {type(value).__name__}")
+            raise _invalid_field_error(name, f"must be a string, not {type(value).__name__}")
         if UNSTORABLE.search(value):
-            raise _invalid_field(name, "contains a NUL character or an unpaired surrogate")
+            raise _invalid_field_error(name, "contains a NUL character or an unpaired surrogate")
         if (size := len(value.encode())) > limit:
             raise TooLarge(name, size, limit)
 
@@ -42,30 +42,32 @@ def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
 def check_tags(tags: Any) -> None:
     """Check a sequence of names."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise _invalid_field("tags", f"must be a list of strings, not {tags!r:.100}")
+        raise _invalid_field_error("tags", f"must be a list of strings, not {tags!r:.100}")
     for tag in tags:
-        check_names(tags=tag)
+        check_indexed_strings(tags=tag)
         if tag is None:
-            raise _invalid_field("tags", "must be strings, not None")
+            raise _invalid_field_error("tags", "must be strings, not None")
 
 
-def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
+def check_start_and_deadline(run_at: Any, delay: Any, deadline: Any) -> None:
     """Check a start time or delay, and a deadline; None is allowed."""
     if run_at is not None and delay is not None:
-        raise _invalid_field("delay", "cannot be combined with run_at: give one of them")
+        raise _invalid_field_error("delay", "cannot be combined with run_at: give one of them")
     if run_at is not None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
-            raise _invalid_field("run_at", f"must be a datetime with a time zone, not {run_at!r}")
+            raise _invalid_field_error(
+                "run_at", f"must be a datetime with a time zone, not {run_at!r}"
+            )
         if not EARLIEST <= run_at <= LATEST:
             message = f"must be between the years {EARLIEST.year} and {LATEST.year}, not {run_at}"
-            raise _invalid_field("run_at", message)
+            raise _invalid_field_error("run_at", message)
     if (length := parse_duration_field("delay", delay)) is not None and length > LONGEST_DELAY:
         most = f"{LONGEST_DELAY.days:,} days"
-        raise _invalid_field("delay", f"must be at most {most}, not {human_duration(length)}")
+        raise _invalid_field_error("delay", f"must be at most {most}, not {human_duration(length)}")
     length = parse_duration_field("deadline", deadline)
     if length is not None and not timedelta(0) < length <= LONGEST_DEADLINE:
         most = f"at most {LONGEST_DEADLINE.days:,} days"
-        raise _invalid_field(
+        raise _invalid_field_error(
             "deadline", f"must be greater than 0 and {most}, not {human_duration(length)}"
         )
 
@@ -74,10 +76,10 @@ def check_priority(priority: Any) -> None:
     """Check the priority of a task."""
     if type(priority) is not int or not 0 <= priority < PRIORITIES:
         message = f"must be an integer from 0 to {PRIORITIES - 1}, not {priority!r:.100}"
-        raise _invalid_field("priority", message)
+        raise _invalid_field_error("priority", message)
 
 
-def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
+def check_idempotency_options(key: str | None, unique_while: Any, if_exists: Any) -> None:
     """Check the options of an idempotency key, which are only allowed with a key."""
     for name, value, words in (
         ("unique_while", unique_while, IdempotencyKeyLifetime),
@@ -87,9 +89,9 @@ def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
             continue
         if value not in [word.value for word in words]:
             allowed = ", ".join(words)
-            raise _invalid_field(name, f"must be one of {allowed}, not {value!r:.100}")
+            raise _invalid_field_error(name, f"must be one of {allowed}, not {value!r:.100}")
         if key is None:
-            raise _invalid_field(name, "needs an idempotency_key")
+            raise _invalid_field_error(name, "needs an idempotency_key")
 
 
 def parse_duration_field(name: str, value: Duration | None) -> timedelta | None:
@@ -97,7 +99,7 @@ def parse_duration_field(name: str, value: Duration | None) -> timedelta | None:
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:
-        raise _invalid_field(name, str(error)) from None
+        raise _invalid_field_error(name, str(error)) from None
 
 
 def parse_task_id(name: str, value: Any) -> str:
@@ -105,14 +107,14 @@ def parse_task_id(name: str, value: Any) -> str:
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):
-        raise _invalid_field(name, f"must be the id of a task, not {value!r:.100}") from None
+        raise _invalid_field_error(name, f"must be the id of a task, not {value!r:.100}") from None
 
 
-def _invalid_field(name: str, message: str) -> InvalidInput:
+def _invalid_field_error(name: str, message: str) -> InvalidInput:
     return InvalidInput(f"{name} {message}", path=f"$.{name}")
 
 
-def filter_query(filter: TaskFilter) -> dict[str, Any]:
+def filter_to_query(filter: TaskFilter) -> dict[str, Any]:
     """Return a filter as the query of a list."""
     return {
         "namespace": filter.namespace,
@@ -134,8 +136,8 @@ def filter_query(filter: TaskFilter) -> dict[str, Any]:
     }
 
 
-def filter_body(filter: TaskFilter) -> dict[str, Any]:
+def filter_to_body(filter: TaskFilter) -> dict[str, Any]:
     """Return a filter as it appears in the body of a request."""
-    given = {**filter_query(filter), "attributes": dict(filter.attributes) or None}
+    given = {**filter_to_query(filter), "attributes": dict(filter.attributes) or None}
     del given["attribute"]
     return {name: value for name, value in given.items() if value is not None}

@@ -89,9 +89,9 @@ class LocalHooks(HookClient):
         hook = ProviderHook(
             namespace=namespace,
             name=plain,
-            scheme=_choice("scheme", scheme, SignatureScheme),
+            scheme=_parse_choice("scheme", scheme, SignatureScheme),
             header=header.lower(),
-            target=_choice("target", target, HookMessageKind),
+            target=_parse_choice("target", target, HookMessageKind),
             sends=sends,
             key=key,
             id=id,
@@ -112,7 +112,7 @@ class LocalHooks(HookClient):
 _Choice = TypeVar("_Choice", SignatureScheme, HookMessageKind)
 
 
-def _choice(name: str, given: str, kind: type[_Choice]) -> _Choice:
+def _parse_choice(name: str, given: str, kind: type[_Choice]) -> _Choice:
     try:
         return kind(given)
     except ValueError:

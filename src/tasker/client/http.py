@@ -15,7 +15,7 @@ import orjson
 from tasker import codec
 from tasker.analytics.model import UsualDurations
 from tasker.client import decode
-from tasker.client.fields import filter_query, parse_duration_field
+from tasker.client.fields import filter_to_query, parse_duration_field
 from tasker.client.http_analytics import HttpAnalytics, HttpFailures
 from tasker.client.http_approvals import HttpApprovals
 from tasker.client.http_bulk import HttpBulk
@@ -23,10 +23,10 @@ from tasker.client.http_hooks import HttpHooks
 from tasker.client.http_schedules import HttpSchedules
 from tasker.client.http_teams import HttpTeams
 from tasker.client.http_webhooks import HttpWebhooks
-from tasker.client.protocol import Client, TaskRequest, with_attributes
-from tasker.client.requests import Deadline, Requests
+from tasker.client.protocol import Client, TaskRequest, replace_attributes
+from tasker.client.requests import ApiRequestSender, Deadline
 from tasker.client.search import SearchMatch
-from tasker.client.templates import split_reference
+from tasker.client.templates import split_template_reference
 from tasker.client.trace import current_trace
 from tasker.client.waiting import require_success, step_parked_error, wait_timeout_error
 from tasker.durations import Duration
@@ -50,7 +50,7 @@ from tasker.model import (
 )
 from tasker.step_logs import LogPage
 from tasker.store.protocol import Registered
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 from tasker.times import TaskTimes
 from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, encode_payload
 from tasker.why import Reason
@@ -105,11 +105,11 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
             timeout=httpx.Timeout(timeout.total_seconds(), connect=5),
             transport=transport,
         )
-        self._requests = Requests(self._http, retries=retries)
+        self._requests = ApiRequestSender(self._http, retries=retries)
         self._ticket, self._key, self._namespace = "", "", ""
         self._created: dict[str, int] = {}  #: tasks of each template, created with the ticket
 
-    def with_ticket(self, ticket: str, key: str, namespace: str) -> "HttpClient":
+    def for_remote_attempt(self, ticket: str, key: str, namespace: str) -> "HttpClient":
         """Return a client for the handler of one attempt in a remote worker.
 
         Tasks that it creates without an idempotency key get the same one in each attempt.
@@ -124,11 +124,13 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         client._namespace = namespace
         return client
 
-    def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
+    def _add_attempt_idempotency_key(self, request: TaskRequest) -> TaskRequest:
         """Return the request with an idempotency key that is the same in later attempts."""
         if not self._ticket or request.idempotency_key:
             return request
-        namespace, name, _ = split_reference(request.template, request.namespace, request.version)
+        namespace, name, _ = split_template_reference(
+            request.template, request.namespace, request.version
+        )
         full = f"{namespace}.{name}"
         self._created[full] = self._created.get(full, 0) + 1
         return replace(request, idempotency_key=f"{self._key}:{full}:{self._created[full]}")
@@ -197,20 +199,21 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
             return []
-        requests = [self._with_key_of_attempt(request) for request in requests]
-        news = [_new_task_body(request) for request in requests]
+        requests = [self._add_attempt_idempotency_key(request) for request in requests]
+        news = [_task_request_body(request) for request in requests]
         one = len(news) == 1
         path, body = ("/v1/tasks", news[0]) if one else ("/v1/tasks/bulk", {"tasks": news})
         traces = {request.trace for request in requests if request.trace}
-        headers = _trace_header(traces.pop() if len(traces) == 1 else None) or {}
+        headers = _traceparent_header(traces.pop() if len(traces) == 1 else None) or {}
         if self._ticket:
             headers["Tasker-Ticket"] = self._ticket
         read = await self._requests.send(
-            "POST", path, body=body, headers=headers, repeatable=_is_repeatable(requests)
+            "POST", path, body=body, headers=headers, repeatable=_can_be_sent_twice(requests)
         )
         created = [read] if one else read["tasks"]
         return [
-            _read_created(task, request) for task, request in zip(created, requests, strict=True)
+            _decode_created_task(task, request)
+            for task, request in zip(created, requests, strict=True)
         ]
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
@@ -224,7 +227,9 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         while True:
             seconds = deadline.remaining(_LONG_POLL)
             read = await self._requests.get(
-                f"/v1/tasks/{_path_segment(task_id)}/wait", timeout=seconds, within=seconds + 15
+                f"/v1/tasks/{_quote_path_segment(task_id)}/wait",
+                timeout=seconds,
+                within=seconds + 15,
             )
             task = decode.task(read)
             if task.ended:
@@ -235,7 +240,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     # ------------------------------------------------------------------ reading
 
     async def get(self, task_id: str) -> Task:
-        return decode.task(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
+        return decode.task(await self._requests.get(f"/v1/tasks/{_quote_path_segment(task_id)}"))
 
     async def tasks(
         self,
@@ -245,7 +250,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         after: str | None = None,
         limit: int = 25,
     ) -> list[Task]:
-        query = filter_query(with_attributes(filter, attributes))
+        query = filter_to_query(replace_attributes(filter, attributes))
         tasks: list[Task] = []
         while len(tasks) < limit:
             page = min(limit - len(tasks), _PAGE)
@@ -259,14 +264,14 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     async def count_tasks(
         self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
     ) -> TaskCounts:
-        query = filter_query(with_attributes(filter, attributes)) | {"status": None}
+        query = filter_to_query(replace_attributes(filter, attributes)) | {"status": None}
         return decode.task_counts(await self._requests.get("/v1/tasks/counts", **query))
 
     async def search(self, text: str) -> list[SearchMatch]:
         return decode.search_matches((await self._requests.get("/v1/search", q=text))["matches"])
 
     async def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
-        path = f"/v1/tasks/{_path_segment(task_id)}/steps"
+        path = f"/v1/tasks/{_quote_path_segment(task_id)}/steps"
         steps: list[Step] = []
         while limit is None or len(steps) < limit:
             most = STEPS_PAGE if limit is None else min(STEPS_PAGE, limit - len(steps))
@@ -278,15 +283,19 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         return steps
 
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        within = "" if step is None else f"/steps/{_path_segment(step)}"
-        read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}{within}/attempts")
+        within = "" if step is None else f"/steps/{_quote_path_segment(step)}"
+        read = await self._requests.get(
+            f"/v1/tasks/{_quote_path_segment(task_id)}{within}/attempts"
+        )
         return decode.attempts(read)
 
     async def task_times(self, task_id: str) -> TaskTimes:
-        return decode.task_times(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
+        return decode.task_times(
+            await self._requests.get(f"/v1/tasks/{_quote_path_segment(task_id)}")
+        )
 
     async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
-        path = f"/v1/tasks/{_path_segment(task_id)}/why"
+        path = f"/v1/tasks/{_quote_path_segment(task_id)}/why"
         read = await self._requests.send("GET", path, query={"step": step} if step else {})
         return decode.reasons(read)
 
@@ -313,12 +322,12 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
             "cursor": cursor,
             "limit": limit,
         }
-        path = f"/v1/tasks/{_path_segment(task_id)}/logs"
+        path = f"/v1/tasks/{_quote_path_segment(task_id)}/logs"
         given = {name: value for name, value in query.items() if value is not None}
         return decode.log_page(await self._requests.send("GET", path, query=given))
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
-        read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/audit")
+        read = await self._requests.get(f"/v1/tasks/{_quote_path_segment(task_id)}/audit")
         return decode.audit(read)
 
     # ------------------------------------------------------------------- acting
@@ -354,7 +363,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     ) -> Task:
         if step is None:
             return await self._act_on_task(task_id, "resolve", {"reason": reason}, if_match)
-        body = {"result": _json_fragment(result), "reason": reason}
+        body = {"result": _to_json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "resolve", body, if_match)
 
     async def complete(
@@ -366,7 +375,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
-        body = {"result": _json_fragment(result), "reason": reason}
+        body = {"result": _to_json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "complete", body, if_match)
 
     async def skip(
@@ -375,7 +384,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)
 
     async def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
-        path = f"/v1/tasks/{_path_segment(task_id)}/reveal"
+        path = f"/v1/tasks/{_quote_path_segment(task_id)}/reveal"
         body = {"reason": reason, "step": step}
         return decode.revealed(await self._requests.send("POST", path, body=body))
 
@@ -395,7 +404,7 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
             "id": id or f"once-{uuid4()}",
             "reason": reason,
         }
-        path = f"/v1/tasks/{_path_segment(task_id)}/signals"
+        path = f"/v1/tasks/{_quote_path_segment(task_id)}/signals"
         sent = decode.signal_sent(await self._requests.send("POST", path, body=body))
         return sent if id else replace(sent, id=None, created=True)
 
@@ -424,13 +433,15 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
     async def _act_on_task(
         self, task_id: str, action: str, body: Mapping[str, Any], if_match: str | None
     ) -> Task:
-        path = f"/v1/tasks/{_path_segment(task_id)}/{action}"
+        path = f"/v1/tasks/{_quote_path_segment(task_id)}/{action}"
         return decode.task(await self._send_action(path, body, if_match))
 
     async def _act_on_step(
         self, task_id: str, step: str, action: str, body: Mapping[str, Any], if_match: str | None
     ) -> Task:
-        path = f"/v1/tasks/{_path_segment(task_id)}/steps/{_path_segment(step)}/{action}"
+        path = (
+            f"/v1/tasks/{_quote_path_segment(task_id)}/steps/{_quote_path_segment(step)}/{action}"
+        )
         await self._send_action(path, body, if_match)
         return await self.get(task_id)
 
@@ -449,20 +460,24 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         return [decode.template(one) for one in read["templates"]]
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        namespace, name, version = split_reference(name, None, version)
-        path = "/".join(_path_segment(part) for part in (namespace, name, version or "latest"))
+        namespace, name, version = split_template_reference(name, None, version)
+        path = "/".join(
+            _quote_path_segment(part) for part in (namespace, name, version or "latest")
+        )
         return decode.template(await self._requests.get(f"/v1/templates/{path}", usable=True))
 
     async def usual_durations(self, template: str) -> UsualDurations:
-        namespace, name, version = split_reference(template, None, None)
-        path = "/".join(_path_segment(part) for part in (namespace, name, version or "latest"))
+        namespace, name, version = split_template_reference(template, None, None)
+        path = "/".join(
+            _quote_path_segment(part) for part in (namespace, name, version or "latest")
+        )
         return decode.usual_durations(await self._requests.get(f"/v1/templates/{path}/durations"))
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         read = await self._requests.send(
             "POST",
             "/v1/templates",
-            body=to_document(template),
+            body=template_to_document(template),
             query={"replace": True} if replace else None,
         )
         return Registered(decode.template(read), read["created"])
@@ -475,17 +490,19 @@ class HttpClient(HttpTeams, HttpApprovals, HttpAnalytics, Client):
         read = await self._requests.send(
             "POST",
             "/v1/templates/bulk",
-            body={"templates": [to_document(template) for template in templates]},
+            body={"templates": [template_to_document(template) for template in templates]},
             query={"replace": True} if replace else None,
         )
         return [Registered(decode.template(one), one["created"]) for one in read["templates"]]
 
 
-def _new_task_body(request: TaskRequest) -> dict[str, Any]:
+def _task_request_body(request: TaskRequest) -> dict[str, Any]:
     """Return the body that creates a task. Raises InvalidInput, TooLarge."""
     if not isinstance(request.context, Mapping):
         raise InvalidInput("the context must be a JSON object")
-    namespace, name, version = split_reference(request.template, request.namespace, request.version)
+    namespace, name, version = split_template_reference(
+        request.template, request.namespace, request.version
+    )
     delay, deadline = (
         parse_duration_field("delay", request.delay),
         parse_duration_field("deadline", request.deadline),
@@ -514,12 +531,12 @@ def _new_task_body(request: TaskRequest) -> dict[str, Any]:
     }
 
 
-def _is_repeatable(requests: Sequence[TaskRequest]) -> bool:
+def _can_be_sent_twice(requests: Sequence[TaskRequest]) -> bool:
     """Return whether the request can be sent twice without creating a second task."""
     return all(request.if_exists in (None, ExistingTaskAction.RETURN) for request in requests)
 
 
-def _read_created(read: Any, request: TaskRequest) -> Task:
+def _decode_created_task(read: Any, request: TaskRequest) -> Task:
     """Decode a created task. With a generated key, it counts as new even if the server already had
     it, because then an earlier response was lost.
     """
@@ -527,14 +544,14 @@ def _read_created(read: Any, request: TaskRequest) -> Task:
     return task if request.idempotency_key else replace(task, created=True)
 
 
-def _trace_header(trace: str | None) -> dict[str, str] | None:
+def _traceparent_header(trace: str | None) -> dict[str, str] | None:
     trace = trace or current_trace()
     return None if trace is None else {"traceparent": trace}
 
 
-def _json_fragment(value: Json) -> orjson.Fragment:
+def _to_json_fragment(value: Json) -> orjson.Fragment:
     return orjson.Fragment(codec.dumps(value, what="the result"))
 
 
-def _path_segment(text: str) -> str:
+def _quote_path_segment(text: str) -> str:
     return quote(text, safe="")

@@ -11,22 +11,22 @@ from tasker.client.analytics import (
     AnalyticsClient,
     FailureClient,
     check_fingerprint,
-    checked_grouping,
-    checked_metric,
-    checked_mute,
+    make_mute,
+    parse_grouping,
+    parse_metric,
 )
-from tasker.client.requests import Requests
+from tasker.client.requests import ApiRequestSender
 from tasker.client.templates import DEFAULT_NAMESPACE
 
 
 class HttpFailures(FailureClient):
     """Implements `FailureClient` with the API."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: ApiRequestSender) -> None:
         self._requests = requests
 
     async def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
-        query = _window_query(window or AnalysisWindow())
+        query = _window_to_query(window or AnalysisWindow())
         return decode.failure_causes(await self._requests.get("/v1/failures", **query))
 
     async def assign(
@@ -37,12 +37,12 @@ class HttpFailures(FailureClient):
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
     ) -> FailureTriage:
-        return await self._change(fingerprint, namespace, reason, assignee=assignee)
+        return await self._send_triage_change(fingerprint, namespace, reason, assignee=assignee)
 
     async def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
-        return await self._change(fingerprint, namespace, reason, note=note)
+        return await self._send_triage_change(fingerprint, namespace, reason, note=note)
 
     async def mute(
         self,
@@ -53,8 +53,8 @@ class HttpFailures(FailureClient):
         namespace: str = DEFAULT_NAMESPACE,
         reason: str = "",
     ) -> FailureTriage:
-        mute = checked_mute(until, below)
-        return await self._change(
+        mute = make_mute(until, below)
+        return await self._send_triage_change(
             fingerprint,
             namespace,
             reason,
@@ -65,11 +65,11 @@ class HttpFailures(FailureClient):
     async def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
-        return await self._change(
+        return await self._send_triage_change(
             fingerprint, namespace, reason, muted_until=None, muted_below=None
         )
 
-    async def _change(
+    async def _send_triage_change(
         self, fingerprint: str, namespace: str, reason: str, **changes: str | None
     ) -> FailureTriage:
         check_fingerprint(fingerprint)
@@ -81,11 +81,11 @@ class HttpFailures(FailureClient):
 class HttpAnalytics(AnalyticsClient):
     """Implements the methods of `AnalyticsClient` that return figures, with the API."""
 
-    _requests: Requests
+    _requests: ApiRequestSender
 
     async def performance(self, window: AnalysisWindow) -> Performance:
         return decode.performance(
-            await self._requests.get("/v1/analytics/performance", **_window_query(window))
+            await self._requests.get("/v1/analytics/performance", **_window_to_query(window))
         )
 
     async def bottlenecks(
@@ -93,7 +93,7 @@ class HttpAnalytics(AnalyticsClient):
     ) -> Bottlenecks:
         read = await self._requests.get(
             "/v1/analytics/bottlenecks",
-            **_window_query(window),
+            **_window_to_query(window),
             limit=limit,
             min_executions=min_executions,
         )
@@ -110,8 +110,8 @@ class HttpAnalytics(AnalyticsClient):
         window = window or AnalysisWindow()
         read = await self._requests.get(
             "/v1/analytics/series",
-            metric=checked_metric(metric).value,
-            by=checked_grouping(by).value,
+            metric=parse_metric(metric).value,
+            by=parse_grouping(by).value,
             hours=window.hours,
             step=step_seconds,
             namespace=window.namespace,
@@ -123,7 +123,7 @@ class HttpAnalytics(AnalyticsClient):
         return decode.system_status(await self._requests.get("/v1/system"))
 
 
-def _window_query(window: AnalysisWindow) -> dict[str, Any]:
+def _window_to_query(window: AnalysisWindow) -> dict[str, Any]:
     return {
         "hours": window.hours,
         "namespace": window.namespace,

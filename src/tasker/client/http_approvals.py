@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from tasker.approvals import Approval
 from tasker.client import decode
-from tasker.client.approvals import ApprovalClient, check_listing
-from tasker.client.requests import Requests
+from tasker.client.approvals import ApprovalClient, check_list_filters
+from tasker.client.requests import ApiRequestSender
 from tasker.codec import dumps
 from tasker.limits import ARRIVAL_BYTES
 
@@ -15,7 +15,7 @@ from tasker.limits import ARRIVAL_BYTES
 class HttpApprovals(ApprovalClient):
     """Implements `ApprovalClient` with the API."""
 
-    _requests: Requests
+    _requests: ApiRequestSender
 
     async def approvals(
         self,
@@ -28,7 +28,7 @@ class HttpApprovals(ApprovalClient):
         after: str | None = None,
         limit: int = 100,
     ) -> list[Approval]:
-        check_listing(status, limit)
+        check_list_filters(status, limit)
         query: dict[str, Any] = {"status": status, "limit": limit}
         query |= {"mine": "true"} if mine else {}
         given = {"namespace": namespace, "task_id": task_id, "cursor": after}
@@ -37,7 +37,7 @@ class HttpApprovals(ApprovalClient):
         return decode.approvals(read["approvals"])
 
     async def approval(self, approval_id: str) -> Approval:
-        return decode.approval(await self._requests.get(_path(approval_id)))
+        return decode.approval(await self._requests.get(_approval_path(approval_id)))
 
     async def decide(
         self,
@@ -49,9 +49,9 @@ class HttpApprovals(ApprovalClient):
     ) -> Approval:
         dumps(form, what="the form", limit=ARRIVAL_BYTES)
         body = {"form": form, "reason": reason}
-        path = f"{_path(approval_id)}/decision"
+        path = f"{_approval_path(approval_id)}/decision"
         return decode.approval(await self._requests.send("POST", path, body=body))
 
 
-def _path(approval_id: str) -> str:
+def _approval_path(approval_id: str) -> str:
     return f"/v1/approvals/{quote(approval_id, safe='')}"

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from tasker import bulk
 from tasker.bulk import BulkAction, BulkActionName, BulkOperation, BulkPreview
 from tasker.client.bulk import BulkClient, wait_for_bulk
-from tasker.client.fields import filter_body
-from tasker.client.requests import Requests
+from tasker.client.fields import filter_to_body
+from tasker.client.requests import ApiRequestSender
 from tasker.durations import Duration
 from tasker.model import TaskFilter
 
@@ -21,7 +21,7 @@ _operations = TypeAdapter(list[BulkOperation]).validate_python
 class HttpBulk(BulkClient):
     """Implements `BulkClient` with the API."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: ApiRequestSender) -> None:
         self._requests = requests
 
     async def preview(
@@ -34,7 +34,7 @@ class HttpBulk(BulkClient):
         reset_attempts: bool = False,
         fresh: bool = False,
     ) -> BulkPreview:
-        body = _body(action, filter, ids, steps, reset_attempts, fresh)
+        body = _request_body(action, filter, ids, steps, reset_attempts, fresh)
         return _preview(
             await self._requests.send("POST", "/v1/bulk", body={**body, "dry_run": True})
         )
@@ -52,7 +52,7 @@ class HttpBulk(BulkClient):
         reason: str = "",
         token: str | None = None,
     ) -> BulkOperation:
-        body = _body(action, filter, ids, steps, reset_attempts, fresh)
+        body = _request_body(action, filter, ids, steps, reset_attempts, fresh)
         body |= {"per_second": per_second, "reason": reason, "token": token}
         started = await self._requests.send(
             "POST", "/v1/bulk", body=body, repeatable=token is not None
@@ -75,7 +75,7 @@ class HttpBulk(BulkClient):
         return await wait_for_bulk(self, bulk_id, timeout)
 
 
-def _body(
+def _request_body(
     action: BulkAction | BulkActionName,
     filter: TaskFilter | None,
     ids: Sequence[str] | None,
@@ -90,7 +90,7 @@ def _body(
         "fresh": fresh,
     }
     if filter is not None:
-        body["filter"] = filter_body(filter)
+        body["filter"] = filter_to_body(filter)
     if ids is not None:
         body["ids"] = [*ids]
     return body

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from tasker.client.hooks import HookClient
-from tasker.client.requests import Requests
+from tasker.client.requests import ApiRequestSender
 from tasker.events import split_webhook_name
 from tasker.hooks import DEFAULT_HEADER, HookMessageKind, ProviderHook, SignatureScheme
 
@@ -16,7 +16,7 @@ _hooks = TypeAdapter(list[ProviderHook]).validate_python
 class HttpHooks(HookClient):
     """Implements `HookClient` with the API."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: ApiRequestSender) -> None:
         self._requests = requests
 
     async def declare(
@@ -44,16 +44,16 @@ class HttpHooks(HookClient):
             "header": header,
             "reason": reason,
         }
-        return _hook(await self._requests.send("PUT", _path(name), body=body))
+        return _hook(await self._requests.send("PUT", _hook_path(name), body=body))
 
     async def list(self, namespace: str | None = None) -> list[ProviderHook]:
         return _hooks((await self._requests.get("/v1/hooks", namespace=namespace))["hooks"])
 
     async def delete(self, name: str, *, reason: str = "") -> None:
         query = {"reason": reason or None}
-        await self._requests.send("DELETE", _path(name), query=query, repeatable=False)
+        await self._requests.send("DELETE", _hook_path(name), query=query, repeatable=False)
 
 
-def _path(name: str) -> str:
+def _hook_path(name: str) -> str:
     namespace, plain = split_webhook_name(name)
     return f"/v1/hooks/{quote(namespace, safe='')}/{quote(plain, safe='')}"

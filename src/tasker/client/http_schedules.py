@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from tasker.client.requests import Requests
+from tasker.client.requests import ApiRequestSender
 from tasker.client.schedules import PREVIEW, ScheduleClient, split_schedule_name
-from tasker.client.templates import split_reference
+from tasker.client.templates import split_template_reference
 from tasker.model import Schedule, TaskId
 from tasker.schedules.document import to_document
 from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
@@ -37,13 +37,13 @@ _SPEC = (
 class HttpSchedules(ScheduleClient):
     """Implements `ScheduleClient` with the API."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: ApiRequestSender) -> None:
         self._requests = requests
 
     async def create(
         self, template: str, schedule: Schedule, *, reason: str = ""
     ) -> StoredSchedule:
-        namespace, name, version = split_reference(template, None, None)
+        namespace, name, version = split_template_reference(template, None, None)
         body = {
             **to_document(schedule),
             "namespace": namespace,
@@ -51,19 +51,19 @@ class HttpSchedules(ScheduleClient):
             "version": version,
             "reason": reason,
         }
-        return _decode(
+        return _decode_schedule(
             await self._requests.send("POST", "/v1/schedules", body=body, repeatable=False)
         )
 
     async def update(
         self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        namespace, name, version = split_reference(template, None, None)
+        namespace, name, version = split_template_reference(template, None, None)
         body = {**to_document(schedule), "template": name, "version": version, "reason": reason}
         del body["name"]
-        path = _path(f"{namespace}.{schedule.name}")
-        return _decode(
-            await self._requests.send("PUT", path, body=body, headers=_condition(if_match))
+        path = _schedule_path(f"{namespace}.{schedule.name}")
+        return _decode_schedule(
+            await self._requests.send("PUT", path, body=body, headers=_if_match_headers(if_match))
         )
 
     async def preview(
@@ -74,45 +74,52 @@ class HttpSchedules(ScheduleClient):
         return _instants(read["ticks"])
 
     async def get(self, name: str) -> StoredSchedule:
-        return _decode(await self._requests.get(_path(name)))
+        return _decode_schedule(await self._requests.get(_schedule_path(name)))
 
     async def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
-        read = await self._requests.get(f"{_path(name)}/ticks", limit=limit)
+        read = await self._requests.get(f"{_schedule_path(name)}/ticks", limit=limit)
         return _records(read["ticks"])
 
     async def pause(
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        return await self._act(name, "pause", reason, if_match)
+        return await self._pause_or_resume(name, "pause", reason, if_match)
 
     async def resume(
         self, name: str, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        return await self._act(name, "resume", reason, if_match)
+        return await self._pause_or_resume(name, "resume", reason, if_match)
 
-    async def _act(self, name: str, verb: str, reason: str, if_match: str | None) -> StoredSchedule:
-        return _decode(
+    async def _pause_or_resume(
+        self, name: str, verb: str, reason: str, if_match: str | None
+    ) -> StoredSchedule:
+        return _decode_schedule(
             await self._requests.send(
                 "POST",
-                f"{_path(name)}/{verb}",
+                f"{_schedule_path(name)}/{verb}",
                 body={"reason": reason},
-                headers=_condition(if_match),
+                headers=_if_match_headers(if_match),
             )
         )
 
     async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
         await self._requests.send(
-            "DELETE", _path(name), query={"reason": reason or None}, headers=_condition(if_match)
+            "DELETE",
+            _schedule_path(name),
+            query={"reason": reason or None},
+            headers=_if_match_headers(if_match),
         )
 
     async def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
     ) -> Backfill:
         body = {"start": start, "end": end, "dry_run": dry_run}
-        return _backfill(await self._requests.send("POST", f"{_path(name)}/backfill", body=body))
+        return _backfill(
+            await self._requests.send("POST", f"{_schedule_path(name)}/backfill", body=body)
+        )
 
     async def trigger(self, name: str) -> TaskId:
-        path = f"{_path(name)}/trigger"
+        path = f"{_schedule_path(name)}/trigger"
         read = await self._requests.send("POST", path, body={}, repeatable=False)
         return TaskId(read["task_id"])
 
@@ -129,21 +136,21 @@ class HttpSchedules(ScheduleClient):
                 cursor=cursor,
                 limit=_PAGE,
             )
-            listed += map(_decode, read["schedules"])
+            listed += map(_decode_schedule, read["schedules"])
             cursor = read["next_cursor"]
             if cursor is None:
                 return listed
 
 
-def _path(name: str) -> str:
+def _schedule_path(name: str) -> str:
     return "/v1/schedules/" + "/".join(quote(part, safe="") for part in split_schedule_name(name))
 
 
-def _condition(if_match: str | None) -> Mapping[str, str] | None:
+def _if_match_headers(if_match: str | None) -> Mapping[str, str] | None:
     return None if if_match is None else {"If-Match": f'"{if_match}"'}
 
 
-def _decode(view: Mapping[str, Any]) -> StoredSchedule:
+def _decode_schedule(view: Mapping[str, Any]) -> StoredSchedule:
     spec = {key: view[key] for key in _SPEC if view[key] is not None}
     if view["anchor"] is not None:
         spec["anchor"] = _instant(view["anchor"])

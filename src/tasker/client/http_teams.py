@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 from tasker.analytics.model import HandlerBacklog
 from tasker.client import decode
-from tasker.client.requests import Requests
-from tasker.client.teams import TeamClient, exact_name, target_of
+from tasker.client.requests import ApiRequestSender
+from tasker.client.teams import TeamClient, parse_exact_version_name, to_pause_target
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import NotFound
 from tasker.model import (
@@ -21,7 +21,7 @@ from tasker.model import (
     WorkerAttempt,
 )
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.template.step_limits import setting_values
+from tasker.template.step_limits import make_limit_values
 
 _PAGE = 1000
 
@@ -29,7 +29,7 @@ _PAGE = 1000
 class HttpTeams(TeamClient):
     """Implements `TeamClient` with the API."""
 
-    _requests: Requests
+    _requests: ApiRequestSender
 
     async def namespaces(self) -> list[NamespaceInfo]:
         read = await self._requests.get("/v1/namespaces")
@@ -58,7 +58,7 @@ class HttpTeams(TeamClient):
     async def pause(
         self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
     ) -> Pause:
-        read = await self._change_pause(target_of(target), "pause", reason, if_match)
+        read = await self._pause_or_resume(to_pause_target(target), "pause", reason, if_match)
         if "pauses" in read:
             (read,) = (one for one in read["pauses"] if one["kind"] == PauseKind.TASK)
         return decode.pause(read)
@@ -66,16 +66,16 @@ class HttpTeams(TeamClient):
     async def resume(
         self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
     ) -> bool:
-        target = target_of(target)
+        target = to_pause_target(target)
         if target.kind is PauseKind.TASK:
             task = await self._requests.get(f"/v1/tasks/{quote(target.name, safe='')}")
             paused = any(one["kind"] == PauseKind.TASK for one in task["pauses"])
-            await self._change_pause(target, "resume", reason, if_match)
+            await self._pause_or_resume(target, "resume", reason, if_match)
             return paused
-        read = await self._change_pause(target, "resume", reason, None)
+        read = await self._pause_or_resume(target, "resume", reason, None)
         return bool(read["resumed"])
 
-    async def _change_pause(
+    async def _pause_or_resume(
         self, target: PauseTarget, verb: str, reason: str, if_match: str | None
     ) -> Any:
         resource = "tasks" if target.kind is PauseKind.TASK else f"{target.kind}s"
@@ -114,7 +114,7 @@ class HttpTeams(TeamClient):
         burst: int | None = None,
         reason: str = "",
     ) -> None:
-        values = setting_values(concurrency, rate, burst)
+        values = make_limit_values(concurrency, rate, burst)
         body = {"namespace": namespace, "key": key, **values.to_json(), "reason": reason}
         await self._requests.send("PUT", "/v1/limits", body=body)
 
@@ -151,18 +151,18 @@ class HttpTeams(TeamClient):
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         body = {"approve": approve, "reason": reason}
-        return await self._decide("template_versions", template, "review", body)
+        return await self._send_version_action("template_versions", template, "review", body)
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
-        return await self._decide("templates", template, "retire", {"reason": reason})
+        return await self._send_version_action("templates", template, "retire", {"reason": reason})
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        return await self._decide("templates", template, "restore", {"reason": reason})
+        return await self._send_version_action("templates", template, "restore", {"reason": reason})
 
-    async def _decide(
+    async def _send_version_action(
         self, resource: str, template: str, action: str, body: dict[str, Any]
     ) -> TemplateVersion:
-        parts = "/".join(quote(part, safe="") for part in exact_name(template))
+        parts = "/".join(quote(part, safe="") for part in parse_exact_version_name(template))
         read = await self._requests.send(
             "POST", f"/v1/{resource}/{parts}/{action}", body=body, repeatable=False
         )

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from tasker.client.requests import Requests
+from tasker.client.requests import ApiRequestSender
 from tasker.client.webhooks import WebhookClient
 from tasker.events import Delivery, DeliveryStatus, Patterns, Webhook, split_webhook_name
 
@@ -18,7 +18,7 @@ _deliveries = TypeAdapter(list[Delivery]).validate_python
 class HttpWebhooks(WebhookClient):
     """Implements `WebhookClient` with the API."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: ApiRequestSender) -> None:
         self._requests = requests
 
     async def create(
@@ -35,7 +35,7 @@ class HttpWebhooks(WebhookClient):
             "namespace": namespace,
             "name": plain,
             "url": url,
-            "events": _as_list(events),
+            "events": _patterns_to_list(events),
             "include": list(include),
             "reason": reason,
         }
@@ -44,7 +44,7 @@ class HttpWebhooks(WebhookClient):
         )
 
     async def get(self, name: str) -> Webhook:
-        return _webhook(await self._requests.get(_path(name)))
+        return _webhook(await self._requests.get(_webhook_path(name)))
 
     async def update(
         self,
@@ -58,25 +58,25 @@ class HttpWebhooks(WebhookClient):
     ) -> Webhook:
         body: dict[str, Any] = {
             "url": url,
-            "events": None if events is None else _as_list(events),
+            "events": None if events is None else _patterns_to_list(events),
             "include": None if include is None else list(include),
             "paused": paused,
         }
         body = {key: value for key, value in body.items() if value is not None}
         return _webhook(
-            await self._requests.send("PATCH", _path(name), body={**body, "reason": reason})
+            await self._requests.send("PATCH", _webhook_path(name), body={**body, "reason": reason})
         )
 
     async def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
         return _webhook(
             await self._requests.send(
-                "POST", f"{_path(name)}/secret", body={"reason": reason}, repeatable=False
+                "POST", f"{_webhook_path(name)}/secret", body={"reason": reason}, repeatable=False
             )
         )
 
     async def delete(self, name: str, *, reason: str = "") -> None:
         query = {"reason": reason or None}
-        await self._requests.send("DELETE", _path(name), query=query, repeatable=False)
+        await self._requests.send("DELETE", _webhook_path(name), query=query, repeatable=False)
 
     async def deliveries(
         self,
@@ -87,7 +87,7 @@ class HttpWebhooks(WebhookClient):
         limit: int = 100,
     ) -> list[Delivery]:
         read = await self._requests.get(
-            f"{_path(name)}/deliveries",
+            f"{_webhook_path(name)}/deliveries",
             status=None if status is None else DeliveryStatus(status).value,
             cursor=after,
             limit=limit,
@@ -95,7 +95,7 @@ class HttpWebhooks(WebhookClient):
         return _deliveries(read["deliveries"])
 
     async def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
-        path = f"{_path(name)}/deliveries/{delivery}/send"
+        path = f"{_webhook_path(name)}/deliveries/{delivery}/send"
         await self._requests.send("POST", path, body={"reason": reason}, repeatable=False)
 
     async def list(self, namespace: str | None = None) -> list[Webhook]:
@@ -103,10 +103,10 @@ class HttpWebhooks(WebhookClient):
         return _webhooks(read["webhooks"])
 
 
-def _as_list(events: Patterns) -> list[str]:
+def _patterns_to_list(events: Patterns) -> list[str]:
     return [events] if isinstance(events, str) else list(events)
 
 
-def _path(name: str) -> str:
+def _webhook_path(name: str) -> str:
     namespace, plain = split_webhook_name(name)
     return f"/v1/webhooks/{quote(namespace, safe='')}/{quote(plain, safe='')}"

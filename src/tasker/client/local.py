@@ -20,10 +20,9 @@ from tasker.client.protocol import (
     Client,
     TaskOptions,
     TaskRequest,
-    task_request_of,
-    with_attributes,
+    make_task_request,
+    replace_attributes,
 )
-from tasker.client.refusals import brief_refusals
 from tasker.client.schedules import LocalSchedules
 from tasker.client.search import SearchMatch, search_store
 from tasker.client.teams import LocalTeams
@@ -31,13 +30,14 @@ from tasker.client.templates import (
     DEFAULT_NAMESPACE,
     LoadedTemplate,
     TemplateCache,
-    split_reference,
+    split_template_reference,
 )
 from tasker.client.trace import current_trace
+from tasker.client.tracebacks import shorten_tracebacks
 from tasker.client.waiting import (
     LONGEST_PAUSE,
     PATIENCE,
-    TaskEnds,
+    TaskEndWaiter,
     require_success,
     step_parked_error,
     wait_timeout_error,
@@ -83,10 +83,10 @@ from tasker.settings import SchemaMismatchAction
 from tasker.step_logs import LogFilter, LogPage, LogPosition, level_number
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
-from tasker.template.attributes import attributes_of, title_of
-from tasker.template.load import check_template
-from tasker.template.schema import examine_input, prepare_input
-from tasker.template.step_limits import limits_of_steps, place_of_task
+from tasker.template.attributes import compute_task_attributes, render_task_title
+from tasker.template.load import validate_template
+from tasker.template.schema import fill_and_check_input, fill_and_examine_input
+from tasker.template.step_limits import compute_place_of_task, render_limits_of_steps
 from tasker.times import TaskTimes, task_times
 from tasker.typed_template import In, TypedTemplate
 from tasker.waits import (
@@ -112,7 +112,7 @@ MOST_REVEALED = 1_000  #: steps of a task that are revealed at once
 _MOST_ATTEMPTS = 10_000  #: maximum number of attempts of a task whose times are added up
 
 
-class Origin(NamedTuple):
+class AttemptOrigin(NamedTuple):
     """The attempt on whose behalf tasks are created."""
 
     task_id: TaskId
@@ -155,11 +155,11 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         inputs: SchemaMismatchAction = SchemaMismatchAction.ENFORCE,
         context_limit: int = codec.DEFAULT_LIMIT,
         claimant: LocalWorker | None = None,
-        origin: Origin | None = None,
+        origin: AttemptOrigin | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.store = store
-        self.actor = actor or _os_user()
+        self.actor = actor or _os_user_name()
         self.via = via
         self._inputs = inputs
         self._context_limit = context_limit
@@ -167,7 +167,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         self._origin = origin
         self._observers = observers
         self._templates = TemplateCache(store)
-        self._ends = TaskEnds(store)
+        self._ends = TaskEndWaiter(store)
         self._created: dict[str, int] = {}  #: number of tasks created for the origin, by template
 
     @property
@@ -214,19 +214,21 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         return self._templates
 
     @property
-    def task_ends(self) -> TaskEnds:
+    def task_end_waiter(self) -> TaskEndWaiter:
         """The ends of tasks for which callers of this client, or of its copies, wait."""
         return self._ends
 
-    def on_behalf_of(self, origin: Origin) -> "LocalClient":
+    def for_attempt(self, origin: AttemptOrigin) -> "LocalClient":
         """Return a client for the handler of one attempt."""
-        return self._copy(self.actor, self.via, origin)
+        return self._copy_with(self.actor, self.via, origin)
 
     def acting_as(self, actor: str, via: AccessChannel | None = None) -> "LocalClient":
         """Return a client that acts as `actor`, for example the caller of a server."""
-        return self._copy(actor, via, self._origin)
+        return self._copy_with(actor, via, self._origin)
 
-    def _copy(self, actor: str, via: AccessChannel | None, origin: Origin | None) -> "LocalClient":
+    def _copy_with(
+        self, actor: str, via: AccessChannel | None, origin: AttemptOrigin | None
+    ) -> "LocalClient":
         client = LocalClient(
             self.store,
             actor=actor,
@@ -279,27 +281,29 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
                 created only if that transaction commits.
             options: The other fields of `TaskRequest`.
         """
-        tasks = await self._create([task_request_of(template, context, options)], connection)
+        tasks = await self._create_tasks(
+            [make_task_request(template, context, options)], connection
+        )
         return tasks[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
-        return await self._create(requests, None)
+        return await self._create_tasks(requests, None)
 
-    @brief_refusals
-    async def _create(
+    @shorten_tracebacks
+    async def _create_tasks(
         self,
         requests: Sequence[TaskRequest],
         connection: "Connection | None",
     ) -> list[Task]:
-        requests = [self._with_key_of_attempt(request) for request in requests]
+        requests = [self._add_attempt_idempotency_key(request) for request in requests]
         try:
             return await self._create_with_keys(requests, connection)
         except (TemplateNotApproved, IdempotencyConflict):
-            self._templates.forget_names()  # the version may just have been retired
+            self._templates.clear_names()  # the version may just have been retired
             if connection is not None:
                 raise
             return await self._create_with_keys(
-                [await self._with_earlier_version(each) for each in requests], None
+                [await self._pin_version_of_existing_task(each) for each in requests], None
             )
 
     async def _create_with_keys(
@@ -317,11 +321,11 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             )
             templates.append(loaded)
             try:
-                news.append(await self._new_task(request, loaded))
+                news.append(await self._build_new_task(request, loaded))
             except InvalidInput as error:
                 if len(requests) == 1:
                     raise
-                raise _error_of_request(index, error) from None
+                raise _add_request_index(index, error) from None
         claimant = self._claimant
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)
@@ -333,11 +337,11 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             return []
         tasks = []
         for new, loaded, (task_id, is_new) in zip(news, templates, created.tasks, strict=True):
-            task = loaded.initial_task(new, created.at)
-            tasks.append(task if is_new else await self._task_of_key(task_id, task))
+            task = loaded.build_initial_task(new, created.at)
+            tasks.append(task if is_new else await self._read_task_with_key(task_id, task))
         return tasks
 
-    async def _task_of_key(self, task_id: TaskId, requested: Task) -> Task:
+    async def _read_task_with_key(self, task_id: TaskId, requested: Task) -> Task:
         """Return the existing task with the idempotency key of `requested`."""
         try:
             task = await self.store.get_task(task_id)
@@ -345,18 +349,18 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             task = replace(requested, id=task_id)
         return replace(task, created=False)
 
-    async def prepare_task(self, request: TaskRequest) -> NewTask:
+    async def build_new_task(self, request: TaskRequest) -> NewTask:
         """Return the task of a request without creating it.
 
         Raises: NotFound, TemplateNotApproved, InvalidInput, TooLarge.
         """
         loaded = await self._templates.find(request.template, request.namespace, request.version)
         if loaded.stored.status is not TemplateStatus.APPROVED:  # an exact version was retired
-            self._templates.forget_names()
+            self._templates.clear_names()
             raise TemplateNotApproved(loaded.stored.template.full_name, loaded.stored.status)
-        return await self._new_task(request, loaded)
+        return await self._build_new_task(request, loaded)
 
-    async def _new_task(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
+    async def _build_new_task(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
         template = loaded.stored.template
         context: Json = request.context
         if template.input_schema is not None and self._inputs is not SchemaMismatchAction.OFF:
@@ -369,13 +373,18 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         attributes: Mapping[str, str] = {}
         if template.title or template.attributes:
             inputs = codec.loads(text)
-            title, attributes = title_of(template, inputs), attributes_of(template, inputs)
+            title, attributes = (
+                render_task_title(template, inputs),
+                compute_task_attributes(template, inputs),
+            )
         limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = {}
         if loaded.limits:
-            limits = limits_of_steps(loaded.limits, template.namespace, codec.loads(text), task_id)
+            limits = render_limits_of_steps(
+                loaded.limits, template.namespace, codec.loads(text), task_id
+            )
         place = None
         if template.concurrency is not None:
-            place = place_of_task(template, codec.loads(text))
+            place = compute_place_of_task(template, codec.loads(text))
         origin = self._origin
         parent_id = origin.task_id if origin else None
         if request.parent_id:
@@ -398,14 +407,14 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             title=title,
             attributes=attributes,
             trace=request.trace or current_trace() or (origin.trace if origin else None),
-            run_at=self._start_time_of(request),
+            run_at=self._start_time(request),
             deadline=parse_duration_field("deadline", request.deadline) or template.deadline,
-            priority=await self._priority_of(request, template),
+            priority=await self._choose_priority(request, template),
             limits=limits,
             place=place,
         )
 
-    async def _priority_of(self, request: TaskRequest, template: Template) -> int:
+    async def _choose_priority(self, request: TaskRequest, template: Template) -> int:
         """Return the requested priority, or else that of the parent task or the template."""
         if request.priority is not None:
             return request.priority
@@ -419,8 +428,8 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def _prepare_context(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context; violations raise InvalidInput or are logged."""
         if self._inputs is SchemaMismatchAction.ENFORCE or not isinstance(context, Mapping):
-            return await prepare_input(template, context)
-        filled, violations = await examine_input(template, context)
+            return await fill_and_check_input(template, context)
+        filled, violations = await fill_and_examine_input(template, context)
         if violations:
             problem = "; ".join(map(str, violations[:10]))
             log.warning(
@@ -429,24 +438,26 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             )
         return filled
 
-    def _start_time_of(self, request: TaskRequest) -> datetime | None:
+    def _start_time(self, request: TaskRequest) -> datetime | None:
         """Return the earliest start of the first step, or None for immediately."""
         delay = parse_duration_field("delay", request.delay)
         return self.store.clock.now() + delay if delay else request.run_at
 
-    def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
+    def _add_attempt_idempotency_key(self, request: TaskRequest) -> TaskRequest:
         """Return the request with an idempotency key that is the same in later attempts."""
         if self._origin is None or request.idempotency_key:
             return request
-        namespace, short, _ = split_reference(request.template, request.namespace, request.version)
+        namespace, short, _ = split_template_reference(
+            request.template, request.namespace, request.version
+        )
         name = f"{namespace}.{short}"
         self._created[name] = self._created.get(name, 0) + 1
         key = f"{self._origin.task_id}:{self._origin.no}:{name}:{self._created[name]}"
         return replace(request, idempotency_key=key)
 
-    async def _with_earlier_version(self, request: TaskRequest) -> TaskRequest:
+    async def _pin_version_of_existing_task(self, request: TaskRequest) -> TaskRequest:
         """Return the request with the template version of the existing task with its key."""
-        namespace, name, version = split_reference(
+        namespace, name, version = split_template_reference(
             request.template, request.namespace, request.version
         )
         if not request.idempotency_key or request.if_exists not in (
@@ -472,15 +483,15 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         """
         limit = parse_duration_field("timeout", timeout)
         if self._origin is not None and limit is None:
-            task = await self._read_task(TaskId(task_id), None)
+            task = await self._read_task_with_retries(TaskId(task_id), None)
             if not task.ended:
                 raise step_parked_error(task, self._origin.task_id)
         else:
-            task = await self._ended(TaskId(task_id), limit)
+            task = await self._wait_until_ended(TaskId(task_id), limit)
         return require_success(task)
 
-    @brief_refusals
-    async def _ended(self, task_id: TaskId, timeout: timedelta | None) -> Task:
+    @shorten_tracebacks
+    async def _wait_until_ended(self, task_id: TaskId, timeout: timedelta | None) -> Task:
         """Return a task when it has ended. Raises WaitTimeout."""
         end = None if timeout is None else time.monotonic() + timeout.total_seconds()
         while True:
@@ -489,14 +500,14 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
                     await self._ends.wait(operator_rules.canonical_task_id(task_id))
             except TimeoutError:
                 pass
-            task = await self._read_task(task_id, end)
+            task = await self._read_task_with_retries(task_id, end)
             if task.ended:
                 return task
             if timeout is not None and end is not None and time.monotonic() >= end:
                 raise wait_timeout_error(task, timeout)
 
-    @brief_refusals
-    async def _read_task(self, task_id: TaskId, end: float | None) -> Task:
+    @shorten_tracebacks
+    async def _read_task_with_retries(self, task_id: TaskId, end: float | None) -> Task:
         """Read a task, retrying while the store is unreachable."""
         patience = time.monotonic() + PATIENCE
         while True:
@@ -509,7 +520,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
 
     # ------------------------------------------------------------------ reading
 
-    @brief_refusals
+    @shorten_tracebacks
     async def get(self, task_id: str) -> Task:
         return await self.store.get_task(TaskId(task_id))
 
@@ -522,15 +533,15 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         limit: int = 25,
     ) -> list[Task]:
         cursor = TaskId(after) if after else None
-        filter = with_attributes(filter, attributes)
+        filter = replace_attributes(filter, attributes)
         return await self.store.list_tasks(filter, after=cursor, limit=limit)
 
-    @brief_refusals
+    @shorten_tracebacks
     async def count_tasks(
         self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
     ) -> TaskCounts:
         counted = await self.store.count_tasks(
-            with_attributes(filter, attributes), most=MOST_COUNTED + 1
+            replace_attributes(filter, attributes), most=MOST_COUNTED + 1
         )
         open_ones = counted[TaskStatus.PENDING] + counted[TaskStatus.IN_PROGRESS]
         return TaskCounts(
@@ -542,44 +553,48 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     async def search(self, text: str) -> list[SearchMatch]:
         return await search_store(self.store, text)
 
-    @brief_refusals
+    @shorten_tracebacks
     async def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
-        return (await self._read_with_times(TaskId(task_id), after, limit))[0]
+        return (await self._read_steps_and_times(TaskId(task_id), after, limit))[0]
 
-    @brief_refusals
+    @shorten_tracebacks
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         no = None if step is None else await self._step_number(TaskId(task_id), step)
         return await self.store.history(TaskId(task_id), no=no)
 
-    @brief_refusals
+    @shorten_tracebacks
     async def task_times(self, task_id: str) -> TaskTimes:
-        return (await self._read_with_times(TaskId(task_id)))[1]
+        return (await self._read_steps_and_times(TaskId(task_id)))[1]
 
-    async def _read_with_times(
+    async def _read_steps_and_times(
         self, task_id: TaskId, after: int = 0, limit: int | None = None
     ) -> tuple[list[Step], TaskTimes]:
         """Return a task's steps, described, and the times of the task and its steps."""
         task = await self.store.get_task(task_id)
-        loaded = await self._template_of_task(task.id)
+        loaded = await self._load_template_of_task(task.id)
         steps = await self.store.list_steps(task.id, after=after, limit=limit)
         history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
         now = self.store.clock.now()
         times = task_times(task, steps, history, now)
-        return loaded.described(steps, now, times), times
+        return loaded.fill_derived_fields(steps, now, times), times
 
-    @brief_refusals
+    @shorten_tracebacks
     async def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
         task = await self.store.get_task(TaskId(task_id))
-        loaded, now = await self._template_of_task(task.id), self.store.clock.now()
+        loaded, now = await self._load_template_of_task(task.id), self.store.clock.now()
         if step is None:
             stored = await self.store.list_steps(task.id, limit=_EXPLAINED, unfinished=True)
-            steps = loaded.described(stored, now)
+            steps = loaded.fill_derived_fields(stored, now)
             return task_reasons(task, steps, now)
-        no = await loaded.number_in_task(self.store, task.id, step)
+        no = await loaded.find_step_number(self.store, task.id, step)
         one = await self.store.list_steps(task.id, after=no - 1, limit=1)
-        return [reason for each in loaded.described(one, now) for reason in step_reasons(each, now)]
+        return [
+            reason
+            for each in loaded.fill_derived_fields(one, now)
+            for reason in step_reasons(each, now)
+        ]
 
-    @brief_refusals
+    @shorten_tracebacks
     async def logs(
         self,
         task_id: str,
@@ -609,20 +624,20 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         following = records[-1].place.cursor if len(records) == limit else None
         return LogPage(tuple(records), following)
 
-    @brief_refusals
+    @shorten_tracebacks
     async def audit(self, task_id: str) -> list[AuditEntry]:
         return await self.store.audit(TaskId(task_id))
 
     # ------------------------------------------------------------------- acting
 
-    @brief_refusals
+    @shorten_tracebacks
     async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
         task = await self.store.cancel_task(
             TaskId(task_id), self._audit_note(reason), if_match=if_match
         )
-        return await self._report_ended(task)
+        return await self._notify_if_ended(task)
 
-    @brief_refusals
+    @shorten_tracebacks
     async def retry(
         self,
         task_id: str,
@@ -633,7 +648,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
-        nos, counted_attempts = await self.retried_steps(
+        nos, counted_attempts = await self.select_steps_to_retry(
             TaskId(task_id), steps, reset_attempts=reset_attempts
         )
         return await self.store.retry_steps(
@@ -645,19 +660,19 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             if_match=if_match,
         )
 
-    async def retried_steps(
+    async def select_steps_to_retry(
         self, task_id: TaskId, steps: Collection[str] | None, *, reset_attempts: bool
     ) -> tuple[list[int] | None, Mapping[int, int]]:
         """Return the numbers of the steps to retry and the attempts that count as used."""
-        loaded = await self._template_of_task(task_id)
+        loaded = await self._load_template_of_task(task_id)
         nos = (
             None
             if steps is None
-            else [await loaded.number_in_task(self.store, task_id, step) for step in steps]
+            else [await loaded.find_step_number(self.store, task_id, step) for step in steps]
         )
-        return nos, {} if reset_attempts else loaded.used_attempts_leaving_one()
+        return nos, {} if reset_attempts else loaded.used_attempts_before_last()
 
-    @brief_refusals
+    @shorten_tracebacks
     async def resolve(
         self,
         task_id: str,
@@ -671,14 +686,14 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
             task = await self.store.resolve_task(
                 TaskId(task_id), self._audit_note(reason), if_match=if_match
             )
-            return await self._report_ended(task)
+            return await self._notify_if_ended(task)
         text = None if result is None else codec.dumps(result, what="the result")
         no = await self._step_number(TaskId(task_id), step)
-        return await self._settle_step(
+        return await self._act_on_step(
             task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
         )
 
-    @brief_refusals
+    @shorten_tracebacks
     async def complete(
         self,
         task_id: str,
@@ -690,16 +705,16 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> Task:
         text = codec.dumps(result, what="the result")
         no = await self._step_number(TaskId(task_id), step)
-        return await self._settle_step(
+        return await self._act_on_step(
             task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
         )
 
-    @brief_refusals
+    @shorten_tracebacks
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         no = await self._step_number(TaskId(task_id), step)
-        return await self._settle_step(
+        return await self._act_on_step(
             task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
         )
 
@@ -731,10 +746,10 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         )
 
     async def _step_number(self, task_id: TaskId, step: str) -> int:
-        loaded = await self._template_of_task(task_id)
-        return await loaded.number_in_task(self.store, task_id, step)
+        loaded = await self._load_template_of_task(task_id)
+        return await loaded.find_step_number(self.store, task_id, step)
 
-    async def _settle_step(
+    async def _act_on_step(
         self,
         task_id: str,
         no: int,
@@ -746,9 +761,9 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         task = await self.store.resolve_step(
             TaskId(task_id), no, result, act, action=action, if_match=if_match
         )
-        return await self._report_ended(task)
+        return await self._notify_if_ended(task)
 
-    async def _report_ended(self, task: Task) -> Task:
+    async def _notify_if_ended(self, task: Task) -> Task:
         """Report a task that an action ended, and return it."""
         if task.ended and self._observers:
             inputs = await self.store.load_task_inputs([task.id])
@@ -758,12 +773,12 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
                 observe(notice)
         return task
 
-    async def report_end_of(self, task_id: TaskId) -> None:
+    async def notify_if_ended(self, task_id: TaskId) -> None:
         """Report a task to the observers if it has ended."""
         if self._observers:
-            await self._report_ended(await self.store.get_task(task_id))
+            await self._notify_if_ended(await self.store.get_task(task_id))
 
-    @brief_refusals
+    @shorten_tracebacks
     async def signal(
         self,
         task_id: str,
@@ -777,7 +792,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         signal = NewSignal(TaskId(task_id), name, encode_payload(payload), id)
         return await self.store.signal(signal, self._audit_note(reason))
 
-    @brief_refusals
+    @shorten_tracebacks
     async def broadcast(
         self,
         name: str,
@@ -789,7 +804,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> BroadcastSent:
         check_arrival_names(name=name, key=key, id=id, namespace=namespace)
         if namespace is None:
-            namespace = await self._own_namespace()
+            namespace = await self._default_namespace()
         broadcast = NewBroadcast(namespace, name, key, encode_payload(payload), id)
         return await self.store.broadcast(broadcast, self.actor)
 
@@ -800,44 +815,44 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
     ) -> list[StoredTemplate]:
         return await self.store.templates(namespace=namespace, name=name)
 
-    @brief_refusals
+    @shorten_tracebacks
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
         return (await self._templates.find(name, None, version)).stored
 
     async def usual_durations(self, template: str) -> UsualDurations:
         return await self.store.usual_durations(await self.template(template))
 
-    @brief_refusals
+    @shorten_tracebacks
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         (registered,) = await self.register_all([template], replace=replace)
         return registered
 
-    @brief_refusals
+    @shorten_tracebacks
     async def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
     ) -> list[Registered]:
-        def check() -> list[Template]:
-            return [check_template(template) for template in templates]
+        def check_templates() -> list[Template]:
+            return [validate_template(template) for template in templates]
 
-        checked = await asyncio.to_thread(check)
+        checked = await asyncio.to_thread(check_templates)
         registered = await self.store.register_templates(
             checked, registered_by=self.actor, replace=replace, via=self.via
         )
-        self._templates.forget_names()
+        self._templates.clear_names()
         return registered
 
     # ------------------------------------------------------------------ private
 
-    async def _own_namespace(self) -> str:
+    async def _default_namespace(self) -> str:
         """Return the namespace of the task on whose behalf this client acts, or `default`."""
         if self._origin is None:
             return DEFAULT_NAMESPACE
-        return (await self._template_of_task(self._origin.task_id)).stored.template.namespace
+        return (await self._load_template_of_task(self._origin.task_id)).stored.template.namespace
 
     def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self.actor, reason=reason, via=self.via)
 
-    async def _template_of_task(self, task_id: TaskId) -> LoadedTemplate:
+    async def _load_template_of_task(self, task_id: TaskId) -> LoadedTemplate:
         """Return a task's template. Raises NotFound."""
         inputs = await self.store.load_task_inputs([operator_rules.canonical_task_id(task_id)])
         if not inputs:
@@ -845,7 +860,7 @@ class LocalClient(LocalTeams, LocalApprovals, LocalAnalytics, Client):
         return await self._templates.get(inputs[0].template_id)
 
 
-def _error_of_request(index: int, error: InvalidInput) -> InvalidInput:
+def _add_request_index(index: int, error: InvalidInput) -> InvalidInput:
     """Return the error of one of several requests, with paths relative to their list."""
     violations = [
         Violation(f"$[{index}]{path.removeprefix('$')}", message)
@@ -854,7 +869,7 @@ def _error_of_request(index: int, error: InvalidInput) -> InvalidInput:
     return InvalidInput(f"task {index}: {error}", path=violations[0].path, violations=violations)
 
 
-def _os_user() -> str:
+def _os_user_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # the user does not exist, as in containers

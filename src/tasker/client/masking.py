@@ -23,7 +23,7 @@ from tasker.masking import (
 from tasker.model import TaskId, TemplateName
 from tasker.sensitive_texts import SensitiveTexts
 from tasker.store.protocol import Store
-from tasker.template.sensitive import sensitive_of
+from tasker.template.sensitive import compile_sensitive_paths
 from tasker.ttl_cache import TTLCache
 
 _FRESH = 60.0  #: seconds for which the sensitive paths of a template version are cached
@@ -36,7 +36,7 @@ _KIN, _VALUE = 1_000, 100  #: bytes of one without values, and of a value beside
 
 
 @dataclass(frozen=True)
-class _Kin:
+class _TaskSecrets:
     """The masking rules for a task's data and that of its child tasks."""
 
     loaded: LoadedTemplate
@@ -47,7 +47,7 @@ class _Kin:
     read, those in its results. The set has at most one value more than `_MOST_VALUES`."""
 
 
-class SensitiveData:
+class SensitiveDataFinder:
     """Finds the sensitive paths and values of tasks.
 
     Args:
@@ -58,29 +58,35 @@ class SensitiveData:
     def __init__(self, store: Store, templates: TemplateCache) -> None:
         self._store = store
         self._templates = templates
-        self._rules: TTLCache[TemplateName, MaskingRule] = TTLCache(self._find, seconds=_FRESH)
-        self._kin: BoundedCache[str, _Kin] = BoundedCache(_CACHED)
+        self._rules: TTLCache[TemplateName, MaskingRule] = TTLCache(
+            self._read_template_rule, seconds=_FRESH
+        )
+        self._kin: BoundedCache[str, _TaskSecrets] = BoundedCache(_CACHED)
 
-    async def masked(self, content: Any, default: DataOwner) -> Any:
+    async def mask(self, content: Any, default: DataOwner) -> Any:
         """Return values of the model with sensitive data masked.
 
         Args:
             content: The values. Those without sensitive data are returned unchanged.
             default: The owner of content without a namespace.
         """
-        rules = await self.rules(set(find_data_owners(content, default)))
+        rules = await self.find_masking_rules(set(find_data_owners(content, default)))
         if all(rule.masks_nothing for rule in rules.values()):
             return content
         return mask_response(content, rules, default)
 
-    async def rules(self, owners: Collection[DataOwner]) -> dict[DataOwner, MaskingRule]:
+    async def find_masking_rules(
+        self, owners: Collection[DataOwner]
+    ) -> dict[DataOwner, MaskingRule]:
         """Return the sensitive data of each owner."""
-        declared = {owner: await self._declared(owner) for owner in owners}
-        wanted = {_first_of_chain(owner, rule) for owner, rule in declared.items()} - {None}
-        kin = await self._load_kin(filter(None, wanted)) if wanted else {}
-        return {owner: self._complete(owner, rule, kin) for owner, rule in declared.items()}
+        declared = {owner: await self._read_declared_rule(owner) for owner in owners}
+        wanted = {_first_task_to_search(owner, rule) for owner, rule in declared.items()} - {None}
+        kin = await self._load_secrets_with_parents(filter(None, wanted)) if wanted else {}
+        return {
+            owner: self._add_secrets_to_rule(owner, rule, kin) for owner, rule in declared.items()
+        }
 
-    async def _declared(self, owner: DataOwner) -> MaskingRule | None:
+    async def _read_declared_rule(self, owner: DataOwner) -> MaskingRule | None:
         """Return the owner's template's declarations; None if the template is unknown."""
         if owner.namespace is None or owner.name is None or owner.version is None:
             return None
@@ -89,13 +95,15 @@ class SensitiveData:
         except (NotFound, TemplateNotApproved):
             return None
 
-    async def _find(self, template: TemplateName) -> MaskingRule:
+    async def _read_template_rule(self, template: TemplateName) -> MaskingRule:
         namespace, name, version = template
-        return _rule_of(await self._templates.find(name, namespace, version or None))
+        return _masking_rule_of_template(
+            await self._templates.find(name, namespace, version or None)
+        )
 
-    async def _load_kin(self, tasks: Iterable[str]) -> dict[str, _Kin]:
+    async def _load_secrets_with_parents(self, tasks: Iterable[str]) -> dict[str, _TaskSecrets]:
         """Return tasks and all their parents, with the values in their results."""
-        kin: dict[str, _Kin] = {}
+        kin: dict[str, _TaskSecrets] = {}
         wanted = set(tasks)
         while wanted:
             for task in [*wanted]:
@@ -104,19 +112,21 @@ class SensitiveData:
             missing = [TaskId(task) for task in wanted if task not in kin]
             for stored in await self._store.load_task_inputs(missing) if missing else ():
                 loaded = await self._templates.get(stored.template_id)
-                rule, values = _rule_of(loaded), frozenset[str]()
+                rule, values = _masking_rule_of_template(loaded), frozenset[str]()
                 if rule.inputs:
                     context = codec.loads(stored.context)
-                    values = _bounded(
+                    values = _limit_values(
                         text for keys in rule.inputs for text in sensitive_texts_at(context, keys)
                     )
-                kin[stored.task_id] = own = _Kin(loaded, stored.parent_id, rule, values)
-                self._kin.put(stored.task_id, own, _cached_bytes(values))
+                kin[stored.task_id] = own = _TaskSecrets(loaded, stored.parent_id, rule, values)
+                self._kin.put(stored.task_id, own, _estimate_cached_bytes(values))
             parents = {kin[task].parent for task in wanted if task in kin}
             wanted = {parent for parent in parents if parent and parent not in kin}
-        return await self._with_results(kin)
+        return await self._add_secrets_in_results(kin)
 
-    async def _with_results(self, kin: dict[str, _Kin]) -> dict[str, _Kin]:
+    async def _add_secrets_in_results(
+        self, kin: dict[str, _TaskSecrets]
+    ) -> dict[str, _TaskSecrets]:
         """Add the sensitive values in the results of tasks that declare some."""
         numbers = {
             TaskId(task): [
@@ -139,15 +149,15 @@ class SensitiveData:
                 if named == name
                 for text in sensitive_texts_at(result, tuple(rest))
             )
-            kin[step.task_id] = replace(own, values=_bounded(chain(own.values, secrets)))
+            kin[step.task_id] = replace(own, values=_limit_values(chain(own.values, secrets)))
         return kin
 
-    def _complete(
-        self, owner: DataOwner, declared: MaskingRule | None, kin: dict[str, _Kin]
+    def _add_secrets_to_rule(
+        self, owner: DataOwner, declared: MaskingRule | None, kin: dict[str, _TaskSecrets]
     ) -> MaskingRule:
         """Return a rule with the values of the task and of its parents."""
         values: set[str] = set()
-        task = _first_of_chain(owner, declared)
+        task = _first_task_to_search(owner, declared)
         if task is not None and task == owner.task_id:
             if task not in kin:
                 return OPEN if declared is not None and declared.masks_nothing else CLOSED
@@ -161,12 +171,12 @@ class SensitiveData:
         return replace(rule, secrets=SensitiveTexts(values)) if values else rule
 
 
-def _cached_bytes(values: frozenset[str]) -> int:
+def _estimate_cached_bytes(values: frozenset[str]) -> int:
     """Return the approximate size in bytes of a cached entry with these values."""
     return _KIN + sum(len(value) + _VALUE for value in values)
 
 
-def _bounded(values: Iterable[str]) -> frozenset[str]:
+def _limit_values(values: Iterable[str]) -> frozenset[str]:
     """Return distinct values, at most one more than the limit."""
     bounded: set[str] = set()
     for value in values:
@@ -176,7 +186,7 @@ def _bounded(values: Iterable[str]) -> frozenset[str]:
     return frozenset(bounded)
 
 
-def _first_of_chain(owner: DataOwner, declared: MaskingRule | None) -> str | None:
+def _first_task_to_search(owner: DataOwner, declared: MaskingRule | None) -> str | None:
     """Return the task at which the search for sensitive values starts: the owner or its parent."""
     if owner.task_id is not None and (
         declared is None or not declared.masks_nothing or owner.parent_id == UNKNOWN
@@ -185,11 +195,11 @@ def _first_of_chain(owner: DataOwner, declared: MaskingRule | None) -> str | Non
     return None if owner.parent_id == UNKNOWN else owner.parent_id
 
 
-def _rule_of(loaded: LoadedTemplate) -> MaskingRule:
+def _masking_rule_of_template(loaded: LoadedTemplate) -> MaskingRule:
     template = loaded.stored.template
     if not template.sensitive:
         return OPEN
-    inputs, results = sensitive_of(template)
+    inputs, results = compile_sensitive_paths(template)
     return MaskingRule(inputs=inputs, results=results)
 
 
@@ -201,7 +211,7 @@ class MaskedClient:
         sensitive: Finds sensitive data.
     """
 
-    def __init__(self, client: object, sensitive: SensitiveData) -> None:
+    def __init__(self, client: object, sensitive: SensitiveDataFinder) -> None:
         self._client = client
         self._sensitive = sensitive
 
@@ -212,12 +222,12 @@ class MaskedClient:
         if name == "reveal" or not callable(value):
             return value
 
-        def call(*args: Any, **options: Any) -> Any:
+        def call_and_mask(*args: Any, **options: Any) -> Any:
             result = value(*args, **options)
             owner = DataOwner(task_id=args[0]) if name == "why" else DataOwner()
-            return self._mask(result, owner) if isawaitable(result) else result
+            return self._await_and_mask(result, owner) if isawaitable(result) else result
 
-        return call
+        return call_and_mask
 
-    async def _mask(self, result: Awaitable[Any], owner: DataOwner) -> Any:
-        return await self._sensitive.masked(await result, owner)
+    async def _await_and_mask(self, result: Awaitable[Any], owner: DataOwner) -> Any:
+        return await self._sensitive.mask(await result, owner)

@@ -10,12 +10,12 @@ from tasker.client.analytics import AnalyticsClient
 from tasker.client.approvals import ApprovalClient
 from tasker.client.bulk import BulkClient
 from tasker.client.fields import (
-    check_key_rules,
-    check_names,
+    check_idempotency_options,
+    check_indexed_strings,
     check_priority,
+    check_start_and_deadline,
+    check_strings,
     check_tags,
-    check_texts,
-    check_times,
     parse_task_id,
 )
 from tasker.client.hooks import HookClient
@@ -112,18 +112,18 @@ class TaskRequest:
     default)."""
 
     def __post_init__(self) -> None:
-        check_names(
+        check_indexed_strings(
             idempotency_key=self.idempotency_key,
             correlation_id=self.correlation_id,
             created_by=self.created_by,
         )
-        check_texts(reason=self.reason, trace=self.trace)
+        check_strings(reason=self.reason, trace=self.trace)
         if self.tags:
             check_tags(self.tags)
-        check_times(self.run_at, self.delay, self.deadline)
+        check_start_and_deadline(self.run_at, self.delay, self.deadline)
         if self.priority is not None:
             check_priority(self.priority)
-        check_key_rules(self.idempotency_key, self.unique_while, self.if_exists)
+        check_idempotency_options(self.idempotency_key, self.unique_while, self.if_exists)
         if self.parent_id is not None:
             object.__setattr__(self, "parent_id", parse_task_id("parent_id", self.parent_id))
 
@@ -149,7 +149,7 @@ class TaskOptions(TypedDict, total=False):
     priority: int | None
 
 
-def task_request_of(
+def make_task_request(
     template: str | TypedTemplate[Any, Any], context: Any, options: TaskOptions
 ) -> TaskRequest:
     """Return the request for a task of a template, or of the version of a workflow.
@@ -165,7 +165,9 @@ def task_request_of(
     return TaskRequest(template=template, context=context, **options)
 
 
-def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | None) -> TaskFilter:
+def replace_attributes(
+    filter: TaskFilter | None, attributes: Mapping[str, str] | None
+) -> TaskFilter:
     """Return a filter with its attributes replaced, unless `attributes` is None."""
     filter = filter or TaskFilter()
     return filter if attributes is None else replace(filter, attributes=attributes)
@@ -256,7 +258,7 @@ class Client(TeamClient, ApprovalClient, AnalyticsClient, Protocol):
             IdempotencyConflict: The key was used with a different template or context.
             TaskExists: Another task has the key, and `if_exists` is "reject".
         """
-        return (await self.create_tasks([task_request_of(template, context, options)]))[0]
+        return (await self.create_tasks([make_task_request(template, context, options)]))[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         """Create tasks in one transaction. Raises the same errors as `create_task`."""

@@ -19,7 +19,7 @@ _NOT_STARTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
-class Requests:
+class ApiRequestSender:
     """Sends requests and reads responses.
 
     Args:
@@ -82,30 +82,30 @@ class Requests:
             else:
                 refused = response.status_code == 429
                 if response.status_code not in _RETRIED or not left or not (repeatable or refused):
-                    return _read_json(response)
-                pause = _retry_after(response)
-            await sleep(_retry_pause(self._retries - left) if pause is None else pause)
+                    return _decode_response(response)
+                pause = _parse_retry_after(response)
+            await sleep(_retry_delay(self._retries - left) if pause is None else pause)
         raise AssertionError  # the last iteration returns or raises
 
 
-def _read_json(response: httpx.Response) -> Any:
+def _decode_response(response: httpx.Response) -> Any:
     """Return the JSON of a response. Raises TaskerError."""
     kind = response.headers.get("Content-Type", "").partition(";")[0]
     if response.is_success and kind == "application/json":
         return orjson.loads(response.content)
     if kind == "application/problem+json":
-        raise decode.error_of(orjson.loads(response.content))
+        raise decode.error(orjson.loads(response.content))
     message = f"{response.request.url.copy_with(query=None)} returned status {response.status_code}"
     if response.status_code in _RETRIED:
         raise ServerUnavailable(message)
     raise StoreError(f"{message} with {kind or 'no content type'}: is this a Tasker server?")
 
 
-def _retry_pause(tried: int) -> float:
+def _retry_delay(tried: int) -> float:
     return random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2.0**tried, _LONGEST_PAUSE)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _parse_retry_after(response: httpx.Response) -> float | None:
     """Return the server's `Retry-After` in seconds, or None."""
     value = response.headers.get("Retry-After", "")
     if value.isdigit():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tasker import limits, versions
 from tasker.client.fields import EARLIEST, LATEST
-from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
+from tasker.client.templates import DEFAULT_NAMESPACE, split_template_reference
 from tasker.errors import InvalidInput, Violation
 from tasker.model import NewTask, Schedule, TaskId
 from tasker.schedules.model import (
@@ -26,7 +26,7 @@ from tasker.schedules.ticks import (
     ticks_between,
 )
 from tasker.store.protocol import AuditNote
-from tasker.template.schedules import check_schedule, render_context
+from tasker.template.schedules import render_tick_context, require_valid_schedule
 
 if TYPE_CHECKING:
     from tasker.client.local import LocalClient
@@ -173,28 +173,30 @@ class LocalSchedules(ScheduleClient):
     async def create(
         self, template: str, schedule: Schedule, *, reason: str = ""
     ) -> StoredSchedule:
-        new = await self._check(template, schedule)
+        new = await self._check_schedule_and_context(template, schedule)
         return await self._store.create_schedule(new, self._audit_note(reason))
 
     async def update(
         self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
-        stored = await self.get(f"{split_reference(template, None, None)[0]}.{schedule.name}")
+        stored = await self.get(
+            f"{split_template_reference(template, None, None)[0]}.{schedule.name}"
+        )
         if stored.declared_by is not None:
             raise declared_schedule_error(stored)
-        new = await self._check(template, schedule)
+        new = await self._check_schedule_and_context(template, schedule)
         act = self._audit_note(reason)
         return await self._store.change_schedule(new, act, if_match=if_match)
 
-    async def _check(self, template: str, schedule: Schedule) -> NewSchedule:
+    async def _check_schedule_and_context(self, template: str, schedule: Schedule) -> NewSchedule:
         """Return a schedule that could be stored and whose next task could be created."""
-        namespace, name, version = split_reference(template, None, None)
+        namespace, name, version = split_template_reference(template, None, None)
         versions.highest_matching((), spec=version)  # raises InvalidInput
         new = NewSchedule(
             namespace=namespace,
             template=name,
             version=version or "",
-            schedule=check_schedule(schedule),
+            schedule=require_valid_schedule(schedule),
         )
         tick = next_tick(schedule, self._store.clock.now())
         if tick == NEVER:
@@ -202,15 +204,15 @@ class LocalSchedules(ScheduleClient):
                 f"{schedule.cron!r} has no ticks in the next 50 years", path="$.cron"
             )
         try:
-            await task_of_tick(self._client, new, tick)
+            await build_task_of_tick(self._client, new, tick)
         except InvalidInput as error:
-            raise _error_of_context(error) from None
+            raise _prefix_context_paths(error) from None
         return new
 
     async def preview(
         self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
     ) -> list[datetime]:
-        check_schedule(schedule)
+        require_valid_schedule(schedule)
         if not 1 <= count <= limits.TICKS_PREVIEWED:
             raise InvalidInput(f"must be from 1 to {limits.TICKS_PREVIEWED}", path="$.count")
         after = after or self._store.clock.now()
@@ -224,7 +226,7 @@ class LocalSchedules(ScheduleClient):
     def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self._client.actor, reason=reason, via=self._client.via)
 
-    async def _page(
+    async def _list_page(
         self, namespace: str | None, template: str | None, after: int | None
     ) -> list[StoredSchedule]:
         return await self._store.schedules(
@@ -258,7 +260,7 @@ class LocalSchedules(ScheduleClient):
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
     ) -> Backfill:
         stored = await self.get(name)
-        ticks = _ticks_of_backfill(stored.schedule, start, end, self._store.clock.now())
+        ticks = _list_backfill_ticks(stored.schedule, start, end, self._store.clock.now())
         if dry_run:
             return Backfill(ticks=ticks, created=0, existing=0)
         created = existing = 0
@@ -266,7 +268,7 @@ class LocalSchedules(ScheduleClient):
             tasks = [
                 ScheduledTask(
                     tick,
-                    await task_of_tick(
+                    await build_task_of_tick(
                         self._client,
                         stored,
                         tick,
@@ -285,21 +287,21 @@ class LocalSchedules(ScheduleClient):
     async def trigger(self, name: str) -> TaskId:
         stored = await self.get(name)
         tick = self._store.clock.now().replace(microsecond=0)
-        task = await task_of_tick(self._client, stored, tick, created_by=self._client.actor)
+        task = await build_task_of_tick(self._client, stored, tick, created_by=self._client.actor)
         await self._store.create_scheduled_tasks(stored, [ScheduledTask(tick, task)])
         return task.id
 
     async def list(
         self, namespace: str | None = None, *, template: str | None = None
     ) -> list[StoredSchedule]:
-        listed = page = await self._page(namespace, template, None)
+        listed = page = await self._list_page(namespace, template, None)
         while len(page) == _PAGE:
-            page = await self._page(namespace, template, page[-1].id)
+            page = await self._list_page(namespace, template, page[-1].id)
             listed = [*listed, *page]
         return listed
 
 
-async def task_of_tick(
+async def build_task_of_tick(
     client: "LocalClient",
     schedule: NewSchedule,
     tick: datetime,
@@ -331,21 +333,21 @@ async def task_of_tick(
         template=schedule.template,
         namespace=schedule.namespace,
         version=schedule.version or None,
-        context=render_context(spec, tick, previous_tick(spec, tick)),
+        context=render_tick_context(spec, tick, previous_tick(spec, tick)),
         idempotency_key=key,
         created_by=created_by or f"schedule:{schedule.namespace}.{spec.name}",
         priority=spec.priority if priority is None else priority,
         run_at=run_at,
     )
-    return await client.prepare_task(request)
+    return await client.build_new_task(request)
 
 
-async def task_of_due_tick(
+async def build_task_of_due_tick(
     client: "LocalClient", stored: StoredSchedule, tick: datetime, now: datetime
 ) -> NewTask:
     """Return the task that a schedule creates at a tick; it starts after the tick's jitter."""
     start = tick + jitter_of(stored.schedule, stored.id, tick)
-    return await task_of_tick(
+    return await build_task_of_tick(
         client,
         stored,
         tick,
@@ -360,7 +362,7 @@ def split_schedule_name(name: str) -> tuple[str, str]:
     return (namespace, rest) if dot else (DEFAULT_NAMESPACE, name)
 
 
-def _error_of_context(error: InvalidInput) -> InvalidInput:
+def _prefix_context_paths(error: InvalidInput) -> InvalidInput:
     """Return the error of a context with paths relative to its schedule."""
     violations = [
         Violation(f"$.context{path.removeprefix('$')}", message)
@@ -370,7 +372,7 @@ def _error_of_context(error: InvalidInput) -> InvalidInput:
     return InvalidInput(message, path=violations[0].path, violations=violations)
 
 
-def _ticks_of_backfill(
+def _list_backfill_ticks(
     schedule: Schedule, start: datetime, end: datetime, now: datetime
 ) -> list[datetime]:
     for field, value in (("start", start), ("end", end)):

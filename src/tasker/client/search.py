@@ -58,13 +58,15 @@ async def search_store(
             path="$.q",
         )
     lower = text.lower()
-    matches = await _tasks(store, text, scope.tasks)
-    matches += await _templates(store, lower, scope.templates)
-    matches += await _namespaces(store, lower, scope.namespaces)
-    return matches + (await _workers(store, lower) if scope.workers else [])
+    matches = await _search_tasks(store, text, scope.tasks)
+    matches += await _search_templates(store, lower, scope.templates)
+    matches += await _search_namespaces(store, lower, scope.namespaces)
+    return matches + (await _search_workers(store, lower) if scope.workers else [])
 
 
-async def _tasks(store: Store, text: str, visible: frozenset[str] | None) -> list[SearchMatch]:
+async def _search_tasks(
+    store: Store, text: str, visible: frozenset[str] | None
+) -> list[SearchMatch]:
     listed = await store.list_tasks(
         TaskFilter(correlation_id=text, visible=visible), limit=MOST_MATCHES
     )
@@ -98,7 +100,9 @@ async def _tasks(store: Store, text: str, visible: frozenset[str] | None) -> lis
     ][:MOST_MATCHES]
 
 
-async def _templates(store: Store, text: str, visible: frozenset[str] | None) -> list[SearchMatch]:
+async def _search_templates(
+    store: Store, text: str, visible: frozenset[str] | None
+) -> list[SearchMatch]:
     if visible == frozenset():
         return []
     versions = {
@@ -121,7 +125,9 @@ async def _templates(store: Store, text: str, visible: frozenset[str] | None) ->
     ][:MOST_MATCHES]
 
 
-async def _namespaces(store: Store, text: str, visible: frozenset[str] | None) -> list[SearchMatch]:
+async def _search_namespaces(
+    store: Store, text: str, visible: frozenset[str] | None
+) -> list[SearchMatch]:
     if visible == frozenset():
         return []
     return [
@@ -139,7 +145,7 @@ async def _namespaces(store: Store, text: str, visible: frozenset[str] | None) -
     ][:MOST_MATCHES]
 
 
-async def _workers(store: Store, text: str) -> list[SearchMatch]:
+async def _search_workers(store: Store, text: str) -> list[SearchMatch]:
     return [
         SearchMatch(
             kind="worker",

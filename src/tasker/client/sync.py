@@ -84,27 +84,27 @@ class SyncClient:
     @property
     def schedules(self) -> "SyncSchedules":
         """The methods for schedules."""
-        return SyncSchedules(self._client.schedules, self._wait_for)
+        return SyncSchedules(self._client.schedules, self._run_in_loop)
 
     @property
     def failures(self) -> "SyncFailures":
         """The methods for causes of failures."""
-        return SyncFailures(self._client.failures, self._wait_for)
+        return SyncFailures(self._client.failures, self._run_in_loop)
 
     @property
     def hooks(self) -> "SyncHooks":
         """The methods for provider hooks."""
-        return SyncHooks(self._client.hooks, self._wait_for)
+        return SyncHooks(self._client.hooks, self._run_in_loop)
 
     @property
     def bulk(self) -> "SyncBulk":
         """The methods for operations on many tasks."""
-        return SyncBulk(self._client.bulk, self._wait_for)
+        return SyncBulk(self._client.bulk, self._run_in_loop)
 
     @property
     def webhooks(self) -> "SyncWebhooks":
         """The methods for webhooks."""
-        return SyncWebhooks(self._client.webhooks, self._wait_for)
+        return SyncWebhooks(self._client.webhooks, self._run_in_loop)
 
     def events(
         self,
@@ -116,7 +116,7 @@ class SyncClient:
         limit: int = 100,
     ) -> list[Event]:
         """List domain events, newest first: see `Client.events`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.events(
                 name, namespace=namespace, task_id=task_id, after=after, limit=limit
             )
@@ -142,11 +142,11 @@ class SyncClient:
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Create one task: see `Client.create_task`."""
-        return self._wait_for(self._client.create_task(template, context, **options))
+        return self._run_in_loop(self._client.create_task(template, context, **options))
 
     def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         """Create tasks in one transaction: see `Client.create_tasks`."""
-        return self._wait_for(self._client.create_tasks(requests))
+        return self._run_in_loop(self._client.create_tasks(requests))
 
     @overload
     def run(
@@ -189,15 +189,15 @@ class SyncClient:
         """Create a task and wait until it is complete. Returns the result of a workflow, or the
         task of a named template; see `Client.run`.
         """
-        return self._wait_for(self._client.run(template, context, timeout=timeout, **options))
+        return self._run_in_loop(self._client.run(template, context, timeout=timeout, **options))
 
     def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Wait until a task is complete: see `Client.wait`."""
-        return self._wait_for(self._client.wait(task_id, timeout=timeout))
+        return self._run_in_loop(self._client.wait(task_id, timeout=timeout))
 
     def get(self, task_id: str) -> Task:
         """Return a task with its `result` or `failure`. Raises NotFound."""
-        return self._wait_for(self._client.get(task_id))
+        return self._run_in_loop(self._client.get(task_id))
 
     def tasks(
         self,
@@ -209,36 +209,36 @@ class SyncClient:
     ) -> list[Task]:
         """List tasks older than `after`, newest first: see `Client.tasks`."""
         tasks = self._client.tasks(filter, attributes=attributes, after=after, limit=limit)
-        return self._wait_for(tasks)
+        return self._run_in_loop(tasks)
 
     def count_tasks(
         self, filter: TaskFilter | None = None, *, attributes: Mapping[str, str] | None = None
     ) -> TaskCounts:
         """Count tasks by status, up to 10,000 of each: see `Client.count_tasks`."""
-        return self._wait_for(self._client.count_tasks(filter, attributes=attributes))
+        return self._run_in_loop(self._client.count_tasks(filter, attributes=attributes))
 
     def search(self, text: str) -> list[SearchMatch]:
         """Search tasks by id, and workflows and others by name: see `Client.search`."""
-        return self._wait_for(self._client.search(text))
+        return self._run_in_loop(self._client.search(text))
 
     def steps(self, task_id: str, *, after: int = 0, limit: int | None = None) -> list[Step]:
         """List a task's steps in the template's order: see `Client.steps`."""
-        return self._wait_for(self._client.steps(task_id, after=after, limit=limit))
+        return self._run_in_loop(self._client.steps(task_id, after=after, limit=limit))
 
     def why(self, task_id: str, *, step: str | None = None) -> list[Reason]:
         """Explain why a task or one of its steps does not run, most important reason first.
 
         Raises NotFound.
         """
-        return self._wait_for(self._client.why(task_id, step=step))
+        return self._run_in_loop(self._client.why(task_id, step=step))
 
     def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         """List the ended attempts of a task or of one step, oldest first. Raises NotFound."""
-        return self._wait_for(self._client.attempts(task_id, step=step))
+        return self._run_in_loop(self._client.attempts(task_id, step=step))
 
     def task_times(self, task_id: str) -> TaskTimes:
         """Return the times of a task and its steps by phase. Raises NotFound."""
-        return self._wait_for(self._client.task_times(task_id))
+        return self._run_in_loop(self._client.task_times(task_id))
 
     def logs(
         self,
@@ -254,7 +254,7 @@ class SyncClient:
         limit: int = 200,
     ) -> LogPage:
         """Return a page of what a task's handlers logged and printed: see `Client.logs`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.logs(
                 task_id,
                 step=step,
@@ -270,11 +270,11 @@ class SyncClient:
 
     def audit(self, task_id: str) -> list[AuditEntry]:
         """List operator actions on a task, oldest first. Raises NotFound."""
-        return self._wait_for(self._client.audit(task_id))
+        return self._run_in_loop(self._client.audit(task_id))
 
     def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
         """Cancel an open task. Raises NotFound, WrongStatus."""
-        return self._wait_for(self._client.cancel(task_id, reason=reason, if_match=if_match))
+        return self._run_in_loop(self._client.cancel(task_id, reason=reason, if_match=if_match))
 
     def retry(
         self,
@@ -287,7 +287,7 @@ class SyncClient:
         if_match: str | None = None,
     ) -> Task:
         """Give failed steps another attempt: see `Client.retry`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.retry(
                 task_id,
                 steps=steps,
@@ -308,7 +308,7 @@ class SyncClient:
         if_match: str | None = None,
     ) -> Task:
         """Mark a step as done by other means, or a failed task as done: see `Client.resolve`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.resolve(task_id, step, result, reason=reason, if_match=if_match)
         )
 
@@ -322,7 +322,7 @@ class SyncClient:
         if_match: str | None = None,
     ) -> Task:
         """Complete a step with a result: see `Client.complete`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.complete(task_id, step, result, reason=reason, if_match=if_match)
         )
 
@@ -330,11 +330,11 @@ class SyncClient:
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         """Skip a step that is not needed: see `Client.skip`."""
-        return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
+        return self._run_in_loop(self._client.skip(task_id, step, reason=reason, if_match=if_match))
 
     def reveal(self, task_id: str, *, reason: str, step: str | None = None) -> RevealedTask:
         """Return the data of a task or a step, unmasked: see `Client.reveal`."""
-        return self._wait_for(self._client.reveal(task_id, reason=reason, step=step))
+        return self._run_in_loop(self._client.reveal(task_id, reason=reason, step=step))
 
     def signal(
         self,
@@ -346,7 +346,7 @@ class SyncClient:
         reason: str = "",
     ) -> SignalSent:
         """Send a signal to a task: see `Client.signal`."""
-        return self._wait_for(self._client.signal(task_id, name, payload, id=id, reason=reason))
+        return self._run_in_loop(self._client.signal(task_id, name, payload, id=id, reason=reason))
 
     def broadcast(
         self,
@@ -358,7 +358,7 @@ class SyncClient:
         namespace: str | None = None,
     ) -> BroadcastSent:
         """Send a broadcast to all steps that wait for it: see `Client.broadcast`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.broadcast(name, key, payload, id=id, namespace=namespace)
         )
 
@@ -374,7 +374,7 @@ class SyncClient:
         limit: int = 100,
     ) -> list[Approval]:
         """List approvals: see `Client.approvals`."""
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.approvals(
                 mine=mine,
                 status=status,
@@ -388,45 +388,47 @@ class SyncClient:
 
     def approval(self, approval_id: str) -> Approval:
         """Return an approval. Raises NotFound."""
-        return self._wait_for(self._client.approval(approval_id))
+        return self._run_in_loop(self._client.approval(approval_id))
 
     def decide(
         self, approval_id: str, form: Any, *, reason: str = "", groups: Collection[str] = ()
     ) -> Approval:
         """Decide an approval: see `Client.decide`."""
-        return self._wait_for(self._client.decide(approval_id, form, reason=reason, groups=groups))
+        return self._run_in_loop(
+            self._client.decide(approval_id, form, reason=reason, groups=groups)
+        )
 
     def templates(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
         """List approved templates."""
-        return self._wait_for(self._client.templates(namespace, name))
+        return self._run_in_loop(self._client.templates(namespace, name))
 
     def template(self, name: str, version: str | None = None) -> StoredTemplate:
         """Return a template: see `Client.template`."""
-        return self._wait_for(self._client.template(name, version))
+        return self._run_in_loop(self._client.template(name, version))
 
     def register(self, template: Template, *, replace: bool = False) -> Registered:
         """Register a template version: see `Client.register`."""
-        return self._wait_for(self._client.register(template, replace=replace))
+        return self._run_in_loop(self._client.register(template, replace=replace))
 
     def register_all(
         self, templates: Sequence[Template], *, replace: bool = False
     ) -> list[Registered]:
         """Register template versions in one transaction: see `Client.register_all`."""
-        return self._wait_for(self._client.register_all(templates, replace=replace))
+        return self._run_in_loop(self._client.register_all(templates, replace=replace))
 
     def usual_durations(self, template: str) -> UsualDurations:
         """Return how long a template version and its steps usually take: see
         `Client.usual_durations`.
         """
-        return self._wait_for(self._client.usual_durations(template))
+        return self._run_in_loop(self._client.usual_durations(template))
 
     def performance(self, window: AnalysisWindow) -> Performance:
         """Return durations, rates and outcomes of the tasks of a window: see
         `Client.performance`.
         """
-        return self._wait_for(self._client.performance(window))
+        return self._run_in_loop(self._client.performance(window))
 
     def bottlenecks(
         self, window: AnalysisWindow, *, limit: int = 10, min_executions: int = 1
@@ -434,7 +436,7 @@ class SyncClient:
         """Return slow and failing steps, errors, and steps that block others: see
         `Client.bottlenecks`.
         """
-        return self._wait_for(
+        return self._run_in_loop(
             self._client.bottlenecks(window, limit=limit, min_executions=min_executions)
         )
 
@@ -447,55 +449,57 @@ class SyncClient:
         step_seconds: int | None = None,
     ) -> Chart:
         """Return figures per minute, or per `step_seconds`: see `Client.series`."""
-        return self._wait_for(self._client.series(metric, window, by=by, step_seconds=step_seconds))
+        return self._run_in_loop(
+            self._client.series(metric, window, by=by, step_seconds=step_seconds)
+        )
 
     def system(self) -> SystemStatus:
         """Return the state of the store, its workers and the steps in it."""
-        return self._wait_for(self._client.system())
+        return self._run_in_loop(self._client.system())
 
     def namespaces(self) -> list[NamespaceInfo]:
         """List namespaces that have a policy or a template, and `default`, by name."""
-        return self._wait_for(self._client.namespaces())
+        return self._run_in_loop(self._client.namespaces())
 
     def policy(self, namespace: str) -> NamespacePolicy | None:
         """Return the policy of a namespace, or None if it has none."""
-        return self._wait_for(self._client.policy(namespace))
+        return self._run_in_loop(self._client.policy(namespace))
 
     def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
         """Replace the policy of a namespace. Raises InvalidInput."""
-        return self._wait_for(self._client.put_policy(policy, reason=reason))
+        return self._run_in_loop(self._client.put_policy(policy, reason=reason))
 
     def pause(
         self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
     ) -> Pause:
         """Pause a task, a template, a handler's queue or a namespace: see `Client.pause`."""
-        return self._wait_for(self._client.pause(target, reason=reason, if_match=if_match))
+        return self._run_in_loop(self._client.pause(target, reason=reason, if_match=if_match))
 
     def resume(
         self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
     ) -> bool:
         """End a pause; return False if the target was not paused: see `Client.resume`."""
-        return self._wait_for(self._client.resume(target, reason=reason, if_match=if_match))
+        return self._run_in_loop(self._client.resume(target, reason=reason, if_match=if_match))
 
     def pauses(self, namespace: str | None = None) -> list[Pause]:
         """List the current pauses, newest first."""
-        return self._wait_for(self._client.pauses(namespace))
+        return self._run_in_loop(self._client.pauses(namespace))
 
     def drain_worker(self, worker: int, *, reason: str = "") -> None:
         """Stop a worker from claiming more steps: see `Client.drain_worker`."""
-        self._wait_for(self._client.drain_worker(worker, reason=reason))
+        self._run_in_loop(self._client.drain_worker(worker, reason=reason))
 
     def worker_attempts(
         self, worker: int, *, limit: int = MOST_WORKER_ATTEMPTS
     ) -> list[WorkerAttempt]:
         """List the attempts of a worker that ended: see `Client.worker_attempts`."""
-        return self._wait_for(self._client.worker_attempts(worker, limit=limit))
+        return self._run_in_loop(self._client.worker_attempts(worker, limit=limit))
 
     def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""
     ) -> None:
         """Set the share of claims of a handler's queues: see `Client.set_queue_weight`."""
-        self._wait_for(self._client.set_queue_weight(namespace, handler, weight, reason=reason))
+        self._run_in_loop(self._client.set_queue_weight(namespace, handler, weight, reason=reason))
 
     def set_limit(
         self,
@@ -508,7 +512,7 @@ class SyncClient:
         reason: str = "",
     ) -> None:
         """Set the limit of the steps that share a key: see `Client.set_limit`."""
-        self._wait_for(
+        self._run_in_loop(
             self._client.set_limit(
                 key,
                 namespace=namespace,
@@ -523,39 +527,39 @@ class SyncClient:
         self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> None:
         """Remove the limit that was set for a key or a pattern: see `Client.unset_limit`."""
-        self._wait_for(self._client.unset_limit(key, namespace=namespace, reason=reason))
+        self._run_in_loop(self._client.unset_limit(key, namespace=namespace, reason=reason))
 
     def limits(
         self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
     ) -> list[LimitInfo]:
         """List the limits of a namespace's keys: see `Client.limits`."""
-        return self._wait_for(self._client.limits(namespace, after=after, limit=limit))
+        return self._run_in_loop(self._client.limits(namespace, after=after, limit=limit))
 
     def limit_settings(self, namespace: str = DEFAULT_NAMESPACE) -> list[LimitSetting]:
         """List the limits set for keys and patterns of a namespace, by pattern."""
-        return self._wait_for(self._client.limit_settings(namespace))
+        return self._run_in_loop(self._client.limit_settings(namespace))
 
     def queues(self, namespace: str | None = None) -> list[HandlerBacklog]:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
-        return self._wait_for(self._client.queues(namespace))
+        return self._run_in_loop(self._client.queues(namespace))
 
     def template_statuses(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         """List template versions of every status by (namespace, name, registration)."""
-        return self._wait_for(self._client.template_statuses(namespace, name))
+        return self._run_in_loop(self._client.template_statuses(namespace, name))
 
     def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         """Approve or reject a version that is pending review: see `Client.review`."""
-        return self._wait_for(self._client.review(template, approve=approve, reason=reason))
+        return self._run_in_loop(self._client.review(template, approve=approve, reason=reason))
 
     def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
         """Retire an approved version: see `Client.retire`."""
-        return self._wait_for(self._client.retire(template, reason=reason))
+        return self._run_in_loop(self._client.retire(template, reason=reason))
 
     def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
         """Restore a retired version: see `Client.restore`."""
-        return self._wait_for(self._client.restore(template, reason=reason))
+        return self._run_in_loop(self._client.restore(template, reason=reason))
 
     def team_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
@@ -563,9 +567,9 @@ class SyncClient:
         """List changes of policies, template versions and API keys, newest first: see
         `Client.team_audit`.
         """
-        return self._wait_for(self._client.team_audit(namespace, after=after, limit=limit))
+        return self._run_in_loop(self._client.team_audit(namespace, after=after, limit=limit))
 
-    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except (Refused, Misuse) as error:
@@ -577,68 +581,69 @@ class SyncSchedules:
 
     def __init__(self, schedules: ScheduleClient, wait_for: Callable[..., Any]) -> None:
         self._schedules = schedules
-        self._wait_for = wait_for
+        self._run_in_loop = wait_for
 
     def create(self, template: str, schedule: Schedule, *, reason: str = "") -> StoredSchedule:
         """Create a schedule: see `ScheduleClient.create`."""
         created = self._schedules.create(template, schedule, reason=reason)
-        return cast(StoredSchedule, self._wait_for(created))
+        return cast(StoredSchedule, self._run_in_loop(created))
 
     def update(
         self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
     ) -> StoredSchedule:
         """Replace a schedule: see `ScheduleClient.update`."""
         updated = self._schedules.update(template, schedule, reason=reason, if_match=if_match)
-        return cast(StoredSchedule, self._wait_for(updated))
+        return cast(StoredSchedule, self._run_in_loop(updated))
 
     def preview(
         self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
     ) -> list[datetime]:
         """Return the first ticks of a schedule: see `ScheduleClient.preview`."""
         previewed = self._schedules.preview(schedule, count=count, after=after)
-        return cast(list[datetime], self._wait_for(previewed))
+        return cast(list[datetime], self._run_in_loop(previewed))
 
     def get(self, name: str) -> StoredSchedule:
         """Return a schedule. Raises NotFound."""
-        return cast(StoredSchedule, self._wait_for(self._schedules.get(name)))
+        return cast(StoredSchedule, self._run_in_loop(self._schedules.get(name)))
 
     def ticks_without_task(self, name: str, *, limit: int = 100) -> list[TickRecord]:
         """List ticks, latest first: see `ScheduleClient.ticks_without_task`."""
         return cast(
-            list[TickRecord], self._wait_for(self._schedules.ticks_without_task(name, limit=limit))
+            list[TickRecord],
+            self._run_in_loop(self._schedules.ticks_without_task(name, limit=limit)),
         )
 
     def pause(self, name: str, *, reason: str = "", if_match: str | None = None) -> StoredSchedule:
         """Pause a schedule: its ticks create no tasks. Raises NotFound, ScheduleChanged."""
         paused = self._schedules.pause(name, reason=reason, if_match=if_match)
-        return cast(StoredSchedule, self._wait_for(paused))
+        return cast(StoredSchedule, self._run_in_loop(paused))
 
     def resume(self, name: str, *, reason: str = "", if_match: str | None = None) -> StoredSchedule:
         """Resume a schedule, from the first tick after now. Raises NotFound, ScheduleChanged."""
         resumed = self._schedules.resume(name, reason=reason, if_match=if_match)
-        return cast(StoredSchedule, self._wait_for(resumed))
+        return cast(StoredSchedule, self._run_in_loop(resumed))
 
     def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
         """Delete a schedule; its tasks remain: see `ScheduleClient.delete`."""
-        self._wait_for(self._schedules.delete(name, reason=reason, if_match=if_match))
+        self._run_in_loop(self._schedules.delete(name, reason=reason, if_match=if_match))
 
     def backfill(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
     ) -> Backfill:
         """Create tasks for past ticks: see `ScheduleClient.backfill`."""
         filled = self._schedules.backfill(name, start, end, dry_run=dry_run)
-        return cast(Backfill, self._wait_for(filled))
+        return cast(Backfill, self._run_in_loop(filled))
 
     def trigger(self, name: str) -> TaskId:
         """Create a task of a schedule now: see `ScheduleClient.trigger`."""
-        return cast(TaskId, self._wait_for(self._schedules.trigger(name)))
+        return cast(TaskId, self._run_in_loop(self._schedules.trigger(name)))
 
     def list(
         self, namespace: str | None = None, *, template: str | None = None
     ) -> list[StoredSchedule]:
         """List schedules, oldest first: see `ScheduleClient.list`."""
         listed = self._schedules.list(namespace, template=template)
-        return cast(list[StoredSchedule], self._wait_for(listed))
+        return cast(list[StoredSchedule], self._run_in_loop(listed))
 
 
 class SyncFailures:
@@ -646,11 +651,11 @@ class SyncFailures:
 
     def __init__(self, failures: FailureClient, wait_for: Callable[..., Any]) -> None:
         self._failures = failures
-        self._wait_for = wait_for
+        self._run_in_loop = wait_for
 
     def list(self, window: AnalysisWindow | None = None) -> list[FailureCause]:
         """List causes of failures that stopped tasks: see `FailureClient.list`."""
-        return cast("list[FailureCause]", self._wait_for(self._failures.list(window)))
+        return cast("list[FailureCause]", self._run_in_loop(self._failures.list(window)))
 
     def assign(
         self,
@@ -662,14 +667,14 @@ class SyncFailures:
     ) -> FailureTriage:
         """Assign a cause: see `FailureClient.assign`."""
         assigned = self._failures.assign(fingerprint, assignee, namespace=namespace, reason=reason)
-        return cast(FailureTriage, self._wait_for(assigned))
+        return cast(FailureTriage, self._run_in_loop(assigned))
 
     def note(
         self, fingerprint: str, note: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
         """Replace the note about a cause: see `FailureClient.note`."""
         noted = self._failures.note(fingerprint, note, namespace=namespace, reason=reason)
-        return cast(FailureTriage, self._wait_for(noted))
+        return cast(FailureTriage, self._run_in_loop(noted))
 
     def mute(
         self,
@@ -684,14 +689,14 @@ class SyncFailures:
         muted = self._failures.mute(
             fingerprint, until=until, below=below, namespace=namespace, reason=reason
         )
-        return cast(FailureTriage, self._wait_for(muted))
+        return cast(FailureTriage, self._run_in_loop(muted))
 
     def unmute(
         self, fingerprint: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> FailureTriage:
         """Unmute a cause: see `FailureClient.unmute`."""
         unmuted = self._failures.unmute(fingerprint, namespace=namespace, reason=reason)
-        return cast(FailureTriage, self._wait_for(unmuted))
+        return cast(FailureTriage, self._run_in_loop(unmuted))
 
 
 class SyncHooks:
@@ -699,7 +704,7 @@ class SyncHooks:
 
     def __init__(self, hooks: HookClient, wait_for: Callable[..., Any]) -> None:
         self._hooks = hooks
-        self._wait_for = wait_for
+        self._run_in_loop = wait_for
 
     def declare(
         self,
@@ -728,15 +733,15 @@ class SyncHooks:
             header=header,
             reason=reason,
         )
-        return cast(ProviderHook, self._wait_for(declared))
+        return cast(ProviderHook, self._run_in_loop(declared))
 
     def list(self, namespace: str | None = None) -> list[ProviderHook]:
         """List hooks: see `HookClient.list`."""
-        return cast("list[ProviderHook]", self._wait_for(self._hooks.list(namespace)))
+        return cast("list[ProviderHook]", self._run_in_loop(self._hooks.list(namespace)))
 
     def delete(self, name: str, *, reason: str = "") -> None:
         """Delete a hook. Raises NotFound."""
-        self._wait_for(self._hooks.delete(name, reason=reason))
+        self._run_in_loop(self._hooks.delete(name, reason=reason))
 
 
 class SyncWebhooks:
@@ -744,7 +749,7 @@ class SyncWebhooks:
 
     def __init__(self, webhooks: WebhookClient, wait_for: Callable[..., Any]) -> None:
         self._webhooks = webhooks
-        self._wait_for = wait_for
+        self._run_in_loop = wait_for
 
     def create(
         self,
@@ -757,11 +762,11 @@ class SyncWebhooks:
     ) -> Webhook:
         """Create a webhook: see `WebhookClient.create`."""
         created = self._webhooks.create(name, url, events, include=include, reason=reason)
-        return cast(Webhook, self._wait_for(created))
+        return cast(Webhook, self._run_in_loop(created))
 
     def get(self, name: str) -> Webhook:
         """Return a webhook. Raises NotFound."""
-        return cast(Webhook, self._wait_for(self._webhooks.get(name)))
+        return cast(Webhook, self._run_in_loop(self._webhooks.get(name)))
 
     def update(
         self,
@@ -777,15 +782,15 @@ class SyncWebhooks:
         updated = self._webhooks.update(
             name, url=url, events=events, include=include, paused=paused, reason=reason
         )
-        return cast(Webhook, self._wait_for(updated))
+        return cast(Webhook, self._run_in_loop(updated))
 
     def replace_secret(self, name: str, *, reason: str = "") -> Webhook:
         """Replace the secret of a webhook and return the webhook with it. Raises NotFound."""
-        return cast(Webhook, self._wait_for(self._webhooks.replace_secret(name, reason=reason)))
+        return cast(Webhook, self._run_in_loop(self._webhooks.replace_secret(name, reason=reason)))
 
     def delete(self, name: str, *, reason: str = "") -> None:
         """Delete a webhook and its deliveries. Raises NotFound."""
-        self._wait_for(self._webhooks.delete(name, reason=reason))
+        self._run_in_loop(self._webhooks.delete(name, reason=reason))
 
     def deliveries(
         self,
@@ -797,15 +802,15 @@ class SyncWebhooks:
     ) -> list[Delivery]:
         """List deliveries, newest first: see `WebhookClient.deliveries`."""
         listed = self._webhooks.deliveries(name, status=status, after=after, limit=limit)
-        return cast(list[Delivery], self._wait_for(listed))
+        return cast(list[Delivery], self._run_in_loop(listed))
 
     def send_again(self, name: str, delivery: int, *, reason: str = "") -> None:
         """Send an event again, even a delivered or dead one. Raises NotFound."""
-        self._wait_for(self._webhooks.send_again(name, delivery, reason=reason))
+        self._run_in_loop(self._webhooks.send_again(name, delivery, reason=reason))
 
     def list(self, namespace: str | None = None) -> list[Webhook]:
         """List the webhooks of a namespace, or of all namespaces, by name."""
-        return cast("list[Webhook]", self._wait_for(self._webhooks.list(namespace)))
+        return cast("list[Webhook]", self._run_in_loop(self._webhooks.list(namespace)))
 
 
 class SyncBulk:
@@ -813,7 +818,7 @@ class SyncBulk:
 
     def __init__(self, bulk: BulkClient, wait_for: Callable[..., Any]) -> None:
         self._bulk = bulk
-        self._wait_for = wait_for
+        self._run_in_loop = wait_for
 
     def preview(
         self,
@@ -829,7 +834,7 @@ class SyncBulk:
         preview = self._bulk.preview(
             action, filter, ids=ids, steps=steps, reset_attempts=reset_attempts, fresh=fresh
         )
-        return cast(BulkPreview, self._wait_for(preview))
+        return cast(BulkPreview, self._run_in_loop(preview))
 
     def start(
         self,
@@ -856,22 +861,22 @@ class SyncBulk:
             reason=reason,
             token=token,
         )
-        return cast(BulkOperation, self._wait_for(started))
+        return cast(BulkOperation, self._run_in_loop(started))
 
     def get(self, bulk_id: str) -> BulkOperation:
         """Return an operation with its progress. Raises NotFound."""
-        return cast(BulkOperation, self._wait_for(self._bulk.get(bulk_id)))
+        return cast(BulkOperation, self._run_in_loop(self._bulk.get(bulk_id)))
 
     def list(self, *, after: str | None = None, limit: int = 25) -> list[BulkOperation]:
         """List operations, newest first: see `BulkClient.list`."""
         return cast(
-            "list[BulkOperation]", self._wait_for(self._bulk.list(after=after, limit=limit))
+            "list[BulkOperation]", self._run_in_loop(self._bulk.list(after=after, limit=limit))
         )
 
     def stop(self, bulk_id: str, *, reason: str = "") -> BulkOperation:
         """Stop an operation. Raises NotFound, WrongStatus."""
-        return cast(BulkOperation, self._wait_for(self._bulk.stop(bulk_id, reason=reason)))
+        return cast(BulkOperation, self._run_in_loop(self._bulk.stop(bulk_id, reason=reason)))
 
     def wait(self, bulk_id: str, timeout: Duration | None = None) -> BulkOperation:
         """Wait until an operation has ended: see `BulkClient.wait`."""
-        return cast(BulkOperation, self._wait_for(self._bulk.wait(bulk_id, timeout)))
+        return cast(BulkOperation, self._run_in_loop(self._bulk.wait(bulk_id, timeout)))

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from tasker.analytics.model import HandlerBacklog
-from tasker.client.templates import DEFAULT_NAMESPACE, TemplateCache, split_reference
+from tasker.client.templates import DEFAULT_NAMESPACE, TemplateCache, split_template_reference
 from tasker.errors import InvalidInput
 from tasker.model import (
     MOST_WORKER_ATTEMPTS,
@@ -19,7 +19,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.template.step_limits import limit_key, setting_values
+from tasker.template.step_limits import make_limit_key, make_limit_values
 
 
 class TeamClient(Protocol):
@@ -212,14 +212,14 @@ class LocalTeams(TeamClient):
         self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
     ) -> Pause:
         return await self.store.pause(
-            target_of(target), self._audit_note(reason), if_match=if_match
+            to_pause_target(target), self._audit_note(reason), if_match=if_match
         )
 
     async def resume(
         self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
     ) -> bool:
         return await self.store.resume(
-            target_of(target), self._audit_note(reason), if_match=if_match
+            to_pause_target(target), self._audit_note(reason), if_match=if_match
         )
 
     async def pauses(self, namespace: str | None = None) -> list[Pause]:
@@ -251,13 +251,13 @@ class LocalTeams(TeamClient):
         burst: int | None = None,
         reason: str = "",
     ) -> None:
-        values = setting_values(concurrency, rate, burst)
-        await self.store.set_limit(limit_key(key, namespace), values, self._audit_note(reason))
+        values = make_limit_values(concurrency, rate, burst)
+        await self.store.set_limit(make_limit_key(key, namespace), values, self._audit_note(reason))
 
     async def unset_limit(
         self, key: str, *, namespace: str = DEFAULT_NAMESPACE, reason: str = ""
     ) -> None:
-        await self.store.unset_limit(limit_key(key, namespace), self._audit_note(reason))
+        await self.store.unset_limit(make_limit_key(key, namespace), self._audit_note(reason))
 
     async def limits(
         self, namespace: str = DEFAULT_NAMESPACE, *, after: str = "", limit: int = 100
@@ -278,19 +278,23 @@ class LocalTeams(TeamClient):
         return await self.store.template_statuses(namespace=namespace, name=name)
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
-        name, act = exact_name(template), self._audit_note(reason)
+        name, act = parse_exact_version_name(template), self._audit_note(reason)
         decided = await self.store.decide_template(name, approve=approve, act=act)
-        self._templates.forget_names()
+        self._templates.clear_names()
         return decided
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
-        retired = await self.store.retire_template(exact_name(template), self._audit_note(reason))
-        self._templates.forget_names()
+        retired = await self.store.retire_template(
+            parse_exact_version_name(template), self._audit_note(reason)
+        )
+        self._templates.clear_names()
         return retired
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        restored = await self.store.restore_template(exact_name(template), self._audit_note(reason))
-        self._templates.forget_names()
+        restored = await self.store.restore_template(
+            parse_exact_version_name(template), self._audit_note(reason)
+        )
+        self._templates.clear_names()
         return restored
 
     async def team_audit(
@@ -299,18 +303,18 @@ class LocalTeams(TeamClient):
         return await self.store.team_audit(namespace=namespace, after=after, limit=limit)
 
 
-def target_of(target: str | PauseTarget) -> PauseTarget:
+def to_pause_target(target: str | PauseTarget) -> PauseTarget:
     """Return the target of a pause; a string is the id of a task."""
     return target if isinstance(target, PauseTarget) else PauseTarget.of_task(target)
 
 
-def exact_name(template: str) -> TemplateName:
+def parse_exact_version_name(template: str) -> TemplateName:
     """Parse `namespace.name@version`; the namespace defaults to `default`.
 
     Raises:
         InvalidInput: The version is missing.
     """
-    namespace, name, version = split_reference(template, None, None)
+    namespace, name, version = split_template_reference(template, None, None)
     if not version:
         raise InvalidInput(
             f"{template!r} needs a version: write {template}@1.0.0", path="$.version"

@@ -28,7 +28,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Store, WorkerStore
 from tasker.suggest import did_you_mean
-from tasker.template.step_limits import declared_limits
+from tasker.template.step_limits import collect_declared_limits
 from tasker.times import TaskTimes
 from tasker.ttl_cache import Clock, TTLCache
 
@@ -51,7 +51,7 @@ class LoadedTemplate:
         self.stored = stored
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
-        self.limits = declared_limits(stored.template, self.graph)
+        self.limits = collect_declared_limits(stored.template, self.graph)
         """Limits by step number or, for steps created at run time, by the number of the node."""
 
         layout = self.graph.layout
@@ -92,13 +92,13 @@ class LoadedTemplate:
             raise NotFound(f"the step {step!r} has instances; name one of them, such as {example}")
         return no
 
-    async def number_in_task(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
+    async def find_step_number(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
         """Return the number of a step of a task by its name, such as `convert[17]`.
 
         Raises: NotFound.
         """
         if step.endswith(COMPENSATION):
-            return await self._compensating_step(store, task_id, step)
+            return await self._find_compensating_step_number(store, task_id, step)
         if "[" not in step:
             return self.step_number(step)
         place = find_node_instance(self.graph.layout, step)
@@ -119,11 +119,13 @@ class LoadedTemplate:
             raise NotFound(f"task {task_id} has no step {step!r}")
         return place.node + offset
 
-    async def _compensating_step(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
+    async def _find_compensating_step_number(
+        self, store: WorkerStore, task_id: TaskId, step: str
+    ) -> int:
         """Return the number of the step that undoes another one. Raises NotFound."""
         compensating = self.graph.layout.compensating
         if compensating is not None:
-            undone = await self.number_in_task(store, task_id, step.removesuffix(COMPENSATION))
+            undone = await self.find_step_number(store, task_id, step.removesuffix(COMPENSATION))
             for spawn in await store.spawns(task_id, compensating.planner):
                 end = spawn.first_no + spawn.instances
                 for begin in range(spawn.first_no, end, MOST_SPAWNED):
@@ -133,26 +135,26 @@ class LoadedTemplate:
                             return row.no
         raise NotFound(f"task {task_id} has no step {step!r}")
 
-    def used_attempts_leaving_one(self) -> dict[int, int]:
+    def used_attempts_before_last(self) -> dict[int, int]:
         """Return the number of attempts to count as used for each node, so one attempt is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.graph.specs, start=1)
         }
 
-    def described(
+    def fill_derived_fields(
         self, steps: Iterable[Step], now: datetime, timeline: TaskTimes | None = None
     ) -> list[Step]:
         """Return steps with the fields that depend on their template and on the time."""
         specs = self.graph.specs
         return [
-            _described(
+            _fill_derived_fields(
                 step, specs[step.template_node - 1], now, timeline and timeline.steps[step.name]
             )
             for step in steps
         ]
 
-    def initial_task(self, new: NewTask, created_at: datetime) -> Task:
+    def build_initial_task(self, new: NewTask, created_at: datetime) -> Task:
         """Return a task in its initial state."""
         task = object.__new__(Task)  # copied: its constructor takes three times as long
         vars(task).update(
@@ -175,7 +177,9 @@ class LoadedTemplate:
         return task
 
 
-def _described(step: Step, spec: StepSpec, now: datetime, times: PhaseTimes | None) -> Step:
+def _fill_derived_fields(
+    step: Step, spec: StepSpec, now: datetime, times: PhaseTimes | None
+) -> Step:
     due = step.run_at is None or step.run_at <= now
     status, until = step.status, step.waits_until
     if step.sleeps(now):
@@ -209,7 +213,9 @@ class TemplateCache:
         self.discreet = False
         """Whether error messages suggest only templates of the requested namespace."""
         self._by_id: BoundedCache[TemplateId, LoadedTemplate] = BoundedCache(_STEPS)
-        self._by_name = TTLCache(self._look_up, seconds=_FRESH, max_entries=_MOST, clock=clock)
+        self._by_name = TTLCache(
+            self._find_template_id, seconds=_FRESH, max_entries=_MOST, clock=clock
+        )
 
     async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
         """Find a template by name.
@@ -226,7 +232,7 @@ class TemplateCache:
                 rejects new tasks.
             InvalidInput: The namespace or version is given twice with different values.
         """
-        template_id = await self._by_name.get(split_reference(name, namespace, version))
+        template_id = await self._by_name.get(split_template_reference(name, namespace, version))
         return await self.get(template_id)
 
     async def get(self, template_id: TemplateId) -> LoadedTemplate:
@@ -234,14 +240,14 @@ class TemplateCache:
         loaded = self._by_id.get(template_id)
         if loaded is None:
             stored = await self._store.template_by_id(template_id)
-            loaded = self._keep(stored)
+            loaded = self._load_and_cache(stored)
         return loaded
 
-    def forget_names(self) -> None:
+    def clear_names(self) -> None:
         """Remove names from the cache."""
         self._by_name.clear()
 
-    async def _look_up(self, reference: tuple[str, str, str | None]) -> TemplateId:
+    async def _find_template_id(self, reference: tuple[str, str, str | None]) -> TemplateId:
         namespace, name, version = reference
         approved = await self._store.versions(namespace, name)
         chosen = versions.highest_matching(approved, spec=version)
@@ -251,10 +257,10 @@ class TemplateCache:
             stored = await self._find_retired(namespace, name, version, approved)
         loaded = self._by_id.get(stored.id)
         if loaded is None or loaded.stored.status is not stored.status:
-            self._keep(stored)
+            self._load_and_cache(stored)
         return stored.id
 
-    def _keep(self, stored: StoredTemplate) -> LoadedTemplate:
+    def _load_and_cache(self, stored: StoredTemplate) -> LoadedTemplate:
         loaded = LoadedTemplate(stored)
         self._by_id.put(stored.id, loaded, len(loaded.graph.specs))
         return loaded
@@ -265,7 +271,7 @@ class TemplateCache:
         """Return a retired version by its exact number. Raises NotFound, TemplateNotApproved."""
         known = await self._store.template_statuses(namespace=namespace, name=name)
         if not known:
-            suggestion = await self._suggest_name(namespace, name)
+            suggestion = await self._suggest_similar_name(namespace, name)
             raise NotFound(f"template {namespace}.{name} not found{suggestion}")
         chosen = versions.highest_matching({one.version for one in known}, spec=version)
         if chosen is None:
@@ -281,7 +287,7 @@ class TemplateCache:
         newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
         raise TemplateNotApproved(newest.full_name, newest.status, approvers)
 
-    async def _suggest_name(self, namespace: str, name: str) -> str:
+    async def _suggest_similar_name(self, namespace: str, name: str) -> str:
         """Return a suggestion: the same name in other namespaces, or a similar name."""
         within = namespace if self.discreet else None
         same = await self._store.templates(namespace=within, name=name)
@@ -291,7 +297,7 @@ class TemplateCache:
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 
-def split_reference(
+def split_template_reference(
     name: str, namespace: str | None, version: str | None
 ) -> tuple[str, str, str | None]:
     """Return (namespace, name, version) of a reference. Raises InvalidInput."""

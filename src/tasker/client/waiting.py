@@ -15,12 +15,12 @@ LONGEST_PAUSE = 0.25  #: seconds between two reads of an awaited task
 _FIRST_PAUSE = 0.005  #: the same at first; also the shortest time between two reads of any task
 
 
-class TaskEnds:
+class TaskEndWaiter:
     """Waits for the end of tasks; one read of the store serves all callers."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._awaited: dict[TaskId, _Awaited] = {}
+        self._awaited: dict[TaskId, _AwaitedTask] = {}
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -31,13 +31,13 @@ class TaskEnds:
             StoreUnavailable: The store was unreachable for `PATIENCE` seconds.
         """
         loop = asyncio.get_running_loop()
-        awaited = self._awaited.setdefault(task_id, _Awaited())
+        awaited = self._awaited.setdefault(task_id, _AwaitedTask())
         awaited.next_read, awaited.pause = loop.time(), _FIRST_PAUSE
         end: asyncio.Future[None] = loop.create_future()
         awaited.callers.append(end)
         self._changed.set()
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read_until_ended(), name="tasker-wait")
+            self._reading = asyncio.create_task(self._poll_until_all_ended(), name="tasker-wait")
         try:
             await end
         finally:
@@ -46,17 +46,17 @@ class TaskEnds:
                 self._awaited.pop(task_id, None)
                 self._changed.set()
 
-    def report(self, task_id: TaskId) -> None:
+    def wake_callers_of(self, task_id: TaskId) -> None:
         """Wake the callers that wait for an ended task."""
         if awaited := self._awaited.get(task_id):
-            awaited.wake()
+            awaited.wake_callers()
 
-    async def _read_until_ended(self) -> None:
+    async def _poll_until_all_ended(self) -> None:
         self._changed = asyncio.Event()  # bound to the running loop
         clock = asyncio.get_running_loop().time
         while self._awaited:
             if due := [key for key, each in self._awaited.items() if each.next_read <= clock()]:
-                await self._read(due)
+                await self._poll_once(due)
                 await asyncio.sleep(_FIRST_PAUSE)
             self._changed.clear()
             pause = min((each.next_read for each in self._awaited.values()), default=0) - clock()
@@ -67,7 +67,7 @@ class TaskEnds:
                 except TimeoutError:
                     pass
 
-    async def _read(self, due: Collection[TaskId]) -> None:
+    async def _poll_once(self, due: Collection[TaskId]) -> None:
         """Read once which tasks have ended, and wake their callers."""
         error: Exception | None = None
         ended: Collection[TaskId] = ()
@@ -79,15 +79,15 @@ class TaskEnds:
         for task_id in due:
             if awaited := self._awaited.get(task_id):
                 if error is not None:
-                    awaited.fail(error, now)
+                    awaited.fail_callers_unless_temporary(error, now)
                 elif task_id in ended:
-                    awaited.wake()
+                    awaited.wake_callers()
                 else:
-                    awaited.back_off(now)
+                    awaited.delay_next_read(now)
 
 
 @dataclass(slots=True)
-class _Awaited:
+class _AwaitedTask:
     """A task that callers wait for."""
 
     callers: list[asyncio.Future[None]] = field(default_factory=list)
@@ -95,18 +95,18 @@ class _Awaited:
     pause: float = _FIRST_PAUSE
     unreachable_since: float | None = None
 
-    def wake(self) -> None:
+    def wake_callers(self) -> None:
         for caller in self.callers:
             if not caller.done():
                 caller.set_result(None)
 
-    def back_off(self, now: float) -> None:
+    def delay_next_read(self, now: float) -> None:
         """Plan the next read after a growing delay."""
         self.unreachable_since = None
         self.next_read = now + self.pause
         self.pause = min(self.pause * 1.5, LONGEST_PAUSE)
 
-    def fail(self, error: Exception, now: float) -> None:
+    def fail_callers_unless_temporary(self, error: Exception, now: float) -> None:
         """Raise an error in the callers unless the store may soon be reachable again."""
         if self.unreachable_since is None:
             self.unreachable_since = now

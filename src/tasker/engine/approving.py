@@ -17,7 +17,7 @@ from tasker.model import (
     completed_outcome,
     skipped_outcome,
 )
-from tasker.template.approvals import expressions_of_approval
+from tasker.template.approvals import approval_expressions
 from tasker.template.expressions import Names, Path, compile_expression, compile_text
 
 CALL = "approval"  #: name of the durable call
@@ -57,7 +57,7 @@ async def approve(attempt: EngineAttempt) -> Outcome:
 
 def expressions(spec: StepSpec) -> Iterable[str]:
     """Return the expressions of an approval, without those over its form."""
-    return () if spec.approval is None else expressions_of_approval(spec.approval)
+    return () if spec.approval is None else approval_expressions(spec.approval)
 
 
 def _timed_out(attempt: EngineAttempt, approval: ApprovalSpec) -> Outcome:
@@ -93,8 +93,6 @@ def _assignees(attempt: EngineAttempt, assignees: Iterable[str]) -> list[str]:
 
 def _names(attempt: EngineAttempt, approval: ApprovalSpec, **others: Any) -> Names:
     paths: Iterable[Path] = (
-        path
-        for text in expressions_of_approval(approval)
-        for path in compile_expression(text).paths
+        path for text in approval_expressions(approval) for path in compile_expression(text).paths
     )
     return attempt.names(paths, **others)

@@ -8,14 +8,14 @@ from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph
 from tasker.layout import EngineStepKind
 from tasker.model import StepSpec
-from tasker.template.waits import expressions_of
+from tasker.template.waits import expressions_of_engine_step
 
 BUILT_IN: Mapping[str, BuiltIn] = {
     EngineStepKind.SPAWN: BuiltIn(spawning.spawn, spawning.expressions),
     EngineStepKind.CHECK: BuiltIn(spawning.end_iteration, spawning.expressions),
     EngineStepKind.JOIN: BuiltIn(spawning.join),
-    EngineStepKind.WAIT: BuiltIn(waiting.wait, expressions_of),
-    EngineStepKind.RUN_TASK: BuiltIn(waiting.run_task, expressions_of),
+    EngineStepKind.WAIT: BuiltIn(waiting.wait, expressions_of_engine_step),
+    EngineStepKind.RUN_TASK: BuiltIn(waiting.run_task, expressions_of_engine_step),
     EngineStepKind.APPROVE: BuiltIn(approving.approve, approving.expressions),
     EngineStepKind.COMPENSATE: BuiltIn(compensating.compensate),
     EngineStepKind.GATHER: BuiltIn(compensating.gather),

@@ -46,7 +46,7 @@ from tasker.model import (
 )
 from tasker.notices import Around
 from tasker.settings import SchemaMismatchAction, WorkerSettings
-from tasker.template.schema import check_result, is_quick
+from tasker.template.schema import find_result_violations, is_quick_to_check
 
 log = logging.getLogger("tasker.worker")
 
@@ -209,8 +209,8 @@ class Executor:
                 text = self._result_text(running, value)
                 schema = running.spec.result_schema
                 if schema is not None and self._settings.results is not SchemaMismatchAction.OFF:
-                    check = partial(check_result, *_template_and_step(running), text)
-                    if not is_quick(schema, text):
+                    check = partial(find_result_violations, *_template_and_step(running), text)
+                    if not is_quick_to_check(schema, text):
                         self._check_in_thread(running, text, check)
                         return
                     self._report_violations(running, check())

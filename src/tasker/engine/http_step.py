@@ -20,7 +20,7 @@ from tasker.handlers import AsyncContext
 from tasker.handlers.http import check_response, connection_error, idempotency_headers
 from tasker.model import HttpCall, Json, JsonText
 from tasker.teams.model import NamespacePolicy
-from tasker.template.http import Host, host_of, render_body, render_header, render_url
+from tasker.template.http import UrlHost, parse_url_host, render_body, render_header, render_url
 
 MOST_REDIRECTS = 5
 MOST_BYTES = 1 << 20  #: of a request's body, and of a response's
@@ -91,7 +91,7 @@ class HttpStep:
         if content is None or any(name.lower() == "content-type" for name in call.headers):
             del headers["Content-Type"]
         try:
-            host_of(url)
+            parse_url_host(url)
             return self._client.build_request(
                 call.method,
                 url,
@@ -106,7 +106,7 @@ class HttpStep:
     async def _send(self, request: httpx.Request, call: HttpCall, namespace: str) -> "_Answer":
         """Send a request and follow redirects to the same host."""
         shown = f"{request.method} {request.url.copy_with(query=None)}"
-        first = host_of(str(request.url))
+        first = parse_url_host(str(request.url))
         seconds = call.timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds):
@@ -116,7 +116,7 @@ class HttpStep:
                     if redirected is None:
                         return answer
                     request = redirected
-                    if host_of(str(request.url)) != first:
+                    if parse_url_host(str(request.url)) != first:
                         raise PermanentError(
                             f"{shown} was redirected to another host: {request.url.host}",
                             code="HTTP_REDIRECT",
@@ -140,7 +140,7 @@ class HttpStep:
 
     # -- policies
 
-    async def _require_allowed(self, host: Host, namespace: str) -> None:
+    async def _require_allowed(self, host: UrlHost, namespace: str) -> None:
         policy = await self._policy(namespace)
         if policy is None or not policy.allows_http(host.name, host.port):
             listed = ", ".join(policy.http_hosts) if policy else ""

@@ -189,7 +189,7 @@ class Janitor:
 
     async def handle_bulk(self) -> None:
         """Handle the tasks of operations on many tasks, while any runs."""
-        while (delay := await self._bulk.handle_batch()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
+        while (delay := await self._bulk.execute_next_batch()) is not None:  # noqa: ASYNC110, see BULK_PERIOD
             await asyncio.sleep(min(delay, BULK_PERIOD))
 
     async def escalate(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tasker.engine.failure import error_text
 from tasker.engine.running import Finished, Running
 from tasker.model import Claim, JsonText, Outcome, OutcomeCode, StepSpec, failed_outcome
-from tasker.template.published_events import PublishedEvent, published_events
+from tasker.template.published_events import PublishedEvent, build_published_events
 
 log = logging.getLogger("tasker.worker")
 
@@ -30,7 +30,7 @@ def outcome_with_events(
 
     An invalid event fails the step permanently, which may publish other events.
     """
-    events, invalid = published_events(spec, outcome, context)
+    events, invalid = build_published_events(spec, outcome, context)
     if invalid is not None and outcome.outcome is not OutcomeCode.ERROR:
         outcome = failed_outcome(claim, error_text(invalid, retryable=False))
         return outcome_with_events(claim, spec, outcome, context)
@@ -45,7 +45,7 @@ def events_of_failure(
 ) -> Sequence[PublishedEvent]:
     """Return the valid events of an attempt whose failure another process settles; log an invalid
     one."""
-    events, invalid = published_events(spec, outcome, context)
+    events, invalid = build_published_events(spec, outcome, context)
     if invalid is not None:
         facts = {"task_id": outcome.task_id, "step": spec.name, "error": str(invalid)}
         log.error("event_invalid", extra=facts)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tasker.client.waiting import TaskEnds
+from tasker.client.waiting import TaskEndWaiter
 from tasker.engine.figures import FigureCounter
 from tasker.engine.running import Finished, Running
 from tasker.engine.step_logs import StepLogs
@@ -54,7 +54,7 @@ class Reporter:
         self,
         worker: str,
         observers: Iterable[Observer],
-        task_ends: TaskEnds,
+        task_ends: TaskEndWaiter,
         figures: FigureCounter | None = None,
         logs: StepLogs | None = None,
     ) -> None:
@@ -160,7 +160,7 @@ class Reporter:
         if self._figures is not None:
             self._figures.ended(ended, tasks)
         for task_id, status in ended:
-            self._task_ends.report(task_id)
+            self._task_ends.wake_callers_of(task_id)
             task = tasks.get(task_id)
             template = None if task is None else task.compiled.key
             if self.freed is not None and task is not None and task.compiled.bounds_open_tasks:

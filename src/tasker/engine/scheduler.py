@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tasker.client import LocalClient
-from tasker.client.schedules import task_of_due_tick
+from tasker.client.schedules import build_task_of_due_tick
 from tasker.engine.reporting import Reporter
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.notices import TickHandled
@@ -82,7 +82,7 @@ class Scheduler:
         tasks, failures = [], []
         for tick in ticks:
             try:
-                task = await task_of_due_tick(self._client, due.stored, tick, due.now)
+                task = await build_task_of_due_tick(self._client, due.stored, tick, due.now)
                 tasks.append(ScheduledTask(tick, task))
             except StoreUnavailable:
                 raise

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from tasker.client import Client, LocalClient, Origin, SyncClient
+from tasker.client import AttemptOrigin, Client, LocalClient, SyncClient
 from tasker.completions import COMPLETE, hash_token
 from tasker.durable import DurableCall, NewDurableCall
 from tasker.engine.call_recorder import CallRecorder
@@ -50,8 +50,10 @@ class HandlerServices:
     def client(self, attempt: LiveAttempt) -> Client:
         claim = attempt.claim
         task = attempt.task
-        origin = Origin(claim.task_id, claim.no, task.correlation_id, task.trace, task.priority)
-        return self._client.on_behalf_of(origin)
+        origin = AttemptOrigin(
+            claim.task_id, claim.no, task.correlation_id, task.trace, task.priority
+        )
+        return self._client.for_attempt(origin)
 
     def sync_client(self, attempt: LiveAttempt) -> SyncClient:
         return SyncClient(self.client(attempt), self._loop)

@@ -19,7 +19,7 @@ from tasker.model import (
 )
 from tasker.template.expressions import Path, compile_expression
 from tasker.template.http import render_body
-from tasker.template.waits import expressions_of
+from tasker.template.waits import expressions_of_engine_step
 from tasker.waits import Arrival
 
 
@@ -118,6 +118,8 @@ def _calls(attempt: EngineAttempt) -> DurableCalls:
 
 def _names(attempt: EngineAttempt) -> dict[str, Json]:
     paths: Iterable[Path] = (
-        path for text in expressions_of(attempt.spec) for path in compile_expression(text).paths
+        path
+        for text in expressions_of_engine_step(attempt.spec)
+        for path in compile_expression(text).paths
     )
     return dict(attempt.names(paths))

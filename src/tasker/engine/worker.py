@@ -122,7 +122,7 @@ class Worker:
         self._figures = FigureCounter(store)
         self._logs = StepLogs(store, self.settings.step_logs)
         self.reporter = self._reporter = Reporter(
-            self.name, observers, self.client.task_ends, self._figures, self._logs
+            self.name, observers, self.client.task_end_waiter, self._figures, self._logs
         )
         self.observers = self._reporter.observers
         given, namespaces = Handlers.of(*handlers), frozenset(namespaces)

@@ -12,7 +12,7 @@ from tasker.errors import InvalidInput, PermanentError
 from tasker.handlers.durable import DurableCalls, require_short
 from tasker.limits import ARRIVAL_BYTES
 from tasker.model import JsonObject, WaitKind, parse_duration_argument
-from tasker.template.schema import check_schema
+from tasker.template.schema import find_schema_fault
 from tasker.waits import TIMED_OUT, AwaitedArrival, NewWait, ParkedForArrival
 
 
@@ -67,7 +67,7 @@ def _new_approval(question: Question) -> NewApproval:
     if (question.escalate_after is None) != (not question.escalate_to):
         raise InvalidInput("escalate_after and escalate_to must be given together")
     schema = DEFAULT_FORM if question.form is None else question.form
-    if (fault := check_schema(schema)) is not None:
+    if (fault := find_schema_fault(schema)) is not None:
         raise InvalidInput(f"form is not a JSON Schema: {fault.message}", path="$.form")
     return NewApproval(
         new_task_id(),

@@ -17,7 +17,7 @@ from tasker.handlers.target import Handler
 from tasker.layout import COMPENSATION, steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import closest_match, did_you_mean
-from tasker.template.condition_checks import possibly_missing_results
+from tasker.template.condition_checks import find_possibly_missing_results
 
 
 def check(
@@ -135,7 +135,7 @@ class _Checking:
         self._served_elsewhere = [normalize_handler_name(name) for name in served_elsewhere]
         self._graph = Graph(template)
         self._places = dict(_places(template.steps, "steps"))
-        self._may_lack = possibly_missing_results(template)
+        self._may_lack = find_possibly_missing_results(template)
 
     def check_step(self, spec: StepSpec) -> Iterator[DocumentProblem]:
         """Return the problems of one step."""

@@ -16,7 +16,7 @@ from pydantic.errors import (
 )
 
 from tasker.handlers.signature import adapter_of
-from tasker.template.expressions import kind_of
+from tasker.template.expressions import json_type_name
 
 Schema = Mapping[str, Any]
 
@@ -68,9 +68,9 @@ class _SchemaPart:
             names: Iterable[str] = [named] if isinstance(named, str) else named
             return frozenset("number" if name == "integer" else name for name in names)
         if "const" in part:
-            return frozenset({kind_of(part["const"])})
+            return frozenset({json_type_name(part["const"])})
         if "enum" in part:
-            return frozenset(kind_of(value) for value in part["enum"])
+            return frozenset(json_type_name(value) for value in part["enum"])
         for key in ("anyOf", "oneOf"):
             if key in part:
                 return frozenset().union(*(self.subschema(each).types() for each in part[key]))

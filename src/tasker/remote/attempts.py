@@ -23,7 +23,7 @@ from tasker.remote.steps import StepFinder
 from tasker.remote.waits import record_call, record_once, run_task
 from tasker.step_logs import NewLogRecord, encode_log_fields, level_number
 from tasker.store.protocol import Store
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 
 
 class RunningAttempts:
@@ -175,7 +175,7 @@ class RunningAttempts:
         stored = await self._store.template_by_id(step.task.input.template_id)
         return {
             "template_id": step.task.input.template_id,
-            "template": to_document(stored.template),
+            "template": template_to_document(stored.template),
         }
 
 

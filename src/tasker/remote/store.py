@@ -56,7 +56,7 @@ from tasker.model import (
 from tasker.remote.registration import PROTOCOL
 from tasker.step_logs import NewLogRecord, level_name
 from tasker.store.protocol import UNKNOWN_PROCESS, AuditNote
-from tasker.template.stored import from_stored
+from tasker.template.stored import template_from_stored_document
 from tasker.waits import NewWait
 
 log = logging.getLogger("tasker.worker")
@@ -369,7 +369,7 @@ class RemoteStore:
         stored = self._templates.get(template_id)
         if stored is None:
             read = await self._call("template", {"ticket": step.ticket})
-            template = from_stored(read["template"])
+            template = template_from_stored_document(read["template"])
             now = self.clock.now()
             stored = self._templates[template_id] = StoredTemplate(
                 id=template_id, template=template, registered_by="", registered_at=now
@@ -515,7 +515,7 @@ class RemoteStore:
         except ServerRefusal as refusal:
             if refusal.code == "attempt_cancelled":
                 return None
-            raise decode.error_of({"code": refusal.code, "detail": str(refusal)}) from None
+            raise decode.error({"code": refusal.code, "detail": str(refusal)}) from None
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         stored = await self._call_of(claim, "checkpoint", {"value": orjson.Fragment(value)})

@@ -17,7 +17,7 @@ from tasker.remote import fields
 from tasker.remote.errors import InvalidRequest
 from tasker.remote.serving import ServedStep
 from tasker.settings import SchemaMismatchAction
-from tasker.template.schema import check_result, is_quick
+from tasker.template.schema import find_result_violations, is_quick_to_check
 
 log = logging.getLogger("tasker.remote")
 
@@ -66,10 +66,10 @@ class Judge:
         if spec.result_schema is None or self._results is SchemaMismatchAction.OFF:
             return
         name = str(compiled.template.key)
-        if is_quick(spec.result_schema, text):
-            problems = check_result(name, spec, text)
+        if is_quick_to_check(spec.result_schema, text):
+            problems = find_result_violations(name, spec, text)
         else:
-            problems = await asyncio.to_thread(check_result, name, spec, text)
+            problems = await asyncio.to_thread(find_result_violations, name, spec, text)
         if not problems:
             return
         message = f"the result does not match the step's result_schema: {'; '.join(problems)}"

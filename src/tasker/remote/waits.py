@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from tasker.client.fields import parse_task_id
-from tasker.client.templates import split_reference
+from tasker.client.templates import split_template_reference
 from tasker.codec import loads
 from tasker.durable import DurableCallConflict, DurableCallKind
 from tasker.errors import (
@@ -100,7 +100,7 @@ async def run_task(
     """
     retry: Literal["never", "child"] = "child" if body.get("retry") == "child" else "never"
     template, call = fields.text(body, "template", most=1_000), _call(body)
-    namespace, _, _ = split_reference(template, None, None)
+    namespace, _, _ = split_template_reference(template, None, None)
     try:
         result = await calls_of(step, services).run_task(
             template,

@@ -115,7 +115,7 @@ class RemoteServices(HandlerServices):
         step = self._remote.step(attempt.claim.key)
         if step is None:
             raise AttemptCancelled("the attempt is over")
-        return self._remote.client.with_ticket(
+        return self._remote.client.for_remote_attempt(
             step.ticket, step.body["idempotency_key"], step.body["namespace"]
         )
 

@@ -613,7 +613,7 @@ class TaskStore(Protocol):
     ) -> Registered:
         """Store a valid template under its namespace, name and version.
 
-        Stores do not check templates. Templates created in Python must pass `check_template` first.
+        Stores do not check templates: those created in Python must pass `validate_template` first.
 
         Registering the same content again is a no-op, and keeps its status. With `replace`,
         different content replaces the version for new tasks; existing tasks keep their content. If

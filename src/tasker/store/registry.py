@@ -28,8 +28,8 @@ from tasker.model import (
     TemplateId,
     TemplateName,
 )
-from tasker.template.document import digest, to_document
-from tasker.template.http import Host, literal_hosts
+from tasker.template.document import hash_template_document, template_to_document
+from tasker.template.http import UrlHost, list_literal_hosts
 
 _APART = -1  #: scope of the steps that undo others
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
@@ -72,7 +72,7 @@ class TemplateRow(NamedTuple):
     retention: float | None  #: seconds
     queues: Sequence[StepQueue]
     steps: orjson.Fragment  #: a list of `TemplateStepRow`
-    http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
+    http_hosts: Sequence[tuple[str, UrlHost]]  #: hosts that its steps name, each with its step
     has_schedules: bool
     compensation_node: int | None  #: of the step that plans how others are undone
     compensates_on: list[int]  #: states in which tasks end that are compensated
@@ -82,7 +82,7 @@ class TemplateRow(NamedTuple):
     @classmethod
     def of_template(cls, template: Template) -> "TemplateRow":
         """Build the rows of a valid template."""
-        document = to_document(template)
+        document = template_to_document(template)
         graph = Graph(template)
         undone_by = {undone: no for no, undone in graph.layout.undone_nodes.items()}
         rows = [
@@ -95,13 +95,13 @@ class TemplateRow(NamedTuple):
             queues.add(ENGINE_QUEUE)
         return cls(
             template.key,
-            digest(document),
+            hash_template_document(document),
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             sum(TASK_NODE in row.children and not row.scope for row in rows),
             template.retention.total_seconds() if template.retention else None,
             sorted(queues),
             orjson.Fragment(codec.dump_rows([row._asdict() for row in rows])),
-            literal_hosts(template.steps),
+            list_literal_hosts(template.steps),
             bool(template.schedules),
             compensating and compensating.planner,
             [int(StatusCode[ending.upper()]) for ending in compensation.on] if compensating else [],

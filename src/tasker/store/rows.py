@@ -53,7 +53,7 @@ from tasker.teams.model import (
     TeamEvent,
     UserSession,
 )
-from tasker.template.stored import from_stored
+from tasker.template.stored import template_from_stored_document
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -267,7 +267,7 @@ class RowReader(NamedTuple):
     def template(self, row: Row) -> StoredTemplate:
         return StoredTemplate(
             id=TemplateId(row["id"]),
-            template=from_stored(codec.loads(row["document"])),
+            template=template_from_stored_document(codec.loads(row["document"])),
             registered_by=row["registered_by"],
             registered_at=self.instant(row["registered_at"]),
             status=TemplateStatus(row["status"]),

@@ -21,13 +21,19 @@ from tasker.errors import DocumentProblem, InvalidPolicy, InvalidTemplate, TooLa
 from tasker.model import Json, JsonObject
 from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
-from tasker.template.json_nodes import node_of
-from tasker.template.reading import Fields, Keys, Value, read_flag, read_text
-from tasker.template.source import Node, Problems, read_documents
+from tasker.template.json_nodes import build_node
+from tasker.template.reading import (
+    AllowedKeys,
+    LocatedValue,
+    MappingFields,
+    read_boolean,
+    read_text,
+)
+from tasker.template.source import FileProblems, Node, parse_documents
 
 MAX_BYTES = 1 << 20  #: of one file
-_FILE = Keys(what="a policy file", allowed=("namespaces",))
-_POLICY = Keys(
+_FILE = AllowedKeys(what="a policy file", allowed=("namespaces",))
+_POLICY = AllowedKeys(
     what="a namespace",
     allowed=(
         "owner_team",
@@ -68,9 +74,9 @@ def parse_policies(
     raw = source.encode("utf-8", "replace") if isinstance(source, str) else source
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"policy file {file}", len(raw), MAX_BYTES)
-    problems = Problems(file)
+    problems = FileProblems(file)
     root = _parse_toml(raw, problems) if toml else _parse_yaml(source, problems)
-    namespaces = Value(root, "", problems).fields(_FILE).required("namespaces")
+    namespaces = LocatedValue(root, "", problems).fields(_FILE).get_required("namespaces")
     policies = [] if namespaces is None else _read_policies(namespaces)
     _raise_problems(problems)
     return policies
@@ -83,16 +89,16 @@ def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]
         InvalidPolicy: The section is invalid; the error has all problems, with paths but without
             lines.
     """
-    problems = Problems(file)
-    root = node_of(section, "namespaces", 0, problems)
-    policies = _read_policies(Value(root, "namespaces", problems))
+    problems = FileProblems(file)
+    root = build_node(section, "namespaces", 0, problems)
+    policies = _read_policies(LocatedValue(root, "namespaces", problems))
     _raise_problems(problems)
     return policies
 
 
-def _parse_yaml(source: str | bytes, problems: Problems) -> Node:
+def _parse_yaml(source: str | bytes, problems: FileProblems) -> Node:
     try:
-        roots = read_documents(source, problems)
+        roots = parse_documents(source, problems)
     except InvalidTemplate as error:
         raise InvalidPolicy(*error.problems) from None
     if len(roots) > 1:
@@ -103,27 +109,27 @@ def _parse_yaml(source: str | bytes, problems: Problems) -> Node:
     return roots[0]
 
 
-def _parse_toml(raw: bytes, problems: Problems) -> Node:
+def _parse_toml(raw: bytes, problems: FileProblems) -> Node:
     try:
         document: Mapping[str, Json] = tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InvalidPolicy(DocumentProblem("the file is not UTF-8", file=problems.file)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidPolicy(DocumentProblem(f"invalid TOML: {error}", file=problems.file)) from None
-    return node_of(document, "", 0, problems)
+    return build_node(document, "", 0, problems)
 
 
-def _raise_problems(problems: Problems) -> None:
+def _raise_problems(problems: FileProblems) -> None:
     if problems.entries:
         raise InvalidPolicy(*problems.in_file_order())
 
 
-def _read_policies(namespaces: Value) -> list[NamespacePolicy]:
-    entries = namespaces.table("a mapping of namespaces to their policies")
+def _read_policies(namespaces: LocatedValue) -> list[NamespacePolicy]:
+    entries = namespaces.mapping_values("a mapping of namespaces to their policies")
     return [_read_policy(name, value) for name, value in entries.items()]
 
 
-def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
+def _read_policy(namespace: str, value: LocatedValue) -> NamespacePolicy:
     """Return one policy; report its problems at their positions."""
     fields = value.fields(_POLICY)
     approvers = _read_texts(fields, "approvers", "a list of e-mail addresses")
@@ -133,18 +139,18 @@ def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
         owner_team=fields.read("owner_team", read_text) or "",
         contact_email=fields.read("contact_email", read_text) or "",
         description=fields.read("description", read_text) or "",
-        requires_approval=fields.read("requires_approval", read_flag) or False,
+        requires_approval=fields.read("requires_approval", read_boolean) or False,
         approvers=tuple(address for _, address in approvers),
         http_hosts=tuple(host for _, host in hosts),
     )
     lists = {"approvers": approvers, "http_hosts": hosts}
     for field, message, item in policy_problems(policy):
         place = fields.get(field) if item is None else lists[field][item][0]
-        (place or value).refuse(message)
+        (place or value).report_problem(message)
     return policy
 
 
-def _read_texts(fields: Fields, key: str, what: str) -> list[tuple[Value, str]]:
+def _read_texts(fields: MappingFields, key: str, what: str) -> list[tuple[LocatedValue, str]]:
     """Return the strings of a list, each with its position."""
     items = fields.items(key, what)
     return [(item, text) for item in items if (text := read_text(item)) is not None]

@@ -25,7 +25,7 @@ from tasker.store.protocol import AuditNote
 from tasker.store.registry import registration_conflict_error, unknown_template_error
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
 from tasker.teams.permissions import permissions_of
-from tasker.template.http import Host
+from tasker.template.http import UrlHost
 
 APPROVED = TemplateStatus.APPROVED
 PENDING = TemplateStatus.PENDING_REVIEW
@@ -91,7 +91,7 @@ def plan_registration(
 
 
 def check_http_hosts(
-    name: TemplateName, hosts: Sequence[tuple[str, Host]], policy: NamespacePolicy | None
+    name: TemplateName, hosts: Sequence[tuple[str, UrlHost]], policy: NamespacePolicy | None
 ) -> None:
     """Raise HttpHostNotAllowed if a step calls a host that the policy does not list."""
     for step, host in hosts:

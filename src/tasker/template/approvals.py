@@ -8,7 +8,7 @@ from tasker.model import ApprovalSpec, Json, JsonObject, TimeoutAction
 from tasker.template.expressions import compile_expression, compile_text
 
 
-def expressions_of_approval(approval: ApprovalSpec) -> Iterator[str]:
+def approval_expressions(approval: ApprovalSpec) -> Iterator[str]:
     """Yield the expressions and the paths of placeholders of an approval, without its form."""
     for assignee in (*approval.assignees, *approval.escalate_to):
         yield from map(str, compile_text(assignee).paths)
@@ -18,7 +18,7 @@ def expressions_of_approval(approval: ApprovalSpec) -> Iterator[str]:
                 yield str(path)
 
 
-def approval_document(approval: ApprovalSpec) -> JsonObject:
+def approval_to_document(approval: ApprovalSpec) -> JsonObject:
     """Write an approval in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {}
     if approval.form is not None:
@@ -40,18 +40,18 @@ def approval_document(approval: ApprovalSpec) -> JsonObject:
 
 
 def approval_from_document(document: Mapping[str, Any]) -> ApprovalSpec:
-    """Read an approval written by `approval_document`."""
+    """Read an approval written by `approval_to_document`."""
     escalation = document.get("escalate", {})
     return ApprovalSpec(
         form=document.get("form"),
         assignees=tuple(document.get("assignees", ())),
-        timeout=_timedelta(document.get("timeout")),
+        timeout=_seconds_to_timedelta(document.get("timeout")),
         on_timeout=TimeoutAction(document.get("on_timeout", TimeoutAction.FAIL)),
-        escalate_after=_timedelta(escalation.get("after")),
+        escalate_after=_seconds_to_timedelta(escalation.get("after")),
         escalate_to=tuple(escalation.get("to", ())),
         reject_when=document.get("reject_when"),
     )
 
 
-def _timedelta(seconds: float | None) -> timedelta | None:
+def _seconds_to_timedelta(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)

@@ -6,10 +6,10 @@ from tasker import limits
 from tasker.model import EAGER_TRIGGERS, StepType, TriggerRule
 from tasker.suggest import did_you_mean
 from tasker.template.expressions import compile_expression
-from tasker.template.parts import ReadStep
+from tasker.template.parts import ParsedStep
 
 
-def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> None:
+def check_decisions_and_conditions(steps: Mapping[str, ParsedStep], before: frozenset[str]) -> None:
     """Report decisions without branches, rules without parents, and unknown results.
 
     Args:
@@ -20,14 +20,14 @@ def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> Non
     for read in steps.values():
         spec = read.spec
         if spec.type is StepType.DECISION and spec.name not in awaited:
-            read.name.refuse(f"the decision {spec.name!r} has no steps that depend on it")
+            read.name.report_problem(f"the decision {spec.name!r} has no steps that depend on it")
         if spec.trigger is not TriggerRule.ALL_SUCCESS and not spec.dependencies:
-            read.name.refuse(
+            read.name.report_problem(
                 f"the step {spec.name!r} has the trigger {spec.trigger.value!r},"
                 " but depends on no other step"
             )
         if spec.trigger in EAGER_TRIGGERS and len(spec.dependencies) > limits.EAGER_PARENTS:
-            read.name.refuse(
+            read.name.report_problem(
                 f"a step with the trigger {spec.trigger.value!r} may depend on at most"
                 f" {limits.EAGER_PARENTS} steps, found {len(spec.dependencies)}"
             )
@@ -36,10 +36,10 @@ def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> Non
 
 
 def _refuse_results_of_non_ancestors(
-    read: ReadStep, when: str, steps: Mapping[str, ReadStep], before: frozenset[str]
+    read: ParsedStep, when: str, steps: Mapping[str, ParsedStep], before: frozenset[str]
 ) -> None:
     """Report results in a condition that do not belong to an ancestor."""
-    ancestors = _ancestors(read, steps) | before
+    ancestors = _find_ancestors(read, steps) | before
     for path in compile_expression(when).paths:
         if path.keys[0] != "results" or len(path.keys) == 1:
             continue
@@ -47,13 +47,13 @@ def _refuse_results_of_non_ancestors(
         if name not in ancestors:
             reason = "does not depend on" if name in steps else "names"
             kind = "" if name in steps else ", which is not a step"
-            (read.when or read.name).refuse(
+            (read.when or read.name).report_problem(
                 f"the condition of the step {read.spec.name!r} reads results.{name},"
                 f" but the step {reason} {name!r}{kind}{did_you_mean(name, ancestors)}"
             )
 
 
-def _ancestors(read: ReadStep, steps: Mapping[str, ReadStep]) -> set[str]:
+def _find_ancestors(read: ParsedStep, steps: Mapping[str, ParsedStep]) -> set[str]:
     ancestors: set[str] = set()
     pending = list(read.spec.dependencies)
     while pending:

@@ -6,23 +6,25 @@ from itertools import pairwise
 from tasker.graph import find_cycle
 from tasker.model import StepSpec
 from tasker.suggest import did_you_mean
-from tasker.template.branches import check_branches
-from tasker.template.http import result_names
+from tasker.template.branches import check_decisions_and_conditions
+from tasker.template.http import results_used_by_call
 from tasker.template.instances import check_referenced_results
-from tasker.template.parts import ReadStep
-from tasker.template.reading import Value
-from tasker.template.waits import results_used
+from tasker.template.parts import ParsedStep
+from tasker.template.reading import LocatedValue
+from tasker.template.waits import results_used_by_engine_step
 
 MAX_STEPS = 10_000
 _SHOWN = 20  #: steps of a cycle that a message names
 
 
-def check_graph(steps: list[ReadStep]) -> None:
+def check_steps_and_dependencies(steps: list[ParsedStep]) -> None:
     """Report duplicate steps and invalid dependencies, including those in bodies."""
-    known: dict[str, ReadStep] = {}
-    every = list(_with_bodies(steps))
+    known: dict[str, ParsedStep] = {}
+    every = list(_iterate_with_bodies(steps))
     if len(every) > MAX_STEPS:
-        every[0].name.refuse(f"a template may have at most {MAX_STEPS:,} steps, bodies included")
+        every[0].name.report_problem(
+            f"a template may have at most {MAX_STEPS:,} steps, bodies included"
+        )
         return
     for read in every:
         name = read.spec.name
@@ -30,22 +32,22 @@ def check_graph(steps: list[ReadStep]) -> None:
             first = known[name].name
             mark = first.node.mark
             where = f"on line {mark.line}" if mark else f"at {first.path}"
-            read.name.refuse(f"the step {name!r} is duplicated; first {where}")
+            read.name.report_problem(f"the step {name!r} is duplicated; first {where}")
         else:
             known[name] = read
     _check_dependencies(steps, known, None, frozenset())
     check_referenced_results(steps)
 
 
-def _with_bodies(steps: Iterable[ReadStep]) -> Iterator[ReadStep]:
+def _iterate_with_bodies(steps: Iterable[ParsedStep]) -> Iterator[ParsedStep]:
     for read in steps:
         yield read
-        yield from _with_bodies(read.body)
+        yield from _iterate_with_bodies(read.body)
 
 
 def _check_dependencies(
-    steps: Sequence[ReadStep],
-    every: dict[str, ReadStep],
+    steps: Sequence[ParsedStep],
+    every: dict[str, ParsedStep],
     owner: str | None,
     before: frozenset[str],
 ) -> None:
@@ -61,18 +63,18 @@ def _check_dependencies(
     for read in steps:
         for name, value in read.dependencies:
             if name in every and name not in known and read.spec.name != name:
-                value.refuse(_other_scope(read.spec.name, name, owner))
+                value.report_problem(_explain_other_scope(read.spec.name, name, owner))
             else:
                 _check_dependency(read.spec.name, name, value, known)
         if read.body:
             ancestors = {name for name in known if _is_ancestor(name, read, known)}
             _check_dependencies(read.body, every, read.spec.name, before | ancestors)
     if not _check_cycles(known):
-        check_branches(known, before)
+        check_decisions_and_conditions(known, before)
     _check_results_used(known, before)
 
 
-def _check_results_used(known: dict[str, ReadStep], before: frozenset[str]) -> None:
+def _check_results_used(known: dict[str, ParsedStep], before: frozenset[str]) -> None:
     """Report results read by steps without a handler that do not belong to their ancestors."""
     for read in known.values():
         spec = read.spec
@@ -85,20 +87,25 @@ def _check_results_used(known: dict[str, ReadStep], before: frozenset[str]) -> N
             if spec.wait
             else "task"
         )
-        for name in (*(result_names(spec.http) if spec.http else ()), *results_used(spec)):
+        for name in (
+            *(results_used_by_call(spec.http) if spec.http else ()),
+            *results_used_by_engine_step(spec),
+        ):
             if name in before:
                 continue
             if name not in known:
                 guess = did_you_mean(name, known)
-                read.name.refuse(f"the {kind} uses results.{name}, which is not a step{guess}")
+                read.name.report_problem(
+                    f"the {kind} uses results.{name}, which is not a step{guess}"
+                )
             elif not _is_ancestor(name, read, known):
-                read.name.refuse(
+                read.name.report_problem(
                     f"the {kind} uses results.{name}, but {name!r} is not an ancestor;"
                     " add it to the dependencies"
                 )
 
 
-def _kind_of_work(spec: StepSpec) -> str:
+def _name_kind_of_work(spec: StepSpec) -> str:
     if spec.http is not None:
         return "http call"
     if spec.approval is not None:
@@ -106,7 +113,7 @@ def _kind_of_work(spec: StepSpec) -> str:
     return "wait" if spec.wait is not None else "task"
 
 
-def _is_ancestor(name: str, read: ReadStep, known: dict[str, ReadStep]) -> bool:
+def _is_ancestor(name: str, read: ParsedStep, known: dict[str, ParsedStep]) -> bool:
     """Return whether a step is an ancestor of another one."""
     seen: set[str] = set()
     waiting = [dependency for dependency, _ in read.dependencies]
@@ -118,7 +125,7 @@ def _is_ancestor(name: str, read: ReadStep, known: dict[str, ReadStep]) -> bool:
     return name in seen
 
 
-def _other_scope(step: str, name: str, owner: str | None) -> str:
+def _explain_other_scope(step: str, name: str, owner: str | None) -> str:
     if owner is None:
         return (
             f"the step {step!r} depends on {name!r}, which is part of a body;"
@@ -130,19 +137,21 @@ def _other_scope(step: str, name: str, owner: str | None) -> str:
     )
 
 
-def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadStep]) -> None:
+def _check_dependency(
+    step: str, name: str, value: LocatedValue, known: dict[str, ParsedStep]
+) -> None:
     if name == step:
-        value.refuse(f"the step {step!r} depends on itself")
+        value.report_problem(f"the step {step!r} depends on itself")
     elif name not in known:
         guess = (
             ""
             if value.problems.is_full
             else did_you_mean(name, (other for other in known if other != step))
         )
-        value.refuse(f"the step {step!r} depends on {name!r}, which is not a step{guess}")
+        value.report_problem(f"the step {step!r} depends on {name!r}, which is not a step{guess}")
 
 
-def _check_cycles(known: dict[str, ReadStep]) -> bool:
+def _check_cycles(known: dict[str, ParsedStep]) -> bool:
     """Report the first cycle of two steps or more; arrows lead from a step to its dependency."""
     cycle = find_cycle(
         {
@@ -158,5 +167,5 @@ def _check_cycles(known: dict[str, ReadStep]) -> bool:
     if len(cycle) > _SHOWN:
         half = _SHOWN // 2
         shown = (*cycle[:half], f"... {len(cycle) - _SHOWN:,} more ...", *cycle[-half:])
-    value.refuse(f"the dependencies form a cycle: {' -> '.join(shown)}")
+    value.report_problem(f"the dependencies form a cycle: {' -> '.join(shown)}")
     return True

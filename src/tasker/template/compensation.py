@@ -5,17 +5,17 @@ from datetime import timedelta
 from tasker.model import Compensation, UnsuccessfulEnd
 from tasker.template.reading import (
     DAYS_30,
-    Keys,
-    Value,
+    AllowedKeys,
+    LocatedValue,
+    read_boolean,
     read_choice,
     read_duration,
-    read_flag,
 )
 
-_COMPENSATION = Keys(what="a compensation", allowed=("on", "keep_going", "hold"))
+_COMPENSATION = AllowedKeys(what="a compensation", allowed=("on", "keep_going", "hold"))
 
 
-def read_compensation(value: Value) -> Compensation:
+def read_compensation_policy(value: LocatedValue) -> Compensation:
     """Read when the completed steps of tasks are undone, and how."""
     fields = value.fields(_COMPENSATION)
     default = Compensation()
@@ -25,8 +25,8 @@ def read_compensation(value: Value) -> Compensation:
         read = [read_choice(item, tuple(map(str, UnsuccessfulEnd))) for item in items]
         on = tuple(ending for ending in UnsuccessfulEnd if ending in read)
         if not items:
-            written.refuse("'on' needs 'error', 'cancelled' or both")
-    keep_going = fields.read("keep_going", read_flag)
+            written.report_problem("'on' needs 'error', 'cancelled' or both")
+    keep_going = fields.read("keep_going", read_boolean)
     hold = fields.read("hold", read_duration, DAYS_30, zero=True)
     return Compensation(
         on=on or default.on,

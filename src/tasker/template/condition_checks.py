@@ -20,7 +20,7 @@ _NEEDS_ONE = frozenset(
 """Rules with which a step does not run if none of its parents ever runs."""
 
 
-def unreachable_steps(graph: Graph) -> Mapping[str, str]:
+def find_unreachable_steps(graph: Graph) -> Mapping[str, str]:
     """Return the steps that never run, and why."""
     conditional = conditional_steps(graph)
     reasons: dict[str, str] = {}
@@ -57,7 +57,7 @@ def _is_always_false(spec: StepSpec) -> bool:
         return False
 
 
-def possibly_missing_results(template: Template) -> Mapping[str, frozenset[str]]:
+def find_possibly_missing_results(template: Template) -> Mapping[str, frozenset[str]]:
     """Return, for each step, the ancestors that may have no result when it runs."""
     graph = Graph(template)
     if not conditional_steps(graph) and not any(spec.allow_failure for spec in graph.specs):

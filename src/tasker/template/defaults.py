@@ -28,10 +28,10 @@ def fill_defaults(schema: JsonObject, value: Json) -> None:
     Raises:
         InvalidInput: The defaults are infinite or exceed the limits.
     """
-    _Filler(schema).fill(value, schema, _FillPath(inserted=False, seen=frozenset()))
+    _DefaultsFiller(schema).fill(value, schema, _FillLocation(inserted=False, seen=frozenset()))
 
 
-class _FillPath:
+class _FillLocation:
     """The path by which the filler reached a value."""
 
     __slots__ = ("inserted", "seen")
@@ -40,18 +40,18 @@ class _FillPath:
         self.inserted = inserted  #: by a default, not by the caller
         self.seen = seen  #: references followed; those of one value, or since the default
 
-    def follow(self, target: str) -> "_FillPath":
-        return _FillPath(inserted=self.inserted, seen=self.seen | {target})
+    def through_reference(self, target: str) -> "_FillLocation":
+        return _FillLocation(inserted=self.inserted, seen=self.seen | {target})
 
-    def into_default(self) -> "_FillPath":
-        return _FillPath(inserted=True, seen=self.seen)
+    def inside_default(self) -> "_FillLocation":
+        return _FillLocation(inserted=True, seen=self.seen)
 
-    def into_part(self) -> "_FillPath":
+    def inside_part(self) -> "_FillLocation":
         """Return the path to a part; within a default, cyclic references are not followed."""
-        return self if self.inserted else _FillPath(inserted=False, seen=frozenset())
+        return self if self.inserted else _FillLocation(inserted=False, seen=frozenset())
 
 
-class _Filler:
+class _DefaultsFiller:
     """Fills one value, in place."""
 
     def __init__(self, root: JsonObject) -> None:
@@ -59,7 +59,7 @@ class _Filler:
         self._visits = 0
         self._added = 0
 
-    def fill(self, value: Any, schema: Any, path: _FillPath) -> None:
+    def fill(self, value: Any, schema: Any, path: _FillLocation) -> None:
         if not isinstance(schema, dict) or not isinstance(value, dict | list):
             return
         self._visits += 1
@@ -69,27 +69,29 @@ class _Filler:
             )
         target = schema.get("$ref")
         if isinstance(target, str) and target not in path.seen:
-            self.fill(value, self._resolve_reference(target), path.follow(target))
-        for part in _as_list(schema.get("allOf")):
+            self.fill(value, self._resolve_reference(target), path.through_reference(target))
+        for part in _list_or_empty(schema.get("allOf")):
             self.fill(value, part, path)
         if isinstance(value, dict):
             self._fill_object(value, schema, path)
         elif isinstance(schema.get("items"), dict):
             for item in value:
-                self.fill(item, schema["items"], path.into_part())
+                self.fill(item, schema["items"], path.inside_part())
 
-    def _fill_object(self, value: dict[str, Any], schema: dict[str, Any], path: _FillPath) -> None:
+    def _fill_object(
+        self, value: dict[str, Any], schema: dict[str, Any], path: _FillLocation
+    ) -> None:
         properties = schema.get("properties")
         if not isinstance(properties, dict):
             return
         for key, part in properties.items():
             if key in value:
-                self.fill(value[key], part, path.into_part())
+                self.fill(value[key], part, path.inside_part())
             elif isinstance(part, dict) and "default" in part:
-                value[key] = self._copy_default(part["default"])
-                self.fill(value[key], part, path.into_default())
+                value[key] = self._copy_and_count_default(part["default"])
+                self.fill(value[key], part, path.inside_default())
 
-    def _copy_default(self, default: Json) -> Any:
+    def _copy_and_count_default(self, default: Json) -> Any:
         """Copy a default and count it."""
         text = orjson.dumps(default)
         self._added += len(text)
@@ -110,5 +112,5 @@ class _Filler:
         return node
 
 
-def _as_list(value: object) -> list[Any]:
+def _list_or_empty(value: object) -> list[Any]:
     return value if isinstance(value, list) else []

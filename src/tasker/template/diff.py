@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tasker.model import Json, Template
-from tasker.template.document import to_document
-from tasker.template.schema import json_path
+from tasker.template.document import template_to_document
+from tasker.template.schema import format_json_path
 
 
 class ChangeKind(StrEnum):
@@ -18,7 +18,7 @@ class ChangeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TemplateChange:
     """One difference; steps are named in the path (`$.steps.charge.retry.max_attempts`)."""
 
     path: str
@@ -28,7 +28,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class TemplateDifference:
     """The differences of two versions of a template."""
 
     namespace: str
@@ -41,7 +41,7 @@ class Difference:
     steps_added: tuple[str, ...]
     steps_removed: tuple[str, ...]
     steps_changed: tuple[str, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[TemplateChange, ...]
     """The changes in the order of the documents, each `added`, `removed` or `changed`. Paths
     identify steps by name, as in `$.steps.charge.timeout_seconds`."""
 
@@ -49,12 +49,12 @@ class Difference:
         object.__setattr__(self, "identical", not self.changes)
 
 
-def compare(before: Template, after: Template) -> Difference:
+def compare_templates(before: Template, after: Template) -> TemplateDifference:
     """Return the differences between two templates."""
     old, new = _document_by_step(before), _document_by_step(after)
     old_steps = {spec.name: spec for spec in before.steps}
     new_steps = {spec.name: spec for spec in after.steps}
-    return Difference(
+    return TemplateDifference(
         namespace=after.namespace,
         name=after.name,
         from_version=before.version,
@@ -64,13 +64,13 @@ def compare(before: Template, after: Template) -> Difference:
         steps_changed=tuple(
             name for name in new_steps if old_steps.get(name, new_steps[name]) != new_steps[name]
         ),
-        changes=tuple(_find_changes((), old, new)),
+        changes=tuple(_compare_json((), old, new)),
     )
 
 
 def _document_by_step(template: Template) -> dict[str, Json]:
     """Write a template with its steps by name, and without its own name and version."""
-    document = dict(to_document(template))
+    document = dict(template_to_document(template))
     steps = {
         name: dict(step, position=no)
         for no, (name, step) in enumerate(_steps_by_name(document["steps"]), start=1)
@@ -86,15 +86,15 @@ def _steps_by_name(steps: Json) -> Iterator[tuple[str, dict[str, Json]]]:
             yield str(step["name"]), {key: part for key, part in step.items() if key != "name"}
 
 
-def _find_changes(path: tuple[str, ...], before: Json, after: Json) -> Iterator[Change]:
+def _compare_json(path: tuple[str, ...], before: Json, after: Json) -> Iterator[TemplateChange]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
             here = (*path, key)
             if key not in after:
-                yield Change(json_path(here), ChangeKind.REMOVED, before[key], None)
+                yield TemplateChange(format_json_path(here), ChangeKind.REMOVED, before[key], None)
             elif key not in before:
-                yield Change(json_path(here), ChangeKind.ADDED, None, after[key])
+                yield TemplateChange(format_json_path(here), ChangeKind.ADDED, None, after[key])
             else:
-                yield from _find_changes(here, before[key], after[key])
+                yield from _compare_json(here, before[key], after[key])
     elif before != after:
-        yield Change(json_path(path), ChangeKind.CHANGED, before, after)
+        yield TemplateChange(format_json_path(path), ChangeKind.CHANGED, before, after)

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from tasker.model import Template
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 from tasker.template.scalars import reads_as_text
 
 try:
@@ -17,20 +17,24 @@ except ImportError:  # PyYAML built without libyaml; slower, and otherwise the s
 def dump_yaml(template: Template) -> str:
     """Write a template as YAML that reads back as the same template."""
     return yaml.dump(
-        to_document(template), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=100
+        template_to_document(template),
+        Dumper=_PlainDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
     )
 
 
-class _Plain(Dumper):
+class _PlainDumper(Dumper):
     """Writes values in full, and quotes every string that would be read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _text(dumper: Any, text: str) -> Any:
+def _represent_string(dumper: Any, text: str) -> Any:
     style = None if reads_as_text(text) else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Plain.add_representer(str, _text)
+_PlainDumper.add_representer(str, _represent_string)

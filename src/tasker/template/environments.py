@@ -6,8 +6,8 @@ from tasker.model import JsonObject, StepOverride, StepSpec
 from tasker.suggest import did_you_mean
 from tasker.template import parts
 from tasker.template.parts import ALL, Dialect, EnvironmentChange
-from tasker.template.reading import Value
-from tasker.template.source import Table
+from tasker.template.reading import LocatedValue
+from tasker.template.source import MappingNode
 
 MAX_OVERRIDES = 200_000  #: steps overridden, in all environments
 
@@ -15,7 +15,7 @@ Environments = Mapping[str, Mapping[str, StepOverride]]
 
 
 def read_environments(
-    value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]
+    value: LocatedValue, dialect: Dialect, specs: Mapping[str, StepSpec]
 ) -> Environments:
     """Read all environments of a template.
 
@@ -26,19 +26,19 @@ def read_environments(
     """
     environments_read: dict[str, Mapping[str, StepOverride]] = {}
     count = 0
-    for name, part in value.table("a mapping of environments").items():
-        if isinstance(value.node, Table):
+    for name, part in value.mapping_values("a mapping of environments").items():
+        if isinstance(value.node, MappingNode):
             parts.check_environment_name(name, value, value.node.entries[name].mark)
-        environments_read[name] = _merge_overrides(_read_changes(part, dialect, specs), specs)
+        environments_read[name] = _merge_overrides(_read_environment(part, dialect, specs), specs)
         count += len(environments_read[name])
         if count > MAX_OVERRIDES:
-            value.refuse(f"environments override more than {MAX_OVERRIDES:,} steps")
+            value.report_problem(f"environments override more than {MAX_OVERRIDES:,} steps")
             return {}
     return environments_read
 
 
-def _read_changes(
-    value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]
+def _read_environment(
+    value: LocatedValue, dialect: Dialect, specs: Mapping[str, StepSpec]
 ) -> dict[str, EnvironmentChange]:
     """Read the entries of one environment, by step."""
     if value.is_missing:
@@ -50,9 +50,9 @@ def _read_changes(
             continue
         if change.step != ALL and change.step not in specs:
             guess = "" if value.problems.is_full else did_you_mean(change.step, (*specs, ALL))
-            change.name.refuse(f"{change.step!r} is not a step of this template{guess}")
+            change.name.report_problem(f"{change.step!r} is not a step of this template{guess}")
         elif change.step in changes:
-            change.name.refuse(f"the step {change.step!r} is duplicated")
+            change.name.report_problem(f"the step {change.step!r} is duplicated")
         else:
             changes[change.step] = change
     return changes
@@ -65,14 +65,14 @@ def _merge_overrides(
     every = changes.get(ALL)
     names: Iterable[str] = specs if every else changes
     return {
-        name: _apply_changes(
+        name: _build_override(
             specs[name], [change for change in (every, changes.get(name)) if change]
         )
         for name in names
     }
 
 
-def _apply_changes(spec: StepSpec, changes: list[EnvironmentChange]) -> StepOverride:
+def _build_override(spec: StepSpec, changes: list[EnvironmentChange]) -> StepOverride:
     """Apply changes to a step in order; retry settings are merged with the step's own."""
     config: JsonObject | None = None
     retry, timeout = None, None
@@ -80,6 +80,6 @@ def _apply_changes(spec: StepSpec, changes: list[EnvironmentChange]) -> StepOver
         if change.config is not None:
             config = {**(config or {}), **change.config}
         if change.retry is not None:
-            retry = change.retry.applied_to(retry or spec.retry)
+            retry = change.retry.apply_to(retry or spec.retry)
         timeout = change.timeout or timeout
     return StepOverride(config=config, retry=retry, timeout=timeout)

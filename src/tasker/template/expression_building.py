@@ -49,42 +49,48 @@ class BuiltExpression:
             raise InvalidInput(f"{self._text} is not a path: it has no {key!r}")
         if isinstance(key, str) and key.isidentifier():
             return BuiltExpression(f"{self._text}.{key}", is_path=True)
-        return BuiltExpression(f"{self._text}[{_literal(key)}]", is_path=True)
+        return BuiltExpression(f"{self._text}[{_literal_text(key)}]", is_path=True)
 
     def __eq__(self, other: object) -> "BuiltExpression":  # type: ignore[override]
-        return self._compared("==", other)
+        return self._compare("==", other)
 
     def __ne__(self, other: object) -> "BuiltExpression":  # type: ignore[override]
-        return self._compared("!=", other)
+        return self._compare("!=", other)
 
     def __lt__(self, other: object) -> "BuiltExpression":
-        return self._compared("<", other)
+        return self._compare("<", other)
 
     def __le__(self, other: object) -> "BuiltExpression":
-        return self._compared("<=", other)
+        return self._compare("<=", other)
 
     def __gt__(self, other: object) -> "BuiltExpression":
-        return self._compared(">", other)
+        return self._compare(">", other)
 
     def __ge__(self, other: object) -> "BuiltExpression":
-        return self._compared(">=", other)
+        return self._compare(">=", other)
 
     def is_in(self, values: object) -> "BuiltExpression":
         """Return whether the value is an item of a list, part of a string, or a key."""
-        return self._compared("in", values)
+        return self._compare("in", values)
 
     def contains(self, value: object) -> "BuiltExpression":
         """Return whether the list, string or object contains a value."""
-        return BuiltExpression(f"{_operand(value)} in {self._inside(_BOUND)}", _COMPARED)
+        return BuiltExpression(
+            f"{_operand_text(value)} in {self._parenthesize_if_needed(_BOUND)}", _COMPARED
+        )
 
     def __and__(self, other: "BuiltExpression") -> "BuiltExpression":
-        return BuiltExpression(f"{self._inside(_ALL)} and {_condition(other, _ALL)}", _ALL)
+        return BuiltExpression(
+            f"{self._parenthesize_if_needed(_ALL)} and {_condition_text(other, _ALL)}", _ALL
+        )
 
     def __or__(self, other: "BuiltExpression") -> "BuiltExpression":
-        return BuiltExpression(f"{self._inside(_ANY)} or {_condition(other, _ANY)}", _ANY)
+        return BuiltExpression(
+            f"{self._parenthesize_if_needed(_ANY)} or {_condition_text(other, _ANY)}", _ANY
+        )
 
     def __invert__(self) -> "BuiltExpression":
-        return BuiltExpression(f"not {self._inside(_NEGATED)}", _NEGATED)
+        return BuiltExpression(f"not {self._parenthesize_if_needed(_NEGATED)}", _NEGATED)
 
     def __bool__(self) -> NoReturn:
         raise InvalidInput(
@@ -92,10 +98,12 @@ class BuiltExpression:
             " 'or' and 'not', and write is_in(...) instead of 'in'"
         )
 
-    def _compared(self, operator: str, other: object) -> "BuiltExpression":
-        return BuiltExpression(f"{self._inside(_BOUND)} {operator} {_operand(other)}", _COMPARED)
+    def _compare(self, operator: str, other: object) -> "BuiltExpression":
+        return BuiltExpression(
+            f"{self._parenthesize_if_needed(_BOUND)} {operator} {_operand_text(other)}", _COMPARED
+        )
 
-    def _inside(self, strength: int) -> str:
+    def _parenthesize_if_needed(self, strength: int) -> str:
         """Return the text, in parentheses if its precedence is lower than that of its context."""
         return self._text if self._strength <= strength else f"({self._text})"
 
@@ -104,7 +112,7 @@ Expression: TypeAlias = str | BuiltExpression
 """An expression, as a string or built in Python."""
 
 
-def expression_text(written: object, argument: str) -> str | None:
+def to_expression_text(written: object, argument: str) -> str | None:
     """Return the text of an expression argument; None if it is absent.
 
     Raises:
@@ -124,17 +132,21 @@ def expression_text(written: object, argument: str) -> str | None:
     )
 
 
-def _condition(other: object, strength: int) -> str:
+def _condition_text(other: object, strength: int) -> str:
     if not isinstance(other, BuiltExpression):
-        return _literal(other)
-    return other._inside(strength)
+        return _literal_text(other)
+    return other._parenthesize_if_needed(strength)
 
 
-def _operand(value: object) -> str:
-    return value._inside(_BOUND) if isinstance(value, BuiltExpression) else _literal(value)
+def _operand_text(value: object) -> str:
+    return (
+        value._parenthesize_if_needed(_BOUND)
+        if isinstance(value, BuiltExpression)
+        else _literal_text(value)
+    )
 
 
-def _literal(value: Any) -> str:
+def _literal_text(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except TypeError as error:

@@ -23,22 +23,22 @@ from tasker.model import (
     Template,
     WaitSpec,
 )
-from tasker.template.condition_checks import unreachable_steps
+from tasker.template.condition_checks import find_unreachable_steps
 from tasker.template.expression_types import (
     KINDS,
     Schemas,
-    check_condition,
-    check_text,
-    check_types,
+    check_condition_type,
+    check_expression_types,
+    check_placeholder_paths,
     element_schema,
     property_kinds,
 )
 from tasker.template.expressions import compile_expression, compile_text
-from tasker.template.http import texts_of_call
-from tasker.template.schedules import render_context
-from tasker.template.schema import check_value
-from tasker.template.sensitive import sensitive_problems
-from tasker.template.waits import texts_of
+from tasker.template.http import compile_texts_of_call
+from tasker.template.schedules import render_tick_context
+from tasker.template.schema import find_violations
+from tasker.template.sensitive import find_sensitive_path_problems
+from tasker.template.waits import compile_texts_with_placeholders
 
 _DECISION = {
     "type": "object",
@@ -74,7 +74,9 @@ _KEY_PART = frozenset({"string", "number", "boolean"})
 _TICK = datetime(2030, 1, 31, 12, tzinfo=UTC)  #: for which the contexts of schedules are checked
 
 
-def expression_problems(template: Template, results: Mapping[str, Any]) -> list[DocumentProblem]:
+def find_expression_problems(
+    template: Template, results: Mapping[str, Any]
+) -> list[DocumentProblem]:
     """List the type errors of a template's expressions, and the steps that never run.
 
     Args:
@@ -82,30 +84,30 @@ def expression_problems(template: Template, results: Mapping[str, Any]) -> list[
         results: JSON Schemas of results by step, for steps without a `result_schema`.
     """
     graph = Graph(template)
-    known = {spec.name: _result_schema(spec, results) for spec in graph.specs}
-    known |= _results_of_instances(template.steps, known)
+    known = {spec.name: _step_result_schema(spec, results) for spec in graph.specs}
+    known |= _instance_result_schemas(template.steps, known)
     schemas = {
         "input": template.input_schema or True,
         "results": {"type": "object", "properties": known},
     }
     return [
         *_check_template(template, schemas),
-        *sensitive_problems(template, schemas),
-        *_check_steps(unreachable_steps(graph), template.steps, "steps", schemas, known),
+        *find_sensitive_path_problems(template, schemas),
+        *_check_steps(find_unreachable_steps(graph), template.steps, "steps", schemas, known),
     ]
 
 
-def _result_schema(spec: StepSpec, results: Mapping[str, Any]) -> Any:
+def _step_result_schema(spec: StepSpec, results: Mapping[str, Any]) -> Any:
     if spec.result_schema is not None:
         return spec.result_schema
     if spec.type is StepType.DECISION:
         return _DECISION
     if spec.approval is not None:
-        return _decided(spec.approval)
+        return _decision_schema(spec.approval)
     return results.get(spec.name, True)
 
 
-def _decided(approval: ApprovalSpec) -> Any:
+def _decision_schema(approval: ApprovalSpec) -> Any:
     text = {"type": "string"}
     form = approval.form or DEFAULT_FORM
     return {
@@ -114,14 +116,14 @@ def _decided(approval: ApprovalSpec) -> Any:
     }
 
 
-def _results_of_instances(steps: Sequence[StepSpec], known: Mapping[str, Any]) -> dict[str, Any]:
+def _instance_result_schemas(steps: Sequence[StepSpec], known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schemas of the results of steps with instances."""
     schemas: dict[str, Any] = {}
     for spec in steps:
-        schemas |= _results_of_instances(spec.steps, known)
+        schemas |= _instance_result_schemas(spec.steps, known)
         if spec.spawning is None or spec.reduce is not None:
             continue
-        instance = _instance_schema(spec, {**known, **schemas})
+        instance = _one_instance_schema(spec, {**known, **schemas})
         if isinstance(spec.spawning, Repeat):
             schemas[spec.name] = instance
         elif spec.collect is CollectMode.NONE:
@@ -131,7 +133,7 @@ def _results_of_instances(steps: Sequence[StepSpec], known: Mapping[str, Any]) -
     return schemas
 
 
-def _instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
+def _one_instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
     """Return the schema of the result of one instance."""
     if not spec.steps:
         return known.get(f"{spec.name}[]", True)
@@ -146,16 +148,16 @@ def _instance_schema(spec: StepSpec, known: Mapping[str, Any]) -> Any:
 def _check_template(template: Template, schemas: Schemas) -> Iterator[DocumentProblem]:
     for message in _check_limits(template.limits, schemas):
         yield DocumentProblem(message, path="limits")
-    for message in check_text(compile_text(template.title), schemas):
+    for message in check_placeholder_paths(compile_text(template.title), schemas):
         yield DocumentProblem(f"title: {message}", path="title")
     for name, text in template.attributes.items():
-        for message in check_types(compile_expression(text), schemas):
+        for message in check_expression_types(compile_expression(text), schemas):
             yield DocumentProblem(f"attribute {name!r}: {message}", path=f"attributes.{name}")
     for no, schedule in enumerate(template.schedules):
         with suppress(InvalidInput):  # invalid placeholders are reported when it is read
-            context = codec.dumps(render_context(schedule, _TICK, None))
+            context = codec.dumps(render_tick_context(schedule, _TICK, None))
             what = f"the context of schedule {schedule.name!r}"
-            for message in check_value(template.input_schema or {}, context, what):
+            for message in find_violations(template.input_schema or {}, context, what):
                 yield DocumentProblem(f"{what}: {message}", path=f"schedules[{no}].context")
 
 
@@ -163,7 +165,7 @@ def _check_limits(limits: Sequence[Limit], schemas: Schemas) -> Iterator[str]:
     for limit in limits:
         for path in compile_text(limit.key).paths:
             expression = compile_expression(str(path))
-            for message in check_types(
+            for message in check_expression_types(
                 expression, schemas, _KEY_PART, "text, a number or a boolean"
             ):
                 yield f"limit {limit.key!r}: {message}"
@@ -181,12 +183,12 @@ def _check_steps(
 ) -> Iterator[DocumentProblem]:
     for no, spec in enumerate(steps):
         path = f"{prefix}[{no}]"
-        within = {**schemas, **_names_within(spec, schemas)}
+        within = {**schemas, **_instance_input_schemas(spec, schemas)}
         for message in (
             *_check_condition(spec, schemas),
             *_check_reachable(spec, unreachable),
             *_check_instances(spec, schemas, within),
-            *_check_work(spec, within),
+            *_check_engine_step(spec, within),
             *_check_limits(spec.limits or (), schemas),
             *_check_events(spec, schemas, results),
         ):
@@ -194,7 +196,7 @@ def _check_steps(
         yield from _check_steps(unreachable, spec.steps, f"{path}.steps", within, results)
 
 
-def _names_within(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
+def _instance_input_schemas(spec: StepSpec, schemas: Schemas) -> Mapping[str, Any]:
     """Return the schemas of the inputs of a step's instances, by name."""
     names = instance_input_names(spec.spawning)
     match spec.spawning:
@@ -216,53 +218,57 @@ def _check_condition(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     if spec.when is None:
         return
     expression = compile_expression(spec.when)
-    for message in check_condition(expression, schemas):
+    for message in check_condition_type(expression, schemas):
         yield f"when: {message}"
 
 
 def _check_instances(spec: StepSpec, schemas: Schemas, within: Schemas) -> Iterator[str]:
     match spec.spawning:
         case Map(over=text):
-            messages = check_types(compile_expression(text), schemas, _LIST, "a list")
+            messages = check_expression_types(compile_expression(text), schemas, _LIST, "a list")
             yield from (f"map: over: {message}" for message in messages)
         case Batch(total=text):
-            messages = check_types(compile_expression(text), schemas, _NUMBER, "a number")
+            messages = check_expression_types(
+                compile_expression(text), schemas, _NUMBER, "a number"
+            )
             yield from (f"batch: total: {message}" for message in messages)
         case Repeat(until=text):
-            messages = check_condition(compile_expression(text), within)
+            messages = check_condition_type(compile_expression(text), within)
             yield from (f"repeat: until: {message}" for message in messages)
 
 
-def _check_work(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
+def _check_engine_step(spec: StepSpec, schemas: Schemas) -> Iterator[str]:
     """Check the action of a step without a handler."""
     if spec.wait is not None:
         yield from _check_wait(spec.wait, schemas)
     if spec.approval is not None:
         yield from _check_approval(spec.approval, schemas)
-    for text in () if spec.task is None else texts_of(spec.task.context):
-        yield from (f"task: {message}" for message in check_text(text, schemas))
-    for text in () if spec.http is None else texts_of_call(spec.http):
-        yield from (f"http: {message}" for message in check_text(text, schemas))
+    for text in () if spec.task is None else compile_texts_with_placeholders(spec.task.context):
+        yield from (f"task: {message}" for message in check_placeholder_paths(text, schemas))
+    for text in () if spec.http is None else compile_texts_of_call(spec.http):
+        yield from (f"http: {message}" for message in check_placeholder_paths(text, schemas))
 
 
 def _check_wait(wait: WaitSpec, schemas: Schemas) -> Iterator[str]:
     if wait.until is not None:
-        messages = check_types(compile_expression(wait.until), schemas, _STRING, "an instant")
+        messages = check_expression_types(
+            compile_expression(wait.until), schemas, _STRING, "an instant"
+        )
         yield from (f"wait: until: {message}" for message in messages)
     for signal in wait.signals:
         if signal.key is not None:
             key = compile_expression(signal.key)
-            messages = check_types(key, schemas, _KEY, "a string or a number")
+            messages = check_expression_types(key, schemas, _KEY, "a string or a number")
             yield from (f"wait: key: {message}" for message in messages)
 
 
 def _check_approval(approval: ApprovalSpec, schemas: Schemas) -> Iterator[str]:
     for assignee in (*approval.assignees, *approval.escalate_to):
-        for message in check_text(compile_text(assignee), schemas):
+        for message in check_placeholder_paths(compile_text(assignee), schemas):
             yield f"approval: assignee {assignee!r}: {message}"
     if approval.reject_when is not None:
         form = {**schemas, "form": approval.form or DEFAULT_FORM}
-        for message in check_condition(compile_expression(approval.reject_when), form):
+        for message in check_condition_type(compile_expression(approval.reject_when), form):
             yield f"approval: reject_when: {message}"
 
 
@@ -270,14 +276,14 @@ def _check_events(spec: StepSpec, schemas: Schemas, results: Mapping[str, Any]) 
     whole = f"{spec.name}[]" if spec.spawning else spec.name
     names = {"input": schemas["input"], "result": results.get(whole, True), "error": _ERROR}
     for event in spec.events:
-        for message in _check_payload(event, names):
+        for message in _check_event_payload(event, names):
             yield f"event {event.name!r}: {message}"
 
 
-def _check_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
+def _check_event_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
     if isinstance(event.payload, str):
         if event.payload:
-            yield from check_types(compile_expression(event.payload), names)
+            yield from check_expression_types(compile_expression(event.payload), names)
         return
     declared: Mapping[str, Any] = event.schema or {}
     for key in declared.get("required", ()):
@@ -286,5 +292,5 @@ def _check_payload(event: EventSpec, names: Schemas) -> Iterator[str]:
     for key, text in event.payload.items():
         expected = property_kinds(declared, key)
         what = "what its schema allows" if expected != KINDS else ""
-        for message in check_types(compile_expression(text), names, expected, what):
+        for message in check_expression_types(compile_expression(text), names, expected, what):
             yield f"payload {key!r}: {message}"

@@ -8,14 +8,14 @@ from tasker.suggest import suggest_allowed
 from tasker.template.expressions import (
     Comparison,
     Expression,
-    ListOf,
+    ListLiteral,
     Literal,
-    Logic,
+    LogicalOperation,
     Node,
     Not,
     Path,
     TextTemplate,
-    kind_of,
+    json_type_name,
 )
 
 Schemas: TypeAlias = Mapping[str, Any]
@@ -28,12 +28,12 @@ _ORDERED = (frozenset({"number"}), frozenset({"string"}))
 _MOST_REFERENCES = 50  #: followed for one schema
 
 
-def check_condition(expression: Expression, schemas: Schemas) -> list[str]:
+def check_condition_type(expression: Expression, schemas: Schemas) -> list[str]:
     """List the type errors of an expression that must be true or false."""
-    return check_types(expression, schemas, _CONDITION, "true or false")
+    return check_expression_types(expression, schemas, _CONDITION, "true or false")
 
 
-def check_types(
+def check_expression_types(
     expression: Expression, schemas: Schemas, expected: frozenset[str] = KINDS, what: str = ""
 ) -> list[str]:
     """List the type errors of an expression, as messages.
@@ -45,17 +45,17 @@ def check_types(
         what: Those kinds in words, for messages.
     """
     problems: list[str] = []
-    kinds = _infer(expression.node, schemas, problems)
+    kinds = _infer_kinds(expression.node, schemas, problems)
     if kinds.isdisjoint(expected):
-        problems.append(f"it is {_list_kinds(kinds)}, not {what}")
+        problems.append(f"it is {_kinds_in_words(kinds)}, not {what}")
     return problems
 
 
-def check_text(text: TextTemplate, schemas: Schemas) -> list[str]:
+def check_placeholder_paths(text: TextTemplate, schemas: Schemas) -> list[str]:
     """List, as messages, the paths in a text's placeholders that the schemas exclude."""
     problems: list[str] = []
     for path in text.paths:
-        _infer(path, schemas, problems)
+        _infer_kinds(path, schemas, problems)
     return problems
 
 
@@ -66,9 +66,9 @@ def element_schema(expression: Expression, schemas: Schemas) -> Any:
     keys = expression.node.keys
     here = [(schemas.get(str(keys[0]), True), schemas.get(str(keys[0]), True))]
     for key in keys[1:]:
-        here, _ = _descend(here, key)
+        here, _ = _schemas_below_key(here, key)
     parts = []
-    for schema, root in _descend(here, 0)[0]:
+    for schema, root in _schemas_below_key(here, 0)[0]:
         defined = root if isinstance(root, Mapping) else {}
         kept = {key: defined[key] for key in ("$defs", "definitions") if key in defined}
         parts.append({**kept, **schema} if isinstance(schema, Mapping) else schema)
@@ -77,87 +77,89 @@ def element_schema(expression: Expression, schemas: Schemas) -> Any:
 
 def property_kinds(schema: Mapping[str, Any], key: str) -> frozenset[str]:
     """Return the kinds of values that an object's schema accepts for a property."""
-    below, _ = _descend([(schema, schema)], key)
-    kinds = (_kinds_of(part) for part, _ in _alternatives(below))
+    below, _ = _schemas_below_key([(schema, schema)], key)
+    kinds = (_schema_kinds(part) for part, _ in _resolve_alternatives(below))
     return frozenset[str]().union(*kinds) or KINDS
 
 
-def _infer(node: Node, schemas: Schemas, problems: list[str]) -> frozenset[str]:
+def _infer_kinds(node: Node, schemas: Schemas, problems: list[str]) -> frozenset[str]:
     """Return the kinds of a node's values; append its problems to `problems`."""
     match node:
         case Literal(value):
-            return frozenset({kind_of(value)})
+            return frozenset({json_type_name(value)})
         case Path():
-            return _follow(node, schemas, problems)
-        case ListOf(items):
+            return _infer_path_kinds(node, schemas, problems)
+        case ListLiteral(items):
             for item in items:
-                _infer(item, schemas, problems)
+                _infer_kinds(item, schemas, problems)
             return frozenset({"array"})
         case Not(operand):
-            _check_condition(operand, schemas, problems)
-        case Logic(_, operands):
+            _check_condition_node(operand, schemas, problems)
+        case LogicalOperation(_, operands):
             for operand in operands:
-                _check_condition(operand, schemas, problems)
+                _check_condition_node(operand, schemas, problems)
         case Comparison():
             _check_comparison(node, schemas, problems)
     return frozenset({"boolean"})
 
 
-def _check_condition(node: Node, schemas: Schemas, problems: list[str]) -> None:
-    kinds = _infer(node, schemas, problems)
+def _check_condition_node(node: Node, schemas: Schemas, problems: list[str]) -> None:
+    kinds = _infer_kinds(node, schemas, problems)
     if kinds.isdisjoint(_CONDITION):
-        problems.append(f"{node} is {_list_kinds(kinds)}, not true or false")
+        problems.append(f"{node} is {_kinds_in_words(kinds)}, not true or false")
 
 
 def _check_comparison(node: Comparison, schemas: Schemas, problems: list[str]) -> None:
-    left = _infer(node.left, schemas, problems)
-    right = _infer(node.right, schemas, problems)
+    left = _infer_kinds(node.left, schemas, problems)
+    right = _infer_kinds(node.right, schemas, problems)
     if node.operator in ("==", "!="):
         if left.isdisjoint(right) and _NULL not in (left, right):
             problems.append(
-                f"{node} compares {_list_kinds(left)} with {_list_kinds(right)},"
+                f"{node} compares {_kinds_in_words(left)} with {_kinds_in_words(right)},"
                 f" which is always {str(node.operator == '!=').lower()}"
             )
     elif node.operator in ("in", "not in"):
         if right.isdisjoint({"array", "string", "object"}):
-            problems.append(f"{node.right} is {_list_kinds(right)}, not a list, string or object")
+            problems.append(
+                f"{node.right} is {_kinds_in_words(right)}, not a list, string or object"
+            )
         elif "array" not in right and "string" not in left:
-            problems.append(f"{node.left} is {_list_kinds(left)}, not a string")
+            problems.append(f"{node.left} is {_kinds_in_words(left)}, not a string")
     elif not any(left & ordered and right & ordered for ordered in _ORDERED):
         problems.append(
-            f"{node} compares {_list_kinds(left)} with {_list_kinds(right)};"
+            f"{node} compares {_kinds_in_words(left)} with {_kinds_in_words(right)};"
             " only two numbers or two strings can be ordered"
         )
 
 
-def _follow(path: Path, schemas: Schemas, problems: list[str]) -> frozenset[str]:
+def _infer_path_kinds(path: Path, schemas: Schemas, problems: list[str]) -> frozenset[str]:
     """Return the kinds of a path's values; record the first key that its schema excludes."""
     name = str(path.keys[0])
     here = [(schemas.get(name, True), schemas.get(name, True))]
     for depth, key in enumerate(path.keys[1:], 1):
-        below, known = _descend(here, key)
+        below, known = _schemas_below_key(here, key)
         if not below:
             hint = suggest_allowed(str(key), known) if known else ""
             what = "item" if isinstance(key, int) else "property"
             problems.append(f"{Path(path.keys[:depth])} has no {what} {key!r}{hint}")
             return KINDS
         here = below
-    kinds = (_kinds_of(schema) for schema, _ in _alternatives(here))
+    kinds = (_schema_kinds(schema) for schema, _ in _resolve_alternatives(here))
     return frozenset[str]().union(*kinds) or KINDS
 
 
-def _descend(
+def _schemas_below_key(
     here: Sequence[tuple[Any, Any]], key: str | int
 ) -> tuple[list[tuple[Any, Any]], list[str]]:
     """Return the schemas below `key` or, if there are none, the declared properties."""
     below: list[tuple[Any, Any]] = []
     known: dict[str, None] = {}
-    for schema, root in _alternatives(here):
+    for schema, root in _resolve_alternatives(here):
         if not isinstance(schema, Mapping):
             if schema is not False:
                 below.append((True, True))
             continue
-        kinds = _kinds_of(schema)
+        kinds = _schema_kinds(schema)
         if isinstance(key, int):
             if "array" in kinds:
                 below.append((_item_schema(schema, key), root))
@@ -168,14 +170,14 @@ def _descend(
         if isinstance(properties, Mapping) and key in properties:
             part = properties[key]
             below.append((part, part if isinstance(part, Mapping) and "$defs" in part else root))
-        elif isinstance(properties, Mapping) and not _is_open(schema):
+        elif isinstance(properties, Mapping) and not _allows_undeclared_properties(schema):
             known |= dict.fromkeys(map(str, properties))
         elif schema.get("additionalProperties") is not False:
             below.append((schema.get("additionalProperties", True), root))
     return below, list(known)
 
 
-def _is_open(schema: Mapping[str, Any]) -> bool:
+def _allows_undeclared_properties(schema: Mapping[str, Any]) -> bool:
     """Whether a schema allows undeclared properties."""
     return (
         schema.get("additionalProperties", False) is not False
@@ -200,7 +202,7 @@ def _item_schema(schema: Mapping[str, Any], index: int) -> Any:
     return True if isinstance(first, Sequence) and index < 0 else items
 
 
-def _alternatives(here: Sequence[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+def _resolve_alternatives(here: Sequence[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
     """Yield the alternative schemas, with references, `anyOf` and `oneOf` resolved."""
     pending, steps = list(here), 0
     while pending and (steps := steps + 1) <= _MOST_REFERENCES:
@@ -208,7 +210,7 @@ def _alternatives(here: Sequence[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         if not isinstance(schema, Mapping):
             yield schema, root
         elif isinstance(schema.get("$ref"), str):
-            pending.append((_resolve(schema["$ref"], root), root))
+            pending.append((_resolve_reference(schema["$ref"], root), root))
         elif options := schema.get("anyOf") or schema.get("oneOf"):
             pending += [(option, root) for option in options]
             if "properties" in schema:
@@ -223,7 +225,7 @@ def _alternatives(here: Sequence[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         yield True, True
 
 
-def _resolve(reference: str, root: Any) -> Any:
+def _resolve_reference(reference: str, root: Any) -> Any:
     """Return the schema of a reference within `root`; True if it leads elsewhere."""
     if not reference.startswith("#"):
         return True
@@ -236,15 +238,15 @@ def _resolve(reference: str, root: Any) -> Any:
     return here
 
 
-def _kinds_of(schema: Any) -> frozenset[str]:
+def _schema_kinds(schema: Any) -> frozenset[str]:
     """Return the kinds of the values that a schema accepts, as far as it declares them directly."""
     if not isinstance(schema, Mapping):
         return KINDS
     if "const" in schema:
-        return frozenset({kind_of(schema["const"])})
+        return frozenset({json_type_name(schema["const"])})
     options: Json = schema.get("enum")
     if isinstance(options, list | tuple):
-        return frozenset(map(kind_of, options))
+        return frozenset(map(json_type_name, options))
     types = schema.get("type")
     if isinstance(types, str):
         types = [types]
@@ -253,6 +255,6 @@ def _kinds_of(schema: Any) -> frozenset[str]:
     return frozenset("number" if kind == "integer" else str(kind) for kind in types) & KINDS
 
 
-def _list_kinds(kinds: frozenset[str]) -> str:
+def _kinds_in_words(kinds: frozenset[str]) -> str:
     words = {"array": "a list", "object": "an object", "null": "null"}
     return " or ".join(words.get(kind, f"a {kind}") for kind in sorted(kinds))

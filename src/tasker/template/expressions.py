@@ -68,7 +68,9 @@ class Path(NamedTuple):
     def evaluate(self, names: Names) -> Json:
         """Return the value at the path, or null if it does not exist."""
         if self.keys[0] not in names:
-            _fail(f"unknown name {self.keys[0]!r}{suggest_allowed(str(self.keys[0]), names)}", self)
+            _raise_invalid(
+                f"unknown name {self.keys[0]!r}{suggest_allowed(str(self.keys[0]), names)}", self
+            )
         value: Json = names[str(self.keys[0])]
         for key in self.keys[1:]:
             if isinstance(key, str):
@@ -93,7 +95,7 @@ class Literal(NamedTuple):
         return self.value
 
 
-class ListOf(NamedTuple):
+class ListLiteral(NamedTuple):
     """A list: `["DE", "FR"]`."""
 
     items: tuple["Node", ...]
@@ -116,10 +118,10 @@ class Not(NamedTuple):
 
     def evaluate(self, names: Names) -> Json:
         """Return the opposite of its operand."""
-        return not truth(self.operand, names)
+        return not evaluate_as_boolean(self.operand, names)
 
 
-class Logic(NamedTuple):
+class LogicalOperation(NamedTuple):
     """Operands joined by `and` or `or`, evaluated from the left until one decides."""
 
     word: str
@@ -131,7 +133,7 @@ class Logic(NamedTuple):
     def evaluate(self, names: Names) -> Json:
         """Return true or false."""
         decide = any if self.word == "or" else all
-        return decide(truth(operand, names) for operand in self.operands)
+        return decide(evaluate_as_boolean(operand, names) for operand in self.operands)
 
 
 class Comparison(NamedTuple):
@@ -148,36 +150,41 @@ class Comparison(NamedTuple):
         """Return true or false."""
         left, right = self.left.evaluate(names), self.right.evaluate(names)
         if self.operator in ("==", "!="):
-            return is_equal(left, right) is (self.operator == "==")
+            return is_equal_json(left, right) is (self.operator == "==")
         if self.operator in _ORDERS:
-            self._check_order(left, right)
+            self._require_orderable(left, right)
             return _ORDERS[self.operator](left, right)
-        return self._contains(left, right) is (self.operator == "in")
+        return self._is_contained(left, right) is (self.operator == "in")
 
-    def _check_order(self, left: Json, right: Json) -> None:
+    def _require_orderable(self, left: Json, right: Json) -> None:
         for node, value, other in ((self.left, left, right), (self.right, right, left)):
-            if kind_of(value) not in ("number", "string"):
-                _fail(f"{node} is {_show(value)}, which cannot be ordered", node)
-            if kind_of(value) != kind_of(other):
-                _fail(
-                    f"cannot compare {self.left}, a {kind_of(left)}, and {self.right},"
-                    f" a {kind_of(right)}, by {self.operator}",
+            if json_type_name(value) not in ("number", "string"):
+                _raise_invalid(f"{node} is {_describe_value(value)}, which cannot be ordered", node)
+            if json_type_name(value) != json_type_name(other):
+                _raise_invalid(
+                    f"cannot compare {self.left}, a {json_type_name(left)}, and {self.right},"
+                    f" a {json_type_name(right)}, by {self.operator}",
                     node,
                 )
 
-    def _contains(self, left: Json, right: Json) -> bool:
+    def _is_contained(self, left: Json, right: Json) -> bool:
         if isinstance(right, str):
             if not isinstance(left, str):
-                _fail(f"{self.left} is {_show(left)}; a string can contain only strings", self.left)
+                _raise_invalid(
+                    f"{self.left} is {_describe_value(left)}; a string can contain only strings",
+                    self.left,
+                )
             return left in right
         if isinstance(right, list | tuple):
-            return any(is_equal(left, item) for item in right)
+            return any(is_equal_json(left, item) for item in right)
         if isinstance(right, Mapping):
             return isinstance(left, str) and left in right
-        _fail(f"{self.right} is {_show(right)}, not a list, string or object", self.right)
+        _raise_invalid(
+            f"{self.right} is {_describe_value(right)}, not a list, string or object", self.right
+        )
 
 
-Node: TypeAlias = Path | Literal | ListOf | Not | Logic | Comparison
+Node: TypeAlias = Path | Literal | ListLiteral | Not | LogicalOperation | Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,7 @@ class Expression:
     @property
     def paths(self) -> tuple[Path, ...]:
         """All paths in the expression, in order."""
-        return tuple(_paths_in(self.node))
+        return tuple(_find_paths(self.node))
 
     def evaluate(self, names: Names) -> Json:
         """Return the value of the expression.
@@ -215,7 +222,9 @@ class Expression:
         if value is None or isinstance(value, bool):
             return bool(value)
         raise InvalidExpression(
-            self.text, f"it is {_show(value)}, not true or false", path=path_of(self.node)
+            self.text,
+            f"it is {_describe_value(value)}, not true or false",
+            path=node_json_path(self.node),
         )
 
 
@@ -234,7 +243,8 @@ class TextTemplate:
     def render(self, names: Names) -> str:
         """Return the text for display: null becomes "", objects and lists become JSON."""
         return "".join(
-            part if isinstance(part, str) else to_text(part.evaluate(names)) for part in self.parts
+            part if isinstance(part, str) else value_to_text(part.evaluate(names))
+            for part in self.parts
         )
 
     def render_key(self, names: Names) -> str:
@@ -248,8 +258,8 @@ class TextTemplate:
             if value is None or value == "" or isinstance(value, Mapping | list | tuple):
                 raise InvalidExpression(
                     self.text,
-                    f"{path} is {_show(value)}, not a string, number or boolean",
-                    path=path_of(path),
+                    f"{path} is {_describe_value(value)}, not a string, number or boolean",
+                    path=node_json_path(path),
                 )
         return self.render(names)
 
@@ -261,7 +271,7 @@ def compile_expression(text: str) -> Expression:
     Raises:
         InvalidExpression: The text is not an expression or too large.
     """
-    return Expression(text, _Parser(text).parse())
+    return Expression(text, _ExpressionParser(text).parse())
 
 
 @lru_cache(maxsize=4096)
@@ -314,22 +324,24 @@ def _compile_placeholder(text: str, placeholder: str) -> Path:
         ) from None
 
 
-def check_names(text: str, paths: Iterable[Path], allowed: Collection[str]) -> None:
+def check_path_names(text: str, paths: Iterable[Path], allowed: Collection[str]) -> None:
     """Raise InvalidExpression if a path in `text` does not start with an allowed name."""
     for path in paths:
         name = str(path.keys[0])
         if name not in allowed:
             raise InvalidExpression(
-                text, f"unknown name {name!r}{suggest_allowed(name, allowed)}", path=path_of(path)
+                text,
+                f"unknown name {name!r}{suggest_allowed(name, allowed)}",
+                path=node_json_path(path),
             )
 
 
-def _unescape(escaped: re.Match[str]) -> str:
+def _unescape_character(escaped: re.Match[str]) -> str:
     code = escaped[1]
     return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
 
 
-def kind_of(value: Json) -> str:
+def json_type_name(value: Json) -> str:
     """Return JSON Schema's name of a value's type; integers are numbers."""
     if value is None:
         return "null"
@@ -342,35 +354,35 @@ def kind_of(value: Json) -> str:
     return "object" if isinstance(value, Mapping) else "array"
 
 
-def is_equal(left: Json, right: Json) -> bool:
+def is_equal_json(left: Json, right: Json) -> bool:
     """Return whether two JSON values are equal; `true` is not 1."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(
-            is_equal(value, right[key]) for key, value in left.items()
+            is_equal_json(value, right[key]) for key, value in left.items()
         )
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(is_equal, left, right))
-    return kind_of(left) == kind_of(right) and left == right
+        return len(left) == len(right) and all(map(is_equal_json, left, right))
+    return json_type_name(left) == json_type_name(right) and left == right
 
 
-def truth(node: Node, names: Names) -> bool:
+def evaluate_as_boolean(node: Node, names: Names) -> bool:
     """Return the value of an operand of `and`, `or` and `not`."""
     value = node.evaluate(names)
     if value is None or isinstance(value, bool):
         return bool(value)
-    _fail(f"{node} is {_show(value)}, not true or false", node)
+    _raise_invalid(f"{node} is {_describe_value(value)}, not true or false", node)
 
 
-def path_of(node: Node) -> str:
+def node_json_path(node: Node) -> str:
     """Return the JSON path of an operand among the names; `$` if it is not a path."""
     return f"$.{node}" if isinstance(node, Path) else "$"
 
 
-def _fail(message: str, node: Node) -> NoReturn:
-    raise InvalidExpression("", message, path=path_of(node))
+def _raise_invalid(message: str, node: Node) -> NoReturn:
+    raise InvalidExpression("", message, path=node_json_path(node))
 
 
-def _show(value: Json) -> str:
+def _describe_value(value: Json) -> str:
     """Describe a value for a message."""
     if value is None or isinstance(value, bool | int | float):
         return str(Literal(value))
@@ -379,7 +391,7 @@ def _show(value: Json) -> str:
     return "an object" if isinstance(value, Mapping) else "a list"
 
 
-def to_text(value: Json) -> str:
+def value_to_text(value: Json) -> str:
     """Return a value as text: null is "", whole numbers have no fraction, other values are JSON."""
     if value is None:
         return ""
@@ -394,21 +406,21 @@ def _format_key(key: str | int) -> str:
     return f"[{orjson.dumps(key).decode()}]"
 
 
-def _paths_in(node: Node) -> Iterator[Path]:
+def _find_paths(node: Node) -> Iterator[Path]:
     match node:
         case Path():
             yield node
-        case ListOf(items):
+        case ListLiteral(items):
             for item in items:
-                yield from _paths_in(item)
+                yield from _find_paths(item)
         case Not(operand):
-            yield from _paths_in(operand)
-        case Logic(_, operands):
+            yield from _find_paths(operand)
+        case LogicalOperation(_, operands):
             for operand in operands:
-                yield from _paths_in(operand)
+                yield from _find_paths(operand)
         case Comparison(left, _, right):
-            yield from _paths_in(left)
-            yield from _paths_in(right)
+            yield from _find_paths(left)
+            yield from _find_paths(right)
 
 
 class _Token(NamedTuple):
@@ -417,7 +429,7 @@ class _Token(NamedTuple):
     start: int
 
 
-class _Parser:
+class _ExpressionParser:
     """A recursive descent over the tokens of one expression."""
 
     def __init__(self, text: str) -> None:
@@ -431,9 +443,9 @@ class _Parser:
         self._next = self._nodes = self._depth = 0
 
     def parse(self) -> Node:
-        node = self._any()
-        if self._token.kind != "end":
-            self._refuse_token()
+        node = self._parse_or()
+        if self._current_token.kind != "end":
+            self._raise_unexpected_token()
         return node
 
     def _tokenize(self) -> Iterator[_Token]:
@@ -444,7 +456,7 @@ class _Parser:
                 start = at + len(self._text[at:]) - len(self._text[at:].lstrip())
                 symbol = self._text[start]
                 hint = _HINTS.get(symbol, "it is not part of the language")
-                self._fail(f"{symbol!r} at character {start + 1}: {hint}")
+                self._raise_syntax_error(f"{symbol!r} at character {start + 1}: {hint}")
             kind = str(match.lastgroup)
             yield _Token(kind, match[kind], match.start(kind))
             if kind == "end":
@@ -452,133 +464,145 @@ class _Parser:
             at = match.end()
 
     @property
-    def _token(self) -> _Token:
+    def _current_token(self) -> _Token:
         return self._tokens[self._next]
 
-    def _take(self, *texts: str) -> str | None:
+    def _take_if_any_of(self, *texts: str) -> str | None:
         """Consume and return the next token if it is one of the words or symbols given."""
-        token = self._token
+        token = self._current_token
         if token.kind in ("name", "symbol") and token.text in texts:
             self._next += 1
             return token.text
         return None
 
-    def _expect(self, symbol: str) -> None:
-        if not self._take(symbol):
-            self._refuse_token(f", expected {symbol!r}")
+    def _require_symbol(self, symbol: str) -> None:
+        if not self._take_if_any_of(symbol):
+            self._raise_unexpected_token(f", expected {symbol!r}")
 
-    def _any(self) -> Node:
-        return self._joined("or", self._all)
+    def _parse_or(self) -> Node:
+        return self._parse_joined_operands("or", self._parse_and)
 
-    def _all(self) -> Node:
-        return self._joined("and", self._negation)
+    def _parse_and(self) -> Node:
+        return self._parse_joined_operands("and", self._parse_not)
 
-    def _joined(self, word: str, operand: Callable[[], Node]) -> Node:
+    def _parse_joined_operands(self, word: str, operand: Callable[[], Node]) -> Node:
         operands = [operand()]
-        while self._take(word):
+        while self._take_if_any_of(word):
             operands.append(operand())
-        return operands[0] if len(operands) == 1 else self._counted(Logic(word, tuple(operands)))
+        return (
+            operands[0]
+            if len(operands) == 1
+            else self._count_node(LogicalOperation(word, tuple(operands)))
+        )
 
-    def _negation(self) -> Node:
-        if not self._take("not"):
-            return self._comparison()
-        self._enter()
-        node = self._counted(Not(self._negation()))
+    def _parse_not(self) -> Node:
+        if not self._take_if_any_of("not"):
+            return self._parse_comparison()
+        self._enter_nesting_level()
+        node = self._count_node(Not(self._parse_not()))
         self._depth -= 1
         return node
 
-    def _comparison(self) -> Node:
-        left = self._operand()
-        if (operator := self._operator()) is None:
+    def _parse_comparison(self) -> Node:
+        left = self._parse_operand()
+        if (operator := self._take_comparison_operator()) is None:
             return left
-        node = self._counted(Comparison(left, operator, self._operand()))
-        at = self._token.start
-        if self._operator():
-            self._fail(
+        node = self._count_node(Comparison(left, operator, self._parse_operand()))
+        at = self._current_token.start
+        if self._take_comparison_operator():
+            self._raise_syntax_error(
                 f"a second comparison at character {at + 1}: join comparisons with 'and' or 'or'"
             )
         return node
 
-    def _operator(self) -> str | None:
-        if self._token.text == "not" and self._tokens[self._next + 1].text == "in":
+    def _take_comparison_operator(self) -> str | None:
+        if self._current_token.text == "not" and self._tokens[self._next + 1].text == "in":
             self._next += 2
             return "not in"
-        return self._take(*_COMPARISONS)
+        return self._take_if_any_of(*_COMPARISONS)
 
-    def _operand(self) -> Node:
-        token = self._token
+    def _parse_operand(self) -> Node:
+        token = self._current_token
         if token.kind in ("number", "string"):
             self._next += 1
-            return self._counted(Literal(self._literal(token)))
+            return self._count_node(Literal(self._parse_literal(token)))
         if token.kind == "name" and token.text not in _WORDS:
-            return self._path()
-        if word := self._take(*_CONSTANTS):
-            return self._counted(Literal(_CONSTANTS[word]))
-        self._enter()
-        if self._take("("):
-            node = self._any()
-            self._expect(")")
-        elif self._take("["):
-            node = self._counted(ListOf(tuple(self._items())))
+            return self._parse_path()
+        if word := self._take_if_any_of(*_CONSTANTS):
+            return self._count_node(Literal(_CONSTANTS[word]))
+        self._enter_nesting_level()
+        if self._take_if_any_of("("):
+            node = self._parse_or()
+            self._require_symbol(")")
+        elif self._take_if_any_of("["):
+            node = self._count_node(ListLiteral(tuple(self._parse_list_items())))
         else:
-            self._refuse_token(", expected a value")
+            self._raise_unexpected_token(", expected a value")
         self._depth -= 1
         return node
 
-    def _items(self) -> Iterator[Node]:
-        if self._take("]"):
+    def _parse_list_items(self) -> Iterator[Node]:
+        if self._take_if_any_of("]"):
             return
-        yield self._any()
-        while self._take(","):
-            yield self._any()
-        self._expect("]")
+        yield self._parse_or()
+        while self._take_if_any_of(","):
+            yield self._parse_or()
+        self._require_symbol("]")
 
-    def _path(self) -> Node:
-        keys: list[str | int] = [self._token.text]
+    def _parse_path(self) -> Node:
+        keys: list[str | int] = [self._current_token.text]
         self._next += 1
-        while symbol := self._take(".", "["):
-            token = self._token
+        while symbol := self._take_if_any_of(".", "["):
+            token = self._current_token
             if symbol == "." and token.kind == "name":
                 keys.append(token.text)
             elif symbol == "[" and token.kind in ("number", "string"):
-                key = self._literal(token)
+                key = self._parse_literal(token)
                 if not isinstance(key, str | int):
-                    self._refuse_token(", expected an integer or a string")
+                    self._raise_unexpected_token(", expected an integer or a string")
                 keys.append(key)
             else:
-                self._refuse_token(
+                self._raise_unexpected_token(
                     ", expected a name" if symbol == "." else ", expected an integer or a string"
                 )
             self._next += 1
             if symbol == "[":
-                self._expect("]")
-        return self._counted(Path(tuple(keys)))
+                self._require_symbol("]")
+        return self._count_node(Path(tuple(keys)))
 
-    def _literal(self, token: _Token) -> str | int | float:
+    def _parse_literal(self, token: _Token) -> str | int | float:
         if token.kind == "string":
-            return _ESCAPED.sub(_unescape, token.text[1:-1])
+            return _ESCAPED.sub(_unescape_character, token.text[1:-1])
         try:
             value = orjson.loads(token.text)
         except orjson.JSONDecodeError:
-            self._fail(f"{token.text[:60]} at character {token.start + 1} is not a number")
+            self._raise_syntax_error(
+                f"{token.text[:60]} at character {token.start + 1} is not a number"
+            )
         return int(value) if isinstance(value, int) else float(value)
 
-    def _counted(self, node: Node) -> Node:
+    def _count_node(self, node: Node) -> Node:
         self._nodes += 1
         if self._nodes > limits.EXPRESSION_NODES:
-            self._fail(f"it has more than {limits.EXPRESSION_NODES} operators, paths and literals")
+            self._raise_syntax_error(
+                f"it has more than {limits.EXPRESSION_NODES} operators, paths and literals"
+            )
         return node
 
-    def _enter(self) -> None:
+    def _enter_nesting_level(self) -> None:
         self._depth += 1
         if self._depth > limits.EXPRESSION_DEPTH:
-            self._fail(f"it is nested more than {limits.EXPRESSION_DEPTH} levels deep")
+            self._raise_syntax_error(
+                f"it is nested more than {limits.EXPRESSION_DEPTH} levels deep"
+            )
 
-    def _refuse_token(self, expected: str = "") -> NoReturn:
-        token = self._token
+    def _raise_unexpected_token(self, expected: str = "") -> NoReturn:
+        token = self._current_token
         if token.kind == "end":
-            self._fail(f"it ends too early{expected}")
-        self._fail(f"unexpected {token.text[:60]!r} at character {token.start + 1}{expected}")
+            self._raise_syntax_error(f"it ends too early{expected}")
+        self._raise_syntax_error(
+            f"unexpected {token.text[:60]!r} at character {token.start + 1}{expected}"
+        )
 
-    def _fail(self, message: str) -> NoReturn:
+    def _raise_syntax_error(self, message: str) -> NoReturn:
         raise InvalidExpression(self._text, message)

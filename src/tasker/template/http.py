@@ -16,7 +16,7 @@ from tasker.model import (
     StepSpec,
     flatten_steps,
 )
-from tasker.template.expressions import Names, Path, TextTemplate, compile_text, to_text
+from tasker.template.expressions import Names, Path, TextTemplate, compile_text, value_to_text
 
 _DOTS = (".", "..")  #: parts of a path that remove themselves, or the part before them
 _FILLED = "\0"  #: before a value in a URL, in which it cannot occur
@@ -24,7 +24,7 @@ KINDS = ("success", "retryable", "permanent")  #: of `Classification`
 DEFAULT = HttpCall(url="")
 
 
-def http_document(call: HttpCall) -> JsonObject:
+def http_to_document(call: HttpCall) -> JsonObject:
     """Write a call in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {"url": call.url, "method": call.method}
     if call.headers:
@@ -44,7 +44,7 @@ def http_document(call: HttpCall) -> JsonObject:
 
 
 def http_from_document(document: Mapping[str, Any]) -> HttpCall:
-    """Read a call written by `http_document`."""
+    """Read a call written by `http_to_document`."""
     classified = document.get("classify", {})
     timeout = document.get("timeout")
     return HttpCall(
@@ -54,12 +54,12 @@ def http_from_document(document: Mapping[str, Any]) -> HttpCall:
         body=document.get("body"),
         timeout=DEFAULT.timeout if timeout is None else timedelta(seconds=timeout),
         classify=Classification(
-            **{key: tuple(map(_read_range, ranges)) for key, ranges in classified.items()}
+            **{key: tuple(map(_parse_status_range, ranges)) for key, ranges in classified.items()}
         ),
     )
 
 
-def _read_range(written: int | str) -> StatusRange:
+def _parse_status_range(written: int | str) -> StatusRange:
     low, _, high = str(written).partition("-")
     return int(low), int(high or low)
 
@@ -67,7 +67,7 @@ def _read_range(written: int | str) -> StatusRange:
 # --------------------------------------------------------------------------- hosts
 
 
-class Host(NamedTuple):
+class UrlHost(NamedTuple):
     """The host of a URL."""
 
     name: str  #: in lower case; an IPv6 address in brackets
@@ -77,19 +77,19 @@ class Host(NamedTuple):
         return f"{self.name}:{self.port}"
 
 
-def literal_host(url: str) -> Host | None:
+def find_literal_host(url: str) -> UrlHost | None:
     """Return the host of a call's URL, or None if it is only known at run time.
 
     Raises:
         ValueError: The URL is invalid.
     """
     authority = re.match(r"https?://([^/?#]*)", url)
-    if authority is None or has_braces(authority[1]):
+    if authority is None or may_have_placeholders(authority[1]):
         return None
-    return host_of(url)
+    return parse_url_host(url)
 
 
-def host_of(url: str) -> Host:
+def parse_url_host(url: str) -> UrlHost:
     """Return the host of a URL without placeholders.
 
     Raises:
@@ -101,31 +101,31 @@ def host_of(url: str) -> Host:
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL must not contain a user name or password, which would be shown")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Host(name.lower(), parts.port or (443 if parts.scheme == "https" else 80))
+    return UrlHost(name.lower(), parts.port or (443 if parts.scheme == "https" else 80))
 
 
-def literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, Host]]:
+def list_literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, UrlHost]]:
     """List the hosts that the steps of a template call, each with its step."""
     return [
         (spec.name, host)
         for spec in flatten_steps(steps)
-        if spec.http is not None and (host := literal_host(spec.http.url)) is not None
+        if spec.http is not None and (host := find_literal_host(spec.http.url)) is not None
     ]
 
 
 # -------------------------------------------------------------------- placeholders
 
 
-def texts_of_call(call: HttpCall) -> Iterator[TextTemplate]:
+def compile_texts_of_call(call: HttpCall) -> Iterator[TextTemplate]:
     """Yield the strings with placeholders in a call."""
-    for text in (call.url, *call.headers.values(), *_strings_in(call.body)):
-        if has_braces(text):
+    for text in (call.url, *call.headers.values(), *_iterate_strings(call.body)):
+        if may_have_placeholders(text):
             yield compile_text(text)
 
 
-def result_names(call: HttpCall) -> Iterator[str]:
+def results_used_by_call(call: HttpCall) -> Iterator[str]:
     """Yield the names of the steps whose results a call uses."""
-    for text in texts_of_call(call):
+    for text in compile_texts_of_call(call):
         for path in text.paths:
             if path.keys[0] == "results" and len(path.keys) > 1:
                 yield str(path.keys[1])
@@ -141,7 +141,9 @@ def render_url(url: str, names: Names) -> str:
     text = compile_text(url)
     text.render_key(names)
     marked = "".join(
-        part if isinstance(part, str) else _as_text(part.evaluate(names), encode=number > 0)
+        part
+        if isinstance(part, str)
+        else _placeholder_to_text(part.evaluate(names), encode=number > 0)
         for number, part in enumerate(text.parts)
     )
     path = re.split(r"[?#]", marked, maxsplit=1)[0]
@@ -150,8 +152,8 @@ def render_url(url: str, names: Names) -> str:
     return marked.replace(_FILLED, "")
 
 
-def _as_text(value: Json, *, encode: bool) -> str:
-    text = to_text(value)
+def _placeholder_to_text(value: Json, *, encode: bool) -> str:
+    text = value_to_text(value)
     return f"{_FILLED}{quote(text, safe='')}" if encode else text
 
 
@@ -162,7 +164,7 @@ def render_header(text: str, names: Names) -> str:
         InvalidExpression: A value is null, empty, an object or a list, or not printable ASCII.
     """
     filled = compile_text(text).render_key(names)
-    if not is_header_value(filled):
+    if not is_valid_header_value(filled):
         raise InvalidExpression(text, "its value is not printable ASCII text")
     return filled
 
@@ -170,7 +172,7 @@ def render_header(text: str, names: Names) -> str:
 def render_body(body: Json, names: Names) -> Json:
     """Fill in a body; a string that is only one placeholder becomes the value itself."""
     if isinstance(body, str):
-        if not has_braces(body):
+        if not may_have_placeholders(body):
             return body
         text = compile_text(body)
         if len(text.parts) == 1 and isinstance(text.parts[0], Path):
@@ -183,22 +185,22 @@ def render_body(body: Json, names: Names) -> Json:
     return body
 
 
-def _strings_in(value: Json) -> Iterator[str]:
+def _iterate_strings(value: Json) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _strings_in(part)
+            yield from _iterate_strings(part)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from _strings_in(part)
+            yield from _iterate_strings(part)
 
 
-def has_braces(text: str) -> bool:
+def may_have_placeholders(text: str) -> bool:
     """Return whether a text may have placeholders."""
     return "{" in text or "}" in text
 
 
-def is_header_value(text: str) -> bool:
+def is_valid_header_value(text: str) -> bool:
     """Return whether a text may be the value of a header."""
     return text.isprintable() and text.isascii()

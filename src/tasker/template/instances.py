@@ -19,19 +19,19 @@ from tasker.model import (
 from tasker.suggest import suggest_allowed
 from tasker.template import parts
 from tasker.template.expressions import compile_expression
-from tasker.template.parts import ReadStep
+from tasker.template.parts import ParsedStep
 from tasker.template.reading import (
     DAYS_30,
-    Fields,
-    Keys,
-    Value,
+    AllowedKeys,
+    LocatedValue,
+    MappingFields,
     read_choice,
     read_duration,
     read_integer,
     read_name,
     read_text,
 )
-from tasker.template.source import Scalar, Table
+from tasker.template.source import MappingNode, ScalarNode
 
 KINDS = ("map", "batch", "repeat")
 OF_INSTANCES = ("steps", "collect", "on_failure")  #: keys that need one of `KINDS`
@@ -42,11 +42,11 @@ OF_HANDLERS = (
 )
 """Keys that belong to the steps of a body, if there is one."""
 
-_MAP = Keys(what="a map", allowed=("over", "as", "max_concurrency", "task"))
-_BATCH = Keys(what="a batch", allowed=("total", "size", "max_instances"))
-_REPEAT = Keys(what="a repeat", allowed=("until", "every", "max"))
-_COLLECT = Keys(what="a collect", allowed=("reduce",))
-_ON_FAILURE = Keys(what="on_failure", allowed=("policy", "max_failures"))
+_MAP = AllowedKeys(what="a map", allowed=("over", "as", "max_concurrency", "task"))
+_BATCH = AllowedKeys(what="a batch", allowed=("total", "size", "max_instances"))
+_REPEAT = AllowedKeys(what="a repeat", allowed=("until", "every", "max"))
+_COLLECT = AllowedKeys(what="a collect", allowed=("reduce",))
+_ON_FAILURE = AllowedKeys(what="on_failure", allowed=("policy", "max_failures"))
 
 _ITEM = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _ITEM_RULE = "use letters, digits and _, not starting with a digit (at most 63 characters)"
@@ -54,7 +54,7 @@ _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
 _MOST = 1_000_000_000
 
 
-def read_spawning(fields: Fields, names: Collection[str]) -> Spawning | None:
+def read_spawning(fields: MappingFields, names: Collection[str]) -> Spawning | None:
     """Read the `map`, `batch` or `repeat` of a step, or return None.
 
     Args:
@@ -64,11 +64,13 @@ def read_spawning(fields: Fields, names: Collection[str]) -> Spawning | None:
     given = [kind for kind in KINDS if kind in fields]
     for kind in given[1:]:
         if (value := fields.get(kind)) is not None:
-            value.refuse(f"a step has only one of 'map', 'batch' and 'repeat'; remove {kind!r}")
+            value.report_problem(
+                f"a step has only one of 'map', 'batch' and 'repeat'; remove {kind!r}"
+            )
     if not given:
         for key in OF_INSTANCES:
             if (value := fields.get(key)) is not None:
-                value.refuse(f"{key!r} needs 'map', 'batch' or 'repeat' in the same step")
+                value.report_problem(f"{key!r} needs 'map', 'batch' or 'repeat' in the same step")
         return None
     if given[0] == "map":
         return fields.read("map", _read_map, names)
@@ -77,36 +79,36 @@ def read_spawning(fields: Fields, names: Collection[str]) -> Spawning | None:
     return fields.read("repeat", _read_repeat, names)
 
 
-def _read_map(value: Value, names: Collection[str]) -> Map | None:
+def _read_map(value: LocatedValue, names: Collection[str]) -> Map | None:
     fields = value.fields(_MAP)
-    over = fields.required("over", ": an expression for the list, such as results.list.files")
+    over = fields.get_required("over", ": an expression for the list, such as results.list.files")
     text = None if over is None else parts.read_expression(over, names)
     item = fields.read("as", _read_item_name, names)
     most = fields.read("max_concurrency", read_integer, 1, limits.LIMIT_CONCURRENCY)
     return None if text is None else Map(over=text, item=item or "item", max_concurrency=most)
 
 
-def task_of_map(fields: Fields) -> Value | None:
+def task_field_of_map(fields: MappingFields) -> LocatedValue | None:
     """Return the task that each instance of a step's map runs, if it is given in the map."""
     value = fields.get("map")
-    if value is None or not isinstance(value.node, Table):
+    if value is None or not isinstance(value.node, MappingNode):
         return None
-    task = value.table().get("task")
+    task = value.mapping_values().get("task")
     return None if task is None or task.is_missing else task
 
 
-def _read_item_name(value: Value, names: Collection[str]) -> str | None:
+def _read_item_name(value: LocatedValue, names: Collection[str]) -> str | None:
     name = read_name(value, _ITEM, _ITEM_RULE)
     if name in names or name in ("context", "ctx"):
-        value.refuse(f"{name!r} has another meaning here; choose another name")
+        value.report_problem(f"{name!r} has another meaning here; choose another name")
         return None
     return name
 
 
-def _read_batch(value: Value, names: Collection[str]) -> Batch | None:
+def _read_batch(value: LocatedValue, names: Collection[str]) -> Batch | None:
     fields = value.fields(_BATCH)
-    total = fields.required("total", ": an expression for a number, such as results.count.rows")
-    size = fields.required("size", ": the number of items that one instance gets")
+    total = fields.get_required("total", ": an expression for a number, such as results.count.rows")
+    size = fields.get_required("size", ": the number of items that one instance gets")
     text = None if total is None else parts.read_expression(total, names)
     number = None if size is None else read_integer(size, 1, _MOST)
     most = fields.read("max_instances", read_integer, 1, limits.INSTANCES)
@@ -117,10 +119,10 @@ def _read_batch(value: Value, names: Collection[str]) -> Batch | None:
     )
 
 
-def _read_repeat(value: Value, names: Collection[str]) -> Repeat | None:
+def _read_repeat(value: LocatedValue, names: Collection[str]) -> Repeat | None:
     fields = value.fields(_REPEAT)
-    until = fields.required("until", ": a condition, such as results.status.done")
-    most = fields.required("max", ": the maximum number of iterations")
+    until = fields.get_required("until", ": a condition, such as results.status.done")
+    most = fields.get_required("max", ": the maximum number of iterations")
     text = None if until is None else parts.read_expression(until, (*names, "iteration"))
     count = None if most is None else read_integer(most, 1, limits.ITERATIONS)
     every = fields.read("every", read_duration, DAYS_30, zero=True)
@@ -131,32 +133,34 @@ def _read_repeat(value: Value, names: Collection[str]) -> Repeat | None:
     )
 
 
-def read_collect(fields: Fields, spawning: Spawning) -> tuple[CollectMode, str | None]:
+def read_collect(fields: MappingFields, spawning: Spawning) -> tuple[CollectMode, str | None]:
     """Read the kind of result of a step with instances, and the handler that computes it."""
     value = fields.get("collect")
     if value is None:
         return CollectMode.LIST, None
     if isinstance(spawning, Repeat):
-        value.refuse(
+        value.report_problem(
             "the result of a 'repeat' is the result of its last iteration; remove 'collect'"
         )
         return CollectMode.LIST, None
-    if isinstance(value.node, Table):
-        handler = value.fields(_COLLECT).required("reduce", ": the name of a handler")
+    if isinstance(value.node, MappingNode):
+        handler = value.fields(_COLLECT).get_required("reduce", ": the name of a handler")
         return CollectMode.LIST, None if handler is None else parts.read_handler(handler)
     chosen = read_choice(value, tuple(CollectMode))
     return CollectMode(chosen) if chosen else CollectMode.LIST, None
 
 
-def read_on_failure(fields: Fields, spawning: Spawning) -> InstanceFailureHandling:
+def read_on_failure(fields: MappingFields, spawning: Spawning) -> InstanceFailureHandling:
     """Read `on_failure`; a policy alone may be written as a string."""
     value = fields.get("on_failure")
     if value is None:
         return InstanceFailureHandling()
     if isinstance(spawning, Repeat):
-        value.refuse("a 'repeat' fails with its first failed iteration; remove 'on_failure'")
+        value.report_problem(
+            "a 'repeat' fails with its first failed iteration; remove 'on_failure'"
+        )
         return InstanceFailureHandling()
-    if isinstance(value.node, Scalar):
+    if isinstance(value.node, ScalarNode):
         chosen = read_choice(value, tuple(InstanceFailurePolicy))
         return (
             InstanceFailureHandling(policy=InstanceFailurePolicy(chosen))
@@ -170,67 +174,71 @@ def read_on_failure(fields: Fields, spawning: Spawning) -> InstanceFailureHandli
     if most is None:
         return InstanceFailureHandling(policy=policy)
     if policy is not InstanceFailurePolicy.CONTINUE:
-        most.refuse("'max_failures' needs 'policy: continue'")
+        most.report_problem("'max_failures' needs 'policy: continue'")
     return _read_max_failures(most, policy)
 
 
-def _read_max_failures(value: Value, policy: InstanceFailurePolicy) -> InstanceFailureHandling:
-    if isinstance(value.node, Scalar) and isinstance(value.node.value, str):
+def _read_max_failures(
+    value: LocatedValue, policy: InstanceFailurePolicy
+) -> InstanceFailureHandling:
+    if isinstance(value.node, ScalarNode) and isinstance(value.node.value, str):
         written = read_text(value) or ""
         match = _PERCENT.fullmatch(written)
         if match and float(match[1]) <= 100:
             return InstanceFailureHandling(policy=policy, max_failed_percent=float(match[1]))
-        value.refuse(f"{written!r} is not a share of instances: write a percentage such as '5%'")
+        value.report_problem(
+            f"{written!r} is not a share of instances: write a percentage such as '5%'"
+        )
         return InstanceFailureHandling(policy=policy)
     return InstanceFailureHandling(
         policy=policy, max_failures=read_integer(value, 0, limits.INSTANCES)
     )
 
 
-def check_step_keys(fields: Fields) -> None:
+def check_keys_of_step_with_instances(fields: MappingFields) -> None:
     """Report keys that a step with instances cannot have, and those that belong to its body."""
     if (value := fields.get("type")) is not None:
-        value.refuse("a step with 'map', 'batch' or 'repeat' has no type; remove it")
+        value.report_problem("a step with 'map', 'batch' or 'repeat' has no type; remove it")
     if "steps" not in fields:
         return
-    if (task := task_of_map(fields)) is not None:
-        task.refuse("the 'steps' are the body; make the task one of them")
+    if (task := task_field_of_map(fields)) is not None:
+        task.report_problem("the 'steps' are the body; make the task one of them")
     for key in OF_HANDLERS:
         if (value := fields.get(key)) is not None:
-            value.refuse(f"{key!r} belongs to a step of the body: move it into 'steps'")
+            value.report_problem(f"{key!r} belongs to a step of the body: move it into 'steps'")
 
 
-def check_concurrency(fields: Fields, spec: StepSpec) -> None:
+def check_max_concurrency(fields: MappingFields, spec: StepSpec) -> None:
     """Report a `max_concurrency` of instances that only wait: it limits steps in progress."""
     kind = next((key for key in ("task", "wait", "approval") if getattr(spec, key)), None)
     value = fields.get("map")
     if kind and isinstance(spec.spawning, Map) and spec.spawning.max_concurrency and value:
-        value.refuse(
+        value.report_problem(
             f"'max_concurrency' does not apply to a {kind}: it limits steps in progress, not those"
             " that wait; remove it"
         )
 
 
-def check_referenced_results(steps: list[ReadStep]) -> None:
+def check_referenced_results(steps: list[ParsedStep]) -> None:
     """Report `results` in expressions that do not belong to ancestors."""
-    _check_scope(steps, {})
+    _check_results_in_scope(steps, {})
 
 
-def _check_scope(steps: list[ReadStep], outer: Mapping[str, None]) -> None:
+def _check_results_in_scope(steps: list[ParsedStep], outer: Mapping[str, None]) -> None:
     known = {read.spec.name: read for read in steps}
     for read in steps:
         if not read.expressions and not read.body:
             continue
-        before = {**outer, **dict.fromkeys(_ancestors(read, known))}
+        before = {**outer, **dict.fromkeys(_find_ancestors(read, known))}
         for text, value in read.expressions:
             ends_loop = value.path.endswith("repeat.until")
             body = (step.spec.name for step in read.body or (read,)) if ends_loop else ()
             _refuse_results_of_non_ancestors(text, value, {**before, **dict.fromkeys(body)})
         if read.body:
-            _check_scope(list(read.body), before)
+            _check_results_in_scope(list(read.body), before)
 
 
-def _ancestors(read: ReadStep, known: Mapping[str, ReadStep]) -> Iterator[str]:
+def _find_ancestors(read: ParsedStep, known: Mapping[str, ParsedStep]) -> Iterator[str]:
     seen, stack = {read.spec.name}, list(read.spec.dependencies)
     while stack:
         name = stack.pop()
@@ -240,7 +248,9 @@ def _ancestors(read: ReadStep, known: Mapping[str, ReadStep]) -> Iterator[str]:
             stack += known[name].spec.dependencies
 
 
-def _refuse_results_of_non_ancestors(text: str, value: Value, before: Mapping[str, None]) -> None:
+def _refuse_results_of_non_ancestors(
+    text: str, value: LocatedValue, before: Mapping[str, None]
+) -> None:
     try:
         paths = compile_expression(text).paths
     except InvalidExpression:
@@ -248,7 +258,7 @@ def _refuse_results_of_non_ancestors(text: str, value: Value, before: Mapping[st
     for path in paths:
         if path.keys[0] == "results" and len(path.keys) > 1 and path.keys[1] not in before:
             name = str(path.keys[1])
-            value.refuse(
+            value.report_problem(
                 f"{path} reads the result of {name!r}, which is not an earlier step"
                 f"{suggest_allowed(name, before)}"
             )

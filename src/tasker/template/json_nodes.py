@@ -5,51 +5,62 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tasker.model import Json
-from tasker.template.reading import path_below
+from tasker.template.reading import join_path
 from tasker.template.scalars import INTEGERS
-from tasker.template.source import MAX_DEPTH, Entry, Items, Node, Problems, Scalar, Table
+from tasker.template.source import (
+    MAX_DEPTH,
+    FileProblems,
+    ListNode,
+    MappingEntry,
+    MappingNode,
+    Node,
+    ScalarNode,
+)
 
 _HALVES = re.compile("[\ud800-\udfff]")  #: surrogates, which UTF-8 cannot write
 
 
-def node_of(value: Json, path: str, depth: int, problems: Problems) -> Node:
+def build_node(value: Json, path: str, depth: int, problems: FileProblems) -> Node:
     """Build the nodes of a JSON value; they have no positions."""
     if depth > MAX_DEPTH:
         problems.add(f"nested more than {MAX_DEPTH} levels deep", path=path)
-        return Scalar(None, "", None)
+        return ScalarNode(None, "", None)
     if isinstance(value, Mapping):
-        table = Table(None)
+        table = MappingNode(None)
         for key, part in value.items():
-            if _is_text(key, path, problems):
-                table.entries[key] = Entry(
-                    None, node_of(part, path_below(path, key), depth + 1, problems)
+            if _require_text(key, path, problems):
+                table.entries[key] = MappingEntry(
+                    None, build_node(part, join_path(path, key), depth + 1, problems)
                 )
         return table
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        return Items(
+        return ListNode(
             None,
-            [node_of(part, f"{path}[{at}]", depth + 1, problems) for at, part in enumerate(value)],
+            [
+                build_node(part, f"{path}[{at}]", depth + 1, problems)
+                for at, part in enumerate(value)
+            ],
         )
-    return _leaf(value, path, problems)
+    return _build_scalar(value, path, problems)
 
 
-def _leaf(value: object, path: str, problems: Problems) -> Scalar:
+def _build_scalar(value: object, path: str, problems: FileProblems) -> ScalarNode:
     if isinstance(value, str):
-        _is_text(value, path, problems)
-        return Scalar(value, value, None)
+        _require_text(value, path, problems)
+        return ScalarNode(value, value, None)
     if isinstance(value, int) and value not in INTEGERS:
         problems.add("an integer needs more than 64 bits; write it as a string", path=path)
-        return Scalar(None, "", None)
+        return ScalarNode(None, "", None)
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(f"{value} is not a number in JSON", path=path)
-        return Scalar(None, "", None)
+        return ScalarNode(None, "", None)
     if value is None or isinstance(value, int | float):
-        return Scalar(value, str(value), None)
+        return ScalarNode(value, str(value), None)
     problems.add(f"a {type(value).__name__} is not JSON", path=path)
-    return Scalar(None, "", None)
+    return ScalarNode(None, "", None)
 
 
-def _is_text(text: object, path: str, problems: Problems) -> bool:
+def _require_text(text: object, path: str, problems: FileProblems) -> bool:
     """Return whether a key or value is a string that JSON can represent; if not, report it."""
     if not isinstance(text, str):
         problems.add(f"the key {text!r} is not a string", path=path)

@@ -8,9 +8,9 @@ from tasker.errors import DocumentProblem, InvalidTemplate, TooLarge
 from tasker.model import JsonObject, Template
 from tasker.suggest import did_you_mean_file
 from tasker.template.assemble import assemble_template
-from tasker.template.document import to_document
-from tasker.template.json_nodes import node_of
-from tasker.template.source import Problems, read_documents
+from tasker.template.document import template_to_document
+from tasker.template.json_nodes import build_node
+from tasker.template.source import FileProblems, parse_documents
 
 MAX_BYTES = 1 << 20  #: of one file, unless the caller says otherwise
 
@@ -31,7 +31,7 @@ def parse_template(
         InvalidTemplate: The template is invalid; the error has all problems with lines and columns.
         TooLarge: It exceeds `limit`.
     """
-    problems = Problems(file)
+    problems = FileProblems(file)
     [template] = _read_templates(source, problems, limit, single=True)
     return template
 
@@ -62,9 +62,9 @@ def load_templates(
     """
     templates: list[Template] = []
     wrong: list[DocumentProblem] = []
-    for path in _template_files(paths):
+    for path in _find_template_files(paths):
         try:
-            problems = Problems(str(path))
+            problems = FileProblems(str(path))
             templates += _read_templates(_read_bytes(path, limit), problems, limit)
         except InvalidTemplate as error:
             if on_broken is None:
@@ -76,49 +76,49 @@ def load_templates(
     return templates
 
 
-def from_document(document: JsonObject) -> Template:
+def template_from_document(document: JsonObject) -> Template:
     """Read a template from a JSON object, in either dialect.
 
     Raises:
         InvalidTemplate: The template is invalid; the error has all problems, with paths but without
             lines.
     """
-    problems = Problems("")
-    template = assemble_template(node_of(document, "", 0, problems), problems)
-    problems.check()
+    problems = FileProblems("")
+    template = assemble_template(build_node(document, "", 0, problems), problems)
+    problems.raise_if_any()
     if template is None:
         raise InvalidTemplate(DocumentProblem("the document is not a template"))
     return template
 
 
-def check_template(template: Template) -> Template:
+def validate_template(template: Template) -> Template:
     """Return a template created in Python in the form in which it is read from its document.
 
     Raises:
         InvalidTemplate: The template is invalid; the error has all problems, with paths but without
             lines.
     """
-    return from_document(to_document(template))
+    return template_from_document(template_to_document(template))
 
 
 def _read_templates(
-    source: str | bytes, problems: Problems, limit: int, *, single: bool = False
+    source: str | bytes, problems: FileProblems, limit: int, *, single: bool = False
 ) -> list[Template]:
     """Read all templates in a text: at least one and, with `single`, exactly one."""
     size = len(source.encode("utf-8", "replace") if isinstance(source, str) else source)
     if size > limit:
         raise TooLarge(f"template {problems.file}", size, limit)
-    roots = read_documents(source, problems)
+    roots = parse_documents(source, problems)
     if not roots:
         problems.add("the file is empty: it must contain a template")
     if single and len(roots) > 1:
         problems.add(f"one template was expected, found {len(roots)}", roots[1].mark)
     templates = [assemble_template(root, problems) for root in roots]
-    problems.check()
+    problems.raise_if_any()
     return [template for template in templates if template is not None]
 
 
-def _template_files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
+def _find_template_files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
     """Return the files to read, each once."""
     seen: dict[Path, Path] = {}
     for given in map(Path, paths):

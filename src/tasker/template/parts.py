@@ -22,26 +22,26 @@ from tasker.template.expressions import (
     Expression,
     Path,
     TextTemplate,
-    check_names,
+    check_path_names,
     compile_expression,
     compile_path,
     compile_text,
 )
-from tasker.template.http import has_braces
+from tasker.template.http import may_have_placeholders
 from tasker.template.reading import (
-    Fields,
-    Keys,
-    Value,
-    descend,
+    AllowedKeys,
+    LocatedValue,
+    MappingFields,
+    follow_path,
+    node_to_json,
     read_choice,
     read_integer,
     read_json_object,
     read_name,
     read_text,
-    to_json,
 )
-from tasker.template.schema import check_schema
-from tasker.template.source import Items, Mark, Scalar, Table
+from tasker.template.schema import find_schema_fault
+from tasker.template.source import ListNode, MappingNode, ScalarNode, SourcePosition
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_VERSION = "0.1.0"
@@ -65,7 +65,7 @@ _LONGEST_HANDLER = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenRetry:
+class RetrySettings:
     """The retry settings of a document; None: not given."""
 
     retryable: bool | None = None
@@ -77,7 +77,7 @@ class WrittenRetry:
     retry_on: tuple[str, ...] | None = None
     give_up_on: tuple[str, ...] | None = None
 
-    def applied_to(self, base: Retry) -> Retry:
+    def apply_to(self, base: Retry) -> Retry:
         """Return `base` with the written settings applied.
 
         The first delay is never above the cap: if only one of the two is given, the other is
@@ -97,29 +97,29 @@ class WrittenRetry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadStep:
+class ParsedStep:
     """A step as read, with its positions in the text for later checks."""
 
     spec: StepSpec
-    name: Value
-    dependencies: tuple[tuple[str, Value], ...]
-    when: Value | None = None
+    name: LocatedValue
+    dependencies: tuple[tuple[str, LocatedValue], ...]
+    when: LocatedValue | None = None
     """The condition, or None if the step has none."""
 
-    expressions: tuple[tuple[str, Value], ...] = ()
+    expressions: tuple[tuple[str, LocatedValue], ...] = ()
     """Expressions that may use the results of earlier steps."""
 
-    body: tuple["ReadStep", ...] = ()
+    body: tuple["ParsedStep", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentChange:
     """An entry of an environment, for one step or for all."""
 
-    name: Value
+    name: LocatedValue
     step: str
     config: JsonObject | None = None
-    retry: WrittenRetry | None = None
+    retry: RetrySettings | None = None
     timeout: timedelta | None = None
 
 
@@ -129,53 +129,59 @@ class Dialect:
 
     steps: str  #: the key of the steps, also in environments
     schema: str  #: the key of the schema of contexts
-    top: Keys
-    environment: Keys
-    metadata: Callable[[Fields], JsonObject]
-    deadline: Callable[[Fields], timedelta | None]
-    step: Callable[[Value], ReadStep | None]  #: None: it has no usable name
-    change: Callable[[Value], EnvironmentChange | None]  #: None: it names no step
-    finish: Callable[[Fields, list[ReadStep]], list[ReadStep]]
+    top: AllowedKeys
+    environment: AllowedKeys
+    metadata: Callable[[MappingFields], JsonObject]
+    deadline: Callable[[MappingFields], timedelta | None]
+    step: Callable[[LocatedValue], ParsedStep | None]  #: None: it has no usable name
+    change: Callable[[LocatedValue], EnvironmentChange | None]  #: None: it names no step
+    finish: Callable[[MappingFields, list[ParsedStep]], list[ParsedStep]]
     """Function that applies the template's settings for all steps."""
 
 
-def read_namespace(value: Value) -> str | None:
+def read_namespace(value: LocatedValue) -> str | None:
     """Read the name of a namespace."""
     return read_name(value, NAMESPACE, NAMESPACE_RULE)
 
 
-def read_plain_name(value: Value) -> str | None:
+def read_identifier(value: LocatedValue) -> str | None:
     """Read the name of a template, an environment or a dependency."""
     return read_name(value, _NAME, _NAME_RULE)
 
 
-def read_step_name(value: Value) -> str | None:
+def read_step_name(value: LocatedValue) -> str | None:
     """Read the name of a step."""
-    step = read_plain_name(value)
+    step = read_identifier(value)
     if step == ALL:
-        value.refuse(f"no step can be named {ALL!r}: in environments it stands for every step")
+        value.report_problem(
+            f"no step can be named {ALL!r}: in environments it stands for every step"
+        )
         return None
     return step
 
 
-def check_environment_name(environment: str, value: Value, mark: Mark | None) -> None:
+def check_environment_name(
+    environment: str, value: LocatedValue, mark: SourcePosition | None
+) -> None:
     """Report a problem if the name of an environment is invalid."""
     if not _NAME.fullmatch(environment):
-        value.refuse(f"{environment[:60]!r} is not a valid environment name: {_NAME_RULE}", mark)
+        value.report_problem(
+            f"{environment[:60]!r} is not a valid environment name: {_NAME_RULE}", mark
+        )
 
 
-def read_method(value: Value) -> str | None:
+def read_method(value: LocatedValue) -> str | None:
     """Read the name of a handler's method."""
     return read_name(value, _METHOD, _METHOD_RULE)
 
 
-def read_version(value: Value) -> str | None:
+def read_version(value: LocatedValue) -> str | None:
     """Read a version."""
     node = value.node
-    if isinstance(node, Scalar) and type(node.value) in (int, float):
+    if isinstance(node, ScalarNode) and type(node.value) in (int, float):
         parts = [part for part in node.text.split(".") if part.isdigit()] or ["1"]
         whole = ".".join([*parts, "0", "0"][:3])
-        value.refuse(
+        value.report_problem(
             f"{node.text} without quotes is a number, not a version;"
             f' write three parts, in quotes: "{whole}"'
         )
@@ -184,15 +190,15 @@ def read_version(value: Value) -> str | None:
     try:
         return written and str(versions.parse(written))
     except InvalidInput as error:
-        value.refuse(str(error))
+        value.report_problem(str(error))
         return None
 
 
-def read_version_range(value: Value) -> str | None:
+def read_version_range(value: LocatedValue) -> str | None:
     """Read a version or a range of versions, written without spaces."""
     node = value.node
-    if isinstance(node, Scalar) and type(node.value) in (int, float):
-        value.refuse(
+    if isinstance(node, ScalarNode) and type(node.value) in (int, float):
+        value.report_problem(
             f'{node.text} without quotes is a number; write a range such as "^{node.text}"'
         )
         return None
@@ -202,99 +208,105 @@ def read_version_range(value: Value) -> str | None:
     try:
         return versions.canonicalize(written)
     except InvalidInput as error:
-        value.refuse(str(error))
+        value.report_problem(str(error))
         return None
 
 
-def read_attempts(value: Value) -> int | None:
+def read_max_attempts(value: LocatedValue) -> int | None:
     """Read the maximum number of attempts; 0 means 1, as in earlier versions of Tasker."""
     count = read_integer(value, 0, MAX_ATTEMPTS)
     return None if count is None else max(count, 1)
 
 
-def read_error_names(value: Value) -> tuple[str, ...]:
+def read_error_names(value: LocatedValue) -> tuple[str, ...]:
     """Read the class names and codes of errors."""
     names: list[str] = []
     for item in value.items("a list of error class names and codes"):
         name = read_text(item)
         if name is not None and not _ERROR.fullmatch(name):
-            item.refuse(f"{name[:60]!r} is neither the name of an exception class nor a code")
+            item.report_problem(
+                f"{name[:60]!r} is neither the name of an exception class nor a code"
+            )
         elif name in names:
-            item.refuse(f"{name!r} is listed twice")
+            item.report_problem(f"{name!r} is listed twice")
         elif name is not None:
             names.append(name)
     if len(names) > _MOST_ERRORS:
-        value.refuse(f"at most {_MOST_ERRORS} errors can be listed, found {len(names)}")
+        value.report_problem(f"at most {_MOST_ERRORS} errors can be listed, found {len(names)}")
     return tuple(names)
 
 
-def read_labels(value: Value) -> dict[str, str]:
+def read_labels(value: LocatedValue) -> dict[str, str]:
     """Read the labels that a worker must have."""
     labels: dict[str, str] = {}
-    for label, part in value.table("a mapping of labels").items():
+    for label, part in value.mapping_values("a mapping of labels").items():
         wanted = read_text(part)
         if not _LABEL.fullmatch(label):
-            part.refuse(f"{label[:60]!r} is not a valid label name: {_LABEL_RULE}")
+            part.report_problem(f"{label[:60]!r} is not a valid label name: {_LABEL_RULE}")
         elif wanted is not None and not _LABEL_VALUE.fullmatch(wanted):
-            part.refuse(
+            part.report_problem(
                 "a label's value must be at most 63 characters: letters, digits, _, . and -"
             )
         elif wanted is not None:
             labels[label] = wanted
     if len(labels) > _MOST_LABELS:
-        value.refuse(f"a step may require at most {_MOST_LABELS} labels, found {len(labels)}")
+        value.report_problem(
+            f"a step may require at most {_MOST_LABELS} labels, found {len(labels)}"
+        )
     return labels
 
 
-def read_attributes(value: Value) -> dict[str, str]:
+def read_attributes(value: LocatedValue) -> dict[str, str]:
     """Read the searchable attributes of tasks: name to `input.path`."""
     attributes: dict[str, str] = {}
-    for key, part in value.table("a mapping of attributes").items():
+    for key, part in value.mapping_values("a mapping of attributes").items():
         if not _LABEL.fullmatch(key):
-            part.refuse(f"{key[:60]!r} is not a valid attribute name: {_LABEL_RULE}")
+            part.report_problem(f"{key[:60]!r} is not a valid attribute name: {_LABEL_RULE}")
         elif path := read_path(part, ("input",)):
             attributes[key] = path
     if len(attributes) > MOST_ATTRIBUTES:
-        value.refuse(
+        value.report_problem(
             f"a task may have at most {MOST_ATTRIBUTES} attributes, found {len(attributes)}"
         )
     return attributes
 
 
-def read_title(value: Value) -> str | None:
+def read_title(value: LocatedValue) -> str | None:
     """Read the title of a task; `{input.name}` is replaced by an input."""
     written = read_text_template(value, ("input",))
     if written is not None and len(written) > LONGEST_TITLE:
-        value.refuse(f"a title may have at most {LONGEST_TITLE} characters, found {len(written)}")
+        value.report_problem(
+            f"a title may have at most {LONGEST_TITLE} characters, found {len(written)}"
+        )
     return written
 
 
-def read_expression(value: Value, names: Collection[str]) -> str | None:
+def read_expression(value: LocatedValue, names: Collection[str]) -> str | None:
     """Read an expression over `names`; `true`, `false` and numbers need no quotes."""
     node = value.node
-    if isinstance(node, Scalar) and isinstance(node.value, bool | int | float):
+    if isinstance(node, ScalarNode) and isinstance(node.value, bool | int | float):
         return node.text
-    return _read_compiled(value, names, compile_expression)
+    return _read_compilable(value, names, compile_expression)
 
 
-def read_trigger(value: Value) -> TriggerRule | None:
+def read_trigger_rule(value: LocatedValue) -> TriggerRule | None:
     """Read a trigger rule."""
     written = read_choice(value, tuple(map(str, TriggerRule)))
     return None if written is None else TriggerRule(written)
 
 
-def read_path(value: Value, names: Collection[str]) -> str | None:
+def read_path(value: LocatedValue, names: Collection[str]) -> str | None:
     """Read an expression that is only a path below one of `names`."""
-    return _read_compiled(value, names, compile_path)
+    return _read_compilable(value, names, compile_path)
 
 
-def read_text_template(value: Value, names: Collection[str]) -> str | None:
+def read_text_template(value: LocatedValue, names: Collection[str]) -> str | None:
     """Read a string with placeholders `{path}`, each a path below one of `names`."""
-    return _read_compiled(value, names, compile_text)
+    return _read_compilable(value, names, compile_text)
 
 
-def _read_compiled(
-    value: Value,
+def _read_compilable(
+    value: LocatedValue,
     names: Collection[str],
     compiled_by: Callable[[str], Expression | TextTemplate | Path],
 ) -> str | None:
@@ -304,28 +316,28 @@ def _read_compiled(
     try:
         compiled = compiled_by(written)
         paths = (compiled,) if isinstance(compiled, Path) else compiled.paths
-        check_names(written, paths, names)
+        check_path_names(written, paths, names)
     except InvalidExpression as error:
-        value.refuse(str(error))
+        value.report_problem(str(error))
         return None
     return written
 
 
-def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
+def keep_in_metadata(value: LocatedValue, key: str, metadata: dict[str, Json]) -> None:
     """Keep a value that only earlier versions of Tasker used, unless the metadata has that key."""
     if key in metadata:
-        value.refuse(f"'metadata' also has {key!r}; remove one of them")
-    metadata[key] = to_json(value.node)
+        value.report_problem(f"'metadata' also has {key!r}; remove one of them")
+    metadata[key] = node_to_json(value.node)
 
 
-def read_handler(value: Value) -> str | None:
+def read_handler(value: LocatedValue) -> str | None:
     """Read the name of a handler; `A::B` and `::A::B` are other spellings of `A.B`."""
     written = read_text(value)
     if written is None:
         return None
     normal = written.replace("::", ".").removeprefix("." if written.startswith("::") else "")
     if len(normal) > _LONGEST_HANDLER or not _HANDLER.fullmatch(normal):
-        value.refuse(
+        value.report_problem(
             f"{written[:60]!r} is not a handler name: write names joined by '.' or '::', without "
             "spaces and slashes, at most 500 characters"
         )
@@ -333,59 +345,59 @@ def read_handler(value: Value) -> str | None:
     return normal
 
 
-def read_dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
+def read_dependencies(values: list[LocatedValue]) -> tuple[tuple[str, LocatedValue], ...]:
     """Read the names of a step's dependencies."""
-    dependencies_read: dict[str, Value] = {}
+    dependencies_read: dict[str, LocatedValue] = {}
     for value in values:
-        step = read_plain_name(value)
+        step = read_identifier(value)
         if step in dependencies_read:
-            value.refuse(f"{step!r} is listed twice")
+            value.report_problem(f"{step!r} is listed twice")
         elif step is not None:
             dependencies_read[step] = value
     return tuple(dependencies_read.items())
 
 
-def check_delay_order(value: Value, change: WrittenRetry) -> WrittenRetry:
+def check_delay_order(value: LocatedValue, change: RetrySettings) -> RetrySettings:
     """Report a problem if the given first delay exceeds the given cap."""
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:
-        value.refuse(
+        value.report_problem(
             f"the first delay ({format_duration(first)}) exceeds"
             f" the longest delay ({format_duration(cap)})"
         )
     return change
 
 
-def read_schema(value: Value) -> JsonObject | None:
+def read_schema(value: LocatedValue) -> JsonObject | None:
     """Read a JSON Schema; report a problem at its invalid part."""
     document = read_json_object(value)
-    wrong = None if document is None else check_schema(document)
+    wrong = None if document is None else find_schema_fault(document)
     if wrong is not None:
-        descend(value, iter(wrong.path)).refuse(f"not a JSON Schema: {wrong.message}")
+        follow_path(value, iter(wrong.path)).report_problem(f"not a JSON Schema: {wrong.message}")
         return None
     return document
 
 
-def read_input_schema(value: Value) -> JsonObject | None:
+def read_input_schema(value: LocatedValue) -> JsonObject | None:
     """Read the schema of a task's context, which is always an object."""
     document = read_schema(value)
     types = document.get("type") if document else None
     allowed = [types] if isinstance(types, str) else types
     if isinstance(allowed, list) and "object" not in allowed:
-        descend(value, iter(["type"])).refuse(
+        follow_path(value, iter(["type"])).report_problem(
             "a task's context must be an object: set the schema's type to 'object'"
         )
     return document
 
 
-def texts_with_braces(value: Value) -> Iterator[Value]:
+def strings_with_placeholders(value: LocatedValue) -> Iterator[LocatedValue]:
     """Yield the strings of a value that have placeholders."""
     node = value.node
-    if isinstance(node, Table):
-        for part in value.table().values():
-            yield from texts_with_braces(part)
-    elif isinstance(node, Items):
+    if isinstance(node, MappingNode):
+        for part in value.mapping_values().values():
+            yield from strings_with_placeholders(part)
+    elif isinstance(node, ListNode):
         for part in value.items():
-            yield from texts_with_braces(part)
-    elif isinstance(node.value, str) and has_braces(node.value):
+            yield from strings_with_placeholders(part)
+    elif isinstance(node.value, str) and may_have_placeholders(node.value):
         yield value

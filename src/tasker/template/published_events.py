@@ -7,7 +7,7 @@ from tasker import codec, limits
 from tasker.errors import InvalidInput, Misuse, TooLarge
 from tasker.model import EventSpec, Json, JsonText, Outcome, StepSpec
 from tasker.template.expressions import compile_expression
-from tasker.template.schema import check_value
+from tasker.template.schema import find_violations
 
 _NULL = JsonText("null")
 
@@ -19,15 +19,15 @@ class PublishedEvent(NamedTuple):
     payload: JsonText
 
 
-class InvalidEvent(InvalidInput):
+class InvalidEventPayload(InvalidInput):
     """An event cannot be built, or does not match its schema."""
 
     code = "invalid_event"
 
 
-def published_events(
+def build_published_events(
     spec: StepSpec, outcome: Outcome, context: JsonText
-) -> tuple[Sequence[PublishedEvent], InvalidEvent | None]:
+) -> tuple[Sequence[PublishedEvent], InvalidEventPayload | None]:
     """Return the events that a step publishes with an outcome, and why one is invalid, if so.
 
     An event is invalid if its payload cannot be computed, is too large, or does not match its
@@ -38,32 +38,32 @@ def published_events(
         outcome: The outcome of an attempt.
         context: The context of its task.
     """
-    values = _Values(outcome, context)
+    values = _PayloadValues(outcome, context)
     events, invalid = [], None
     for event in spec.events:
         if event.on.is_met_by(outcome.outcome):
             try:
-                events.append(PublishedEvent(event.name, _payload(event, values)))
-            except InvalidEvent as error:
+                events.append(PublishedEvent(event.name, _build_checked_payload(event, values)))
+            except InvalidEventPayload as error:
                 invalid = invalid or error
     return events, invalid
 
 
-def _payload(event: EventSpec, values: "_Values") -> JsonText:
+def _build_checked_payload(event: EventSpec, values: "_PayloadValues") -> JsonText:
     try:
-        payload = values.payload(event)
+        payload = values.compute_payload(event)
         if (size := len(payload.encode())) > limits.EVENT_BYTES:
             raise TooLarge("its payload", size, limits.EVENT_BYTES)
     except (InvalidInput, Misuse) as error:
-        raise InvalidEvent(f"the event {event.name!r}: {error}") from None
+        raise InvalidEventPayload(f"the event {event.name!r}: {error}") from None
     if event.schema is not None:
         what = f"the payload of the event {event.name!r}"
-        if problems := check_value(event.schema, payload, what):
-            raise InvalidEvent(f"{what} does not match its schema: {'; '.join(problems)}")
+        if problems := find_violations(event.schema, payload, what):
+            raise InvalidEventPayload(f"{what} does not match its schema: {'; '.join(problems)}")
     return payload
 
 
-class _Values:
+class _PayloadValues:
     """The values of a payload's names, parsed on demand."""
 
     def __init__(self, outcome: Outcome, context: JsonText) -> None:
@@ -71,7 +71,7 @@ class _Values:
         self._context = context
         self._names: dict[str, Json] | None = None
 
-    def payload(self, event: EventSpec) -> JsonText:
+    def compute_payload(self, event: EventSpec) -> JsonText:
         """Return the payload of an event. Raises: InvalidExpression, TooLarge."""
         if event.payload in ("", "result") and self._outcome.error is None:
             return self._outcome.result or _NULL
@@ -94,10 +94,10 @@ class _Values:
             self._names = {
                 "input": codec.loads(self._context),
                 "result": None if result is None else codec.loads(result),
-                "error": None if error is None else _without_trace(codec.loads(error)),
+                "error": None if error is None else _omit_stack_trace(codec.loads(error)),
             }
         return self._names
 
 
-def _without_trace(error: dict[str, Any]) -> Json:
+def _omit_stack_trace(error: dict[str, Any]) -> Json:
     return {key: value for key, value in error.items() if key != "trace"}

@@ -14,7 +14,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 from tasker.durations import TEXT_EXAMPLES, parse_duration
 from tasker.model import Json, JsonObject
 from tasker.suggest import suggest_allowed
-from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
+from tasker.template.source import (
+    FileProblems,
+    ListNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SourcePosition,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +33,7 @@ YEARS_10 = timedelta(days=3_650)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
+class AllowedKeys:
     """The keys that a table may have."""
 
     what: str  #: whose keys they are, as "a step"
@@ -36,75 +43,75 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class LocatedValue:
     """One value of a document: its node and its path."""
 
     node: Node
     path: str  #: as `steps[2].retry`
-    problems: Problems
+    problems: FileProblems
 
-    def refuse(self, message: str, mark: Mark | None = None) -> None:
+    def report_problem(self, message: str, mark: SourcePosition | None = None) -> None:
         """Report that this value is wrong, unless that was reported when the text was read."""
-        if isinstance(self.node, Scalar) and self.node.refused and mark is None:
+        if isinstance(self.node, ScalarNode) and self.node.refused and mark is None:
             return
         self.problems.add(message, mark or self.node.mark, self.path)
 
-    def refuse_kind(self, what: str) -> None:
+    def report_wrong_type(self, what: str) -> None:
         """Report that the value has the wrong type."""
-        self.refuse(f"must be {what}, found {_describe_node(self.node)}")
+        self.report_problem(f"must be {what}, found {_describe_node(self.node)}")
 
     @property
     def is_missing(self) -> bool:
         """Whether the value is absent or `null`."""
-        return isinstance(self.node, Scalar) and self.node.value is None
+        return isinstance(self.node, ScalarNode) and self.node.value is None
 
-    def items(self, what: str = "a list") -> list["Value"]:
+    def items(self, what: str = "a list") -> list["LocatedValue"]:
         """Return the items of a list."""
-        if isinstance(self.node, Items):
+        if isinstance(self.node, ListNode):
             return [
-                Value(node, f"{self.path}[{index}]", self.problems)
+                LocatedValue(node, f"{self.path}[{index}]", self.problems)
                 for index, node in enumerate(self.node.nodes)
             ]
         if not self.is_missing:
-            self.refuse_kind(what)
+            self.report_wrong_type(what)
         return []
 
-    def table(self, what: str = "a mapping") -> dict[str, "Value"]:
+    def mapping_values(self, what: str = "a mapping") -> dict[str, "LocatedValue"]:
         """Return the values of a mapping with arbitrary keys."""
-        if isinstance(self.node, Table):
+        if isinstance(self.node, MappingNode):
             return {
-                key: Value(entry.node, path_below(self.path, key), self.problems)
+                key: LocatedValue(entry.node, join_path(self.path, key), self.problems)
                 for key, entry in self.node.entries.items()
             }
         if not self.is_missing:
-            self.refuse_kind(what)
+            self.report_wrong_type(what)
         return {}
 
-    def fields(self, keys: Keys) -> "Fields":
+    def fields(self, keys: AllowedKeys) -> "MappingFields":
         """Read a mapping with known keys; all other keys are rejected."""
-        return Fields(self, keys)
+        return MappingFields(self, keys)
 
 
-class Fields:
+class MappingFields:
     """The known keys of one mapping; keys without a value count as absent."""
 
-    def __init__(self, value: Value, keys: Keys) -> None:
+    def __init__(self, value: LocatedValue, keys: AllowedKeys) -> None:
         self.value = value
-        self._values: dict[str, Value] = {}
+        self._values: dict[str, LocatedValue] = {}
         self._written: dict[str, str] = {}
-        if not isinstance(value.node, Table):
-            value.refuse_kind(f"a mapping with the keys of {keys.what}")
+        if not isinstance(value.node, MappingNode):
+            value.report_wrong_type(f"a mapping with the keys of {keys.what}")
             return
         for written, entry in value.node.entries.items():
             key = keys.aliases.get(written, written)
-            value_read = Value(entry.node, path_below(value.path, written), value.problems)
+            value_read = LocatedValue(entry.node, join_path(value.path, written), value.problems)
             if key not in keys.allowed:
-                value_read.refuse(
+                value_read.report_problem(
                     _unknown_key_message(written, keys, guess=not value.problems.is_full),
                     entry.mark,
                 )
             elif key in self._written:
-                value_read.refuse(
+                value_read.report_problem(
                     f"{written!r} and {self._written[key]!r} are the same key", entry.mark
                 )
             else:
@@ -115,36 +122,36 @@ class Fields:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def get(self, key: str) -> Value | None:
+    def get(self, key: str) -> LocatedValue | None:
         """Return the value of `key`, or None if absent."""
         return self._values.get(key)
 
-    def required(self, key: str, hint: str = "") -> Value | None:
+    def get_required(self, key: str, hint: str = "") -> LocatedValue | None:
         """Return the value of `key`; report a problem if it is absent."""
         value = self._values.get(key)
-        if value is None and isinstance(self.value.node, Table):
-            self.value.refuse(f"{key!r} is missing{hint}")
+        if value is None and isinstance(self.value.node, MappingNode):
+            self.value.report_problem(f"{key!r} is missing{hint}")
         return value
 
     def read(
         self,
         key: str,
-        reader: Callable[Concatenate[Value, P], T | None],
+        reader: Callable[Concatenate[LocatedValue, P], T | None],
         *args: P.args,
         **options: P.kwargs,
     ) -> T | None:
         """Return the value of `key` as read by `reader`, or None if it is absent."""
-        return optional(self._values.get(key), reader, *args, **options)
+        return read_optional(self._values.get(key), reader, *args, **options)
 
-    def items(self, key: str, what: str = "a list") -> list[Value]:
+    def items(self, key: str, what: str = "a list") -> list[LocatedValue]:
         """Return the items of a list; none if absent."""
         value = self._values.get(key)
         return [] if value is None else value.items(what)
 
 
-def optional(
-    value: Value | None,
-    reader: Callable[Concatenate[Value, P], T | None],
+def read_optional(
+    value: LocatedValue | None,
+    reader: Callable[Concatenate[LocatedValue, P], T | None],
     *args: P.args,
     **options: P.kwargs,
 ) -> T | None:
@@ -152,65 +159,65 @@ def optional(
     return None if value is None else reader(value, *args, **options)
 
 
-def read_text(value: Value) -> str | None:
+def read_text(value: LocatedValue) -> str | None:
     """Read a string; what YAML reads as a number or a boolean needs quotes."""
     node = value.node
-    if isinstance(node, Scalar) and isinstance(node.value, str):
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
         return node.value
     hint = ""
-    if isinstance(node, Scalar) and node.value is not None:
+    if isinstance(node, ScalarNode) and node.value is not None:
         hint = f', in quotes: "{_excerpt(node.text)}"'
-    value.refuse_kind(f"a string{hint}")
+    value.report_wrong_type(f"a string{hint}")
     return None
 
 
-def read_name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
+def read_name(value: LocatedValue, pattern: re.Pattern[str], rule: str) -> str | None:
     """Read a string that must match `pattern`; `rule` describes it in words."""
     written = read_text(value)
     if written is not None and not pattern.fullmatch(written):
-        value.refuse(f"{_excerpt(written)!r} is not a valid name: {rule}")
+        value.report_problem(f"{_excerpt(written)!r} is not a valid name: {rule}")
         return None
     return written
 
 
-def read_flag(value: Value) -> bool | None:
+def read_boolean(value: LocatedValue) -> bool | None:
     """Read true or false."""
-    if isinstance(value.node, Scalar) and isinstance(value.node.value, bool):
+    if isinstance(value.node, ScalarNode) and isinstance(value.node.value, bool):
         return value.node.value
-    value.refuse_kind("true or false")
+    value.report_wrong_type("true or false")
     return None
 
 
-def read_integer(value: Value, low: int, high: int) -> int | None:
+def read_integer(value: LocatedValue, low: int, high: int) -> int | None:
     """Read an integer within bounds."""
-    given = value.node.value if isinstance(value.node, Scalar) else None
+    given = value.node.value if isinstance(value.node, ScalarNode) else None
     what = f"an integer from {low:,} to {high:,}"
     if isinstance(given, bool) or not isinstance(given, int):
-        value.refuse_kind(what)
+        value.report_wrong_type(what)
     elif low <= given <= high:
         return given
     else:
-        value.refuse(f"must be {what}, found {given}")
+        value.report_problem(f"must be {what}, found {given}")
     return None
 
 
-def read_number(value: Value, low: float, high: float) -> float | None:
+def read_number(value: LocatedValue, low: float, high: float) -> float | None:
     """Read a number within bounds."""
-    given = value.node.value if isinstance(value.node, Scalar) else None
+    given = value.node.value if isinstance(value.node, ScalarNode) else None
     if isinstance(given, bool) or not isinstance(given, int | float):
-        value.refuse_kind(f"a number from {low:g} to {high:g}")
+        value.report_wrong_type(f"a number from {low:g} to {high:g}")
     elif low <= given <= high:
         return float(given)
     else:
-        value.refuse(f"must be from {low:g} to {high:g}, found {given}")
+        value.report_problem(f"must be from {low:g} to {high:g}, found {given}")
     return None
 
 
 def read_duration(
-    value: Value, most: timedelta, *, unit: timedelta = _SECOND, zero: bool = False
+    value: LocatedValue, most: timedelta, *, unit: timedelta = _SECOND, zero: bool = False
 ) -> timedelta | None:
     """Read a duration: a number of `unit`s, or text with units such as `1h30m`."""
-    content = value.node.value if isinstance(value.node, Scalar) else None
+    content = value.node.value if isinstance(value.node, ScalarNode) else None
     names = {_SECOND: "seconds", timedelta(milliseconds=1): "milliseconds"}
     name = names.get(unit, "minutes")
     length: timedelta | None = None
@@ -220,49 +227,49 @@ def read_duration(
     elif isinstance(content, int | float) and not isinstance(content, bool):
         length = content * unit if 0 <= content <= most / unit else -unit
     if length is None:
-        value.refuse_kind(f"a number of {name}, or {TEXT_EXAMPLES}")
+        value.report_wrong_type(f"a number of {name}, or {TEXT_EXAMPLES}")
         return None
     if timedelta(0) <= length <= most and (length or zero):
         return length
     least = "from 0" if zero else "greater than 0"
     high = f"{most / unit:,.0f} {name} ({most.days:,} days)"
-    value.refuse(f"must be {least} and at most {high}, found {content}")
+    value.report_problem(f"must be {least} and at most {high}, found {content}")
     return None
 
 
-def read_choice(value: Value, allowed: tuple[str, ...]) -> str | None:
+def read_choice(value: LocatedValue, allowed: tuple[str, ...]) -> str | None:
     """Read one of the `allowed` strings."""
     written = read_text(value)
     if written is None or written in allowed:
         return written
-    value.refuse(f"unknown value {_excerpt(written)!r}{suggest_allowed(written, allowed)}")
+    value.report_problem(f"unknown value {_excerpt(written)!r}{suggest_allowed(written, allowed)}")
     return None
 
 
-def read_json_object(value: Value) -> JsonObject | None:
+def read_json_object(value: LocatedValue) -> JsonObject | None:
     """Return a mapping with arbitrary keys."""
-    if isinstance(value.node, Table):
-        return {key: to_json(entry.node) for key, entry in value.node.entries.items()}
-    value.refuse_kind("a mapping")
+    if isinstance(value.node, MappingNode):
+        return {key: node_to_json(entry.node) for key, entry in value.node.entries.items()}
+    value.report_wrong_type("a mapping")
     return None
 
 
-def to_json(node: Node) -> Json:
+def node_to_json(node: Node) -> Json:
     """Return the JSON value of a node."""
-    if isinstance(node, Table):
-        return {key: to_json(entry.node) for key, entry in node.entries.items()}
-    if isinstance(node, Items):
-        return [to_json(item) for item in node.nodes]
+    if isinstance(node, MappingNode):
+        return {key: node_to_json(entry.node) for key, entry in node.entries.items()}
+    if isinstance(node, ListNode):
+        return [node_to_json(item) for item in node.nodes]
     return node.value
 
 
-def path_below(path: str, key: str) -> str:
+def join_path(path: str, key: str) -> str:
     """Return the path of a key below `path`."""
     shown = key if key.isidentifier() else f"[{_excerpt(key)!r}]"
     return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
 
 
-def descend(value: Value, path: Iterator[str | int]) -> Value:
+def follow_path(value: LocatedValue, path: Iterator[str | int]) -> LocatedValue:
     """Follow a path of keys and indexes, as far as it exists."""
     for step in path:
         if isinstance(step, int):
@@ -271,14 +278,14 @@ def descend(value: Value, path: Iterator[str | int]) -> Value:
                 break
             value = items[step]
         else:
-            table = value.table()
+            table = value.mapping_values()
             if step not in table:
                 break
             value = table[step]
     return value
 
 
-def _unknown_key_message(written: str, keys: Keys, *, guess: bool) -> str:
+def _unknown_key_message(written: str, keys: AllowedKeys, *, guess: bool) -> str:
     if written in keys.refused:
         return f"the key {written!r} is not allowed in {keys.what}: {keys.refused[written]}"
     near = suggest_allowed(written if guess else "", keys.allowed)
@@ -287,9 +294,9 @@ def _unknown_key_message(written: str, keys: Keys, *, guess: bool) -> str:
 
 def _describe_node(node: Node) -> str:
     """Describe a node, for a message."""
-    if isinstance(node, Table):
+    if isinstance(node, MappingNode):
         return "a mapping"
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return "a list"
     if node.value is None:
         return "nothing"

@@ -20,7 +20,7 @@ _EITHER = {"yes": True, "on": True, "no": False, "off": False}
 INTEGERS = range(-(2**63), 2**64)  #: the integers that JSON libraries agree on
 
 
-class Plain(NamedTuple):
+class PlainScalar(NamedTuple):
     """An unquoted word, as read."""
 
     value: None | bool | int | float | str
@@ -29,40 +29,42 @@ class Plain(NamedTuple):
 
 def reads_as_text(text: str) -> bool:
     """Return whether a word without quotes is read as a string, judged by its characters."""
-    return read_plain(text) == Plain(text)
+    return parse_plain_scalar(text) == PlainScalar(text)
 
 
-def read_plain(text: str) -> Plain:
+def parse_plain_scalar(text: str) -> PlainScalar:
     """Read an unquoted word."""
     if text in _WORDS:
-        return Plain(_WORDS[text])
+        return PlainScalar(_WORDS[text])
     if text.lower() in _EITHER:
         word = "true" if _EITHER[text.lower()] else "false"
-        return Plain(
+        return PlainScalar(
             text,
             f"{text} is ambiguous: write {word} for the boolean, or {text!r} in quotes for the"
             " string",
         )
     if text[0] in "+-.0123456789":
-        return _read_number(text)
-    return Plain(text)
+        return _parse_number_or_text(text)
+    return PlainScalar(text)
 
 
-def _read_number(text: str) -> Plain:
+def _parse_number_or_text(text: str) -> PlainScalar:
     """Read text that begins like a number; dates, times and three-part versions are text."""
     if _LEADING_ZERO.fullmatch(text):
-        return Plain(text, f"{text} begins with a zero; remove the zero, or quote the text")
+        return PlainScalar(text, f"{text} begins with a zero; remove the zero, or quote the text")
     if _UNDERSCORED.fullmatch(text):
-        return Plain(
+        return PlainScalar(
             text, f"{text} contains underscores; remove the underscores, or quote the text"
         )
     if _NOT_FINITE.fullmatch(text):
-        return Plain(text, f"{text} is not a number in JSON; to write a string, quote it")
-    too_large = Plain(text, f"the number {text[:40]} is too large; to write a string, quote it")
+        return PlainScalar(text, f"{text} is not a number in JSON; to write a string, quote it")
+    too_large = PlainScalar(
+        text, f"the number {text[:40]} is too large; to write a string, quote it"
+    )
     if _INT.fullmatch(text):
         number = int(text, 0) if len(text) <= 25 else None
-        return Plain(number) if number is not None and number in INTEGERS else too_large
+        return PlainScalar(number) if number is not None and number in INTEGERS else too_large
     if _FLOAT.fullmatch(text):
         real = float(text)
-        return Plain(real) if math.isfinite(real) else too_large
-    return Plain(text)
+        return PlainScalar(real) if math.isfinite(real) else too_large
+    return PlainScalar(text)

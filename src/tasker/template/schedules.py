@@ -16,10 +16,10 @@ from tasker.schedules.model import (
 )
 from tasker.schedules.ticks import find_problems_of_times
 from tasker.template.expressions import Names, Path, compile_text
-from tasker.template.parts import read_plain_name
+from tasker.template.parts import read_identifier
 from tasker.template.reading import (
-    Keys,
-    Value,
+    AllowedKeys,
+    LocatedValue,
     read_choice,
     read_duration,
     read_integer,
@@ -31,7 +31,7 @@ NAMES = ("tick.start", "tick.end", "tick.date")  #: names that placeholders of a
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 NAME_RULE = "use letters, digits, _ and -, starting with a letter or _ (at most 128 characters)"
 
-_KEYS = Keys(
+_KEYS = AllowedKeys(
     what="a schedule",
     allowed=(
         "name",
@@ -50,11 +50,11 @@ _KEYS = Keys(
 )
 
 
-def read_schedules(value: Value) -> tuple[Schedule, ...]:
+def read_schedules(value: LocatedValue) -> tuple[Schedule, ...]:
     """Read the schedules of a template."""
     items = value.items("a list of schedules")
     if len(items) > limits.SCHEDULES_OF_TEMPLATE:
-        value.refuse(
+        value.report_problem(
             f"a template may have at most {limits.SCHEDULES_OF_TEMPLATE} schedules,"
             f" found {len(items)}"
         )
@@ -63,17 +63,17 @@ def read_schedules(value: Value) -> tuple[Schedule, ...]:
     for item in items:
         schedule = _read_schedule(item)
         if schedule is not None and schedule.name in schedules:
-            item.refuse(f"there is another schedule {schedule.name!r}")
+            item.report_problem(f"there is another schedule {schedule.name!r}")
         elif schedule is not None:
             schedules[schedule.name] = schedule
     return tuple(schedules.values())
 
 
-def _read_schedule(value: Value) -> Schedule | None:
+def _read_schedule(value: LocatedValue) -> Schedule | None:
     fields = value.fields(_KEYS)
-    name = fields.required("name")
+    name = fields.get_required("name")
     read: dict[str, Any] = {
-        "name": None if name is None else read_plain_name(name),
+        "name": None if name is None else read_identifier(name),
         "cron": fields.read("cron", read_text),
         "every": fields.read("every", read_duration, LONGEST_INTERVAL),
         "anchor": fields.read("anchor", _read_instant),
@@ -88,23 +88,23 @@ def _read_schedule(value: Value) -> Schedule | None:
     if "name" not in given or any(key in fields and key not in given for key in read):
         return None  # that was reported
     schedule = Schedule(**given)
-    for key, message in find_problems(schedule):
-        (fields.get(key) or value).refuse(message)
+    for key, message in find_schedule_problems(schedule):
+        (fields.get(key) or value).report_problem(message)
     return schedule
 
 
-def _read_instant(value: Value) -> datetime | None:
+def _read_instant(value: LocatedValue) -> datetime | None:
     written = read_text(value)
     if written is None:
         return None
     try:
         return datetime.fromisoformat(written)
     except ValueError:
-        value.refuse('must be a time such as "2026-01-01T09:00:00+01:00"')
+        value.report_problem('must be a time such as "2026-01-01T09:00:00+01:00"')
         return None
 
 
-def find_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
+def find_schedule_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
     """Yield the fields of a schedule that are invalid, each with a message."""
     yield from find_problems_of_times(schedule)
     try:
@@ -118,13 +118,13 @@ def find_problems(schedule: Schedule) -> Iterator[tuple[str, str]]:
         yield "context", str(error)
 
 
-def check_schedule(schedule: Schedule) -> Schedule:
+def require_valid_schedule(schedule: Schedule) -> Schedule:
     """Return a schedule that was created in Python or read from a request.
 
     Raises:
         InvalidInput: The schedule is invalid; the error has all problems with their paths.
     """
-    problems = list(find_problems(schedule))
+    problems = list(find_schedule_problems(schedule))
     if not NAME.fullmatch(schedule.name):
         problems.insert(0, ("name", f"{schedule.name[:60]!r} is not a valid name: {NAME_RULE}"))
     if problems:
@@ -134,7 +134,9 @@ def check_schedule(schedule: Schedule) -> Schedule:
     return schedule
 
 
-def render_context(schedule: Schedule, tick: datetime, previous: datetime | None) -> JsonObject:
+def render_tick_context(
+    schedule: Schedule, tick: datetime, previous: datetime | None
+) -> JsonObject:
     """Return the context of a tick's task, with the tick's values filled in.
 
     Args:
@@ -151,7 +153,7 @@ def render_context(schedule: Schedule, tick: datetime, previous: datetime | None
             "date": end.date().isoformat(),
         }
     }
-    rendered: JsonObject = _map_texts(
+    rendered: JsonObject = _replace_strings_with_placeholders(
         schedule.context, lambda text: compile_text(text).render(names)
     )
     return rendered
@@ -161,20 +163,22 @@ def _find_placeholders(context: JsonObject) -> Sequence[Path]:
     """Return the placeholders of a context. Raises InvalidExpression."""
     paths: list[Path] = []
 
-    def look(text: str) -> str:
+    def collect_paths(text: str) -> str:
         paths.extend(compile_text(text).paths)
         return text
 
-    _map_texts(context, look)
+    _replace_strings_with_placeholders(context, collect_paths)
     return paths
 
 
-def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
+def _replace_strings_with_placeholders(value: Any, change: Callable[[str], str]) -> Any:
     """Return a JSON value with each of its strings that has braces changed, except keys."""
     if isinstance(value, str):
         return change(value) if "{" in value or "}" in value else value
     if isinstance(value, dict):
-        return {key: _map_texts(item, change) for key, item in value.items()}
+        return {
+            key: _replace_strings_with_placeholders(item, change) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_map_texts(item, change) for item in value]
+        return [_replace_strings_with_placeholders(item, change) for item in value]
     return value

@@ -16,7 +16,11 @@ from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
 from tasker.suggest import closest_match, suggest_allowed
 from tasker.template import schema_process
 from tasker.template.defaults import declares_defaults, fill_defaults
-from tasker.template.schema_bounds import Excess, is_light, weigh
+from tasker.template.schema_bounds import (
+    ExceededLimit,
+    is_quick_for_every_value,
+    measure_schema_cost,
+)
 from tasker.template.schema_process import CheckTookTooLong
 
 MAX_VIOLATIONS = 10  #: reported of one value
@@ -27,14 +31,14 @@ _Kind = jsonschema_rs.ValidationErrorKind
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1 << 20)
 
 
-class Fault(NamedTuple):
+class SchemaFault(NamedTuple):
     """A problem of a schema, and the path to it."""
 
     path: Sequence[str | int]
     message: str
 
 
-async def prepare_input(template: Template, context: Json) -> JsonObject:
+async def fill_and_check_input(template: Template, context: Json) -> JsonObject:
     """Fill the template's defaults into a context and check it.
 
     Args:
@@ -48,14 +52,16 @@ async def prepare_input(template: Template, context: Json) -> JsonObject:
         InvalidInput: It is not an object, or does not match the schema. The message lists the first
             10 violations; `path` is the path of the first one.
     """
-    filled, violations = await examine_input(template, context)
+    filled, violations = await fill_and_examine_input(template, context)
     if violations:
         message = "; ".join(map(str, violations))
         raise InvalidInput(message, path=violations[0].path, violations=violations)
     return filled
 
 
-async def examine_input(template: Template, context: Json) -> tuple[JsonObject, list[Violation]]:
+async def fill_and_examine_input(
+    template: Template, context: Json
+) -> tuple[JsonObject, list[Violation]]:
     """Fill the template's defaults into a context and return it with its violations.
 
     With a schema, the context comes back as JSON reads it: a date as text, a model as an
@@ -65,17 +71,20 @@ async def examine_input(template: Template, context: Json) -> tuple[JsonObject, 
         InvalidInput: The context is not an object, is not JSON, or takes too long to check.
     """
     if not isinstance(context, Mapping):
-        raise InvalidInput(f"a task's context must be an object, found {_kind_of(context)}")
+        raise InvalidInput(f"a task's context must be an object, found {_type_in_words(context)}")
     if template.input_schema is None:
         return context, []
     text = codec.dumps(context, what="the context", limit=sys.maxsize)
-    if is_quick(template.input_schema, text):
-        filled, schema = codec.loads(text), _compile_cached(_IdentityKey(template.input_schema))
-        schema.fill(filled)
-        return filled, schema.violations(filled)
+    if is_quick_to_check(template.input_schema, text):
+        filled, schema = (
+            codec.loads(text),
+            _compile_cached(_SchemaIdentityKey(template.input_schema)),
+        )
+        schema.fill_defaults(filled)
+        return filled, schema.find_violations(filled)
     try:
         answer = await asyncio.wrap_future(
-            schema_process.submit(
+            schema_process.submit_check(
                 {"schema": template.input_schema, "value": codec.loads(text), "fill": True}
             )
         )
@@ -88,10 +97,10 @@ async def examine_input(template: Template, context: Json) -> tuple[JsonObject, 
     return answer["value"], [Violation(*violation) for violation in answer["violations"]]
 
 
-def check_result(template: str, spec: StepSpec, result: JsonText) -> list[str]:
+def find_result_violations(template: str, spec: StepSpec, result: JsonText) -> list[str]:
     """List the violations of a step's `result_schema` in its result, as text: the first 10.
 
-    Blocks for up to 2 seconds unless `is_quick`.
+    Blocks for up to 2 seconds unless `is_quick_to_check`.
 
     Args:
         template: Full name of the step's template, for messages.
@@ -101,47 +110,47 @@ def check_result(template: str, spec: StepSpec, result: JsonText) -> list[str]:
     if spec.result_schema is None:
         return []
     what = f"the result against the result_schema of {template}, {spec.name!r}"
-    return check_value(spec.result_schema, result, what)
+    return find_violations(spec.result_schema, result, what)
 
 
-def check_value(schema: JsonObject, value: JsonText, what: str) -> list[str]:
+def find_violations(schema: JsonObject, value: JsonText, what: str) -> list[str]:
     """List the violations of a schema in a value, as text: the first 10.
 
-    Blocks for up to 2 seconds unless `is_quick`.
+    Blocks for up to 2 seconds unless `is_quick_to_check`.
 
     Args:
-        schema: The schema, which was accepted by `check_schema`.
+        schema: The schema, which was accepted by `find_schema_fault`.
         value: The value, as JSON text.
         what: A name of the value, for the message if the check takes too long.
     """
-    if is_quick(schema, value):
-        violations = _compile_cached(_IdentityKey(schema)).violations(codec.loads(value))
+    if is_quick_to_check(schema, value):
+        violations = _compile_cached(_SchemaIdentityKey(schema)).find_violations(codec.loads(value))
         return [str(violation) for violation in violations]
     question = {"schema": schema, "value": codec.loads(value), "fill": False}
     try:
-        answer = schema_process.submit(question).result()
+        answer = schema_process.submit_check(question).result()
     except CheckTookTooLong:
         return [_too_long_message(what)]
     return [str(Violation(*violation)) for violation in answer["violations"]]
 
 
-def is_quick(schema: JsonObject, value: JsonText) -> bool:
+def is_quick_to_check(schema: JsonObject, value: JsonText) -> bool:
     """Return whether a value can be checked on an event loop, in well under 100 ms."""
-    return len(value) <= _QUICK_LENGTH and _is_light(_IdentityKey(schema))
+    return len(value) <= _QUICK_LENGTH and _is_light_cached(_SchemaIdentityKey(schema))
 
 
-def answer_question(question: JsonObject) -> JsonObject:
+def answer_check_request(question: JsonObject) -> JsonObject:
     """Check a value in the process for slow checks: see `schema_process`."""
     schema: Any = question["schema"]
     if "value" not in question:
-        return {"fault": _compile_fault(schema)}
-    value, compiled = question["value"], Schema(schema)
+        return {"fault": _find_compile_fault(schema)}
+    value, compiled = question["value"], CompiledSchema(schema)
     try:
         if question["fill"]:
-            compiled.fill(value)
+            compiled.fill_defaults(value)
     except InvalidInput as error:
         return {"refused": str(error)}
-    violations = [list(violation) for violation in compiled.violations(value)]
+    violations = [list(violation) for violation in compiled.find_violations(value)]
     return {"value": value if question["fill"] else None, "violations": violations}
 
 
@@ -152,58 +161,60 @@ def _too_long_message(what: str) -> str:
     )
 
 
-def check_schema(schema: JsonObject) -> Fault | None:
+def find_schema_fault(schema: JsonObject) -> SchemaFault | None:
     """Return the reason why `schema` is not a usable JSON Schema, or None.
 
     Draft 2020-12 unless `$schema` names another. References may only refer to parts of the schema
     and to the published meta-schemas; nothing is ever fetched. The work that references can cause
     for one value is limited: see `schema_bounds`.
     """
-    weight = weigh(schema)
-    if isinstance(weight, Excess):
-        return Fault(*weight)
+    weight = measure_schema_cost(schema)
+    if isinstance(weight, ExceededLimit):
+        return SchemaFault(*weight)
     if weight.light:
-        return _compile_fault(schema)
+        return _find_compile_fault(schema)
     try:
-        wrong = schema_process.submit({"schema": schema}).result()["fault"]
+        wrong = schema_process.submit_check({"schema": schema}).result()["fault"]
     except CheckTookTooLong:
-        return Fault(
+        return SchemaFault(
             (), f"it took more than {human_duration(schema_process.TIME_LIMIT)} to compile"
         )
-    return wrong and Fault(*wrong)
+    return wrong and SchemaFault(*wrong)
 
 
-def _compile_fault(schema: JsonObject) -> Fault | None:
+def _find_compile_fault(schema: JsonObject) -> SchemaFault | None:
     try:
-        _validator(schema)
+        _make_validator(schema)
     except jsonschema_rs.ValidationError as error:
         path = list(error.instance_path)
         if isinstance(error.kind, _Kind.Referencing):
-            return _broken_reference(schema, error.message)
+            return _find_broken_reference(schema, error.message)
         if path and path[-1] == "type" and isinstance(error.instance, str):
-            return Fault(
+            return SchemaFault(
                 path, f"unknown type {error.instance!r}{suggest_allowed(error.instance, _TYPES)}"
             )
-        return Fault(path, _shorten(error.message))
+        return SchemaFault(path, _shorten_message(error.message))
     except ValueError as error:
-        return Fault((), _shorten(str(error)))
+        return SchemaFault((), _shorten_message(str(error)))
     return None
 
 
-def _validator(schema: JsonObject) -> Any:  # the library has no common base class
+def _make_validator(schema: JsonObject) -> Any:  # the library has no common base class
     return jsonschema_rs.validator_for(dict(schema), offline=True, pattern_options=_PATTERNS)
 
 
-def _broken_reference(schema: JsonObject, message: str) -> Fault:
+def _find_broken_reference(schema: JsonObject, message: str) -> SchemaFault:
     """Return the reference that `message` is about, or else the schema as a whole."""
-    for path, target in _references(schema, ()):
+    for path, target in _find_references(schema, ()):
         if target.removeprefix("#") in message:
             outside = "" if target.startswith("#") else "; references must stay in the schema"
-            return Fault((*path, "$ref"), f"the reference {target!r} does not resolve{outside}")
-    return Fault((), _shorten(message))
+            return SchemaFault(
+                (*path, "$ref"), f"the reference {target!r} does not resolve{outside}"
+            )
+    return SchemaFault((), _shorten_message(message))
 
 
-def _references(
+def _find_references(
     node: Json, path: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield all references in a schema, each with its path."""
@@ -212,39 +223,41 @@ def _references(
         if isinstance(target, str):
             yield path, target
         for key, part in node.items():
-            yield from _references(part, (*path, key))
+            yield from _find_references(part, (*path, key))
     elif isinstance(node, list):
         for index, part in enumerate(node):
-            yield from _references(part, (*path, index))
+            yield from _find_references(part, (*path, index))
 
 
-class Schema:
+class CompiledSchema:
     """One JSON Schema, compiled. Threads may share it."""
 
     def __init__(self, schema: JsonObject) -> None:
         self._schema = schema
-        self._compile_cached = _validator(schema)
+        self._validator = _make_validator(schema)
         self._has_defaults = declares_defaults(schema)
 
-    def fill(self, value: Json) -> None:
+    def fill_defaults(self, value: Json) -> None:
         """Fill the declared defaults into `value`, in place."""
         if self._has_defaults:
             fill_defaults(self._schema, value)
 
-    def violations(self, value: Json) -> list[Violation]:
+    def find_violations(self, value: Json) -> list[Violation]:
         """List the first 10 violations in `value`, which `codec.loads` returned."""
-        if self._compile_cached.is_valid(value):
+        if self._validator.is_valid(value):
             return []
-        errors = islice(self._compile_cached.iter_errors(value), MAX_VIOLATIONS)
-        return [self._violation(error) for error in errors]
+        errors = islice(self._validator.iter_errors(value), MAX_VIOLATIONS)
+        return [self._make_violation(error) for error in errors]
 
-    def _violation(self, error: jsonschema_rs.ValidationError) -> Violation:
+    def _make_violation(self, error: jsonschema_rs.ValidationError) -> Violation:
         """Describe an error; replace library messages that omit the allowed values."""
         path, kind, message = list(error.instance_path), error.kind, error.message
         if isinstance(kind, _Kind.Required):
             instance = error.instance if isinstance(error.instance, dict) else {}
             undeclared = [
-                key for key in instance if key not in self._declared_properties(error.schema_path)
+                key
+                for key in instance
+                if key not in self._list_declared_properties(error.schema_path)
             ]
             path, message = [*path, kind.property], "is required"
             if match := closest_match(kind.property, undeclared):
@@ -254,15 +267,15 @@ class Schema:
         elif isinstance(kind, _Kind.AnyOf | _Kind.OneOfNotValid):
             reasons = [branch[0].message for branch in kind.context if branch]
             message = f"fits none of the alternatives: {'; '.join(reasons)}"
-        return Violation(json_path(path), _shorten(message))
+        return Violation(format_json_path(path), _shorten_message(message))
 
     def _describe_unexpected(self, keys: Sequence[str], path: Sequence[str | int]) -> str:
         """Describe unexpected keys and list the allowed ones."""
-        allowed = self._declared_properties(path)
+        allowed = self._list_declared_properties(path)
         hint = suggest_allowed(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
         return f"{', '.join(map(repr, keys))} is not allowed{hint}"
 
-    def _declared_properties(self, path: Sequence[str | int]) -> list[str]:
+    def _list_declared_properties(self, path: Sequence[str | int]) -> list[str]:
         """List the properties declared beside the keyword at `path`."""
         holder: Any = self._schema
         for step in path[:-1]:
@@ -271,7 +284,7 @@ class Schema:
         return list(holder.get("properties", ())) if isinstance(holder, dict) else []
 
 
-def json_path(path: Sequence[str | int]) -> str:
+def format_json_path(path: Sequence[str | int]) -> str:
     """Write a path of keys and indexes as a JSON path: `$.lines[2].price`."""
     return "$" + "".join(map(_format_path_part, path))
 
@@ -282,7 +295,7 @@ def _format_path_part(step: str | int) -> str:
     return f".{step}" if step.isidentifier() else f"[{step!r}]"
 
 
-class _IdentityKey:
+class _SchemaIdentityKey:
     """A cache key for a schema object by identity, because comparing schemas is expensive."""
 
     __slots__ = ("schema",)
@@ -294,23 +307,23 @@ class _IdentityKey:
         return id(self.schema)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _IdentityKey) and self.schema is other.schema
+        return isinstance(other, _SchemaIdentityKey) and self.schema is other.schema
 
 
 @lru_cache(maxsize=1024)
-def _is_light(same: _IdentityKey) -> bool:
-    return is_light(same.schema)
+def _is_light_cached(same: _SchemaIdentityKey) -> bool:
+    return is_quick_for_every_value(same.schema)
 
 
 @lru_cache(maxsize=1024)
-def _compile_cached(same: _IdentityKey) -> Schema:
-    return Schema(same.schema)
+def _compile_cached(same: _SchemaIdentityKey) -> CompiledSchema:
+    return CompiledSchema(same.schema)
 
 
-def _shorten(message: str) -> str:
+def _shorten_message(message: str) -> str:
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 
-def _kind_of(value: Json) -> str:
+def _type_in_words(value: Json) -> str:
     names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

@@ -35,14 +35,14 @@ _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 SchemaPath = tuple[str | int, ...]
 
 
-class Excess(NamedTuple):
+class ExceededLimit(NamedTuple):
     """An exceeded limit of a schema, and the path to it."""
 
     path: SchemaPath
     message: str
 
 
-class Weight(NamedTuple):
+class SchemaCost(NamedTuple):
     """The cost of a schema within all bounds."""
 
     light: bool
@@ -50,41 +50,43 @@ class Weight(NamedTuple):
     schemas and patterns."""
 
 
-class _Edge(NamedTuple):
+class _SchemaEdge(NamedTuple):
     target: int  #: id of a schema
     same_value: bool  #: whether it applies to the same value, not to a part of it
     reference: bool
 
 
-class _Unbounded(Exception):
+class _LimitExceeded(Exception):
     def __init__(self, path: SchemaPath, message: str) -> None:
         super().__init__(message)
-        self.excess = Excess(path, message)
+        self.excess = ExceededLimit(path, message)
 
 
-def is_light(schema: JsonObject) -> bool:
-    """Return whether the checks of a schema that was accepted are quick: see `Weight.light`.
+def is_quick_for_every_value(schema: JsonObject) -> bool:
+    """Return whether the checks of a schema that was accepted are quick: see `SchemaCost.light`.
 
     Stops at the limits of light schemas, so it is quick for every schema.
     """
     try:
-        return _Weighing(schema, most=LIGHT_EXPANSION, most_nodes=LIGHT_NODES).weight().light
-    except _Unbounded:
+        return (
+            _SchemaCostMeter(schema, most=LIGHT_EXPANSION, most_nodes=LIGHT_NODES).measure().light
+        )
+    except _LimitExceeded:
         return False
 
 
-def weigh(schema: JsonObject) -> Weight | Excess:
+def measure_schema_cost(schema: JsonObject) -> SchemaCost | ExceededLimit:
     """Measure a schema, or return the first limit that it exceeds.
 
     Broken references do not count: compiling the schema reports them.
     """
     try:
-        return _Weighing(schema).weight()
-    except _Unbounded as found:
+        return _SchemaCostMeter(schema).measure()
+    except _LimitExceeded as found:
         return found.excess
 
 
-class _Weighing:
+class _SchemaCostMeter:
     """Collects the schemas within one, and the edges between them."""
 
     def __init__(
@@ -94,20 +96,20 @@ class _Weighing:
         self._most = most
         self._most_nodes = most_nodes
         self._nodes = 0
-        self._base = _as_text(root.get("$id"))
+        self._base = _text_or_empty(root.get("$id"))
         self._document = urldefrag(self._base)[0]
         self._paths: dict[int, SchemaPath] = {id(root): ()}
-        self._edges: dict[int, list[_Edge]] = {}
+        self._edges: dict[int, list[_SchemaEdge]] = {}
         self._anchors: dict[str, list[tuple[JsonObject, SchemaPath]]] = {}
         self._patterns = 0
         self._extra: dict[int, int] = {}  #: size of meta-schemas that a schema refers to
 
-    def weight(self) -> Weight:
+    def measure(self) -> SchemaCost:
         self._find_anchors(self._root, ())
-        self._collect()
-        self._bound_one_value()
-        expansion, recursive = self._expansion()
-        return Weight(
+        self._collect_subschemas()
+        self._limit_schemas_per_value()
+        expansion, recursive = self._measure_expansion()
+        return SchemaCost(
             not recursive
             and expansion <= LIGHT_EXPANSION
             and self._patterns <= LIGHT_PATTERNS
@@ -117,12 +119,14 @@ class _Weighing:
     def _find_anchors(self, node: Json, path: SchemaPath) -> None:
         self._nodes += 1
         if self._nodes > self._most_nodes:
-            raise _Unbounded((), f"it has more than {self._most_nodes:,} objects, lists and values")
+            raise _LimitExceeded(
+                (), f"it has more than {self._most_nodes:,} objects, lists and values"
+            )
         if isinstance(node, dict):
-            identity = _as_text(node.get("$id"))
+            identity = _text_or_empty(node.get("$id"))
             for name in (
-                _as_text(node.get("$anchor")),
-                _as_text(node.get("$dynamicAnchor")),
+                _text_or_empty(node.get("$anchor")),
+                _text_or_empty(node.get("$dynamicAnchor")),
                 identity[1:] if identity.startswith("#") else "",  # drafts 6 and 7
             ):
                 if name:
@@ -133,7 +137,7 @@ class _Weighing:
             for index, part in enumerate(node):
                 self._find_anchors(part, (*path, index))
 
-    def _collect(self) -> None:
+    def _collect_subschemas(self) -> None:
         """Visit every schema that is reached from the root."""
         waiting: list[JsonObject] = [self._root]
         while waiting:
@@ -141,20 +145,20 @@ class _Weighing:
             path = self._paths[id(schema)]
             edges = self._edges[id(schema)] = []
             self._patterns += "pattern" in schema
-            identity = _as_text(schema.get("$id"))
+            identity = _text_or_empty(schema.get("$id"))
             if path and identity and not identity.startswith("#"):
-                raise _Unbounded((*path, "$id"), "'$id' is allowed only at the top level")
-            for target, at, same_value, reference in self._targets(schema, path):
-                edges.append(_Edge(id(target), same_value, reference))
+                raise _LimitExceeded((*path, "$id"), "'$id' is allowed only at the top level")
+            for target, at, same_value, reference in self._find_applied_schemas(schema, path):
+                edges.append(_SchemaEdge(id(target), same_value, reference))
                 if id(target) not in self._paths:
                     self._paths[id(target)] = at
                     waiting.append(target)
             if len(self._paths) > self._most:
-                raise _Unbounded((), f"it has more than {self._most:,} subschemas")
+                raise _LimitExceeded((), f"it has more than {self._most:,} subschemas")
             if self._patterns > MAX_PATTERNS:
-                raise _Unbounded((), f"it has more than {MAX_PATTERNS:,} patterns")
+                raise _LimitExceeded((), f"it has more than {MAX_PATTERNS:,} patterns")
 
-    def _targets(
+    def _find_applied_schemas(
         self, schema: JsonObject, path: SchemaPath
     ) -> Iterator[tuple[JsonObject, SchemaPath, bool, bool]]:
         """Yield the schemas that one applies: schema, path, same value, by a reference."""
@@ -163,19 +167,23 @@ class _Weighing:
             (_PART, _PART_TABLES, False),
         ):
             for key in keys:
-                yield from _subschemas(schema.get(key), (*path, key), same_value)
+                yield from _yield_subschemas(schema.get(key), (*path, key), same_value)
             for key in tables:
                 table = schema.get(key)
                 if isinstance(table, dict):
                     self._patterns += len(table) if key == "patternProperties" else 0
                     for name, part in table.items():
-                        yield from _subschemas(part, (*path, key, name), same_value, lists=False)
+                        yield from _yield_subschemas(
+                            part, (*path, key, name), same_value, lists=False
+                        )
         for key in _REFERENCES:
             if isinstance(reference := schema.get(key), str):
-                for target, at in self._resolve(reference, id(schema)):
+                for target, at in self._resolve_reference(reference, id(schema)):
                     yield target, at, True, True
 
-    def _resolve(self, reference: str, source: int) -> list[tuple[JsonObject, SchemaPath]]:
+    def _resolve_reference(
+        self, reference: str, source: int
+    ) -> list[tuple[JsonObject, SchemaPath]]:
         url, fragment = self._document, reference[1:]
         if not reference.startswith("#"):
             url, fragment = urldefrag(urljoin(self._base, reference))
@@ -198,46 +206,46 @@ class _Weighing:
                 return []
         return [(node, tuple(path))] if isinstance(node, dict) else []
 
-    def _bound_one_value(self) -> None:
+    def _limit_schemas_per_value(self) -> None:
         """Bound the schemas that apply to one value, and the references among them."""
         sizes: dict[int, int] = {}
         depths: dict[int, int] = {}
 
-        def weigh(node: int, edges: list[_Edge]) -> None:
+        def measure_node(node: int, edges: list[_SchemaEdge]) -> None:
             path = self._paths[node]
             size = 1 + self._extra.get(node, 0) + sum(sizes[edge.target] for edge in edges)
             if size > MAX_AT_ONE_VALUE:
-                raise _Unbounded(
+                raise _LimitExceeded(
                     path,
                     f"more than {MAX_AT_ONE_VALUE:,} schemas would apply to one value"
                     " when references are followed",
                 )
             depth = max((depths[edge.target] + edge.reference for edge in edges), default=0)
             if depth > MAX_REFERENCES:
-                raise _Unbounded(path, f"more than {MAX_REFERENCES} references form a chain")
+                raise _LimitExceeded(path, f"more than {MAX_REFERENCES} references form a chain")
             sizes[node], depths[node] = size, depth
 
-        back = self._visit_targets_first(lambda edge: edge.same_value, weigh)
+        back = self._visit_targets_first(lambda edge: edge.same_value, measure_node)
         if back is not None:
-            raise _Unbounded(
+            raise _LimitExceeded(
                 self._paths[back],
                 "its $refs lead back to the same schema without descending into the value",
             )
 
-    def _expansion(self) -> tuple[int, bool]:
+    def _measure_expansion(self) -> tuple[int, bool]:
         """Return the number of schemas with references followed, and whether they are recursive."""
         sizes: dict[int, int] = {}
 
-        def weigh(node: int, edges: list[_Edge]) -> None:
+        def measure_node(node: int, edges: list[_SchemaEdge]) -> None:
             size = 1 + self._extra.get(node, 0)
             size += sum(sizes.get(edge.target, 0) for edge in edges)
             sizes[node] = min(size, MAX_SCHEMAS)
 
-        recursive = self._visit_targets_first(lambda edge: True, weigh) is not None
+        recursive = self._visit_targets_first(lambda edge: True, measure_node) is not None
         return sizes.get(id(self._root), 0), recursive
 
     def _visit_targets_first(
-        self, wanted: Callable[[_Edge], bool], weigh: Callable[[int, list[_Edge]], None]
+        self, wanted: Callable[[_SchemaEdge], bool], weigh: Callable[[int, list[_SchemaEdge]], None]
     ) -> int | None:
         """Finish each schema after those that it references; stop at a cycle."""
         done: set[int] = set()
@@ -264,7 +272,7 @@ class _Weighing:
         return None
 
 
-def _subschemas(
+def _yield_subschemas(
     part: Json, path: SchemaPath, same_value: bool, *, lists: bool = True
 ) -> Iterator[tuple[JsonObject, SchemaPath, bool, bool]]:
     if isinstance(part, dict):
@@ -275,5 +283,5 @@ def _subschemas(
                 yield item, (*path, index), same_value, False
 
 
-def _as_text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""

@@ -22,8 +22,8 @@ TIME_LIMIT = 2.0  #: seconds for one check
 MEMORY_LIMIT = 1 << 30  #: bytes of address space of the process
 _START_LIMIT = 60.0  #: seconds until the process must be ready
 _COMMAND = (
-    "from tasker.template.schema import answer_question;"
-    " from tasker.template.schema_process import serve; serve(answer_question)"
+    "from tasker.template.schema import answer_check_request;"
+    " from tasker.template.schema_process import serve_checks; serve_checks(answer_check_request)"
 )
 
 
@@ -31,13 +31,13 @@ class CheckTookTooLong(Exception):
     """A check exceeded its time or memory."""
 
 
-class _Checker:
+class _CheckProcess:
     """Owns the process. Used by one thread; closed when the interpreter exits."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, question: Any) -> Any:
+    def check(self, question: Any) -> Any:
         """Return the answer of the process.
 
         Raises:
@@ -45,7 +45,7 @@ class _Checker:
         """
         if self._process is None:
             self._process = _start_process()
-        answer = _exchange(self._process, orjson.dumps(question) + b"\n", TIME_LIMIT)
+        answer = _exchange_lines(self._process, orjson.dumps(question) + b"\n", TIME_LIMIT)
         if not answer:
             self.close()
             raise CheckTookTooLong
@@ -58,9 +58,9 @@ class _Checker:
             self._process = None
 
 
-def submit(question: Any) -> "Future[Any]":
+def submit_check(question: Any) -> "Future[Any]":
     """Send a question to the process; questions are answered one after another."""
-    return _thread.submit(_checker.ask, question)
+    return _thread.submit(_checker.check, question)
 
 
 def _start_process() -> subprocess.Popen[bytes]:
@@ -71,13 +71,13 @@ def _start_process() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,  # hides its output when memory is exhausted
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    if not _exchange(process, b"", _START_LIMIT):
+    if not _exchange_lines(process, b"", _START_LIMIT):
         process.communicate()
         raise RuntimeError(f"the process that checks schemas exited with {process.returncode}")
     return process
 
 
-def _exchange(process: subprocess.Popen[bytes], question: bytes, limit: float) -> bytes:
+def _exchange_lines(process: subprocess.Popen[bytes], question: bytes, limit: float) -> bytes:
     """Write a line and read one; b"" if the process died or had to be killed."""
     if process.stdin is None or process.stdout is None:
         raise AssertionError
@@ -92,7 +92,7 @@ def _exchange(process: subprocess.Popen[bytes], question: bytes, limit: float) -
         timer.cancel()
 
 
-def serve(answer: Callable[[Any], Any]) -> None:
+def serve_checks(answer: Callable[[Any], Any]) -> None:
     """Answer the questions on stdin, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     with suppress(ValueError, OSError):  # not every system has this limit
@@ -105,6 +105,6 @@ def serve(answer: Callable[[Any], Any]) -> None:
         out.flush()
 
 
-_checker = _Checker()
+_checker = _CheckProcess()
 _thread = ThreadPoolExecutor(1, thread_name_prefix="tasker-schemas")
 atexit.register(_checker.close)

@@ -8,19 +8,19 @@ from tasker.errors import DocumentProblem
 from tasker.masking import Keys, split_sensitive_paths
 from tasker.model import Template, flatten_steps
 from tasker.suggest import did_you_mean
-from tasker.template.expression_types import check_types
+from tasker.template.expression_types import check_expression_types
 from tasker.template.expressions import Path, compile_expression, compile_path, compile_text
 from tasker.template.parts import read_path
-from tasker.template.reading import Value
+from tasker.template.reading import LocatedValue
 
 _NAMES = ("input", "results")
 
 
-def read_sensitive(value: Value) -> tuple[str, ...]:
+def read_sensitive_paths(value: LocatedValue) -> tuple[str, ...]:
     """Read the sensitive paths of a template: `input.card.number`, `results.signup.token`."""
     items = value.items("a list of paths, such as input.card.number")
     if len(items) > limits.SENSITIVE_PATHS:
-        value.refuse(
+        value.report_problem(
             f"a template may have at most {limits.SENSITIVE_PATHS} sensitive paths,"
             f" found {len(items)}"
         )
@@ -31,15 +31,15 @@ def read_sensitive(value: Value) -> tuple[str, ...]:
         if path is None:
             continue
         if compile_path(path).keys == ("results",):
-            item.refuse("'results' names no step; write results.STEP, or a path below it")
+            item.report_problem("'results' names no step; write results.STEP, or a path below it")
         elif path in paths:
-            item.refuse(f"the path {path!r} is listed twice")
+            item.report_problem(f"the path {path!r} is listed twice")
         else:
             paths.append(path)
     return tuple(paths)
 
 
-def check_sensitive(value: Value, template: Template) -> None:
+def check_sensitive_paths(value: LocatedValue, template: Template) -> None:
     """Report sensitive paths of unknown steps, and keys that would show a sensitive input."""
     steps = [spec.name for spec in flatten_steps(template.steps)]
     inputs = []
@@ -47,28 +47,32 @@ def check_sensitive(value: Value, template: Template) -> None:
         path = compile_path(text)
         if path.keys[0] == "results" and str(path.keys[1]) not in steps:
             guess = did_you_mean(str(path.keys[1]), steps)
-            value.refuse(f"the path {text!r} names no step of the template{guess}")
+            value.report_problem(f"the path {text!r} names no step of the template{guess}")
         elif path.keys[0] == "input":
             inputs.append(path)
-    for what, text, shown in _shown(template):
+    for what, text, shown in _find_unmasked_texts(template):
         for path in shown:
-            if any(_overlap(path, secret) for secret in inputs):
-                value.refuse(f"{what} {text!r} shows {path}, which is sensitive: leave it out")
+            if any(_paths_overlap(path, secret) for secret in inputs):
+                value.report_problem(
+                    f"{what} {text!r} shows {path}, which is sensitive: leave it out"
+                )
 
 
-def sensitive_problems(template: Template, schemas: Mapping[str, Any]) -> Iterator[DocumentProblem]:
+def find_sensitive_path_problems(
+    template: Template, schemas: Mapping[str, Any]
+) -> Iterator[DocumentProblem]:
     """Yield the sensitive paths that the template's schemas exclude; for `tasker check`."""
     for text in template.sensitive:
-        for message in check_types(compile_expression(text), schemas):
+        for message in check_expression_types(compile_expression(text), schemas):
             yield DocumentProblem(f"sensitive path {text!r}: {message}", path="sensitive")
 
 
-def sensitive_of(template: Template) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
+def compile_sensitive_paths(template: Template) -> tuple[tuple[Keys, ...], tuple[Keys, ...]]:
     """Return the sensitive paths below the context, and those below the results."""
     return split_sensitive_paths(compile_path(text).keys for text in template.sensitive)
 
 
-def _shown(template: Template) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
+def _find_unmasked_texts(template: Template) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
     """Yield the texts of a template that are shown to everyone, with their paths."""
     if template.title:
         yield "the title", template.title, compile_text(template.title).paths
@@ -82,7 +86,7 @@ def _shown(template: Template) -> Iterator[tuple[str, str, tuple[Path, ...]]]:
         yield "the concurrency", key, compile_text(key).paths
 
 
-def _overlap(path: Path, secret: Path) -> bool:
+def _paths_overlap(path: Path, secret: Path) -> bool:
     """Return whether one of two paths is, or lies below, the other."""
     keys = [key for key in path.keys if isinstance(key, str)]
     hidden = [key for key in secret.keys if isinstance(key, str)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import yaml
 
 from tasker.errors import DocumentProblem, InvalidTemplate
-from tasker.template.scalars import read_plain
+from tasker.template.scalars import parse_plain_scalar
 
 try:
     from yaml import CSafeLoader as Loader
@@ -31,7 +31,7 @@ _SURROGATES = re.compile(
 )
 
 
-class Mark(NamedTuple):
+class SourcePosition(NamedTuple):
     """A position in a file, counted from 1."""
 
     line: int
@@ -39,56 +39,56 @@ class Mark(NamedTuple):
 
 
 @dataclass(slots=True)
-class Scalar:
+class ScalarNode:
     """One value without parts."""
 
     value: None | bool | int | float | str
     text: str  #: as it was written
-    mark: Mark | None
+    mark: SourcePosition | None
     refused: bool = False  #: a problem was noted; readers need not note another
     size: int = 1  #: values in it, itself included, aliases followed
     height: int = 0  #: mappings and lists within each other below it
 
 
 @dataclass(slots=True)
-class Items:
+class ListNode:
     """A list."""
 
-    mark: Mark | None
+    mark: SourcePosition | None
     nodes: list["Node"] = field(default_factory=list)
     size: int = 1
     height: int = 0
 
 
-class Entry(NamedTuple):
+class MappingEntry(NamedTuple):
     """One key of a table, its position and its value."""
 
-    mark: Mark | None
+    mark: SourcePosition | None
     node: "Node"
 
 
 @dataclass(slots=True)
-class Table:
+class MappingNode:
     """A mapping."""
 
-    mark: Mark | None
-    entries: dict[str, Entry] = field(default_factory=dict)
+    mark: SourcePosition | None
+    entries: dict[str, MappingEntry] = field(default_factory=dict)
     size: int = 1
     height: int = 0
 
 
-Node: TypeAlias = Scalar | Items | Table
+Node: TypeAlias = ScalarNode | ListNode | MappingNode
 
 
 @dataclass(slots=True)
-class Problems:
+class FileProblems:
     """The problems of one file, up to `MAX_PROBLEMS`."""
 
     file: str
     entries: list[DocumentProblem] = field(default_factory=list)
     more: int = 0  #: that were found beyond these
 
-    def add(self, message: str, mark: Mark | None = None, path: str = "") -> None:
+    def add(self, message: str, mark: SourcePosition | None = None, path: str = "") -> None:
         """Report one problem."""
         if len(self.entries) == MAX_PROBLEMS:
             self.more += 1
@@ -103,7 +103,7 @@ class Problems:
         """Whether there are so many problems that suggestions are omitted."""
         return len(self.entries) >= MAX_PROBLEMS // 5
 
-    def check(self) -> None:
+    def raise_if_any(self) -> None:
         """Raise InvalidTemplate with the problems in the order of the file, if there are any."""
         if self.entries:
             raise InvalidTemplate(*self.in_file_order())
@@ -120,7 +120,7 @@ class Problems:
         return problems
 
 
-def read_documents(source: str | bytes, problems: Problems) -> list[Node]:
+def parse_documents(source: str | bytes, problems: FileProblems) -> list[Node]:
     """Read YAML text into the root nodes of its documents; empty documents are omitted.
 
     Args:
@@ -130,26 +130,26 @@ def read_documents(source: str | bytes, problems: Problems) -> list[Node]:
     Raises:
         InvalidTemplate: The text cannot be read at all.
     """
-    text = _decode(source, problems)
+    text = _decode_text(source, problems)
     _check_characters(text, problems)
-    builder = _Builder(problems)
+    builder = _NodeBuilder(problems)
     try:
-        for event in _events(text):
-            builder.take(event)
+        for event in _parse_events(text):
+            builder.handle_event(event)
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
-        mark = Mark(at.line + 1, at.column + 1) if at else None
+        mark = SourcePosition(at.line + 1, at.column + 1) if at else None
         problems.add(_describe_syntax_error(error, text, mark), mark)
-        problems.check()
+        problems.raise_if_any()
     except _LimitExceeded:
-        problems.check()
+        problems.raise_if_any()
     except yaml.YAMLError as error:
         problems.add(f"invalid YAML: {error}")
-        problems.check()
+        problems.raise_if_any()
     return builder.roots
 
 
-def _events(text: str) -> Iterator[Any]:
+def _parse_events(text: str) -> Iterator[Any]:
     """Yield the parser's events; PyYAML's own composing would recurse without bound."""
     loader = Loader(text)
     try:
@@ -159,7 +159,7 @@ def _events(text: str) -> Iterator[Any]:
         loader.dispose()
 
 
-def _decode(source: str | bytes, problems: Problems) -> str:
+def _decode_text(source: str | bytes, problems: FileProblems) -> str:
     if isinstance(source, str):
         text = source.removeprefix("\ufeff")
     else:
@@ -169,37 +169,39 @@ def _decode(source: str | bytes, problems: Problems) -> str:
             before = source[: error.start].decode("utf-8", "replace")
             problems.add(
                 f"the file is not UTF-8: byte 0x{source[error.start]:02x} is not valid here",
-                _mark_at(before, len(before)),
+                _position_at(before, len(before)),
             )
             raise InvalidTemplate(*problems.in_file_order()) from None
     if text.lstrip().startswith(("{", "[")):  # JSON writes one character as two escapes
-        text = _SURROGATES.sub(_join_surrogates, text)
+        text = _SURROGATES.sub(_join_surrogate_pair, text)
     return text
 
 
-def _join_surrogates(pair: re.Match[str]) -> str:
+def _join_surrogate_pair(pair: re.Match[str]) -> str:
     code = 0x10000 + (int(pair[2], 16) - 0xD800 << 10) + int(pair[3], 16) - 0xDC00
     return f"{pair[1]}\\U{code:08x}"
 
 
-def _check_characters(text: str, problems: Problems) -> None:
+def _check_characters(text: str, problems: FileProblems) -> None:
     """Reject characters that YAML forbids, and directives."""
     if bad := _UNPRINTABLE.search(text):
         problems.add(
             f"the character U+{ord(bad[0]):04X} is not allowed in YAML;"
             " write it as an escape in double quotes, or remove it",
-            _mark_at(text, bad.start()),
+            _position_at(text, bad.start()),
         )
     elif bad := _DIRECTIVE.search(text):
-        problems.add("directives (%) are not supported", _mark_at(text, bad.start()))
-    problems.check()
+        problems.add("directives (%) are not supported", _position_at(text, bad.start()))
+    problems.raise_if_any()
 
 
-def _mark_at(text: str, index: int) -> Mark:
-    return Mark(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+def _position_at(text: str, index: int) -> SourcePosition:
+    return SourcePosition(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def _describe_syntax_error(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
+def _describe_syntax_error(
+    error: yaml.MarkedYAMLError, text: str, mark: SourcePosition | None
+) -> str:
     """Describe a syntax error, with its usual cause."""
     message = ", ".join(part for part in (error.context, error.problem) if part)
     begun = error.context_mark
@@ -217,36 +219,36 @@ class _LimitExceeded(Exception):
     """The text exceeds a limit; the problem has been reported."""
 
 
-class _Frame:
+class _OpenContainer:
     """A list or mapping that is being read."""
 
     __slots__ = ("anchor", "key", "merged", "node")
 
-    def __init__(self, node: Items | Table, anchor: str | None) -> None:
+    def __init__(self, node: ListNode | MappingNode, anchor: str | None) -> None:
         self.node = node
         self.anchor = anchor
-        self.key: Scalar | None = None
-        self.merged: list[Table] = []
+        self.key: ScalarNode | None = None
+        self.merged: list[MappingNode] = []
 
 
-class _Builder:
+class _NodeBuilder:
     """Builds the nodes of each document from the parser's events."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: FileProblems) -> None:
         self.roots: list[Node] = []
         self._problems = problems
-        self._stack: list[_Frame] = []
+        self._stack: list[_OpenContainer] = []
         self._anchors: dict[str, Node | None] = {}  # None: still being read
         self._repeated = 0
 
-    def take(self, event: Any) -> None:
+    def handle_event(self, event: Any) -> None:
         """Take the parser's next event."""
-        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = SourcePosition(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
-            self._refuse_tag(event.tag, mark)
-            self._place_node(self._read_scalar(event, mark), event.anchor)
+            self._report_tag(event.tag, mark)
+            self._add_to_parent(self._read_scalar(event, mark), event.anchor)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._refuse_tag(event.tag, mark)
+            self._report_tag(event.tag, mark)
             self._open_container(event, mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close_container()
@@ -255,7 +257,7 @@ class _Builder:
         elif isinstance(event, yaml.DocumentStartEvent):
             self._anchors = {}
 
-    def _read_scalar(self, event: Any, mark: Mark) -> Scalar:
+    def _read_scalar(self, event: Any, mark: SourcePosition) -> ScalarNode:
         """Read one scalar; keys are always text, except the plain `<<`, whose value is None."""
         text: str = event.value
         plain = event.implicit[0]
@@ -263,40 +265,42 @@ class _Builder:
         if broken:
             self._problems.add("a string contains a NUL character (\\0)", mark)
         frame = self._stack[-1] if self._stack else None
-        if frame is not None and isinstance(frame.node, Table) and frame.key is None:
-            return Scalar(None if plain and text == "<<" else text, text, mark)
+        if frame is not None and isinstance(frame.node, MappingNode) and frame.key is None:
+            return ScalarNode(None if plain and text == "<<" else text, text, mark)
         if not plain:
-            return Scalar(text, text, mark, refused=broken)
-        read = read_plain(text)
+            return ScalarNode(text, text, mark, refused=broken)
+        read = parse_plain_scalar(text)
         if read.problem:
             self._problems.add(read.problem, mark)
-        return Scalar(read.value, text, mark, refused=bool(read.problem))
+        return ScalarNode(read.value, text, mark, refused=bool(read.problem))
 
-    def _refuse_tag(self, tag: str | None, mark: Mark) -> None:
+    def _report_tag(self, tag: str | None, mark: SourcePosition) -> None:
         if tag and tag not in ("!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"):
             shown = tag.replace(_CORE, "!!")
             self._problems.add(f"the tag {shown!r} is not supported; remove it", mark)
 
-    def _open_container(self, event: Any, mark: Mark) -> None:
+    def _open_container(self, event: Any, mark: SourcePosition) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            self._stop_reading(f"nested more than {MAX_DEPTH} levels deep", mark)
+            self._abort_reading(f"nested more than {MAX_DEPTH} levels deep", mark)
         if event.anchor:
             self._anchors[event.anchor] = None
         mapping = isinstance(event, yaml.MappingStartEvent)
-        self._stack.append(_Frame(Table(mark) if mapping else Items(mark), event.anchor))
+        self._stack.append(
+            _OpenContainer(MappingNode(mark) if mapping else ListNode(mark), event.anchor)
+        )
 
     def _close_container(self) -> None:
         frame = self._stack.pop()
-        if isinstance(frame.node, Table):
+        if isinstance(frame.node, MappingNode):
             for table in frame.merged:
                 for key, entry in table.entries.items():
                     frame.node.entries.setdefault(key, entry)
-        self._place_node(frame.node, frame.anchor)
+        self._add_to_parent(frame.node, frame.anchor)
 
-    def _resolve_alias(self, anchor: str, mark: Mark) -> None:
+    def _resolve_alias(self, anchor: str, mark: SourcePosition) -> None:
         node = self._anchors.get(anchor)
         if node is None:
-            self._stop_reading(
+            self._abort_reading(
                 f"the alias '*{anchor}' refers to the anchor that contains it"
                 if anchor in self._anchors
                 else f"the alias '*{anchor}' has no anchor of that name above it",
@@ -305,61 +309,65 @@ class _Builder:
             return
         self._repeated += node.size
         if self._repeated > MAX_REPEATED:
-            self._stop_reading(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
+            self._abort_reading(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
         if len(self._stack) + node.height > MAX_DEPTH:
-            self._stop_reading(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
-        self._place_node(node, None, mark)
+            self._abort_reading(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
+        self._add_to_parent(node, None, mark)
 
-    def _place_node(self, node: Node, anchor: str | None, mark: Mark | None = None) -> None:
+    def _add_to_parent(
+        self, node: Node, anchor: str | None, mark: SourcePosition | None = None
+    ) -> None:
         """Add a complete node to its parent."""
         if anchor:
             self._anchors[anchor] = node
         if not self._stack:
-            if not (isinstance(node, Scalar) and node.value is None):
+            if not (isinstance(node, ScalarNode) and node.value is None):
                 self.roots.append(node)
             return
         frame = self._stack[-1]
         parent = frame.node
         parent.size += node.size
         parent.height = max(parent.height, node.height + 1)
-        if isinstance(parent, Items):
+        if isinstance(parent, ListNode):
             parent.nodes.append(node)
         elif frame.key is None:
             frame.key = self._read_key(node, mark)
         else:
-            self._put_entry(frame, parent, frame.key, node)
+            self._add_mapping_entry(frame, parent, frame.key, node)
             frame.key = None
 
-    def _read_key(self, node: Node, mark: Mark | None) -> Scalar:
-        if isinstance(node, Scalar):
-            return Scalar(node.text, node.text, mark) if mark else node  # mark: of an alias
+    def _read_key(self, node: Node, mark: SourcePosition | None) -> ScalarNode:
+        if isinstance(node, ScalarNode):
+            return ScalarNode(node.text, node.text, mark) if mark else node  # mark: of an alias
         self._problems.add("a key must be a string, not a list or a mapping", mark or node.mark)
-        return Scalar(value=None, text="", mark=None)
+        return ScalarNode(value=None, text="", mark=None)
 
-    def _put_entry(self, frame: _Frame, table: Table, key: Scalar, node: Node) -> None:
+    def _add_mapping_entry(
+        self, frame: _OpenContainer, table: MappingNode, key: ScalarNode, node: Node
+    ) -> None:
         if key.mark is None:  # a key that was refused
             return
         if key.value is None:
-            self._merge(frame, key, node)
+            self._merge_mappings(frame, key, node)
         elif key.text in table.entries:
             first = table.entries[key.text].mark
             where = f"; first on line {first.line}" if first else ""
             self._problems.add(f"the key {key.text!r} is duplicated{where}", key.mark)
         else:
-            table.entries[key.text] = Entry(key.mark, node)
+            table.entries[key.text] = MappingEntry(key.mark, node)
 
-    def _merge(self, frame: _Frame, key: Scalar, node: Node) -> None:
+    def _merge_mappings(self, frame: _OpenContainer, key: ScalarNode, node: Node) -> None:
         """Add the tables merged by `<<`; the table's own keys take precedence, then the first
         table."""
-        tables = node.nodes if isinstance(node, Items) else [node]
+        tables = node.nodes if isinstance(node, ListNode) else [node]
         for table in tables:
-            if isinstance(table, Table):
+            if isinstance(table, MappingNode):
                 frame.merged.append(table)
             else:
                 self._problems.add(
                     "the value of '<<' must be a mapping or a list of mappings", key.mark
                 )
 
-    def _stop_reading(self, message: str, mark: Mark) -> None:
+    def _abort_reading(self, message: str, mark: SourcePosition) -> None:
         self._problems.add(message, mark)
         raise _LimitExceeded

@@ -24,34 +24,34 @@ from tasker.model import (
 )
 from tasker.template.expressions import compile_text
 from tasker.template.parts import read_text_template
-from tasker.template.reading import Keys, Value, read_choice, read_integer
-from tasker.template.source import Scalar
+from tasker.template.reading import AllowedKeys, LocatedValue, read_choice, read_integer
+from tasker.template.source import ScalarNode
 
 SHARED = "shared:"  #: beginning of keys that all namespaces share
 
-_LIMIT = Keys(what="a limit", allowed=("key", "concurrency", "rate", "burst"))
-_CONCURRENCY = Keys(what="a concurrency", allowed=("key", "tasks", "when_full"))
+_LIMIT = AllowedKeys(what="a limit", allowed=("key", "concurrency", "rate", "burst"))
+_CONCURRENCY = AllowedKeys(what="a concurrency", allowed=("key", "tasks", "when_full"))
 _MOST = 2  #: limits of one step
 
 
-def read_limits(value: Value) -> tuple[Limit, ...]:
+def read_limits(value: LocatedValue) -> tuple[Limit, ...]:
     """Read the limits of a step, or those of all steps of a template."""
     items = value.items("a list of limits")
     if len(items) > _MOST:
-        value.refuse(f"a step may be under at most {_MOST} limits, found {len(items)}")
+        value.report_problem(f"a step may be under at most {_MOST} limits, found {len(items)}")
         return ()
     read = [limit for item in items if (limit := _read_limit(item)) is not None]
     if len({limit.key for limit in read}) < len(read):
-        value.refuse(f"both limits have the key {read[0].key!r}; remove one of them")
+        value.report_problem(f"both limits have the key {read[0].key!r}; remove one of them")
     return tuple(read)
 
 
-def read_concurrency(value: Value) -> TaskConcurrency | None:
+def read_concurrency(value: LocatedValue) -> TaskConcurrency | None:
     """Read the bound on the open tasks of a template."""
     fields = value.fields(_CONCURRENCY)
-    named = fields.required("key", ": the tasks that share it are counted together")
+    named = fields.get_required("key", ": the tasks that share it are counted together")
     key = None if named is None else read_text_template(named, ("input",))
-    most = fields.required("tasks", ": the maximum number of open tasks")
+    most = fields.get_required("tasks", ": the maximum number of open tasks")
     tasks = None if most is None else read_integer(most, 1, limits.LIMIT_CONCURRENCY)
     when_full = fields.read("when_full", read_choice, tuple(map(str, FullAction)))
     if not key or tasks is None:
@@ -59,7 +59,7 @@ def read_concurrency(value: Value) -> TaskConcurrency | None:
     return TaskConcurrency(key, tasks=tasks, when_full=FullAction(when_full or FullAction.WAIT))
 
 
-def place_of_task(template: Template, context: Json) -> OpenTaskBound | None:
+def compute_place_of_task(template: Template, context: Json) -> OpenTaskBound | None:
     """Return the bound that applies to a new task. Raises InvalidInput, TooLarge."""
     bound = template.concurrency
     if bound is None:
@@ -68,9 +68,9 @@ def place_of_task(template: Template, context: Json) -> OpenTaskBound | None:
     return OpenTaskBound(key, bound.tasks, bound.when_full)
 
 
-def _read_limit(value: Value) -> Limit | None:
+def _read_limit(value: LocatedValue) -> Limit | None:
     fields = value.fields(_LIMIT)
-    named = fields.required("key")
+    named = fields.get_required("key")
     key = None if named is None else read_text_template(named, ("input",))
     limit = Limit(
         key or "",
@@ -79,25 +79,27 @@ def _read_limit(value: Value) -> Limit | None:
         burst=fields.read("burst", read_integer, 1, limits.LIMIT_CONCURRENCY),
     )
     if limit.burst is not None and "rate" not in fields:
-        value.refuse("'burst' needs a 'rate'")
+        value.report_problem("'burst' needs a 'rate'")
     if named is not None and key is not None and "*" in key:
-        named.refuse("a key must not contain '*', which stands for any text in patterns of keys")
+        named.report_problem(
+            "a key must not contain '*', which stands for any text in patterns of keys"
+        )
     return limit if key else None
 
 
-def _read_rate(value: Value) -> Rate | None:
-    written = value.node.value if isinstance(value.node, Scalar) else None
+def _read_rate(value: LocatedValue) -> Rate | None:
+    written = value.node.value if isinstance(value.node, ScalarNode) else None
     if not isinstance(written, str):
-        value.refuse_kind(RATE_EXAMPLES)
+        value.report_wrong_type(RATE_EXAMPLES)
         return None
     try:
         return Rate.parse(written)
     except ValueError as error:
-        value.refuse(str(error))
+        value.report_problem(str(error))
         return None
 
 
-def keys_of(
+def render_limit_keys(
     declared: Iterable[Limit], namespace: str, context: Json
 ) -> tuple[tuple[LimitKey, LimitValues], ...]:
     """Return the limits of a step with the keys for a task, starting with the one that more steps
@@ -109,11 +111,11 @@ def keys_of(
     """
     values: dict[LimitKey, LimitValues] = {}
     for limit in sorted(declared, key=lambda limit: len(compile_text(limit.key).paths)):
-        values.setdefault(_key_of(limit, namespace, context), limit)
+        values.setdefault(_render_limit_key(limit, namespace, context), limit)
     return tuple(values.items())
 
 
-def _key_of(limit: Limit, namespace: str, context: Json) -> LimitKey:
+def _render_limit_key(limit: Limit, namespace: str, context: Json) -> LimitKey:
     return _render_key("limit", limit.key, namespace, context)
 
 
@@ -127,10 +129,10 @@ def _render_key(what: str, declared: str, namespace: str, context: Json) -> Limi
         raise InvalidInput(
             f"the {what} {declared!r}: an input must not produce a key that begins with {SHARED!r}"
         )
-    return limit_key(key, namespace)
+    return make_limit_key(key, namespace)
 
 
-def shared_bounds(template: Template) -> list[str]:
+def list_shared_limit_keys(template: Template) -> list[str]:
     """Return the keys of all namespaces for which a template declares a bound."""
     of_steps = (each for step in flatten_steps(template.steps) for each in step.limits or ())
     declared = [*template.limits, *of_steps]
@@ -140,7 +142,7 @@ def shared_bounds(template: Template) -> list[str]:
     return [key for key in keys if key.startswith(SHARED)]
 
 
-def limit_key(key: str, namespace: str) -> LimitKey:
+def make_limit_key(key: str, namespace: str) -> LimitKey:
     """Return a key or a pattern of keys in a namespace, or in none if it begins with `shared:`.
 
     Raises:
@@ -157,7 +159,7 @@ def limit_key(key: str, namespace: str) -> LimitKey:
     return LimitKey("" if key.startswith(SHARED) else namespace, key)
 
 
-def setting_values(
+def make_limit_values(
     concurrency: int | None, rate: Rate | str | None, burst: int | None
 ) -> LimitValues:
     """Return the bounds that an operator sets. Raises InvalidInput."""
@@ -181,7 +183,7 @@ class DeclaredLimits(NamedTuple):
     max_concurrency: int = 0  #: of that map
 
 
-def declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimits]:
+def collect_declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimits]:
     """Return the limits of the nodes of a template, by number."""
     declared = {}
     for no, spec in enumerate(graph.specs, start=1):
@@ -194,13 +196,13 @@ def declared_limits(template: Template, graph: Graph) -> dict[int, DeclaredLimit
     return declared
 
 
-def limits_of_steps(
+def render_limits_of_steps(
     declared: Mapping[int, DeclaredLimits], namespace: str, context: Json, task_id: TaskId
 ) -> dict[int, tuple[tuple[LimitKey, LimitValues], ...]]:
     """Return the limits of the steps of a task by number, given their declared limits."""
     limits = {}
     for no, each in declared.items():
-        keyed = keys_of(each.limits, namespace, context)
+        keyed = render_limit_keys(each.limits, namespace, context)
         if each.spawner:
             own = LimitValues(concurrency=each.max_concurrency)
             keyed += ((LimitKey.of_map(task_id, each.spawner), own),)

@@ -40,12 +40,12 @@ from tasker.model import (
 from tasker.schedules.document import from_document as read_schedule
 from tasker.template.approvals import approval_from_document
 from tasker.template.http import http_from_document
-from tasker.template.waits import task_from_document, wait_from_document
+from tasker.template.waits import child_task_from_document, wait_from_document
 
 _DEFAULTS = Retry()
 
 
-def from_stored(document: Mapping[str, Any]) -> Template:
+def template_from_stored_document(document: Mapping[str, Any]) -> Template:
     """Read a template document written by `to_document`."""
     steps = tuple(map(_read_step, document["steps"]))
     return Template(
@@ -55,11 +55,11 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         description=document.get("description", ""),
         steps=steps,
         input_schema=document.get("input_schema"),
-        deadline=_timedelta(document.get("deadline_seconds")),
+        deadline=_seconds_to_timedelta(document.get("deadline_seconds")),
         title=document.get("title", ""),
         attributes=document.get("attributes", {}),
         sensitive=tuple(document.get("sensitive", ())),
-        retention=_timedelta(document.get("retention")),
+        retention=_seconds_to_timedelta(document.get("retention")),
         priority=document.get("priority", DEFAULT_PRIORITY),
         schedules=tuple(map(read_schedule, document.get("schedules", ()))),
         durability=SettlementDurability(document.get("durability", SettlementDurability.FULL)),
@@ -69,7 +69,7 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         else None,
         events=tuple(map(TaskEndEvent, document.get("events", ()))),
         compensation=_read_compensation(document.get("compensation", {})),
-        environments=_environments(document.get("environments"), steps),
+        environments=_read_environments(document.get("environments"), steps),
         metadata=document.get("metadata", {}),
     )
 
@@ -89,9 +89,9 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         when=step.get("when"),
         allow_failure=step.get("allow_failure", False),
         retry=_DEFAULTS if retry is None else _read_retry(retry, _DEFAULTS),
-        timeout=_timedelta(step.get("timeout_seconds")),
-        queue_timeout=_timedelta(step.get("queue_timeout")),
-        heartbeat_timeout=_timedelta(step.get("heartbeat_timeout")),
+        timeout=_seconds_to_timedelta(step.get("timeout_seconds")),
+        queue_timeout=_seconds_to_timedelta(step.get("queue_timeout")),
+        heartbeat_timeout=_seconds_to_timedelta(step.get("heartbeat_timeout")),
         requires=step.get("requires", {}),
         result_schema=step.get("result_schema"),
         events=tuple(map(_read_event, step.get("events", ()))),
@@ -100,9 +100,9 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         external=_read_external(step["external"]) if "external" in step else None,
         approval=approval_from_document(step["approval"]) if "approval" in step else None,
         wait=wait_from_document(step["wait"]) if "wait" in step else None,
-        task=task_from_document(step["task"]) if "task" in step else None,
+        task=child_task_from_document(step["task"]) if "task" in step else None,
         **_read_instances(step),
-        compensate=_read_undo(step["compensate"]) if "compensate" in step else None,
+        compensate=_read_compensate(step["compensate"]) if "compensate" in step else None,
         limits=_read_limits(step.get("limits")),
     )
 
@@ -181,23 +181,25 @@ def _read_compensation(written: Mapping[str, Any]) -> Compensation:
     )
 
 
-def _read_undo(written: Mapping[str, Any]) -> CompensateSpec:
+def _read_compensate(written: Mapping[str, Any]) -> CompensateSpec:
     retry = written.get("retry")
     return CompensateSpec(
         callable=written["callable"],
         method=written.get("method"),
         version=written.get("version", ""),
         retry=_DEFAULTS if retry is None else _read_retry(retry, _DEFAULTS),
-        timeout=_timedelta(written.get("timeout_seconds")),
+        timeout=_seconds_to_timedelta(written.get("timeout_seconds")),
     )
 
 
 def _read_external(written: Mapping[str, Any]) -> ExternalSpec:
     on_timeout = TimeoutAction(written.get("on_timeout", TimeoutAction.FAIL))
-    return ExternalSpec(timeout=_timedelta(written.get("timeout")), on_timeout=on_timeout)
+    return ExternalSpec(
+        timeout=_seconds_to_timedelta(written.get("timeout")), on_timeout=on_timeout
+    )
 
 
-def _environments(
+def _read_environments(
     written: Mapping[str, Any] | None, steps: tuple[StepSpec, ...]
 ) -> Mapping[str, Mapping[str, StepOverride]]:
     if not written:
@@ -210,7 +212,7 @@ def _environments(
                 retry=_read_retry(step["retry"], retries[step["name"]])
                 if "retry" in step
                 else None,
-                timeout=_timedelta(step.get("timeout_seconds")),
+                timeout=_seconds_to_timedelta(step.get("timeout_seconds")),
             )
             for step in changes["steps"]
         }
@@ -224,9 +226,9 @@ def _read_retry(written: Mapping[str, Any], base: Retry) -> Retry:
     if "backoff" in read:
         read["backoff"] = Backoff(read["backoff"])
     for delay in read.keys() & {"initial_delay", "max_delay"}:
-        read[delay] = _timedelta(read[delay])
+        read[delay] = _seconds_to_timedelta(read[delay])
     return Retry(**{**asdict(base), **read})
 
 
-def _timedelta(seconds: float | None) -> timedelta | None:
+def _seconds_to_timedelta(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)

@@ -8,24 +8,24 @@ from tasker.model import AwaitedSignal, ChildTaskSpec, TimeoutAction, WaitSpec
 from tasker.template import parts
 from tasker.template.reading import (
     YEARS_10,
-    Keys,
-    Value,
+    AllowedKeys,
+    LocatedValue,
+    read_boolean,
     read_choice,
     read_duration,
-    read_flag,
     read_json_object,
     read_text,
 )
-from tasker.template.source import Table
+from tasker.template.source import MappingNode
 
-_WAIT = Keys(
+_WAIT = AllowedKeys(
     what="a wait",
     allowed=("for", "until", "signal", "key", "any", "timeout", "on_timeout"),
     aliases={"delay": "for"},
     refused={"event": "write 'signal'", "approval": "write 'approval' in the step"},
 )
-_ONE = Keys(what="one of several signals", allowed=("signal", "key", "for"))
-_TASK = Keys(
+_ONE = AllowedKeys(what="one of several signals", allowed=("signal", "key", "for"))
+_TASK = AllowedKeys(
     what="a task",
     allowed=("template", "context", "detached", "retry"),
     refused={"input": "write 'context'", "name": "write 'template'"},
@@ -33,14 +33,14 @@ _TASK = Keys(
 _FORMS = ("for", "until", "signal", "any")
 
 
-def read_wait(value: Value, names: Collection[str]) -> WaitSpec | None:
+def read_wait(value: LocatedValue, names: Collection[str]) -> WaitSpec | None:
     """Read the `wait` of a step, whose expressions may use `names`."""
     fields = value.fields(_WAIT)
-    if not isinstance(value.node, Table):
+    if not isinstance(value.node, MappingNode):
         return None
     given = [form for form in _FORMS if form in fields]
     if len(given) != 1:
-        value.refuse("a wait has exactly one of 'for', 'until', 'signal' and 'any'")
+        value.report_problem("a wait has exactly one of 'for', 'until', 'signal' and 'any'")
         return None
     timeout = fields.read("timeout", read_duration, YEARS_10)
     action = fields.read("on_timeout", read_choice, tuple(map(str, TimeoutAction)))
@@ -49,21 +49,23 @@ def read_wait(value: Value, names: Collection[str]) -> WaitSpec | None:
     if given[0] in ("for", "until"):
         for name in ("key", "timeout", "on_timeout"):
             if (other := fields.get(name)) is not None:
-                other.refuse(f"{name!r} belongs to a wait for signals")
+                other.report_problem(f"{name!r} belongs to a wait for signals")
         delay = fields.read("for", read_duration, YEARS_10, zero=True)
         return WaitSpec(delay=delay, until=fields.read("until", parts.read_expression, names))
     if given[0] == "signal":
         signals = _read_signal(fields.get("signal"), key, names)
     elif (several := fields.get("any")) is not None:
         if key is not None:
-            key.refuse("write 'key' beside each 'signal' of 'any'")
-        signals, after = _read_any(several, names)
+            key.report_problem("write 'key' beside each 'signal' of 'any'")
+        signals, after = _read_any_signal(several, names)
         if after is not None:
             if timeout is not None or action is not None:
-                value.refuse("with 'for' in 'any', a wait has no 'timeout' and no 'on_timeout'")
+                value.report_problem(
+                    "with 'for' in 'any', a wait has no 'timeout' and no 'on_timeout'"
+                )
             timeout, action = after, TimeoutAction.CONTINUE.value
     if action is not None and timeout is None and (given_action := fields.get("on_timeout")):
-        given_action.refuse("'on_timeout' needs 'timeout'")
+        given_action.report_problem("'on_timeout' needs 'timeout'")
     return WaitSpec(
         signals=signals,
         any_of=given[0] == "any",
@@ -73,19 +75,19 @@ def read_wait(value: Value, names: Collection[str]) -> WaitSpec | None:
 
 
 def _read_signal(
-    named: Value | None, key: Value | None, names: Collection[str]
+    named: LocatedValue | None, key: LocatedValue | None, names: Collection[str]
 ) -> tuple[AwaitedSignal, ...]:
     name = None if named is None else read_text(named)
     if named is None or name is None:
         return ()
     if not 0 < len(name) <= ARRIVAL_NAME:
-        named.refuse(f"the name of a signal must have 1 to {ARRIVAL_NAME} characters")
+        named.report_problem(f"the name of a signal must have 1 to {ARRIVAL_NAME} characters")
         return ()
     return (AwaitedSignal(name, None if key is None else parts.read_expression(key, names)),)
 
 
-def _read_any(
-    value: Value, names: Collection[str]
+def _read_any_signal(
+    value: LocatedValue, names: Collection[str]
 ) -> tuple[tuple[AwaitedSignal, ...], timedelta | None]:
     """Read several signals, and the time after which the wait ends without one of them."""
     signals: list[AwaitedSignal] = []
@@ -95,23 +97,23 @@ def _read_any(
         timer = fields.get("for")
         if timer is not None:
             if after is not None or "signal" in fields:
-                item.refuse("'any' may have only one 'for', as a separate item")
+                item.report_problem("'any' may have only one 'for', as a separate item")
             after = read_duration(timer, YEARS_10)
         else:
-            signals += _read_signal(fields.required("signal"), fields.get("key"), names)
+            signals += _read_signal(fields.get_required("signal"), fields.get("key"), names)
     if not 0 < len(signals) <= AWAITED:
-        value.refuse(f"'any' needs 1 to {AWAITED} signals, found {len(signals)}")
+        value.report_problem(f"'any' needs 1 to {AWAITED} signals, found {len(signals)}")
     return tuple(signals), after
 
 
-def read_task(value: Value, names: Collection[str]) -> ChildTaskSpec | None:
+def read_child_task(value: LocatedValue, names: Collection[str]) -> ChildTaskSpec | None:
     """Read the `task` of a step, whose placeholders may use `names`."""
     fields = value.fields(_TASK)
-    named = fields.required("template", ": a template such as payments.refund@^2")
+    named = fields.get_required("template", ": a template such as payments.refund@^2")
     template = None if named is None else read_text(named)
     context = fields.get("context")
     if context is not None:
-        for text in parts.texts_with_braces(context):
+        for text in parts.strings_with_placeholders(context):
             parts.read_text_template(text, names)
     retry = fields.read("retry", read_choice, ("child", "never"))
     if not template:
@@ -119,6 +121,6 @@ def read_task(value: Value, names: Collection[str]) -> ChildTaskSpec | None:
     return ChildTaskSpec(
         template=template,
         context=(read_json_object(context) if context is not None else None) or {},
-        detached=fields.read("detached", read_flag) or False,
+        detached=fields.read("detached", read_boolean) or False,
         retry_child=retry == "child",
     )

@@ -13,44 +13,48 @@ from tasker.model import (
     TimeoutAction,
     WaitSpec,
 )
-from tasker.template.approvals import expressions_of_approval
+from tasker.template.approvals import approval_expressions
 from tasker.template.expressions import TextTemplate, compile_expression, compile_text
-from tasker.template.http import has_braces
+from tasker.template.http import may_have_placeholders
 
 
-def expressions_of(spec: StepSpec) -> Iterator[str]:
+def expressions_of_engine_step(spec: StepSpec) -> Iterator[str]:
     """Yield the expressions, and the paths of placeholders, of a wait, an approval or a task."""
     if spec.wait is not None:
         if spec.wait.until is not None:
             yield spec.wait.until
         yield from (signal.key for signal in spec.wait.signals if signal.key is not None)
     if spec.approval is not None:
-        yield from expressions_of_approval(spec.approval)
+        yield from approval_expressions(spec.approval)
     if spec.task is not None:
-        yield from (str(path) for text in texts_of(spec.task.context) for path in text.paths)
+        yield from (
+            str(path)
+            for text in compile_texts_with_placeholders(spec.task.context)
+            for path in text.paths
+        )
 
 
-def results_used(spec: StepSpec) -> Iterator[str]:
+def results_used_by_engine_step(spec: StepSpec) -> Iterator[str]:
     """Yield the names of the steps whose results a wait or a task uses."""
-    for text in expressions_of(spec):
+    for text in expressions_of_engine_step(spec):
         for path in compile_expression(text).paths:
             if path.keys[0] == "results" and len(path.keys) > 1:
                 yield str(path.keys[1])
 
 
-def texts_of(value: Json) -> Iterator[TextTemplate]:
+def compile_texts_with_placeholders(value: Json) -> Iterator[TextTemplate]:
     """Yield the strings with placeholders in a value."""
-    if isinstance(value, str) and has_braces(value):
+    if isinstance(value, str) and may_have_placeholders(value):
         yield compile_text(value)
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from texts_of(part)
+            yield from compile_texts_with_placeholders(part)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for part in value:
-            yield from texts_of(part)
+            yield from compile_texts_with_placeholders(part)
 
 
-def wait_document(wait: WaitSpec) -> JsonObject:
+def wait_to_document(wait: WaitSpec) -> JsonObject:
     """Write a wait in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {}
     if wait.delay is not None:
@@ -73,7 +77,7 @@ def wait_document(wait: WaitSpec) -> JsonObject:
 
 
 def wait_from_document(document: Mapping[str, Any]) -> WaitSpec:
-    """Read a wait written by `wait_document`."""
+    """Read a wait written by `wait_to_document`."""
     several = document.get("any")
     signals = several if several is not None else [document] if "signal" in document else []
     timeout = document.get("timeout")
@@ -87,7 +91,7 @@ def wait_from_document(document: Mapping[str, Any]) -> WaitSpec:
     )
 
 
-def task_document(task: ChildTaskSpec) -> JsonObject:
+def child_task_to_document(task: ChildTaskSpec) -> JsonObject:
     """Write the task of a step in the form used in templates. Defaults are omitted."""
     document: dict[str, Json] = {"template": task.template}
     if task.context:
@@ -99,8 +103,8 @@ def task_document(task: ChildTaskSpec) -> JsonObject:
     return document
 
 
-def task_from_document(document: Mapping[str, Any]) -> ChildTaskSpec:
-    """Read a task written by `task_document`."""
+def child_task_from_document(document: Mapping[str, Any]) -> ChildTaskSpec:
+    """Read a task written by `child_task_to_document`."""
     return ChildTaskSpec(
         template=document["template"],
         context=document.get("context", {}),

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from tasker import codec
 from tasker.client import TaskOptions, TaskRequest
 from tasker.client.fields import parse_duration_field
-from tasker.client.protocol import task_request_of
+from tasker.client.protocol import make_task_request
 from tasker.durations import Duration
 from tasker.errors import NotFound, ParkedForTask
 from tasker.model import StepCounts, Task, TaskId, TaskStatus
@@ -31,7 +31,7 @@ class RecordingClient:
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Record a request, and return the task that it would create."""
-        request = task_request_of(template, context, options)
+        request = make_task_request(template, context, options)
         task = _pending_task(request)
         self.requests.append(request)
         self._tasks[task.id] = task

@@ -77,7 +77,7 @@ async def run_schedules(
             ),
             name="test",
         )
-        reporter = Reporter("test", (), worker.client.task_ends)
+        reporter = Reporter("test", (), worker.client.task_end_waiter)
         store.start_scheduled = Scheduler(store, worker.client, reporter).start_due
         store.schedules_until = store.clock.now() + parse_duration(lasting)
         async with worker:

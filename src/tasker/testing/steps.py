@@ -42,7 +42,7 @@ from tasker.model import (
     TemplateId,
     TemplateName,
 )
-from tasker.template.schema import check_result
+from tasker.template.schema import find_result_violations
 from tasker.testing.recording_client import BlockingRecordingClient, RecordingClient
 from tasker.waits import NewWait
 
@@ -290,7 +290,7 @@ class _AttemptSetup:
 
     def completed(self, text: JsonText) -> StepRun:
         value = codec.loads(text)
-        problems = tuple(check_result(str(self.template), self.spec, text))
+        problems = tuple(find_result_violations(str(self.template), self.spec, text))
         return self._with_recordings(
             StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems)
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tasker.approvals import EVERY_GROUP
-from tasker.client.approvals import fill_form
+from tasker.client.approvals import fill_and_check_form
 from tasker.clock import ManualClock
 from tasker.codec import dumps
 from tasker.durable import DurableCall
@@ -213,7 +213,7 @@ class VirtualTimeStore(SqliteStore):
         if not self._decisions:
             return False
         for approval in await self.approvals(limit=1):
-            form = await fill_form(approval, self._decisions.pop(0))
+            form = await fill_and_check_form(approval, self._decisions.pop(0))
             self._approved.append(approval.step)
             await self.decide(approval.id, dumps(form), groups={EVERY_GROUP}, act=_TEST)
             return True

@@ -15,7 +15,7 @@ from tasker import LocalClient, Schedule, open_store
 from tasker.api.app import create_app
 from tasker.approvals import NewApproval
 from tasker.bulk import BulkAction
-from tasker.client.masking import MaskedClient, SensitiveData
+from tasker.client.masking import MaskedClient, SensitiveDataFinder
 from tasker.codec import dumps, new_task_id
 from tasker.durable import DurableCallKind
 from tasker.masking import (
@@ -33,7 +33,7 @@ from tasker.sensitive_texts import MASKED
 from tasker.step_logs import NewLogRecord
 from tasker.store.protocol import Store
 from tasker.teams.permissions import PAYLOADS_READ, PAYLOADS_REVEAL, PERMISSIONS
-from tasker.template.load import from_document
+from tasker.template.load import template_from_document
 from tasker.testing.store_suite.factories import ManualWorker
 from tasker.waits import AwaitedArrival, NewWait
 
@@ -53,7 +53,7 @@ def refund(*, sensitive: bool) -> Any:
     hidden: dict[str, Any] = {
         "sensitive": ["input.card", "input.cards.number", "results.check.token"]
     }
-    return from_document(
+    return template_from_document(
         {
             "name": "refund",
             "namespace_name": OWN,
@@ -77,7 +77,7 @@ async def planted(*, sensitive: bool) -> AsyncIterator[World]:
     """Open a store with the secret in every place that can hold one."""
     async with open_store("sqlite::memory:") as store:
         await store.register_template(refund(sensitive=sensitive), registered_by="the tests")
-        retirement = from_document(
+        retirement = template_from_document(
             {
                 "name": "check_retirement",
                 "namespace_name": OWN,
@@ -354,7 +354,7 @@ async def test_a_task_with_too_many_sensitive_values_shows_no_data() -> None:
 async def test_the_command_line_masks_what_it_reads_from_a_store() -> None:
     async with planted(sensitive=True) as world:
         client = LocalClient(world.store)
-        masking: Any = MaskedClient(client, SensitiveData(world.store, client.template_cache))
+        masking: Any = MaskedClient(client, SensitiveDataFinder(world.store, client.template_cache))
         task_id = world.tasks[OWN]
         shown = [
             await masking.get(task_id),

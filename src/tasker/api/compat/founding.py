@@ -218,7 +218,8 @@ async def get_founding_task(
     loaded, steps = await read_template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: founding_task(founding_fields(task, loaded.described(steps, now)))
+        len(steps),
+        lambda: founding_task(founding_fields(task, loaded.fill_derived_fields(steps, now))),
     )
 
 

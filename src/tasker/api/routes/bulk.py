@@ -127,8 +127,8 @@ async def start_bulk_operation(
     client = operator_client(request, api).bulk
     wanted = await _make_authorized_request(request, api, body)
     if body.dry_run:
-        return JsonResponse(await client.preview_request(wanted))
-    started = await client.start_request(
+        return JsonResponse(await client.preview_bulk_request(wanted))
+    started = await client.start_bulk_request(
         wanted, per_second=body.per_second, reason=body.reason, token=body.token
     )
     return JsonResponse(started, 202)

@@ -25,7 +25,7 @@ from tasker.api.views.limits import (
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.limits import LIMIT_CONCURRENCY
 from tasker.teams.permissions import LIMITS_READ, LIMITS_UPDATE, NAMESPACES_UPDATE
-from tasker.template.step_limits import SHARED, setting_values
+from tasker.template.step_limits import SHARED, make_limit_values
 
 routes = Routes("limits", "/v1/limits")
 
@@ -93,7 +93,7 @@ async def set_limit(
 ) -> JsonResponse:
     """Set the limit of a key or, with `*` for any text, of all keys that match."""
     await _authorize_update(request, body)
-    values = setting_values(body.concurrency, body.rate, body.burst)
+    values = make_limit_values(body.concurrency, body.rate, body.burst)
     await caller_client(request, api).set_limit(
         body.key,
         namespace=body.namespace,

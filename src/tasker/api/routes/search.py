@@ -11,7 +11,7 @@ from tasker.api.authorization import principal_of, visible_namespaces
 from tasker.api.dependencies import ApiServicesOf
 from tasker.api.responses import JsonResponse
 from tasker.api.routing import Routes
-from tasker.client.analytics import system_status
+from tasker.client.analytics import read_system_status
 from tasker.client.search import LONGEST_SEARCH, SearchMatch, SearchScope, search_store
 from tasker.teams.permissions import (
     ANALYTICS_READ,
@@ -75,6 +75,6 @@ async def get_system(request: Request, api: ApiServicesOf) -> JsonResponse:
     sees_all = await visible_namespaces(request, ANALYTICS_READ) is None
 
     async def build_system_status() -> JsonResponse:
-        return JsonResponse(await system_status(api.store, sees_all=sees_all))
+        return JsonResponse(await read_system_status(api.store, sees_all=sees_all))
 
     return await api.shared.respond(request, sees_all, build_system_status)

@@ -32,7 +32,7 @@ from tasker.api.views.system import (
     HealthView,
     ReadinessView,
 )
-from tasker.client.analytics import LONGEST_ASSIGNEE, failure_causes, make_series
+from tasker.client.analytics import LONGEST_ASSIGNEE, list_failure_causes, read_series
 from tasker.observe.metrics import CONTENT_TYPE
 from tasker.store.protocol import AuditNote
 from tasker.teams.permissions import ANALYTICS_READ, METRICS_READ, TASKS_RETRY
@@ -136,7 +136,7 @@ async def get_series(
     window = await _requested_window(request, hours, namespace, name, None)
 
     async def build_chart() -> JsonResponse:
-        return JsonResponse(await make_series(api.store, metric, window, by=by, step_seconds=step))
+        return JsonResponse(await read_series(api.store, metric, window, by=by, step_seconds=step))
 
     return await api.shared.respond(request, (metric, by, window, step), build_chart)
 
@@ -157,7 +157,7 @@ async def list_failures(
     window = await _requested_window(request, hours, namespace, name, version)
 
     async def build_failure_causes() -> JsonResponse:
-        return JsonResponse(await failure_causes(api.store, window))
+        return JsonResponse(await list_failure_causes(api.store, window))
 
     return await api.shared.respond(request, window, build_failure_causes)
 

@@ -29,7 +29,7 @@ from tasker.api.views.templates import (
     template_head,
     template_view,
 )
-from tasker.client.templates import LoadedTemplate, split_reference
+from tasker.client.templates import LoadedTemplate, split_template_reference
 from tasker.errors import DocumentProblem, InvalidInput, InvalidTemplate, NotFound
 from tasker.model import (
     MAX_BULK,
@@ -50,9 +50,9 @@ from tasker.teams.permissions import (
     TEMPLATES_RETIRE,
     Permission,
 )
-from tasker.template.diff import Difference, compare
-from tasker.template.load import from_document, parse_template
-from tasker.template.step_limits import shared_bounds
+from tasker.template.diff import TemplateDifference, compare_templates
+from tasker.template.load import parse_template, template_from_document
+from tasker.template.step_limits import list_shared_limit_keys
 
 routes = Routes("templates", "/v1/templates")
 statuses = Routes("templates", "/v1/template_versions")
@@ -160,7 +160,7 @@ async def list_versions(
     "GET",
     "/{namespace}/{name}/diff",
     TEMPLATES_READ,
-    response=Difference,
+    response=TemplateDifference,
     refuses=_VERSION_MISSING,
 )
 async def compare_versions(
@@ -174,7 +174,9 @@ async def compare_versions(
     """Compare two versions."""
     old = (await _load_version(request, api, TEMPLATES_READ, namespace, name, before)).stored
     new = (await _load_version(request, api, TEMPLATES_READ, namespace, name, after)).stored
-    return await build_response(_count_steps(old, new), lambda: compare(old.template, new.template))
+    return await build_response(
+        _count_steps(old, new), lambda: compare_templates(old.template, new.template)
+    )
 
 
 @routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, refuses=_VERSION_MISSING)
@@ -330,7 +332,7 @@ async def register_templates(
 async def _authorize_shared_limits(request: Request, templates: Sequence[Template]) -> None:
     """Raise Problem if templates set limits for keys that all namespaces share and the caller may
     not."""
-    keys = [key for template in templates for key in shared_bounds(template)]
+    keys = [key for template in templates for key in list_shared_limit_keys(template)]
     if keys and await visible_namespaces(request, NAMESPACES_UPDATE) is not None:
         raise Problem(
             "forbidden",
@@ -348,7 +350,7 @@ async def _authorize_child_tasks(request: Request, templates: Sequence[Template]
         for step in flatten_steps(template.steps):
             if step.task is None:
                 continue
-            namespace, name, _ = split_reference(step.task.template, None, None)
+            namespace, name, _ = split_template_reference(step.task.template, None, None)
             if namespace == template.namespace:
                 continue
             if not await is_allowed_in(request, TASKS_CREATE, namespace, name):
@@ -368,7 +370,7 @@ def _read_templates(documents: Sequence[JsonObject]) -> list[Template]:
     for index, document in enumerate(documents):
         place = f"templates[{index}]"
         try:
-            templates.append(from_document(document))
+            templates.append(template_from_document(document))
         except InvalidTemplate as error:
             problems += (
                 dataclasses.replace(one, path=".".join(filter(None, (place, one.path))))
@@ -388,7 +390,7 @@ def _parse_template_body(text: bytes, yaml: bool, limit: int) -> Template:
         raise Problem("malformed_json", f"{error}.") from None
     if not isinstance(document, dict):
         raise Problem("invalid_template", "A template must be a JSON object.")
-    return from_document(document)
+    return template_from_document(document)
 
 
 # ------------------------------------------------------------------------ reviewing

@@ -17,7 +17,7 @@ from tasker.api.headers import first_header
 from tasker.api.problems import Problem
 from tasker.api.requests import read_body
 from tasker.api.routing import READS_BODY, PathGroupRoute, Routes
-from tasker.client.templates import split_reference
+from tasker.client.templates import split_template_reference
 from tasker.model import WorkerId
 from tasker.remote.registered import RegisteredWorker
 from tasker.teams.permissions import TASKS_CREATE, TASKS_READ, WORKERS_RUN
@@ -212,7 +212,7 @@ def _check_worker_owner(
 async def _check_may_create(api: ApiServices, principal: Principal, body: _Body) -> None:
     """Raise Problem unless the caller may create tasks of the template that a body names."""
     full = str(body.get("template", ""))
-    namespace, name, _ = split_reference(full, None, None)
+    namespace, name, _ = split_template_reference(full, None, None)
     target = Resource(namespace, name, None)
     if not await api.authorizer.allows(principal, TASKS_CREATE, target):
         raise Problem(

@@ -12,7 +12,7 @@ from tasker.model import (
     StoredTemplate,
     TemplateVersion,
 )
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 
 
 @documented
@@ -166,7 +166,7 @@ def template_head(stored: StoredTemplate, *, document: bool = False) -> Template
         "registered_at": stored.registered_at,
     }
     if document:
-        head["document"] = to_document(template)
+        head["document"] = template_to_document(template)
     return head
 
 

@@ -26,8 +26,8 @@ from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
 from tasker.plurals import format_count
-from tasker.template.document import digest, to_document
-from tasker.template.expression_checks import expression_problems
+from tasker.template.document import hash_template_document, template_to_document
+from tasker.template.expression_checks import find_expression_problems
 from tasker.template.load import load_templates
 
 app = typer.Typer(add_completion=False)
@@ -136,7 +136,8 @@ class _CheckFindings:
         for template in templates:
             schemas = {} if handlers is None else result_schemas(template, handlers)
             self.problems += [
-                (template.full_name, problem) for problem in expression_problems(template, schemas)
+                (template.full_name, problem)
+                for problem in find_expression_problems(template, schemas)
             ]
         if handlers is not None:
             self.loaded = LoadedSources(handlers, templates)
@@ -184,7 +185,9 @@ class _CheckFindings:
             registered = (await client.template(template.full_name)).template
         except NotFound:
             return
-        if digest(to_document(registered)) != digest(to_document(template)):
+        if hash_template_document(template_to_document(registered)) != hash_template_document(
+            template_to_document(template)
+        ):
             message = "the template differs from the registered one: give it a new version"
             self.problems.append((template.full_name, DocumentProblem(message)))
 

@@ -31,7 +31,7 @@ from tasker.cli.options import (
 from tasker.cli.render.json import reserve_stdout_for_json, task_to_document, to_plain_json
 from tasker.cli.render.progress import PROGRESS_EVENTS, TaskProgressDisplay
 from tasker.cli.render.task import render_task_summary, store_option_for
-from tasker.client.templates import split_reference
+from tasker.client.templates import split_template_reference
 from tasker.durations import human_duration
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
@@ -154,7 +154,7 @@ class EmbeddedTaskRun:
                 store,
                 [self._loaded.handlers],
                 templates=self._loaded.templates,
-                namespaces=[split_reference(name, options["namespace"], None)[0]],
+                namespaces=[split_template_reference(name, options["namespace"], None)[0]],
                 settings=WorkerSettings(
                     environment=self._environment,
                     grace=_GRACE,

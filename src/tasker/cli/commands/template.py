@@ -22,11 +22,11 @@ from tasker.cli.render.style import format_relative_time, print_table, to_printa
 from tasker.cli.render.tables import make_table, templates_table
 from tasker.cli.render.task import render_template_graph, render_template_yaml
 from tasker.client import Client
-from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
+from tasker.client.templates import DEFAULT_NAMESPACE, split_template_reference
 from tasker.durations import human_duration
 from tasker.errors import TaskRegistrationError
 from tasker.model import MAX_BULK, PauseTarget, Template, TemplateVersion
-from tasker.template.document import to_document
+from tasker.template.document import template_to_document
 from tasker.template.dump import dump_yaml
 from tasker.template.load import load_template
 
@@ -61,7 +61,7 @@ async def pause_template(invocation: Invocation, template: Name, reason: Reason 
     """Pause the tasks of all versions of a template: no new steps start; running attempts
     continue.
     """
-    namespace, name, _ = split_reference(template, None, None)
+    namespace, name, _ = split_template_reference(template, None, None)
     async with invocation.open_client(operates=True) as client:
         await pause_target(invocation, client, PauseTarget.of_template(namespace, name), reason)
 
@@ -69,7 +69,7 @@ async def pause_template(invocation: Invocation, template: Name, reason: Reason 
 @register_command(app, "resume", acts=True)
 async def resume_template(invocation: Invocation, template: Name, reason: Reason = "") -> None:
     """Resume the tasks of a template, except those that were paused individually."""
-    namespace, name, _ = split_reference(template, None, None)
+    namespace, name, _ = split_template_reference(template, None, None)
     async with invocation.open_client(operates=True) as client:
         await resume_target(invocation, client, PauseTarget.of_template(namespace, name), reason)
 
@@ -126,7 +126,7 @@ async def show_template(
     """Print a template's definition: YAML, or JSON with --json."""
     definition = await find_template(invocation, template, handlers)
     if invocation.as_json:
-        invocation.print_json(to_document(definition))
+        invocation.print_json(template_to_document(definition))
     else:
         render_template_yaml(invocation.out, dump_yaml(definition))
 

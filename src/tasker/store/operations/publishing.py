@@ -7,8 +7,8 @@ from tasker import codec
 from tasker.layout import NodeLayout
 from tasker.model import NewEvent, Outcome, SettleResult
 from tasker.store.session import Session
-from tasker.template.published_events import published_events
-from tasker.template.stored import from_stored
+from tasker.template.published_events import build_published_events
+from tasker.template.stored import template_from_stored_document
 
 log = logging.getLogger("tasker.store")
 
@@ -21,16 +21,16 @@ async def settle_with_events(
     With `allow_invalid`, an invalid event is logged and omitted.
 
     Raises:
-        InvalidEvent: An event cannot be built, or does not match its schema.
+        InvalidEventPayload: An event cannot be built, or does not match its schema.
     """
     events = []
     for index, outcome in enumerate(outcomes):
         row = await tx.fetch_one("data_for_step_events", task_id=outcome.task_id, no=outcome.no)
         if row is None:
             continue
-        template = from_stored(codec.loads(row["document"]))
+        template = template_from_stored_document(codec.loads(row["document"]))
         spec = NodeLayout(template.steps).specs[row["node"] - 1]
-        published, invalid = published_events(spec, outcome, row["context"])
+        published, invalid = build_published_events(spec, outcome, row["context"])
         if invalid is not None and not allow_invalid:
             raise invalid
         if invalid is not None:

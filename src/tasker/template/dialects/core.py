@@ -21,28 +21,28 @@ from tasker.model import (
 )
 from tasker.template import instances, parts
 from tasker.template.approval_reading import read_approval, read_external
-from tasker.template.declared_events import read_events
+from tasker.template.declared_events import read_step_events
 from tasker.template.http_reading import read_http
-from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, WrittenRetry
+from tasker.template.parts import Dialect, EnvironmentChange, ParsedStep, RetrySettings
 from tasker.template.reading import (
     DAYS_30,
     YEARS_10,
-    Fields,
-    Keys,
-    Value,
-    optional,
+    AllowedKeys,
+    LocatedValue,
+    MappingFields,
+    node_to_json,
+    read_boolean,
     read_choice,
     read_duration,
-    read_flag,
     read_integer,
     read_json_object,
     read_number,
+    read_optional,
     read_text,
-    to_json,
 )
-from tasker.template.source import Scalar, Table
+from tasker.template.source import MappingNode, ScalarNode
 from tasker.template.step_limits import read_limits
-from tasker.template.wait_reading import read_task, read_wait
+from tasker.template.wait_reading import read_child_task, read_wait
 
 _RAILS = "it belongs to the rails dialect (with 'step_templates'); in this dialect, write "
 _RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); remove it: "
@@ -61,7 +61,7 @@ _STALENESS = (
     "auto_dlq_on_timeout",
 )  #: of Tasker Core, kept in the metadata under "lifecycle"
 
-_TOP = Keys(
+_TOP = AllowedKeys(
     what="a template",
     allowed=(
         "name",
@@ -102,7 +102,7 @@ _TOP = Keys(
     },
 )
 
-_STEP = Keys(
+_STEP = AllowedKeys(
     what="a step",
     allowed=(
         "name",
@@ -153,12 +153,12 @@ _STEP = Keys(
     },
 )
 
-_HANDLER = Keys(
+_HANDLER = AllowedKeys(
     what="a handler",
     allowed=("callable", "method", "version", "initialization", "resolver"),
 )
 
-_BATCH_CONFIG = Keys(
+_BATCH_CONFIG = AllowedKeys(
     what="a batch_config",
     allowed=(
         "batch_size",
@@ -172,13 +172,13 @@ _BATCH_CONFIG = Keys(
 _CONTINUE = "continue_on_failure"
 _FAILURE_STRATEGIES = (_CONTINUE, "fail_fast", "isolate")  #: for handlers only
 
-_COMPENSATE = Keys(
+_COMPENSATE = AllowedKeys(
     what="a compensate",
     allowed=("callable", "method", "version", "retry", "timeout_seconds"),
     refused={"limits": "limits do not apply to compensating steps"},
 )
 
-_RETRY = Keys(
+_RETRY = AllowedKeys(
     what="a retry",
     allowed=(
         "retryable",
@@ -195,24 +195,24 @@ _RETRY = Keys(
     refused={"limit": "write 'max_attempts', which counts the first attempt too"},
 )
 
-_LIFECYCLE = Keys(
+_LIFECYCLE = AllowedKeys(
     what="a lifecycle",
     allowed=("max_duration_minutes", *_STALENESS),
 )
 
-_ENVIRONMENT = Keys(
+_ENVIRONMENT = AllowedKeys(
     what="an environment",
     allowed=("steps",),
     refused={"step_templates": f"{_RAILS}'steps'"},
 )
 
-_OVERRIDE = Keys(
+_OVERRIDE = AllowedKeys(
     what="a step of an environment",
     allowed=("name", "handler", "timeout_seconds", "retry"),
     refused={"handler_config": f"{_RAILS}'handler: {{initialization: ...}}'"},
 )
 
-_OVERRIDE_HANDLER = Keys(
+_OVERRIDE_HANDLER = AllowedKeys(
     what="a handler of an environment",
     allowed=("initialization",),
     refused=dict.fromkeys(
@@ -228,13 +228,13 @@ _BACKOFFS = tuple(kind.value for kind in Backoff)
 _MS = timedelta(milliseconds=1)
 
 
-def _read_metadata(top: Fields) -> JsonObject:
+def _read_metadata(top: MappingFields) -> JsonObject:
     """Read the informational part of a template."""
     metadata = dict(top.read("metadata", read_json_object) or {})
     systems = top.get("system_dependencies")
     if systems is not None:
         if "system_dependencies" in metadata:
-            systems.refuse("'metadata' also has 'system_dependencies'; remove one of them")
+            systems.report_problem("'metadata' also has 'system_dependencies'; remove one of them")
         metadata["system_dependencies"] = read_json_object(systems)
     for key in _KEPT:
         value = top.get(key)
@@ -246,28 +246,30 @@ def _read_metadata(top: Fields) -> JsonObject:
     return metadata
 
 
-def _read_staleness_limits(top: Fields) -> JsonObject:
+def _read_staleness_limits(top: MappingFields) -> JsonObject:
     """Read the limits of Tasker Core's staleness detection, which Tasker does not enforce."""
     lifecycle = top.get("lifecycle")
-    table = lifecycle.table() if lifecycle else {}
-    return {key: to_json(value.node) for key, value in table.items() if key in _STALENESS}
+    table = lifecycle.mapping_values() if lifecycle else {}
+    return {key: node_to_json(value.node) for key, value in table.items() if key in _STALENESS}
 
 
-def _read_deadline(top: Fields) -> timedelta | None:
+def _read_deadline(top: MappingFields) -> timedelta | None:
     """Read the maximum duration of a task, also from the place where Tasker Core stored it."""
     lifecycle = top.get("lifecycle")
     minutes = lifecycle.fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
     first = top.read("deadline_seconds", read_duration, YEARS_10)
-    second = optional(minutes, read_duration, YEARS_10, unit=timedelta(minutes=1))
+    second = read_optional(minutes, read_duration, YEARS_10, unit=timedelta(minutes=1))
     if minutes and first is not None and second is not None and first != second:
-        minutes.refuse("'deadline_seconds' and 'max_duration_minutes' differ; keep one")
+        minutes.report_problem("'deadline_seconds' and 'max_duration_minutes' differ; keep one")
     return second if first is None else first
 
 
 _TOO_DEEP = f"steps may be nested to a depth of {limits.NESTING}"
 
 
-def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> ReadStep | None:
+def _read_step(
+    value: LocatedValue, names: tuple[str, ...] = (), depth: int = 0
+) -> ParsedStep | None:
     """Read a step.
 
     Args:
@@ -276,27 +278,27 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         depth: The number of bodies that the step is part of.
     """
     fields = value.fields(_STEP)
-    named = fields.required("name")
-    name = optional(named, parts.read_step_name)
+    named = fields.get_required("name")
+    name = read_optional(named, parts.read_step_name)
     handler = fields.read("handler", _read_handler) or _HandlerFields()
     dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
-    retry = fields.read("retry", _read_retry) or WrittenRetry()
+    retry = fields.read("retry", _read_retry) or RetrySettings()
     kind = fields.read("type", _read_step_type)
     trigger = (
         TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else TriggerRule.ALL_SUCCESS
     )
     spawning = instances.read_spawning(fields, ("input", "results", *names))
-    batches = _read_batch_worker(fields, kind)
+    batches = _read_batch_worker_map(fields, kind)
     if spawning is None and batches is not None:
         spawning = batches.map
     if spawning is not None and depth >= limits.NESTING and fields.get("steps") is None:
-        value.refuse(_TOO_DEEP)
+        value.report_problem(_TOO_DEEP)
     within = ("input", "results", *names, *instance_input_names(spawning))
     body = _read_body(fields, within[2:], depth + 1)
     collect, reduce = CollectMode.LIST, None
     on_failure = InstanceFailureHandling()
     if spawning is not None and batches is None:
-        instances.check_step_keys(fields)
+        instances.check_keys_of_step_with_instances(fields)
         collect, reduce = instances.read_collect(fields, spawning)
         on_failure = instances.read_on_failure(fields, spawning)
     spec = StepSpec(
@@ -308,16 +310,16 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         config={**(handler.config or {}), **(batches.config if batches else {})},
         dependencies=tuple(name for name, _ in dependencies),
         type=StepType.DECISION if kind == StepType.DECISION else StepType.STANDARD,
-        trigger=fields.read("trigger", parts.read_trigger) or trigger,
+        trigger=fields.read("trigger", parts.read_trigger_rule) or trigger,
         when=fields.read("when", parts.read_expression, ("input", "results", *names)),
-        allow_failure=fields.read("allow_failure", read_flag) or False,
-        retry=retry.applied_to(Retry()),
+        allow_failure=fields.read("allow_failure", read_boolean) or False,
+        retry=retry.apply_to(Retry()),
         timeout=fields.read("timeout_seconds", read_duration, YEARS_10),
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
         heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
         requires=fields.read("requires", parts.read_labels) or {},
         result_schema=fields.read("result_schema", parts.read_schema),
-        events=read_events(fields.items("events", "a list of events")),
+        events=read_step_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
         compensate=fields.read("compensate", read_compensate),
         limits=fields.read("limits", read_limits),
@@ -325,7 +327,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         wait=fields.read("wait", read_wait, within),
         external=fields.read("external", read_external),
         approval=fields.read("approval", read_approval, within),
-        task=optional(_task_field(fields), read_task, within),
+        task=read_optional(_child_task_field(fields), read_child_task, within),
         spawning=spawning,
         steps=tuple(step.spec for step in body),
         collect=collect,
@@ -333,70 +335,74 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         on_failure=on_failure,
     )
     _require_one_kind_of_work(fields)
-    instances.check_concurrency(fields, spec)
+    instances.check_max_concurrency(fields, spec)
     if named is None or name is None:
         return None
-    return ReadStep(
+    return ParsedStep(
         spec=spec,
         name=named,
         dependencies=dependencies,
         when=fields.get("when"),
-        expressions=tuple(_expressions_of(fields)),
+        expressions=tuple(_step_expressions(fields)),
         body=body,
     )
 
 
-def _task_field(fields: Fields) -> Value | None:
+def _child_task_field(fields: MappingFields) -> LocatedValue | None:
     """Return the task that a step, or each instance of its map, runs."""
-    return instances.task_of_map(fields) or fields.get("task")
+    return instances.task_field_of_map(fields) or fields.get("task")
 
 
-def _require_one_kind_of_work(fields: Fields) -> None:
+def _require_one_kind_of_work(fields: MappingFields) -> None:
     """Report a step with several of a handler, an HTTP call, a wait, an approval or a task."""
     given = [key for key in ("http", "wait", "approval", "task", "handler") if key in fields]
     for key in given[1:]:
         if (written := fields.get(key)) is not None:
-            written.refuse(f"a step has either {key!r} or {given[0]!r}; remove one")
-    of_map = instances.task_of_map(fields)
+            written.report_problem(f"a step has either {key!r} or {given[0]!r}; remove one")
+    of_map = instances.task_field_of_map(fields)
     if of_map is not None and given:
-        of_map.refuse(f"a step has either a 'task' in its 'map' or {given[0]!r}; remove one")
+        of_map.report_problem(
+            f"a step has either a 'task' in its 'map' or {given[0]!r}; remove one"
+        )
     external = fields.get("external")
     if external is not None and of_map is not None:
-        external.refuse("a step with a 'task' in its 'map' cannot be 'external'; remove one")
+        external.report_problem(
+            "a step with a 'task' in its 'map' cannot be 'external'; remove one"
+        )
     elif external is not None and given and given[0] not in ("http", "handler"):
-        external.refuse(f"a step with {given[0]!r} cannot be 'external'; remove one")
+        external.report_problem(f"a step with {given[0]!r} cannot be 'external'; remove one")
 
 
-def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[ReadStep, ...]:
+def _read_body(fields: MappingFields, names: tuple[str, ...], depth: int) -> tuple[ParsedStep, ...]:
     """Read the steps of a body."""
     value = fields.get("steps")
     if value is None:
         return ()
     if depth > limits.NESTING:
-        value.refuse(_TOO_DEEP)
+        value.report_problem(_TOO_DEEP)
         return ()
     items = value.items("a list of steps")
     if not items:
-        value.refuse("a body needs at least one step")
+        value.report_problem("a body needs at least one step")
     steps = (_read_step(item, names, depth) for item in items)
     return tuple(step for step in steps if step is not None)
 
 
-def _expressions_of(fields: Fields) -> Iterator[tuple[str, Value]]:
+def _step_expressions(fields: MappingFields) -> Iterator[tuple[str, LocatedValue]]:
     """Yield the expressions of a step that were read, and their places."""
     for kind, key in (*(("map", "over"), ("batch", "total"), ("repeat", "until")),):
         table = fields.get(kind)
-        if table is not None and isinstance(table.node, Table):
-            value = table.table().get(key)
-            if value is not None and isinstance(value.node, Scalar):
+        if table is not None and isinstance(table.node, MappingNode):
+            value = table.mapping_values().get(key)
+            if value is not None and isinstance(value.node, ScalarNode):
                 yield value.node.text, value
 
 
-def _read_environment_change(value: Value) -> EnvironmentChange | None:
+def _read_environment_change(value: LocatedValue) -> EnvironmentChange | None:
     fields = value.fields(_OVERRIDE)
-    named = fields.required("name", f": the name of a step, or {parts.ALL}")
-    name = optional(named, read_text)
-    config = fields.read("handler", _read_override_config)
+    named = fields.get_required("name", f": the name of a step, or {parts.ALL}")
+    name = read_optional(named, read_text)
+    config = fields.read("handler", _read_config_override)
     retry = fields.read("retry", _read_retry)
     timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
     if named is None or name is None:
@@ -404,7 +410,7 @@ def _read_environment_change(value: Value) -> EnvironmentChange | None:
     return EnvironmentChange(name=named, step=name, config=config, retry=retry, timeout=timeout)
 
 
-def _read_override_config(value: Value) -> JsonObject | None:
+def _read_config_override(value: LocatedValue) -> JsonObject | None:
     return value.fields(_OVERRIDE_HANDLER).read("initialization", read_json_object)
 
 
@@ -417,9 +423,9 @@ class _HandlerFields(NamedTuple):
     config: JsonObject | None = None
 
 
-def _read_handler(value: Value) -> _HandlerFields:
+def _read_handler(value: LocatedValue) -> _HandlerFields:
     """Read a step's handler; a plain string is the callable."""
-    if isinstance(value.node, Scalar):
+    if isinstance(value.node, ScalarNode):
         return _HandlerFields(parts.read_handler(value))
     fields = value.fields(_HANDLER)
     return _HandlerFields(
@@ -430,17 +436,17 @@ def _read_handler(value: Value) -> _HandlerFields:
     )
 
 
-def read_compensate(value: Value) -> CompensateSpec | None:
+def read_compensate(value: LocatedValue) -> CompensateSpec | None:
     """Read how a step is undone; a plain string is the callable."""
-    if isinstance(value.node, Scalar):
+    if isinstance(value.node, ScalarNode):
         handler = parts.read_handler(value)
         return None if handler is None else CompensateSpec(callable=handler)
     fields = value.fields(_COMPENSATE)
-    named = fields.required("callable", ": the name of a handler")
+    named = fields.get_required("callable", ": the name of a handler")
     handler = None if named is None else parts.read_handler(named)
     method = fields.read("method", parts.read_method)
     version = fields.read("version", parts.read_version_range) or ""
-    retry = fields.read("retry", _read_retry) or WrittenRetry()
+    retry = fields.read("retry", _read_retry) or RetrySettings()
     timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
     if handler is None:
         return None
@@ -448,12 +454,12 @@ def read_compensate(value: Value) -> CompensateSpec | None:
         callable=handler,
         method=method,
         version=version,
-        retry=retry.applied_to(Retry()),
+        retry=retry.apply_to(Retry()),
         timeout=timeout,
     )
 
 
-def _read_step_type(value: Value) -> str | None:
+def _read_step_type(value: LocatedValue) -> str | None:
     """Read the type of a step; types that only Tasker Core has are translated."""
     types = (*map(str, StepType), _CONVERGENCE, _BATCHABLE, _BATCH_WORKER)
     return read_choice(value, types)
@@ -463,24 +469,26 @@ BATCHES = "batch_processing_outcome.cursor_configs"
 """Path of the batches in the result of a step of type `batchable`."""
 
 
-class _Batches(NamedTuple):
+class _BatchWorkerMap(NamedTuple):
     """A `batch_worker` of Tasker Core: a map over the batches of the preceding step."""
 
     map: Map
     config: JsonObject  #: what its handler reads
 
 
-def _read_batch_worker(fields: Fields, kind: str | None) -> _Batches | None:
+def _read_batch_worker_map(fields: MappingFields, kind: str | None) -> _BatchWorkerMap | None:
     """Read the map of a step of type `batch_worker`; None for steps of other types."""
     given = fields.get("batch_config")
     if kind != _BATCH_WORKER:
         if given is not None:
-            given.refuse("'batch_config' belongs to steps of type 'batch_worker'")
+            given.report_problem("'batch_config' belongs to steps of type 'batch_worker'")
         return None
     config = given.fields(_BATCH_CONFIG) if given is not None else None
     names = [read_text(value) for value in fields.items("dependencies", "a list of step names")]
     if not names and (written := fields.get("type")) is not None:
-        written.refuse("a step of type 'batch_worker' depends on the step that makes its batches")
+        written.report_problem(
+            "a step of type 'batch_worker' depends on the step that makes its batches"
+        )
     if config is None:
         parallelism, cursor, strategy = None, None, None
     else:
@@ -490,21 +498,21 @@ def _read_batch_worker(fields: Fields, kind: str | None) -> _Batches | None:
     analyzer = json.dumps(names[0] if names else "")
     over = f"results[{analyzer}].{BATCHES}"
     metadata = {"cursor_field": cursor or "id", "failure_strategy": strategy or _CONTINUE}
-    return _Batches(
+    return _BatchWorkerMap(
         Map(over=over, item="batch", max_concurrency=parallelism), {"batch_metadata": metadata}
     )
 
 
-def _read_retry(value: Value) -> WrittenRetry:
+def _read_retry(value: LocatedValue) -> RetrySettings:
     """Read a retry block; absent settings stay None."""
     fields = value.fields(_RETRY)
     kind = fields.read("backoff", read_choice, _BACKOFFS)
-    change = WrittenRetry(
-        retryable=fields.read("retryable", read_flag),
-        max_attempts=fields.read("max_attempts", parts.read_attempts),
+    change = RetrySettings(
+        retryable=fields.read("retryable", read_boolean),
+        max_attempts=fields.read("max_attempts", parts.read_max_attempts),
         backoff=Backoff(kind) if kind else None,
-        initial_delay=_read_delay(fields, "initial_delay", "backoff_base_ms"),
-        max_delay=_read_delay(fields, "max_delay", "max_backoff_ms"),
+        initial_delay=_read_delay_in_either_unit(fields, "initial_delay", "backoff_base_ms"),
+        max_delay=_read_delay_in_either_unit(fields, "max_delay", "max_backoff_ms"),
         jitter=fields.read("jitter", read_number, 0, 1),
         retry_on=fields.read("retry_on", parts.read_error_names),
         give_up_on=fields.read("give_up_on", parts.read_error_names),
@@ -512,13 +520,15 @@ def _read_retry(value: Value) -> WrittenRetry:
     return parts.check_delay_order(value, change)
 
 
-def _read_delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
+def _read_delay_in_either_unit(
+    fields: MappingFields, in_seconds: str, in_ms: str
+) -> timedelta | None:
     """Read a delay that may be written in seconds, in milliseconds, or equally in both."""
     ms = fields.get(in_ms)
     first = fields.read(in_seconds, read_duration, DAYS_30, zero=True)
-    second = optional(ms, read_duration, DAYS_30, unit=_MS, zero=True)
+    second = read_optional(ms, read_duration, DAYS_30, unit=_MS, zero=True)
     if ms and first is not None and second is not None and first != second:
-        ms.refuse(f"{in_seconds!r} and {in_ms!r} differ; keep one")
+        ms.report_problem(f"{in_seconds!r} and {in_ms!r} differ; keep one")
     return second if first is None else first
 
 

@@ -5,30 +5,30 @@ from datetime import timedelta
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec, TriggerRule
 from tasker.template import parts
-from tasker.template.declared_events import read_events
+from tasker.template.declared_events import read_step_events
 from tasker.template.dialects.core import read_compensate
-from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, WrittenRetry
+from tasker.template.parts import Dialect, EnvironmentChange, ParsedStep, RetrySettings
 from tasker.template.reading import (
     DAYS_30,
     YEARS_10,
-    Fields,
-    Keys,
-    Value,
-    optional,
+    AllowedKeys,
+    LocatedValue,
+    MappingFields,
+    read_boolean,
     read_duration,
-    read_flag,
     read_json_object,
     read_number,
+    read_optional,
     read_text,
 )
-from tasker.template.source import Items, Table
+from tasker.template.source import ListNode, MappingNode
 from tasker.template.step_limits import read_limits
 
 _CORE = "it belongs to the core dialect (with 'steps'); in this dialect, write "
 _CORE_ONLY = "it belongs to the core dialect (with 'steps'); remove it: "
 _NO_EVENTS = "write 'events' in the step that publishes them"
 
-_TOP = Keys(
+_TOP = AllowedKeys(
     what="a template",
     allowed=(
         "name",
@@ -68,7 +68,7 @@ _TOP = Keys(
     },
 )
 
-_STEP = Keys(
+_STEP = AllowedKeys(
     what="a step",
     allowed=(
         "name",
@@ -105,13 +105,13 @@ _STEP = Keys(
     },
 )
 
-_ENVIRONMENT = Keys(
+_ENVIRONMENT = AllowedKeys(
     what="an environment",
     allowed=("step_templates",),
     refused={"steps": f"{_CORE}'step_templates'"},
 )
 
-_OVERRIDE = Keys(
+_OVERRIDE = AllowedKeys(
     what="a step of an environment",
     allowed=("name", "handler_config", "default_retryable", "default_retry_limit"),
     refused={
@@ -125,14 +125,14 @@ _KEPT = (
 )
 
 
-def _read_metadata(top: Fields) -> JsonObject:
+def _read_metadata(top: MappingFields) -> JsonObject:
     """Read the informational part of a template that has no field of its own."""
     metadata = dict(top.read("metadata", read_json_object) or {})
     for key in ("task_handler_class", "module_namespace"):
         top.read(key, read_text)
     for key in ("handler_config", "configuration"):
         top.read(key, read_json_object)
-    top.read("concurrent", read_flag)
+    top.read("concurrent", read_boolean)
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
@@ -140,13 +140,13 @@ def _read_metadata(top: Fields) -> JsonObject:
     return metadata
 
 
-def _read_step(value: Value) -> ReadStep | None:
+def _read_step(value: LocatedValue) -> ParsedStep | None:
     fields = value.fields(_STEP)
-    named = fields.required("name")
-    name = optional(named, parts.read_step_name)
+    named = fields.get_required("name")
+    name = read_optional(named, parts.read_step_name)
     dependencies = _read_dependencies(fields)
-    settings = _handler_settings(fields)
-    fields.read("skippable", read_flag)  # operators can skip any step
+    settings = _read_handler_settings(fields)
+    fields.read("skippable", read_boolean)  # operators can skip any step
     spec = StepSpec(
         name=name or "",
         description=fields.read("description", read_text) or "",
@@ -154,30 +154,30 @@ def _read_step(value: Value) -> ReadStep | None:
         config=fields.read("handler_config", read_json_object) or {},
         dependencies=tuple(name for name, _ in dependencies),
         when=fields.read("when", parts.read_expression, ("input", "results")),
-        trigger=fields.read("trigger", parts.read_trigger) or TriggerRule.ALL_SUCCESS,
-        allow_failure=fields.read("allow_failure", read_flag) or False,
+        trigger=fields.read("trigger", parts.read_trigger_rule) or TriggerRule.ALL_SUCCESS,
+        allow_failure=fields.read("allow_failure", read_boolean) or False,
         limits=fields.read("limits", read_limits),
         compensate=fields.read("compensate", read_compensate),
-        retry=_read_retry(value, fields, settings).applied_to(Retry()),
-        timeout=optional(settings.get("timeout_seconds"), read_duration, YEARS_10),
+        retry=_read_retry(value, fields, settings).apply_to(Retry()),
+        timeout=read_optional(settings.get("timeout_seconds"), read_duration, YEARS_10),
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
         heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
         requires=fields.read("requires", parts.read_labels) or {},
-        events=read_events(fields.items("events", "a list of events")),
+        events=read_step_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("dependent_system", read_text),
     )
     if named is None or name is None:
         return None
-    return ReadStep(spec=spec, name=named, dependencies=dependencies, when=fields.get("when"))
+    return ParsedStep(spec=spec, name=named, dependencies=dependencies, when=fields.get("when"))
 
 
-def _read_environment_change(value: Value) -> EnvironmentChange | None:
+def _read_environment_change(value: LocatedValue) -> EnvironmentChange | None:
     fields = value.fields(_OVERRIDE)
-    named = fields.required("name", f": the name of a step, or {parts.ALL}")
-    name = optional(named, read_text)
+    named = fields.get_required("name", f": the name of a step, or {parts.ALL}")
+    name = read_optional(named, read_text)
     config = fields.read("handler_config", read_json_object)
-    settings = _handler_settings(fields)
-    timeout = optional(settings.get("timeout_seconds"), read_duration, YEARS_10)
+    settings = _read_handler_settings(fields)
+    timeout = read_optional(settings.get("timeout_seconds"), read_duration, YEARS_10)
     retry = _read_retry(value, fields, settings)
     if named is None or name is None:
         return None
@@ -185,23 +185,25 @@ def _read_environment_change(value: Value) -> EnvironmentChange | None:
         name=named,
         step=name,
         config=config,
-        retry=None if retry == WrittenRetry() else retry,
+        retry=None if retry == RetrySettings() else retry,
         timeout=timeout,
     )
 
 
-def _read_deadline(top: Fields) -> timedelta | None:
+def _read_deadline(top: MappingFields) -> timedelta | None:
     return top.read("deadline_seconds", read_duration, YEARS_10)
 
 
-def _finish_steps(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
+def _apply_default_system(top: MappingFields, steps: list[ParsedStep]) -> list[ParsedStep]:
     """Give every step the default system; check that `named_steps` names them all."""
     named_steps = top.get("named_steps")
     if named_steps is not None:
         named = {read_text(item) for item in named_steps.items("a list of step names")}
         for read in steps:
-            if isinstance(named_steps.node, Items) and read.spec.name not in named:
-                named_steps.refuse(f"'named_steps' does not name the step {read.spec.name!r}")
+            if isinstance(named_steps.node, ListNode) and read.spec.name not in named:
+                named_steps.report_problem(
+                    f"'named_steps' does not name the step {read.spec.name!r}"
+                )
     system = top.read("default_dependent_system", read_text)
     if system is None:
         return steps
@@ -213,7 +215,7 @@ def _finish_steps(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
     ]
 
 
-def _read_dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
+def _read_dependencies(fields: MappingFields) -> tuple[tuple[str, LocatedValue], ...]:
     """Read `depends_on_step` and `depends_on_steps`; a step may be in both."""
     one, several = fields.get("depends_on_step"), fields.get("depends_on_steps")
     first = dict(parts.read_dependencies([one])) if one else {}
@@ -221,24 +223,26 @@ def _read_dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
     return tuple((first | dict(parts.read_dependencies(others))).items())
 
 
-def _handler_settings(fields: Fields) -> dict[str, Value]:
+def _read_handler_settings(fields: MappingFields) -> dict[str, LocatedValue]:
     """Return the handler's settings."""
     config = fields.get("handler_config")
-    table = config.table() if config and isinstance(config.node, Table) else {}
+    table = config.mapping_values() if config and isinstance(config.node, MappingNode) else {}
     return {key: value for key, value in table.items() if not value.is_missing}
 
 
-def _read_retry(value: Value, fields: Fields, settings: dict[str, Value]) -> WrittenRetry:
+def _read_retry(
+    value: LocatedValue, fields: MappingFields, settings: dict[str, LocatedValue]
+) -> RetrySettings:
     """Read the retry settings of a step; the delays are stored with the handler's settings."""
-    exponential = optional(settings.get("enable_exponential_backoff"), read_flag)
+    exponential = read_optional(settings.get("enable_exponential_backoff"), read_boolean)
     kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
-    change = WrittenRetry(
-        retryable=fields.read("default_retryable", read_flag),
-        max_attempts=fields.read("default_retry_limit", parts.read_attempts),
+    change = RetrySettings(
+        retryable=fields.read("default_retryable", read_boolean),
+        max_attempts=fields.read("default_retry_limit", parts.read_max_attempts),
         backoff=None if exponential is None else kinds[exponential],
-        initial_delay=optional(settings.get("retry_delay"), read_duration, DAYS_30, zero=True),
-        max_delay=optional(settings.get("max_delay"), read_duration, DAYS_30, zero=True),
-        jitter=optional(settings.get("jitter_factor"), read_number, 0, 1),
+        initial_delay=read_optional(settings.get("retry_delay"), read_duration, DAYS_30, zero=True),
+        max_delay=read_optional(settings.get("max_delay"), read_duration, DAYS_30, zero=True),
+        jitter=read_optional(settings.get("jitter_factor"), read_number, 0, 1),
     )
     return parts.check_delay_order(value, change)
 
@@ -252,5 +256,5 @@ DIALECT = Dialect(
     deadline=_read_deadline,
     step=_read_step,
     change=_read_environment_change,
-    finish=_finish_steps,
+    finish=_apply_default_system,
 )

@@ -10,7 +10,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def brief_refusals(
+def shorten_tracebacks(
     method: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Remove the frames below a client's method from the traceback of `Refused` and `Misuse`."""

@@ -37,7 +37,7 @@ from tasker.store.postgres.address import Address
 _RATE = 100  #: tasks created per second at a steady load: 400 steps
 _BEFORE = 200  #: tasks that ended before, for the lists
 _SECONDS = 20
-_BUDGET = 0.05  #: of throughput, or of the CPU per step
+_LIMIT = 0.05  #: of throughput, or of the CPU per step
 _LOADS = ("saturated", "steady")
 
 
@@ -129,7 +129,7 @@ def _run(
 
 
 def _print_cost(load: str, tabs: Sequence[_Run], none: Sequence[_Run]) -> None:
-    """Print what tabs change, round by round, beside what they may cost."""
+    """Print what tabs change, round by round, next to the limit."""
 
     def ratio(figure: Callable[[_Run], float]) -> str:
         ratios = [figure(run) / figure(base) for run, base in zip(tabs, none, strict=True)]
@@ -142,11 +142,11 @@ def _print_cost(load: str, tabs: Sequence[_Run], none: Sequence[_Run]) -> None:
         return median(figure(run) for run in tabs) - median(figure(run) for run in none)
 
     print(f"{load}: CPU per step with {TABS} tabs is {ratio(lambda run: run.us_per_step)};", end="")
-    print(f" the budget is {1 + _BUDGET:.2f}")
+    print(f" the limit is {1 + _LIMIT:.2f}")
     if load == "saturated":
         print(f"{load}: steps/s with {TABS} tabs is {ratio(lambda run: run.steps_per_s)};", end="")
         print(
-            f" the budget is {1 - _BUDGET:.2f} where browsers use other machines; here they use"
+            f" the limit is {1 - _LIMIT:.2f} where browsers use other machines; here they use"
             f" {more(lambda run: run.tabs) / (os.cpu_count() or 1):.1%} of this one"
         )
     else:

@@ -96,14 +96,14 @@ def test_views_of_the_list_of_tasks_are_saved_in_the_browser(page: Any) -> None:
     field.fill("Needs me")
     page.get_by_role("button", name="Save", exact=True).click()
 
-    page.get_by_role("button", name="Needs me").wait_for()
+    page.get_by_role("button", name="Needs me", exact=True).wait_for()
     page.goto("tasks")
     page.get_by_role("button", name="Saved views").click()
     page.get_by_text("Choose a filter or a status first.").wait_for()
     assert [] == violations(page)
     page.get_by_role("link", name="Needs me").click()
     page.wait_for_url(re.compile(r"/tasks\?status=error$"))
-    page.get_by_role("button", name="Needs me").click()
+    page.get_by_role("button", name="Needs me", exact=True).click()
     page.keyboard.press("Escape")
     field.wait_for(state="detached")
     page.keyboard.press("Enter")  # the focus is on the button again

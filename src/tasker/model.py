@@ -516,7 +516,7 @@ class Repeat:
     """Expression that ends the loop, evaluated after each iteration."""
 
     every: timedelta = timedelta(0)
-    """Time from the end of an iteration to the start of the next."""
+    """Time from the end of an iteration to the start of the next one."""
 
     max: int
     """Maximum number of iterations; if the condition is still false after the last one, the step

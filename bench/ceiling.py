@@ -19,7 +19,7 @@ from bench.databases import Server, empty_database, execute
 from bench.fleet import Settings
 from bench.workloads import RESULT
 from tasker.store.postgres.address import Address
-from tasker.testing.postgres import find_postgres
+from tasker.testing.postgres import find_postgres_binaries
 
 BATCH = 50
 _SCRIPT = Path(__file__).with_name("ceiling.sql")
@@ -47,7 +47,7 @@ class Ceiling(NamedTuple):
 
 def ceiling(settings: Settings, server: Server) -> Ceiling:
     """Measure both, each with the number of clients that suits it best."""
-    pgbench = find_postgres() / "pgbench"
+    pgbench = find_postgres_binaries() / "pgbench"
     tool = pgbench if pgbench.is_file() else None
     batched = ((4,) if settings.quick else (2, 4)), BATCH, 80_000
     single = ((16,) if settings.quick else (8, 16)), 1, 20_000

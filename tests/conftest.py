@@ -19,7 +19,7 @@ from tests.reused_connections import KEPT_SCHEMAS, reused_connections
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
 from tasker.store.sqlite import connection as sqlite
-from tasker.testing.postgres import SharedConnection, temporary_postgres, temporary_schema
+from tasker.testing.postgres import SharedSchemaConnection, temporary_postgres, temporary_schema
 
 LEFT_OUT = [
     "api/auth/**/test_*.py",
@@ -202,14 +202,14 @@ def _kept_schema_url(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_connection(_kept_schema_url: str) -> Iterator[SharedConnection]:
+def postgres_connection(_kept_schema_url: str) -> Iterator[SharedSchemaConnection]:
     """Return a connection to the store that tests use one after the other."""
-    with SharedConnection(_kept_schema_url) as connection:
+    with SharedSchemaConnection(_kept_schema_url) as connection:
         yield connection
 
 
 @pytest.fixture
-def postgres_store_url(postgres_connection: SharedConnection) -> str:
+def postgres_store_url(postgres_connection: SharedSchemaConnection) -> str:
     """Return the URL of an empty store, which one test after the other uses."""
     postgres_connection.execute(_EMPTY)  # a tenth of the time of `truncate`
     return postgres_connection.url

@@ -55,7 +55,7 @@ async def test_tasks_in_progress_are_cancelled_too(api: ApiClient) -> None:
     Unless the filter names another status.
     """
     running = (await api.create())["id"]
-    assert 1 == len(await (await ManualWorker.hire(api.store)).claim())
+    assert 1 == len(await (await ManualWorker.register(api.store)).claim())
     waiting = (await api.create())["id"]
     pending = {"action": "cancel", "filter": {"namespace": "shop", "status": "pending"}}
 

@@ -19,8 +19,12 @@ from tasker.hooks import HookMessageKind, HookWithSecret, ProviderHook, Signatur
 from tasker.settings import AuthSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import AuditNote, Store
-from tasker.testing.store_suite.factories import ManualWorker, begin, one
-from tasker.testing.store_suite.signals import broadcast, wait_for
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    one_step_template,
+    register_and_create_task,
+)
+from tasker.testing.store_suite.signals import awaited_broadcast, create_waiting_task
 from tasker.waits import decode_arrival
 
 pytestmark = pytest.mark.anyio
@@ -69,13 +73,13 @@ async def send(store: Store, content: bytes, headers: dict[str, str], name: str 
 async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
     """Once for each id; the payload is the body."""
     await store.put_hook(hook(), SECRET, NOTE)
-    await wait_for(store, broadcast("paid", "o-1"))
+    await create_waiting_task(store, awaited_broadcast("paid", "o-1"))
     content = json.dumps(PAID).encode()
 
     answers = [await send(store, content, stripe(content)) for _ in range(2)]
 
     assert [True, True] == answers
-    hand = await ManualWorker.hire(store)
+    hand = await ManualWorker.register(store)
     (call,) = await store.load_calls(await hand.claim_one())
     assert call.value is not None
     arrival = decode_arrival(call.value)
@@ -89,7 +93,7 @@ async def test_a_verified_request_becomes_a_broadcast(store: Store) -> None:
 
 async def test_a_hook_signals_only_tasks_of_its_namespace(store: Store) -> None:
     await store.put_hook(hook(SignatureScheme.GITHUB, target=HookMessageKind.SIGNAL), SECRET, NOTE)
-    task_id = await wait_for(store, "paid")
+    task_id = await create_waiting_task(store, "paid")
 
     async def ask(order: str) -> Any:
         content = json.dumps({"data": {"object": {"order": order}}}).encode()
@@ -98,7 +102,9 @@ async def test_a_hook_signals_only_tasks_of_its_namespace(store: Store) -> None:
 
     assert await ask(task_id) is True
     await store.cancel_task(task_id, NOTE)
-    elsewhere = await begin(store, replace(one(), namespace="other"))
+    elsewhere = await register_and_create_task(
+        store, replace(one_step_template(), namespace="other")
+    )
     assert await ask(task_id) is False
     assert await ask("no-task") is False
     assert await ask(elsewhere) is False

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.cli.conftest import Here
 
 from tasker.store.open import open_store
-from tasker.testing.store_suite.decisions import ask
+from tasker.testing.store_suite.decisions import create_open_approval
 
 
 def open_approval(url: str, *assignees: str) -> str:
@@ -15,7 +15,7 @@ def open_approval(url: str, *assignees: str) -> str:
 
     async def run() -> str:
         async with open_store(url, upgrade=True) as store:
-            return (await ask(store, *assignees, timeout=3600.0))[1].id
+            return (await create_open_approval(store, *assignees, timeout=3600.0))[1].id
 
     return asyncio.run(run())
 

@@ -11,8 +11,12 @@ from tasker import Step, StepStatus
 from tasker.cli.render.task import describe_step_wait
 from tasker.model import StepWait, TaskId, WaitKind
 from tasker.store.open import open_store
-from tasker.testing.store_suite.factories import ManualWorker, begin, one
-from tasker.testing.store_suite.signals import waiting
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    one_step_template,
+    register_and_create_task,
+)
+from tasker.testing.store_suite.signals import make_signal_wait
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 WAITING = Step(
@@ -52,9 +56,9 @@ def test_a_signal_that_no_step_receives_names_what_the_steps_wait_for(tasker: He
 
     async def park(url: str) -> TaskId:
         async with open_store(url, upgrade=True) as store:
-            task_id = await begin(store, one())
-            (claim,) = await (await ManualWorker.hire(store)).claim()
-            assert await store.park_for_arrival(claim, waiting("paid"))
+            task_id = await register_and_create_task(store, one_step_template())
+            (claim,) = await (await ManualWorker.register(store)).claim()
+            assert await store.park_for_arrival(claim, make_signal_wait("paid"))
             return task_id
 
     store = ("--store", "sqlite:parked.db")

@@ -7,18 +7,18 @@ from tests.client.conftest import Scene
 
 from tasker import InvalidInput, LocalClient, NotFound, TooLarge, WrongStatus
 from tasker.approvals import Approval, ApprovalStatus, NotAnAssignee
-from tasker.testing.store_suite.decisions import waiting
-from tasker.testing.store_suite.factories import ManualWorker, one, put
+from tasker.testing.store_suite.decisions import make_approval_wait
+from tasker.testing.store_suite.factories import ManualWorker, one_step_template, register_template
 
 pytestmark = pytest.mark.anyio
 
 
 async def ask(scene: Scene, *assignees: str, **options: Any) -> Approval:
     """Let the step of a new task wait for an approval."""
-    await put(scene.store, one())
+    await register_template(scene.store, one_step_template())
     task = await scene.client.create_task("suite.one")
-    claim = await (await ManualWorker.hire(scene.store)).claim_one()
-    assert await scene.store.park_for_arrival(claim, waiting(assignees, **options))
+    claim = await (await ManualWorker.register(scene.store)).claim_one()
+    assert await scene.store.park_for_arrival(claim, make_approval_wait(assignees, **options))
     (approval,) = await scene.client.approvals(task_id=task.id)
     return approval
 

@@ -7,23 +7,27 @@ from tests.client.conftest import Scene
 
 from tasker.errors import CompensationStarted, TooManyOpenTasks
 from tasker.model import CompensationStatus, TaskConcurrency
-from tasker.testing.store_suite.compensating import failed_trip, run_plan, trip
-from tasker.testing.store_suite.factories import one, put
+from tasker.testing.store_suite.compensating import (
+    run_planning_step,
+    run_trip_until_failure,
+    trip_template,
+)
+from tasker.testing.store_suite.factories import one_step_template, register_template
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_compensation_can_be_followed_but_not_interrupted(scene: Scene) -> None:
-    hand, task_id = await failed_trip(scene.store, trip())
+    hand, task_id = await run_trip_until_failure(scene.store, trip_template())
 
     task = await scene.client.get(task_id)
     (reason, *_) = await scene.client.why(task_id)
     assert (CompensationStatus.RUNNING, "compensating") == (task.compensation, reason.code)
-    await run_plan(scene.store, hand, trip())
+    await run_planning_step(scene.store, hand, trip_template())
     for act in (scene.client.cancel(task_id), scene.client.retry(task_id)):
         with pytest.raises(CompensationStarted, match="its compensation has begun"):
             await act
-    await hand.work_off()
+    await hand.complete_all_due()
 
     steps = {step.name: step for step in await scene.client.steps(task_id)}
     assert (1, 0) == (steps["flight.compensation"].undoes, steps["compensation.plan"].undoes)
@@ -32,7 +36,7 @@ async def test_a_compensation_can_be_followed_but_not_interrupted(scene: Scene) 
 
 async def test_a_task_beyond_the_concurrency_is_refused(scene: Scene) -> None:
     bound = TaskConcurrency("customer:{input.customer}", tasks=1, when_full="reject")
-    await put(scene.store, replace(one(), concurrency=bound))
+    await register_template(scene.store, replace(one_step_template(), concurrency=bound))
     await scene.client.create_task("suite.one", {"customer": "a"})
     await scene.client.create_task("suite.one", {"customer": "b"})
 

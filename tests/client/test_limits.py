@@ -7,7 +7,7 @@ from tests.client.conftest import Scene
 
 from tasker import InvalidInput, Limit, NotFound
 from tasker.model import LimitValues, Rate
-from tasker.testing.store_suite.factories import ManualWorker, one, put
+from tasker.testing.store_suite.factories import ManualWorker, one_step_template, register_template
 
 pytestmark = pytest.mark.anyio
 
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.anyio
 async def test_a_limit_is_set_listed_and_removed(scene: Scene) -> None:
     """Patterns apply to keys that have no setting of their own."""
     limits = (Limit("customer:{input.customer}", concurrency=1),)
-    await put(scene.store, replace(one(), limits=limits))
+    await register_template(scene.store, replace(one_step_template(), limits=limits))
     await scene.client.set_limit(
         "customer:*", namespace="suite", concurrency=2, rate="5/s", reason="provider asks"
     )
     for customer in ("a", "a", "a", "b"):
         await scene.client.create_task("suite.one", {"customer": customer})
-    hand = await ManualWorker.hire(scene.store)
+    hand = await ManualWorker.register(scene.store)
     await hand.claim_gated()
 
     first, second = await scene.client.limits("suite")

@@ -6,7 +6,7 @@ import pytest
 from tests.client.conftest import Scene
 
 from tasker import InvalidInput, NotFound, PauseKind, PauseTarget, WrongStatus
-from tasker.testing.store_suite.factories import ManualWorker, graph, put
+from tasker.testing.store_suite.factories import ManualWorker, make_template, register_template
 
 pytestmark = pytest.mark.anyio
 
@@ -21,10 +21,10 @@ TARGETS = {
 async def test_paused_steps_start_when_they_are_resumed(scene: Scene, what: str) -> None:
     """Pausing and resuming twice change nothing; the pause is shown meanwhile."""
     client = scene.client
-    await put(scene.store, graph("two", a="", b="a"))
+    await register_template(scene.store, make_template("two", a="", b="a"))
     task = await client.create_task("suite.two")
     target = TARGETS.get(what, task.id)
-    hand = await ManualWorker.hire(scene.store)
+    hand = await ManualWorker.register(scene.store)
 
     first = await client.pause(target, reason="gateway down")
     second = await client.pause(target, reason="again")
@@ -44,7 +44,7 @@ async def test_paused_steps_start_when_they_are_resumed(scene: Scene, what: str)
 
 
 async def test_pausing_an_unknown_or_ended_target_is_refused(scene: Scene) -> None:
-    await put(scene.store, graph("two", a="", b="a"))
+    await register_template(scene.store, make_template("two", a="", b="a"))
     task = await scene.client.create_task("suite.two")
     await scene.client.cancel(task.id)
 
@@ -55,7 +55,7 @@ async def test_pausing_an_unknown_or_ended_target_is_refused(scene: Scene) -> No
 
 
 async def test_the_weight_of_a_queue_can_be_set(scene: Scene) -> None:
-    await put(scene.store, graph("two", a="", b="a"))
+    await register_template(scene.store, make_template("two", a="", b="a"))
 
     await scene.client.set_queue_weight("suite", "a", 2.5, reason="peak hour")
 
@@ -67,11 +67,11 @@ async def test_the_weight_of_a_queue_can_be_set(scene: Scene) -> None:
 
 async def test_a_task_is_created_with_its_priority(scene: Scene) -> None:
     """The most urgent is claimed first; others keep the default."""
-    await put(scene.store, graph("two", a="", b="a"))
+    await register_template(scene.store, make_template("two", a="", b="a"))
     low = await scene.client.create_task("suite.two", priority=0)
     normal = await scene.client.create_task("suite.two")
     urgent = await scene.client.create_task("suite.two", priority=4)
-    hand = await ManualWorker.hire(scene.store)
+    hand = await ManualWorker.register(scene.store)
 
     claimed = [claim.task_id for _ in range(3) for claim in await hand.claim(1)]
 
@@ -85,7 +85,7 @@ async def test_a_task_is_created_with_its_priority(scene: Scene) -> None:
 
 async def test_a_task_has_the_priority_of_its_parent_or_its_template(scene: Scene) -> None:
     """The request's own comes first, the template's last."""
-    await put(scene.store, replace(graph("two", a="", b="a"), priority=1))
+    await register_template(scene.store, replace(make_template("two", a="", b="a"), priority=1))
     parent = await scene.client.create_task("suite.two", priority=4)
 
     tasks = [

@@ -11,8 +11,8 @@ from tasker.client.sync import SyncClient
 from tasker.errors import Refused, ScheduleChanged, ScheduleExists
 from tasker.model import Schedule, TaskFilter
 from tasker.schedules.model import TickOutcome
-from tasker.testing.store_suite.factories import put
-from tasker.testing.store_suite.schedules import SYNC, declaring
+from tasker.testing.store_suite.factories import register_template
+from tasker.testing.store_suite.schedules import SYNC, template_declaring_schedules
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ EVERY = Schedule(name="sync", every="15m", anchor=datetime(2026, 1, 1, 0, 5, tzi
 
 @pytest.fixture
 async def template(scene: Scene) -> str:
-    await put(scene.store, declaring("1.0.0"))
+    await register_template(scene.store, template_declaring_schedules("1.0.0"))
     return "suite.one"
 
 
@@ -125,7 +125,7 @@ async def test_ticks_without_a_task_are_listed(scene: Scene, template: str) -> N
 async def test_all_clients_refuse_alike(scene: Scene, template: str) -> None:
     schedules = scene.client.schedules
     await schedules.create(template, EVERY)
-    await put(scene.store, declaring("1.1.0", SYNC))
+    await register_template(scene.store, template_declaring_schedules("1.1.0", SYNC))
 
     with pytest.raises(ScheduleExists, match=r"suite\.sync already exists"):
         await schedules.create(template, EVERY)

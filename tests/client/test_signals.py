@@ -7,8 +7,13 @@ from tests.client.conftest import Scene
 
 from tasker import InvalidInput, NotFound, TooLarge, WrongStatus
 from tasker.model import TaskId
-from tasker.testing.store_suite.factories import NOBODY, ManualWorker, one, put
-from tasker.testing.store_suite.signals import arrivals, broadcast, waiting
+from tasker.testing.store_suite.factories import (
+    NOBODY,
+    ManualWorker,
+    one_step_template,
+    register_template,
+)
+from tasker.testing.store_suite.signals import awaited_broadcast, make_signal_wait, read_arrivals
 from tasker.waits import AwaitedArrival, TooManySignals
 
 pytestmark = pytest.mark.anyio
@@ -16,10 +21,10 @@ pytestmark = pytest.mark.anyio
 
 async def wait(scene: Scene, *awaited: AwaitedArrival | str) -> TaskId:
     """Let the step of a new task wait."""
-    await put(scene.store, one())
+    await register_template(scene.store, one_step_template())
     task = await scene.client.create_task("suite.one")
-    claim = await (await ManualWorker.hire(scene.store)).claim_one()
-    await scene.store.park_for_arrival(claim, waiting(*awaited))
+    claim = await (await ManualWorker.register(scene.store)).claim_one()
+    await scene.store.park_for_arrival(claim, make_signal_wait(*awaited))
     return task.id
 
 
@@ -37,8 +42,8 @@ async def test_a_signal_reaches_the_step_that_waits(scene: Scene) -> None:
         sent.step,
     )
     assert kept.step is None
-    claim = await (await ManualWorker.hire(scene.store)).claim_one()
-    arrival = (await arrivals(scene.store, claim))["wait"]
+    claim = await (await ManualWorker.register(scene.store)).claim_one()
+    arrival = (await read_arrivals(scene.store, claim))["wait"]
     assert ({"cents": 5}, "anonymous") == (arrival.payload, arrival.sent_by)
     assert ["by phone", "paid"] == [
         entry.reason for entry in await scene.client.audit(task_id) if entry.action == "signal"
@@ -55,7 +60,7 @@ async def test_two_signals_with_the_same_id_are_one_signal(scene: Scene) -> None
 
 async def test_a_broadcast_reaches_all_steps_that_wait(scene: Scene) -> None:
     for _ in range(2):
-        await wait(scene, broadcast("rate", "eur"))
+        await wait(scene, awaited_broadcast("rate", "eur"))
 
     sent = await scene.client.broadcast("rate", "eur", 1.1, id="e-1", namespace="suite")
     again = await scene.client.broadcast("rate", "eur", 1.1, id="e-1", namespace="suite")
@@ -98,10 +103,10 @@ async def test_signals_beyond_the_limit_are_refused(
 
 async def test_a_step_shows_what_it_waits_for(scene: Scene) -> None:
     """It also shows the timeout."""
-    await put(scene.store, one())
+    await register_template(scene.store, one_step_template())
     task = await scene.client.create_task("suite.one")
-    claim = await (await ManualWorker.hire(scene.store)).claim_one()
-    wait = waiting("cancelled", broadcast("paid", "o-1"), timeout=3600.0)
+    claim = await (await ManualWorker.register(scene.store)).claim_one()
+    wait = make_signal_wait("cancelled", awaited_broadcast("paid", "o-1"), timeout=3600.0)
     await scene.store.park_for_arrival(claim, wait)
 
     [step] = await scene.client.steps(task.id)

@@ -5,7 +5,7 @@ from tests.client.conftest import Scene
 
 from tasker import InvalidInput, NotFound, WebhookExists
 from tasker.events import DeliveryStatus
-from tasker.testing.store_suite.events import Publisher, Receiver
+from tasker.testing.store_suite.events import EventReceiver, PublishingWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -73,11 +73,11 @@ async def test_invalid_webhooks_are_refused(scene: Scene) -> None:
 
 async def test_deliveries_are_listed_and_repeated(scene: Scene) -> None:
     hooks = scene.client.webhooks
-    publisher = await Publisher.hire(scene.store)
+    publisher = await PublishingWorker.register(scene.store)
     await hooks.create("suite.crm", URL)
     (endpoint,) = await scene.store.endpoints()
-    ids = [await publisher.publish("payment.charged") for _ in range(3)]
-    assert 3 == len(await Receiver(scene.store, endpoint.id).names())
+    ids = [await publisher.complete_task_with_events("payment.charged") for _ in range(3)]
+    assert 3 == len(await EventReceiver(scene.store, endpoint.id).claim_and_deliver_names())
 
     rows = await hooks.deliveries("suite.crm", status=DeliveryStatus.DELIVERED)
     page = await hooks.deliveries("suite.crm", after=rows[0].id, limit=1)
@@ -93,9 +93,9 @@ async def test_deliveries_are_listed_and_repeated(scene: Scene) -> None:
 
 
 async def test_events_are_listed(scene: Scene) -> None:
-    publisher = await Publisher.hire(scene.store)
-    first = await publisher.publish("payment.charged", context={"order": 7})
-    await publisher.publish("order.shipped")
+    publisher = await PublishingWorker.register(scene.store)
+    first = await publisher.complete_task_with_events("payment.charged", context={"order": 7})
+    await publisher.complete_task_with_events("order.shipped")
 
     everything = await scene.client.events()
     (charged,) = await scene.client.events("payment.*", namespace="suite", task_id=first)

@@ -7,10 +7,10 @@ import pytest
 
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
-from tasker.testing.postgres import SharedConnection
+from tasker.testing.postgres import SharedSchemaConnection
 from tasker.testing.store_suite import (
-    PostgresSubject,
-    Subject,
+    PostgresUnderTest,
+    StoreUnderTest,
     TestClaims,
     TestCreation,
     TestCreationWithClaims,
@@ -52,11 +52,11 @@ __all__ = [
 @pytest.fixture
 def subject(
     postgres_store_url: str,
-    postgres_connection: SharedConnection,
+    postgres_connection: SharedSchemaConnection,
     monkeypatch: pytest.MonkeyPatch,
-) -> Subject:
+) -> StoreUnderTest:
     """An empty database, in which nothing is stored by the statements for one alone."""
     monkeypatch.setattr(Driver, "SCALAR", False)
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
     monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
-    return PostgresSubject(postgres_store_url, postgres_connection)
+    return PostgresUnderTest(postgres_store_url, postgres_connection)

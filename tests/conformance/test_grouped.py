@@ -8,10 +8,10 @@ import pytest
 from tasker.model import ClaimResult, Outcome, Settlement, SettleResult, WorkerId
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.hotpath import HotPath
-from tasker.testing.postgres import SharedConnection
+from tasker.testing.postgres import SharedSchemaConnection
 from tasker.testing.store_suite import (
-    PostgresSubject,
-    Subject,
+    PostgresUnderTest,
+    StoreUnderTest,
     TestArrivals,
     TestClaims,
     TestFairShares,
@@ -52,12 +52,12 @@ async def claim_in_group(store: HotPath, worker: WorkerId, limit: int) -> ClaimR
 @pytest.fixture
 def subject(
     postgres_store_url: str,
-    postgres_connection: SharedConnection,
+    postgres_connection: SharedSchemaConnection,
     monkeypatch: pytest.MonkeyPatch,
-) -> Subject:
+) -> StoreUnderTest:
     """An empty database, in which groups claim all steps and settle all outcomes."""
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
     monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
     monkeypatch.setattr(HotPath, "claim", claim_in_group)
     monkeypatch.setattr(HotPath, "settle", settle_in_group)
-    return PostgresSubject(postgres_store_url, postgres_connection)
+    return PostgresUnderTest(postgres_store_url, postgres_connection)

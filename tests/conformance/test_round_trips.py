@@ -16,12 +16,12 @@ from tasker.notices import Notice, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.template.load import parse_template
-from tasker.testing.store_suite.factories import fan, graph
+from tasker.testing.store_suite.factories import fan_template, make_template
 
 pytestmark = pytest.mark.anyio
 
-FOUR = graph("four", a="", b="a", c="b", d="c")
-WIDE = fan(50)
+FOUR = make_template("four", a="", b="a", c="b", d="c")
+WIDE = fan_template(50)
 MAPPED = parse_template(
     "name: mapped\nnamespace: suite\nsteps:\n- {name: start}\n"
     "- {name: each, dependencies: [start], map: {over: input.items}, collect: none}\n"

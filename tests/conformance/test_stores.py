@@ -13,7 +13,7 @@ import pytest
 from tasker.store.open import make_store
 from tasker.store.postgres import claim_cursor
 from tasker.testing.store_suite import *  # noqa: F403
-from tasker.testing.store_suite import PostgresSubject, SqliteSubject, Subject
+from tasker.testing.store_suite import PostgresUnderTest, SqliteUnderTest, StoreUnderTest
 
 ON_FILE = {"TestCallersTransaction", "TestFence", "TestLeases", "TestSchema", "TestValues"}
 
@@ -42,23 +42,23 @@ def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def subject(request: pytest.FixtureRequest) -> Subject:
+def subject(request: pytest.FixtureRequest) -> StoreUnderTest:
     """An empty database of each kind, without tables where the laws are about them."""
     bare = request.cls.__name__ == "TestSchema"
     match request.param:
         case "sqlite-memory":
-            return SqliteSubject("sqlite::memory:")
+            return SqliteUnderTest("sqlite::memory:")
         case "sqlite-file":
             path = request.getfixturevalue("tmp_path") / "suite.db"
             if not bare:
                 shutil.copy(request.getfixturevalue("sqlite_file"), path)
-            return SqliteSubject(f"sqlite:{path}")
+            return SqliteUnderTest(f"sqlite:{path}")
     patch = request.getfixturevalue("monkeypatch")
     patch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
     patch.setattr(claim_cursor, "RETURN_COST", 0.0)
     if bare:
-        return PostgresSubject(request.getfixturevalue("postgres_schema_url"))
-    return PostgresSubject(
+        return PostgresUnderTest(request.getfixturevalue("postgres_schema_url"))
+    return PostgresUnderTest(
         request.getfixturevalue("postgres_store_url"),
         request.getfixturevalue("postgres_connection"),
     )

@@ -16,7 +16,7 @@ from tasker.events import EventFilter
 from tasker.model import Attempt, AttemptOutcome, EventSpec, Map, StepSpec, StepStatus, Task
 from tasker.store.postgres.store import PostgresStore
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.contradictions import contradictions
+from tasker.testing.store_suite.contradictions import find_contradictions
 
 PROGRAM = Path(__file__).with_name("worker.py")
 WORKERS = 3
@@ -212,7 +212,7 @@ async def prove(
     assert [] == await store.expired(10)
     if isinstance(store, PostgresStore):
         connection = await store.address.connect()
-        assert [] == list(await contradictions(connection))
+        assert [] == list(await find_contradictions(connection))
         await connection.close()
     assert not any(info.running for info in await store.list_workers())
 

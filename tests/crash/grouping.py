@@ -94,7 +94,7 @@ async def main(url: str, effects: Path, boundaries: Path, at: Boundary | None, n
     async with open_store(url) as store:
         template, _ = await create(LocalClient(store))
         workers = [
-            (await ManualWorker.hire(store, f"worker {one}", lease=_LEASE)).id
+            (await ManualWorker.register(store, f"worker {one}", lease=_LEASE)).id
             for one in range(_WORKERS)
         ]
         observers.append(recorder(boundaries, at, no))

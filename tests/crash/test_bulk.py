@@ -14,7 +14,11 @@ from tasker.bulk import BulkAction, BulkStatus
 from tasker.model import StepStatus, TaskFilter, TaskId, TaskStatus
 from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_schema
-from tasker.testing.store_suite.factories import begin, one, run_down
+from tasker.testing.store_suite.factories import (
+    one_step_template,
+    register_and_create_task,
+    run_task_to_end,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
@@ -72,5 +76,5 @@ async def survive(url: str, action: BulkAction, side: str, commit: int) -> None:
 async def prepared(store: Store, action: BulkAction) -> TaskId:
     """Create a task to which the action applies."""
     if action is BulkAction.CANCEL:
-        return await begin(store, one())
-    return (await run_down(store, one(), failing=("only",))).id
+        return await register_and_create_task(store, one_step_template())
+    return (await run_task_to_end(store, one_step_template(), failing=("only",))).id

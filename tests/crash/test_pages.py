@@ -14,7 +14,12 @@ from tasker import open_store
 from tasker.model import PauseTarget, StepStatus, TaskId, TaskStatus, TemplateId
 from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_schema
-from tasker.testing.store_suite.factories import ManualWorker, create, fan, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    create_task,
+    fan_template,
+    register_template,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
@@ -34,7 +39,7 @@ async def test_an_action_survives_a_kill_between_two_of_its_pages(
             server = str(request.getfixturevalue("postgres_url"))
             url = await asyncio.to_thread(stack.enter_context, temporary_schema(server))
         async with open_store(url, upgrade=True) as store:
-            template = await put(store, fan(STEPS))
+            template = await register_template(store, fan_template(STEPS))
             deaths = [(action, commits) for action in ACTIONS for commits in COMMITS]
             tasks = [await begin(store, template, action) for action, _ in deaths]
             victims = [
@@ -50,11 +55,11 @@ async def test_an_action_survives_a_kill_between_two_of_its_pages(
 
 async def begin(store: Store, template: TemplateId, action: str) -> TaskId:
     """Create a task all of whose steps but the last one are due, paused or failed."""
-    task_id = await create(store, template)
-    hand = await ManualWorker.hire(store, handlers=["start"])
+    task_id = await create_task(store, template)
+    hand = await ManualWorker.register(store, handlers=["start"])
     await hand.complete(await hand.claim_one())
     if action == "retry":
-        failing = await ManualWorker.hire(store, handlers=["between"])
+        failing = await ManualWorker.register(store, handlers=["between"])
         await failing.fail(*await failing.claim())
     elif action == "resume":
         await store.pause(PauseTarget.of_task(task_id), ACT)
@@ -71,7 +76,7 @@ async def run_victim(url: str, action: str, task_id: TaskId, commits: int) -> in
 
 async def prove(store: Store, tasks: dict[TaskId, str]) -> None:
     """Compare the steps that can be claimed, and the ends of the tasks, with the actions."""
-    hand = await ManualWorker.hire(store)
+    hand = await ManualWorker.register(store)
     claims = await hand.claim()
     claimed = Counter(claim.task_id for claim in claims)
     runs = {"cancel": 0, "pause": 0, "resume": STEPS, "retry": STEPS}
@@ -79,7 +84,7 @@ async def prove(store: Store, tasks: dict[TaskId, str]) -> None:
         task_id: claimed[task_id] for task_id in tasks
     }
     await hand.complete(*claims)
-    await hand.work_off()
+    await hand.complete_all_due()
     for task_id, action in tasks.items():
         task, steps = await store.get_task(task_id), await store.list_steps(task_id)
         if action == "cancel":

@@ -14,7 +14,7 @@ from tasker.events import Event, EventFilter
 from tasker.model import EventCondition, WorkerId
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.factories import ManualWorker, create, put
+from tasker.testing.store_suite.factories import ManualWorker, create_task, register_template
 
 pytestmark = pytest.mark.anyio
 
@@ -120,9 +120,9 @@ async def test_a_lost_reply_publishes_nothing_twice(memory: Store) -> None:
 
 async def test_a_lost_worker_publishes_the_failure_of_its_attempt(memory: Store) -> None:
     flow = publishing(*CONDITIONS, retry=AT_ONCE)
-    template_id = await put(memory, flow)
-    task_id = await create(memory, template_id)
-    dying = await ManualWorker.hire(memory, lease=timedelta(milliseconds=1))
+    template_id = await register_template(memory, flow)
+    task_id = await create_task(memory, template_id)
+    dying = await ManualWorker.register(memory, lease=timedelta(milliseconds=1))
     await dying.claim_one()
     await asyncio.sleep(0.01)
 

@@ -26,7 +26,7 @@ from tasker.handlers.instances import Cursor, Instances, Item
 from tasker.model import AttemptOutcome, JsonText, NewInstances, Step, TaskFilter
 from tasker.store.protocol import Store
 from tasker.template.load import parse_template
-from tasker.testing.store_suite.factories import ManualWorker, create
+from tasker.testing.store_suite.factories import ManualWorker, create_task
 
 pytestmark = pytest.mark.anyio
 
@@ -598,8 +598,8 @@ steps:
     template = parse_template(text)
     async with open_store(url, upgrade=True) as store:
         stored = await store.register_template(template, registered_by="test")
-        task_id = await create(store, stored.stored.id, {"items": [1]})
-        lost = await ManualWorker.hire(store, "lost", lease=timedelta(seconds=0.5))
+        task_id = await create_task(store, stored.stored.id, {"items": [1]})
+        lost = await ManualWorker.register(store, "lost", lease=timedelta(seconds=0.5))
         await lost.complete(await lost.claim_one())
         spawner = await lost.claim_one()
         new = NewInstances("", 3, 2, 2, 1, 0, [JsonText("1")])

@@ -87,8 +87,8 @@ from tasker.model import (
 from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
 from tasker.store.protocol import AuditNote, StepAction, Store
-from tasker.testing.postgres import SharedConnection
-from tasker.testing.store_suite.contradictions import contradictions
+from tasker.testing.postgres import SharedSchemaConnection
+from tasker.testing.store_suite.contradictions import find_contradictions
 from tasker.waits import AwaitedArrival, NewSignal, NewWait
 
 T = TypeVar("T")
@@ -185,7 +185,7 @@ class Engine(RuleBasedStateMachine):
     def make_clock(self) -> ManualClock | None:
         return ManualClock()
 
-    async def contradictions(self) -> Sequence[Any]:
+    async def find_contradictions(self) -> Sequence[Any]:
         return ()
 
     async def _put(self, shape: LoadedTemplate) -> TemplateId:
@@ -886,9 +886,9 @@ class Engine(RuleBasedStateMachine):
 
     async def _finish(self) -> None:
         """Let everything end that can, and see that everything has."""
-        assert [] == list(await self.contradictions())
+        assert [] == list(await self.find_contradictions())
         await self._settle_all()
-        assert [] == list(await self.contradictions())
+        assert [] == list(await self.find_contradictions())
         await self._compare(set(self.model.tasks))
         for task in self.model.tasks.values():
             assert task.state is not OPEN, "it can neither run nor end"
@@ -1005,10 +1005,10 @@ def test_postgresql_behaves_like_the_model(
         def make_clock(self) -> ManualClock | None:
             return None
 
-        async def contradictions(self) -> Sequence[Any]:
-            return await shared.run(contradictions)
+        async def find_contradictions(self) -> Sequence[Any]:
+            return await shared.run_with_connection(find_contradictions)
 
-    with SharedConnection(postgres_schema_url) as shared:
+    with SharedSchemaConnection(postgres_schema_url) as shared:
         run_state_machine_as_test(
             OnPostgres,
             settings=settings(

@@ -20,11 +20,11 @@ from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
-    chain,
-    create,
-    new_task,
-    one,
-    put,
+    chain_template,
+    create_task,
+    make_new_task,
+    one_step_template,
+    register_template,
 )
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ NEVER = 1e9  #: seconds until claims return to the beginning
 
 def one_queue() -> Template:
     """A chain whose steps all have one handler, and so one queue."""
-    template = chain()
+    template = chain_template()
     return replace(template, steps=tuple(replace(spec, callable="x") for spec in template.steps))
 
 
@@ -80,12 +80,12 @@ async def test_a_claim_skips_entries_claimed_during_an_open_snapshot(
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
         await store.upgrade()
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         async with connected(postgres_schema_url) as forgotten:
             await forgotten.execute("begin isolation level repeatable read")
             await forgotten.fetchval("select count(*) from task")
-            await store.create_tasks([new_task(template) for _ in range(2000)])
+            await store.create_tasks([make_new_task(template) for _ in range(2000)])
             await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
             for _ in range(19):
                 await hand.complete(*await hand.claim(100))
@@ -109,10 +109,10 @@ async def test_a_step_that_this_process_frees_behind_its_cursor_is_claimed_next(
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
         await store.upgrade()
-        template = await put(store, one_queue())
+        template = await register_template(store, one_queue())
         for _ in range(4):
-            await create(store, template)
-        hand = await ManualWorker.hire(store)
+            await create_task(store, template)
+        hand = await ManualWorker.register(store)
         first, second, third = await hand.claim(1), await hand.claim(1), await hand.claim(1)
         await hand.complete(*first)
         await hand.complete(*second, *third)
@@ -136,11 +136,11 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
     monkeypatch.setattr(claim_cursor, "RETURN_COST", 0)
     async with make_store(postgres_schema_url) as store, make_store(postgres_schema_url) as other:
         await store.upgrade()
-        template = await put(store, one_queue())
+        template = await register_template(store, one_queue())
         for _ in range(2):
-            await create(store, template)
+            await create_task(store, template)
         await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         [first] = await hand.claim(1)
         await hand.claim(1)
         await other.settle(hand.id, [completed_outcome(first, JsonText("null"))])
@@ -192,10 +192,10 @@ async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
     async with make_store(postgres_schema_url) as store:
         await store.upgrade()
-        template = await put(store, one_queue())
-        first, _ = [await create(store, template) for _ in range(2)]
+        template = await register_template(store, one_queue())
+        first, _ = [await create_task(store, template) for _ in range(2)]
         await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         await hand.claim(1)
         await hand.claim(1)
         await store.resolve_step(first, 1, JsonText("1"), ACT)
@@ -213,14 +213,17 @@ async def test_a_claim_among_many_steps_reads_only_the_steps_that_it_claims(
     that are not due.
     """
     await connection.execute("analyze")
-    template, other = await put(store, one()), await put(store, one("other"))
-    hand = await ManualWorker.hire(store)
-    await create(store, template)
+    template, other = (
+        await register_template(store, one_step_template()),
+        await register_template(store, one_step_template("other")),
+    )
+    hand = await ManualWorker.register(store)
+    await create_task(store, template)
     await buffers(connection, hand, {})  # which makes the plans
     late = datetime.now(UTC) + timedelta(hours=1)
-    await store.create_tasks([new_task(template) for _ in range(3000)])
-    await store.create_tasks([new_task(template, run_at=late) for _ in range(3000)])
-    await store.create_tasks([new_task(other) for _ in range(3000)])
+    await store.create_tasks([make_new_task(template) for _ in range(3000)])
+    await store.create_tasks([make_new_task(template, run_at=late) for _ in range(3000)])
+    await store.create_tasks([make_new_task(other) for _ in range(3000)])
 
     read = await buffers(connection, hand, {})
 

@@ -12,7 +12,12 @@ from tasker.store.creations import CreationBatcher, CreationBlocked, CreationReq
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
 from tasker.store.postgres.store import PostgresStore
-from tasker.testing.store_suite.factories import ManualWorker, new_task, one, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    make_new_task,
+    one_step_template,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +52,7 @@ async def under_way(
     creations: CreationBatcher, store: Recording, *waiting: CreationRequest
 ) -> list["asyncio.Task[CreateTasksResult]"]:
     """Let one creation be in progress while others arrive."""
-    calls = [asyncio.create_task(creations.create_tasks(creation(new_task(TEMPLATE))))]
+    calls = [asyncio.create_task(creations.create_tasks(creation(make_new_task(TEMPLATE))))]
     await eventually(lambda: store.calls)
     calls += [asyncio.create_task(creations.create_tasks(one)) for one in waiting]
     await asyncio.sleep(0)
@@ -61,7 +66,7 @@ def ids(parts: Sequence[CreationRequest]) -> list[TaskId]:
 async def test_concurrent_creations_are_limited() -> None:
     store = Recording()
     creations = CreationBatcher(store, at_once=2)
-    tasks = [new_task(TEMPLATE) for _ in range(4)]
+    tasks = [make_new_task(TEMPLATE) for _ in range(4)]
     calls = []
     for task in tasks:
         calls.append(asyncio.create_task(creations.create_tasks(creation(task))))
@@ -79,9 +84,9 @@ async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
     creations = CreationBatcher(store)
 
     async def create_again() -> CreateTasksResult:
-        await creations.create_tasks(creation(new_task(TEMPLATE)))
+        await creations.create_tasks(creation(make_new_task(TEMPLATE)))
         return await creations.create_tasks(
-            creation(new_task(TEMPLATE))
+            creation(make_new_task(TEMPLATE))
         )  # before any other callback runs
 
     created = await asyncio.wait_for(create_again(), 60)
@@ -90,7 +95,10 @@ async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
 
 async def test_creations_that_arrive_during_another_are_stored_together() -> None:
     store = Recording()
-    waiting = [creation(new_task(TEMPLATE), new_task(TEMPLATE)), creation(new_task(TEMPLATE))]
+    waiting = [
+        creation(make_new_task(TEMPLATE), make_new_task(TEMPLATE)),
+        creation(make_new_task(TEMPLATE)),
+    ]
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls)
@@ -103,7 +111,7 @@ async def test_creations_that_arrive_during_another_are_stored_together() -> Non
 
 async def test_each_caller_receives_the_claims_of_its_own_tasks() -> None:
     store = Recording()
-    waiting = [creation(new_task(TEMPLATE), claim_up_to=1) for _ in range(3)]
+    waiting = [creation(make_new_task(TEMPLATE), claim_up_to=1) for _ in range(3)]
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
     _, *replies = await asyncio.gather(*calls)
@@ -115,7 +123,7 @@ async def test_each_caller_receives_the_claims_of_its_own_tasks() -> None:
 
 async def test_each_refused_creation_receives_its_own_error() -> None:
     store = Recording()
-    waiting = [creation(new_task(TEMPLATE)) for _ in range(4)]
+    waiting = [creation(make_new_task(TEMPLATE)) for _ in range(4)]
     first, second = ids(waiting)[1:3]
     store.refused = {first: IdempotencyConflict("one"), second: NotFound("two")}
     calls = await under_way(CreationBatcher(store), store, *waiting)
@@ -132,7 +140,7 @@ async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> N
     Whether the tasks exist is not known; callers that try again use the same ids.
     """
     store = Recording()
-    waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
+    waiting = [creation(make_new_task(TEMPLATE)) for _ in range(2)]
     store.refused = {ids(waiting)[0]: StoreUnavailable("lost")}
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
@@ -144,7 +152,7 @@ async def test_a_lost_reply_fails_all_callers_and_nothing_is_stored_twice() -> N
 
 async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     store = Recording()
-    waiting = [creation(new_task(TEMPLATE)) for _ in range(3)]
+    waiting = [creation(make_new_task(TEMPLATE)) for _ in range(3)]
     calls = await under_way(CreationBatcher(store), store, *waiting)
     calls[0].cancel()
     calls[2].cancel()
@@ -158,7 +166,7 @@ async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
 
 async def test_creations_that_would_wait_for_others_are_stored_separately() -> None:
     store = Recording()
-    waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
+    waiting = [creation(make_new_task(TEMPLATE)) for _ in range(2)]
     store.refused = {ids(waiting)[0]: CreationBlocked("the key is taken by another transaction")}
     calls = await under_way(CreationBatcher(store), store, *waiting)
     store.gate.set()
@@ -176,18 +184,20 @@ async def test_a_locked_key_does_not_delay_other_creations(
     async with make_store(postgres_schema_url) as store:
         assert isinstance(store, PostgresStore)
         await store.upgrade()
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
         connection = await Address.parse(postgres_schema_url).connect()
         transaction = connection.transaction()
         await transaction.start()
-        holder = new_task(template, idempotency_key="k")
+        holder = make_new_task(template, idempotency_key="k")
         await store.create_tasks([holder], connection=connection)
 
-        same = asyncio.create_task(store.create_tasks([new_task(template, idempotency_key="k")]))
+        same = asyncio.create_task(
+            store.create_tasks([make_new_task(template, idempotency_key="k")])
+        )
         if alone:
             await eventually(lambda: not store._dedicated.is_free)
         others = await asyncio.gather(
-            *(store.create_tasks([new_task(template)]) for _ in range(20))
+            *(store.create_tasks([make_new_task(template)]) for _ in range(20))
         )
         waits = not same.done()
         await transaction.commit()
@@ -202,11 +212,11 @@ async def test_a_locked_key_does_not_delay_other_creations(
 async def test_tasks_that_are_created_concurrently_all_run(store_url: str) -> None:
     async with make_store(store_url) as store:
         await store.upgrade()
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         made = await asyncio.gather(
             *(
-                store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=n % 2)
+                store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=n % 2)
                 for n in range(60)
             )
         )

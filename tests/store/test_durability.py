@@ -9,11 +9,16 @@ import pytest
 from tasker.model import JsonText, Outcome, completed_outcome, failed_outcome, retry_outcome
 from tasker.store.postgres.session import STATEMENTS, settlement_parameters
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.factories import ERROR, ManualWorker, begin, graph
+from tasker.testing.store_suite.factories import (
+    ERROR,
+    ManualWorker,
+    make_template,
+    register_and_create_task,
+)
 
 pytestmark = pytest.mark.anyio
 
-PAIR = graph("pair", a="", b="a")
+PAIR = make_template("pair", a="", b="a")
 LATER = timedelta(seconds=1)
 ALL_RELAXED = ("settle_outcomes_without_fsync", "settle_success_without_fsync")
 
@@ -40,8 +45,8 @@ async def test_a_settlement_that_ends_a_task_is_flushed_to_disk(
     store: Store, connection: Any, statement: str
 ) -> None:
     """The one before it, which only frees a step, waits unless it is relaxed."""
-    await begin(store, PAIR)
-    hand = await ManualWorker.hire(store)
+    await register_and_create_task(store, PAIR)
+    hand = await ManualWorker.register(store)
     first = await hand.claim_one()
     of_first = await commit_of(
         connection, statement, hand, [completed_outcome(first, JsonText("1"))]
@@ -58,8 +63,8 @@ async def test_a_relaxed_settlement_of_many_outcomes_is_flushed_if_one_ends_a_ta
     store: Store, connection: Any
 ) -> None:
     for _ in range(3):
-        await begin(store, PAIR)
-    hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, PAIR)
+    hand = await ManualWorker.register(store)
     first, second, third = await hand.claim()
     await hand.complete(third)
     last = await hand.claim_one()
@@ -76,8 +81,8 @@ async def test_a_relaxed_settlement_of_many_outcomes_is_flushed_if_one_ends_a_ta
 async def test_a_relaxed_settlement_with_only_refused_outcomes_writes_nothing(
     store: Store, connection: Any
 ) -> None:
-    await begin(store, PAIR)
-    hand = await ManualWorker.hire(store)
+    await register_and_create_task(store, PAIR)
+    hand = await ManualWorker.register(store)
     first = await hand.claim_one()
     await hand.complete(first)
     again = await store.settle(hand.id, [completed_outcome(first, JsonText("2"))], relaxed=True)

@@ -34,13 +34,13 @@ from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
     ManualWorker,
-    begin,
-    chain,
-    create,
-    diamond,
-    graph,
-    one,
-    put,
+    chain_template,
+    create_task,
+    diamond_template,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
 )
 
 pytestmark = pytest.mark.anyio
@@ -85,22 +85,28 @@ async def everything(store: Store) -> dict[str, Any]:
 
 async def attempts_of_all_kinds(store: Store) -> None:
     """Leave attempts of every outcome, several of them followed by another; no task is open."""
-    single, child = await put(store, one()), await put(store, graph("child", x=""))
-    chains, diamonds = await put(store, chain()), await put(store, diamond())
-    hand = await ManualWorker.hire(store, "bob")
+    single, child = (
+        await register_template(store, one_step_template()),
+        await register_template(store, make_template("child", x="")),
+    )
+    chains, diamonds = (
+        await register_template(store, chain_template()),
+        await register_template(store, diamond_template()),
+    )
+    hand = await ManualWorker.register(store, "bob")
     for template in (chains, chains, diamonds):
-        await create(store, template)
-    await hand.work_off()
+        await create_task(store, template)
+    await hand.complete_all_due()
     claims = []
     for _ in range(7):
-        await create(store, single)
+        await create_task(store, single)
         claims.append(await hand.claim_one())
     failing, again, handed, forgotten, waiting, cancelled, left_out = claims
-    resolved, completed = await create(store, single), await create(store, single)
+    resolved, completed = await create_task(store, single), await create_task(store, single)
     await store.resolve_step(resolved, 1, JsonText("1"), ACT)
     await store.resolve_step(completed, 1, JsonText("1"), ACT, action=StepAction.COMPLETE)
     await store.cancel_task(cancelled.task_id, ACT)
-    await store.park(waiting, await create(store, child))
+    await store.park(waiting, await create_task(store, child))
     await hand.fail(failing)
     await hand.retry(again)
     await hand.settle(
@@ -109,7 +115,7 @@ async def attempts_of_all_kinds(store: Store) -> None:
         skipped_outcome(left_out, ERROR),
     )
     await store.retry_steps(failing.task_id, ACT)
-    await hand.work_off()
+    await hand.complete_all_due()
 
 
 async def write_first_successes(store: Store) -> int:
@@ -151,8 +157,8 @@ async def test_only_first_successes_have_no_row(
 ) -> None:
     """Whether a success is settled by the statement for one alone, or by that for all."""
     monkeypatch.setattr(Driver, "SCALAR", alone)
-    await begin(store, chain())
-    hand = await ManualWorker.hire(store)
+    await register_and_create_task(store, chain_template())
+    hand = await ManualWorker.register(store)
     await hand.complete(await hand.claim_one())
     await hand.retry(await hand.claim_one())
     await hand.complete(await hand.claim_one())
@@ -171,8 +177,8 @@ async def test_an_overwritten_step_keeps_its_first_success(
     """
     allowed = operator_rules.RESOLVABLE | {StepStatus.COMPLETE}
     monkeypatch.setattr(operator_rules, "RESOLVABLE", allowed)
-    task_id = await begin(store, chain())
-    hand = await ManualWorker.hire(store, "bob")
+    task_id = await register_and_create_task(store, chain_template())
+    hand = await ManualWorker.register(store, "bob")
     await hand.complete(await hand.claim_one())
     (first,) = await store.history(task_id)
 

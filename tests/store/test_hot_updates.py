@@ -7,7 +7,12 @@ import pytest
 from tasker.model import JsonText, completed_outcome
 from tasker.store.open import make_store
 from tasker.store.postgres.hotpath import HotPath
-from tasker.testing.store_suite.factories import ManualWorker, chain, create, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    chain_template,
+    create_task,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +37,10 @@ async def test_a_step_that_succeeds_is_updated_twice_without_touching_an_index(
     """
     monkeypatch.setattr(HotPath, "SCALAR", scalar)
     async with make_store(postgres_schema_url) as store:
-        template = await put(store, chain())
+        template = await register_template(store, chain_template())
         for _ in range(2):
-            await create(store, template)
-        hand = await ManualWorker.hire(store)
+            await create_task(store, template)
+        hand = await ManualWorker.register(store)
         while claims := await hand.claim():
             while claims:
                 ended, *claims = claims

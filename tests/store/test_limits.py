@@ -10,7 +10,12 @@ from tasker import Limit
 from tasker.model import Claim, LimitKey, LimitValues, released_outcome
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
-from tasker.testing.store_suite.factories import ManualWorker, new_task, one, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    make_new_task,
+    one_step_template,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -23,11 +28,11 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
     drawn = random.Random(7)
     async with make_store(url) as store, make_store(url) as second, make_store(url) as third:
         await store.upgrade()
-        limited = replace(one().steps[0], limits=(Limit("declared"),))
-        template = await put(store, replace(one(), steps=(limited,)))
+        limited = replace(one_step_template().steps[0], limits=(Limit("declared"),))
+        template = await register_template(store, replace(one_step_template(), steps=(limited,)))
         await store.create_tasks(
             [
-                new_task(
+                make_new_task(
                     template,
                     limits={
                         1: (
@@ -39,7 +44,7 @@ async def test_no_commit_shows_more_steps_than_a_limit_allows(postgres_schema_ur
                 for n in range(TASKS)
             ]
         )
-        hands = [await ManualWorker.hire(each) for each in (store, second, third)]
+        hands = [await ManualWorker.register(each) for each in (store, second, third)]
         done: set[str] = set()
         most = {"by key": 0, "all": 0}
 

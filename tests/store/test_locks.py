@@ -22,8 +22,15 @@ from tasker.model import (
     released_outcome,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.contradictions import contradictions
-from tasker.testing.store_suite.factories import ACT, ManualWorker, create, new_task, one, put
+from tasker.testing.store_suite.contradictions import find_contradictions
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    create_task,
+    make_new_task,
+    one_step_template,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -58,9 +65,9 @@ PLACE_AWAITED = """
 
 
 async def test_a_claim_skips_a_locked_step(store: Store, connection: Any) -> None:
-    template = await put(store, one())
-    locked, other = await create(store, template), await create(store, template)
-    worker = await ManualWorker.hire(store)
+    template = await register_template(store, one_step_template())
+    locked, other = await create_task(store, template), await create_task(store, template)
+    worker = await ManualWorker.register(store)
     async with connection.transaction():
         await connection.fetch("select from step where task_id = $1 for update", locked)
         async with asyncio.timeout(60):
@@ -73,10 +80,10 @@ async def test_a_settlement_locks_its_steps_in_order_of_their_tasks(
     store: Store, connection: Any
 ) -> None:
     """Otherwise two settlements of the same steps could deadlock."""
-    template = await put(store, one())
+    template = await register_template(store, one_step_template())
     for _ in range(2):
-        await create(store, template)
-    worker = await ManualWorker.hire(store)
+        await create_task(store, template)
+    worker = await ManualWorker.register(store)
     first, last = sorted(await worker.claim())
     lock = "select from step where task_id = $1 for update"
     async with connection.transaction():
@@ -96,11 +103,11 @@ async def test_a_settlement_locks_the_tasks_that_it_may_end_in_order_of_their_id
     """
     In id order, not in storage order: otherwise two settlements of the same tasks could deadlock.
     """
-    template = await put(store, one())
-    first, last = sorted((new_task(template), new_task(template)), key=lambda new: new.id)
+    template = await register_template(store, one_step_template())
+    first, last = sorted((make_new_task(template), make_new_task(template)), key=lambda new: new.id)
     await store.create_tasks([last])
     await store.create_tasks([first])
-    worker = await ManualWorker.hire(store)
+    worker = await ManualWorker.register(store)
     claims = await worker.claim()
     async with connection.transaction():
         await connection.fetch("select from task where id = $1 for update", first.id)
@@ -116,7 +123,7 @@ async def test_a_settlement_locks_the_tasks_that_it_may_end_in_order_of_their_id
 async def test_a_renewal_does_not_undo_the_end_of_a_lease_that_it_waited_for(
     store: Store, connection: Any
 ) -> None:
-    worker = await ManualWorker.hire(store)
+    worker = await ManualWorker.register(store)
     retire = "update worker set lease_until = clock_timestamp() where id = $1"
     async with connection.transaction():
         await connection.execute("select from worker where id = $1 for update", worker.id)
@@ -133,9 +140,9 @@ async def test_creations_under_a_bound_of_open_tasks_come_one_after_the_other(
 ) -> None:
     """The second counts the first, although that was not committed when the second began."""
     place = OpenTaskBound(LimitKey("suite", "customer:acme"), 1, FullAction.WAIT)
-    template = await put(store, one())
-    worker = await ManualWorker.hire(store)
-    first, second = (new_task(template, place=place) for _ in range(2))
+    template = await register_template(store, one_step_template())
+    worker = await ManualWorker.register(store)
+    first, second = (make_new_task(template, place=place) for _ in range(2))
     await connection.execute(HOLD_PLACES.format(task_id=first.id))
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(7)")
@@ -197,8 +204,8 @@ async def test_a_step_that_is_enqueued_again_during_a_claim_is_claimed_once(
     """The step is enqueued between the snapshot of the claim and its lock."""
     steps = (StepSpec(name="only", queue_timeout=timedelta(hours=1)),)
     template = Template(namespace="suite", name="only", version="1.0.0", steps=steps)
-    task_id = await create(store, await put(store, template))
-    worker, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
+    task_id = await create_task(store, await register_template(store, template))
+    worker, other = await ManualWorker.register(store), await ManualWorker.register(store)
     await hold_claims_of(connection, worker)
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock(7)")
@@ -209,7 +216,7 @@ async def test_a_step_that_is_enqueued_again_during_a_claim_is_claimed_once(
 
     (step,) = await store.list_steps(task_id)
     assert [(task_id, 1, step.attempts)] == [claim.key for claim in claims]
-    assert [] == list(await contradictions(connection))
+    assert [] == list(await find_contradictions(connection))
 
 
 async def hold_claims_of(connection: Any, worker: ManualWorker) -> None:

@@ -10,7 +10,12 @@ from tasker.store.operations.operators import end_task_with_steps
 from tasker.store.postgres.session import PostgresSession
 from tasker.store.protocol import AuditNote, Store
 from tasker.store.sqlite import SqliteStore
-from tasker.testing.store_suite.factories import ManualWorker, begin, chain, graph
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    chain_template,
+    make_template,
+    register_and_create_task,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -21,8 +26,8 @@ async def test_a_step_is_claimed_after_its_parent_was_settled(
     store: Store, connection: Any
 ) -> None:
     """The claiming transaction may have started before that settlement."""
-    task_id = await begin(store, chain())
-    worker = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, chain_template())
+    worker = await ManualWorker.register(store)
     claim = await worker.claim_one()
     await connection.execute("begin; select now()")
     await worker.complete(claim)
@@ -40,8 +45,8 @@ async def test_a_task_ends_after_its_attempts(store: Store, connection: Any) -> 
     """
     Even if the settlement that ends it began before the others.
     """
-    task_id = await begin(store, graph("pair", a="", b=""))
-    worker = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+    worker = await ManualWorker.register(store)
     first, last = await worker.claim()
     await connection.execute("begin; select now()")
     await worker.complete(first)
@@ -60,7 +65,7 @@ async def test_each_action_of_an_operator_moves_updated_at_forward(
     """
     Even that of a transaction that began before the action it follows.
     """
-    task_id = await begin(store, chain())
+    task_id = await register_and_create_task(store, chain_template())
     await connection.execute("begin; select now()")
     await store.cancel_task(task_id, NOTE)
     updated = "select updated_at from task where id = $1"
@@ -78,7 +83,7 @@ async def test_updated_at_does_not_go_back_with_the_clock() -> None:
     clock = Clock()
     async with SqliteStore("sqlite::memory:", clock=clock) as store:
         await store.upgrade()
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         await store.cancel_task(task_id, NOTE)
         before = await updated_at(store)
         clock.at = datetime(2029, 1, 1, tzinfo=UTC)

@@ -14,7 +14,15 @@ from tasker.store.postgres.address import Address
 from tasker.store.postgres.store import PostgresStore
 from tasker.store.protocol import Store
 from tasker.store.sqlite.store import SqliteStore
-from tasker.testing.store_suite.factories import ACT, ManualWorker, chain, create, graph, one, put
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    chain_template,
+    create_task,
+    make_template,
+    one_step_template,
+    register_template,
+)
 from tasker.waits import NewSignal
 
 pytestmark = pytest.mark.anyio
@@ -57,14 +65,17 @@ async def test_every_table_has_an_owner_that_deletes_its_rows(store: Store) -> N
 
 async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> None:
     """For every outcome: completed, failed, retried, parked, cancelled, resolved."""
-    single, child = await put(store, one()), await put(store, graph("child", x=""))
+    single, child = (
+        await register_template(store, one_step_template()),
+        await register_template(store, make_template("child", x="")),
+    )
     tasks = [
-        await create(store, single, idempotency_key=f"k{n}", attributes={"n": str(n)})
+        await create_task(store, single, idempotency_key=f"k{n}", attributes={"n": str(n)})
         for n in range(5)
     ]
-    hand = await ManualWorker.hire(store, handlers={"only"})
+    hand = await ManualWorker.register(store, handlers={"only"})
     claims = {claim.task_id: claim for claim in await hand.claim()}
-    awaited = await create(store, child)
+    awaited = await create_task(store, child)
     await store.record_calls([NewDurableCall(*claims[tasks[0]].key, "a", DurableCallKind.ONCE)])
     await store.signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
     await store.park(claims[tasks[0]], awaited)
@@ -73,8 +84,8 @@ async def test_pruning_all_ended_tasks_deletes_all_their_rows(store: Store) -> N
     await store.retry_steps(tasks[2], ACT)
     await store.cancel_task(tasks[3], ACT)
     await store.resolve_step(tasks[4], 1, None, ACT)
-    await create(store, await put(store, chain()))
-    await (await ManualWorker.hire(store)).work_off()
+    await create_task(store, await register_template(store, chain_template()))
+    await (await ManualWorker.register(store)).complete_all_due()
     newest = await store.get_task(tasks[2])
     assert newest.ended_at is not None
 

@@ -11,7 +11,13 @@ import pytest
 from tasker.errors import StoreUnavailable
 from tasker.store.open import open_store
 from tasker.store.postgres.address import Address
-from tasker.testing.store_suite.factories import ManualWorker, begin, chain, create, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    chain_template,
+    create_task,
+    register_and_create_task,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -30,21 +36,23 @@ async def database(postgres_url: str) -> AsyncIterator[str]:
 async def test_a_database_that_becomes_writable_again_is_used(database: str) -> None:
     """On all connections of a store: pool, hot path and leases."""
     async with open_store(database, upgrade=True) as store:
-        template = await put(store, chain())
-        worker = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        worker = await ManualWorker.register(store)
     await alter(database, "set default_transaction_read_only = on")
     async with open_store(database, upgrade=False) as store:
         await store.wait_for_work(30)  # until it listens; leases are renewed on that connection
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
-                await create(store, template)
+                await create_task(store, template)
         with pytest.raises(StoreUnavailable):
             await store.renew(worker.id, [], lease=timedelta(minutes=1))
         await alter(database, "reset default_transaction_read_only")
 
-        await second_attempt(lambda: create(store, template))
+        await second_attempt(lambda: create_task(store, template))
         await second_attempt(lambda: store.renew(worker.id, [], lease=timedelta(minutes=1)))
-        await asyncio.gather(*(begin(store, chain()) for _ in range(12)))
+        await asyncio.gather(
+            *(register_and_create_task(store, chain_template()) for _ in range(12))
+        )
 
 
 async def alter(database: str, change: str) -> None:

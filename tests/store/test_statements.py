@@ -34,19 +34,19 @@ from tasker.store.protocol import Store
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
 from tasker.testing.postgres import temporary_schema
-from tasker.testing.store_suite.compensating import insert_plan, trip
+from tasker.testing.store_suite.compensating import add_planned_compensation, trip_template
 from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
-    chain,
-    create,
-    fan,
-    new_task,
-    one,
-    put,
+    chain_template,
+    create_task,
+    fan_template,
+    make_new_task,
+    one_step_template,
+    register_template,
 )
-from tasker.testing.store_suite.limits import at_most, create_under, limited
-from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
+from tasker.testing.store_suite.limits import concurrency_limit, create_limited_tasks, with_limits
+from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
 
 pytestmark = pytest.mark.anyio
 
@@ -604,13 +604,16 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
     Creating, claiming, settling, failing and saving use indexes, the partial ones among them.
     """
     async with make_store(postgres_schema_url) as store:
-        template, wide = await put(store, chain()), await put(store, fan(30))
+        template, wide = (
+            await register_template(store, chain_template()),
+            await register_template(store, fan_template(30)),
+        )
         for _ in range(20):
-            await create(store, template, deadline=SECOND * 3600)
-            await create(store, wide, idempotency_key=None)
+            await create_task(store, template, deadline=SECOND * 3600)
+            await create_task(store, wide, idempotency_key=None)
         await connection.execute("analyze")  # with statistics a scan of so little would be cheaper
         before = await scans(connection)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         while claims := await hand.claim(64):
             outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims[1:]]
             settled = await hand.settle(
@@ -820,13 +823,13 @@ async def test_a_claim_of_limited_steps_reads_only_what_it_claims_on_postgres(
 ) -> None:
     """The key has 2,000 due steps, and plans were made while the tables were empty."""
     async with make_store(postgres_schema_url) as store:
-        template_id = await put(store, limited(one()))
+        template_id = await register_template(store, with_limits(one_step_template()))
         await connection.execute("analyze")
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         values: dict[str, object] = {"worker": hand.id, "limit": 5, "after_outer": 0, "after": 0}
         counts = []
         for count in (10, 2_000):
-            await create_under(store, template_id, ("a", at_most(5)), count=count)
+            await create_limited_tasks(store, template_id, ("a", concurrency_limit(5)), count=count)
             counts.append(await buffers(connection, "claim_limited_steps", values))
 
     assert counts[0] > 10
@@ -874,8 +877,8 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
         ):
             steps = (StepSpec(name="only", queue_timeout=timeout),)
             template = Template(namespace="suite", name=name, version="1.0.0", steps=steps)
-            template_id = await put(store, template)
-            await store.create_tasks([new_task(template_id) for _ in range(number)])
+            template_id = await register_template(store, template)
+            await store.create_tasks([make_new_task(template_id) for _ in range(number)])
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
     text = POSTGRES["unclaimed_steps"].text.replace(":limit", "100").replace(":external", "'none'")
@@ -895,8 +898,8 @@ async def test_a_queue_is_counted_by_its_index_on_postgres(
 ) -> None:
     """All five priorities are counted; no more steps are read than the bound."""
     async with make_store(postgres_schema_url) as store:
-        template_id = await put(store, one())
-        await store.create_tasks([new_task(template_id) for _ in range(2000)])
+        template_id = await register_template(store, one_step_template())
+        await store.create_tasks([make_new_task(template_id) for _ in range(2000)])
     await connection.execute("analyze")
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
     text = POSTGRES["count_backlog_by_queue"].text.replace(":most", "500")
@@ -920,10 +923,10 @@ async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
     """Those of 300 ended tasks with a longer retention are not read."""
     async with make_store(postgres_schema_url) as store:
         for name, retention, number in (("long", 3600, 300), ("short", 1e-6, 2)):
-            template = replace(one(name), retention=timedelta(seconds=retention))
-            template_id = await put(store, template)
-            await store.create_tasks([new_task(template_id) for _ in range(number)])
-        await (await ManualWorker.hire(store)).work_off()
+            template = replace(one_step_template(name), retention=timedelta(seconds=retention))
+            template_id = await register_template(store, template)
+            await store.create_tasks([make_new_task(template_id) for _ in range(number)])
+        await (await ManualWorker.register(store)).complete_all_due()
     await connection.execute("set enable_seqscan = off")  # as the planner decides for many
     text = POSTGRES["prune_tasks"].text.replace(":ended_before", "null").replace(":limit", "100")
 
@@ -944,11 +947,11 @@ async def test_the_steps_of_a_worker_are_found_by_its_claims_on_postgres(
 ) -> None:
     """Among 200 claims of other workers, and steps that are enqueued or ended."""
     async with make_store(postgres_schema_url) as store:
-        template_id = await put(store, one())
-        await store.create_tasks([new_task(template_id) for _ in range(2000)])
-        gone = await ManualWorker.hire(store)
+        template_id = await register_template(store, one_step_template())
+        await store.create_tasks([make_new_task(template_id) for _ in range(2000)])
+        gone = await ManualWorker.register(store)
         claims = await gone.claim(3)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         for _ in range(200):
             await hand.claim(5)
         await hand.complete(*await hand.claim(500))
@@ -973,12 +976,12 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
 ) -> None:
     """Among 300 claims of the same worker, with plans made while the tables were empty."""
     async with make_store(postgres_schema_url) as store:
-        template_id = await put(store, one())
+        template_id = await register_template(store, one_step_template())
         await connection.execute("analyze")
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         counts = []
         for claiming in (1, 300):
-            await store.create_tasks([new_task(template_id) for _ in range(2 * claiming)])
+            await store.create_tasks([make_new_task(template_id) for _ in range(2 * claiming)])
             for _ in range(claiming):
                 claims = await hand.claim(2)
             outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims[:many]]
@@ -1000,18 +1003,18 @@ async def test_retrying_some_steps_reads_few_of_a_large_task_on_postgres(
     await connection.execute("set plan_cache_mode = force_generic_plan")
     async with make_store(postgres_schema_url) as store:
         await connection.execute("analyze")
-        _, claim = await spawner_of(store, mapped())
+        _, claim = await claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
-            await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+            await store.spawn(claim, make_instances(["1"] * 1000, begin=begin, total=3000))
         await connection.execute(
             "update step set state = $1 where spawned_by = 2", StatusCode.ERROR
         )
-        child = await put(store, one())
+        child = await register_template(store, one_step_template())
         for first in range(0, 3000, 1000):
             made = range(first, first + 1000)
             keys = [f"{claim.task_id}:{no}:child" for no in made]
             await store.create_tasks(
-                [new_task(child, parent_id=claim.task_id, idempotency_key=key) for key in keys]
+                [make_new_task(child, parent_id=claim.task_id, idempotency_key=key) for key in keys]
             )
         steps: dict[str, object] = {"task_id": claim.task_id, "nos": [1000, 2000]}
         some: dict[str, object] = {
@@ -1049,9 +1052,9 @@ async def test_a_worker_reads_only_the_steps_that_it_asks_for_on_postgres(
     """At most a hundred of 3,000 instances, which all wait: it looks each of them up."""
     async with make_store(postgres_schema_url) as store:
         await connection.execute("analyze")
-        _, claim = await spawner_of(store, mapped())
+        _, claim = await claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
-            await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+            await store.spawn(claim, make_instances(["1"] * 1000, begin=begin, total=3000))
         await connection.execute(
             "insert into wait (task_id, no, kind, namespace, name, key, call, call_kind, wake_at)"
             " select task_id, no, 'signal', '', 'a', '', 'a', 'wait_signal', now() + interval '1 h'"
@@ -1144,9 +1147,9 @@ async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
     steps, are looked at; of those without steps none is.
     """
     async with make_store(postgres_schema_url) as store:
-        template_id = await put(store, one())
+        template_id = await register_template(store, one_step_template())
         await connection.execute("analyze")
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         values = {
             "worker": hand.id,
             "limit": most,
@@ -1156,10 +1159,10 @@ async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
             "from_tasks": [],
             "from_nos": [],
         }
-        await store.create_tasks([new_task(template_id)])
+        await store.create_tasks([make_new_task(template_id)])
         single = await buffers(connection, "claim_steps", values)  # the first makes the plans
         single = await buffers(connection, "claim_steps", values)
-        await store.create_tasks([new_task(template_id) for _ in range(2000)])
+        await store.create_tasks([make_new_task(template_id) for _ in range(2000)])
         await spread(connection, hand.id, 10_000)
         many = await buffers(connection, "claim_steps", values)
         claims = await hand.claim(most)
@@ -1175,12 +1178,12 @@ async def test_a_claim_reads_one_of_ten_thousand_queues_on_postgres(
     """By settlements and creations, with plans made while the tables were empty."""
     counts = []
     async with make_store(postgres_schema_url) as store:
-        template_id = await put(store, chain())
+        template_id = await register_template(store, chain_template())
         await connection.execute("analyze")
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         for queues in (1, 10_000):
             await spread(connection, hand.id, queues)
-            await store.create_tasks([new_task(template_id) for _ in range(2)])
+            await store.create_tasks([make_new_task(template_id) for _ in range(2)])
             claims = await hand.claim(2)
             outcomes = [completed_outcome(claim, JsonText("1")) for claim in claims]
             values = settlement_parameters(hand.id, outcomes, claim_up_to=2)
@@ -1197,13 +1200,16 @@ async def test_compensating_reads_the_same_among_ten_thousand_queues_on_postgres
     """And among a thousand tasks, with plans made while the tables were empty."""
     counts = []
     async with make_store(postgres_schema_url) as store:
-        template_id, other_id = await put(store, trip()), await put(store, one())
+        template_id, other_id = (
+            await register_template(store, trip_template()),
+            await register_template(store, one_step_template()),
+        )
         await connection.execute("analyze")
-        handlers = [ENGINE, "undo", *(step.name for step in trip().steps)]
-        hand = await ManualWorker.hire(store, handlers=handlers)
-        other = await ManualWorker.hire(store, handlers=["only"])
+        handlers = [ENGINE, "undo", *(step.name for step in trip_template().steps)]
+        hand = await ManualWorker.register(store, handlers=handlers)
+        other = await ManualWorker.register(store, handlers=["only"])
         for queues in (1, 10_000):
-            await store.create_tasks([new_task(other_id) for _ in range(queues // 10)])
+            await store.create_tasks([make_new_task(other_id) for _ in range(queues // 10)])
             await spread(connection, other.id, queues)
             counts.append(await pages_of_compensation(store, connection, hand, template_id))
 
@@ -1223,16 +1229,16 @@ async def pages_of_compensation(
         await hand.settle(outcome)
         return count
 
-    task_id = await create(store, template_id)
+    task_id = await create_task(store, template_id)
     for _ in range(2):
         await hand.complete(await hand.claim_one())
     pages = await read(failed_outcome(await hand.claim_one(), JsonText('{"message":"x"}')))
     planner = await hand.claim_one()
-    nodes = [*Graph(trip()).layout.undone_nodes.values()]
-    steps = plan_of(Graph(trip()), await store.completed_steps(task_id, nodes))
+    nodes = [*Graph(trip_template()).layout.undone_nodes.values()]
+    steps = plan_of(Graph(trip_template()), await store.completed_steps(task_id, nodes))
     values = {"task_id": task_id, "first_no": 100, "keep_going": True, "steps": json.dumps(steps)}
     pages += await buffers(connection, "add_compensating_steps", values)
-    await insert_plan(store, planner, trip())
+    await add_planned_compensation(store, planner, trip_template())
     pages += await read(completed_outcome(planner, JsonText("1")))
     while claims := await hand.claim():
         for claim in claims:
@@ -1250,10 +1256,10 @@ async def test_spawning_scans_no_table_that_grows(
     await connection.execute("analyze")
     before = await scans(connection)
     async with make_store(postgres_schema_url) as store:
-        _, claim = await spawner_of(store, mapped())
+        _, claim = await claim_spawner(store, map_template())
         for begin in range(0, 3000, 1000):
             for _ in range(2):
-                await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+                await store.spawn(claim, make_instances(["1"] * 1000, begin=begin, total=3000))
         await store.load_runtime_steps({claim.task_id: [6, 7, 8]})
     after = await scans(connection)
 

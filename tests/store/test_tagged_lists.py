@@ -8,7 +8,12 @@ from tasker.model import TaskFilter, TaskId, TaskStatus
 from tasker.store.open import open_store
 from tasker.store.operations import tasks
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.factories import ManualWorker, create, one, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    create_task,
+    one_step_template,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -39,8 +44,8 @@ async def test_tasks_with_a_tag_are_listed_however_rare_it_is(
 ) -> None:
     """Newest first, from the newest tasks or from all."""
     monkeypatch.setattr(tasks, "TAGGED_AMONG", among)
-    template = await put(store, one())
-    made = [await create(store, template, tags=(tag,)) for tag in TAGS]
+    template = await register_template(store, one_step_template())
+    made = [await create_task(store, template, tags=(tag,)) for tag in TAGS]
 
     for tag in ("rare", "usual", "none"):
         expected = [task for task, own in zip(made, TAGS, strict=True) if own == tag]
@@ -49,10 +54,10 @@ async def test_tasks_with_a_tag_are_listed_however_rare_it_is(
 
 async def test_the_newest_open_tasks_are_divided_into_pending_and_started(store: Store) -> None:
     """Of others, which may be very many, nothing is read."""
-    template = await put(store, one())
+    template = await register_template(store, one_step_template())
     for _ in range(4):
-        await create(store, template)
-    await (await ManualWorker.hire(store)).claim(limit=1)
+        await create_task(store, template)
+    await (await ManualWorker.register(store)).claim(limit=1)
 
     everything = await store.count_tasks(TaskFilter(), most=5)
     newest = await store.count_tasks(TaskFilter(), most=3)

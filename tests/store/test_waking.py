@@ -8,7 +8,12 @@ import pytest
 from tasker import open_store
 from tasker.model import ENGINE, StepSpec, TemplateId
 from tasker.store.postgres.address import Address
-from tasker.testing.store_suite.factories import LEASE, new_task, one, put
+from tasker.testing.store_suite.factories import (
+    LEASE,
+    make_new_task,
+    one_step_template,
+    register_template,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +24,13 @@ async def test_servers_are_woken_for_steps_of_the_engine_only(postgres_schema_ur
     channel = f"{address.schema}.work"
     notices: asyncio.Queue[object] = asyncio.Queue()
     async with open_store(postgres_schema_url, upgrade=True) as store:
-        deciding = replace(one("deciding"), steps=(StepSpec(name="only", when="true"),))
-        plain, engine = await put(store, one()), await put(store, deciding)
+        deciding = replace(
+            one_step_template("deciding"), steps=(StepSpec(name="only", when="true"),)
+        )
+        plain, engine = (
+            await register_template(store, one_step_template()),
+            await register_template(store, deciding),
+        )
         server = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
         await store.serve_unserved_engine_queues(server)
         connection = await address.connect()
@@ -29,7 +39,7 @@ async def test_servers_are_woken_for_steps_of_the_engine_only(postgres_schema_ur
         async def notices_of(template: TemplateId, tasks: int) -> int:
             """Create tasks while the server waits; return how often it is woken."""
             assert not (await store.claim(server, 1)).claims
-            await store.create_tasks([new_task(template) for _ in range(tasks)])
+            await store.create_tasks([make_new_task(template) for _ in range(tasks)])
             await connection.execute("select pg_notify($1, 'last')", channel)
             woken = 0
             while await notices.get() != "last":

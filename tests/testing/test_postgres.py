@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from tasker.testing import postgres
-from tasker.testing.postgres import find_postgres, temporary_postgres, temporary_schema
+from tasker.testing.postgres import find_postgres_binaries, temporary_postgres, temporary_schema
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +169,7 @@ def test_a_temporary_directory_too_deep_for_a_socket_is_not_used(
 
 
 def test_binaries_are_found_in_known_places() -> None:
-    bindir = find_postgres()
+    bindir = find_postgres_binaries()
 
     assert (bindir / "initdb").exists()
     assert (bindir / "postgres").exists()
@@ -179,7 +179,7 @@ def test_missing_binaries_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_candidate_bindirs", lambda: iter([Path("/nowhere")]))
 
     with pytest.raises(FileNotFoundError, match="install PostgreSQL"):
-        find_postgres()
+        find_postgres_binaries()
 
 
 async def test_the_binaries_of_the_wheel_suffice() -> None:

@@ -54,7 +54,7 @@ async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
 
     async with AsyncExitStack() as stack:
 
-        async def start(
+        async def start_worker(
             *handlers: object, settings: WorkerSettings | None = None, **options: Any
         ) -> Worker:
             settings = (settings or WorkerSettings(grace=timedelta(0))).model_copy(
@@ -63,4 +63,4 @@ async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
             worker = Worker(tasker_store, handlers, settings=settings, **options)
             return await stack.enter_async_context(worker)
 
-        yield start
+        yield start_worker

@@ -66,7 +66,7 @@ def temporary_postgres(
 
     Args:
         settings: Server settings by name, over `DEFAULTS`.
-        bindir: The directory of `initdb` and `postgres`; None means `find_postgres()`.
+        bindir: The directory of `initdb` and `postgres`; None means `find_postgres_binaries()`.
         directory: Parent of its directory; None: the directory for temporary files.
 
     Yields:
@@ -76,12 +76,12 @@ def temporary_postgres(
         FileNotFoundError: There are no binaries.
         RuntimeError: It did not start; the message has its log.
     """
-    bindir = bindir or find_postgres()
-    user = _unprivileged_user()
-    with _removed_at_exit(_make_home(user, directory)) as home:
-        server = _Server(home, _reachable_binaries(bindir, home, user), user)
-        server.initialise()
-        with server.running({**DEFAULTS, **(settings or {})}):
+    bindir = bindir or find_postgres_binaries()
+    user = _choose_unprivileged_user()
+    with _remove_at_exit(_make_server_directory(user, directory)) as home:
+        server = _PostgresServer(home, _make_binaries_reachable(bindir, home, user), user)
+        server.initialise_data_directory()
+        with server.run_until_block_ends({**DEFAULTS, **(settings or {})}):
             query = urlencode({"host": str(home), "port": "5432"}, safe="/")
             yield f"postgresql://tasker@/postgres?{query}"
 
@@ -99,15 +99,15 @@ def temporary_schema(url: str) -> Iterator[str]:
     query = [(key, value) for key, value in parse_qsl(parts.query) if key != "schema"]
     database = urlunsplit(parts._replace(query=urlencode(query, safe="/")))
     name = f"test_{secrets.token_hex(6)}"
-    asyncio.run(_execute(database, f'create schema "{name}"'))
+    asyncio.run(_execute_statement(database, f'create schema "{name}"'))
     try:
         query.append(("schema", name))
         yield urlunsplit(parts._replace(query=urlencode(query, safe="/")))
     finally:
-        asyncio.run(_execute(database, f'drop schema if exists "{name}" cascade'))
+        asyncio.run(_execute_statement(database, f'drop schema if exists "{name}" cascade'))
 
 
-async def _execute(url: str, statement: str) -> None:
+async def _execute_statement(url: str, statement: str) -> None:
     import asyncpg
 
     connection = await asyncpg.connect(url)
@@ -117,7 +117,7 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-class SharedConnection:
+class SharedSchemaConnection:
     """A connection to a schema on a thread of its own, which tests with their own loops share.
 
     A new connection takes 15 ms of the server's time to plan a large statement. Needs the extra
@@ -139,23 +139,23 @@ class SharedConnection:
 
     def __exit__(self, *_: object) -> None:
         if self._connection is not None:
-            self._start(lambda connection: connection.close()).result()
+            self._submit(lambda connection: connection.close()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+    async def run_with_connection(self, use: Callable[[Any], Awaitable[T]]) -> T:
         """Return what `use` returns for the connection."""
-        return await asyncio.wrap_future(self._start(use))
+        return await asyncio.wrap_future(self._submit(use))
 
     def execute(self, statement: str) -> None:
         """Run a statement, outside any event loop."""
-        self._start(lambda connection: connection.execute(statement)).result()
+        self._submit(lambda connection: connection.execute(statement)).result()
 
-    def _start(self, use: Callable[[Any], Awaitable[T]]) -> "Future[T]":
-        return asyncio.run_coroutine_threadsafe(self._use(use), self._loop)
+    def _submit(self, use: Callable[[Any], Awaitable[T]]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(self._use_connection(use), self._loop)
 
-    async def _use(self, use: Callable[[Any], Awaitable[T]]) -> T:
+    async def _use_connection(self, use: Callable[[Any], Awaitable[T]]) -> T:
         if self._connection is None or self._connection.is_closed():
             from tasker.store.postgres.address import Address
 
@@ -166,7 +166,7 @@ class SharedConnection:
 # ------------------------------------------------------------------------ binaries
 
 
-def find_postgres() -> Path:
+def find_postgres_binaries() -> Path:
     """Return the directory that has `initdb` and `postgres`.
 
     Looked for in this order: `pg_config --bindir`, the PATH, the places where packages put
@@ -189,16 +189,16 @@ def _candidate_bindirs() -> Iterator[Path]:
         yield Path(reply.stdout.strip())
     if initdb := shutil.which("initdb"):
         yield Path(initdb).resolve().parent  # a link would hide the files beside its target
-    yield from _newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
-    yield from _newest_first(Path("/usr").glob("pgsql-*/bin"))
+    yield from _sort_newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
+    yield from _sort_newest_first(Path("/usr").glob("pgsql-*/bin"))
     for brew in (Path("/opt/homebrew/opt"), Path("/usr/local/opt")):
-        yield from _newest_first(brew.glob("postgresql*/bin"))
+        yield from _sort_newest_first(brew.glob("postgresql*/bin"))
     wheel = importlib.util.find_spec(_WHEEL)
     if wheel and wheel.origin:
         yield Path(wheel.origin).parent / "pginstall" / "bin"
 
 
-def _newest_first(bindirs: Iterable[Path]) -> list[Path]:
+def _sort_newest_first(bindirs: Iterable[Path]) -> list[Path]:
     def version(bindir: Path) -> int:
         return int("".join(filter(str.isdigit, bindir.parent.name)) or 0)
 
@@ -208,14 +208,14 @@ def _newest_first(bindirs: Iterable[Path]) -> list[Path]:
 # ------------------------------------------------------------------------ users
 
 
-class _User(NamedTuple):
+class _ServerUser(NamedTuple):
     """The user that the server runs as instead of root."""
 
     uid: int
     gid: int
 
 
-def _unprivileged_user() -> _User | None:
+def _choose_unprivileged_user() -> _ServerUser | None:
     """Return the user to run as, or None if this process is not root's."""
     if os.geteuid() != 0:
         return None
@@ -224,13 +224,13 @@ def _unprivileged_user() -> _User | None:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return _User(entry.pw_uid, entry.pw_gid)
+        return _ServerUser(entry.pw_uid, entry.pw_gid)
     raise RuntimeError(
         "PostgreSQL refuses to run as root, and no user `postgres` or `nobody` exists"
     )
 
 
-def _run_as(user: _User | None, command: list[str | Path]) -> bool:
+def _can_run_as(user: _ServerUser | None, command: list[str | Path]) -> bool:
     """Return whether `command` succeeds as `user`."""
     try:
         done = subprocess.run(
@@ -249,7 +249,7 @@ def _run_as(user: _User | None, command: list[str | Path]) -> bool:
     return done.returncode == 0
 
 
-def _make_home(user: _User | None, directory: Path | None) -> Path:
+def _make_server_directory(user: _ServerUser | None, directory: Path | None) -> Path:
     """Make the directory of one server, where `user` can reach it and a socket's address fits."""
     bases = (
         [directory] if directory else [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
@@ -258,7 +258,7 @@ def _make_home(user: _User | None, directory: Path | None) -> Path:
         home = Path(tempfile.mkdtemp(prefix="tasker-postgres-", dir=base)).resolve()
         if user:
             os.chown(home, *user)
-        if len(bytes(home / ".s.PGSQL.5432")) <= _SOCKET_BYTES and _run_as(
+        if len(bytes(home / ".s.PGSQL.5432")) <= _SOCKET_BYTES and _can_run_as(
             user, ["/bin/sh", "-c", 'cd "$1"', "sh", home]
         ):
             return home
@@ -268,9 +268,9 @@ def _make_home(user: _User | None, directory: Path | None) -> Path:
     )
 
 
-def _reachable_binaries(bindir: Path, home: Path, user: _User | None) -> Path:
+def _make_binaries_reachable(bindir: Path, home: Path, user: _ServerUser | None) -> Path:
     """Return where `user` can run the binaries: at `bindir`, or in a copy below `home`."""
-    if _run_as(user, [bindir / "postgres", "--version"]):
+    if _can_run_as(user, [bindir / "postgres", "--version"]):
         return bindir
     prefix = bindir.resolve().parent
     package = prefix.parent  # of a wheel; its libraries are beside it, found from the binaries
@@ -289,7 +289,7 @@ def _reachable_binaries(bindir: Path, home: Path, user: _User | None) -> Path:
 
 
 @contextmanager
-def _removed_at_exit(home: Path) -> Iterator[Path]:
+def _remove_at_exit(home: Path) -> Iterator[Path]:
     """Remove `home` when the block ends or this process does, and stop what still runs in it."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "sh", str(home)],
@@ -302,24 +302,26 @@ def _removed_at_exit(home: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
+class _PostgresServer:
     """One server, with its data, log and socket in `home`."""
 
     home: Path
     bindir: Path
-    user: _User | None
+    user: _ServerUser | None
 
-    def initialise(self) -> None:
+    def initialise_data_directory(self) -> None:
         options = ["--username=tasker", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-        initdb = self._start("initdb", *options, "--no-sync", f"--pgdata={self.home / 'data'}")
+        initdb = self._start_program(
+            "initdb", *options, "--no-sync", f"--pgdata={self.home / 'data'}"
+        )
         if initdb.wait() != 0:
             raise RuntimeError(f"initdb failed:\n{self._read_log()}")
 
     @contextmanager
-    def running(self, settings: Mapping[str, str]) -> Iterator[None]:
+    def run_until_block_ends(self, settings: Mapping[str, str]) -> Iterator[None]:
         place = {"listen_addresses": "", "unix_socket_directories": self.home, "port": 5432}
         options = [f"--{name}={value}" for name, value in {**settings, **place}.items()]
-        postgres = self._start("postgres", "-D", str(self.home / "data"), *options)
+        postgres = self._start_program("postgres", "-D", str(self.home / "data"), *options)
         try:
             self._wait_until_ready(postgres)
             yield
@@ -327,7 +329,7 @@ class _Server:
             postgres.send_signal(signal.SIGQUIT)  # at once: the data is not needed again
             postgres.wait()
 
-    def _start(self, program: str, *options: str) -> subprocess.Popen[bytes]:
+    def _start_program(self, program: str, *options: str) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if key[:2] != "PG"}
         with (self.home / "log").open("ab") as log:
             return subprocess.Popen(

@@ -32,7 +32,7 @@ class RecordingClient:
     ) -> Task:
         """Record a request, and return the task that it would create."""
         request = make_task_request(template, context, options)
-        task = _pending_task(request)
+        task = _make_pending_task(request)
         self.requests.append(request)
         self._tasks[task.id] = task
         return task
@@ -68,10 +68,10 @@ class BlockingRecordingClient:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
-        return lambda *given, **options: _run_without_loop(method(*given, **options))
+        return lambda *given, **options: _run_coroutine_without_loop(method(*given, **options))
 
 
-def _run_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _run_coroutine_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine that never waits."""
     try:
         coroutine.send(None)
@@ -80,7 +80,7 @@ def _run_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("a recording client never waits")
 
 
-def _pending_task(request: TaskRequest) -> Task:
+def _make_pending_task(request: TaskRequest) -> Task:
     name, _, version = request.template.partition("@")
     namespace, _, name = name.rpartition(".")
     task_id = codec.new_task_id()

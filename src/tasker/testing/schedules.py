@@ -18,7 +18,7 @@ from tasker.schedules.model import TickRecord
 from tasker.settings import WorkerSettings
 from tasker.testing.stubs import StubbedHandlers
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
-from tasker.testing.workflows import Source, _as_sequence, _template_of
+from tasker.testing.workflows import Source, _to_handler_list, _to_template
 from tasker.workflow import Workflow
 
 _MOST = 100_000  #: tasks of a run
@@ -63,8 +63,8 @@ async def run_schedules(
         HandlerNotFound: A step has neither a handler nor a stub.
     """
     given = (workflow, *templates)
-    made: list[Template] = [_template_of(source) for source in given]
-    sources = [*(each for each in given if isinstance(each, Workflow)), *_as_sequence(handlers)]
+    made: list[Template] = [_to_template(source) for source in given]
+    sources = [*(each for each in given if isinstance(each, Workflow)), *_to_handler_list(handlers)]
     rigged = StubbedHandlers(Handlers.of(*sources), made[0], stubs=dict(stubs or {}), failures={})
     async with VirtualTimeStore(clock) as store:
         await store.upgrade()

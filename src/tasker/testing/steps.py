@@ -147,10 +147,10 @@ def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anythi
     target = Handler(scene.spec.handler, handler)
     plan = compile_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
-        value = _call_outside_loop(lambda: _call(plan, scene.attempt))
-        return scene.completed(result_text(value, limit=codec.DEFAULT_LIMIT))
+        value = _call_outside_loop(lambda: _call_handler(plan, scene.attempt))
+        return scene.make_completed_result(result_text(value, limit=codec.DEFAULT_LIMIT))
     except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
-        return scene.failed(error)
+        return scene.make_failed_result(error)
 
 
 @overload
@@ -179,7 +179,7 @@ def make_context(
     return (SyncContext if blocking else AsyncContext)(facts, scene.attempt)
 
 
-class _Services:
+class _RecordingServices:
     """The services of a worker for attempts, without a worker."""
 
     def __init__(self, client: Any, clock: Clock, recorded: Mapping[str, Any]) -> None:
@@ -263,7 +263,7 @@ class _AttemptSetup:
         results = given.get("results", {})
         names = [*results, *(name for name in spec.dependencies if name not in results)]
         self.upstream = Upstream.with_names(*names)
-        self.services = _Services(
+        self.services = _RecordingServices(
             given.get("client"), given.get("clock") or SystemClock(), given.get("recorded", {})
         )
         number, saved = given.get("attempt", 1), given.get("checkpoint")
@@ -284,24 +284,24 @@ class _AttemptSetup:
                 given.get("parent_id"),
                 None,
             ),
-            _result_texts(names, results),
+            _encode_results(names, results),
             self.services,
         )
 
-    def completed(self, text: JsonText) -> StepRun:
+    def make_completed_result(self, text: JsonText) -> StepRun:
         value = codec.loads(text)
         problems = tuple(find_result_violations(str(self.template), self.spec, text))
-        return self._with_recordings(
+        return self._add_recordings(
             StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems)
         )
 
-    def failed(self, error: BaseException) -> StepRun:
+    def make_failed_result(self, error: BaseException) -> StepRun:
         if isinstance(error, StepParked):
             delay = timedelta(seconds=error.seconds if isinstance(error, ParkedForTime) else 0)
             run = StepRun(outcome=AttemptOutcome.PARKED, error=error, delay=delay)
-            return self._with_recordings(run)
+            return self._add_recordings(run)
         outcome = outcome_of(error, self.attempt.claim, self.spec, Random())
-        return self._with_recordings(
+        return self._add_recordings(
             StepRun(
                 outcome=ATTEMPT_OUTCOMES[outcome.outcome],
                 error=error,
@@ -309,7 +309,7 @@ class _AttemptSetup:
             )
         )
 
-    def _with_recordings(self, run: StepRun) -> StepRun:
+    def _add_recordings(self, run: StepRun) -> StepRun:
         return replace(
             run,
             checkpoints=tuple(codec.loads(saved) for saved in self.services.saved),
@@ -321,7 +321,7 @@ class _AttemptSetup:
         )
 
 
-def _result_texts(names: Sequence[str], results: Mapping[str, Any]) -> dict[int, JsonText | None]:
+def _encode_results(names: Sequence[str], results: Mapping[str, Any]) -> dict[int, JsonText | None]:
     return {
         no: codec.dumps(results[name], what=f"the result of {name}")
         for no, name in enumerate(names, start=1)
@@ -329,7 +329,7 @@ def _result_texts(names: Sequence[str], results: Mapping[str, Any]) -> dict[int,
     }
 
 
-def _call(plan: Plan, attempt: LiveAttempt) -> Any:
+def _call_handler(plan: Plan, attempt: LiveAttempt) -> Any:
     if not plan.is_async:
         return plan.call(attempt)
 

@@ -76,7 +76,7 @@ class StubbedHandlers(Handlers):
             return plan
         plan.in_process = False  # a thread does for a test, and starts sooner
         if errors := self._failures.get(spec.name):
-            plan.call = _raise_first(plan.call, errors)
+            plan.call = _raise_errors_first(plan.call, errors)
         return plan
 
 
@@ -101,22 +101,22 @@ def _no_stub_error(template: Template, name: str) -> Misuse:
 def _make_stub(step: str, given: Any) -> Handler:
     if isinstance(given, BaseException):
 
-        def fail() -> None:
+        def raise_given_error() -> None:
             raise given
 
-        return Handler(step, fail)
+        return Handler(step, raise_given_error)
     if callable(given) or callable(getattr(given, "call", None)):
         return Handler(step, given)
     return Handler(step, lambda: given)
 
 
-def _raise_first(
+def _raise_errors_first(
     call: Callable[[LiveAttempt], Any], errors: Sequence[BaseException]
 ) -> Callable[[LiveAttempt], Any]:
-    def fail_first(attempt: LiveAttempt) -> Any:
+    def raise_next_or_call(attempt: LiveAttempt) -> Any:
         number = attempt.claim.attempt
         if number <= len(errors):
             raise errors[number - 1]
         return call(attempt)
 
-    return fail_first
+    return raise_next_or_call

@@ -81,7 +81,7 @@ class VirtualTimeStore(SqliteStore):
         completions: Iterable[Json] = (),
     ) -> None:
         self._decisions = list(decisions)
-        self._completions = [_completion_text(body) for body in completions]
+        self._completions = [_encode_completion(body) for body in completions]
         self._approved: list[str] = []  #: steps whose approvals were decided
         self._completed: list[str] = []  #: external steps that were completed
         self._awaited: dict[str, None] = {}  #: names of signals for which steps waited
@@ -106,7 +106,7 @@ class VirtualTimeStore(SqliteStore):
         """The clock that skips."""
         return self._manual_clock
 
-    def unused(self) -> list[str]:
+    def describe_unused_inputs(self) -> list[str]:
         """Describe signals, decisions and completions for which nothing waited."""
         unused = []
         if self._signals:
@@ -165,10 +165,10 @@ class VirtualTimeStore(SqliteStore):
         await super().wait_for_work(timeout)
 
     async def _skip_idle_time(self) -> None:
-        def look(on: sqlite3.Connection) -> _NextTimes:
+        def read_next_times(on: sqlite3.Connection) -> _NextTimes:
             return _NextTimes(*on.execute(_AHEAD).fetchone())
 
-        ahead = await self._thread.run(look, writes=False)
+        ahead = await self._thread.run(read_next_times, writes=False)
         if ahead.running:
             return
         now = self.clock.now().timestamp()
@@ -184,7 +184,7 @@ class VirtualTimeStore(SqliteStore):
         ):
             return
         room = None if self._room_at is None else self._room_at.timestamp()
-        tick = self._tick_before_end(ahead.tick)
+        tick = self._next_schedule_time(ahead.tick)
         times = (due, ahead.deadline, ahead.timeout, room, tick)
         instants = [instant for instant in times if instant is not None]
         if not instants:
@@ -203,7 +203,7 @@ class VirtualTimeStore(SqliteStore):
             await self.start_scheduled()
         self._work.set()
 
-    def _tick_before_end(self, tick: float | None) -> float | None:
+    def _next_schedule_time(self, tick: float | None) -> float | None:
         """Return the time at which a schedule is due, or None if schedules create no task then."""
         until = self.schedules_until
         return tick if tick and until and tick <= until.timestamp() else None
@@ -251,7 +251,7 @@ class VirtualTimeStore(SqliteStore):
         return False
 
 
-def _completion_text(body: Json) -> JsonText:
+def _encode_completion(body: Json) -> JsonText:
     if not isinstance(body, dict) or len(body.keys() & {"result", "error"}) != 1:
         raise InvalidInput(
             f"a completion must have a 'result' or an 'error', not {dumps(body)[:100]}",

@@ -190,10 +190,10 @@ async def run_workflow(
             `signals`, `decisions` or `completions`.
     """
     given = (workflow, *templates)
-    template, *others = [_template_of(source) for source in given]
+    template, *others = [_to_template(source) for source in given]
     sources = [
         *(source for source in given if isinstance(source, Workflow)),
-        *_as_sequence(handlers),
+        *_to_handler_list(handlers),
     ]
     rigged = StubbedHandlers(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
@@ -221,7 +221,7 @@ async def run_workflow(
             task = await worker.client.create_task(started, context, **options)
             store.still.clear()
             await _wait_until_idle(store, task.id, timeout)
-            await _require_all_used(store, task.id)
+            await _require_all_inputs_used(store, task.id)
         return WorkflowRun(
             task=await worker.client.get(task.id),
             steps={step.name: step for step in await store.list_steps(task.id)},
@@ -234,7 +234,7 @@ async def run_workflow(
                 reversed(await store.list_tasks(TaskFilter(parent_id=task.id), limit=1000))
             ),
             slept=store.skipped,
-            read_result=workflow.result_of if isinstance(workflow, Workflow) else _json_result,
+            read_result=workflow.result_of if isinstance(workflow, Workflow) else _result_as_json,
         )
 
 
@@ -267,7 +267,7 @@ def run_workflow_sync(
     return asyncio.run(run_workflow(workflow, context, **options))
 
 
-def _template_of(source: Source) -> Template:
+def _to_template(source: Source) -> Template:
     if isinstance(source, Template):
         return source
     if isinstance(source, str | Path):
@@ -275,7 +275,7 @@ def _template_of(source: Source) -> Template:
     return source.template
 
 
-def _as_sequence(handlers: object) -> Sequence[object]:
+def _to_handler_list(handlers: object) -> Sequence[object]:
     return handlers if isinstance(handlers, list | tuple) else [handlers]
 
 
@@ -289,15 +289,15 @@ async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Du
         open_steps = await _describe_open_steps(store, task_id)
         raise WaitTimeout(f"the task did not end within {seconds:g} s: {open_steps}") from None
     if not (await store.get_task(task_id)).ended:
-        facts = [await _describe_open_steps(store, task_id), *store.unused()]
+        facts = [await _describe_open_steps(store, task_id), *store.describe_unused_inputs()]
         raise WaitTimeout(
             f"the task has not ended, and no worker can continue it: {'; '.join(facts)}"
         )
 
 
-async def _require_all_used(store: VirtualTimeStore, task_id: TaskId) -> None:
+async def _require_all_inputs_used(store: VirtualTimeStore, task_id: TaskId) -> None:
     """Raise Misuse if something was given for which no step waited."""
-    if unused := store.unused():
+    if unused := store.describe_unused_inputs():
         task = await store.get_task(task_id)
         failed = [
             f"{step.name}: {step.error.get('message', step.error)}"
@@ -316,5 +316,5 @@ async def _describe_open_steps(store: Store, task_id: TaskId) -> str:
     return ", ".join(open_steps) or "no step is open"
 
 
-def _json_result(task: Task) -> Any:
+def _result_as_json(task: Task) -> Any:
     return task.result

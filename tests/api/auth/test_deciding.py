@@ -10,7 +10,7 @@ from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import new_key
 from tasker.teams.model import NewApiKey
-from tasker.testing.store_suite.decisions import ask
+from tasker.testing.store_suite.decisions import create_open_approval
 from tasker.testing.store_suite.factories import ACT
 
 pytestmark = pytest.mark.anyio
@@ -20,9 +20,9 @@ FORM = {"form": {"approved": True}}
 async def test_only_assignees_with_the_permission_can_decide(store: Store) -> None:
     """Groups come from the token's claim `groups` or from the key."""
     approvals = {
-        "ana": (await ask(store, "user:ana", "role:support"))[1],
-        "group": (await ask(store, "role:support"))[1],
-        "key": (await ask(store, "role:bots"))[1],
+        "ana": (await create_open_approval(store, "user:ana", "role:support"))[1],
+        "group": (await create_open_approval(store, "role:support"))[1],
+        "key": (await create_open_approval(store, "role:bots"))[1],
     }
     secret, prefix, digest = new_key()
     key = NewApiKey(
@@ -95,7 +95,10 @@ async def test_only_assignees_with_the_permission_can_decide(store: Store) -> No
 
 async def test_without_authentication_all_open_approvals_are_the_callers(store: Store) -> None:
     """Everyone may decide them."""
-    asked = [(await ask(store, "role:support"))[1].id, (await ask(store, "user:ana"))[1].id]
+    asked = [
+        (await create_open_approval(store, "role:support"))[1].id,
+        (await create_open_approval(store, "user:ana"))[1].id,
+    ]
 
     async with calling(store, auth=AuthSettings()) as caller:
         answer = await caller.get("/v1/approvals?mine=true")

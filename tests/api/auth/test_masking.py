@@ -94,7 +94,7 @@ async def planted(*, sensitive: bool) -> AsyncIterator[World]:
         )
         await put_operated(store, OWN, "refund")
         task = await client.create_task(f"{OWN}.refund", context, correlation_id="refund")
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         await _fail(store, hand, task.id)
         await store.distribute_events()
         (delivery, *_) = await store.deliveries(OWN, "refund")
@@ -313,7 +313,7 @@ async def test_sensitive_values_are_masked_however_errors_and_logs_quote_them() 
     async with open_store("sqlite::memory:") as store:
         await store.register_template(refund(sensitive=True), registered_by="the tests")
         task = await LocalClient(store).create_task(f"{OWN}.refund", {"card": card})
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         (check,) = await hand.claim()
         lines = [
             NewLogRecord(task.id, check.no, 1, number, time.time(), 20, "stdout", line, None)

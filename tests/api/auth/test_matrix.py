@@ -48,7 +48,7 @@ from tasker.schedules.model import NewSchedule
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 from tasker.teams.permissions import PERMISSIONS, ROLES
-from tasker.testing.store_suite.decisions import waiting
+from tasker.testing.store_suite.decisions import make_approval_wait
 from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
@@ -335,7 +335,7 @@ async def deliver(store: Store, namespace: str) -> str:
     """Publish an event in a namespace; return the id of its delivery to the webhook `refund`."""
     task_id = await begin(store, namespace)
     stored = await store.template(template(namespace).key)
-    hand = await ManualWorker.hire(store)
+    hand = await ManualWorker.register(store)
     (claim,) = await hand.claim()
     event = NewEvent(0, stored.id, "check", task_id, "payment.charged", dumps({}), 0.0)
     await store.settle(hand.id, [completed_outcome(claim, dumps({}))], events=[event])
@@ -355,8 +355,8 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
         operations: defaultdict[tuple[str, str], str] = defaultdict(lambda: NOBODY)
         for namespace in (OWN, OTHER, SHARED):
             tasks[namespace] = await begin(store, namespace)
-            (claim, *_) = await (await ManualWorker.hire(store)).claim()
-            assert await store.park_for_arrival(claim, waiting())
+            (claim, *_) = await (await ManualWorker.register(store)).claim()
+            assert await store.park_for_arrival(claim, make_approval_wait())
             (approval,) = await store.approvals(task_id=tasks[namespace])
             approvals[namespace] = approval.id
             await store.cancel_task(tasks[namespace], ACT)

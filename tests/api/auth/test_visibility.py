@@ -261,7 +261,7 @@ async def test_a_worker_shows_only_the_steps_of_tasks_that_the_caller_may_list(
 ) -> None:
     """And the queues of the caller's namespaces."""
     own, _ = await begin(either, "payments"), await begin(either, "orders")
-    worker = await ManualWorker.hire(either)
+    worker = await ManualWorker.register(either)
     claims = await worker.claim()
     assert 2 == len(claims)
     async with calling(either, await key(either, "operator", namespaces=["payments"])) as caller:

@@ -4,7 +4,7 @@ import pytest
 from tests.api.auth.scene import calling, key
 
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.events import Publisher
+from tasker.testing.store_suite.events import PublishingWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -58,8 +58,8 @@ async def test_a_secret_is_only_in_the_response_to_its_creation(store: Store) ->
 
 
 async def test_only_events_of_visible_namespaces_are_listed(store: Store) -> None:
-    publisher = await Publisher.hire(store)
-    await publisher.publish("payment.charged")
+    publisher = await PublishingWorker.register(store)
+    await publisher.complete_task_with_events("payment.charged")
     async with calling(store, await key(store, "viewer", namespaces=["suite"])) as caller:
         seen = (await caller.get("/v1/events")).json()
     async with calling(store, await key(store, "viewer")) as caller:

@@ -3,11 +3,11 @@
     from tasker.testing.store_suite import *  # the laws, as test classes
 
     @pytest.fixture
-    def subject() -> Subject:
-        return MySubject()
+    def subject() -> StoreUnderTest:
+        return MyStoreUnderTest()
 
 Needs pytest and anyio. A law that needs what a store cannot do is skipped by what its
-`Subject` says.
+`StoreUnderTest` says.
 """
 
 from tasker.testing.store_suite.analytics import (
@@ -103,16 +103,16 @@ from tasker.testing.store_suite.settling import (
 from tasker.testing.store_suite.signals import TestBroadcasts, TestSignals, TestWaiting
 from tasker.testing.store_suite.spawning import TestSpawning
 from tasker.testing.store_suite.step_logs import TestStepLogs
-from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
+from tasker.testing.store_suite.subject import PostgresUnderTest, SqliteUnderTest, StoreUnderTest
 from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestSessions, TestTeamAudit
 from tasker.testing.store_suite.templates import TestTemplates
 from tasker.testing.store_suite.values import TestValues
 from tasker.testing.store_suite.waking import TestWaking
 
 __all__ = [
-    "PostgresSubject",
-    "SqliteSubject",
-    "Subject",
+    "PostgresUnderTest",
+    "SqliteUnderTest",
+    "StoreUnderTest",
     "TestActionsInPages",
     "TestActs",
     "TestApiKeys",

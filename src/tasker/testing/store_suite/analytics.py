@@ -19,46 +19,48 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    chain,
-    create,
-    diamond,
-    graph,
-    one,
-    put,
+    chain_template,
+    create_task,
+    diamond_template,
+    make_template,
+    one_step_template,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 HOUR = timedelta(hours=1)
 DAY = AnalysisWindow()
 GATEWAY = JsonText('{"type":"GatewayError","code":"GATEWAY_DOWN","message":"down"}')
 
 
-async def store_time(store: Store) -> datetime:
+async def read_store_time(store: Store) -> datetime:
     """Return the time by the store's clock."""
     stamp = await store.put_policy(NamespacePolicy(namespace="clock"), ACT)
     assert stamp.updated_at is not None
     return stamp.updated_at
 
 
-async def create_ago(store: Store, template: TemplateId, ago: timedelta = SECOND) -> TaskId:
+async def create_task_in_the_past(
+    store: Store, template: TemplateId, ago: timedelta = SECOND
+) -> TaskId:
     """Create a task whose id says that it was created some time ago."""
-    at = await store_time(store) - ago
+    at = await read_store_time(store) - ago
     random = codec.new_task_id()[14:]
-    return await create(store, template, id=TaskId(codec.lowest_task_id_at(at)[:14] + random))
+    return await create_task(store, template, id=TaskId(codec.lowest_task_id_at(at)[:14] + random))
 
 
-async def lasting(
-    store: Store, subject: Subject, template: Template, seconds: int, *, fail: bool = False
+async def run_task_lasting(
+    store: Store, subject: StoreUnderTest, template: Template, seconds: int, *, fail: bool = False
 ) -> None:
     """Run a task of one step, which takes some seconds."""
-    await create_ago(store, await put(store, template))
-    hand = await ManualWorker.hire(store)
+    await create_task_in_the_past(store, await register_template(store, template))
+    hand = await ManualWorker.register(store)
     claim = await hand.claim_one()
     await subject.advance(timedelta(seconds=seconds))
     await (hand.fail(claim) if fail else hand.complete(claim))
 
 
-def rounded(performance: Performance) -> tuple[list[int], list[int]]:
+def round_durations(performance: Performance) -> tuple[list[int], list[int]]:
     """Return durations of tasks and steps in whole seconds: average, p50, p95, p99."""
     tasks, steps = (
         [round(value) for value in (each.average, each.p50, each.p95, each.p99)]
@@ -88,22 +90,22 @@ class TestPerformance(StoreTests):
             figures.steps_per_hour,
             figures.system_health_score,
         )
-        assert ([0] * 4, [0] * 4) == rounded(figures)
+        assert ([0] * 4, [0] * 4) == round_durations(figures)
         assert timedelta(hours=24) == figures.calculated_at - figures.analysis_period_start
 
     async def test_tasks_are_counted_by_status(self, store: Store) -> None:
         """
         Rates are in percent of all tasks; figures per hour are so by the hour.
         """
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         for _ in range(3):
-            await create_ago(store, template)
+            await create_task_in_the_past(store, template)
         await hand.complete(*await hand.claim())
-        await create_ago(store, template)
+        await create_task_in_the_past(store, template)
         await hand.fail(*await hand.claim())
-        await store.cancel_task(await create_ago(store, template), ACT)
-        await create_ago(store, template)
+        await store.cancel_task(await create_task_in_the_past(store, template), ACT)
+        await create_task_in_the_past(store, template)
 
         figures = await store.performance(AnalysisWindow(hours=2))
 
@@ -124,33 +126,35 @@ class TestPerformance(StoreTests):
 
     async def test_steps_resolved_by_hand_count_as_complete(self, store: Store) -> None:
         """Such tasks do not count in durations."""
-        task_id = await create_ago(store, await put(store, one()))
-        hand = await ManualWorker.hire(store)
+        task_id = await create_task_in_the_past(
+            store, await register_template(store, one_step_template())
+        )
+        hand = await ManualWorker.register(store)
         await hand.fail(*await hand.claim())
         await store.resolve_task(task_id, ACT)
 
         figures = await store.performance(DAY)
 
         assert (1, 0) == (figures.completed_tasks, figures.failed_tasks)
-        assert ([0] * 4, [0] * 4) == rounded(figures)
+        assert ([0] * 4, [0] * 4) == round_durations(figures)
 
     async def test_durations_include_only_completed_steps(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Percentiles are actual durations: half took no longer than the median."""
         for seconds in (1, 2, 3, 30):
-            await lasting(store, subject, one(), seconds)
-        await lasting(store, subject, one(), 100, fail=True)
+            await run_task_lasting(store, subject, one_step_template(), seconds)
+        await run_task_lasting(store, subject, one_step_template(), 100, fail=True)
 
         figures = await store.performance(DAY)
 
-        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == rounded(figures)
+        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == round_durations(figures)
 
     async def test_a_window_is_given_in_hours(self, store: Store) -> None:
         """The window selects tasks by their creation."""
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
         for ago in (0.5, 1.5, 2.5, 30):
-            await create_ago(store, template, timedelta(hours=ago))
+            await create_task_in_the_past(store, template, timedelta(hours=ago))
 
         counts = [
             (await store.performance(AnalysisWindow(hours=hours))).total_tasks
@@ -162,13 +166,13 @@ class TestPerformance(StoreTests):
     async def test_a_window_may_be_limited_to_one_template(self, store: Store) -> None:
         """A namespace or a name alone can be given too."""
         for template in (
-            one(),
-            replace(one(), version="2.0.0"),
-            graph("two", a=""),
-            replace(one(), namespace="other"),
+            one_step_template(),
+            replace(one_step_template(), version="2.0.0"),
+            make_template("two", a=""),
+            replace(one_step_template(), namespace="other"),
         ):
-            await create_ago(store, await put(store, template))
-        await (await ManualWorker.hire(store)).work_off()
+            await create_task_in_the_past(store, await register_template(store, template))
+        await (await ManualWorker.register(store)).complete_all_due()
 
         windows = [
             AnalysisWindow(namespace="suite"),
@@ -197,26 +201,26 @@ class TestPerformance(StoreTests):
 
 class TestUsualDurations(StoreTests):
     async def test_a_version_without_complete_tasks_has_none(self, store: Store) -> None:
-        stored = (await store.register_template(chain(), registered_by="suite")).stored
-        await create(store, stored.id)
+        stored = (await store.register_template(chain_template(), registered_by="suite")).stored
+        await create_task(store, stored.id)
 
         assert UsualDurations(task=None, steps={}) == await store.usual_durations(stored)
 
     async def test_the_newest_complete_tasks_of_a_version_are_measured(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Each step from its claim to its end; tasks from their creation, with their waits."""
-        stored = (await store.register_template(chain(), registered_by="suite")).stored
-        other = await put(store, one())
-        worker = await ManualWorker.hire(store)
+        stored = (await store.register_template(chain_template(), registered_by="suite")).stored
+        other = await register_template(store, one_step_template())
+        worker = await ManualWorker.register(store)
         for seconds in (1, 2, 20):
             for template in (stored.id, other):
-                await create(store, template)
+                await create_task(store, template)
             for _ in "abc":
                 claims = await worker.claim()
                 await subject.advance(seconds * SECOND)
                 await worker.complete(*claims)
-        await create(store, stored.id)
+        await create_task(store, stored.id)
 
         usual = await store.usual_durations(stored)
 
@@ -262,12 +266,12 @@ class TestFailedSteps(StoreTests):
         self, store: Store
     ) -> None:
         """Steps of failed and of open tasks are listed, the newest first."""
-        refund = await put(store, graph("refund", pay=""))
-        half = await put(store, graph("half", pay="", ship=""))
+        refund = await register_template(store, make_template("refund", pay=""))
+        half = await register_template(store, make_template("half", pay="", ship=""))
         first, second, open_one = [
-            await create_ago(store, template) for template in (refund, refund, half)
+            await create_task_in_the_past(store, template) for template in (refund, refund, half)
         ]
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         for claim in await hand.claim():
             if claim.task_id != open_one or claim.no == 1:
                 await store.settle(hand.id, [failed_outcome(claim, GATEWAY)])
@@ -312,10 +316,14 @@ class TestBottlenecks(StoreTests):
         assert (0, 0, 0.0) == (figures.total_tasks, figures.total_errors, figures.recent_error_rate)
         assert RetryStatistics() == figures.retries
 
-    async def test_the_slowest_steps_come_first(self, store: Store, subject: Subject) -> None:
+    async def test_the_slowest_steps_come_first(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """For steps and tasks; those with too few attempts are left out."""
         for name, seconds in (("quick", 1), ("slow", 40), ("quick", 3), ("slow", 20), ("once", 99)):
-            await lasting(store, subject, graph(name, **{f"{name}_step": ""}), seconds)
+            await run_task_lasting(
+                store, subject, make_template(name, **{f"{name}_step": ""}), seconds
+            )
 
         figures = await store.bottlenecks(DAY, min_executions=2)
 
@@ -355,17 +363,22 @@ class TestBottlenecks(StoreTests):
         } == figures.tasks_by_status
         assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
 
-    async def test_parked_time_counts(self, store: Store, subject: Subject) -> None:
+    async def test_parked_time_counts(self, store: Store, subject: StoreUnderTest) -> None:
         """
         Whether it has gone on since, or still waits; also of one that never ran to an end.
         """
-        template = await put(store, graph("child", only=""))
-        child, other = await create_ago(store, template), await create_ago(store, template)
+        template = await register_template(store, make_template("child", only=""))
+        child, other = (
+            await create_task_in_the_past(store, template),
+            await create_task_in_the_past(store, template),
+        )
         waiting = [
-            await create_ago(store, await put(store, graph(name, step="")))
+            await create_task_in_the_past(
+                store, await register_template(store, make_template(name, step=""))
+            )
             for name in ("done", "open")
         ]
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
         assert await store.park(claims[waiting[0]], child)
         await subject.advance(SECOND * 100)
@@ -387,10 +400,10 @@ class TestBottlenecks(StoreTests):
         """
         The most frequent first; an error without a type is unknown.
         """
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         for _ in range(2):
-            await create_ago(store, template)
+            await create_task_in_the_past(store, template)
         for claim in await hand.claim():
             await hand.settle(retry_outcome(claim, GATEWAY, timedelta(0)))
         first, second = await hand.claim()
@@ -406,10 +419,10 @@ class TestBottlenecks(StoreTests):
 
     async def test_retries_are_reported_by_outcome(self, store: Store) -> None:
         """By step, not by attempt; steps in progress do not count."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         for _ in range(4):
-            await create_ago(store, template)
+            await create_task_in_the_past(store, template)
         claims = await hand.claim()
         for claim in claims[:3]:
             await hand.retry(claim)
@@ -430,13 +443,15 @@ class TestBottlenecks(StoreTests):
         ]
 
     async def test_steps_that_others_wait_for_are_reported(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """In open tasks, ordered by the number of waiting steps; failed ones included."""
-        task_id = await create_ago(store, await put(store, chain()))
+        task_id = await create_task_in_the_past(
+            store, await register_template(store, chain_template())
+        )
         for _ in range(2):
-            await create_ago(store, await put(store, diamond()))
-        hand = await ManualWorker.hire(store)
+            await create_task_in_the_past(store, await register_template(store, diamond_template()))
+        hand = await ManualWorker.register(store)
         await hand.complete(*[each for each in await hand.claim() if each.task_id == task_id])
         await subject.advance(timedelta(seconds=10))
 
@@ -459,15 +474,17 @@ class TestBottlenecks(StoreTests):
             figures.utilization.running_steps,
         )
 
-    async def test_advice_depends_on_the_figures(self, store: Store, subject: Subject) -> None:
+    async def test_advice_depends_on_the_figures(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """
         Each piece names the step that it is about.
         """
-        template = graph("refund", slow="", flaky="")
+        template = make_template("refund", slow="", flaky="")
         hand = None
         for _ in range(3):
-            await create_ago(store, await put(store, template))
-            hand = hand or await ManualWorker.hire(store)
+            await create_task_in_the_past(store, await register_template(store, template))
+            hand = hand or await ManualWorker.register(store)
             names = {1: "slow", 2: "flaky"}
             by_name = {names[claim.no]: claim for claim in await hand.claim()}
             await hand.settle(failed_outcome(by_name["flaky"], GATEWAY))
@@ -485,13 +502,13 @@ class TestBottlenecks(StoreTests):
 
     async def test_the_backlog_can_be_reported_alone(self, store: Store) -> None:
         """Without the other figures, for frequent reads."""
-        template = await put(store, one())
-        await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        await create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.claim_one()
-        await create(store, template)
-        await create(store, template)
-        await create(store, template, run_at=await store_time(store) + HOUR)
+        await create_task(store, template)
+        await create_task(store, template)
+        await create_task(store, template, run_at=await read_store_time(store) + HOUR)
 
         backlog = await store.backlog()
 
@@ -507,15 +524,17 @@ class TestBottlenecks(StoreTests):
         """
         Each kind of worker is then scaled by the steps that it can run.
         """
-        template = await put(store, one())
-        await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        await create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.claim_one()
-        await create(store, template)
-        await create(store, template)
-        await create(store, template, run_at=await store_time(store) + HOUR)
-        await create(store, await put(store, replace(one(), namespace="other")))
-        handler = one().steps[0].handler
+        await create_task(store, template)
+        await create_task(store, template)
+        await create_task(store, template, run_at=await read_store_time(store) + HOUR)
+        await create_task(
+            store, await register_template(store, replace(one_step_template(), namespace="other"))
+        )
+        handler = one_step_template().steps[0].handler
 
         backlog = await store.queue_backlog()
 
@@ -524,10 +543,12 @@ class TestBottlenecks(StoreTests):
         ]
 
     async def test_bottlenecks_may_be_limited_to_one_namespace(self, store: Store) -> None:
-        await create_ago(store, await put(store, replace(chain(), namespace="theirs")))
-        hand = await ManualWorker.hire(store)
+        await create_task_in_the_past(
+            store, await register_template(store, replace(chain_template(), namespace="theirs"))
+        )
+        hand = await ManualWorker.register(store)
         await hand.fail(*await hand.claim())
-        await create_ago(store, await put(store, chain()))
+        await create_task_in_the_past(store, await register_template(store, chain_template()))
         mine = await store.bottlenecks(AnalysisWindow(namespace="suite"), min_executions=1)
         theirs = await store.bottlenecks(AnalysisWindow(namespace="theirs"), min_executions=1)
 
@@ -544,10 +565,10 @@ class TestBottlenecks(StoreTests):
 
     async def test_figures_are_added_up_by_point_and_template(self, store: Store) -> None:
         """Of several workers, merged or not; each created task is counted once."""
-        template = await put(store, one("figured"))
-        minute = int((await store_time(store)).timestamp()) // 60
+        template = await register_template(store, one_step_template("figured"))
+        minute = int((await read_store_time(store)).timestamp()) // 60
         for _ in range(3):
-            await create_ago(store, template, timedelta(minutes=5))
+            await create_task_in_the_past(store, template, timedelta(minutes=5))
         await store.add_figures([MinuteFigures(minute - 10, 0)])  # the last minute that was counted
         for age in (0, 1, 7, 7):
             figures = MinuteFigures(minute - age, template, completed=1, steps=3, seconds=1.5)

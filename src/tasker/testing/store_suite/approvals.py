@@ -20,11 +20,11 @@ from tasker.teams.model import NamespacePolicy
 from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
-    create,
-    graph,
-    new_task,
-    one,
-    only_state,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    only_step_status,
 )
 
 SARAH, MARCUS, JAKE = "sarah@growthcorp.com", "marcus@growthcorp.com", "jake@growthcorp.com"
@@ -38,38 +38,38 @@ POLICY = NamespacePolicy(
     http_hosts=("api.example.com", "*.example.net:8443"),
 )
 FREE = replace(POLICY, requires_approval=False, approvers=())
-CHANGED = graph("one", only="", extra="")
+CHANGED = make_template("one", only="", extra="")
 APPROVED, PENDING = TemplateStatus.APPROVED, TemplateStatus.PENDING_REVIEW
 REJECTED, RETIRED = TemplateStatus.REJECTED, TemplateStatus.RETIRED
 
 
-def by(actor: str, reason: str = "") -> AuditNote:
+def audit_note_by(actor: str, reason: str = "") -> AuditNote:
     return AuditNote(actor=actor, reason=reason)
 
 
-async def guard(store: Store, policy: NamespacePolicy = POLICY) -> None:
+async def declare_policy(store: Store, policy: NamespacePolicy = POLICY) -> None:
     """Declare a policy."""
-    await store.put_policy(policy, by("root"))
+    await store.put_policy(policy, audit_note_by("root"))
 
 
-async def propose(store: Store, template: Template, by: str = JAKE) -> Registered:
+async def propose_template(store: Store, template: Template, by: str = JAKE) -> Registered:
     """Register a template."""
     return await store.register_template(template, registered_by=by)
 
 
-async def approve(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
+async def approve_template(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
     """Approve the version of a template that waits."""
     act = AuditNote(actor=by, reason="fine")
     return (await store.decide_template(template.key, approve=True, act=act)).status
 
 
-async def reject(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
+async def reject_template(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
     """Reject the version of a template that waits."""
     act = AuditNote(actor=by, reason="no fraud check")
     return (await store.decide_template(template.key, approve=False, act=act)).status
 
 
-async def statuses(store: Store) -> list[TemplateStatus]:
+async def list_version_statuses(store: Store) -> list[TemplateStatus]:
     """List the statuses of all versions."""
     return [version.status for version in await store.template_statuses()]
 
@@ -79,26 +79,26 @@ class TestApproval(StoreTests):
         self, store: Store
     ) -> None:
         """The same holds under a policy that requires no review."""
-        assert APPROVED is (await propose(store, one())).stored.status
-        await guard(store, FREE)
-        assert APPROVED is (await propose(store, graph("two", a=""))).stored.status
+        assert APPROVED is (await propose_template(store, one_step_template())).stored.status
+        await declare_policy(store, FREE)
+        assert APPROVED is (await propose_template(store, make_template("two", a=""))).stored.status
 
     async def test_a_new_version_is_pending_if_the_policy_requires_review(
         self, store: Store
     ) -> None:
         """It is stored, but no name resolves to it, and it accepts no tasks."""
-        await guard(store)
+        await declare_policy(store)
 
-        registered = await propose(store, one())
+        registered = await propose_template(store, one_step_template())
 
         assert registered.created
         assert PENDING is registered.stored.status
         assert [] == await store.versions("suite", "one")
         assert [] == await store.templates()
         with pytest.raises(NotFound):
-            await store.template(one().key)
+            await store.template(one_step_template().key)
         with pytest.raises(TemplateNotApproved) as refusal:
-            await create(store, registered.stored.id)
+            await create_task(store, registered.stored.id)
         assert ("suite.one@1.0.0", "pending_review", (SARAH, MARCUS)) == (
             refusal.value.template,
             refusal.value.status,
@@ -107,33 +107,37 @@ class TestApproval(StoreTests):
 
     async def test_versions_from_before_a_policy_stay_approved(self, store: Store) -> None:
         """Requiring reviews does not affect approved versions."""
-        registered = await propose(store, one())
-        await guard(store)
+        registered = await propose_template(store, one_step_template())
+        await declare_policy(store)
 
-        assert [APPROVED] == await statuses(store)
-        assert await create(store, registered.stored.id)
+        assert [APPROVED] == await list_version_statuses(store)
+        assert await create_task(store, registered.stored.id)
 
     async def test_an_approved_version_accepts_tasks(self, store: Store) -> None:
         """The approver's address is compared without regard to case."""
-        await guard(store)
-        registered = await propose(store, one())
+        await declare_policy(store)
+        registered = await propose_template(store, one_step_template())
 
-        assert APPROVED is await approve(store, one(), by=SARAH.upper())
+        assert APPROVED is await approve_template(store, one_step_template(), by=SARAH.upper())
 
         assert ["1.0.0"] == await store.versions("suite", "one")
-        assert APPROVED is (await store.template(one().key)).status
-        await create(store, registered.stored.id)
-        assert 1 == await (await ManualWorker.hire(store)).work_off()
+        assert APPROVED is (await store.template(one_step_template().key)).status
+        await create_task(store, registered.stored.id)
+        assert 1 == await (await ManualWorker.register(store)).complete_all_due()
 
     async def test_a_decision_is_reported_with_who_and_why(self, store: Store) -> None:
         """The registration is reported too."""
-        await guard(store)
-        registered = (await propose(store, one())).stored
-        await reject(store, one(), by=MARCUS)
+        await declare_policy(store)
+        registered = (await propose_template(store, one_step_template())).stored
+        await reject_template(store, one_step_template(), by=MARCUS)
 
         (version,) = await store.template_statuses(namespace="suite", name="one")
 
-        assert (registered.id, one().key, REJECTED) == (version.id, version.key, version.status)
+        assert (registered.id, one_step_template().key, REJECTED) == (
+            version.id,
+            version.key,
+            version.status,
+        )
         assert (JAKE, registered.registered_at) == (version.registered_by, version.registered_at)
         assert (MARCUS, "no fraud check") == (version.decided_by, version.reason)
         assert version.decided_at is not None
@@ -141,56 +145,58 @@ class TestApproval(StoreTests):
 
     async def test_only_listed_approvers_decide(self, store: Store) -> None:
         """The error names the approvers; the version stays pending."""
-        await guard(store)
-        await propose(store, one())
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
 
-        for decide in (approve, reject):
+        for decide in (approve_template, reject_template):
             with pytest.raises(NotAnApprover, match=SARAH):
-                await decide(store, one(), by="priya@growthcorp.com")
+                await decide(store, one_step_template(), by="priya@growthcorp.com")
 
-        assert [PENDING] == await statuses(store)
+        assert [PENDING] == await list_version_statuses(store)
 
     async def test_nobody_can_approve_a_version_that_they_registered(self, store: Store) -> None:
         """
         Four eyes see each version; the error names the other approvers.
         """
-        await guard(store)
-        await propose(store, one(), by=SARAH)
+        await declare_policy(store)
+        await propose_template(store, one_step_template(), by=SARAH)
 
         with pytest.raises(NotAnApprover, match=MARCUS):
-            await approve(store, one(), by=SARAH)
+            await approve_template(store, one_step_template(), by=SARAH)
 
-        assert APPROVED is await approve(store, one(), by=MARCUS)
+        assert APPROVED is await approve_template(store, one_step_template(), by=MARCUS)
 
     async def test_a_version_can_be_withdrawn_by_its_author(self, store: Store) -> None:
         """
         An approver or not.
         """
-        await guard(store)
-        await propose(store, one(), by=JAKE)
+        await declare_policy(store)
+        await propose_template(store, one_step_template(), by=JAKE)
 
-        assert REJECTED is await reject(store, one(), by=JAKE)
+        assert REJECTED is await reject_template(store, one_step_template(), by=JAKE)
 
     async def test_a_rejection_needs_a_reason(self, store: Store) -> None:
         """The author of the version must know what to change."""
-        await guard(store)
-        await propose(store, one())
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
 
         with pytest.raises(InvalidInput) as refusal:
-            await store.decide_template(one().key, approve=False, act=by(SARAH, " "))
+            await store.decide_template(
+                one_step_template().key, approve=False, act=audit_note_by(SARAH, " ")
+            )
 
         assert "$.reason" == refusal.value.path
-        assert [PENDING] == await statuses(store)
+        assert [PENDING] == await list_version_statuses(store)
 
     async def test_a_version_that_is_not_pending_cannot_be_reviewed(self, store: Store) -> None:
         """The same holds for a missing version."""
-        await propose(store, one())
-        await guard(store)
+        await propose_template(store, one_step_template())
+        await declare_policy(store)
 
         with pytest.raises(WrongStatus) as refusal:
-            await approve(store, one())
+            await approve_template(store, one_step_template())
         with pytest.raises(NotFound):
-            await approve(store, graph("unknown", a=""))
+            await approve_template(store, make_template("unknown", a=""))
 
         assert ("approved", ("pending_review",)) == (
             refusal.value.status,
@@ -199,11 +205,11 @@ class TestApproval(StoreTests):
 
     async def test_registering_the_same_content_again_keeps_its_status(self, store: Store) -> None:
         """Repeated registrations at worker starts change nothing."""
-        await guard(store)
-        first = (await propose(store, one())).stored
-        waiting = await propose(store, one(), by="a worker")
-        await reject(store, one())
-        rejected = await propose(store, one(), by="a worker")
+        await declare_policy(store)
+        first = (await propose_template(store, one_step_template())).stored
+        waiting = await propose_template(store, one_step_template(), by="a worker")
+        await reject_template(store, one_step_template())
+        rejected = await propose_template(store, one_step_template(), by="a worker")
 
         assert Registered(first, created=False) == waiting
         assert (first.id, REJECTED, False) == (
@@ -216,11 +222,11 @@ class TestApproval(StoreTests):
         """
         Unless it is to take the place of what waits.
         """
-        await guard(store)
-        await propose(store, one())
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
 
         with pytest.raises(TaskRegistrationError, match="pending review"):
-            await propose(store, CHANGED)
+            await propose_template(store, CHANGED)
 
         replaced = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
         assert [(replaced.stored.id, PENDING)] == [
@@ -231,16 +237,16 @@ class TestApproval(StoreTests):
         self, store: Store
     ) -> None:
         """The rejected content stays readable."""
-        await guard(store)
-        await propose(store, one())
-        await reject(store, one())
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
+        await reject_template(store, one_step_template())
 
-        again = await propose(store, CHANGED)
+        again = await propose_template(store, CHANGED)
 
         assert (True, PENDING) == (again.created, again.stored.status)
-        assert APPROVED is await approve(store, one())
-        assert CHANGED == (await store.template(one().key)).template
-        assert [REJECTED, APPROVED] == await statuses(store)
+        assert APPROVED is await approve_template(store, one_step_template())
+        assert CHANGED == (await store.template(one_step_template().key)).template
+        assert [REJECTED, APPROVED] == await list_version_statuses(store)
 
     async def test_the_current_version_accepts_tasks_while_its_replacement_is_pending(
         self, store: Store
@@ -248,121 +254,132 @@ class TestApproval(StoreTests):
         """
         Approved, it takes the place of the content before; tasks that exist keep theirs.
         """
-        old = (await propose(store, one())).stored
-        await guard(store)
+        old = (await propose_template(store, one_step_template())).stored
+        await declare_policy(store)
 
         new = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
 
         assert PENDING is new.stored.status
-        assert [APPROVED, PENDING] == await statuses(store)
-        assert one() == (await store.template(one().key)).template
-        task_id = await create(store, old.id)
-        await approve(store, one())
-        assert CHANGED == (await store.template(one().key)).template
-        assert [APPROVED] == await statuses(store)
-        assert 1 == await (await ManualWorker.hire(store)).work_off()
-        assert StepStatus.COMPLETE is await only_state(store, task_id)
+        assert [APPROVED, PENDING] == await list_version_statuses(store)
+        assert one_step_template() == (await store.template(one_step_template().key)).template
+        task_id = await create_task(store, old.id)
+        await approve_template(store, one_step_template())
+        assert CHANGED == (await store.template(one_step_template().key)).template
+        assert [APPROVED] == await list_version_statuses(store)
+        assert 1 == await (await ManualWorker.register(store)).complete_all_due()
+        assert StepStatus.COMPLETE is await only_step_status(store, task_id)
 
     async def test_rejecting_a_replacement_keeps_the_current_version(self, store: Store) -> None:
         """Registering the same content again leaves it rejected."""
-        await propose(store, one())
-        await guard(store)
+        await propose_template(store, one_step_template())
+        await declare_policy(store)
         await store.register_template(CHANGED, registered_by=JAKE, replace=True)
 
-        await reject(store, one())
+        await reject_template(store, one_step_template())
         again = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
 
-        assert one() == (await store.template(one().key)).template
+        assert one_step_template() == (await store.template(one_step_template().key)).template
         assert (False, REJECTED) == (again.created, again.stored.status)
 
     async def test_anybody_may_review_once_the_policy_requires_no_review(
         self, store: Store
     ) -> None:
         """Pending versions stay pending until then."""
-        await guard(store)
-        await propose(store, one())
-        await guard(store, FREE)
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
+        await declare_policy(store, FREE)
 
-        assert [PENDING] == await statuses(store)
-        assert APPROVED is await approve(store, one(), by=JAKE)
+        assert [PENDING] == await list_version_statuses(store)
+        assert APPROVED is await approve_template(store, one_step_template(), by=JAKE)
 
     async def test_concurrent_reviews_decide_once(self, stores: list[Store]) -> None:
         """
         The first decision stands, the others are refused.
         """
-        await guard(stores[0])
-        await propose(stores[0], one())
+        await declare_policy(stores[0])
+        await propose_template(stores[0], one_step_template())
 
         results = await asyncio.gather(
-            *(decide(store, one()) for store in stores for decide in (approve, reject)),
+            *(
+                decide(store, one_step_template())
+                for store in stores
+                for decide in (approve_template, reject_template)
+            ),
             return_exceptions=True,
         )
 
         (won,) = [each for each in results if isinstance(each, TemplateStatus)]
         assert 5 == sum(isinstance(each, WrongStatus) for each in results)
-        assert [won] == await statuses(stores[0])
+        assert [won] == await list_version_statuses(stores[0])
 
     async def test_concurrent_registrations_leave_one_pending_version(
         self, stores: list[Store]
     ) -> None:
         """The other registrations are refused."""
-        await guard(stores[0])
-        contents = [graph("race", **{f"step_{n}": ""}) for n in range(6)]
+        await declare_policy(stores[0])
+        contents = [make_template("race", **{f"step_{n}": ""}) for n in range(6)]
 
         results = await asyncio.gather(
-            *(propose(store, each) for store, each in zip(stores * 2, contents, strict=True)),
+            *(
+                propose_template(store, each)
+                for store, each in zip(stores * 2, contents, strict=True)
+            ),
             return_exceptions=True,
         )
 
         assert 1 == sum(isinstance(each, Registered) for each in results)
-        assert [PENDING] == await statuses(stores[0])
+        assert [PENDING] == await list_version_statuses(stores[0])
 
 
 class TestRetirement(StoreTests):
     async def test_a_retired_version_accepts_no_new_tasks(self, store: Store) -> None:
         """Names no longer resolve to it; its open tasks continue."""
-        registered = (await propose(store, one())).stored
-        task_id = await create(store, registered.id)
+        registered = (await propose_template(store, one_step_template())).stored
+        task_id = await create_task(store, registered.id)
 
-        retired = await store.retire_template(one().key, by("root", "too old"))
+        retired = await store.retire_template(
+            one_step_template().key, audit_note_by("root", "too old")
+        )
 
         assert (RETIRED, "root", "too old") == (retired.status, retired.decided_by, retired.reason)
         assert [] == await store.versions("suite", "one")
         with pytest.raises(TemplateNotApproved, match="retired"):
-            await create(store, registered.id)
-        assert 1 == await (await ManualWorker.hire(store)).work_off()
-        assert StepStatus.COMPLETE is await only_state(store, task_id)
+            await create_task(store, registered.id)
+        assert 1 == await (await ManualWorker.register(store)).complete_all_due()
+        assert StepStatus.COMPLETE is await only_step_status(store, task_id)
 
     async def test_a_restored_version_accepts_tasks_again(self, store: Store) -> None:
-        registered = (await propose(store, one())).stored
-        await store.retire_template(one().key, by("root"))
+        registered = (await propose_template(store, one_step_template())).stored
+        await store.retire_template(one_step_template().key, audit_note_by("root"))
 
-        restored = await store.restore_template(one().key, by("root"))
+        restored = await store.restore_template(one_step_template().key, audit_note_by("root"))
 
         assert APPROVED is restored.status
-        assert registered.template == (await store.template(one().key)).template
-        await create(store, registered.id)
+        assert registered.template == (await store.template(one_step_template().key)).template
+        await create_task(store, registered.id)
 
     async def test_only_a_current_version_can_be_retired_or_restored(self, store: Store) -> None:
         """The error has the current and the allowed statuses."""
-        await propose(store, one())
+        await propose_template(store, one_step_template())
 
         with pytest.raises(WrongStatus, match="approved, not retired"):
-            await store.restore_template(one().key, by("root"))
-        await store.retire_template(one().key, by("root"))
+            await store.restore_template(one_step_template().key, audit_note_by("root"))
+        await store.retire_template(one_step_template().key, audit_note_by("root"))
         with pytest.raises(WrongStatus, match="retired, not approved"):
-            await store.retire_template(one().key, by("root"))
+            await store.retire_template(one_step_template().key, audit_note_by("root"))
         with pytest.raises(NotFound):
-            await store.retire_template(TemplateName("suite", "none", "1.0.0"), by("root"))
+            await store.retire_template(
+                TemplateName("suite", "none", "1.0.0"), audit_note_by("root")
+            )
 
     async def test_a_retired_version_keeps_its_content(self, store: Store) -> None:
         """
         The same again keeps its status; other content needs another version, even to replace.
         """
-        await propose(store, one())
-        await store.retire_template(one().key, by("root"))
+        await propose_template(store, one_step_template())
+        await store.retire_template(one_step_template().key, audit_note_by("root"))
 
-        again = await propose(store, one())
+        again = await propose_template(store, one_step_template())
         with pytest.raises(TaskRegistrationError, match="retired"):
             await store.register_template(CHANGED, registered_by=JAKE, replace=True)
 
@@ -372,28 +389,32 @@ class TestRetirement(StoreTests):
         self, store: Store
     ) -> None:
         """A repeated submission returns the existing task; nothing is created."""
-        registered = (await propose(store, one())).stored
-        first = new_task(registered.id, {"n": 1}, idempotency_key="k")
+        registered = (await propose_template(store, one_step_template())).stored
+        first = make_new_task(registered.id, {"n": 1}, idempotency_key="k")
         await store.create_tasks([first])
-        await store.retire_template(one().key, by("root"))
+        await store.retire_template(one_step_template().key, audit_note_by("root"))
 
-        again = await store.create_tasks([new_task(registered.id, {"n": 1}, idempotency_key="k")])
+        again = await store.create_tasks(
+            [make_new_task(registered.id, {"n": 1}, idempotency_key="k")]
+        )
 
         assert [(first.id, False)] == list(again.tasks)
         with pytest.raises(IdempotencyConflict):
-            await store.create_tasks([new_task(registered.id, {"n": 2}, idempotency_key="k")])
+            await store.create_tasks([make_new_task(registered.id, {"n": 2}, idempotency_key="k")])
         with pytest.raises(TemplateNotApproved):
-            await store.create_tasks([new_task(registered.id, {"n": 1}, idempotency_key="free")])
+            await store.create_tasks(
+                [make_new_task(registered.id, {"n": 1}, idempotency_key="free")]
+            )
         assert await store.find_task("suite", "free") is None
 
     async def test_a_bulk_with_a_retired_template_stores_nothing(self, store: Store) -> None:
-        good = (await propose(store, graph("good", a=""))).stored
-        bad = (await propose(store, one())).stored
-        await store.retire_template(one().key, by("root"))
-        new = new_task(good.id)
+        good = (await propose_template(store, make_template("good", a=""))).stored
+        bad = (await propose_template(store, one_step_template())).stored
+        await store.retire_template(one_step_template().key, audit_note_by("root"))
+        new = make_new_task(good.id)
 
         with pytest.raises(TemplateNotApproved, match=r"suite\.one@1\.0\.0"):
-            await store.create_tasks([new, new_task(bad.id)])
+            await store.create_tasks([new, make_new_task(bad.id)])
 
         with pytest.raises(NotFound):
             await store.get_task(new.id)

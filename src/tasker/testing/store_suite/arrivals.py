@@ -34,16 +34,16 @@ from tasker.testing.store_suite.factories import (
     LEASE,
     ManualWorker,
     StoreTests,
-    begin,
-    graph,
-    states_of,
-    steps_of,
+    make_template,
+    register_and_create_task,
+    statuses_by_name,
+    steps_by_name,
 )
 
 REASON = JsonText('{"type":"Skipped","message":"all_success: it was not chosen"}')
 
 
-def ruled(template: Template, **rules: TriggerRule) -> Template:
+def with_trigger_rules(template: Template, **rules: TriggerRule) -> Template:
     """Give steps their trigger rules."""
     return replace(
         template,
@@ -53,7 +53,7 @@ def ruled(template: Template, **rules: TriggerRule) -> Template:
     )
 
 
-def allowing(template: Template, *names: str) -> Template:
+def with_allowed_failures(template: Template, *names: str) -> Template:
     """Let steps fail without consequence."""
     return replace(
         template,
@@ -64,27 +64,27 @@ def allowing(template: Template, *names: str) -> Template:
     )
 
 
-def deciding() -> Template:
+def decision_template() -> Template:
     """route > a and b > end."""
-    template = graph("deciding", route="", a="route", b="route", end="a b")
+    template = make_template("deciding", route="", a="route", b="route", end="a b")
     return replace(
         template,
         steps=(replace(template.steps[0], type=StepType.DECISION), *template.steps[1:]),
     )
 
 
-async def engine_of(store: Store) -> ManualWorker:
+async def register_engine_worker(store: Store) -> ManualWorker:
     """A worker that serves only the queues of the engine."""
-    return await ManualWorker.hire(store, "engine", handlers={ENGINE})
+    return await ManualWorker.register(store, "engine", handlers={ENGINE})
 
 
-async def others_of(store: Store) -> ManualWorker:
+async def register_worker_except_engine(store: Store) -> ManualWorker:
     """A worker that serves all queues but those of the engine."""
     handlers = {queue.handler for queue in await store.queues()} - {ENGINE}
-    return await ManualWorker.hire(store, "others", handlers=handlers)
+    return await ManualWorker.register(store, "others", handlers=handlers)
 
 
-async def claim_named(store: Store, hand: ManualWorker, task_id: TaskId) -> dict[str, Claim]:
+async def claim_by_step_name(store: Store, hand: ManualWorker, task_id: TaskId) -> dict[str, Claim]:
     """Claim what is due, by the names of the steps."""
     names = {step.no: step.name for step in await store.list_steps(task_id)}
     return {names[claim.no]: claim for claim in await hand.claim()}
@@ -94,28 +94,34 @@ class TestArrivals(StoreTests):
     """A step arrives at each of its children once."""
 
     async def test_a_decision_leaves_unchosen_children_to_the_engine(self, store: Store) -> None:
-        task_id = await begin(store, deciding())
-        others, engine = await others_of(store), await engine_of(store)
+        task_id = await register_and_create_task(store, decision_template())
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
         route = await others.claim_one()
 
         await others.settle(completed_outcome(route, JsonText("{}"))._replace(choice=(3,)))
 
-        assert {"b"} == set(await claim_named(store, others, task_id))
-        assert {"a"} == set(await claim_named(store, engine, task_id))
+        assert {"b"} == set(await claim_by_step_name(store, others, task_id))
+        assert {"a"} == set(await claim_by_step_name(store, engine, task_id))
 
     async def test_choosing_all_children_equals_making_no_decision(self, store: Store) -> None:
-        task_id = await begin(store, deciding())
-        others = await others_of(store)
+        task_id = await register_and_create_task(store, decision_template())
+        others = await register_worker_except_engine(store)
         route = await others.claim_one()
 
         await others.settle(completed_outcome(route, JsonText("{}"))._replace(choice=(2, 3)))
 
-        assert {"a", "b"} == set(await claim_named(store, others, task_id))
+        assert {"a", "b"} == set(await claim_by_step_name(store, others, task_id))
 
     async def test_choosing_no_child_skips_to_the_end_of_the_task(self, store: Store) -> None:
         """Sinks that are skipped are done."""
-        task_id = await begin(store, deciding())
-        others, engine = await others_of(store), await engine_of(store)
+        task_id = await register_and_create_task(store, decision_template())
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
         await others.settle(
             completed_outcome(await others.claim_one(), JsonText("{}"))._replace(choice=())
         )
@@ -128,33 +134,42 @@ class TestArrivals(StoreTests):
             "a": "skipped",
             "b": "skipped",
             "end": "skipped",
-        } == await states_of(store, task_id)
+        } == await statuses_by_name(store, task_id)
         task = await store.get_task(task_id)
         assert (TaskStatus.COMPLETE, None) == (task.status, task.error)
-        end = (await steps_of(store, task_id))["end"]
+        end = (await steps_by_name(store, task_id))["end"]
         assert (None, None) == (end.result, end.error)
         assert "all_success: it was not chosen" == end.skip_reason
         assert AttemptOutcome.SKIPPED is (await store.history(task_id, no=4))[0].outcome
 
     async def test_a_failure_arrives_at_children_whose_rule_accepts_it(self, store: Store) -> None:
         """The other children stay pending, and the task fails when nothing else can run."""
-        template = ruled(graph("graph", a="", b="a", c="a"), c=TriggerRule.ALL_DONE)
-        task_id = await begin(store, template)
-        others, engine = await others_of(store), await engine_of(store)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="a", c="a"), c=TriggerRule.ALL_DONE
+        )
+        task_id = await register_and_create_task(store, template)
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
 
         assert () == tuple((await others.fail(await others.claim_one())).ended)
-        claims = await claim_named(store, engine, task_id)
+        claims = await claim_by_step_name(store, engine, task_id)
         settled = await engine.complete(claims["c"])
 
         assert {"c"} == set(claims)
         assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
-        assert {"a": "error", "b": "pending", "c": "complete"} == await states_of(store, task_id)
+        assert {"a": "error", "b": "pending", "c": "complete"} == await statuses_by_name(
+            store, task_id
+        )
 
     async def test_a_failure_that_reaches_all_children_does_not_fail_the_task(
         self, store: Store
     ) -> None:
-        task_id = await begin(store, ruled(graph("graph", a="", b="a"), b=TriggerRule.ALL_FAILED))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, with_trigger_rules(make_template("graph", a="", b="a"), b=TriggerRule.ALL_FAILED)
+        )
+        hand = await ManualWorker.register(store)
 
         await hand.fail(await hand.claim_one())
         settled = await hand.complete(await hand.claim_one())
@@ -164,8 +179,10 @@ class TestArrivals(StoreTests):
         assert (None, None, 1) == (task.error, task.failure, task.counts.error)
 
     async def test_an_allowed_failure_of_the_last_step_ends_the_task(self, store: Store) -> None:
-        task_id = await begin(store, allowing(graph("graph", a="", b="a"), "b"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, with_allowed_failures(make_template("graph", a="", b="a"), "b")
+        )
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
 
         settled = await hand.fail(await hand.claim_one())
@@ -177,9 +194,9 @@ class TestArrivals(StoreTests):
         )
 
     async def test_a_task_names_only_the_failures_that_failed_it(self, store: Store) -> None:
-        template = allowing(graph("graph", a="", b="", c="a b"), "a")
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = with_allowed_failures(make_template("graph", a="", b="", c="a b"), "a")
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
 
         await hand.fail(*await hand.claim())
 
@@ -191,21 +208,24 @@ class TestArrivals(StoreTests):
 
     async def test_parents_that_end_together_each_arrive_once(self, store: Store) -> None:
         """One succeeds and one fails in one settlement."""
-        template = allowing(graph("graph", a="", b="", c="a b"), "a")
-        task_id = await begin(store, template)
-        others, engine = await others_of(store), await engine_of(store)
-        claims = await claim_named(store, others, task_id)
+        template = with_allowed_failures(make_template("graph", a="", b="", c="a b"), "a")
+        task_id = await register_and_create_task(store, template)
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
+        claims = await claim_by_step_name(store, others, task_id)
 
         await others.settle(
             failed_outcome(claims["a"], ERROR), completed_outcome(claims["b"], JsonText("1"))
         )
 
-        assert {"c"} == set(await claim_named(store, engine, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, engine, task_id))
 
     async def test_a_freed_engine_step_is_claimed_for_the_caller(self, store: Store) -> None:
-        template = allowing(graph("graph", a="", b="a"), "a")
-        await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = with_allowed_failures(make_template("graph", a="", b="a"), "a")
+        await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
         settled = await hand.settle(failed_outcome(claim, ERROR), claim_up_to=5)
@@ -216,7 +236,9 @@ class TestArrivals(StoreTests):
 class TestEagerRules(StoreTests):
     """A step may be freed before all of its parents have ended."""
 
-    async def _settle(self, store: Store, hand: ManualWorker, *claims: Claim) -> SettleResult:
+    async def _settle_one_by_one(
+        self, store: Store, hand: ManualWorker, *claims: Claim
+    ) -> SettleResult:
         """Complete steps, each in a settlement of its own."""
         settled = SettleResult((), (), ())
         for claim in claims:
@@ -225,10 +247,12 @@ class TestEagerRules(StoreTests):
 
     async def test_one_success_frees_a_step_with_the_rule_any_success(self, store: Store) -> None:
         """The first parent fails: nothing. The second succeeds: freed. The third: no effect."""
-        template = ruled(graph("graph", a="", b="", c="", d="a b c"), d=TriggerRule.ONE_SUCCESS)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="", c="", d="a b c"), d=TriggerRule.ONE_SUCCESS
+        )
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
 
         await hand.fail(claims["a"])
         assert [] == await hand.claim()
@@ -241,10 +265,12 @@ class TestEagerRules(StoreTests):
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_a_task_is_complete_only_when_all_steps_have_ended(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ONE_DONE)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="", c="a b"), c=TriggerRule.ONE_DONE
+        )
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
 
         await hand.complete(claims["a"])
         early = await hand.complete(await hand.claim_one())
@@ -253,36 +279,43 @@ class TestEagerRules(StoreTests):
         assert ([], [(task_id, TaskStatus.COMPLETE)]) == (list(early.ended), list(late.ended))
 
     async def test_a_failure_frees_a_step_that_runs_on_failure(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ONE_FAILED)
-        task_id = await begin(store, template)
-        others, engine = await others_of(store), await engine_of(store)
-        claims = await claim_named(store, others, task_id)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="", c="a b"), c=TriggerRule.ONE_FAILED
+        )
+        task_id = await register_and_create_task(store, template)
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
+        claims = await claim_by_step_name(store, others, task_id)
 
         await others.complete(claims["a"])
         assert [] == await engine.claim()
         await others.fail(claims["b"])
 
-        assert {"c"} == set(await claim_named(store, engine, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, engine, task_id))
 
     async def test_a_skipped_parent_does_not_free_a_step_that_requires_a_success(
         self, store: Store
     ) -> None:
-        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ONE_SUCCESS)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="", c="a b"), c=TriggerRule.ONE_SUCCESS
+        )
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
 
         await hand.settle(skipped_outcome(claims["a"], REASON))
         assert [] == await hand.claim()
         await hand.complete(claims["b"])
 
-        assert {"c"} == set(await claim_named(store, hand, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
 
     async def test_a_step_that_always_runs_is_freed_by_any_outcomes(self, store: Store) -> None:
-        template = ruled(graph("graph", a="", b="a"), b=TriggerRule.ALWAYS)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_trigger_rules(make_template("graph", a="", b="a"), b=TriggerRule.ALWAYS)
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
 
         assert {"a", "b"} == set(claims)
         first = await hand.complete(claims["b"])
@@ -294,55 +327,59 @@ class TestEagerRules(StoreTests):
 class TestArrivalsTakenBack(StoreTests):
     """What an operator retries or resolves arrives again, and only once."""
 
-    async def _failed(self, store: Store) -> tuple[TaskId, ManualWorker, Claim]:
+    async def _create_task_with_failed_step(
+        self, store: Store
+    ) -> tuple[TaskId, ManualWorker, Claim]:
         """a failed and has arrived at c, which waits for b too."""
-        template = ruled(graph("graph", a="", b="", c="a b"), c=TriggerRule.ALL_DONE)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="", c="a b"), c=TriggerRule.ALL_DONE
+        )
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
         await hand.fail(claims["a"])
-        assert 1 == (await steps_of(store, task_id))["c"].pending_parents
+        assert 1 == (await steps_by_name(store, task_id))["c"].pending_parents
         return task_id, hand, claims["b"]
 
     async def test_retrying_a_parent_withdraws_its_failure(self, store: Store) -> None:
-        task_id, hand, b = await self._failed(store)
+        task_id, hand, b = await self._create_task_with_failed_step(store)
 
         await store.retry_steps(task_id, ACT, steps=[1])
-        assert 2 == (await steps_of(store, task_id))["c"].pending_parents
+        assert 2 == (await steps_by_name(store, task_id))["c"].pending_parents
         await hand.complete(b)
         a = await hand.claim_one()
         await hand.complete(a)
 
-        assert {"c"} == set(await claim_named(store, hand, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
 
     async def test_resolving_a_parent_withdraws_its_failure(self, store: Store) -> None:
-        task_id, hand, b = await self._failed(store)
+        task_id, hand, b = await self._create_task_with_failed_step(store)
 
         await store.resolve_step(task_id, 1, None, ACT)
-        assert 1 == (await steps_of(store, task_id))["c"].pending_parents
+        assert 1 == (await steps_by_name(store, task_id))["c"].pending_parents
         await hand.complete(b)
 
-        assert {"c"} == set(await claim_named(store, hand, task_id))
+        assert {"c"} == set(await claim_by_step_name(store, hand, task_id))
 
     async def test_retrying_all_steps_leaves_handled_failures_alone(self, store: Store) -> None:
-        template = allowing(graph("graph", a="", b=""), "a")
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = with_allowed_failures(make_template("graph", a="", b=""), "a")
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.fail(*await hand.claim())
         assert TaskStatus.ERROR is (await store.get_task(task_id)).status
 
         await store.retry_steps(task_id, ACT)
 
-        assert {"a": "error", "b": "enqueued"} == await states_of(store, task_id)
+        assert {"a": "error", "b": "enqueued"} == await statuses_by_name(store, task_id)
         settled = await hand.complete(await hand.claim_one())
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_an_allowed_failure_of_a_last_step_can_be_retried(self, store: Store) -> None:
         """The task then waits for it again."""
-        template = allowing(graph("graph", a="", b=""), "a")
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_allowed_failures(make_template("graph", a="", b=""), "a")
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
         await hand.fail(claims["a"])
 
         await store.retry_steps(task_id, ACT, steps=[1])
@@ -353,23 +390,27 @@ class TestArrivalsTakenBack(StoreTests):
 
     async def test_a_failure_that_no_child_depended_on_is_not_retried(self, store: Store) -> None:
         """The task would not wait for the step."""
-        template = ruled(graph("graph", a="", b="a", c=""), b=TriggerRule.ALL_DONE)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="a", c=""), b=TriggerRule.ALL_DONE
+        )
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
         await hand.fail(claims["a"])
         await hand.claim_one()
 
         with pytest.raises(FailureAlreadyHandled, match="cannot retry step a"):
             await store.retry_steps(task_id, ACT, steps=[1])
 
-        assert StepStatus.ERROR is (await steps_of(store, task_id))["a"].status
+        assert StepStatus.ERROR is (await steps_by_name(store, task_id))["a"].status
 
     async def test_a_freed_child_stays_freed(self, store: Store) -> None:
         """Another child, for which the step is retried, waits for it."""
-        template = ruled(graph("graph", a="", b="a", c="a"), b=TriggerRule.ALL_DONE)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = with_trigger_rules(
+            make_template("graph", a="", b="a", c="a"), b=TriggerRule.ALL_DONE
+        )
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.fail(await hand.claim_one())
         b = await hand.claim_one()
 
@@ -378,7 +419,7 @@ class TestArrivalsTakenBack(StoreTests):
         await hand.complete(await hand.claim_one())
         settled = await hand.complete(await hand.claim_one())
 
-        assert {"a": "complete", "b": "complete", "c": "complete"} == await states_of(
+        assert {"a": "complete", "b": "complete", "c": "complete"} == await statuses_by_name(
             store, task_id
         )
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
@@ -387,23 +428,26 @@ class TestArrivalsTakenBack(StoreTests):
 class TestEngineQueue(StoreTests):
     """Steps about which the engine decides wait in one queue of their namespace."""
 
-    def _conditional(self) -> Template:
-        template = graph("conditional", a="", b="a")
+    def _template_with_condition(self) -> Template:
+        template = make_template("conditional", a="", b="a")
         a, b = template.steps
         return replace(template, steps=(a, replace(b, when="input.x == 1")))
 
-    async def _engine_claim(
+    async def _claim_conditional_step(
         self, store: Store, **fields: object
     ) -> tuple[TaskId, Sequence[ManualWorker], Claim]:
-        task_id = await begin(store, self._conditional(), **fields)
-        others, engine = await others_of(store), await engine_of(store)
+        task_id = await register_and_create_task(store, self._template_with_condition(), **fields)
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
         await others.complete(await others.claim_one())
         assert [] == await others.claim()
         return task_id, (others, engine), await engine.claim_one()
 
     async def test_a_step_with_a_condition_starts_in_the_engine_queue(self, store: Store) -> None:
         """Handed back, it goes to the queue of its handler; the attempt does not count."""
-        task_id, (others, engine), claim = await self._engine_claim(store)
+        task_id, (others, engine), claim = await self._claim_conditional_step(store)
 
         await engine.settle(to_handler_outcome(claim))
 
@@ -414,7 +458,7 @@ class TestEngineQueue(StoreTests):
     async def test_a_release_at_shutdown_leaves_a_step_in_the_engine_queue(
         self, store: Store
     ) -> None:
-        _, (others, engine), claim = await self._engine_claim(store)
+        _, (others, engine), claim = await self._claim_conditional_step(store)
 
         await engine.settle(released_outcome(claim))
 
@@ -423,9 +467,12 @@ class TestEngineQueue(StoreTests):
 
     async def test_a_step_in_the_engine_queue_keeps_its_priority(self, store: Store) -> None:
         """The priority is the same in both queues."""
-        low = await begin(store, self._conditional(), priority=0)
-        high = await begin(store, self._conditional(), priority=4)
-        others, engine = await others_of(store), await engine_of(store)
+        low = await register_and_create_task(store, self._template_with_condition(), priority=0)
+        high = await register_and_create_task(store, self._template_with_condition(), priority=4)
+        others, engine = (
+            await register_worker_except_engine(store),
+            await register_engine_worker(store),
+        )
         await others.complete(*await others.claim())
 
         claims = await engine.claim()
@@ -436,7 +483,7 @@ class TestEngineQueue(StoreTests):
 
     async def test_a_paused_task_stays_paused_in_the_engine_queue(self, store: Store) -> None:
         """A step that is handed back, or reached without success, is not claimed."""
-        task_id, (others, engine), claim = await self._engine_claim(store)
+        task_id, (others, engine), claim = await self._claim_conditional_step(store)
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
         await engine.settle(to_handler_outcome(claim))
@@ -449,11 +496,13 @@ class TestEngineQueue(StoreTests):
     async def test_a_server_serves_the_engine_queue_where_no_live_worker_does(
         self, store: Store
     ) -> None:
-        await begin(store, replace(graph("graph", a=""), steps=(StepSpec(name="a", when="true"),)))
+        await register_and_create_task(
+            store, replace(make_template("graph", a=""), steps=(StepSpec(name="a", when="true"),))
+        )
         fallback = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
         second = await store.register_worker("server", lease=LEASE, slots=1, handlers=[ENGINE])
         await store.serve_unserved_engine_queues(second)
-        own = await ManualWorker.hire(store, handlers={"a", ENGINE})
+        own = await ManualWorker.register(store, handlers={"a", ENGINE})
 
         await store.serve_unserved_engine_queues(fallback)
         await store.serve_unserved_engine_queues(second)
@@ -466,15 +515,15 @@ class TestEngineQueue(StoreTests):
         assert 1 == len((await store.claim(fallback, 1)).claims)
 
     async def test_a_plain_template_creates_no_engine_queue(self, store: Store) -> None:
-        await begin(store, graph("graph", a=""))
+        await register_and_create_task(store, make_template("graph", a=""))
 
         assert ENGINE not in {queue.handler for queue in await store.queues()}
 
     async def test_outcomes_of_parents_are_read_with_their_results(self, store: Store) -> None:
-        template = allowing(graph("graph", a="", b="", c="", d="a b c"), "a")
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
-        claims = await claim_named(store, hand, task_id)
+        template = with_allowed_failures(make_template("graph", a="", b="", c="", d="a b c"), "a")
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
+        claims = await claim_by_step_name(store, hand, task_id)
         await hand.fail(claims["a"])
         await hand.settle(skipped_outcome(claims["b"], REASON))
 

@@ -26,25 +26,27 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    create,
-    one,
-    put,
+    create_task,
+    one_step_template,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 EVERYTHING = TaskFilter(namespace="suite")
 
 
-def request(action: BulkAction = BulkAction.CANCEL, **fields: Any) -> BulkRequest:
+def make_bulk_request(action: BulkAction = BulkAction.CANCEL, **fields: Any) -> BulkRequest:
     return BulkRequest(action=action, **{"filter": EVERYTHING, **fields})
 
 
-async def start(store: Store, wanted: BulkRequest | None = None, **fields: Any) -> BulkOperation:
+async def start_bulk(
+    store: Store, wanted: BulkRequest | None = None, **fields: Any
+) -> BulkOperation:
     """Store an operation on the tasks of the suite's namespace."""
     new = NewBulkOperation(
         **{
             "id": codec.new_task_id(),
-            "request": wanted or request(),
+            "request": wanted or make_bulk_request(),
             "per_second": 10.0,
             "matches": 3,
             "exact": True,
@@ -57,26 +59,26 @@ async def start(store: Store, wanted: BulkRequest | None = None, **fields: Any) 
     )
 
 
-async def open_tasks(store: Store, count: int) -> list[TaskId]:
+async def create_open_tasks(store: Store, count: int) -> list[TaskId]:
     """Create tasks, and return their ids, newest first."""
-    template = await put(store, one())
-    return [await create(store, template) for _ in range(count)][::-1]
+    template = await register_template(store, one_step_template())
+    return [await create_task(store, template) for _ in range(count)][::-1]
 
 
-async def taken(store: Store) -> StoredBulkOperation:
+async def take_bulk(store: Store) -> StoredBulkOperation:
     stored = await store.take_bulk()
     assert stored is not None
     return stored
 
 
-async def statuses(store: Store, ids: Sequence[TaskId]) -> list[TaskStatus]:
+async def task_statuses(store: Store, ids: Sequence[TaskId]) -> list[TaskStatus]:
     return [(await store.get_task(task_id)).status for task_id in ids]
 
 
 class TestBulk(StoreTests):
     async def test_an_operation_is_stored_as_it_was_given(self, store: Store) -> None:
         """Starting it again returns it."""
-        wanted = request(
+        wanted = make_bulk_request(
             BulkAction.RETRY,
             filter=TaskFilter(
                 name="one",
@@ -90,8 +92,8 @@ class TestBulk(StoreTests):
             templates=frozenset({TemplateName("suite", "one", "1.0.0")}),
         )
         bulk_id = codec.new_task_id()
-        operation = await start(store, wanted, id=bulk_id, exact=False, namespaces=None)
-        again = await start(store, wanted, id=bulk_id, per_second=1.0)
+        operation = await start_bulk(store, wanted, id=bulk_id, exact=False, namespaces=None)
+        again = await start_bulk(store, wanted, id=bulk_id, per_second=1.0)
 
         stored = await store.bulk(bulk_id)
         assert (operation, operation) == (again, stored.operation)
@@ -113,7 +115,7 @@ class TestBulk(StoreTests):
             await store.stop_bulk(NOBODY, ACT)
 
     async def test_operations_are_listed_newest_first(self, store: Store) -> None:
-        first, second, third = [(await start(store)).id for _ in range(3)]
+        first, second, third = [(await start_bulk(store)).id for _ in range(3)]
 
         listed = await store.bulks(limit=2)
         rest = await store.bulks(after=listed[-1].operation.id)
@@ -123,13 +125,15 @@ class TestBulk(StoreTests):
 
     async def test_tasks_are_changed_one_by_one_and_audited(self, store: Store) -> None:
         """The audit has the operation's id, actor and reason."""
-        newest, older = await open_tasks(store, 2)
-        operation = await start(store)
+        newest, older = await create_open_tasks(store, 2)
+        operation = await start_bulk(store)
 
-        stored = await store.act_in_bulk(await taken(store), newest)
+        stored = await store.act_in_bulk(await take_bulk(store), newest)
 
         assert stored is not None
-        assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await statuses(store, [newest, older])
+        assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await task_statuses(
+            store, [newest, older]
+        )
         assert (newest, 1) == (stored.last_task, (await store.bulk(operation.id)).operation.changed)
         (entry,) = await store.audit(newest)
         assert ("cancel", "alice", "because", AccessChannel.UI, operation.id) == (
@@ -139,25 +143,25 @@ class TestBulk(StoreTests):
     async def test_a_task_is_changed_once(self, stores: Sequence[Store]) -> None:
         """A process that was slow cannot repeat what another has done since."""
         slow, quick, _ = stores
-        template = await put(slow, one())
-        task_id = await create(slow, template)
-        worker = await ManualWorker.hire(slow)
+        template = await register_template(slow, one_step_template())
+        task_id = await create_task(slow, template)
+        worker = await ManualWorker.register(slow)
         await worker.fail(await worker.claim_one())
-        operation = await start(slow, request(BulkAction.RETRY))
-        before = await taken(slow)
+        operation = await start_bulk(slow, make_bulk_request(BulkAction.RETRY))
+        before = await take_bulk(slow)
 
         assert await quick.act_in_bulk(before, task_id) is not None
         await worker.fail(await worker.claim_one())
 
         assert await slow.act_in_bulk(before, task_id) is None
         assert await slow.pass_in_bulk(before, task_id, None) is None
-        assert [TaskStatus.ERROR] == await statuses(slow, [task_id])
+        assert [TaskStatus.ERROR] == await task_statuses(slow, [task_id])
         assert 1 == (await slow.bulk(operation.id)).operation.changed
 
     async def test_a_stopped_operation_changes_nothing(self, store: Store) -> None:
-        tasks = await open_tasks(store, 2)
-        operation = await start(store)
-        moved = await store.act_in_bulk(await taken(store), tasks[0])
+        tasks = await create_open_tasks(store, 2)
+        operation = await start_bulk(store)
+        moved = await store.act_in_bulk(await take_bulk(store), tasks[0])
         assert moved is not None
 
         stopped = await store.stop_bulk(operation.id, AuditNote(actor="bob"))
@@ -168,7 +172,7 @@ class TestBulk(StoreTests):
         assert stopped.ended_at is not None
         assert await store.act_in_bulk(moved, tasks[1]) is None
         await store.pace_bulk(moved, 0, ended=True)
-        assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await statuses(store, tasks)
+        assert [TaskStatus.CANCELLED, TaskStatus.PENDING] == await task_statuses(store, tasks)
         assert (None, None) == (await store.take_bulk(), await store.next_bulk())
         assert stopped == (await store.bulk(operation.id)).operation
         with pytest.raises(WrongStatus, match="it is stopped, not running"):
@@ -176,8 +180,8 @@ class TestBulk(StoreTests):
 
     async def test_refused_tasks_are_counted_by_code(self, store: Store) -> None:
         """The reasons of the first 100 are kept."""
-        operation = await start(store)
-        stored: StoredBulkOperation | None = await taken(store)
+        operation = await start_bulk(store)
+        stored: StoredBulkOperation | None = await take_bulk(store)
         ids = sorted((codec.new_task_id() for _ in range(BULK_REFUSALS + 2)), reverse=True)
         codes = ["compensating", *["wrong_status"] * (BULK_REFUSALS + 1)]
 
@@ -191,10 +195,10 @@ class TestBulk(StoreTests):
         assert (ids[:BULK_REFUSALS], 0) == ([one.id for one in ended.refusals], ended.changed)
 
     async def test_a_refused_change_stores_nothing(self, store: Store) -> None:
-        (task_id,) = await open_tasks(store, 1)
+        (task_id,) = await create_open_tasks(store, 1)
         await store.cancel_task(task_id, ACT)
-        await start(store)
-        stored = await taken(store)
+        await start_bulk(store)
+        stored = await take_bulk(store)
 
         with pytest.raises(WrongStatus):
             await store.act_in_bulk(stored, task_id)
@@ -203,11 +207,11 @@ class TestBulk(StoreTests):
         assert await store.pass_in_bulk(stored, task_id, None) is not None
 
     async def test_a_batch_begins_when_the_pace_allows_it(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        await start(store)
+        await start_bulk(store)
 
-        await store.pace_bulk(await taken(store), 20)
+        await store.pace_bulk(await take_bulk(store), 20)
         early = await store.take_bulk()
         await subject.advance(19 * SECOND)
         delay = await store.next_bulk()
@@ -216,31 +220,31 @@ class TestBulk(StoreTests):
         assert early is None
         assert delay is not None
         assert 0 < delay <= 1
-        assert (await taken(store)).operation.status is BulkStatus.RUNNING
+        assert (await take_bulk(store)).operation.status is BulkStatus.RUNNING
 
     async def test_another_process_carries_on_after_five_seconds(
-        self, stores: Sequence[Store], subject: Subject
+        self, stores: Sequence[Store], subject: StoreUnderTest
     ) -> None:
         """From the task that was handled last, if there was no progress for so long."""
         dead, alive, _ = stores
-        newest, older = await open_tasks(dead, 2)
-        await start(dead)
-        moved = await dead.act_in_bulk(await taken(dead), newest)
+        newest, older = await create_open_tasks(dead, 2)
+        await start_bulk(dead)
+        moved = await dead.act_in_bulk(await take_bulk(dead), newest)
         assert moved is not None
 
         early = await alive.take_bulk()
         await subject.advance(6 * SECOND)
-        stored = await taken(alive)
+        stored = await take_bulk(alive)
 
         assert (None, newest) == (early, stored.last_task)
         assert await alive.act_in_bulk(stored, older) is not None
         assert await dead.act_in_bulk(moved, older) is None
 
     async def test_an_ended_operation_is_deleted_after_its_retention(self, store: Store) -> None:
-        ended, running = await start(store), await start(store)
-        stored = await taken(store)
+        ended, running = await start_bulk(store), await start_bulk(store)
+        stored = await take_bulk(store)
         while stored.operation.id != ended.id:
-            stored = await taken(store)
+            stored = await take_bulk(store)
         await store.pace_bulk(stored, 0, ended=True)
         assert BulkStatus.COMPLETE is (await store.bulk(ended.id)).operation.status
         ended_at = (await store.bulk(ended.id)).operation.ended_at
@@ -254,9 +258,12 @@ class TestBulk(StoreTests):
         assert [running.id] == [stored.operation.id for stored in await store.bulks()]
 
     async def test_matches_are_counted_by_template(self, store: Store) -> None:
-        first, second = await put(store, one()), await put(store, one("two"))
+        first, second = (
+            await register_template(store, one_step_template()),
+            await register_template(store, one_step_template("two")),
+        )
         for template in (first, first, second):
-            await create(store, template)
+            await create_task(store, template)
 
         assert {"suite.one": 2, "suite.two": 1} == await store.count_by_template(
             EVERYTHING, most=10

@@ -25,16 +25,16 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
-    steps_of,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
 class TestClaims(StoreTests):
@@ -42,26 +42,26 @@ class TestClaims(StoreTests):
         """
         The step is in progress, with the worker's name; its task is too.
         """
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store, "bob")
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store, "bob")
 
         claim = await hand.claim_one()
 
         assert Claim(task_id, 1, 1, 1, None, claim.queued, None) == claim
-        step = (await steps_of(store, task_id))["only"]
+        step = (await steps_by_name(store, task_id))["only"]
         assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
 
     async def test_a_claim_states_how_long_its_step_was_queued(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         The time starts when its dependencies are done; it is zero for a step that the
         settlement that freed it claims.
         """
-        await begin(store, graph("fork", a="", b="a", c="a"))
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, make_template("fork", a="", b="a", c="a"))
+        hand = await ManualWorker.register(store)
         root = await hand.claim_one()
         await subject.advance(SECOND * 1000)
         freed = (await hand.settle(completed_outcome(root, JsonText("1")), claim_up_to=1)).claims
@@ -73,15 +73,17 @@ class TestClaims(StoreTests):
         assert 5 <= later.queued < 1000
         assert [later] == [claim for claim in await store.held(hand.id) if claim.no == later.no]
 
-    async def test_the_oldest_steps_are_claimed_first(self, store: Store, subject: Subject) -> None:
+    async def test_the_oldest_steps_are_claimed_first(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """In the order in which they became due, regardless of ids."""
-        template = await put(store, one())
-        news = [new_task(template) for _ in range(6)]
+        template = await register_template(store, one_step_template())
+        news = [make_new_task(template) for _ in range(6)]
         order = [news[number] for number in (3, 0, 5, 1, 4, 2)]
         for new in order:
             await store.create_tasks([new])
             await subject.advance(SECOND)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
         first = await hand.claim(2)
         second = await hand.claim(3)
@@ -92,20 +94,20 @@ class TestClaims(StoreTests):
         assert {order[5].id} == {claim.task_id for claim in third}
 
     async def test_steps_of_older_tasks_are_claimed_before_steps_of_newer_tasks(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A freed step is as old as the step that freed it. Both are of one handler: between handlers
         shares decide.
         """
-        steps = graph("chain", only="", then="only").steps
+        steps = make_template("chain", only="", then="only").steps
         same = tuple(replace(spec, callable="x") for spec in steps)
-        template = await put(store, replace(one("chain"), steps=same))
-        begun = await create(store, template)
+        template = await register_template(store, replace(one_step_template("chain"), steps=same))
+        begun = await create_task(store, template)
         await subject.advance(SECOND)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await create(store, template)
+        await create_task(store, template)
         await subject.advance(SECOND)
 
         await hand.complete(claim)
@@ -113,47 +115,47 @@ class TestClaims(StoreTests):
         assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await hand.claim(1)]
 
     async def test_only_steps_of_served_queues_are_claimed(self, store: Store) -> None:
-        await begin(store, graph("three", a="", b="", c=""))
-        hand = await ManualWorker.hire(store, handlers={"a", "c"})
+        await register_and_create_task(store, make_template("three", a="", b="", c=""))
+        hand = await ManualWorker.register(store, handlers={"a", "c"})
 
         claims = await hand.claim()
 
         assert {1, 3} == {claim.no for claim in claims}
-        assert [] == await (await ManualWorker.hire(store, handlers=set())).claim()
+        assert [] == await (await ManualWorker.register(store, handlers=set())).claim()
 
     async def test_a_level_of_priority_is_worth_a_minute(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """A higher priority overtakes older tasks by a minute per level at most."""
-        template = await put(store, one())
-        old = await create(store, template, priority=0)
+        template = await register_template(store, one_step_template())
+        old = await create_task(store, template, priority=0)
         await subject.advance(SECOND * 90)
-        normal = await create(store, template)
-        urgent = await create(store, template, priority=4)
-        hand = await ManualWorker.hire(store)
+        normal = await create_task(store, template)
+        urgent = await create_task(store, template, priority=4)
+        hand = await ManualWorker.register(store)
 
         claimed = [(await hand.claim(1))[0].task_id for _ in range(3)]
 
         assert [urgent, normal, old] == claimed
 
     async def test_steps_of_low_priority_are_not_starved(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """After four minutes it precedes new tasks of the highest priority."""
-        template = await put(store, one())
-        old = await create(store, template, priority=0)
+        template = await register_template(store, one_step_template())
+        old = await create_task(store, template, priority=0)
         await subject.advance(SECOND * 241)
-        urgent = await create(store, template, priority=4)
-        hand = await ManualWorker.hire(store)
+        urgent = await create_task(store, template, priority=4)
+        hand = await ManualWorker.register(store)
 
         assert [old, urgent] == [(await hand.claim(1))[0].task_id for _ in range(2)]
 
     async def test_freed_steps_keep_the_priority_of_their_task(self, store: Store) -> None:
         """This includes steps that a settlement claims."""
-        template = await put(store, chain())
-        await create(store, template)
-        urgent = await create(store, template, priority=4)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        await create_task(store, template)
+        urgent = await create_task(store, template, priority=4)
+        hand = await ManualWorker.register(store)
         first, second = await hand.claim()
         await hand.complete(second, first)
 
@@ -165,12 +167,12 @@ class TestClaims(StoreTests):
         """
         Two teams may have a handler of one name.
         """
-        template = await put(store, one())
-        foreign = await put(store, replace(one(), namespace="other"))
-        await create(store, template)
-        theirs = await create(store, foreign)
+        template = await register_template(store, one_step_template())
+        foreign = await register_template(store, replace(one_step_template(), namespace="other"))
+        await create_task(store, template)
+        theirs = await create_task(store, foreign)
         queues = [queue.base for queue in await store.queues() if queue.namespace == "other"]
-        hand = await ManualWorker.hire(store, handlers=())
+        hand = await ManualWorker.register(store, handlers=())
         await store.serve_queues(hand.id, queues)
 
         claimed = await store.claim(hand.id, 10)
@@ -179,26 +181,29 @@ class TestClaims(StoreTests):
 
     async def test_no_more_steps_are_claimed_than_requested(self, store: Store) -> None:
         """The others stay enqueued."""
-        template = await put(store, graph("pair", a="", b=""))
+        template = await register_template(store, make_template("pair", a="", b=""))
         for _ in range(5):
-            await create(store, template)
-        hand = await ManualWorker.hire(store)
+            await create_task(store, template)
+        hand = await ManualWorker.register(store)
 
         assert [7, 2, 1, 0] == [len(await hand.claim(limit)) for limit in (7, 2, 9, 9)]
         assert [] == await hand.claim(0)
 
     async def test_a_step_is_not_due_before_its_run_at(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The claim returns the seconds until the next one; None if none is scheduled."""
-        template, other = await put(store, one()), await put(store, graph("other", solo=""))
-        hand = await ManualWorker.hire(store)
+        template, other = (
+            await register_template(store, one_step_template()),
+            await register_template(store, make_template("other", solo="")),
+        )
+        hand = await ManualWorker.register(store)
         nothing = await store.claim(hand.id, 10)
-        now = (await store.get_task(await create(store, template))).created_at
-        await create(store, template, run_at=now + SECOND * 600)
-        await create(store, template, run_at=now + SECOND * 60)
-        await create(store, other, run_at=now + SECOND * 900)
-        await hand.work_off()
+        now = (await store.get_task(await create_task(store, template))).created_at
+        await create_task(store, template, run_at=now + SECOND * 600)
+        await create_task(store, template, run_at=now + SECOND * 60)
+        await create_task(store, other, run_at=now + SECOND * 900)
+        await hand.complete_all_due()
 
         early = await store.claim(hand.id, 10)
         await subject.advance(SECOND * 61)
@@ -213,24 +218,24 @@ class TestClaims(StoreTests):
         assert 480 < due.next_due <= 540
 
     async def test_the_next_due_step_is_in_a_served_queue(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        template = await put(store, graph("pair", a="", b=""))
-        now = (await store.get_task(await create(store, template))).created_at
-        await create(store, template, run_at=now + SECOND * 60)
-        hand = await ManualWorker.hire(store, handlers={"a"})
-        stranger = await ManualWorker.hire(store, handlers={"none"})
-        await hand.work_off()
+        template = await register_template(store, make_template("pair", a="", b=""))
+        now = (await store.get_task(await create_task(store, template))).created_at
+        await create_task(store, template, run_at=now + SECOND * 60)
+        hand = await ManualWorker.register(store, handlers={"a"})
+        stranger = await ManualWorker.register(store, handlers={"none"})
+        await hand.complete_all_due()
 
         assert (await store.claim(hand.id, 10)).next_due is not None
         assert (await store.claim(stranger.id, 10)).next_due is None
 
     async def test_an_attempt_number_is_never_used_twice(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """After any outcome, the next claim has the next number."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
 
         seen = [await hand.claim_one()]
         await hand.retry(seen[-1])
@@ -249,11 +254,11 @@ class TestClaims(StoreTests):
         assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
     async def test_queued_time_of_a_retry_starts_when_it_is_due(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The delay of a retry is not time in the queue."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one(), SECOND * 600)
         await subject.advance(SECOND * 900)
 
@@ -264,18 +269,18 @@ class TestClaims(StoreTests):
         assert abs(second.enqueued_at - first.settled_at - SECOND * 600) < SECOND
 
     async def test_queued_time_of_a_freed_step_starts_when_it_is_freed(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         Though it is as old as the step that freed it.
         """
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         await subject.advance(SECOND * 60)
 
         await hand.complete(await hand.claim_one())
 
-        steps = await steps_of(store, task_id)
+        steps = await steps_by_name(store, task_id)
         freed, settled = steps["b"].enqueued_at, steps["a"].settled_at
         assert freed is not None
         assert settled is not None
@@ -285,9 +290,11 @@ class TestClaims(StoreTests):
         """
         Many workers in several processes share the work out without a step lost or doubled.
         """
-        template = await put(stores[0], chain())
-        await stores[0].create_tasks([new_task(template) for _ in range(200)])
-        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 3)]
+        template = await register_template(stores[0], chain_template())
+        await stores[0].create_tasks([make_new_task(template) for _ in range(200)])
+        hands = [
+            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 3)
+        ]
         seen: list[Claim] = []
 
         async def claim_all(hand: ManualWorker, limit: int) -> None:
@@ -305,9 +312,9 @@ class TestClaims(StoreTests):
 
     async def test_several_workers_claim_in_turn(self, store: Store) -> None:
         """The oldest steps, up to the room of each; they are then claims like others."""
-        template = await put(store, one())
-        tasks = [await create(store, template) for _ in range(9)]
-        bob, eve, amy = [await ManualWorker.hire(store, name) for name in ("bob", "eve", "amy")]
+        template = await register_template(store, one_step_template())
+        tasks = [await create_task(store, template) for _ in range(9)]
+        bob, eve, amy = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
 
         first = await store.claim_group({bob.id: 3, eve.id: 1, amy.id: 1})
         second = await store.claim_group({amy.id: 5, bob.id: 1, eve.id: 5})
@@ -334,10 +341,10 @@ class TestClaims(StoreTests):
 
     async def test_workers_that_claim_together_share_what_there_is(self, store: Store) -> None:
         """Of several queues too."""
-        template = await put(store, graph("pair", a="", b=""))
+        template = await register_template(store, make_template("pair", a="", b=""))
         for _ in range(2):
-            await create(store, template)
-        hands = [await ManualWorker.hire(store, name) for name in ("bob", "eve", "amy")]
+            await create_task(store, template)
+        hands = [await ManualWorker.register(store, name) for name in ("bob", "eve", "amy")]
 
         claimed = await store.claim_group({hand.id: 100 for hand in hands})
 
@@ -349,9 +356,11 @@ class TestClaims(StoreTests):
     async def test_groups_and_single_workers_never_claim_the_same_step(
         self, stores: list[Store]
     ) -> None:
-        template = await put(stores[0], chain())
-        await stores[0].create_tasks([new_task(template) for _ in range(100)])
-        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 4)]
+        template = await register_template(stores[0], chain_template())
+        await stores[0].create_tasks([make_new_task(template) for _ in range(100)])
+        hands = [
+            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 4)
+        ]
         seen: list[Claim] = []
 
         async def claim_all(*hands: ManualWorker) -> None:
@@ -373,10 +382,12 @@ class TestClaims(StoreTests):
         """
         Claiming, settling and freeing at once, every step is completed by one attempt.
         """
-        template = await put(stores[0], chain())
-        news = [new_task(template) for _ in range(100)]
+        template = await register_template(stores[0], chain_template())
+        news = [make_new_task(template) for _ in range(100)]
         await stores[0].create_tasks(news)
-        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
+        hands = [
+            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 2)
+        ]
         done: list[Claim] = []
 
         async def work(hand: ManualWorker, limit: int) -> None:
@@ -400,14 +411,18 @@ class TestClaims(StoreTests):
         assert {TaskStatus.COMPLETE} == states
 
 
-async def backlog(store: Store, handler: str, tasks: int, namespace: str = "suite") -> None:
+async def create_backlog(store: Store, handler: str, tasks: int, namespace: str = "suite") -> None:
     """Create tasks of a template with a single step for a handler."""
-    template = await put(store, replace(graph(handler, **{handler: ""}), namespace=namespace))
-    await store.create_tasks([new_task(template) for _ in range(tasks)])
+    template = await register_template(
+        store, replace(make_template(handler, **{handler: ""}), namespace=namespace)
+    )
+    await store.create_tasks([make_new_task(template) for _ in range(tasks)])
 
 
 class TestFairShares(StoreTests):
-    async def claimed(self, store: Store, hand: ManualWorker, limit: int) -> Counter[str]:
+    async def claim_and_count_by_step(
+        self, store: Store, hand: ManualWorker, limit: int
+    ) -> Counter[str]:
         """Claim once; count the claims by the names of their steps."""
         names: Counter[str] = Counter()
         for claim in await hand.claim(limit):
@@ -416,22 +431,22 @@ class TestFairShares(StoreTests):
         return names
 
     async def test_a_backlog_does_not_starve_other_queues(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Each of two queues gets half of a claim, even if the steps of one are much older."""
-        await backlog(store, "full", 100)
+        await create_backlog(store, "full", 100)
         await subject.advance(SECOND * 7200)
-        await backlog(store, "few", 6)
-        hand = await ManualWorker.hire(store)
+        await create_backlog(store, "few", 6)
+        hand = await ManualWorker.register(store)
 
-        shares = [await self.claimed(store, hand, 10) for _ in range(3)]
+        shares = [await self.claim_and_count_by_step(store, hand, 10) for _ in range(3)]
 
         assert [{"full": 5, "few": 5}, {"full": 9, "few": 1}, {"full": 10}] == shares
 
     async def test_a_backlog_in_one_namespace_does_not_starve_others(self, store: Store) -> None:
-        await backlog(store, "same", 100)
-        await backlog(store, "same", 3, namespace="other")
-        hand = await ManualWorker.hire(store)
+        await create_backlog(store, "same", 100)
+        await create_backlog(store, "same", 3, namespace="other")
+        hand = await ManualWorker.register(store)
 
         claims = await hand.claim(10)
 
@@ -440,11 +455,11 @@ class TestFairShares(StoreTests):
 
     async def test_claims_are_shared_by_weight(self, store: Store) -> None:
         for handler in ("heavy", "light"):
-            await backlog(store, handler, 60)
+            await create_backlog(store, handler, 60)
         await store.set_queue_weight("suite", "heavy", 4.0, ACT)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
-        shares = [await self.claimed(store, hand, 10) for _ in range(3)]
+        shares = [await self.claim_and_count_by_step(store, hand, 10) for _ in range(3)]
 
         assert [{"heavy": 8, "light": 2}] * 3 == shares
         assert {"heavy": 4.0, "light": 1.0} == {
@@ -452,22 +467,22 @@ class TestFairShares(StoreTests):
         }
 
     async def test_claims_of_single_steps_rotate_through_all_queues(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         Drawn at random: of 200 claims from ten queues each gets 20 on average. None gets fewer
         than 2 or more than 60 by chance, in billions of such tests.
         """
-        await backlog(store, "oldest", 200)
+        await create_backlog(store, "oldest", 200)
         await subject.advance(SECOND * 7200)
         others = [f"other_{number}" for number in range(9)]
         for handler in others:
-            await backlog(store, handler, 200)
-        hand = await ManualWorker.hire(store)
+            await create_backlog(store, handler, 200)
+        hand = await ManualWorker.register(store)
         steps: Counter[str] = Counter()
 
         for _ in range(200):
-            steps += await self.claimed(store, hand, 1)
+            steps += await self.claim_and_count_by_step(store, hand, 1)
 
         assert {"oldest", *others} == set(steps)
         assert 2 <= min(steps.values()) <= max(steps.values()) <= 60
@@ -477,9 +492,11 @@ class TestFairShares(StoreTests):
     ) -> None:
         """Nothing is left behind: a claim that is short for this reason is repeated at once."""
         handlers = [f"handler_{number}" for number in range(70)]
-        template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
-        await store.create_tasks([new_task(template) for _ in range(10)])
-        hand = await ManualWorker.hire(store)
+        template = await register_template(
+            store, make_template("seventy", **dict.fromkeys(handlers, ""))
+        )
+        await store.create_tasks([make_new_task(template) for _ in range(10)])
+        hand = await ManualWorker.register(store)
         claimed: Counter[int] = Counter()
 
         for _ in range(100):
@@ -493,9 +510,11 @@ class TestFairShares(StoreTests):
 
     async def test_queues_beyond_the_first_claim_are_not_starved(self, store: Store) -> None:
         handlers = [f"handler_{number:02}" for number in range(70)]  # as their ids
-        template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
-        await store.create_tasks([new_task(template) for _ in range(10)])
-        hand = await ManualWorker.hire(store)
+        template = await register_template(
+            store, make_template("seventy", **dict.fromkeys(handlers, ""))
+        )
+        await store.create_tasks([make_new_task(template) for _ in range(10)])
+        hand = await ManualWorker.register(store)
 
         claimed = [claim.no for _ in range(8) for claim in await hand.claim(10)]
 
@@ -503,15 +522,15 @@ class TestFairShares(StoreTests):
 
     async def test_priorities_order_the_steps_of_a_queue(self, store: Store) -> None:
         """A priority does not change the shares of other queues."""
-        urgent = await put(store, graph("urgent", urgent=""))
-        await store.create_tasks([new_task(urgent, priority=4) for _ in range(50)])
-        await backlog(store, "normal", 50)
-        hand = await ManualWorker.hire(store)
+        urgent = await register_template(store, make_template("urgent", urgent=""))
+        await store.create_tasks([make_new_task(urgent, priority=4) for _ in range(50)])
+        await create_backlog(store, "normal", 50)
+        hand = await ManualWorker.register(store)
 
-        assert {"urgent": 5, "normal": 5} == await self.claimed(store, hand, 10)
+        assert {"urgent": 5, "normal": 5} == await self.claim_and_count_by_step(store, hand, 10)
 
     async def test_a_weight_must_be_positive_and_its_queue_known(self, store: Store) -> None:
-        await backlog(store, "known", 1)
+        await create_backlog(store, "known", 1)
 
         for weight in (0.0, -1.0, 101.0, float("nan"), float("inf")):
             with pytest.raises(InvalidInput):
@@ -521,11 +540,11 @@ class TestFairShares(StoreTests):
 
     async def test_a_change_of_weight_is_audited(self, store: Store) -> None:
         """There is one entry; versions registered later keep the weight."""
-        await backlog(store, "known", 1)
+        await create_backlog(store, "known", 1)
         for _ in range(2):
             await store.set_queue_weight("suite", "known", 2.5, ACT)
         demanding = StepSpec(name="known", requires={"gpu": "true"})
-        await put(store, replace(one("later"), steps=(demanding,)))
+        await register_template(store, replace(one_step_template("later"), steps=(demanding,)))
 
         events = [
             (row.subject, row.before, row.after)

@@ -32,17 +32,17 @@ from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
-    begin,
-    states_of,
-    steps_of,
+    register_and_create_task,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.spawning import instances, mapped
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.spawning import make_instances, map_template
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 UNDO = CompensateSpec(callable="undo")
 
 
-def trip(compensation: Compensation | None = None) -> Template:
+def trip_template(compensation: Compensation | None = None) -> Template:
     """flight > hotel > pay, of which flight and hotel can be undone."""
     return Template(
         namespace="suite",
@@ -57,7 +57,7 @@ def trip(compensation: Compensation | None = None) -> Template:
     )
 
 
-async def insert_plan(store: Store, claim: Claim, template: Template) -> int:
+async def add_planned_compensation(store: Store, claim: Claim, template: Template) -> int:
     """Do what the planning step does; return the number of steps."""
     graph = Graph(template)
     nodes = graph.layout.undone_nodes.values()
@@ -67,32 +67,34 @@ async def insert_plan(store: Store, claim: Claim, template: Template) -> int:
     return len(steps)
 
 
-async def run_plan(store: Store, hand: ManualWorker, template: Template) -> int:
+async def run_planning_step(store: Store, hand: ManualWorker, template: Template) -> int:
     """Run the planning step, which is the one that is due."""
     claim = await hand.claim_one()
-    count = await insert_plan(store, claim, template)
+    count = await add_planned_compensation(store, claim, template)
     await hand.complete(claim)
     return count
 
 
-async def failed_trip(
+async def run_trip_until_failure(
     store: Store, template: Template, completed: int = 2
 ) -> tuple[ManualWorker, TaskId]:
     """Begin a trip of which `completed` steps complete, and the next fails."""
-    task_id = await begin(store, template)
-    hand = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, template)
+    hand = await ManualWorker.register(store)
     for _ in range(completed):
         await hand.complete(await hand.claim_one())
     await hand.fail(await hand.claim_one())
     return hand, task_id
 
 
-async def facts(store: Store, task_id: TaskId) -> tuple[TaskStatus, CompensationStatus | None]:
+async def task_and_compensation_status(
+    store: Store, task_id: TaskId
+) -> tuple[TaskStatus, CompensationStatus | None]:
     task = await store.get_task(task_id)
     return task.status, task.compensation
 
 
-async def filters_that_find(store: Store, task_id: TaskId) -> list[CompensationStatus]:
+async def compensation_filters_matching(store: Store, task_id: TaskId) -> list[CompensationStatus]:
     """List the states of compensation by which a task is found."""
     return [
         state
@@ -110,25 +112,25 @@ INCOMPLETE = (TaskStatus.ERROR, CompensationStatus.INCOMPLETE)
 class TestCompensation(StoreTests):
     async def test_completed_steps_are_undone_in_reverse_order(self, store: Store) -> None:
         """Then the task ends, with the error that it had."""
-        hand, task_id = await failed_trip(store, trip())
+        hand, task_id = await run_trip_until_failure(store, trip_template())
 
-        assert await facts(store, task_id) == RUNNING
-        assert 2 == await run_plan(store, hand, trip())
+        assert await task_and_compensation_status(store, task_id) == RUNNING
+        assert 2 == await run_planning_step(store, hand, trip_template())
         names = []
         while claims := await hand.claim():
             steps = {step.no: step for step in await store.list_steps(task_id)}
             names += [(steps[claim.no].name, steps[claim.no].undoes) for claim in claims]
-            assert await facts(store, task_id) == RUNNING
+            assert await task_and_compensation_status(store, task_id) == RUNNING
             await hand.complete(*claims)
 
         assert [("hotel.compensation", 2), ("flight.compensation", 1)] == names
-        assert await facts(store, task_id) == UNDONE
+        assert await task_and_compensation_status(store, task_id) == UNDONE
         error = (await store.get_task(task_id)).error
         assert error == {"message": "step 'pay' failed: it broke", "steps": ["pay"]}
 
     async def test_a_settlement_reports_the_end_of_a_compensated_task(self, store: Store) -> None:
-        hand, task_id = await failed_trip(store, trip(), completed=1)
-        await run_plan(store, hand, trip())
+        hand, task_id = await run_trip_until_failure(store, trip_template(), completed=1)
+        await run_planning_step(store, hand, trip_template())
 
         settled = await hand.complete(await hand.claim_one())
 
@@ -139,67 +141,69 @@ class TestCompensation(StoreTests):
         self, store: Store, on: Sequence[UnsuccessfulEndName]
     ) -> None:
         """Nothing is undone either if the template declares no compensation for this end."""
-        template = trip(Compensation(on=on))
-        _, task_id = await failed_trip(store, template, completed=2 * (len(on) == 1))
+        template = trip_template(Compensation(on=on))
+        _, task_id = await run_trip_until_failure(store, template, completed=2 * (len(on) == 1))
 
-        assert await facts(store, task_id) == (TaskStatus.ERROR, None)
+        assert await task_and_compensation_status(store, task_id) == (TaskStatus.ERROR, None)
 
     async def test_remaining_steps_run_before_compensation_starts(self, store: Store) -> None:
         """The remaining steps run as in any task with a failed step."""
-        apart = replace(trip(), steps=(*trip().steps, StepSpec(name="apart", compensate=UNDO)))
-        task_id = await begin(store, apart)
-        hand = await ManualWorker.hire(store)
+        apart = replace(
+            trip_template(), steps=(*trip_template().steps, StepSpec(name="apart", compensate=UNDO))
+        )
+        task_id = await register_and_create_task(store, apart)
+        hand = await ManualWorker.register(store)
         first, other = sorted(await hand.claim())
 
         await hand.complete(first)
         await hand.fail(await hand.claim_one())
 
-        assert await facts(store, task_id) == (TaskStatus.IN_PROGRESS, None)
+        assert await task_and_compensation_status(store, task_id) == (TaskStatus.IN_PROGRESS, None)
         await hand.complete(other)
-        assert 2 == await run_plan(store, hand, apart)
+        assert 2 == await run_planning_step(store, hand, apart)
 
     async def test_instances_are_undone_one_by_one(self, store: Store) -> None:
         """Each compensating step receives the input of its instance."""
         body = replace(StepSpec(name="fetch"), compensate=UNDO)
-        template = mapped(body)
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = map_template(body)
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         spawner = await hand.claim_one()
-        await store.spawn(spawner, instances(["1", "2", "3"]))
+        await store.spawn(spawner, make_instances(["1", "2", "3"]))
         await hand.complete(spawner)
         first, second, third = sorted(await hand.claim())
         await hand.complete(first, third)
         await hand.fail(second)
 
-        assert 2 == await run_plan(store, hand, template)
+        assert 2 == await run_planning_step(store, hand, template)
 
-        steps = await steps_of(store, task_id)
+        steps = await steps_by_name(store, task_id)
         undo = steps["work[2].fetch.compensation"]
         assert (third.no, 2, 2) == (undo.undoes, undo.spawned_by, undo.instance)
         assert [
             RuntimeStep(task_id, undo.no, undo.template_node, 2, 2, JsonText("3"), third.no)
         ] == await store.load_runtime_steps({task_id: [undo.no]})
         assert "work[1].fetch.compensation" not in steps
-        await hand.work_off()
-        assert await facts(store, task_id) == UNDONE
+        await hand.complete_all_due()
+        assert await task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_a_repeated_insertion_changes_nothing(self, store: Store) -> None:
         """An insertion by an attempt that lost its step changes nothing either."""
-        hand, task_id = await failed_trip(store, trip())
+        hand, task_id = await run_trip_until_failure(store, trip_template())
         claim = await hand.claim_one()
-        await insert_plan(store, claim, trip())
-        before = await states_of(store, task_id)
+        await add_planned_compensation(store, claim, trip_template())
+        before = await statuses_by_name(store, task_id)
 
-        await insert_plan(store, claim, trip())
+        await add_planned_compensation(store, claim, trip_template())
         lost = claim._replace(attempt=claim.attempt + 1)
         assert not await store.add_compensating_steps(lost, [], 0, keep_going=True)
 
-        assert before == await states_of(store, task_id)
+        assert before == await statuses_by_name(store, task_id)
 
     async def test_a_paused_task_is_compensated_after_it_is_resumed(self, store: Store) -> None:
-        task_id = await begin(store, trip())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, trip_template())
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         claim = await hand.claim_one()
         await store.pause(PauseTarget.of_task(task_id), ACT)
@@ -207,22 +211,22 @@ class TestCompensation(StoreTests):
 
         assert [] == await hand.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
-        assert 1 == await run_plan(store, hand, trip())
+        assert 1 == await run_planning_step(store, hand, trip_template())
 
 
 class TestCompensationOfCancelledTasks(StoreTests):
     async def test_a_cancelled_task_ends_after_its_steps_are_undone(self, store: Store) -> None:
-        task_id = await begin(store, trip())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, trip_template())
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
 
         await store.cancel_task(task_id, ACT)
 
-        assert await facts(store, task_id) == RUNNING
-        states = await states_of(store, task_id)
+        assert await task_and_compensation_status(store, task_id) == RUNNING
+        states = await statuses_by_name(store, task_id)
         assert ("cancelled", "cancelled") == (states["hotel"], states["pay"])
-        assert 1 == await run_plan(store, hand, trip())
-        await hand.work_off()
+        assert 1 == await run_planning_step(store, hand, trip_template())
+        await hand.complete_all_due()
         task = await store.get_task(task_id)
         assert (TaskStatus.CANCELLED, CompensationStatus.COMPLETE, None) == (
             task.status,
@@ -234,9 +238,9 @@ class TestCompensationOfCancelledTasks(StoreTests):
         self, store: Store
     ) -> None:
         """It neither completes the task nor frees a step, and it is undone."""
-        template = replace(trip(), steps=trip().steps[:2])
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = replace(trip_template(), steps=trip_template().steps[:2])
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         last = await hand.claim_one()
 
@@ -244,12 +248,12 @@ class TestCompensationOfCancelledTasks(StoreTests):
 
         assert [] == await hand.claim()
         await hand.complete(last)
-        assert await facts(store, task_id) == RUNNING
-        assert 2 == await run_plan(store, hand, template)
+        assert await task_and_compensation_status(store, task_id) == RUNNING
+        assert 2 == await run_planning_step(store, hand, template)
 
     async def test_a_step_of_a_cancelled_task_gets_no_further_attempt(self, store: Store) -> None:
-        task_id = await begin(store, trip())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, trip_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
 
@@ -263,8 +267,8 @@ class TestCompensationOfCancelledTasks(StoreTests):
         self, store: Store, *, grouped: bool
     ) -> None:
         """A retry cancels the compensation; the steps that were cancelled run after it."""
-        task_id = await begin(store, trip())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, trip_template())
+        hand = await ManualWorker.register(store)
         flight = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
         if grouped:
@@ -276,11 +280,13 @@ class TestCompensationOfCancelledTasks(StoreTests):
 
         await store.retry_steps(task_id, ACT)
 
-        assert {"flight": "complete", "hotel": "enqueued", "pay": "pending"} == await states_of(
-            store, task_id
-        )
-        assert 2 == await hand.work_off()
-        assert await facts(store, task_id) == (TaskStatus.COMPLETE, None)
+        assert {
+            "flight": "complete",
+            "hotel": "enqueued",
+            "pay": "pending",
+        } == await statuses_by_name(store, task_id)
+        assert 2 == await hand.complete_all_due()
+        assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
 
     async def test_a_failure_is_taken_back_from_cancelled_steps(self, store: Store) -> None:
         """A step that waits for the retried one and another runs once, after both."""
@@ -291,8 +297,8 @@ class TestCompensationOfCancelledTasks(StoreTests):
             StepSpec(name="report", dependencies=("car", "hotel"), trigger=TriggerRule.ALL_DONE),
             StepSpec(name="drive", dependencies=("car",)),
         )
-        task_id = await begin(store, replace(trip(), steps=steps))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, replace(trip_template(), steps=steps))
+        hand = await ManualWorker.register(store)
         flight, car, hotel = sorted(await hand.claim())
         await hand.fail(car)
         await store.cancel_task(task_id, ACT)
@@ -300,31 +306,35 @@ class TestCompensationOfCancelledTasks(StoreTests):
         await store.retry_steps(task_id, ACT, steps=[car.no])
         await hand.complete(await hand.claim_one(), flight)
 
-        assert "pending" == (await states_of(store, task_id))["report"]
+        assert "pending" == (await statuses_by_name(store, task_id))["report"]
         await hand.complete(hotel)
-        await hand.work_off()
-        assert await facts(store, task_id) == (TaskStatus.COMPLETE, None)
+        await hand.complete_all_due()
+        assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
 
     async def test_a_task_is_cancelled_once(self, store: Store) -> None:
-        hand, task_id = await failed_trip(store, trip())
+        hand, task_id = await run_trip_until_failure(store, trip_template())
 
         with pytest.raises(CompensationStarted, match="cannot cancel task"):
             await store.cancel_task(task_id, ACT)
 
-        assert 2 == await run_plan(store, hand, trip())
+        assert 2 == await run_planning_step(store, hand, trip_template())
 
-    async def test_a_task_past_its_deadline_is_undone(self, store: Store, subject: Subject) -> None:
+    async def test_a_task_past_its_deadline_is_undone(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """It is undone once, and the task keeps the reason."""
-        task_id = await begin(store, trip(), deadline=timedelta(seconds=10))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, trip_template(), deadline=timedelta(seconds=10)
+        )
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await subject.advance(timedelta(seconds=11))
 
         assert [] == list(await store.sweep())
         assert [] == list(await store.sweep())
 
-        assert 1 == await run_plan(store, hand, trip())
-        await hand.work_off()
+        assert 1 == await run_planning_step(store, hand, trip_template())
+        await hand.complete_all_due()
         task = await store.get_task(task_id)
         assert (TaskStatus.ERROR, "deadline_exceeded") == (task.status, (task.error or {})["code"])
 
@@ -335,55 +345,62 @@ class TestFailedCompensation(StoreTests):
         self, store: Store, *, keep_going: bool
     ) -> None:
         """The remaining steps are undone if the template says so; a retry continues."""
-        template = trip(Compensation(keep_going=keep_going))
-        task_id = await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        template = trip_template(Compensation(keep_going=keep_going))
+        task_id = await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
         for _ in range(2):
             await hand.complete(await hand.claim_one())
         await store.cancel_task(task_id, ACT)
-        await run_plan(store, hand, template)
+        await run_planning_step(store, hand, template)
 
         await hand.fail(await hand.claim_one())
-        assert int(keep_going) == await hand.work_off()
+        assert int(keep_going) == await hand.complete_all_due()
 
-        assert await facts(store, task_id) == INCOMPLETE
-        assert [CompensationStatus.INCOMPLETE] == await filters_that_find(store, task_id)
+        assert await task_and_compensation_status(store, task_id) == INCOMPLETE
+        assert [CompensationStatus.INCOMPLETE] == await compensation_filters_matching(
+            store, task_id
+        )
         message = "step 'hotel.compensation' failed: it broke"
         error = (await store.get_task(task_id)).error
         assert error == {"message": message, "steps": ["hotel.compensation"]}
         await store.retry_steps(task_id, ACT)
-        assert await facts(store, task_id) == RUNNING
-        assert [CompensationStatus.RUNNING] == await filters_that_find(store, task_id)
-        assert 2 - keep_going == await hand.work_off()
-        assert await facts(store, task_id) == (TaskStatus.CANCELLED, CompensationStatus.COMPLETE)
-        assert [CompensationStatus.COMPLETE] == await filters_that_find(store, task_id)
+        assert await task_and_compensation_status(store, task_id) == RUNNING
+        assert [CompensationStatus.RUNNING] == await compensation_filters_matching(store, task_id)
+        assert 2 - keep_going == await hand.complete_all_due()
+        assert await task_and_compensation_status(store, task_id) == (
+            TaskStatus.CANCELLED,
+            CompensationStatus.COMPLETE,
+        )
+        assert [CompensationStatus.COMPLETE] == await compensation_filters_matching(store, task_id)
 
     async def test_resolving_a_failed_compensating_step_completes_the_compensation(
         self, store: Store
     ) -> None:
-        hand, task_id = await failed_trip(store, trip(), completed=1)
-        await run_plan(store, hand, trip())
+        hand, task_id = await run_trip_until_failure(store, trip_template(), completed=1)
+        await run_planning_step(store, hand, trip_template())
         claim = await hand.claim_one()
         await hand.fail(claim)
-        assert await facts(store, task_id) == INCOMPLETE
+        assert await task_and_compensation_status(store, task_id) == INCOMPLETE
 
         await store.resolve_step(task_id, claim.no, None, ACT)
 
-        assert await facts(store, task_id) == UNDONE
+        assert await task_and_compensation_status(store, task_id) == UNDONE
 
     async def test_resolving_the_plan_ends_the_compensation(self, store: Store) -> None:
         """Whoever resolves it has undone the steps by hand."""
-        hand, task_id = await failed_trip(store, trip(Compensation(hold=timedelta(minutes=15))))
+        hand, task_id = await run_trip_until_failure(
+            store, trip_template(Compensation(hold=timedelta(minutes=15)))
+        )
         planner = max(step.no for step in await store.list_steps(task_id))
 
         await store.resolve_step(task_id, planner, None, ACT)
 
-        assert await facts(store, task_id) == UNDONE
+        assert await task_and_compensation_status(store, task_id) == UNDONE
         assert [] == await hand.claim()
 
     async def test_only_compensating_steps_can_be_retried_and_resolved(self, store: Store) -> None:
         """Other steps of the task are refused."""
-        hand, task_id = await failed_trip(store, trip())
+        hand, task_id = await run_trip_until_failure(store, trip_template())
         await hand.claim_one()
 
         for act in (
@@ -396,11 +413,11 @@ class TestFailedCompensation(StoreTests):
 
     @pytest.mark.parametrize("resolved", [True, False])
     async def test_a_failed_task_can_be_retried_until_its_first_step_is_undone(
-        self, store: Store, subject: Subject, *, resolved: bool
+        self, store: Store, subject: StoreUnderTest, *, resolved: bool
     ) -> None:
         """The template may hold the compensation for a while."""
-        template = trip(Compensation(hold=timedelta(minutes=15)))
-        hand, task_id = await failed_trip(store, template)
+        template = trip_template(Compensation(hold=timedelta(minutes=15)))
+        hand, task_id = await run_trip_until_failure(store, template)
         assert [] == await hand.claim()
 
         if resolved:
@@ -413,5 +430,5 @@ class TestFailedCompensation(StoreTests):
             await store.retry_steps(task_id, ACT, steps=[3])
             await hand.complete(await hand.claim_one())
 
-        assert await facts(store, task_id) == (TaskStatus.COMPLETE, None)
-        assert {"flight", "hotel", "pay"} == set(await states_of(store, task_id))
+        assert await task_and_compensation_status(store, task_id) == (TaskStatus.COMPLETE, None)
+        assert {"flight", "hotel", "pay"} == set(await statuses_by_name(store, task_id))

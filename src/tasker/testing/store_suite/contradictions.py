@@ -65,6 +65,6 @@ _CONTRADICTIONS = replace_code_names(f"""
 """)  # noqa: S608
 
 
-async def contradictions(connection: Connection) -> Sequence[Any]:
+async def find_contradictions(connection: Connection) -> Sequence[Any]:
     """Return the rows that contradict others, each with what is wrong with it."""
     return list(await connection.fetch(_CONTRADICTIONS))

@@ -17,19 +17,19 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    diamond,
-    fan,
-    graph,
-    new_task,
-    one,
-    put,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    diamond_template,
+    fan_template,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
 class TestCreation(StoreTests):
@@ -37,9 +37,9 @@ class TestCreation(StoreTests):
         """
         Roots are enqueued, the others wait for their parents.
         """
-        task_id = await begin(store, diamond())
+        task_id = await register_and_create_task(store, diamond_template())
 
-        steps = await steps_of(store, task_id)
+        steps = await steps_by_name(store, task_id)
         task = await store.get_task(task_id)
 
         assert {"a": "enqueued", "b": "pending", "c": "pending", "d": "pending"} == {
@@ -52,9 +52,9 @@ class TestCreation(StoreTests):
         assert TaskStatus.PENDING == task.status
 
     async def test_a_task_is_read_as_it_was_created(self, store: Store) -> None:
-        template = await put(store, one())
-        parent = await create(store, template)
-        new = new_task(
+        template = await register_template(store, one_step_template())
+        parent = await create_task(store, template)
+        new = make_new_task(
             template,
             {"order": 7},
             correlation_id="c-1",
@@ -74,7 +74,7 @@ class TestCreation(StoreTests):
         (given,) = await store.load_task_inputs([new.id])
 
         assert CreateTasksResult([(new.id, True)], [], task.created_at) == created
-        assert one().key == task.template
+        assert one_step_template().key == task.template
         assert {"order": 7} == task.context
         assert ("c-1", "k-1", parent) == (
             task.correlation_id,
@@ -100,13 +100,13 @@ class TestCreation(StoreTests):
 
     async def test_an_unknown_parent_is_refused(self, store: Store) -> None:
         """No task of the bulk is stored; a parent may be part of the bulk."""
-        template = await put(store, one())
-        parent = new_task(template)
-        child = new_task(template, parent_id=parent.id)
+        template = await register_template(store, one_step_template())
+        parent = make_new_task(template)
+        child = make_new_task(template, parent_id=parent.id)
 
         for others in ((), (parent, child)):
             with pytest.raises(NotFound, match=NOBODY):
-                await store.create_tasks([*others, new_task(template, parent_id=NOBODY)])
+                await store.create_tasks([*others, make_new_task(template, parent_id=NOBODY)])
         assert [] == await store.list_tasks(TaskFilter())
 
         await store.create_tasks([child, parent])
@@ -116,8 +116,11 @@ class TestCreation(StoreTests):
         """
         A bulk of several templates is stored as one.
         """
-        templates = [await put(store, template) for template in (one(), chain(), diamond())]
-        news = [new_task(templates[number % 3], {"n": number}) for number in range(300)]
+        templates = [
+            await register_template(store, template)
+            for template in (one_step_template(), chain_template(), diamond_template())
+        ]
+        news = [make_new_task(templates[number % 3], {"n": number}) for number in range(300)]
 
         created = await store.create_tasks(news)
 
@@ -134,11 +137,11 @@ class TestCreation(StoreTests):
 
     async def test_an_unknown_template_stores_nothing(self, store: Store) -> None:
         """No task of the bulk is stored, and their keys stay free."""
-        template = await put(store, one())
-        good = new_task(template, idempotency_key="k")
+        template = await register_template(store, one_step_template())
+        good = make_new_task(template, idempotency_key="k")
 
         with pytest.raises(NotFound):
-            await store.create_tasks([good, new_task(TemplateId(4711))])
+            await store.create_tasks([good, make_new_task(TemplateId(4711))])
 
         assert [] == await store.list_tasks(TaskFilter())
         assert await store.find_task("suite", "k") is None
@@ -146,10 +149,10 @@ class TestCreation(StoreTests):
 
     async def test_a_duplicate_id_stores_nothing(self, store: Store) -> None:
         """The conflict may be detected by the database."""
-        template = await put(store, chain())
-        first = new_task(template)
+        template = await register_template(store, chain_template())
+        first = make_new_task(template)
         await store.create_tasks([first])
-        other = new_task(template, idempotency_key="k")
+        other = make_new_task(template, idempotency_key="k")
 
         with pytest.raises(StoreError):
             await store.create_tasks([other, first])
@@ -161,20 +164,20 @@ class TestCreation(StoreTests):
 
     async def test_a_value_that_the_database_refuses_stores_nothing(self, store: Store) -> None:
         """Such a value does not affect concurrent operations."""
-        template = await put(store, one())
-        good, bad = new_task(template), new_task(template, correlation_id="\ud800")
+        template = await register_template(store, one_step_template())
+        good, bad = make_new_task(template), make_new_task(template, correlation_id="\ud800")
 
         with pytest.raises(Exception):  # noqa: B017 - the driver's
             await store.create_tasks([good, bad])
 
         assert [] == await store.list_tasks(TaskFilter())
 
-    async def test_a_task_may_start_later(self, store: Store, subject: Subject) -> None:
+    async def test_a_task_may_start_later(self, store: Store, subject: StoreUnderTest) -> None:
         """Its roots are enqueued with `run_at`, and claimable from then on."""
-        template = await put(store, chain())
-        now = (await store.get_task(await create(store, template))).created_at
-        later = await create(store, template, run_at=now + SECOND * 60)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        now = (await store.get_task(await create_task(store, template))).created_at
+        later = await create_task(store, template, run_at=now + SECOND * 60)
+        hand = await ManualWorker.register(store)
 
         early = await hand.claim()
         await subject.advance(SECOND * 61)
@@ -188,8 +191,8 @@ class TestCreation(StoreTests):
         1 > 9,998 > 1 steps, as many as a template may have: stored, freed, settled and joined.
         """
         width = 9_998
-        task_id = await begin(store, fan(width))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, fan_template(width))
+        hand = await ManualWorker.register(store)
 
         settled = await hand.complete(await hand.claim_one())
         assert ([], []) == (list(settled.refused), list(settled.ended))
@@ -206,10 +209,10 @@ class TestCreation(StoreTests):
 class TestCreationWithClaims(StoreTests):
     async def test_roots_are_claimed_for_the_creator(self, store: Store) -> None:
         """In the same call, up to the limit; other roots stay enqueued."""
-        template = await put(store, graph("roots", a="", b="", c="", d="a"))
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, make_template("roots", a="", b="", c="", d="a"))
+        hand = await ManualWorker.register(store)
 
-        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=2)
+        created = await store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=2)
         task_id = created.tasks[0][0]
 
         assert 2 == len(created.claims)
@@ -217,46 +220,50 @@ class TestCreationWithClaims(StoreTests):
             (claim.task_id, claim.attempt, claim.counted_attempts) for claim in created.claims
         }
         assert sorted(created.claims) == sorted(await store.held(hand.id))
-        states = await states_of(store, task_id)
+        states = await statuses_by_name(store, task_id)
         assert ["enqueued", "in_progress", "in_progress", "pending"] == sorted(states.values())
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
         assert 1 == len(await hand.claim())
 
     async def test_roots_of_other_queues_are_not_claimed(self, store: Store) -> None:
-        template = await put(store, graph("roots", a="", b="", c=""))
-        hand = await ManualWorker.hire(store, handlers={"b"})
+        template = await register_template(store, make_template("roots", a="", b="", c=""))
+        hand = await ManualWorker.register(store, handlers={"b"})
 
-        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=10)
+        created = await store.create_tasks(
+            [make_new_task(template)], worker=hand.id, claim_up_to=10
+        )
 
         assert [2] == [claim.no for claim in created.claims]
 
     async def test_roots_that_are_not_due_are_not_claimed(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A task that begins later is not begun by its creator.
         """
-        template = await put(store, one())
-        now = (await store.get_task(await create(store, template))).created_at
-        hand = await ManualWorker.hire(store)
-        await hand.work_off()
+        template = await register_template(store, one_step_template())
+        now = (await store.get_task(await create_task(store, template))).created_at
+        hand = await ManualWorker.register(store)
+        await hand.complete_all_due()
 
         created = await store.create_tasks(
-            [new_task(template, run_at=now + SECOND * 60)],
+            [make_new_task(template, run_at=now + SECOND * 60)],
             worker=hand.id,
             claim_up_to=10,
         )
 
         assert [] == list(created.claims)
-        assert StepStatus.ENQUEUED == (await steps_of(store, created.tasks[0][0]))["only"].status
+        assert (
+            StepStatus.ENQUEUED == (await steps_by_name(store, created.tasks[0][0]))["only"].status
+        )
         await subject.advance(SECOND * 61)
         assert 1 == len(await hand.claim())
 
     async def test_claimed_roots_settle_like_others(self, store: Store) -> None:
         """Their attempt is the first in the history."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store, "creator")
-        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=1)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store, "creator")
+        created = await store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=1)
 
         settled = await hand.complete(*created.claims)
 
@@ -271,9 +278,9 @@ class TestCreationWithClaims(StoreTests):
         """
         Those of queues that nobody serves; other steps do not matter.
         """
-        template = graph("two_roots", a="", b="", c="a b")
-        await put(store, template)
-        hand = await ManualWorker.hire(store, handlers={"a", "c"}, serves=False)
+        template = make_template("two_roots", a="", b="", c="a b")
+        await register_template(store, template)
+        hand = await ManualWorker.register(store, handlers={"a", "c"}, serves=False)
 
         alone = await store.count_unserved_roots(template.key)
         await store.serve_queues(hand.id, hand.queues)
@@ -286,11 +293,11 @@ class TestCreationWithClaims(StoreTests):
 
 class TestCallersTransaction(StoreTests):
     async def test_a_task_exists_when_the_caller_commits(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """It is invisible before the commit, and claimable after it."""
-        template = await put(store, one())
-        new = new_task(template)
+        template = await register_template(store, one_step_template())
+        new = make_new_task(template)
         transaction = subject.transaction()
         if transaction is None:
             pytest.skip("the store cannot take part in a caller's transaction")
@@ -301,15 +308,15 @@ class TestCallersTransaction(StoreTests):
                 await store.get_task(new.id)
 
         assert [(new.id, True)] == list(created.tasks)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         assert new.id == (await hand.claim_one()).task_id
 
     async def test_a_task_does_not_exist_after_the_caller_rolls_back(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Its idempotency key is free again."""
-        template = await put(store, one())
-        new = new_task(template, idempotency_key="k")
+        template = await register_template(store, one_step_template())
+        new = make_new_task(template, idempotency_key="k")
         transaction = subject.transaction()
         if transaction is None:
             pytest.skip("the store cannot take part in a caller's transaction")

@@ -38,20 +38,20 @@ from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
-    begin,
-    graph,
-    one,
-    only_state,
+    make_template,
+    one_step_template,
+    only_step_status,
+    register_and_create_task,
 )
-from tasker.testing.store_suite.queue_timeouts import impatient
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.queue_timeouts import with_queue_timeout
+from tasker.testing.store_suite.subject import StoreUnderTest
 from tasker.waits import TIMED_OUT, AwaitedArrival, NewWait
 
 FORM = codec.dumps({"approved": True, "comment": "fine"})
 HOUR = timedelta(hours=1)
 
 
-def waiting(
+def make_approval_wait(
     assignees: Collection[str] = (),
     *,
     call: str = "approval",
@@ -64,17 +64,19 @@ def waiting(
     return NewWait(call, DurableCallKind.WAIT_APPROVAL, [awaited], timeout, approval=approval)
 
 
-async def ask(store: Store, *assignees: str, **options: Any) -> tuple[TaskId, Approval]:
+async def create_open_approval(
+    store: Store, *assignees: str, **options: Any
+) -> tuple[TaskId, Approval]:
     """Let the step of a new task wait for an approval, and return both."""
-    task_id = await begin(store, one())
-    hand = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, one_step_template())
+    hand = await ManualWorker.register(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
-    assert await store.park_for_arrival(claim, waiting(assignees, **options))
+    assert await store.park_for_arrival(claim, make_approval_wait(assignees, **options))
     (approval,) = await store.approvals(task_id=task_id)
     return task_id, approval
 
 
-async def decide(
+async def decide_approval(
     store: Store,
     approval: Approval,
     by: str = "ana",
@@ -87,7 +89,7 @@ async def decide(
     )
 
 
-async def value(store: Store, claim: Claim, call: str = "approval") -> JsonText | None:
+async def read_call_value(store: Store, claim: Claim, call: str = "approval") -> JsonText | None:
     """Read the value of a durable call."""
     return {each.name: each.value for each in await store.load_calls(claim)}.get(call)
 
@@ -95,8 +97,8 @@ async def value(store: Store, claim: Claim, call: str = "approval") -> JsonText 
 class TestDecisions(StoreTests):
     async def test_a_decision_wakes_the_waiting_step(self, store: Store) -> None:
         """It is the value of the durable call, and stays readable."""
-        task_id, approval = await ask(store, "user:ana", timeout=3600.0)
-        assert StepStatus.WAITING is await only_state(store, task_id)
+        task_id, approval = await create_open_approval(store, "user:ana", timeout=3600.0)
+        assert StepStatus.WAITING is await only_step_status(store, task_id)
         assert ("only", "suite", "suite.one@1.0.0", DEFAULT_FORM, ("user:ana",)) == (
             approval.step,
             approval.namespace,
@@ -117,16 +119,16 @@ class TestDecisions(StoreTests):
             ),
         ) == step.waits
 
-        decided = await decide(store, approval)
+        decided = await decide_approval(store, approval)
 
         assert (ApprovalStatus.DECIDED, "ana", codec.loads(FORM)) == (
             decided.status,
             decided.decided_by,
             decided.decision,
         )
-        claim = await (await ManualWorker.hire(store)).claim_one()
+        claim = await (await ManualWorker.register(store)).claim_one()
         assert (2, 1) == claim[2:4]
-        text = await value(store, claim)
+        text = await read_call_value(store, claim)
         assert text is not None
         read = decode_decision(text)
         assert read is not None
@@ -141,7 +143,7 @@ class TestDecisions(StoreTests):
 
     async def test_only_assignees_can_decide(self, store: Store) -> None:
         """Assignees are given by name or group; without assignees everyone can decide."""
-        _, approval = await ask(store, "user:ana", "role:support")
+        _, approval = await create_open_approval(store, "user:ana", "role:support")
         for by, groups in (
             ("eve", ()),
             ("eve", ("user:ana", "sales")),
@@ -149,21 +151,24 @@ class TestDecisions(StoreTests):
             ("Ana", ()),
         ):
             with pytest.raises(NotAnAssignee, match="user:ana, role:support"):
-                await decide(store, approval, by, groups)
+                await decide_approval(store, approval, by, groups)
 
         assert ApprovalStatus.OPEN is (await store.approval(approval.id)).status
-        assert "eve" == (await decide(store, approval, "eve", ("sales", "support"))).decided_by
-        _, free = await ask(store)
-        assert "eve" == (await decide(store, free, "eve")).decided_by
+        assert (
+            "eve"
+            == (await decide_approval(store, approval, "eve", ("sales", "support"))).decided_by
+        )
+        _, free = await create_open_approval(store)
+        assert "eve" == (await decide_approval(store, free, "eve")).decided_by
 
     async def test_one_of_several_concurrent_decisions_counts(self, stores: list[Store]) -> None:
         """The others learn that it was decided."""
-        _, approval = await ask(stores[0])
+        _, approval = await create_open_approval(stores[0])
         forms = [codec.dumps({"approved": number % 2 == 0, "n": number}) for number in range(6)]
 
         results = await asyncio.gather(
             *(
-                decide(stores[number % len(stores)], approval, f"user{number}", form=form)
+                decide_approval(stores[number % len(stores)], approval, f"user{number}", form=form)
                 for number, form in enumerate(forms)
             ),
             return_exceptions=True,
@@ -174,14 +179,16 @@ class TestDecisions(StoreTests):
         assert 5 == len(lost)
         assert {"decided"} == {each.status for each in lost}
         assert won == await stores[0].approval(approval.id)
-        claim = await (await ManualWorker.hire(stores[0])).claim_one()
-        text = await value(stores[0], claim)
+        claim = await (await ManualWorker.register(stores[0])).claim_one()
+        text = await read_call_value(stores[0], claim)
         assert text is not None
         assert won.decision == codec.loads(text)["form"]
 
-    async def test_a_late_decision_is_refused(self, store: Store, subject: Subject) -> None:
+    async def test_a_late_decision_is_refused(self, store: Store, subject: StoreUnderTest) -> None:
         """After the timeout, the cancellation of the task, or an operator's action."""
-        timed_out, cancelled, resolved = [await ask(store, timeout=100.0) for _ in range(3)]
+        timed_out, cancelled, resolved = [
+            await create_open_approval(store, timeout=100.0) for _ in range(3)
+        ]
         await store.cancel_task(cancelled[0], ACT)
         await store.resolve_step(resolved[0], 1, codec.dumps(1), ACT)
         await subject.advance(timedelta(seconds=101))
@@ -189,50 +196,52 @@ class TestDecisions(StoreTests):
 
         for _, approval in (timed_out, cancelled, resolved):
             with pytest.raises(WrongStatus, match="closed"):
-                await decide(store, approval)
+                await decide_approval(store, approval)
 
         assert [] == await store.approvals()
         assert [] == await store.decided_approvals()
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        assert TIMED_OUT == await value(store, claim)
+        claim = await (await ManualWorker.register(store)).claim_one()
+        assert TIMED_OUT == await read_call_value(store, claim)
 
     async def test_a_concurrent_timeout_and_decision_end_a_wait_once(
-        self, stores: list[Store], subject: Subject
+        self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
         for _ in range(5):
-            _, approval = await ask(stores[0], timeout=1.0)
+            _, approval = await create_open_approval(stores[0], timeout=1.0)
             await subject.advance(timedelta(seconds=2))
 
             decided, *_ = await asyncio.gather(
-                decide(stores[0], approval),
+                decide_approval(stores[0], approval),
                 *(store.end_late_waits(10) for store in stores[1:]),
                 return_exceptions=True,
             )
 
             await stores[0].end_late_waits(10)
-            claim = await (await ManualWorker.hire(stores[0])).claim_one()
-            text = await value(stores[0], claim)
+            claim = await (await ManualWorker.register(stores[0])).claim_one()
+            text = await read_call_value(stores[0], claim)
             if isinstance(decided, Approval):
                 assert text != TIMED_OUT
             else:
                 assert isinstance(decided, WrongStatus)
                 assert TIMED_OUT == text
 
-    async def test_an_escalation_adds_assignees(self, store: Store, subject: Subject) -> None:
+    async def test_an_escalation_adds_assignees(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """Once, and only while the approval is open; the audit log names them."""
         options: dict[str, Any] = {
             "escalate_after": 100.0,
             "escalate_to": ["role:heads", "user:ana"],
         }
-        task_id, approval = await ask(store, "user:ana", **options)
-        _, decided = await ask(store, "user:ana", **options)
-        gone, _ = await ask(store, "user:ana", **options)
-        await decide(store, decided)
+        task_id, approval = await create_open_approval(store, "user:ana", **options)
+        _, decided = await create_open_approval(store, "user:ana", **options)
+        gone, _ = await create_open_approval(store, "user:ana", **options)
+        await decide_approval(store, decided)
         await store.cancel_task(gone, ACT)
         await subject.advance(timedelta(seconds=50))
         assert 0 == await store.escalate_approvals(10)
         with pytest.raises(NotAnAssignee):
-            await decide(store, approval, "bob", ("heads",))
+            await decide_approval(store, approval, "bob", ("heads",))
         await subject.advance(timedelta(seconds=51))
 
         counts = [await store.escalate_approvals(10) for _ in range(2)]
@@ -242,16 +251,16 @@ class TestDecisions(StoreTests):
         assert approval.id == escalated.id
         assert ("role:heads", "user:ana") == escalated.assignees
         assert escalated.escalated_at is not None
-        assert "bob" == (await decide(store, approval, "bob", ("heads",))).decided_by
+        assert "bob" == (await decide_approval(store, approval, "bob", ("heads",))).decided_by
         entries = [(entry.action, entry.actor) for entry in await store.audit(task_id)]
         assert [("escalate", "tasker"), ("decide", "bob")] == sorted(entries, reverse=True)
         assert [] == [entry for entry in await store.audit(gone) if entry.action == "escalate"]
 
     async def test_the_inbox_lists_the_approvals_of_a_person(self, store: Store) -> None:
         """By assignee and namespace, the oldest first, in pages."""
-        ana = [(await ask(store, "user:ana"))[1].id for _ in range(3)]
-        support = (await ask(store, "role:support", "user:bob"))[1].id
-        anyone = (await ask(store))[1].id
+        ana = [(await create_open_approval(store, "user:ana"))[1].id for _ in range(3)]
+        support = (await create_open_approval(store, "role:support", "user:bob"))[1].id
+        anyone = (await create_open_approval(store))[1].id
 
         async def ids(**filters: Any) -> list[str]:
             return [approval.id for approval in await store.approvals(**filters)]
@@ -267,31 +276,35 @@ class TestDecisions(StoreTests):
 
     async def test_a_step_may_wait_for_several_approvals(self, store: Store) -> None:
         """One after the other, each by its call; a fresh start asks again."""
-        task_id, first = await ask(store, call="first")
-        await decide(store, first)
-        hand = await ManualWorker.hire(store)
-        assert await store.park_for_arrival(await hand.claim_one(), waiting(call="second"))
+        task_id, first = await create_open_approval(store, call="first")
+        await decide_approval(store, first)
+        hand = await ManualWorker.register(store)
+        assert await store.park_for_arrival(
+            await hand.claim_one(), make_approval_wait(call="second")
+        )
         (second,) = await store.approvals()
-        await decide(store, second, "bob")
+        await decide_approval(store, second, "bob")
         claim = await hand.claim_one()
         assert [None, "bob", "ana"] == [
             text and codec.loads(text)["decided_by"]
-            for text in [await value(store, claim, call) for call in ("x", "second", "first")]
+            for text in [
+                await read_call_value(store, claim, call) for call in ("x", "second", "first")
+            ]
         ]
         error = codec.dumps({"type": "E", "message": "m"})
         await hand.settle(failed_outcome(claim, error))
         await store.retry_steps(task_id, ACT, fresh=True)
         again = await hand.claim_one()
-        assert await store.park_for_arrival(again, waiting(call="first"))
+        assert await store.park_for_arrival(again, make_approval_wait(call="first"))
 
         (asked,) = await store.approvals()
         assert ("first", None) == (asked.call, asked.decided_by)
         assert asked.id != first.id
         with pytest.raises(NotFound):
-            await decide(store, first)
-        await decide(store, asked, "eve")
+            await decide_approval(store, first)
+        await decide_approval(store, asked, "eve")
         await hand.settle(completed_outcome(await hand.claim_one(), codec.dumps(1)))
-        assert StepStatus.COMPLETE is await only_state(store, task_id)
+        assert StepStatus.COMPLETE is await only_step_status(store, task_id)
 
     @pytest.mark.parametrize("unknown", ["", "x", "00000000-0000-7000-8000-000000000000", "\0"])
     async def test_an_unknown_approval_is_not_found(self, store: Store, unknown: str) -> None:
@@ -301,30 +314,30 @@ class TestDecisions(StoreTests):
             await store.decide(unknown, FORM, groups=(), act=ACT)
 
     async def test_a_lost_claim_opens_no_approval(self, store: Store) -> None:
-        task_id = await begin(store, graph("lost", only=""))
-        claim = await (await ManualWorker.hire(store)).claim_one()
+        task_id = await register_and_create_task(store, make_template("lost", only=""))
+        claim = await (await ManualWorker.register(store)).claim_one()
         await store.cancel_task(task_id, ACT)
 
-        assert not await store.park_for_arrival(claim, waiting())
+        assert not await store.park_for_arrival(claim, make_approval_wait())
         assert [] == await store.approvals()
 
 
 RESULT = codec.dumps({"result": {"id": 7}})
 
 
-def for_completion(timeout: float | None = None) -> NewWait:
+def make_external_wait(timeout: float | None = None) -> NewWait:
     """Describe the wait of an external step."""
     return NewWait(
         CALL, DurableCallKind.EXTERNAL, [AwaitedArrival(WaitKind.EXTERNAL, CALL)], timeout
     )
 
 
-async def begin_external(
+async def begin_external_attempt(
     store: Store, token: str, template: Template | None = None
 ) -> tuple[TaskId, ManualWorker, Claim]:
     """Begin the attempt of an external step, whose token completes it."""
-    task_id = await begin(store, template or one())
-    hand = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, template or one_step_template())
+    hand = await ManualWorker.register(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
     assert await store.open_completion(claim, hash_token(token)) is None
     return task_id, hand, claim
@@ -333,8 +346,8 @@ async def begin_external(
 class TestCompletions(StoreTests):
     async def test_a_completion_ends_the_wait(self, store: Store) -> None:
         """The wait ends once, and the next attempt reads the completion."""
-        task_id, hand, claim = await begin_external(store, "t")
-        assert await store.park_for_arrival(claim, for_completion())
+        task_id, hand, claim = await begin_external_attempt(store, "t")
+        assert await store.park_for_arrival(claim, make_external_wait())
         assert not await store.complete_external(hash_token("other"), RESULT)
 
         assert await store.complete_external(hash_token("t"), RESULT)
@@ -348,11 +361,11 @@ class TestCompletions(StoreTests):
 
     async def test_a_completion_during_the_attempt_is_kept(self, store: Store) -> None:
         """The step does not wait then, nor after a failure."""
-        _, hand, claim = await begin_external(store, "t")
+        _, hand, claim = await begin_external_attempt(store, "t")
         assert await store.complete_external(hash_token("t"), RESULT)
         assert not await store.complete_external(hash_token("t"), RESULT)
 
-        assert await store.park_for_arrival(claim, for_completion())
+        assert await store.park_for_arrival(claim, make_external_wait())
         again = await hand.claim_one()
         assert await store.open_completion(again, hash_token("u")) is not None
         error = codec.dumps({"type": "E", "message": "m"})
@@ -361,31 +374,35 @@ class TestCompletions(StoreTests):
         assert await store.open_completion(last, hash_token("v")) is not None
 
     async def test_tokens_of_earlier_attempts_stay_valid(self, store: Store) -> None:
-        _, hand, claim = await begin_external(store, "first")
+        _, hand, claim = await begin_external_attempt(store, "first")
         error = codec.dumps({"type": "E", "message": "m"})
         await hand.settle(retry_outcome(claim, error, timedelta(0)))
         again = await hand.claim_one()
         assert await store.open_completion(again, hash_token("second")) is None
-        assert await store.park_for_arrival(again, for_completion())
+        assert await store.park_for_arrival(again, make_external_wait())
 
         assert await store.complete_external(hash_token("first"), RESULT)
         assert not await store.complete_external(hash_token("second"), RESULT)
 
-    async def test_an_ended_step_cannot_be_completed(self, store: Store, subject: Subject) -> None:
+    async def test_an_ended_step_cannot_be_completed(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """Its token is unknown from then on."""
-        done, hand, claim = await begin_external(store, "done")
+        done, hand, claim = await begin_external_attempt(store, "done")
         await hand.settle(completed_outcome(claim, codec.dumps(1)))
-        cancelled, _, _ = await begin_external(store, "cancelled")
+        cancelled, _, _ = await begin_external_attempt(store, "cancelled")
         await store.cancel_task(cancelled, ACT)
 
         assert not await store.complete_external(hash_token("done"), RESULT)
         assert not await store.complete_external(hash_token("cancelled"), RESULT)
-        assert StepStatus.COMPLETE is await only_state(store, done)
+        assert StepStatus.COMPLETE is await only_step_status(store, done)
 
-    async def test_a_completed_step_cannot_fail(self, store: Store, subject: Subject) -> None:
+    async def test_a_completed_step_cannot_fail(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """Neither by its last attempt nor by its `queue_timeout`: the next attempt uses it."""
-        template = impatient(one(), "only")
-        task_id, hand, claim = await begin_external(store, "t", template)
+        template = with_queue_timeout(one_step_template(), "only")
+        task_id, hand, claim = await begin_external_attempt(store, "t", template)
         outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
         assert await store.complete_external(hash_token("t"), RESULT)
 
@@ -399,12 +416,12 @@ class TestCompletions(StoreTests):
         late = await store.fail_external(outcome)
         assert late is not None
         assert [0] == list(late.refused)
-        assert StepStatus.IN_PROGRESS is await only_state(store, task_id)
+        assert StepStatus.IN_PROGRESS is await only_step_status(store, task_id)
 
     async def test_a_failed_step_cannot_be_completed(self, stores: list[Store]) -> None:
         """If a failure and a completion are concurrent, one of them counts."""
         for number in range(10):
-            task_id, _, claim = await begin_external(stores[0], f"t{number}")
+            task_id, _, claim = await begin_external_attempt(stores[0], f"t{number}")
             outcome = failed_outcome(claim, codec.dumps({"type": "E", "message": "m"}))
 
             settled, completes = await asyncio.gather(
@@ -415,13 +432,15 @@ class TestCompletions(StoreTests):
             assert completes == (settled is None)
             if settled is None:
                 assert await stores[0].fail_external(outcome) is None
-                assert StepStatus.IN_PROGRESS is await only_state(stores[0], task_id)
+                assert StepStatus.IN_PROGRESS is await only_step_status(stores[0], task_id)
             else:
                 assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
 
-    async def test_a_wait_for_a_completion_times_out(self, store: Store, subject: Subject) -> None:
-        _, hand, claim = await begin_external(store, "t")
-        assert await store.park_for_arrival(claim, for_completion(100.0))
+    async def test_a_wait_for_a_completion_times_out(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        _, hand, claim = await begin_external_attempt(store, "t")
+        assert await store.park_for_arrival(claim, make_external_wait(100.0))
         await subject.advance(timedelta(seconds=101))
 
         assert 1 == await store.end_late_waits(10)
@@ -434,11 +453,11 @@ class TestCompletions(StoreTests):
     async def test_one_of_several_concurrent_completions_counts(self, stores: list[Store]) -> None:
         """The step may be about to wait."""
         for number in range(5):
-            _, hand, claim = await begin_external(stores[0], f"t{number}")
+            _, hand, claim = await begin_external_attempt(stores[0], f"t{number}")
             digest = hash_token(f"t{number}")
 
             parked, *used = await asyncio.gather(
-                stores[0].park_for_arrival(claim, for_completion()),
+                stores[0].park_for_arrival(claim, make_external_wait()),
                 *(store.complete_external(digest, RESULT) for store in stores for _ in range(2)),
             )
 

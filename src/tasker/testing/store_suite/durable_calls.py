@@ -24,29 +24,33 @@ from tasker.testing.store_suite.factories import (
     ERROR,
     ManualWorker,
     StoreTests,
-    begin,
-    create,
-    graph,
-    one,
-    put,
+    create_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 ONE = JsonText("1")
 
 
-def call(claim: Claim, name: str, value: JsonText | None = ONE, **timer: object) -> NewDurableCall:
+def make_once_call(
+    claim: Claim, name: str, value: JsonText | None = ONE, **timer: object
+) -> NewDurableCall:
     """Describe a call of `once` by the attempt of `claim`."""
     return NewDurableCall(*claim.key, name, DurableCallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
 
 
 class TestDurableCalls(StoreTests):
     async def test_a_later_attempt_reads_what_an_earlier_one_recorded(self, store: Store) -> None:
-        await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
-        assert {0: 0, 1: 0} == await store.record_calls([call(claim, "a"), call(claim, "b", None)])
+        assert {0: 0, 1: 0} == await store.record_calls(
+            [make_once_call(claim, "a"), make_once_call(claim, "b", None)]
+        )
 
         await hand.retry(claim)
         again = await hand.claim_one()
@@ -56,26 +60,28 @@ class TestDurableCalls(StoreTests):
         ] == sorted(await store.load_calls(again))
 
     async def test_a_record_belongs_to_one_step(self, store: Store) -> None:
-        await begin(store, graph("two", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, make_template("two", a="", b=""))
+        hand = await ManualWorker.register(store)
         first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
 
-        await store.record_calls([call(first, "a"), call(second, "b")])
+        await store.record_calls([make_once_call(first, "a"), make_once_call(second, "b")])
 
         assert ["a"] == [each.name for each in await store.load_calls(first)]
         assert ["b"] == [each.name for each in await store.load_calls(second)]
 
     async def test_an_attempt_that_lost_its_claim_records_nothing(self, store: Store) -> None:
         """The other attempt holds its claim and records its call."""
-        template = await put(store, one())
-        await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        await create_task(store, template)
+        hand = await ManualWorker.register(store)
         lost = await hand.claim_one()
         await hand.settle(released_outcome(lost))
         held = await hand.claim_one()
-        await create(store, template)
+        await create_task(store, template)
         other = await hand.claim_one()
-        calls = sorted([call(lost, "a"), call(held, "b"), call(other, "c")])
+        calls = sorted(
+            [make_once_call(lost, "a"), make_once_call(held, "b"), make_once_call(other, "c")]
+        )
 
         accepted = await store.record_calls(calls)
 
@@ -84,21 +90,26 @@ class TestDurableCalls(StoreTests):
 
     async def test_recording_a_call_again_changes_nothing(self, store: Store) -> None:
         """This happens after a lost reply."""
-        await begin(store, one())
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        await store.record_calls([call(claim, "a")])
+        await register_and_create_task(store, one_step_template())
+        claim = await (await ManualWorker.register(store)).claim_one()
+        await store.record_calls([make_once_call(claim, "a")])
 
-        assert {0: 0} == await store.record_calls([call(claim, "a", JsonText("2"))])
+        assert {0: 0} == await store.record_calls([make_once_call(claim, "a", JsonText("2"))])
 
         assert [ONE] == [each.value for each in await store.load_calls(claim)]
 
-    async def test_a_sleep_ends_by_the_stores_clock(self, store: Store, subject: Subject) -> None:
+    async def test_a_sleep_ends_by_the_stores_clock(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """The end is given as a delay or an instant, and later attempts do not move it."""
-        await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         until = store.clock.now() + timedelta(seconds=100)
-        sleeps = [call(claim, "delay", delay=100.0), call(claim, "until", until=until)]
+        sleeps = [
+            make_once_call(claim, "delay", delay=100.0),
+            make_once_call(claim, "until", until=until),
+        ]
 
         begun = await store.record_calls(sleeps)
 
@@ -111,16 +122,16 @@ class TestDurableCalls(StoreTests):
 
     async def test_a_fresh_retry_deletes_the_recorded_calls(self, store: Store) -> None:
         """The steps create their tasks again; an ordinary retry keeps the calls."""
-        template = await put(store, graph("two", a="", b=""))
-        task_id = await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, make_template("two", a="", b=""))
+        task_id = await create_task(store, template)
+        hand = await ManualWorker.register(store)
         claims = sorted(await hand.claim(), key=lambda claim: claim.no)
-        await store.record_calls([call(claim, "a") for claim in claims])
-        child = await put(store, graph("child", x=""))
+        await store.record_calls([make_once_call(claim, "a") for claim in claims])
+        child = await register_template(store, make_template("child", x=""))
         for no in (1, 2, 11):
             key = f"{task_id}:{no}:child"
-            await create(store, child, parent_id=task_id, idempotency_key=key)
-        await create(store, child, idempotency_key=f"{task_id}:1:not its child")
+            await create_task(store, child, parent_id=task_id, idempotency_key=key)
+        await create_task(store, child, idempotency_key=f"{task_id}:1:not its child")
         await hand.fail(*claims)
 
         await store.retry_steps(task_id, ACT, steps=[1], fresh=True)
@@ -140,13 +151,13 @@ class TestDurableCalls(StoreTests):
         """
         The next attempt sees a record that was accepted, whichever came first.
         """
-        await begin(stores[0], one())
-        hand = await ManualWorker.hire(stores[0])
+        await register_and_create_task(stores[0], one_step_template())
+        hand = await ManualWorker.register(stores[0])
         for number in range(10):
             claim = await hand.claim_one()
 
             accepted, _ = await asyncio.gather(
-                stores[1].record_calls([call(claim, f"r-{number}")]), hand.retry(claim)
+                stores[1].record_calls([make_once_call(claim, f"r-{number}")]), hand.retry(claim)
             )
 
             recorded = {each.name for each in await stores[2].load_calls(claim)}
@@ -155,11 +166,11 @@ class TestDurableCalls(StoreTests):
 
 class TestSleeping(StoreTests):
     async def test_a_sleeping_step_is_due_when_its_sleep_ends(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The parked attempt does not count, and no worker holds it; readers see that it waits."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
         await hand.settle(sleep_outcome(claim, 100.0))
@@ -179,10 +190,10 @@ class TestSleeping(StoreTests):
         assert again.parked == pytest.approx(100, abs=1)
 
     async def test_a_claim_says_when_the_next_sleep_ends(self, store: Store) -> None:
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         for seconds in (300.0, 200.0):
-            await create(store, template)
+            await create_task(store, template)
             await hand.settle(sleep_outcome(await hand.claim_one(), seconds))
 
         claimed = await store.claim(hand.id, 10)
@@ -192,8 +203,8 @@ class TestSleeping(StoreTests):
 
     async def test_a_retried_step_can_sleep(self, store: Store) -> None:
         """Its error is cleared, and it does not wait for a retry."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one())
         await hand.settle(sleep_outcome(await hand.claim_one(), 100.0))
 
@@ -206,8 +217,8 @@ class TestSleeping(StoreTests):
         self, store: Store
     ) -> None:
         """Each step of a batch gets its own outcome."""
-        task_id = await begin(store, graph("three", a="", b="", c=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("three", a="", b="", c=""))
+        hand = await ManualWorker.register(store)
         a, b, c = sorted(await hand.claim(), key=lambda claim: claim.no)
 
         settled = await hand.settle(
@@ -221,8 +232,11 @@ class TestSleeping(StoreTests):
         assert StepCounts(complete=1, waiting=1, waiting_for_retry=1) == counts
 
     async def test_a_sleeping_step_can_be_cancelled_and_resolved(self, store: Store) -> None:
-        cancelled, resolved = await begin(store, one()), await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        cancelled, resolved = (
+            await register_and_create_task(store, one_step_template()),
+            await register_and_create_task(store, one_step_template()),
+        )
+        hand = await ManualWorker.register(store)
         for claim in await hand.claim():
             await hand.settle(sleep_outcome(claim, 60.0))
 

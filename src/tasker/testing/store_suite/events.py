@@ -43,13 +43,13 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    one,
-    put,
+    chain_template,
+    create_task,
+    one_step_template,
+    register_and_create_task,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 PAID = JsonText('{"cents":4200}')
 MINUTE = timedelta(minutes=1)
@@ -64,49 +64,51 @@ HOOK = NewWebhook(
 )
 
 
-def new_event(index: int = 0, name: str = "payment.charged", payload: str = PAID) -> NewEvent:
+def make_new_event(index: int = 0, name: str = "payment.charged", payload: str = PAID) -> NewEvent:
     """Describe an event of the step `only` of template 1."""
     return NewEvent(index, TemplateId(1), "only", "c-1", name, JsonText(payload), 0.25)
 
 
-class Publisher:
+class PublishingWorker:
     """A worker that settles each step with an event."""
 
     def __init__(self, store: Store, template: TemplateId, hand: ManualWorker) -> None:
         self.store, self.template, self.hand = store, template, hand
 
     @classmethod
-    async def hire(cls, store: Store, template: Template | None = None) -> "Publisher":
-        template_id = await put(store, template or one())
-        return cls(store, template_id, await ManualWorker.hire(store))
+    async def register(cls, store: Store, template: Template | None = None) -> "PublishingWorker":
+        template_id = await register_template(store, template or one_step_template())
+        return cls(store, template_id, await ManualWorker.register(store))
 
-    def event(self, index: int, name: str = "payment.charged", payload: str = PAID) -> NewEvent:
-        return new_event(index, name, payload)._replace(template_id=self.template)
+    def make_event(
+        self, index: int, name: str = "payment.charged", payload: str = PAID
+    ) -> NewEvent:
+        return make_new_event(index, name, payload)._replace(template_id=self.template)
 
-    async def publish(self, *names: str, context: object = None) -> TaskId:
+    async def complete_task_with_events(self, *names: str, context: object = None) -> TaskId:
         """Create a task, and complete its only step with events of these names."""
-        task_id = await create(self.store, self.template, context)
+        task_id = await create_task(self.store, self.template, context)
         (claim,) = [claim for claim in await self.hand.claim() if claim.task_id == task_id]
-        events = [self.event(0, name) for name in names]
+        events = [self.make_event(0, name) for name in names]
         await self.store.settle(self.hand.id, [completed_outcome(claim, PAID)], events=events)
         return task_id
 
 
-async def events_of(store: Store, **filters: Any) -> list[Event]:
+async def list_events(store: Store, **filters: Any) -> list[Event]:
     """List events, oldest first."""
     return (await store.list_events(EventFilter(**filters)))[::-1]
 
 
-async def names_of(store: Store, **filters: Any) -> list[str]:
-    return [event.name for event in await events_of(store, **filters)]
+async def list_event_names(store: Store, **filters: Any) -> list[str]:
+    return [event.name for event in await list_events(store, **filters)]
 
 
 class TestOutbox(StoreTests):
     async def test_an_event_names_its_task_step_and_attempt(self, store: Store) -> None:
-        publisher = await Publisher.hire(store)
+        publisher = await PublishingWorker.register(store)
 
-        task_id = await publisher.publish("payment.charged", context={"order": 7})
-        (event,) = await events_of(store)
+        task_id = await publisher.complete_task_with_events("payment.charged", context={"order": 7})
+        (event,) = await list_events(store)
 
         assert event == Event(
             no=event.no,
@@ -128,28 +130,28 @@ class TestOutbox(StoreTests):
 
     async def test_a_refused_outcome_publishes_nothing(self, store: Store) -> None:
         """Accepted outcomes of the same settlement publish theirs."""
-        publisher = await Publisher.hire(store)
-        ids = [await create(store, publisher.template) for _ in range(3)]
+        publisher = await PublishingWorker.register(store)
+        ids = [await create_task(store, publisher.template) for _ in range(3)]
         claims = {claim.task_id: claim for claim in await publisher.hand.claim()}
         await publisher.hand.complete(claims[ids[1]])
         outcomes = [completed_outcome(claims[task_id], PAID) for task_id in ids]
-        events = [publisher.event(index) for index in range(3)]
+        events = [publisher.make_event(index) for index in range(3)]
 
         first = await store.settle(publisher.hand.id, outcomes, events=events)
         again = await store.settle(publisher.hand.id, outcomes, events=events, relaxed=True)
 
         assert [1] == list(first.refused)
         assert [0, 1, 2] == list(again.refused)
-        assert [ids[0], ids[2]] == [event.task_id for event in await events_of(store)]
+        assert [ids[0], ids[2]] == [event.task_id for event in await list_events(store)]
 
     async def test_a_settlement_with_events_has_all_effects_of_one_without(
         self, store: Store
     ) -> None:
         """Children are freed and claimed, failures retried, tasks ended."""
-        publisher = await Publisher.hire(store, chain())
-        task_id = await create(store, publisher.template)
+        publisher = await PublishingWorker.register(store, chain_template())
+        task_id = await create_task(store, publisher.template)
         claim = await publisher.hand.claim_one()
-        event = [publisher.event(0, "step.done")]
+        event = [publisher.make_event(0, "step.done")]
         for _ in range(2):
             settled = await store.settle(
                 publisher.hand.id, [completed_outcome(claim, PAID)], claim_up_to=1, events=event
@@ -168,13 +170,16 @@ class TestOutbox(StoreTests):
             (3, 1, "retry"),
             (3, 2, "error"),
         ] == [
-            (event.step_no, event.attempt, event.outcome.value) for event in await events_of(store)
+            (event.step_no, event.attempt, event.outcome.value)
+            for event in await list_events(store)
         ]
 
     async def test_events_are_listed_by_their_fields(self, store: Store) -> None:
-        publisher = await Publisher.hire(store)
-        first = await publisher.publish("payment.charged", "payment_other", "order.paid")
-        second = await publisher.publish("payment.refused")
+        publisher = await PublishingWorker.register(store)
+        first = await publisher.complete_task_with_events(
+            "payment.charged", "payment_other", "order.paid"
+        )
+        second = await publisher.complete_task_with_events("payment.refused")
 
         everything = await store.list_events(EventFilter())
         assert [
@@ -183,88 +188,92 @@ class TestOutbox(StoreTests):
             "payment_other",
             "payment.charged",
         ] == [event.name for event in everything]
-        assert ["payment.charged", "payment.refused"] == await names_of(store, name="payment.*")
-        assert ["order.paid"] == await names_of(store, name="order.paid")
-        assert ["payment.refused"] == await names_of(store, task_id=second)
+        assert ["payment.charged", "payment.refused"] == await list_event_names(
+            store, name="payment.*"
+        )
+        assert ["order.paid"] == await list_event_names(store, name="order.paid")
+        assert ["payment.refused"] == await list_event_names(store, task_id=second)
         assert [first] == [
-            event.task_id for event in await events_of(store, task_id=first, name="order.*")
+            event.task_id for event in await list_events(store, task_id=first, name="order.*")
         ]
-        assert [] == await names_of(store, namespace="other")
-        assert [] == await names_of(store, visible=frozenset({"other"}))
-        assert 4 == len(await names_of(store, visible=frozenset({"suite", "other"})))
+        assert [] == await list_event_names(store, namespace="other")
+        assert [] == await list_event_names(store, visible=frozenset({"other"}))
+        assert 4 == len(await list_event_names(store, visible=frozenset({"suite", "other"})))
         page = await store.list_events(EventFilter(), after=everything[1].no, limit=1)
         assert ["payment_other"] == [event.name for event in page]
 
     async def test_resolving_a_step_publishes_its_declared_events(self, store: Store) -> None:
-        template = declaring(EventSpec("order.done"), EventSpec("order.failed", "failure"))
-        task_id = await begin(store, template)
+        template = template_declaring_events(
+            EventSpec("order.done"), EventSpec("order.failed", "failure")
+        )
+        task_id = await register_and_create_task(store, template)
 
         await store.resolve_step(task_id, 1, PAID, ACT, action=StepAction.COMPLETE)
 
-        (event,) = await events_of(store)
+        (event,) = await list_events(store)
         assert ("order.done", {"cents": 4200}, None) == (event.name, event.payload, event.duration)
 
     async def test_the_result_of_a_resolved_step_must_fit_its_events(self, store: Store) -> None:
-        template = declaring(EventSpec("order.done", schema={"type": "array"}))
-        task_id = await begin(store, template)
+        template = template_declaring_events(EventSpec("order.done", schema={"type": "array"}))
+        task_id = await register_and_create_task(store, template)
 
         with pytest.raises(InvalidInput, match="the event 'order"):
             await store.resolve_step(task_id, 1, PAID, ACT, action=StepAction.COMPLETE)
 
-        assert [] == await events_of(store)
+        assert [] == await list_events(store)
         assert "enqueued" == (await store.list_steps(task_id))[0].status.value
 
     async def test_a_step_that_misses_its_queue_timeout_publishes_its_failure(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        template = declaring(
+        template = template_declaring_events(
             EventSpec("order.failed", EventCondition.PERMANENT_FAILURE, payload="error.code")
         )
         template = replace(
             template, steps=(replace(template.steps[0], queue_timeout=timedelta(seconds=5)),)
         )
-        await begin(store, template)
+        await register_and_create_task(store, template)
         await subject.advance(timedelta(seconds=6))
 
         assert 1 == len((await store.fail_unclaimed(10)).steps)
 
-        (event,) = await events_of(store)
+        (event,) = await list_events(store)
         assert ("order.failed", AttemptOutcome.ERROR) == (event.name, event.outcome)
         assert "queue_timeout" == event.payload
 
     async def test_events_outlive_their_task_and_are_pruned_by_age(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        publisher = await Publisher.hire(store)
-        await publisher.publish("payment.charged")
+        publisher = await PublishingWorker.register(store)
+        await publisher.complete_task_with_events("payment.charged")
         await subject.advance(MINUTE * 10)
-        await publisher.publish("payment.refused")
-        now = await now_of(store)
+        await publisher.complete_task_with_events("payment.refused")
+        now = await time_of_newest_event(store)
         await store.prune(ended_before=now + MINUTE)
 
         assert 1 == await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
-        assert ["payment.refused"] == await names_of(store)
+        assert ["payment.refused"] == await list_event_names(store)
 
 
-def declaring(*events: EventSpec) -> Template:
+def template_declaring_events(*events: EventSpec) -> Template:
     """Return a template with one step that publishes events."""
-    template = one("declaring")
+    template = one_step_template("declaring")
     return replace(template, steps=(replace(template.steps[0], events=events),))
 
 
-async def now_of(store: Store) -> datetime:
+async def time_of_newest_event(store: Store) -> datetime:
     """Return the time at which the newest event was published: the store's own time."""
     return (await store.list_events(EventFilter(), limit=1))[0].at
 
 
-class Receiver:
+class EventReceiver:
     """A process that receives the events of one subscription."""
 
     def __init__(self, store: Store, subscription: SubscriptionId) -> None:
         self.store, self.subscription = store, subscription
 
     @classmethod
-    async def subscribe(cls, store: Store, new: NewSubscription = AUDIT) -> "Receiver":
+    async def subscribe(cls, store: Store, new: NewSubscription = AUDIT) -> "EventReceiver":
         (subscription,) = await store.subscribe([new], "suite")
         return cls(store, subscription)
 
@@ -272,25 +281,25 @@ class Receiver:
         await self.store.distribute_events()
         return await self.store.claim_deliveries([self.subscription], limit, lease=lease)
 
-    async def receive(self, limit: int = 100) -> list[Event]:
+    async def claim_and_deliver(self, limit: int = 100) -> list[Event]:
         """Claim and deliver all that is due, and return the events, none of them twice."""
         events: list[Event] = []
         while claimed := await self.claim(limit):
             events += [pending.event for pending in claimed]
             assert len({event.no for event in events}) == len(events)  # or this would never end
-            await self.store.settle_deliveries([delivered(pending) for pending in claimed])
+            await self.store.settle_deliveries([delivered_outcome(pending) for pending in claimed])
         return events
 
-    async def names(self) -> list[str]:
+    async def claim_and_deliver_names(self) -> list[str]:
         """Claim and deliver all that is due, and return the names of the events."""
-        return [event.name for event in await self.receive()]
+        return [event.name for event in await self.claim_and_deliver()]
 
 
-def delivered(pending: ClaimedDelivery) -> DeliveryOutcome:
+def delivered_outcome(pending: ClaimedDelivery) -> DeliveryOutcome:
     return DeliveryOutcome(pending.id, pending.attempt, DeliveryStatus.DELIVERED, 0.0, 0.5, 204, "")
 
 
-def undelivered(
+def undelivered_outcome(
     pending: ClaimedDelivery, delay: float = 10.0, *, dead: bool = False
 ) -> DeliveryOutcome:
     status = DeliveryStatus.DEAD if dead else DeliveryStatus.PENDING
@@ -300,9 +309,11 @@ def undelivered(
 class TestTaskEvents(StoreTests):
     async def test_a_task_end_is_an_event_if_the_template_declares_it(self, store: Store) -> None:
         """However it ends; the event says how, and when it did."""
-        template_id = await put(store, replace(one(), events=tuple(TaskEndEvent)))
-        hand = await ManualWorker.hire(store)
-        tasks = [await create(store, template_id) for _ in range(4)]
+        template_id = await register_template(
+            store, replace(one_step_template(), events=tuple(TaskEndEvent))
+        )
+        hand = await ManualWorker.register(store)
+        tasks = [await create_task(store, template_id) for _ in range(4)]
         complete, cancelled, failing, resolved = sorted(await hand.claim())
         await hand.complete(complete)
         await store.cancel_task(cancelled.task_id, ACT)
@@ -312,7 +323,7 @@ class TestTaskEvents(StoreTests):
         ends = [
             [
                 (event.name, event.outcome.value, event.step_no)
-                for event in await events_of(store, task_id=each)
+                for event in await list_events(store, task_id=each)
             ]
             for each in sorted(tasks)
         ]
@@ -325,39 +336,46 @@ class TestTaskEvents(StoreTests):
                 ("tasker.task.resolved", "resolved_manually", 0),
             ],
         ] == ends
-        (failed_event,) = await events_of(store, task_id=failing.task_id)
+        (failed_event,) = await list_events(store, task_id=failing.task_id)
         assert {"error": (await store.get_task(failing.task_id)).error} == failed_event.payload
         assert (failed_event.duration or 0) >= 0
 
     async def test_a_task_end_that_is_not_declared_is_no_event(self, store: Store) -> None:
         """This holds for undeclared ends and for other templates."""
-        await put(store, replace(one(), events=(TaskEndEvent.FAILED,)))
-        for template in (replace(one(), events=(TaskEndEvent.FAILED,)), one("plain")):
-            await begin(store, template)
-        hand = await ManualWorker.hire(store)
+        await register_template(store, replace(one_step_template(), events=(TaskEndEvent.FAILED,)))
+        for template in (
+            replace(one_step_template(), events=(TaskEndEvent.FAILED,)),
+            one_step_template("plain"),
+        ):
+            await register_and_create_task(store, template)
+        hand = await ManualWorker.register(store)
 
         await hand.complete(*await hand.claim())
 
-        assert [] == await names_of(store)
+        assert [] == await list_event_names(store)
 
     async def test_the_end_comes_after_the_events_of_its_last_step(self, store: Store) -> None:
-        publisher = await Publisher.hire(store, replace(one(), events=(TaskEndEvent.COMPLETED,)))
+        publisher = await PublishingWorker.register(
+            store, replace(one_step_template(), events=(TaskEndEvent.COMPLETED,))
+        )
 
-        await publisher.publish("payment.charged")
+        await publisher.complete_task_with_events("payment.charged")
 
-        assert ["payment.charged", "tasker.task.completed"] == await names_of(store)
+        assert ["payment.charged", "tasker.task.completed"] == await list_event_names(store)
 
     async def test_each_end_of_a_reopened_task_is_an_event(self, store: Store) -> None:
         """The task was retried in between."""
-        await begin(store, replace(one(), events=tuple(TaskEndEvent)))
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(
+            store, replace(one_step_template(), events=tuple(TaskEndEvent))
+        )
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await hand.fail(claim)
         await store.retry_steps(claim.task_id, ACT)
 
         await hand.fail(await hand.claim_one())
 
-        first, second = await events_of(store)
+        first, second = await list_events(store)
         assert f"{claim.task_id}:0:1:tasker.task.failed" == first.id
         assert f"{claim.task_id}:0:2:tasker.task.failed" == second.id
 
@@ -366,161 +384,172 @@ class TestDeliveries(StoreTests):
     async def test_each_event_is_delivered_once_to_each_subscription_that_it_matches(
         self, store: Store
     ) -> None:
-        publisher = await Publisher.hire(store)
-        audit = await Receiver.subscribe(store)
+        publisher = await PublishingWorker.register(store)
+        audit = await EventReceiver.subscribe(store)
         everywhere = NewSubscription(namespace="*", name="all", events=("*",))
-        everything = await Receiver.subscribe(store, everywhere)
+        everything = await EventReceiver.subscribe(store, everywhere)
         elsewhere = NewSubscription(namespace="other", name="audit", events=("*",))
-        other = await Receiver.subscribe(store, elsewhere)
-        await publisher.publish("payment.charged", "payments", "order.paid")
+        other = await EventReceiver.subscribe(store, elsewhere)
+        await publisher.complete_task_with_events("payment.charged", "payments", "order.paid")
 
-        assert ["payment.charged"] == await audit.names()
-        assert {"payment.charged", "payments", "order.paid"} == set(await everything.names())
-        assert [] == await other.names()
-        assert [] == await audit.names()
+        assert ["payment.charged"] == await audit.claim_and_deliver_names()
+        assert {"payment.charged", "payments", "order.paid"} == set(
+            await everything.claim_and_deliver_names()
+        )
+        assert [] == await other.claim_and_deliver_names()
+        assert [] == await audit.claim_and_deliver_names()
 
     async def test_a_delivery_contains_the_context_and_the_result(self, store: Store) -> None:
-        publisher = await Publisher.hire(store)
-        audit = await Receiver.subscribe(store)
-        await publisher.publish("payment.charged", context={"order": 7})
+        publisher = await PublishingWorker.register(store)
+        audit = await EventReceiver.subscribe(store)
+        await publisher.complete_task_with_events("payment.charged", context={"order": 7})
 
         (pending,) = await audit.claim()
 
-        assert ({"order": 7}, {"cents": 4200}) == (pending.event.context, pending.event.result)
+        assert ({"order": 7}, {"cents": 4200}) == (
+            pending.event.context,
+            pending.event.result,
+        )
 
     async def test_a_subscription_starts_at_its_creation(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        publisher = await Publisher.hire(store)
-        await publisher.publish("payment.before")
+        publisher = await PublishingWorker.register(store)
+        await publisher.complete_task_with_events("payment.before")
         await subject.advance(SECOND)
-        audit = await Receiver.subscribe(store)
-        await publisher.publish("payment.after")
+        audit = await EventReceiver.subscribe(store)
+        await publisher.complete_task_with_events("payment.after")
 
-        assert ["payment.after"] == await audit.names()
+        assert ["payment.after"] == await audit.claim_and_deliver_names()
 
     async def test_events_of_one_task_are_delivered_in_order(self, store: Store) -> None:
         """The second is not claimed before the first was delivered, while other tasks' are."""
-        publisher = await Publisher.hire(store)
-        audit = await Receiver.subscribe(store)
-        await publisher.publish("payment.a", "payment.b")
-        await publisher.publish("payment.c")
+        publisher = await PublishingWorker.register(store)
+        audit = await EventReceiver.subscribe(store)
+        await publisher.complete_task_with_events("payment.a", "payment.b")
+        await publisher.complete_task_with_events("payment.c")
 
         claimed = await audit.claim()
 
         assert ["payment.a", "payment.c"] == [pending.event.name for pending in claimed]
         assert [] == await audit.claim()
-        await store.settle_deliveries([delivered(pending) for pending in claimed])
-        assert ["payment.b"] == await audit.names()
+        await store.settle_deliveries([delivered_outcome(pending) for pending in claimed])
+        assert ["payment.b"] == await audit.claim_and_deliver_names()
 
     async def test_a_failed_delivery_is_repeated_after_its_delay(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        publisher = await Publisher.hire(store)
-        audit = await Receiver.subscribe(store)
-        await publisher.publish("payment.a", "payment.b")
+        publisher = await PublishingWorker.register(store)
+        audit = await EventReceiver.subscribe(store)
+        await publisher.complete_task_with_events("payment.a", "payment.b")
         (pending,) = await audit.claim()
-        await store.settle_deliveries([undelivered(pending, 10.0)])
+        await store.settle_deliveries([undelivered_outcome(pending, 10.0)])
 
         assert [] == await audit.claim()
         await subject.advance(SECOND * 11)
         (again,) = await audit.claim()
 
         assert (pending.id, 2) == (again.id, again.attempt)
-        await store.settle_deliveries([undelivered(again, dead=True)])
-        assert ["payment.b"] == await audit.names()
+        await store.settle_deliveries([undelivered_outcome(again, dead=True)])
+        assert ["payment.b"] == await audit.claim_and_deliver_names()
         (row,) = await store.deliveries("suite", "audit")
         assert (DeliveryStatus.DEAD, 2) == (row.status, len(row.log))
         assert "no answer" == row.log[0].error
 
     async def test_a_delivery_is_taken_over_from_a_dead_process(
-        self, stores: Sequence[Store], subject: Subject
+        self, stores: Sequence[Store], subject: StoreUnderTest
     ) -> None:
         """A later report of the dead process is ignored."""
-        publisher = await Publisher.hire(stores[0])
-        first = await Receiver.subscribe(stores[0])
-        second = await Receiver.subscribe(stores[1])
-        await publisher.publish("payment.charged")
+        publisher = await PublishingWorker.register(stores[0])
+        first = await EventReceiver.subscribe(stores[0])
+        second = await EventReceiver.subscribe(stores[1])
+        await publisher.complete_task_with_events("payment.charged")
         (late,) = await first.claim(lease=SECOND)
         await subject.advance(SECOND * 2)
         (again,) = await second.claim()
 
-        await stores[0].settle_deliveries([undelivered(late, dead=True)])
-        await stores[1].settle_deliveries([delivered(again)])
+        await stores[0].settle_deliveries([undelivered_outcome(late, dead=True)])
+        await stores[1].settle_deliveries([delivered_outcome(again)])
 
         assert (late.id, late.attempt + 1) == (again.id, again.attempt)
         assert [] == await stores[0].deliveries("suite", "audit")
 
     async def test_processes_share_a_subscription(self, stores: Sequence[Store]) -> None:
         """Each event is delivered once, whatever the processes do concurrently."""
-        publisher = await Publisher.hire(stores[0])
-        receivers = [await Receiver.subscribe(store) for store in stores]
-        ids = [await publisher.publish("payment.charged") for _ in range(20)]
+        publisher = await PublishingWorker.register(stores[0])
+        receivers = [await EventReceiver.subscribe(store) for store in stores]
+        ids = [await publisher.complete_task_with_events("payment.charged") for _ in range(20)]
 
-        got = await asyncio.gather(*(receiver.receive(limit=3) for receiver in receivers))
-        got.append(await receivers[0].receive())  # what another process distributed last
+        got = await asyncio.gather(*(receiver.claim_and_deliver(limit=3) for receiver in receivers))
+        got.append(await receivers[0].claim_and_deliver())  # what another process distributed last
 
         assert sorted(ids) == sorted(event.task_id for part in got for event in part)
 
     async def test_a_failing_webhook_is_suspended_for_a_while(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        publisher = await Publisher.hire(store)
+        publisher = await PublishingWorker.register(store)
         await store.add_webhook(HOOK, ACT)
         (endpoint,) = await store.endpoints()
-        hook = Receiver(store, endpoint.id)
-        await publisher.publish("payment.a")
+        hook = EventReceiver(store, endpoint.id)
+        await publisher.complete_task_with_events("payment.a")
         (failing,) = await hook.claim()
-        await publisher.publish("payment.b")
-        await store.settle_deliveries([undelivered(failing, 3600.0)])
+        await publisher.complete_task_with_events("payment.b")
+        await store.settle_deliveries([undelivered_outcome(failing, 3600.0)])
 
         assert [] == await hook.claim()
         await subject.advance(SECOND * 301)
 
-        assert ["payment.b"] == await hook.names()
+        assert ["payment.b"] == await hook.claim_and_deliver_names()
         (webhook,) = await store.webhooks()
         assert (1, 0) == (webhook.pending, webhook.dead)
 
     async def test_an_unserved_subscription_is_deleted(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        publisher = await Publisher.hire(store)
-        await Receiver.subscribe(store)
+        publisher = await PublishingWorker.register(store)
+        await EventReceiver.subscribe(store)
         await store.add_webhook(HOOK, ACT)
         await subject.advance(MINUTE * 10)
-        await publisher.publish("payment.charged")
+        await publisher.complete_task_with_events("payment.charged")
         await store.distribute_events()
-        now = await now_of(store)
+        now = await time_of_newest_event(store)
 
         await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
 
         assert ["crm"] == [subscription.name for subscription in await store.subscriptions()]
 
-    async def test_undelivered_events_are_not_pruned(self, store: Store, subject: Subject) -> None:
+    async def test_undelivered_events_are_not_pruned(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """Neither before they are distributed, nor while a delivery is pending or dead."""
-        publisher = await Publisher.hire(store)
-        audit = await Receiver.subscribe(store)
+        publisher = await PublishingWorker.register(store)
+        audit = await EventReceiver.subscribe(store)
         for name in ("payment.dead", "payment.pending", "payment.delivered"):
-            await publisher.publish(name)
+            await publisher.complete_task_with_events(name)
         for pending in await audit.claim():
             if pending.event.name == "payment.dead":
-                await store.settle_deliveries([undelivered(pending, dead=True)])
+                await store.settle_deliveries([undelivered_outcome(pending, dead=True)])
             if pending.event.name == "payment.delivered":
-                await store.settle_deliveries([delivered(pending)])
-        await publisher.publish("payment.fresh")
+                await store.settle_deliveries([delivered_outcome(pending)])
+        await publisher.complete_task_with_events("payment.fresh")
         await subject.advance(MINUTE * 2)
-        await Receiver.subscribe(store)
-        before = await now_of(store) + MINUTE
+        await EventReceiver.subscribe(store)
+        before = await time_of_newest_event(store) + MINUTE
 
         assert 1 == await store.prune_events(before, dead_before=before - MINUTE * 5)
-        assert {"payment.dead", "payment.pending", "payment.fresh"} == set(await names_of(store))
+        assert {"payment.dead", "payment.pending", "payment.fresh"} == set(
+            await list_event_names(store)
+        )
 
-    async def test_events_are_reread_within_a_window(self, store: Store, subject: Subject) -> None:
-        publisher = await Publisher.hire(store)
-        await publisher.publish("payment.a")
+    async def test_events_are_reread_within_a_window(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        publisher = await PublishingWorker.register(store)
+        await publisher.complete_task_with_events("payment.a")
         await subject.advance(MINUTE)
-        await publisher.publish("payment.b", context={"order": 1})
-        newest = (await events_of(store))[-1]
+        await publisher.complete_task_with_events("payment.b", context={"order": 1})
+        newest = (await list_events(store))[-1]
 
         window = await store.recent_events(newest.no, newest.at - SECOND, 10)
         beyond = await store.recent_events(EventNo(0), newest.at + SECOND, 10)
@@ -533,7 +562,7 @@ class TestDeliveries(StoreTests):
         await store.add_webhook(replace(HOOK, name="audit"), ACT)
 
         with pytest.raises(Misuse, match="audit"):
-            await Receiver.subscribe(store)
+            await EventReceiver.subscribe(store)
 
 
 class TestWebhooks(StoreTests):
@@ -585,7 +614,7 @@ class TestWebhooks(StoreTests):
 
     async def test_a_webhook_that_does_not_exist_is_not_found(self, store: Store) -> None:
         """A subscriber with that name is not a webhook."""
-        await Receiver.subscribe(store)
+        await EventReceiver.subscribe(store)
         for call in (
             store.webhook("suite", "audit"),
             store.update_webhook("suite", "audit", WebhookChange(paused=True), ACT),
@@ -596,18 +625,18 @@ class TestWebhooks(StoreTests):
                 await call
 
     async def test_delivered_and_dead_deliveries_can_be_repeated(self, store: Store) -> None:
-        publisher = await Publisher.hire(store)
+        publisher = await PublishingWorker.register(store)
         await store.add_webhook(HOOK, ACT)
         (endpoint,) = await store.endpoints()
-        hook = Receiver(store, endpoint.id)
-        await publisher.publish("payment.charged")
-        assert ["payment.charged"] == await hook.names()
+        hook = EventReceiver(store, endpoint.id)
+        await publisher.complete_task_with_events("payment.charged")
+        assert ["payment.charged"] == await hook.claim_and_deliver_names()
         (row,) = await store.deliveries("suite", "crm", status=DeliveryStatus.DELIVERED)
         assert (204, "") == (row.log[0].response, row.log[0].error)
 
         await store.send_again("suite", "crm", row.id, ACT)
 
-        assert ["payment.charged"] == await hook.names()
+        assert ["payment.charged"] == await hook.claim_and_deliver_names()
         (again,) = await store.deliveries("suite", "crm")
         assert (row.id, 2) == (again.id, again.attempts)
         with pytest.raises(NotFound):

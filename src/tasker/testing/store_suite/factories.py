@@ -28,7 +28,7 @@ from tasker.model import (
     retry_outcome,
 )
 from tasker.store.protocol import AuditNote, Store
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 ACT = AuditNote(actor="alice", reason="because")
 LEASE = timedelta(seconds=30)
@@ -39,23 +39,23 @@ SECOND = timedelta(seconds=1)
 
 @pytest.mark.anyio
 class StoreTests:
-    """Tests of one topic. Needs a fixture `subject` that makes a `Subject`."""
+    """Tests of one topic. Needs a fixture `subject` that makes a `StoreUnderTest`."""
 
     @pytest.fixture
     def anyio_backend(self) -> str:
         return "asyncio"
 
     @pytest.fixture
-    async def store(self, subject: Subject) -> AsyncIterator[Store]:
+    async def store(self, subject: StoreUnderTest) -> AsyncIterator[Store]:
         """A store with nothing in it; after the test its tables must agree with each other."""
         async with subject.connect() as store:
             if not (await store.schema_status()).is_ready:
                 await store.upgrade()
             yield store
-        assert [] == list(await subject.contradictions())
+        assert [] == list(await subject.find_contradictions())
 
     @pytest.fixture
-    async def stores(self, subject: Subject, store: Store) -> AsyncIterator[Sequence[Store]]:
+    async def stores(self, subject: StoreUnderTest, store: Store) -> AsyncIterator[Sequence[Store]]:
         """Three store objects on one database; one three times where it cannot be shared."""
         if not subject.shared:
             yield [store] * 3
@@ -63,14 +63,14 @@ class StoreTests:
         async with subject.connect() as second, subject.connect() as third:
             opened = [store, second, third]
             for each in opened:
-                await subject.listen(each)
+                await subject.wait_until_listening(each)
             yield opened
 
 
 # ------------------------------------------------------------------ templates
 
 
-def graph(name: str = "graph", version: str = "1.0.0", /, **steps: str) -> Template:
+def make_template(name: str = "graph", version: str = "1.0.0", /, **steps: str) -> Template:
     """Make a template: each step by name, with the names it waits for, as in `c="a b"`."""
     return Template(
         namespace="suite",
@@ -82,26 +82,26 @@ def graph(name: str = "graph", version: str = "1.0.0", /, **steps: str) -> Templ
     )
 
 
-def one(name: str = "one") -> Template:
+def one_step_template(name: str = "one") -> Template:
     """A single step."""
-    return graph(name, only="")
+    return make_template(name, only="")
 
 
-def chain() -> Template:
+def chain_template() -> Template:
     """a > b > c."""
-    return graph("chain", a="", b="a", c="b")
+    return make_template("chain", a="", b="a", c="b")
 
 
-def diamond() -> Template:
+def diamond_template() -> Template:
     """a > b and c > d."""
-    return graph("diamond", a="", b="a", c="a", d="b c")
+    return make_template("diamond", a="", b="a", c="a", d="b c")
 
 
-def fan(width: int) -> Template:
+def fan_template(width: int) -> Template:
     """start > `width` steps between > end."""
     between = [f"between_{number}" for number in range(width)]
     steps = {"start": "", **dict.fromkeys(between, "start"), "end": " ".join(between)}
-    template = graph("fan", **steps)
+    template = make_template("fan", **steps)
     handlers = dict.fromkeys(between, "between")  # a queue for all of them, not one for each
     return replace(
         template,
@@ -109,7 +109,7 @@ def fan(width: int) -> Template:
     )
 
 
-async def put(store: Store, template: Template) -> TemplateId:
+async def register_template(store: Store, template: Template) -> TemplateId:
     """Register a template."""
     return (await store.register_template(template, registered_by="suite")).stored.id
 
@@ -117,7 +117,7 @@ async def put(store: Store, template: Template) -> TemplateId:
 # ---------------------------------------------------------------------- tasks
 
 
-def new_task(template: TemplateId, context: object = None, **fields: Any) -> NewTask:
+def make_new_task(template: TemplateId, context: object = None, **fields: Any) -> NewTask:
     """Describe a task; `fields` are the others of `NewTask`."""
     task_id = codec.new_task_id()
     text = codec.dumps({} if context is None else context)
@@ -125,25 +125,25 @@ def new_task(template: TemplateId, context: object = None, **fields: Any) -> New
     return NewTask(template_id=template, **fields)
 
 
-async def create(
+async def create_task(
     store: Store, template: TemplateId, context: object = None, **fields: Any
 ) -> TaskId:
     """Create a task."""
-    created = await store.create_tasks([new_task(template, context, **fields)])
+    created = await store.create_tasks([make_new_task(template, context, **fields)])
     return created.tasks[0][0]
 
 
-async def begin(store: Store, template: Template, **fields: Any) -> TaskId:
+async def register_and_create_task(store: Store, template: Template, **fields: Any) -> TaskId:
     """Register a template and create a task of it."""
-    return await create(store, await put(store, template), **fields)
+    return await create_task(store, await register_template(store, template), **fields)
 
 
-async def steps_of(store: Store, task_id: TaskId) -> Mapping[str, Step]:
+async def steps_by_name(store: Store, task_id: TaskId) -> Mapping[str, Step]:
     """Read the steps of a task, by name."""
     return {step.name: step for step in await store.list_steps(task_id)}
 
 
-async def states_of(store: Store, task_id: TaskId) -> Mapping[str, str]:
+async def statuses_by_name(store: Store, task_id: TaskId) -> Mapping[str, str]:
     """Read the states of a task's steps, by name."""
     return {step.name: step.status.value for step in await store.list_steps(task_id)}
 
@@ -160,7 +160,7 @@ class ManualWorker:
         self.queues = queues
 
     @classmethod
-    async def hire(
+    async def register(
         cls,
         store: Store,
         name: str = "hand",
@@ -216,7 +216,7 @@ class ManualWorker:
         """Let an attempt fail; another may follow after `delay`."""
         return await self.settle(retry_outcome(claim, ERROR, delay))
 
-    async def work_off(self) -> int:
+    async def complete_all_due(self) -> int:
         """Complete all that is due, and what that frees; return how many steps it was."""
         done = 0
         while claims := await self.claim():
@@ -225,10 +225,10 @@ class ManualWorker:
         return done
 
 
-async def run_down(store: Store, template: Template, *, failing: Iterable[str] = ()) -> Task:
+async def run_task_to_end(store: Store, template: Template, *, failing: Iterable[str] = ()) -> Task:
     """Begin a task and settle all of its steps; those in `failing` fail."""
-    task_id = await begin(store, template)
-    hand = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, template)
+    hand = await ManualWorker.register(store)
     names = {step.no: step.name for step in await store.list_steps(task_id)}
     while claims := await hand.claim():
         for claim in claims:
@@ -236,7 +236,7 @@ async def run_down(store: Store, template: Template, *, failing: Iterable[str] =
     return await store.get_task(task_id)
 
 
-async def only_state(store: Store, task_id: TaskId) -> StepStatus:
+async def only_step_status(store: Store, task_id: TaskId) -> StepStatus:
     """Read the state of a task's single step."""
     (step,) = await store.list_steps(task_id)
     return step.status

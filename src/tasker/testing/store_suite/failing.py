@@ -25,27 +25,27 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 from tasker.waits import AwaitedArrival, NewSignal, NewWait
 
 
 class TestRetries(StoreTests):
     async def test_the_next_attempt_waits_for_its_delay(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """It is not claimable before, and the claim returns when it will be."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
 
         early = await store.claim(hand.id, 10)
@@ -60,14 +60,14 @@ class TestRetries(StoreTests):
         assert (task_id, 1, 2, 2) == due[:4]
 
     async def test_a_step_that_waits_for_a_retry_shows_its_error(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """It has the error of the failed attempt; once due it counts as enqueued."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
 
-        task, step = await store.get_task(task_id), (await steps_of(store, task_id))["only"]
+        task, step = await store.get_task(task_id), (await steps_by_name(store, task_id))["only"]
         await subject.advance(SECOND * 61)
         later = await store.get_task(task_id)
 
@@ -81,12 +81,12 @@ class TestRetries(StoreTests):
         """
         The step has the result and no error; the history has both attempts.
         """
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one())
         await hand.settle(completed_outcome(await hand.claim_one(), JsonText('"ok"')))
 
-        step = (await steps_of(store, task_id))["only"]
+        step = (await steps_by_name(store, task_id))["only"]
         history = await store.history(task_id)
 
         assert (StepStatus.COMPLETE, "ok", None) == (step.status, step.result, step.error)
@@ -98,8 +98,8 @@ class TestRetries(StoreTests):
         """
         With a delay of zero it is claimable at once.
         """
-        await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
 
         await hand.retry(await hand.claim_one())
 
@@ -107,8 +107,8 @@ class TestRetries(StoreTests):
 
     async def test_a_released_attempt_does_not_count_as_a_try(self, store: Store) -> None:
         """It is claimable at once, by any worker, under the next number."""
-        task_id = await begin(store, one())
-        hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
         await hand.settle(released_outcome(await hand.claim_one()))
 
         claim = await other.claim_one()
@@ -120,14 +120,14 @@ class TestRetries(StoreTests):
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
 
     async def test_lost_attempts_are_counted_separately(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Losses have their own bound."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store, lease=SECOND * 300)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store, lease=SECOND * 300)
 
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
-        dying = await ManualWorker.hire(store, lease=SECOND * 30)
+        dying = await ManualWorker.register(store, lease=SECOND * 30)
         claim = await dying.claim_one()
         await subject.advance(SECOND * 31)
         (expired,) = await store.expired(10)
@@ -138,11 +138,11 @@ class TestRetries(StoreTests):
 
     @pytest.mark.parametrize("waits", ["for a time", "for a signal"])
     async def test_a_wait_resets_the_count_of_lost_attempts(
-        self, store: Store, subject: Subject, waits: str
+        self, store: Store, subject: StoreUnderTest, waits: str
     ) -> None:
         """A step that waits has made progress: it may be lost as often again."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store, lease=SECOND * 300)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store, lease=SECOND * 300)
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
         claim = await hand.claim_one()
         if waits == "for a time":
@@ -159,17 +159,17 @@ class TestRetries(StoreTests):
         assert (StepStatus.ENQUEUED, 0) == (step.status, step.lost_attempts)
 
     async def test_a_manual_retry_resets_the_count_of_lost_attempts(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         The step starts over.
         """
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store, lease=SECOND * 300)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store, lease=SECOND * 300)
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, SECOND * 0))
         await hand.fail(await hand.claim_one())
         await store.retry_steps(task_id, ACT)
-        await (await ManualWorker.hire(store, lease=SECOND * 30)).claim_one()
+        await (await ManualWorker.register(store, lease=SECOND * 30)).claim_one()
         await subject.advance(SECOND * 31)
 
         (expired,) = await store.expired(10)
@@ -180,8 +180,8 @@ class TestRetries(StoreTests):
 class TestCheckpoints(StoreTests):
     async def test_the_next_attempt_receives_the_checkpoint(self, store: Store) -> None:
         """The last saved one, after any outcome."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         assert await store.checkpoint(claim, JsonText('{"row":1}'))
         assert await store.checkpoint(claim, JsonText('{"row":2}'))
@@ -194,14 +194,14 @@ class TestCheckpoints(StoreTests):
         assert [None, '{"row":2}', '{"row":2}'] == [
             each.checkpoint for each in (claim, second, third)
         ]
-        assert {"row": 2} == (await steps_of(store, task_id))["only"].checkpoint
+        assert {"row": 2} == (await steps_by_name(store, task_id))["only"].checkpoint
 
     async def test_only_the_attempt_that_holds_the_step_may_save_a_checkpoint(
         self, store: Store
     ) -> None:
         """A late checkpoint is refused and overwrites nothing."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         late = await hand.claim_one()
         await hand.retry(late)
         assert not await store.checkpoint(late, JsonText('"between"'))
@@ -210,7 +210,7 @@ class TestCheckpoints(StoreTests):
 
         assert not await store.checkpoint(late, JsonText('"late"'))
 
-        assert "mine" == (await steps_of(store, task_id))["only"].checkpoint
+        assert "mine" == (await steps_by_name(store, task_id))["only"].checkpoint
         await hand.complete(current)
         assert not await store.checkpoint(current, JsonText('"after"'))
 
@@ -218,13 +218,15 @@ class TestCheckpoints(StoreTests):
 class TestFailedTasks(StoreTests):
     async def test_a_permanently_failed_step_fails_its_task(self, store: Store) -> None:
         """The task fails immediately if no other step can run; descendants never run."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
 
         settled = await hand.fail(await hand.claim_one())
 
         assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
-        assert {"a": "error", "b": "pending", "c": "pending"} == await states_of(store, task_id)
+        assert {"a": "error", "b": "pending", "c": "pending"} == await statuses_by_name(
+            store, task_id
+        )
         task = await store.get_task(task_id)
         assert (TaskStatus.ERROR, True) == (task.status, task.ended)
         assert task.ended_at is not None
@@ -234,8 +236,10 @@ class TestFailedTasks(StoreTests):
 
     async def test_siblings_of_a_failed_step_continue(self, store: Store) -> None:
         """The task stays open until no further step can run."""
-        task_id = await begin(store, graph("wide", a="", b="", c="b", d="a c"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, make_template("wide", a="", b="", c="b", d="a c")
+        )
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
 
         first = await hand.fail(claims[1])
@@ -245,17 +249,17 @@ class TestFailedTasks(StoreTests):
         assert ([], []) == (list(first.ended), list(second.ended))
         assert [(task_id, TaskStatus.ERROR)] == list(third.ended)
         assert {"a": "error", "b": "complete", "c": "complete", "d": "pending"} == (
-            await states_of(store, task_id)
+            await statuses_by_name(store, task_id)
         )
 
     async def test_a_failed_task_waits_for_a_sibling_that_is_retried(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A step whose next attempt is an hour away can still run.
         """
-        task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         await hand.retry(claims[2], SECOND * 3600)
 
@@ -267,10 +271,10 @@ class TestFailedTasks(StoreTests):
 
         assert [(task_id, TaskStatus.ERROR)] == list(ended)
 
-    async def test_all_failed_steps_are_named(self, store: Store, subject: Subject) -> None:
+    async def test_all_failed_steps_are_named(self, store: Store, subject: StoreUnderTest) -> None:
         """In the order of the template; the message is about the step that failed first."""
-        task_id = await begin(store, graph("three", z="", m="", a=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("three", z="", m="", a=""))
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         for no in (3, 1, 2):
             await (hand.complete(claims[no]) if no == 2 else hand.fail(claims[no]))
@@ -287,9 +291,9 @@ class TestFailedTasks(StoreTests):
         """
         The last steps of a failed task may be settled together.
         """
-        template = await put(store, graph("pair", a="", b=""))
-        ids = [await create(store, template) for _ in range(10)]
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, make_template("pair", a="", b=""))
+        ids = [await create_task(store, template) for _ in range(10)]
+        hand = await ManualWorker.register(store)
         claims = await hand.claim()
 
         settled = await hand.settle(
@@ -308,10 +312,10 @@ class TestFailedTasks(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """One of the settlements or the next sweep ends the task, which is reported once."""
-        template = await put(stores[0], graph("pair", a="", b=""))
-        left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
+        template = await register_template(stores[0], make_template("pair", a="", b=""))
+        left, right = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])
         for _ in range(25):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             claims = {claim.no: claim for claim in await left.claim()}
 
             first, second = await asyncio.gather(left.fail(claims[1]), right.complete(claims[2]))
@@ -321,10 +325,12 @@ class TestFailedTasks(StoreTests):
 
     async def test_concurrent_failures_end_the_task_once(self, stores: list[Store]) -> None:
         """Every step of the task may fail."""
-        template = await put(stores[0], graph("wide", **{f"s{n}": "" for n in range(6)}))
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(
+            stores[0], make_template("wide", **{f"s{n}": "" for n in range(6)})
+        )
+        hands = [await ManualWorker.register(store) for store in stores]
         for _ in range(10):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             claims = await hands[0].claim()
 
             settled = await asyncio.gather(
@@ -339,9 +345,9 @@ class TestFailedTasks(StoreTests):
             assert str(error["message"]).endswith(" and 5 more failed: it broke")
 
     async def test_a_sweep_leaves_healthy_tasks_alone(self, store: Store) -> None:
-        template = await put(store, chain())
-        await store.create_tasks([new_task(template) for _ in range(3)])
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        await store.create_tasks([make_new_task(template) for _ in range(3)])
+        hand = await ManualWorker.register(store)
         claims = await hand.claim()
         await hand.complete(claims[0])
 
@@ -349,10 +355,12 @@ class TestFailedTasks(StoreTests):
 
 
 class TestDeadlines(StoreTests):
-    async def test_a_task_past_its_deadline_is_ended(self, store: Store, subject: Subject) -> None:
+    async def test_a_task_past_its_deadline_is_ended(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """It ends in error and its open steps are cancelled; complete steps keep their results."""
-        task_id = await begin(store, chain(), deadline=SECOND * 60)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template(), deadline=SECOND * 60)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one(), result="kept")
         running = await hand.claim_one()
         await subject.advance(SECOND * 50)
@@ -364,7 +372,7 @@ class TestDeadlines(StoreTests):
         assert [] == early
         assert [(task_id, TaskStatus.ERROR)] == ended
         assert {"a": "complete", "b": "cancelled", "c": "cancelled"} == (
-            await states_of(store, task_id)
+            await statuses_by_name(store, task_id)
         )
         task = await store.get_task(task_id)
         assert task.error is not None
@@ -374,15 +382,15 @@ class TestDeadlines(StoreTests):
         assert [] == await store.sweep()
 
     async def test_the_next_sweep_enforces_a_tiny_deadline(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Until then its steps run; a task that completes before stays complete."""
         tiny = SECOND / 1_000_000
         late, done = (
-            await begin(store, one(), deadline=tiny),
-            await begin(store, one(), deadline=tiny),
+            await register_and_create_task(store, one_step_template(), deadline=tiny),
+            await register_and_create_task(store, one_step_template(), deadline=tiny),
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         await subject.advance(SECOND)
         claims = await hand.claim()
         await hand.complete(*(claim for claim in claims if claim.task_id == done))
@@ -396,13 +404,13 @@ class TestDeadlines(StoreTests):
         )
 
     async def test_a_running_attempt_is_revoked_at_the_deadline(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         Its worker learns so when it renews, and its history says cancelled.
         """
-        task_id = await begin(store, one(), deadline=SECOND * 10)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template(), deadline=SECOND * 10)
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await subject.advance(SECOND * 11)
         await store.sweep()
@@ -418,21 +426,21 @@ class TestDeadlines(StoreTests):
         )
 
     async def test_an_ended_task_cannot_miss_its_deadline(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        task_id = await begin(store, one(), deadline=SECOND * 10)
-        await (await ManualWorker.hire(store)).work_off()
+        task_id = await register_and_create_task(store, one_step_template(), deadline=SECOND * 10)
+        await (await ManualWorker.register(store)).complete_all_due()
         await subject.advance(SECOND * 11)
 
         assert [] == await store.sweep()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
     async def test_many_overdue_tasks_are_ended_in_batches(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Repeated sweeps end all of them and report each once."""
-        template = await put(store, one())
-        news = [new_task(template, deadline=SECOND) for _ in range(110)]
+        template = await register_template(store, one_step_template())
+        news = [make_new_task(template, deadline=SECOND) for _ in range(110)]
         await store.create_tasks(news)
         await subject.advance(SECOND * 2)
 
@@ -443,13 +451,13 @@ class TestDeadlines(StoreTests):
         assert sorted((new.id, TaskStatus.ERROR) for new in news) == sorted(ended)
 
     async def test_concurrent_sweeps_end_each_task_once(
-        self, stores: list[Store], subject: Subject
+        self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
         """
         Every worker sweeps; one of them ends it.
         """
-        template = await put(stores[0], one())
-        news = [new_task(template, deadline=SECOND) for _ in range(30)]
+        template = await register_template(stores[0], one_step_template())
+        news = [make_new_task(template, deadline=SECOND) for _ in range(30)]
         await stores[0].create_tasks(news)
         await subject.advance(SECOND * 2)
 

@@ -19,14 +19,14 @@ from tasker.testing.store_suite.factories import (
     ERROR,
     ManualWorker,
     StoreTests,
-    begin,
-    create,
-    diamond,
-    fan,
-    graph,
-    new_task,
-    put,
-    steps_of,
+    create_task,
+    diamond_template,
+    fan_template,
+    make_new_task,
+    make_template,
+    register_and_create_task,
+    register_template,
+    steps_by_name,
 )
 
 RESULT = JsonText("1")
@@ -37,14 +37,14 @@ class TestJoins(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """Two processes settle the two arms of each of a hundred diamonds."""
-        template = await put(stores[0], diamond())
-        ids = [new_task(template) for _ in range(100)]
+        template = await register_template(stores[0], diamond_template())
+        ids = [make_new_task(template) for _ in range(100)]
         await stores[0].create_tasks(ids)
-        left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
+        left, right = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])
         await left.complete(*await left.claim())
         arms = await left.claim()
 
-        for first, second in _pairs(arms):
+        for first, second in _pair_claims_by_task(arms):
             await asyncio.gather(left.complete(first), right.complete(second))
 
         joins = await left.claim()
@@ -55,13 +55,13 @@ class TestJoins(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """In any interleaving it is enqueued once, by the last settlement."""
-        template = await put(stores[0], fan(50))
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(stores[0], fan_template(50))
+        hands = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             await hands[0].complete(await hands[0].claim_one())
             claims = await hands[0].claim()
-            batches = list(_batches(claims, Random(seed)))
+            batches = list(_split_into_random_batches(claims, Random(seed)))
 
             settled = await asyncio.gather(
                 *(
@@ -71,18 +71,18 @@ class TestJoins(StoreTests):
             )
 
             assert [] == [index for each in settled for index in each.refused]
-            assert 0 == (await steps_of(stores[0], task_id))["end"].pending_parents
+            assert 0 == (await steps_by_name(stores[0], task_id))["end"].pending_parents
             assert (task_id, 52, 1) == (await hands[0].claim_one())[:3]
             await hands[0].complete(Claim(task_id, 52, 1, 1))
 
     async def test_one_of_the_settlements_claims_the_child(self, stores: list[Store]) -> None:
         """Also if each settlement claims the steps it frees."""
-        template = await put(stores[0], fan(24))
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(stores[0], fan_template(24))
+        hands = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             await hands[0].complete(await hands[0].claim_one())
-            batches = list(_batches(await hands[0].claim(), Random(seed)))
+            batches = list(_split_into_random_batches(await hands[0].claim(), Random(seed)))
 
             settled = await asyncio.gather(
                 *(
@@ -101,9 +101,11 @@ class TestJoins(StoreTests):
         """
         Repeats after lost replies free no child twice.
         """
-        template = await put(stores[0], graph("join", a="", b="", c="", d="a b c"))
-        ids = [await create(stores[0], template) for _ in range(20)]
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(
+            stores[0], make_template("join", a="", b="", c="", d="a b c")
+        )
+        ids = [await create_task(stores[0], template) for _ in range(20)]
+        hands = [await ManualWorker.register(store) for store in stores]
         claims = await hands[0].claim()
         outcomes = [completed_outcome(claim, RESULT) for claim in claims]
 
@@ -126,11 +128,13 @@ class TestJoins(StoreTests):
         Batches over the same tasks, in any order, with failures among them, repeated: all
         come through, and every task ends once.
         """
-        template = await put(stores[0], graph("sinks", **{f"s{n}": "" for n in range(6)}))
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(
+            stores[0], make_template("sinks", **{f"s{n}": "" for n in range(6)})
+        )
+        hands = [await ManualWorker.register(store) for store in stores]
         for seed in range(6):
             rng = Random(seed)
-            news = [new_task(template) for _ in range(15)]
+            news = [make_new_task(template) for _ in range(15)]
             await stores[0].create_tasks(news)
             outcomes = [
                 failed_outcome(claim, ERROR)
@@ -159,10 +163,10 @@ class TestJoins(StoreTests):
     ) -> None:
         """Exactly one of the settlements reports the end."""
         steps = {f"s{number}": "" for number in range(12)}
-        template = await put(stores[0], graph("sinks", **steps))
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(stores[0], make_template("sinks", **steps))
+        hands = [await ManualWorker.register(store) for store in stores]
         for _ in range(10):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             claims = await hands[0].claim()
 
             settled = await asyncio.gather(
@@ -176,8 +180,10 @@ class TestJoins(StoreTests):
         """
         Eight rows of eight steps, each waiting for three of the row above; six workers.
         """
-        task_id = await begin(stores[0], _lattice(8))
-        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
+        task_id = await register_and_create_task(stores[0], _lattice_template(8))
+        hands = [
+            await ManualWorker.register(store, f"hand {n}") for n, store in enumerate(stores * 2)
+        ]
         ended: list[object] = []
 
         async def work(hand: ManualWorker, rng: Random) -> None:
@@ -201,8 +207,8 @@ class TestJoins(StoreTests):
         assert (64, {AttemptOutcome.COMPLETE}) == (len(history), {row.outcome for row in history})
 
     async def test_a_task_does_not_end_before_its_last_step(self, store: Store) -> None:
-        task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+        hand = await ManualWorker.register(store)
         first, last = await hand.claim()
 
         await hand.complete(first)
@@ -213,7 +219,7 @@ class TestJoins(StoreTests):
         assert (await store.get_task(task_id)).ended_at is not None
 
 
-def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
+def _pair_claims_by_task(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
     """Pair the claims of each task."""
     by_task: dict[str, list[Claim]] = {}
     for claim in claims:
@@ -221,7 +227,7 @@ def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
     return [(first, second) for first, second in by_task.values()]
 
 
-def _batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:
+def _split_into_random_batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:
     """Deal claims into batches of random sizes."""
     left = rng.sample(claims, len(claims))
     while left:
@@ -230,10 +236,10 @@ def _batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:
         del left[:size]
 
 
-def _lattice(width: int) -> Template:
+def _lattice_template(width: int) -> Template:
     steps = {}
     for row in range(width):
         for column in range(width):
             above = {(column + shift) % width for shift in (0, 1, 3)} if row else set()
             steps[f"r{row}c{column}"] = " ".join(f"r{row - 1}c{each}" for each in sorted(above))
-    return graph("lattice", **steps)
+    return make_template("lattice", **steps)

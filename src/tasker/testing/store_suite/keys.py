@@ -18,32 +18,32 @@ from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
-    chain,
-    create,
-    new_task,
-    one,
-    put,
+    chain_template,
+    create_task,
+    make_new_task,
+    one_step_template,
+    register_template,
 )
 
 
 class TestIdempotencyKeys(StoreTests):
     async def test_repeating_a_submission_returns_the_same_task(self, store: Store) -> None:
         """The second call returns the first task and changes nothing."""
-        template = await put(store, one())
-        first = new_task(template, {"n": 1}, idempotency_key="k")
-        second = new_task(template, {"n": 1}, idempotency_key="k")
+        template = await register_template(store, one_step_template())
+        first = make_new_task(template, {"n": 1}, idempotency_key="k")
+        second = make_new_task(template, {"n": 1}, idempotency_key="k")
 
         assert [(first.id, True)] == list((await store.create_tasks([first])).tasks)
         assert [(first.id, False)] == list((await store.create_tasks([second])).tasks)
         assert [first.id] == [task.id for task in await store.list_tasks(TaskFilter())]
-        assert 1 == len(await (await ManualWorker.hire(store)).claim())
+        assert 1 == len(await (await ManualWorker.register(store)).claim())
 
     async def test_equal_contexts_are_the_same_submission(self, store: Store) -> None:
         """Independent of the order of keys, and of writing 1 or 1.0."""
-        template = await put(store, one())
-        first = new_task(template, {"a": 1, "b": [{"c": 2.0, "d": 3}]}, idempotency_key="k")
-        second = new_task(template, {"b": [{"d": 3.0, "c": 2}], "a": 1.0}, idempotency_key="k")
-        other = new_task(template, {"a": 1, "b": [{"c": 2.5, "d": 3}]}, idempotency_key="k")
+        template = await register_template(store, one_step_template())
+        first = make_new_task(template, {"a": 1, "b": [{"c": 2.0, "d": 3}]}, idempotency_key="k")
+        second = make_new_task(template, {"b": [{"d": 3.0, "c": 2}], "a": 1.0}, idempotency_key="k")
+        other = make_new_task(template, {"a": 1, "b": [{"c": 2.5, "d": 3}]}, idempotency_key="k")
         await store.create_tasks([first])
 
         assert [(first.id, False)] == list((await store.create_tasks([second])).tasks)
@@ -52,41 +52,49 @@ class TestIdempotencyKeys(StoreTests):
 
     async def test_a_finished_task_keeps_its_key(self, store: Store) -> None:
         """A late repetition does not start the work again."""
-        template = await put(store, one())
-        task_id = await create(store, template, idempotency_key="k")
-        await (await ManualWorker.hire(store)).work_off()
+        template = await register_template(store, one_step_template())
+        task_id = await create_task(store, template, idempotency_key="k")
+        await (await ManualWorker.register(store)).complete_all_due()
 
-        created = await store.create_tasks([new_task(template, idempotency_key="k")])
+        created = await store.create_tasks([make_new_task(template, idempotency_key="k")])
 
         assert [(task_id, False)] == list(created.tasks)
 
     async def test_a_different_context_under_a_key_is_refused(self, store: Store) -> None:
         """The error names the key and its task; no task of the bulk is stored."""
-        template = await put(store, one())
-        holder = await create(store, template, {"n": 1}, idempotency_key="order-7")
-        other = new_task(template)
+        template = await register_template(store, one_step_template())
+        holder = await create_task(store, template, {"n": 1}, idempotency_key="order-7")
+        other = make_new_task(template)
 
         with pytest.raises(IdempotencyConflict, match=f"order-7.*{holder}"):
             await store.create_tasks(
-                [other, new_task(template, {"n": 2}, idempotency_key="order-7")]
+                [other, make_new_task(template, {"n": 2}, idempotency_key="order-7")]
             )
 
         assert 1 == len(await store.list_tasks(TaskFilter()))
 
     async def test_a_different_template_under_a_key_is_refused(self, store: Store) -> None:
         """Within a namespace, a key belongs to one submission."""
-        await create(store, await put(store, one()), idempotency_key="k")
+        await create_task(
+            store, await register_template(store, one_step_template()), idempotency_key="k"
+        )
 
         with pytest.raises(IdempotencyConflict):
-            await create(store, await put(store, chain()), idempotency_key="k")
+            await create_task(
+                store, await register_template(store, chain_template()), idempotency_key="k"
+            )
 
     async def test_namespaces_do_not_share_keys(self, store: Store) -> None:
         """
         Two teams may use one order number.
         """
-        foreign = replace(one(), namespace="other")
-        mine = await create(store, await put(store, one()), idempotency_key="k")
-        theirs = await create(store, await put(store, foreign), idempotency_key="k")
+        foreign = replace(one_step_template(), namespace="other")
+        mine = await create_task(
+            store, await register_template(store, one_step_template()), idempotency_key="k"
+        )
+        theirs = await create_task(
+            store, await register_template(store, foreign), idempotency_key="k"
+        )
 
         assert mine != theirs
         assert [mine, theirs] == [
@@ -99,9 +107,9 @@ class TestIdempotencyKeys(StoreTests):
         """
         The first of equal submissions makes the task, the others return it.
         """
-        template = await put(store, one())
-        news = [new_task(template, {"n": 1}, idempotency_key="k") for _ in range(3)]
-        free = new_task(template, {"n": 1})
+        template = await register_template(store, one_step_template())
+        news = [make_new_task(template, {"n": 1}, idempotency_key="k") for _ in range(3)]
+        free = make_new_task(template, {"n": 1})
 
         created = await store.create_tasks([news[0], free, news[1], news[2]])
 
@@ -115,13 +123,13 @@ class TestIdempotencyKeys(StoreTests):
         self, store: Store
     ) -> None:
         """One key with two contexts is refused, and neither task is stored."""
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
 
         with pytest.raises(IdempotencyConflict):
             await store.create_tasks(
                 [
-                    new_task(template, {"n": 1}, idempotency_key="k"),
-                    new_task(template, {"n": 2}, idempotency_key="k"),
+                    make_new_task(template, {"n": 1}, idempotency_key="k"),
+                    make_new_task(template, {"n": 2}, idempotency_key="k"),
                 ]
             )
 
@@ -130,13 +138,13 @@ class TestIdempotencyKeys(StoreTests):
 
     async def test_an_existing_task_is_not_claimed_again(self, store: Store) -> None:
         """Only roots of new tasks are claimed."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        there = await create(store, template, idempotency_key="k")
-        new = new_task(template)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        there = await create_task(store, template, idempotency_key="k")
+        new = make_new_task(template)
 
         created = await store.create_tasks(
-            [new_task(template, idempotency_key="k"), new],
+            [make_new_task(template, idempotency_key="k"), new],
             worker=hand.id,
             claim_up_to=10,
         )
@@ -146,7 +154,11 @@ class TestIdempotencyKeys(StoreTests):
 
     async def test_a_task_is_found_by_its_key(self, store: Store) -> None:
         """A free key returns None."""
-        task_id = await create(store, await put(store, one()), idempotency_key="it's ünïque")
+        task_id = await create_task(
+            store,
+            await register_template(store, one_step_template()),
+            idempotency_key="it's ünïque",
+        )
 
         task = await store.find_task("suite", "it's ünïque")
 
@@ -159,11 +171,11 @@ class TestIdempotencyKeys(StoreTests):
         """
         All return the same task; one of them created it.
         """
-        template = await put(stores[0], chain())
+        template = await register_template(stores[0], chain_template())
 
         created = await asyncio.gather(
             *(
-                store.create_tasks([new_task(template, {"n": 1}, idempotency_key="k")])
+                store.create_tasks([make_new_task(template, {"n": 1}, idempotency_key="k")])
                 for store in stores * 5
             )
         )
@@ -178,12 +190,12 @@ class TestIdempotencyKeys(StoreTests):
         """
         Bulks that share their keys in opposite orders all go through.
         """
-        template = await put(stores[0], one())
+        template = await register_template(stores[0], one_step_template())
         keys = [f"k{number}" for number in range(40)]
 
         async def create(store: Store, order: list[str]) -> CreateTasksResult:
             return await store.create_tasks(
-                [new_task(template, {"of": key}, idempotency_key=key) for key in order]
+                [make_new_task(template, {"of": key}, idempotency_key=key) for key in order]
             )
 
         created = await asyncio.gather(
@@ -199,15 +211,17 @@ class TestIdempotencyKeys(StoreTests):
 
     async def test_a_taken_key_is_rejected_on_request(self, store: Store) -> None:
         """Also for an equal submission and for an ended task; no task of the bulk is stored."""
-        template = await put(store, one())
-        holder = await create(store, template, idempotency_key="k")
-        await (await ManualWorker.hire(store)).work_off()
+        template = await register_template(store, one_step_template())
+        holder = await create_task(store, template, idempotency_key="k")
+        await (await ManualWorker.register(store)).complete_all_due()
 
         with pytest.raises(TaskExists, match="'k'") as caught:
             await store.create_tasks(
                 [
-                    new_task(template),
-                    new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REJECT),
+                    make_new_task(template),
+                    make_new_task(
+                        template, idempotency_key="k", if_exists=ExistingTaskAction.REJECT
+                    ),
                 ]
             )
 
@@ -215,8 +229,8 @@ class TestIdempotencyKeys(StoreTests):
         assert [holder] == [task.id for task in await store.list_tasks(TaskFilter())]
 
     async def test_a_free_key_is_not_rejected(self, store: Store) -> None:
-        template = await put(store, one())
-        new = new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REJECT)
+        template = await register_template(store, one_step_template())
+        new = make_new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REJECT)
 
         assert [(new.id, True)] == list((await store.create_tasks([new])).tasks)
 
@@ -226,36 +240,36 @@ class TestKeysOfOpenTasks(StoreTests):
 
     async def test_an_open_task_holds_its_key(self, store: Store) -> None:
         """Equal submissions return it, others are refused."""
-        template = await put(store, one())
-        holder = await create(
+        template = await register_template(store, one_step_template())
+        holder = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
 
         again = await store.create_tasks(
-            [new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
+            [make_new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
         )
 
         assert [(holder, False)] == list(again.tasks)
         with pytest.raises(IdempotencyConflict):
-            await create(store, template, {"n": 2}, idempotency_key="k")
+            await create_task(store, template, {"n": 2}, idempotency_key="k")
 
     @pytest.mark.parametrize("end", ["complete", "error", "cancelled"])
     async def test_an_ended_task_frees_its_key(self, store: Store, end: str) -> None:
         """This holds after any outcome; the next task may have a different context."""
-        template = await put(store, one())
-        first = await create(
+        template = await register_template(store, one_step_template())
+        first = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         if end == "complete":
-            await hand.work_off()
+            await hand.complete_all_due()
         elif end == "error":
             await hand.fail(await hand.claim_one())
         else:
             await store.cancel_task(first, ACT)
         assert await store.find_task("suite", "k") is None
 
-        second = await create(
+        second = await create_task(
             store, template, {"n": 2}, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
 
@@ -272,24 +286,24 @@ class TestKeysOfOpenTasks(StoreTests):
         A later submission cannot free a key that is held permanently, and can hold a free key for
         good.
         """
-        template = await put(store, one())
-        kept = await create(store, template, idempotency_key="kept")
-        await create(
+        template = await register_template(store, one_step_template())
+        kept = await create_task(store, template, idempotency_key="kept")
+        await create_task(
             store, template, idempotency_key="freed", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        hand = await ManualWorker.hire(store)
-        await hand.work_off()
+        hand = await ManualWorker.register(store)
+        await hand.complete_all_due()
 
         asked = await store.create_tasks(
             [
-                new_task(
+                make_new_task(
                     template, idempotency_key="kept", unique_while=IdempotencyKeyLifetime.OPEN
                 ),
-                new_task(template, idempotency_key="freed"),
+                make_new_task(template, idempotency_key="freed"),
             ]
         )
-        await hand.work_off()
-        again = await store.create_tasks([new_task(template, idempotency_key="freed")])
+        await hand.complete_all_due()
+        again = await store.create_tasks([make_new_task(template, idempotency_key="freed")])
 
         assert [(kept, False), (asked.tasks[1][0], True)] == list(asked.tasks)
         assert [(asked.tasks[1][0], False)] == list(again.tasks)
@@ -298,10 +312,12 @@ class TestKeysOfOpenTasks(StoreTests):
         """
         The first of equal submissions makes the task, the others return it.
         """
-        template = await put(store, one())
-        await create(store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)
-        await (await ManualWorker.hire(store)).work_off()
-        news = [new_task(template, idempotency_key="k") for _ in range(2)]
+        template = await register_template(store, one_step_template())
+        await create_task(
+            store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
+        )
+        await (await ManualWorker.register(store)).complete_all_due()
+        news = [make_new_task(template, idempotency_key="k") for _ in range(2)]
 
         created = await store.create_tasks(news)
 
@@ -311,17 +327,17 @@ class TestKeysOfOpenTasks(StoreTests):
         """
         All return the same new task; one of them created it.
         """
-        template = await put(stores[0], one())
-        first = await create(
+        template = await register_template(stores[0], one_step_template())
+        first = await create_task(
             stores[0], template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        await (await ManualWorker.hire(stores[0])).work_off()
+        await (await ManualWorker.register(stores[0])).complete_all_due()
 
         created = await asyncio.gather(
             *(
                 store.create_tasks(
                     [
-                        new_task(
+                        make_new_task(
                             template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
                         )
                     ]
@@ -342,13 +358,13 @@ class TestKeysOfOpenTasks(StoreTests):
         Two open tasks never have one key. When the other has ended, the task may be retried, and
         has its key again.
         """
-        template = await put(store, one())
-        first = await create(
+        template = await register_template(store, one_step_template())
+        first = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         await hand.fail(await hand.claim_one())
-        second = await create(
+        second = await create_task(
             store, template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN
         )
 
@@ -356,10 +372,10 @@ class TestKeysOfOpenTasks(StoreTests):
             await store.retry_steps(first, ACT)
         with pytest.raises(TaskExists, match=second):
             await store.resolve_step(first, 1, None, ACT)
-        await hand.work_off()
+        await hand.complete_all_due()
         reopened = await store.retry_steps(first, ACT)
         again = await store.create_tasks(
-            [new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
+            [make_new_task(template, idempotency_key="k", unique_while=IdempotencyKeyLifetime.OPEN)]
         )
 
         assert not reopened.ended
@@ -371,12 +387,12 @@ class TestReplacing(StoreTests):
 
     async def test_replacing_cancels_the_open_holder(self, store: Store) -> None:
         """Its running attempt can no longer settle, and the audit log names the new task."""
-        template = await put(store, chain())
-        old = await create(store, template, {"n": 1}, idempotency_key="k")
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        old = await create_task(store, template, {"n": 1}, idempotency_key="k")
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
-        new = await create(
+        new = await create_task(
             store,
             template,
             {"n": 2},
@@ -399,23 +415,23 @@ class TestReplacing(StoreTests):
         assert [new] == [claim.task_id for claim in await hand.claim()]
 
     async def test_replacing_leaves_an_ended_holder_alone(self, store: Store) -> None:
-        template = await put(store, one())
-        old = await create(store, template, idempotency_key="k")
-        await (await ManualWorker.hire(store)).work_off()
+        template = await register_template(store, one_step_template())
+        old = await create_task(store, template, idempotency_key="k")
+        await (await ManualWorker.register(store)).complete_all_due()
 
-        new = await create(
+        new = await create_task(
             store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE
         )
 
         assert TaskStatus.COMPLETE is (await store.get_task(old)).status
         assert [] == await store.audit(old)
-        again = await store.create_tasks([new_task(template, idempotency_key="k")])
+        again = await store.create_tasks([make_new_task(template, idempotency_key="k")])
         assert [(new, False)] == list(again.tasks)
 
     async def test_a_free_key_replaces_nothing(self, store: Store) -> None:
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        new = new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        new = make_new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
 
         created = await store.create_tasks([new], worker=hand.id, claim_up_to=1)
 
@@ -424,44 +440,48 @@ class TestReplacing(StoreTests):
 
     async def test_a_parent_that_waits_for_a_replaced_task_continues(self, store: Store) -> None:
         """It continues as if an operator had cancelled the task."""
-        template = await put(store, one())
-        parent = await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        parent = await create_task(store, template)
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await create(store, template, idempotency_key="k", parent_id=parent)
+        child = await create_task(store, template, idempotency_key="k", parent_id=parent)
         await store.park(claim, child)
 
-        await create(store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
+        await create_task(
+            store, template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE
+        )
 
         assert parent in {claim.task_id for claim in await hand.claim()}
 
     async def test_replacements_of_a_bulk_are_atomic(self, store: Store) -> None:
         """A refused creation cancels no task."""
-        template = await put(store, one())
-        old = await create(store, template, idempotency_key="k")
-        await create(store, template, idempotency_key="other")
-        replacing = new_task(template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE)
+        template = await register_template(store, one_step_template())
+        old = await create_task(store, template, idempotency_key="k")
+        await create_task(store, template, idempotency_key="other")
+        replacing = make_new_task(
+            template, idempotency_key="k", if_exists=ExistingTaskAction.REPLACE
+        )
 
         with pytest.raises(IdempotencyConflict):
             await store.create_tasks(
-                [replacing, new_task(template, {"n": 2}, idempotency_key="other")]
+                [replacing, make_new_task(template, {"n": 2}, idempotency_key="other")]
             )
         with pytest.raises(Misuse, match="two of the tasks"):
-            await store.create_tasks([replacing, replace(replacing, id=new_task(template).id)])
+            await store.create_tasks([replacing, replace(replacing, id=make_new_task(template).id)])
 
         assert TaskStatus.PENDING is (await store.get_task(old)).status
         assert 2 == len(await store.list_tasks(TaskFilter()))
 
     async def test_concurrent_replacements_leave_one_open_task(self, stores: list[Store]) -> None:
         """Each task is created and holds the key for a time; all but the last are cancelled."""
-        template = await put(stores[0], chain())
-        await create(stores[0], template, idempotency_key="k")
+        template = await register_template(stores[0], chain_template())
+        await create_task(stores[0], template, idempotency_key="k")
 
         created = await asyncio.gather(
             *(
                 store.create_tasks(
                     [
-                        new_task(
+                        make_new_task(
                             template,
                             {"n": number},
                             idempotency_key="k",
@@ -484,13 +504,13 @@ class TestReplacing(StoreTests):
     async def test_concurrent_replacements_of_a_free_key_leave_one_open_task(
         self, stores: list[Store]
     ) -> None:
-        template = await put(stores[0], one())
+        template = await register_template(stores[0], one_step_template())
 
         created = await asyncio.gather(
             *(
                 store.create_tasks(
                     [
-                        new_task(
+                        make_new_task(
                             template,
                             {"n": number},
                             idempotency_key="k",
@@ -512,16 +532,16 @@ class TestReplacing(StoreTests):
         """
         The old task ends as one of both, and the new one has the key.
         """
-        template = await put(stores[0], one())
-        hand = await ManualWorker.hire(stores[0])
+        template = await register_template(stores[0], one_step_template())
+        hand = await ManualWorker.register(stores[0])
         for number in range(10):
             key = f"k{number}"
-            old = await create(stores[0], template, idempotency_key=key)
+            old = await create_task(stores[0], template, idempotency_key=key)
             claim = await hand.claim_one()
 
             settled, new = await asyncio.gather(
                 hand.complete(claim),
-                create(
+                create_task(
                     stores[-1], template, idempotency_key=key, if_exists=ExistingTaskAction.REPLACE
                 ),
             )
@@ -533,4 +553,4 @@ class TestReplacing(StoreTests):
             holder = await stores[0].find_task("suite", key)
             assert holder is not None
             assert new == holder.id
-            await hand.work_off()
+            await hand.complete_all_due()

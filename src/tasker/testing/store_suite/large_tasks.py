@@ -26,53 +26,58 @@ from tasker.model import (
 from tasker.store.operations import pausing, retrying, stopping, tasks
 from tasker.store.operations.operators import Operators
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.arrivals import ruled
+from tasker.testing.store_suite.arrivals import with_trigger_rules
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
-    begin,
-    create,
-    fan,
-    graph,
-    one,
-    put,
+    create_task,
+    fan_template,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
 )
-from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
+from tasker.testing.store_suite.subject import StoreUnderTest
 
-WIDE = fan(7)
-HANDLED = ruled(
-    graph("handled", a="", b="", c="", handled="", after="handled"), after=TriggerRule.ALL_DONE
+WIDE = fan_template(7)
+HANDLED = with_trigger_rules(
+    make_template("handled", a="", b="", c="", handled="", after="handled"),
+    after=TriggerRule.ALL_DONE,
 )
 
 
-def undoable() -> Template:
+def fan_template_with_compensation() -> Template:
     """A fan whose first step can be undone."""
     first, *others = WIDE.steps
     undo = replace(first, compensate=CompensateSpec(callable="undo"))
     return replace(WIDE, compensation=Compensation(on=("cancelled",)), steps=(undo, *others))
 
 
-async def statuses(store: Store, task_id: TaskId) -> set[StepStatus]:
+async def step_statuses(store: Store, task_id: TaskId) -> set[StepStatus]:
     return {step.status for step in await store.list_steps(task_id)}
 
 
-async def failed_and_enqueued(store: Store, task_id: TaskId) -> tuple[int, int]:
+async def count_failed_and_enqueued(store: Store, task_id: TaskId) -> tuple[int, int]:
     """Count the failed and the enqueued steps of a task."""
     counts = (await store.get_task(task_id)).counts
     return counts.error, counts.enqueued
 
 
-async def child_of_cancelled(store: Store, template: Template) -> tuple[ManualWorker, TaskId]:
+async def create_child_of_cancelled_task(
+    store: Store, template: Template
+) -> tuple[ManualWorker, TaskId]:
     """Complete the first step of a task, and cancel its parent.
 
     Only the janitor ends the other steps of the task, as if the process that cancelled it had died.
     """
-    parent = await begin(store, one())
-    idle = await ManualWorker.hire(store, handlers=["only"])
-    child = await create(store, await put(store, template), parent_id=parent, attached=True)
-    hand = await ManualWorker.hire(store, handlers=["start", "between", "end", "undo"])
+    parent = await register_and_create_task(store, one_step_template())
+    idle = await ManualWorker.register(store, handlers=["only"])
+    child = await create_task(
+        store, await register_template(store, template), parent_id=parent, attached=True
+    )
+    hand = await ManualWorker.register(store, handlers=["start", "between", "end", "undo"])
     await hand.complete(await hand.claim_one())
     await store.cancel_task(parent, ACT)
     assert [] == await idle.claim()
@@ -81,21 +86,21 @@ async def child_of_cancelled(store: Store, template: Template) -> tuple[ManualWo
 
 class TestStopping(StoreTests):
     @pytest.fixture(autouse=True)
-    def pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_steps_per_transaction(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let a transaction end two steps."""
         monkeypatch.setattr(stopping, "PAGE", 2)
 
     async def test_cancelling_ends_all_steps(self, store: Store) -> None:
         """Those in progress too, wherever they are."""
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         claims = await hand.claim(4)
 
         task = await store.cancel_task(task_id, ACT)
 
         assert TaskStatus.CANCELLED is task.status
-        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await statuses(store, task_id)
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, task_id)
         assert claims == await store.renew(hand.id, claims, lease=timedelta(seconds=30))
         assert [] == await hand.claim()
         assert 4 == len([one for one in await store.history(task_id) if one.outcome == "cancelled"])
@@ -103,18 +108,18 @@ class TestStopping(StoreTests):
             await store.cancel_task(task_id, ACT)
 
     async def test_resolving_skips_all_steps(self, store: Store) -> None:
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.fail(*await hand.claim())
 
         await store.resolve_task(task_id, ACT)
 
-        assert StepStatus.SKIPPED in await statuses(store, task_id)
-        assert StepStatus.PENDING not in await statuses(store, task_id)
+        assert StepStatus.SKIPPED in await step_statuses(store, task_id)
+        assert StepStatus.PENDING not in await step_statuses(store, task_id)
 
     async def test_a_sweep_ends_the_remaining_steps_of_an_ended_task(self, store: Store) -> None:
-        hand, child = await child_of_cancelled(store, WIDE)
+        hand, child = await create_child_of_cancelled_task(store, WIDE)
 
         task = await store.get_task(child)
         assert TaskStatus.CANCELLED is task.status
@@ -125,11 +130,11 @@ class TestStopping(StoreTests):
         }
         assert [] == list(await store.sweep())
 
-        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await statuses(store, child)
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED} == await step_statuses(store, child)
         assert [] == await hand.claim()
 
     async def test_a_step_that_is_claimed_before_its_page_ends_with_it(self, store: Store) -> None:
-        hand, child = await child_of_cancelled(store, WIDE)
+        hand, child = await create_child_of_cancelled_task(store, WIDE)
         settled, lost = await hand.claim(2)
 
         assert not (await hand.complete(settled)).refused
@@ -141,9 +146,11 @@ class TestStopping(StoreTests):
 
     async def test_running_attempts_end_with_their_task(self, store: Store) -> None:
         """Before the pages that follow."""
-        parent = await begin(store, one())
-        child = await create(store, await put(store, WIDE), parent_id=parent, attached=True)
-        hand = await ManualWorker.hire(store, handlers=["start", "between"])
+        parent = await register_and_create_task(store, one_step_template())
+        child = await create_task(
+            store, await register_template(store, WIDE), parent_id=parent, attached=True
+        )
+        hand = await ManualWorker.register(store, handlers=["start", "between"])
         await hand.complete(await hand.claim_one())
         claims = await hand.claim()
 
@@ -154,7 +161,7 @@ class TestStopping(StoreTests):
 
     async def test_compensation_begins_after_the_last_page(self, store: Store) -> None:
         """Steps in progress may end in the meantime without starting the compensation."""
-        hand, child = await child_of_cancelled(store, undoable())
+        hand, child = await create_child_of_cancelled_task(store, fan_template_with_compensation())
         await hand.complete(*await hand.claim(1))
         assert [] == [step for step in await store.list_steps(child) if step.undoes is not None]
 
@@ -168,7 +175,7 @@ class TestStopping(StoreTests):
         assert [0] == planners
 
     async def test_a_sweep_leaves_the_steps_of_an_open_task(self, store: Store) -> None:
-        hand, child = await child_of_cancelled(store, undoable())
+        hand, child = await create_child_of_cancelled_task(store, fan_template_with_compensation())
         await hand.fail(*await hand.claim(1))
 
         await store.retry_steps(child, ACT)
@@ -178,7 +185,7 @@ class TestStopping(StoreTests):
         assert 0 == (await store.get_task(child)).counts.cancelled
 
     async def test_a_task_is_pruned_after_all_its_steps_have_ended(self, store: Store) -> None:
-        _, child = await child_of_cancelled(store, WIDE)
+        _, child = await create_child_of_cancelled_task(store, WIDE)
         later = store.clock.now() + timedelta(minutes=1)
 
         assert (1, 1) == (
@@ -191,33 +198,33 @@ class TestStopping(StoreTests):
         assert {child} == await store.ended_tasks([child])
 
 
-class Died(Exception):
+class ProcessDied(Exception):
     """Stands for the death of a process between two pages of an action."""
 
 
 @contextmanager
-def dying() -> Iterator[None]:
+def fail_after_first_page() -> Iterator[None]:
     """Let an action end after its first page."""
 
-    async def die(_: Operators, task_id: TaskId) -> None:
-        raise Died(task_id)
+    async def raise_process_died(_: Operators, task_id: TaskId) -> None:
+        raise ProcessDied(task_id)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Died):
-        patch.setattr(Operators, "_finish_actions", die)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ProcessDied):
+        patch.setattr(Operators, "_finish_actions", raise_process_died)
         yield
 
 
 class TestActionsInPages(StoreTests):
     @pytest.fixture(autouse=True)
-    def pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_steps_per_transaction(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let a transaction change two steps."""
         for module in (pausing, retrying, stopping):
             monkeypatch.setattr(module, "PAGE", 2)
 
     async def test_pausing_takes_all_steps_out_of_their_queues(self, store: Store) -> None:
         """Resuming puts them back."""
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         (claim,) = await hand.claim(1)
         target = PauseTarget.of_task(task_id)
@@ -232,11 +239,11 @@ class TestActionsInPages(StoreTests):
 
     async def test_a_sweep_pauses_and_resumes_the_remaining_steps(self, store: Store) -> None:
         """Those of the last action."""
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         target = PauseTarget.of_task(task_id)
-        with dying():
+        with fail_after_first_page():
             await store.pause(target, ACT)
         between = await hand.claim(1)
 
@@ -244,18 +251,18 @@ class TestActionsInPages(StoreTests):
 
         assert 1 == len(between)
         assert [] == await hand.claim()
-        with dying():
+        with fail_after_first_page():
             await store.resume(target, ACT)
         assert 2 == len(await hand.claim())
         await store.sweep()
         assert 4 == len(await hand.claim())  # beside the one that is in progress
 
     async def test_resuming_ends_a_pause_that_has_pages_left(self, store: Store) -> None:
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         target = PauseTarget.of_task(task_id)
-        with dying():
+        with fail_after_first_page():
             await store.pause(target, ACT)
 
         await store.resume(target, ACT)
@@ -265,11 +272,11 @@ class TestActionsInPages(StoreTests):
 
     @pytest.mark.parametrize("way", ["failed", "overdue"])
     async def test_nothing_runs_before_all_steps_are_retried(
-        self, store: Store, subject: Subject, way: str
+        self, store: Store, subject: StoreUnderTest, way: str
     ) -> None:
         """A step that ran before would not free its children. A sweep retries the others."""
-        task_id = await begin(store, WIDE, deadline=timedelta(hours=1))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE, deadline=timedelta(hours=1))
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         if way == "failed":
             await hand.fail(*await hand.claim())
@@ -278,7 +285,7 @@ class TestActionsInPages(StoreTests):
             await store.sweep()
         assert TaskStatus.ERROR is (await store.get_task(task_id)).status
 
-        with dying():
+        with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
         between = await hand.claim()
         open_again = await store.get_task(task_id)
@@ -294,12 +301,12 @@ class TestActionsInPages(StoreTests):
 
     async def test_the_given_steps_are_retried_in_pages(self, store: Store) -> None:
         """And no others; a sweep retries those of the later pages."""
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.fail(*await hand.claim())
 
-        with dying():
+        with fail_after_first_page():
             await store.retry_steps(task_id, ACT, steps=[8, 2, 3, 5, 3])
         between = await hand.claim()
         await store.sweep()
@@ -313,8 +320,8 @@ class TestActionsInPages(StoreTests):
         self, store: Store, last: int
     ) -> None:
         """A later page has one that did not fail, or does not exist."""
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         claims = sorted(await hand.claim())
         await hand.complete(claims.pop())
@@ -323,31 +330,31 @@ class TestActionsInPages(StoreTests):
         with pytest.raises(NotFound if last == 10 else WrongStatus):
             await store.retry_steps(task_id, ACT, steps=[2, 3, 4, last])
 
-        assert (6, 0) == await failed_and_enqueued(store, task_id)
+        assert (6, 0) == await count_failed_and_enqueued(store, task_id)
         assert [] == await store.audit(task_id)
 
     async def test_a_failure_that_was_handled_is_refused_before_any_page(
         self, store: Store
     ) -> None:
         """The step after it has run without it; the others may still be retried."""
-        task_id = await begin(store, HANDLED)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, HANDLED)
+        hand = await ManualWorker.register(store)
         await hand.fail(*await hand.claim())
         assert 5 == (await hand.claim_one()).no
 
         with pytest.raises(FailureAlreadyHandled, match="cannot retry step handled"):
             await store.retry_steps(task_id, ACT, steps=[1, 2, 3, 4])
 
-        assert (4, 0) == await failed_and_enqueued(store, task_id)
+        assert (4, 0) == await count_failed_and_enqueued(store, task_id)
         await store.retry_steps(task_id, ACT)
-        assert (1, 3) == await failed_and_enqueued(store, task_id)
+        assert (1, 3) == await count_failed_and_enqueued(store, task_id)
 
     async def test_the_steps_of_an_overdue_task_run_on_after_one_is_resolved(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Only when all have been revived, so that none ends before its child waits for it."""
-        task_id = await begin(store, WIDE, deadline=timedelta(hours=1))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE, deadline=timedelta(hours=1))
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         (failing,) = await hand.claim(1)
         await hand.fail(failing)
@@ -355,7 +362,7 @@ class TestActionsInPages(StoreTests):
         await store.sweep()
         assert 7 == (await store.get_task(task_id)).counts.cancelled
 
-        with dying():
+        with fail_after_first_page():
             await store.resolve_step(task_id, failing.no, JsonText("1"), ACT)
         between = await hand.claim()
         await store.sweep()
@@ -365,14 +372,14 @@ class TestActionsInPages(StoreTests):
         assert 9 == (await hand.claim_one()).no
 
     async def test_a_step_is_resolved_between_the_pages_of_a_retry(self, store: Store) -> None:
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.fail(*await hand.claim())
-        with dying():
+        with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
 
-        with dying():
+        with fail_after_first_page():
             await store.resolve_step(task_id, 8, JsonText("1"), ACT)
         assert [] == await hand.claim()
         await store.sweep()
@@ -383,19 +390,19 @@ class TestActionsInPages(StoreTests):
 
     async def test_a_retried_task_that_is_paused_stays_paused(self, store: Store) -> None:
         """Also if it is paused, or resumed, between two pages."""
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.fail(*await hand.claim())
         target = PauseTarget.of_task(task_id)
-        with dying():
+        with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
-        with dying():
+        with fail_after_first_page():
             await store.pause(target, ACT)
-        with dying():
+        with fail_after_first_page():
             await store.resume(target, ACT)
         between = await hand.claim()
-        with dying():
+        with fail_after_first_page():
             await store.pause(target, ACT)
         await store.sweep()
 
@@ -406,17 +413,17 @@ class TestActionsInPages(StoreTests):
     async def test_a_task_that_is_cancelled_between_two_pages_of_a_retry_ends(
         self, store: Store
     ) -> None:
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.fail(*await hand.claim())
-        with dying():
+        with fail_after_first_page():
             await store.retry_steps(task_id, ACT)
 
         await store.cancel_task(task_id, ACT)
         await store.sweep()
 
-        assert {StepStatus.COMPLETE, StepStatus.CANCELLED, StepStatus.ERROR} == await statuses(
+        assert {StepStatus.COMPLETE, StepStatus.CANCELLED, StepStatus.ERROR} == await step_statuses(
             store, task_id
         )
         assert [] == await hand.claim()
@@ -424,14 +431,14 @@ class TestActionsInPages(StoreTests):
 
 class TestReadingManySteps(StoreTests):
     @pytest.fixture(autouse=True)
-    def bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small_page_limits(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let a reader count four steps, and a list three."""
         monkeypatch.setattr(limits, "STEPS_PAGE", 4)
         monkeypatch.setattr(tasks, "COUNTED_IN_LISTS", 3)
 
     async def test_a_task_is_described_by_its_first_steps(self, store: Store) -> None:
-        task_id = await begin(store, WIDE)
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, WIDE)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.complete(*await hand.claim())
 
@@ -445,8 +452,8 @@ class TestReadingManySteps(StoreTests):
         assert [8] == [one.no for one in await store.history(task_id, no=8)]
 
     async def test_a_task_is_started_by_any_step(self, store: Store) -> None:
-        await begin(store, graph(a="", b="", c="", d="", e="", late=""))
-        hand = await ManualWorker.hire(store, handlers=["late"])
+        await register_and_create_task(store, make_template(a="", b="", c="", d="", e="", late=""))
+        hand = await ManualWorker.register(store, handlers=["late"])
         await hand.claim_one()
 
         (listed,) = await store.list_tasks(TaskFilter())
@@ -454,8 +461,8 @@ class TestReadingManySteps(StoreTests):
 
     async def test_the_end_of_an_instance_changes_the_etag(self, store: Store) -> None:
         """This includes an instance that the join does not count."""
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1", "2"]))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1", "2"]))
         claims = await hand.claim()
         before = await store.get_task(spawner.task_id)
 
@@ -465,8 +472,8 @@ class TestReadingManySteps(StoreTests):
 
     async def test_unfinished_steps_are_listed(self, store: Store) -> None:
         """Those that failed, and those that have not ended."""
-        task_id = await begin(store, fan(3))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, fan_template(3))
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         first, second, _ = await hand.claim()
         await hand.complete(first)

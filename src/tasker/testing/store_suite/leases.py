@@ -24,21 +24,21 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
 class TestLeases(StoreTests):
-    async def test_a_renewed_lease_stays_valid(self, store: Store, subject: Subject) -> None:
-        await begin(store, one())
-        hand = await ManualWorker.hire(store)
+    async def test_a_renewed_lease_stays_valid(self, store: Store, subject: StoreUnderTest) -> None:
+        await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         for _ in range(5):
             await subject.advance(SECOND * 20)
@@ -47,26 +47,28 @@ class TestLeases(StoreTests):
         assert [] == await store.expired(10)
         assert [] == list((await hand.complete(claim)).refused)
 
-    async def test_an_expired_lease_cannot_be_renewed(self, store: Store, subject: Subject) -> None:
+    async def test_an_expired_lease_cannot_be_renewed(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """
         A worker that slept through it gets an error.
         """
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         await subject.advance(SECOND * 31)
 
         with pytest.raises(LeaseLost):
             await store.renew(hand.id, [], lease=LEASE)
 
     async def test_leases_of_several_workers_are_renewed_together(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Each answer is about the worker's own claims; expired leases have none."""
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
         for _ in range(2):
-            await create(store, template)
-        late = await ManualWorker.hire(store)
+            await create_task(store, template)
+        late = await ManualWorker.register(store)
         await subject.advance(SECOND * 20)
-        hand, other, idle = [await ManualWorker.hire(store) for _ in range(3)]
+        hand, other, idle = [await ManualWorker.register(store) for _ in range(3)]
         mine, theirs = [(await each.claim(1))[0] for each in (hand, other)]
         await other.complete(theirs)
         await store.drain_worker(idle.id, ACT)
@@ -89,7 +91,7 @@ class TestLeases(StoreTests):
             await store.renew(WorkerId(4711), [], lease=LEASE)
 
     async def test_a_remote_worker_is_read_as_it_was_registered(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A native worker is not; every process signs with the same keys.
@@ -99,7 +101,7 @@ class TestLeases(StoreTests):
         remote = await store.register_worker(
             "w", lease=LEASE, slots=3, handlers=["pay"], process=process, registration=registered
         )
-        native = await ManualWorker.hire(store)
+        native = await ManualWorker.register(store)
 
         await store.drain_worker(remote, ACT)
         assert RemoteWorker(
@@ -119,10 +121,10 @@ class TestLeases(StoreTests):
 
     async def test_a_drained_worker_claims_nothing_and_keeps_what_runs(self, store: Store) -> None:
         """Neither due steps nor those that it frees, nor from queues that it finds later."""
-        await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await begin(store, one())
+        await register_and_create_task(store, one_step_template())
 
         await store.drain_worker(hand.id, ACT)
 
@@ -130,18 +132,18 @@ class TestLeases(StoreTests):
         assert [] == list((await hand.complete(claim)).claims)
         await store.serve_queues(hand.id, [queue.base for queue in await store.queues()])
         assert [] == await hand.claim()
-        assert 2 == len(await (await ManualWorker.hire(store)).claim())
+        assert 2 == len(await (await ManualWorker.register(store)).claim())
         audit = [event for event in await store.team_audit() if event.action == "drain_worker"]
         assert [("alice", f"worker {hand.id}")] == [(one.actor, one.subject) for one in audit]
 
     async def test_a_step_that_its_worker_claims_again_is_held_only_once(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """While another step of the first claim is still in progress."""
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
         for _ in range(2):
-            await create(store, template)
-        hand = await ManualWorker.hire(store)
+            await create_task(store, template)
+        hand = await ManualWorker.register(store)
         first, other = await hand.claim()
         await hand.retry(first)
         again = await hand.claim_one()
@@ -156,12 +158,12 @@ class TestLeases(StoreTests):
         assert 2 == info.running
 
     async def test_the_steps_of_an_expired_worker_are_listed(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """They are listed with the inputs of the retry decision: template, attempts, worker."""
-        template = await put(store, one())
-        task_id = await create(store, template)
-        hand = await ManualWorker.hire(store, "sleeper")
+        template = await register_template(store, one_step_template())
+        task_id = await create_task(store, template)
+        hand = await ManualWorker.register(store, "sleeper")
         await hand.retry(await hand.claim_one())
         await hand.settle(lost_outcome(await hand.claim_one(), ERROR, timedelta(0)))
         claim = await hand.claim_one()
@@ -176,49 +178,49 @@ class TestLeases(StoreTests):
         assert (template, "sleeper", 1, 1) == expired[1:]
 
     async def test_steps_of_live_workers_are_not_listed_as_expired(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         The end of one worker does not affect the others.
         """
-        await begin(store, graph("pair", a="", b=""))
-        sleeper = await ManualWorker.hire(store, "sleeper", handlers={"a"})
-        awake = await ManualWorker.hire(store, "awake", handlers={"b"}, lease=SECOND * 300)
+        await register_and_create_task(store, make_template("pair", a="", b=""))
+        sleeper = await ManualWorker.register(store, "sleeper", handlers={"a"})
+        awake = await ManualWorker.register(store, "awake", handlers={"b"}, lease=SECOND * 300)
         await sleeper.claim_one(), await awake.claim_one()
         await subject.advance(SECOND * 60)
 
         assert ["sleeper"] == [expired.worker for expired in await store.expired(10)]
 
     async def test_no_more_expired_attempts_are_listed_than_requested(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A janitor works in portions.
         """
-        template = await put(store, one())
-        await store.create_tasks([new_task(template) for _ in range(7)])
-        await (await ManualWorker.hire(store)).claim()
+        template = await register_template(store, one_step_template())
+        await store.create_tasks([make_new_task(template) for _ in range(7)])
+        await (await ManualWorker.register(store)).claim()
         await subject.advance(SECOND * 31)
 
         assert [5, 7] == [len(await store.expired(limit)) for limit in (5, 50)]
 
     async def test_attempts_that_expired_long_ago_are_listed(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Attempts of a long outage are retried, even months later."""
-        task_id = await begin(store, one())
-        await (await ManualWorker.hire(store)).claim_one()
+        task_id = await register_and_create_task(store, one_step_template())
+        await (await ManualWorker.register(store)).claim_one()
         await subject.advance(timedelta(days=200))
 
         assert [task_id] == [expired.claim.task_id for expired in await store.expired(10)]
 
-    async def test_a_lost_lease_cannot_settle(self, store: Store, subject: Subject) -> None:
+    async def test_a_lost_lease_cannot_settle(self, store: Store, subject: StoreUnderTest) -> None:
         """Once another worker has the step, a late outcome is refused."""
-        await begin(store, one())
-        slow = await ManualWorker.hire(store, "slow")
+        await register_and_create_task(store, one_step_template())
+        slow = await ManualWorker.register(store, "slow")
         late = await slow.claim_one()
         await subject.advance(SECOND * 31)
-        quick = await ManualWorker.hire(store, "quick")
+        quick = await ManualWorker.register(store, "quick")
         (expired,) = await store.expired(10)
         await quick.settle(lost_outcome(expired.claim, ERROR, SECOND * 0))
         claim = await quick.claim_one()
@@ -229,16 +231,16 @@ class TestLeases(StoreTests):
         assert late.attempt + 1 == claim.attempt
 
     async def test_concurrent_janitors_settle_a_lost_attempt_once(
-        self, stores: list[Store], subject: Subject
+        self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
         """
         Every worker is a janitor; the fence sorts them out.
         """
-        template = await put(stores[0], one())
-        await stores[0].create_tasks([new_task(template) for _ in range(20)])
-        await (await ManualWorker.hire(stores[0])).claim()
+        template = await register_template(stores[0], one_step_template())
+        await stores[0].create_tasks([make_new_task(template) for _ in range(20)])
+        await (await ManualWorker.register(stores[0])).claim()
         await subject.advance(SECOND * 31)
-        hands = [await ManualWorker.hire(store) for store in stores]
+        hands = [await ManualWorker.register(store) for store in stores]
 
         async def expire(hand: ManualWorker) -> int:
             expired = await hand.store.expired(100)
@@ -254,8 +256,8 @@ class TestLeases(StoreTests):
         """
         At once, not when its lease would have expired.
         """
-        await begin(store, one())
-        hand = await ManualWorker.hire(store, "leaver")
+        await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store, "leaver")
         claim = await hand.claim_one()
 
         await store.retire_worker(hand.id)
@@ -266,9 +268,9 @@ class TestLeases(StoreTests):
 
     async def test_the_store_lists_the_claims_of_a_worker(self, store: Store) -> None:
         """The list is compared after a lost reply."""
-        template = await put(store, one())
-        await store.create_tasks([new_task(template) for _ in range(3)])
-        hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        await store.create_tasks([make_new_task(template) for _ in range(3)])
+        hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
         first, second = await hand.claim(2)
         await other.claim_one()
         await store.checkpoint(second, JsonText("1"))
@@ -283,9 +285,9 @@ class TestLeases(StoreTests):
 class TestRecalls(StoreTests):
     async def test_cancelling_a_task_revokes_its_claims(self, store: Store) -> None:
         """A renewal returns the revoked claims and keeps the others."""
-        template = await put(store, one())
-        cancelled, kept = await create(store, template), await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        cancelled, kept = await create_task(store, template), await create_task(store, template)
+        hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
         held = list(claims.values())
         await store.cancel_task(cancelled, ACT)
@@ -296,21 +298,21 @@ class TestRecalls(StoreTests):
         assert [claims[kept]] == await store.held(hand.id)
 
     async def test_resolving_a_step_revokes_its_claim(self, store: Store) -> None:
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await store.resolve_step(task_id, 1, None, ACT)
 
         assert [claim] == await store.renew(hand.id, [claim], lease=LEASE)
 
     async def test_renewal_returns_claims_that_are_settled_or_held_by_others(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A claim is the worker's only as this attempt.
         """
-        await begin(store, chain())
-        hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
+        await register_and_create_task(store, chain_template())
+        hand, other = await ManualWorker.register(store), await ManualWorker.register(store)
         claim = await hand.claim_one()
         await hand.retry(claim)
         theirs = await other.claim_one()
@@ -329,8 +331,8 @@ class TestWorkerList(StoreTests):
         """
         Newest first.
         """
-        await begin(store, graph("pair", a="", b=""))
-        await ManualWorker.hire(store, "first")
+        await register_and_create_task(store, make_template("pair", a="", b=""))
+        await ManualWorker.register(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
         await store.serve_queues(worker, [queue.base for queue in await store.queues()])
         await store.claim(worker, 10)
@@ -349,9 +351,9 @@ class TestWorkerList(StoreTests):
         assert 0 == first.running
 
     async def test_a_worker_is_shown_with_what_it_runs_and_serves(self, store: Store) -> None:
-        task_id = await begin(store, graph("pair", a="", b=""))
-        worker = await ManualWorker.hire(store, "first")
-        other = await ManualWorker.hire(store, "second", handlers=["a"])
+        task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+        worker = await ManualWorker.register(store, "first")
+        other = await ManualWorker.register(store, "second", handlers=["a"])
         first, last = sorted(await worker.claim(), key=lambda claim: claim.no)
         await worker.complete(last)
 
@@ -369,18 +371,21 @@ class TestWorkerList(StoreTests):
         assert ["a"] == [queue.handler for queue in await store.worker_queues(other.id)]
 
     async def test_the_attempts_of_a_worker_are_listed_newest_first(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Those that ended, successful first ones included, of the requested namespaces."""
-        pair = await begin(store, graph("pair", a="", b=""))
-        worker, other = await ManualWorker.hire(store, "first"), await ManualWorker.hire(store)
+        pair = await register_and_create_task(store, make_template("pair", a="", b=""))
+        worker, other = (
+            await ManualWorker.register(store, "first"),
+            await ManualWorker.register(store),
+        )
         first, second = sorted(await worker.claim(), key=lambda claim: claim.no)
         await worker.complete(first)
         await subject.advance(SECOND)
         busy = JsonText('{"type":"Busy","message":"try again"}')
         await worker.settle(retry_outcome(second, busy, timedelta(0)))
         await other.complete(await other.claim_one())
-        await begin(store, graph("pair", a="", b=""))
+        await register_and_create_task(store, make_template("pair", a="", b=""))
         await worker.claim()
 
         attempts = await store.worker_attempts(worker.id)
@@ -416,14 +421,14 @@ class TestWorkerList(StoreTests):
             principal="payments-worker",
         )
         await store.register_worker("described", lease=LEASE, slots=1, handlers=[], process=process)
-        await ManualWorker.hire(store)
+        await ManualWorker.register(store)
 
         silent, described = await store.list_workers()
 
         assert (WorkerRegistration(), process) == (silent.process, described.process)
 
     async def test_workers_of_a_machine_are_listed_while_their_lease_is_valid(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Another worker on the machine can then check whether their processes exist."""
         ids = {}
@@ -445,9 +450,11 @@ class TestWorkerList(StoreTests):
         assert ["here", "short"] == sorted(worker.name for worker in before)
         assert [(ids["here"], "here", 7, 99)] == await store.neighbour_workers("m1")
 
-    async def test_dead_workers_are_listed_for_a_day(self, store: Store, subject: Subject) -> None:
+    async def test_dead_workers_are_listed_for_a_day(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """They are listed as not alive."""
-        await ManualWorker.hire(store, "gone")
+        await ManualWorker.register(store, "gone")
         await subject.advance(timedelta(hours=20))
         (gone,) = await store.list_workers()
         await subject.advance(timedelta(hours=5))
@@ -467,18 +474,18 @@ class TestWorkerList(StoreTests):
         assert [True, False] == [worker.alive for worker in await store.list_workers()]
 
     async def test_a_due_step_has_no_worker_until_a_live_one_serves_its_queue(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        template = await put(store, one())
-        task_id = await create(store, template)
-        await put(store, graph("other", solo=""))
+        template = await register_template(store, one_step_template())
+        task_id = await create_task(store, template)
+        await register_template(store, make_template("other", solo=""))
 
         async def without_worker() -> tuple[bool, int]:
             (step,) = await store.list_steps(task_id)
             return step.no_worker, (await store.get_task(task_id)).counts.no_worker
 
-        hand = await ManualWorker.hire(store, serves=False)
-        await ManualWorker.hire(store, handlers={"solo"})
+        hand = await ManualWorker.register(store, serves=False)
+        await ManualWorker.register(store, handlers={"solo"})
         nobody = await without_worker()
         await store.serve_queues(hand.id, hand.queues)
         served = await without_worker()
@@ -492,9 +499,9 @@ class TestWorkerList(StoreTests):
         The handler, a label, its version, or the binding to the namespace.
         """
         spec = StepSpec(name="only", requires={"gpu": "true", "zone": "eu"}, handler_version="^2")
-        demanding = replace(one("demanding"), steps=(spec,))
-        task_id = await begin(store, demanding)
-        plain = await begin(store, one())
+        demanding = replace(one_step_template("demanding"), steps=(spec,))
+        task_id = await register_and_create_task(store, demanding)
+        plain = await register_and_create_task(store, one_step_template())
 
         async def reasons() -> list[str | None]:
             tasks = (task_id, plain)
@@ -513,7 +520,7 @@ class TestWorkerList(StoreTests):
         without_label = await reasons()
         await hire("labelled", "only", zone="eu", gpu="true", more="yes")
         without_version = await reasons()
-        await ManualWorker.hire(store)
+        await ManualWorker.register(store)
 
         unbound = "handler 'only' of the live workers is not bound to namespace 'suite'"
         assert ["no live worker has handler 'only'"] * 2 == without_handler
@@ -525,18 +532,18 @@ class TestWorkerList(StoreTests):
         assert [None, None] == await reasons()
 
     async def test_unserved_queues_are_listed_with_the_longest_due_first(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """All priorities are included; served queues and steps that became due recently are not."""
         minute = SECOND * 60
-        await begin(store, graph("first", first=""), priority=0)
+        await register_and_create_task(store, make_template("first", first=""), priority=0)
         await subject.advance(SECOND * 30)
-        await begin(store, graph("second", second=""), priority=4)
-        await begin(store, graph("served", served=""))
-        await begin(store, graph("pending", served="", never="served"))
+        await register_and_create_task(store, make_template("second", second=""), priority=4)
+        await register_and_create_task(store, make_template("served", served=""))
+        await register_and_create_task(store, make_template("pending", served="", never="served"))
         await subject.advance(SECOND * 50)
-        await begin(store, graph("young", young=""))
-        await ManualWorker.hire(store, handlers={"served"}, lease=minute * 60)
+        await register_and_create_task(store, make_template("young", young=""))
+        await ManualWorker.register(store, handlers={"served"}, lease=minute * 60)
         early = await store.unserved_queues(minute, 10)
         await subject.advance(SECOND * 30)
 
@@ -550,18 +557,21 @@ class TestWorkerList(StoreTests):
         assert 1 == len(await store.unserved_queues(minute, 1))
 
     async def test_a_step_that_is_not_due_never_lacks_a_worker(self, store: Store) -> None:
-        template = await put(store, one())
-        now = (await store.get_task(await create(store, template))).created_at
-        later = await create(store, template, run_at=now + SECOND * 600)
+        template = await register_template(store, one_step_template())
+        now = (await store.get_task(await create_task(store, template))).created_at
+        later = await create_task(store, template, run_at=now + SECOND * 600)
 
         assert 0 == (await store.get_task(later)).counts.no_worker
 
     async def test_open_tasks_are_counted_by_template(self, store: Store) -> None:
         """Without ended tasks, up to the limit."""
-        first, second = await put(store, one()), await put(store, chain())
+        first, second = (
+            await register_template(store, one_step_template()),
+            await register_template(store, chain_template()),
+        )
         for template in (first, first, second):
-            await create(store, template)
-        ended = await create(store, first)
+            await create_task(store, template)
+        ended = await create_task(store, first)
         await store.cancel_task(ended, ACT)
 
         assert {first: 2, second: 1} == await store.count_open_tasks(100)

@@ -27,21 +27,21 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    chain,
-    new_task,
-    one,
-    only_state,
-    put,
+    chain_template,
+    make_new_task,
+    one_step_template,
+    only_step_status,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
-def key(name: str) -> LimitKey:
+def suite_limit_key(name: str) -> LimitKey:
     """Return a key of the suite's namespace."""
     return LimitKey("suite", name)
 
 
-def limited(template: Template, *names: str) -> Template:
+def with_limits(template: Template, *names: str) -> Template:
     """Put steps of a template under limits; no names: all steps."""
     return replace(
         template,
@@ -54,7 +54,7 @@ def limited(template: Template, *names: str) -> Template:
     )
 
 
-async def create_under(
+async def create_limited_tasks(
     store: Store,
     template: TemplateId,
     *limits: tuple[str, LimitValues],
@@ -62,12 +62,12 @@ async def create_under(
     no: int = 1,
 ) -> list[TaskId]:
     """Create tasks whose step `no` is under limits."""
-    given = {no: tuple((key(name), values) for name, values in limits)}
-    new = [new_task(template, limits=given) for _ in range(count)]
+    given = {no: tuple((suite_limit_key(name), values) for name, values in limits)}
+    new = [make_new_task(template, limits=given) for _ in range(count)]
     return [task_id for task_id, _ in (await store.create_tasks(new)).tasks]
 
 
-def at_most(concurrency: int) -> LimitValues:
+def concurrency_limit(concurrency: int) -> LimitValues:
     """Bound the steps in progress."""
     return LimitValues(concurrency=concurrency)
 
@@ -75,10 +75,13 @@ def at_most(concurrency: int) -> LimitValues:
 class TestConcurrency(StoreTests):
     async def test_no_more_steps_run_than_the_limit_allows(self, store: Store) -> None:
         """Those due longest first; each end makes room for one."""
-        tasks = await create_under(
-            store, await put(store, limited(one())), ("a", at_most(2)), count=5
+        tasks = await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", concurrency_limit(2)),
+            count=5,
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
         plain = await hand.claim()
         first = await hand.claim_gated()
@@ -94,10 +97,13 @@ class TestConcurrency(StoreTests):
 
     @pytest.mark.parametrize("end", ["complete", "fail", "retry", "release", "cancel", "resolve"])
     async def test_every_outcome_of_an_attempt_makes_room(self, store: Store, end: str) -> None:
-        first, second = await create_under(
-            store, await put(store, limited(one())), ("a", at_most(1)), count=2
+        first, second = await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", concurrency_limit(1)),
+            count=2,
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         (claim,) = await hand.claim_gated()
 
         if end == "complete":
@@ -119,13 +125,18 @@ class TestConcurrency(StoreTests):
         assert claims[0].task_id in expected
 
     async def test_a_lost_attempt_makes_room_when_it_is_settled(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        await create_under(store, await put(store, limited(one())), ("a", at_most(1)), count=2)
-        dead = await ManualWorker.hire(store)
+        await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", concurrency_limit(1)),
+            count=2,
+        )
+        dead = await ManualWorker.register(store)
         (claim,) = await dead.claim_gated()
         await subject.advance(SECOND * 40)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
         before = await hand.claim_gated()
         (expired,) = await store.expired(10)
@@ -137,12 +148,15 @@ class TestConcurrency(StoreTests):
         assert 1 == len(after)
 
     async def test_a_step_that_waits_for_its_retry_takes_no_room(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        first, second = await create_under(
-            store, await put(store, limited(one())), ("a", at_most(1)), count=2
+        first, second = await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", concurrency_limit(1)),
+            count=2,
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         (claim,) = await hand.claim_gated()
         await hand.retry(claim, SECOND * 5)
 
@@ -153,7 +167,7 @@ class TestConcurrency(StoreTests):
         (again,) = await hand.claim_gated()
 
         assert [second, first] == [other.task_id, again.task_id]
-        assert StepStatus.IN_PROGRESS == await only_state(store, first)
+        assert StepStatus.IN_PROGRESS == await only_step_status(store, first)
         assert 2 == again.attempt
         assert [] == full
 
@@ -161,22 +175,27 @@ class TestConcurrency(StoreTests):
         self, store: Store
     ) -> None:
         """Neither settlements nor creations claim them for their caller."""
-        template = limited(
+        template = with_limits(
             replace(
-                one(),
-                steps=(*one().steps, replace(one().steps[0], name="next", dependencies=("only",))),
+                one_step_template(),
+                steps=(
+                    *one_step_template().steps,
+                    replace(one_step_template().steps[0], name="next", dependencies=("only",)),
+                ),
             ),
             "next",
         )
-        template_id = await put(store, template)
-        (task_id,) = await create_under(store, template_id, ("a", at_most(1)), no=2)
-        hand = await ManualWorker.hire(store)
+        template_id = await register_template(store, template)
+        (task_id,) = await create_limited_tasks(
+            store, template_id, ("a", concurrency_limit(1)), no=2
+        )
+        hand = await ManualWorker.register(store)
         settled = await hand.settle(
             completed_outcome(await hand.claim_one(), JsonText("1")), claim_up_to=5
         )
-        root = await put(store, limited(one("root")))
-        hand = await ManualWorker.hire(store)
-        new = new_task(root, limits={1: ((key("b"), at_most(1)),)})
+        root = await register_template(store, with_limits(one_step_template("root")))
+        hand = await ManualWorker.register(store)
+        new = make_new_task(root, limits={1: ((suite_limit_key("b"), concurrency_limit(1)),)})
         created = await store.create_tasks([new], worker=hand.id, claim_up_to=5)
 
         claims = await hand.claim_gated()
@@ -186,14 +205,18 @@ class TestConcurrency(StoreTests):
 
     async def test_keys_take_turns(self, store: Store) -> None:
         """A key with many steps gets no more than one with few."""
-        template = await put(store, limited(one()))
-        noisy = await create_under(store, template, ("noisy", at_most(3)), count=50)
+        template = await register_template(store, with_limits(one_step_template()))
+        noisy = await create_limited_tasks(
+            store, template, ("noisy", concurrency_limit(3)), count=50
+        )
         quiet = [
             task_id
             for name in ("b", "c", "d")
-            for task_id in await create_under(store, template, (name, at_most(3)), count=3)
+            for task_id in await create_limited_tasks(
+                store, template, (name, concurrency_limit(3)), count=3
+            )
         ]
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
         claimed = [claim.task_id for _ in range(4) for claim in await hand.claim_gated(3)]
 
@@ -202,13 +225,15 @@ class TestConcurrency(StoreTests):
 
     async def test_every_key_is_served_within_one_round(self, store: Store) -> None:
         """However small the claims are, and whatever ends meanwhile."""
-        template = await put(store, limited(one()))
+        template = await register_template(store, with_limits(one_step_template()))
         names = [f"k{number:02}" for number in range(20)]
         owner: dict[TaskId, str] = {}
         for name in names:
-            for task_id in await create_under(store, template, (name, at_most(2)), count=10):
+            for task_id in await create_limited_tasks(
+                store, template, (name, concurrency_limit(2)), count=10
+            ):
                 owner[task_id] = name
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         served: Counter[str] = Counter()
 
         for _ in range(14):  # ceil(20 keys / (3 / 2)), and at most one visit cut short for each end
@@ -221,17 +246,22 @@ class TestConcurrency(StoreTests):
 
     async def test_a_limit_holds_for_all_handlers_and_priorities(self, store: Store) -> None:
         """The urgent first; a handler that a worker does not serve does not stop the others."""
-        template = await put(store, limited(one("one")))
-        other = await put(
+        template = await register_template(store, with_limits(one_step_template("one")))
+        other = await register_template(
             store,
-            limited(replace(one("two"), steps=(replace(one().steps[0], callable="elsewhere"),))),
+            with_limits(
+                replace(
+                    one_step_template("two"),
+                    steps=(replace(one_step_template().steps[0], callable="elsewhere"),),
+                )
+            ),
         )
-        given = {1: ((key("a"), at_most(2)),)}
-        await store.create_tasks([new_task(other, limits=given) for _ in range(5)])
-        low = await store.create_tasks([new_task(template, limits=given, priority=0)])
-        high = await store.create_tasks([new_task(template, limits=given, priority=4)])
-        hand = await ManualWorker.hire(store, handlers={"only"})
-        elsewhere = await ManualWorker.hire(store, handlers={"elsewhere"})
+        given = {1: ((suite_limit_key("a"), concurrency_limit(2)),)}
+        await store.create_tasks([make_new_task(other, limits=given) for _ in range(5)])
+        low = await store.create_tasks([make_new_task(template, limits=given, priority=0)])
+        high = await store.create_tasks([make_new_task(template, limits=given, priority=4)])
+        hand = await ManualWorker.register(store, handlers={"only"})
+        elsewhere = await ManualWorker.register(store, handlers={"elsewhere"})
 
         first = await hand.claim_gated(1)
         second = await elsewhere.claim_gated()
@@ -248,9 +278,9 @@ class TestConcurrency(StoreTests):
         self, stores: Sequence[Store]
     ) -> None:
         store = stores[0]
-        template = await put(store, limited(one()))
-        await create_under(store, template, ("a", at_most(3)), count=20)
-        hands = [await ManualWorker.hire(each) for each in stores]
+        template = await register_template(store, with_limits(one_step_template()))
+        await create_limited_tasks(store, template, ("a", concurrency_limit(3)), count=20)
+        hands = [await ManualWorker.register(each) for each in stores]
 
         claims = [claim for hand in hands for claim in await hand.claim_gated(2)]
 
@@ -258,8 +288,11 @@ class TestConcurrency(StoreTests):
 
     @pytest.mark.parametrize("what", ["task", "queue"])
     async def test_paused_steps_take_no_room(self, store: Store, what: str) -> None:
-        task_id, other = await create_under(
-            store, await put(store, limited(one())), ("a", at_most(5)), count=2
+        task_id, other = await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", concurrency_limit(5)),
+            count=2,
         )
         target = (
             PauseTarget.of_task(task_id)
@@ -267,7 +300,7 @@ class TestConcurrency(StoreTests):
             else PauseTarget.of_queue("suite", "only")
         )
         await store.pause(target, ACT)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
         held = await hand.claim_gated()
         await store.resume(target, ACT)
@@ -281,9 +314,11 @@ class TestConcurrency(StoreTests):
         self, store: Store, *, alone: bool
     ) -> None:
         """The worker that frees it does not claim it."""
-        template = await put(store, limited(chain(), "b"))
-        tasks = await create_under(store, template, ("a", at_most(5)), count=2, no=2)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, with_limits(chain_template(), "b"))
+        tasks = await create_limited_tasks(
+            store, template, ("a", concurrency_limit(5)), count=2, no=2
+        )
+        hand = await ManualWorker.register(store)
         claims = sorted(await hand.claim())[: 1 if alone else 2]
         for task_id in tasks:
             await store.pause(PauseTarget.of_task(task_id), ACT)
@@ -297,10 +332,16 @@ class TestConcurrency(StoreTests):
 
 class TestTwoLimits(StoreTests):
     async def test_a_step_with_two_limits_needs_room_under_both(self, store: Store) -> None:
-        template = await put(store, limited(one()))
+        template = await register_template(store, with_limits(one_step_template()))
         for name in ("a", "b"):
-            await create_under(store, template, ("shared", at_most(3)), (name, at_most(2)), count=5)
-        hand = await ManualWorker.hire(store)
+            await create_limited_tasks(
+                store,
+                template,
+                ("shared", concurrency_limit(3)),
+                (name, concurrency_limit(2)),
+                count=5,
+            )
+        hand = await ManualWorker.register(store)
 
         first = await hand.claim_gated()
         again = await hand.claim_gated()
@@ -312,10 +353,12 @@ class TestTwoLimits(StoreTests):
         assert 3 == len(second)
 
     async def test_steps_with_and_without_a_second_limit_take_turns(self, store: Store) -> None:
-        template = await put(store, limited(one()))
-        await create_under(store, template, ("shared", at_most(1)), ("a", at_most(2)), count=3)
-        alone = await create_under(store, template, ("a", at_most(2)), count=3)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, with_limits(one_step_template()))
+        await create_limited_tasks(
+            store, template, ("shared", concurrency_limit(1)), ("a", concurrency_limit(2)), count=3
+        )
+        alone = await create_limited_tasks(store, template, ("a", concurrency_limit(2)), count=3)
+        hand = await ManualWorker.register(store)
 
         first = await hand.claim_gated()
         await hand.complete(*first)
@@ -328,12 +371,17 @@ class TestTwoLimits(StoreTests):
 
 class TestRates(StoreTests):
     async def test_steps_start_at_the_rate_after_a_burst(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The time until the next may start is part of the reply."""
         values = LimitValues(rate=Rate(2, "s"), burst=3)
-        await create_under(store, await put(store, limited(one())), ("a", values), count=20)
-        hand = await ManualWorker.hire(store)
+        await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", values),
+            count=20,
+        )
+        hand = await ManualWorker.register(store)
 
         first = await store.claim_gated(hand.id, 10)
         again = await store.claim_gated(hand.id, 10)
@@ -347,8 +395,13 @@ class TestRates(StoreTests):
 
     async def test_a_step_that_ends_returns_no_token_to_the_rate(self, store: Store) -> None:
         values = LimitValues(rate=Rate(1, "h"), burst=1)
-        await create_under(store, await put(store, limited(one())), ("a", values), count=2)
-        hand = await ManualWorker.hire(store)
+        await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", values),
+            count=2,
+        )
+        hand = await ManualWorker.register(store)
         await hand.complete(*await hand.claim_gated())
 
         assert [] == await hand.claim_gated()
@@ -356,12 +409,12 @@ class TestRates(StoreTests):
 
 class TestLimitSettings(StoreTests):
     async def test_the_most_specific_setting_overrides_the_template(self, store: Store) -> None:
-        template = await put(store, limited(one()))
-        await store.set_limit(key("customer:*"), LimitValues(concurrency=3), ACT)
+        template = await register_template(store, with_limits(one_step_template()))
+        await store.set_limit(suite_limit_key("customer:*"), LimitValues(concurrency=3), ACT)
         for name in ("customer:a", "customer:b", "other"):
-            await create_under(store, template, (name, at_most(1)), count=5)
-        await store.set_limit(key("customer:b"), LimitValues(concurrency=2), ACT)
-        hand = await ManualWorker.hire(store)
+            await create_limited_tasks(store, template, (name, concurrency_limit(1)), count=5)
+        await store.set_limit(suite_limit_key("customer:b"), LimitValues(concurrency=2), ACT)
+        hand = await ManualWorker.register(store)
 
         claims = await hand.claim_gated()
         infos = {info.key: info for info in await store.limits("suite")}
@@ -376,13 +429,13 @@ class TestLimitSettings(StoreTests):
 
     async def test_a_setting_can_be_changed_and_removed(self, store: Store) -> None:
         """It applies to keys in use at once; lowering it stops nothing that runs."""
-        template = await put(store, limited(one()))
-        await create_under(store, template, ("a", at_most(1)), count=9)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, with_limits(one_step_template()))
+        await create_limited_tasks(store, template, ("a", concurrency_limit(1)), count=9)
+        hand = await ManualWorker.register(store)
 
-        await store.set_limit(key("a"), LimitValues(concurrency=4), ACT)
+        await store.set_limit(suite_limit_key("a"), LimitValues(concurrency=4), ACT)
         raised = await hand.claim_gated()
-        await store.unset_limit(key("a"), ACT)
+        await store.unset_limit(suite_limit_key("a"), ACT)
         await hand.complete(*raised[:3])
         lowered = await hand.claim_gated()
         await hand.complete(raised[3])
@@ -391,37 +444,50 @@ class TestLimitSettings(StoreTests):
         assert [4, 0, 1] == [len(each) for each in (raised, lowered, after)]
         assert [] == await store.limit_settings("suite")
         with pytest.raises(NotFound):
-            await store.unset_limit(key("a"), ACT)
+            await store.unset_limit(suite_limit_key("a"), ACT)
 
     async def test_the_newest_template_determines_the_bounds_of_its_key(self, store: Store) -> None:
-        old = await put(store, limited(one()))
-        new = await put(store, replace(limited(one()), version="2.0.0"))
-        await create_under(store, new, ("a", at_most(2)), count=3)
-        await create_under(store, old, ("a", at_most(1)), count=3)
-        hand = await ManualWorker.hire(store)
+        old = await register_template(store, with_limits(one_step_template()))
+        new = await register_template(
+            store, replace(with_limits(one_step_template()), version="2.0.0")
+        )
+        await create_limited_tasks(store, new, ("a", concurrency_limit(2)), count=3)
+        await create_limited_tasks(store, old, ("a", concurrency_limit(1)), count=3)
+        hand = await ManualWorker.register(store)
 
         assert 2 == len(await hand.claim_gated())
 
     async def test_a_key_without_bounds_limits_nothing(self, store: Store) -> None:
-        await create_under(store, await put(store, limited(one())), ("a", LimitValues()), count=9)
-        hand = await ManualWorker.hire(store)
+        await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", LimitValues()),
+            count=9,
+        )
+        hand = await ManualWorker.register(store)
 
         assert 9 == len(await hand.claim_gated())
 
     async def test_a_limit_of_zero_stops_a_key(self, store: Store) -> None:
-        await store.set_limit(key("a"), LimitValues(concurrency=0), ACT)
-        await create_under(store, await put(store, limited(one())), ("a", at_most(2)))
-        hand = await ManualWorker.hire(store)
+        await store.set_limit(suite_limit_key("a"), LimitValues(concurrency=0), ACT)
+        await create_limited_tasks(
+            store,
+            await register_template(store, with_limits(one_step_template())),
+            ("a", concurrency_limit(2)),
+        )
+        hand = await ManualWorker.register(store)
 
         assert [] == await hand.claim_gated()
 
     async def test_a_step_names_the_limit_that_blocks_it(self, store: Store) -> None:
         """It also has the number of steps before it."""
-        template = await put(store, limited(one()))
-        tasks = await create_under(store, template, ("customer:acme", at_most(2)), count=5)
+        template = await register_template(store, with_limits(one_step_template()))
+        tasks = await create_limited_tasks(
+            store, template, ("customer:acme", concurrency_limit(2)), count=5
+        )
         rated = LimitValues(rate=Rate(1, "h"), burst=1)
-        held = await create_under(store, template, ("api", rated), count=2)
-        hand = await ManualWorker.hire(store)
+        held = await create_limited_tasks(store, template, ("api", rated), count=2)
+        hand = await ManualWorker.register(store)
         await hand.claim_gated()
 
         reasons = [

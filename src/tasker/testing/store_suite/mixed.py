@@ -17,21 +17,21 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
-    run_down,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
-from tasker.testing.store_suite.waking import starve, woken
+from tasker.testing.store_suite.subject import StoreUnderTest
+from tasker.testing.store_suite.waking import require_wake_up, wait_without_work
 
-PAIR = graph("pair", a="", b="")
+PAIR = make_template("pair", a="", b="")
 
 
 class TestMixedEffects(StoreTests):
@@ -41,14 +41,14 @@ class TestMixedEffects(StoreTests):
         """
         It has slots left.
         """
-        template = await put(stores[0], one())
-        await create(stores[0], template)
-        hand = await ManualWorker.hire(stores[1])
+        template = await register_template(stores[0], one_step_template())
+        await create_task(stores[0], template)
+        hand = await ManualWorker.register(stores[1])
         await stores[1].wait_for_work(0.05)
         assert 1 == len(await hand.claim(4))
         await stores[1].wait_for_work(0.05)
 
-        await woken(stores[1].wait_for_work, create(stores[0], template))
+        await require_wake_up(stores[1].wait_for_work, create_task(stores[0], template))
 
         await hand.claim_one()
 
@@ -58,22 +58,22 @@ class TestMixedEffects(StoreTests):
         """
         Its step is enqueued at once.
         """
-        ended = (await run_down(stores[0], graph("child", x=""))).id
-        await begin(stores[0], one())
-        busy = await ManualWorker.hire(stores[0])
+        ended = (await run_task_to_end(stores[0], make_template("child", x=""))).id
+        await register_and_create_task(stores[0], one_step_template())
+        busy = await ManualWorker.register(stores[0])
         claim = await busy.claim_one()
-        idle = await ManualWorker.hire(stores[1])
-        await starve(stores[1], idle)
+        idle = await ManualWorker.register(stores[1])
+        await wait_without_work(stores[1], idle)
 
-        await woken(stores[1].wait_for_work, stores[0].park(claim, ended))
+        await require_wake_up(stores[1].wait_for_work, stores[0].park(claim, ended))
 
         assert 2 == (await idle.claim_one()).attempt
 
     async def test_children_of_a_resolved_step_do_not_wait_for_its_retry(
         self, store: Store
     ) -> None:
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one(), timedelta(hours=1))
 
         await store.resolve_step(task_id, 1, JsonText("1"), ACT)
@@ -84,16 +84,18 @@ class TestMixedEffects(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """For roots beyond the limit and for roots of other queues."""
-        template = await put(stores[0], PAIR)
-        creator = await ManualWorker.hire(stores[0], handlers={"a"})
-        both = await ManualWorker.hire(stores[0])
-        idle = await ManualWorker.hire(stores[1])
+        template = await register_template(stores[0], PAIR)
+        creator = await ManualWorker.register(stores[0], handlers={"a"})
+        both = await ManualWorker.register(stores[0])
+        idle = await ManualWorker.register(stores[1])
         for claims, most in ((creator, 2), (both, 1)):
-            await starve(stores[1], idle)
+            await wait_without_work(stores[1], idle)
 
-            await woken(
+            await require_wake_up(
                 stores[1].wait_for_work,
-                stores[0].create_tasks([new_task(template)], worker=claims.id, claim_up_to=most),
+                stores[0].create_tasks(
+                    [make_new_task(template)], worker=claims.id, claim_up_to=most
+                ),
             )
 
             await idle.complete(await idle.claim_one())
@@ -101,13 +103,13 @@ class TestMixedEffects(StoreTests):
     async def test_a_settlement_that_ends_an_awaited_task_and_releases_a_step_does_both(
         self, store: Store
     ) -> None:
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await store.park(claim, child)
-        other = await begin(store, one("other"))
-        hand = await ManualWorker.hire(store)
+        other = await register_and_create_task(store, one_step_template("other"))
+        hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
 
         settled = await hand.settle(
@@ -120,28 +122,30 @@ class TestMixedEffects(StoreTests):
     async def test_a_settlement_that_ends_an_awaited_task_and_frees_a_step_does_both(
         self, store: Store
     ) -> None:
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await store.park(claim, child)
-        other = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        other = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
 
         await hand.complete(*await hand.claim())
 
         assert {(parent, 1), (other, 2)} == {claim[:2] for claim in await hand.claim()}
 
-    async def test_revived_steps_have_no_end_time(self, store: Store, subject: Subject) -> None:
+    async def test_revived_steps_have_no_end_time(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """The steps of a retried task that missed its deadline run as if they had never ended."""
-        task_id = await begin(store, chain(), deadline=SECOND)
+        task_id = await register_and_create_task(store, chain_template(), deadline=SECOND)
         await subject.advance(SECOND * 2)
         await store.sweep()
-        assert {"cancelled"} == set((await states_of(store, task_id)).values())
+        assert {"cancelled"} == set((await statuses_by_name(store, task_id)).values())
 
         await store.retry_steps(task_id, ACT)
 
-        steps = await steps_of(store, task_id)
+        steps = await steps_by_name(store, task_id)
         assert ["enqueued", "pending", "pending"] == [step.status for step in steps.values()]
         assert {None} == {step.settled_at for step in steps.values()}
 
@@ -151,15 +155,15 @@ class TestMixedEffects(StoreTests):
         """
         In one settlement; the other step's children never run.
         """
-        task_id = await begin(store, replace(PAIR, name="both"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, replace(PAIR, name="both"))
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
 
         first = await hand.complete(claims[1])
         last = await hand.fail(claims[2])
 
         assert ([], [(task_id, TaskStatus.ERROR)]) == (list(first.ended), list(last.ended))
-        assert StepStatus.COMPLETE == (await steps_of(store, task_id))["a"].status
+        assert StepStatus.COMPLETE == (await steps_by_name(store, task_id))["a"].status
 
     async def test_an_earlier_attempt_cannot_park_a_step_that_runs_again(
         self, store: Store
@@ -167,12 +171,12 @@ class TestMixedEffects(StoreTests):
         """
         The present attempt keeps the step, and history has no attempt that parked.
         """
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         late = await hand.claim_one()
         await hand.retry(late)
         present = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
 
         assert not await store.park(late, child)
 

@@ -21,15 +21,15 @@ from tasker.testing.store_suite.factories import (
     NOBODY,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    one,
-    put,
-    run_down,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
+    statuses_by_name,
+    steps_by_name,
 )
 from tasker.testing.store_suite.operators import DEEDS, DONE
 
@@ -46,7 +46,7 @@ class TestActs(StoreTests):
 
     async def test_an_action_needs_existing_steps(self, store: Store) -> None:
         """The error names the missing ones, and nothing is changed."""
-        task = await run_down(store, one(), failing=("only",))
+        task = await run_task_to_end(store, one_step_template(), failing=("only",))
 
         with pytest.raises(NotFound, match="7, 9"):
             await store.retry_steps(task.id, ACT, steps=[9, 1, 7])
@@ -58,15 +58,15 @@ class TestActs(StoreTests):
 
     async def test_every_action_is_audited(self, store: Store) -> None:
         """With actor, action, time, reason and change; oldest first."""
-        task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
+        task = await run_task_to_end(store, make_template("pair", a="", b=""), failing=("a", "b"))
         acts = [AuditNote(actor=f"actor {n}", reason=f"it's reason {n}") for n in range(5)]
 
         await store.retry_steps(task.id, acts[0])
         await store.resolve_step(task.id, 1, None, acts[1])
         await store.resolve_step(task.id, 2, DONE, acts[2], action=StepAction.COMPLETE)
-        other = await begin(store, one())
+        other = await register_and_create_task(store, one_step_template())
         await store.cancel_task(other, acts[3])
-        third = await run_down(store, one(), failing=("only",))
+        third = await run_task_to_end(store, one_step_template(), failing=("only",))
         await store.resolve_task(third.id, acts[4])
 
         audit = await store.audit(task.id)
@@ -100,9 +100,11 @@ class TestActs(StoreTests):
         """
         for action in ("cancel", "resolve_task", "resolve_step"):
             if action == "cancel":
-                task_id = await begin(stores[0], one())
+                task_id = await register_and_create_task(stores[0], one_step_template())
             else:
-                task_id = (await run_down(stores[0], one(), failing=("only",))).id
+                task_id = (
+                    await run_task_to_end(stores[0], one_step_template(), failing=("only",))
+                ).id
 
             results = await asyncio.gather(
                 *(DEEDS[action](store, task_id) for store in stores * 2), return_exceptions=True
@@ -120,10 +122,10 @@ class TestActs(StoreTests):
         causes errors.
         """
         steps = {f"s{number}": "" for number in range(8)}
-        template = await put(stores[0], graph("sinks", **steps))
-        hands = [await ManualWorker.hire(store) for store in stores]
+        template = await register_template(stores[0], make_template("sinks", **steps))
+        hands = [await ManualWorker.register(store) for store in stores]
         for _ in range(15):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             claims = await hands[0].claim()
 
             *_, cancelled = await asyncio.gather(
@@ -138,7 +140,7 @@ class TestActs(StoreTests):
             else:
                 assert isinstance(cancelled, WrongStatus)
                 assert TaskStatus.COMPLETE == task.status
-            states = set((await states_of(stores[0], task_id)).values())
+            states = set((await statuses_by_name(stores[0], task_id)).values())
             assert states <= {"complete", "cancelled"}
 
     async def test_an_operator_and_a_worker_that_end_a_step_concurrently_end_it_once(
@@ -147,10 +149,10 @@ class TestActs(StoreTests):
         """
         Either the result or the resolution counts, and the other is refused.
         """
-        template = await put(stores[0], chain())
-        hand = await ManualWorker.hire(stores[0])
+        template = await register_template(stores[0], chain_template())
+        hand = await ManualWorker.register(stores[0])
         for _ in range(15):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             claim = await hand.claim_one()
 
             settled, resolved = await asyncio.gather(
@@ -160,7 +162,7 @@ class TestActs(StoreTests):
             )
 
             assert isinstance(settled, SettleResult)
-            step = (await steps_of(stores[0], task_id))["a"]
+            step = (await steps_by_name(stores[0], task_id))["a"]
             history = [row.outcome for row in await stores[0].history(task_id)]
             if settled.refused:
                 assert isinstance(resolved, Task)

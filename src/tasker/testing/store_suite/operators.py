@@ -25,18 +25,18 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    diamond,
-    graph,
-    one,
-    put,
-    run_down,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    diamond_template,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 DONE = JsonText('{"by":"hand"}')
 Operation = Callable[[Store, TaskId], Awaitable[Task]]
@@ -57,8 +57,10 @@ DEEDS: dict[str, Operation] = {
 class TestCancelling(StoreTests):
     async def test_a_cancelled_task_has_ended(self, store: Store) -> None:
         """Its open steps are cancelled, including running attempts."""
-        task_id = await begin(store, graph("some", a="", b="a", c="a", d="b"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, make_template("some", a="", b="a", c="a", d="b")
+        )
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.claim(1)
 
@@ -67,7 +69,7 @@ class TestCancelling(StoreTests):
         assert (TaskStatus.CANCELLED, True, None) == (task.status, task.ended, task.error)
         assert task.ended_at is not None
         assert {"a": "complete", "b": "cancelled", "c": "cancelled", "d": "cancelled"} == (
-            await states_of(store, task_id)
+            await statuses_by_name(store, task_id)
         )
         assert [] == await hand.claim()
         outcomes = [row.outcome for row in await store.history(task_id)]
@@ -75,19 +77,19 @@ class TestCancelling(StoreTests):
 
     async def test_a_failing_task_can_be_cancelled(self, store: Store) -> None:
         """Failed steps stay failed, and the task is cancelled."""
-        task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+        hand = await ManualWorker.register(store)
         await hand.fail((await hand.claim(1))[0])
 
         task = await store.cancel_task(task_id, ACT)
 
         assert TaskStatus.CANCELLED == task.status
-        assert ["cancelled", "error"] == sorted((await states_of(store, task_id)).values())
+        assert ["cancelled", "error"] == sorted((await statuses_by_name(store, task_id)).values())
         assert [] == await store.sweep()
 
     async def test_a_cancelled_task_stays_cancelled(self, store: Store) -> None:
         """No action can reopen it."""
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
         await store.cancel_task(task_id, ACT)
 
         for deed in DEEDS.values():
@@ -99,7 +101,7 @@ class TestCancelling(StoreTests):
         Whether it is complete or failed.
         """
         for failing in ((), ("only",)):
-            task = await run_down(store, one(), failing=failing)
+            task = await run_task_to_end(store, one_step_template(), failing=failing)
             with pytest.raises(WrongStatus) as refusal:
                 await store.cancel_task(task.id, ACT)
             assert task.status == refusal.value.status
@@ -111,8 +113,8 @@ class TestRetrying(StoreTests):
         """
         Its failed steps are enqueued with all their attempts, and it can complete.
         """
-        task = await run_down(store, diamond(), failing=("b", "c"))
-        hand = await ManualWorker.hire(store)
+        task = await run_task_to_end(store, diamond_template(), failing=("b", "c"))
+        hand = await ManualWorker.register(store)
 
         reopened = await store.retry_steps(task.id, ACT)
 
@@ -131,14 +133,14 @@ class TestRetrying(StoreTests):
         """
         The task stays failing because of the others, and ends in error when that step is done.
         """
-        task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
-        hand = await ManualWorker.hire(store)
+        task = await run_task_to_end(store, make_template("pair", a="", b=""), failing=("a", "b"))
+        hand = await ManualWorker.register(store)
 
         await store.retry_steps(task.id, ACT, steps=[2])
         settled = await hand.complete(await hand.claim_one())
 
         assert [(task.id, TaskStatus.ERROR)] == list(settled.ended)
-        assert {"a": "error", "b": "complete"} == await states_of(store, task.id)
+        assert {"a": "error", "b": "complete"} == await statuses_by_name(store, task.id)
         error = (await store.get_task(task.id)).error
         assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == error
 
@@ -146,8 +148,8 @@ class TestRetrying(StoreTests):
         """
         Then the next attempt counts from there: one more, say, where the last was the third.
         """
-        task = await run_down(store, one(), failing=("only",))
-        hand = await ManualWorker.hire(store)
+        task = await run_task_to_end(store, one_step_template(), failing=("only",))
+        hand = await ManualWorker.register(store)
 
         await store.retry_steps(task.id, ACT, counted_attempts={1: 2})
 
@@ -157,8 +159,8 @@ class TestRetrying(StoreTests):
         """
         An operator need not wait until the task has failed altogether.
         """
-        task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         await hand.fail(claims[1])
 
@@ -170,7 +172,9 @@ class TestRetrying(StoreTests):
 
     async def test_only_failed_steps_can_be_retried(self, store: Store) -> None:
         """The error has step, status and action; no step is changed."""
-        task = await run_down(store, graph("some", a="", b="", c="a b"), failing=("a",))
+        task = await run_task_to_end(
+            store, make_template("some", a="", b="", c="a b"), failing=("a",)
+        )
         before = await store.list_steps(task.id)
 
         for no, name, state in ((2, "b", "complete"), (3, "c", "pending")):
@@ -186,7 +190,7 @@ class TestRetrying(StoreTests):
         assert task == await store.get_task(task.id)
 
     async def test_a_complete_task_cannot_be_retried(self, store: Store) -> None:
-        task = await run_down(store, one())
+        task = await run_task_to_end(store, one_step_template())
 
         with pytest.raises(WrongStatus, match=f"cannot retry task {task.id}: it is complete"):
             await store.retry_steps(task.id, ACT)
@@ -195,18 +199,20 @@ class TestRetrying(StoreTests):
         """
         An operator who mistook the task gets an error.
         """
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
 
         with pytest.raises(WrongStatus):
             await store.retry_steps(task_id, ACT)
 
         assert [] == await store.audit(task_id)
 
-    async def test_an_overdue_task_can_be_retried(self, store: Store, subject: Subject) -> None:
+    async def test_an_overdue_task_can_be_retried(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """Steps cancelled by the deadline may run, and the deadline is removed."""
-        template = await put(store, diamond())
-        task_id = await create(store, template, deadline=SECOND * 10)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, diamond_template())
+        task_id = await create_task(store, template, deadline=SECOND * 10)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         await hand.claim(1)
         await subject.advance(SECOND * 11)
@@ -216,10 +222,10 @@ class TestRetrying(StoreTests):
 
         assert (TaskStatus.IN_PROGRESS, None) == (reopened.status, reopened.deadline)
         assert {"a": "complete", "b": "enqueued", "c": "enqueued", "d": "pending"} == (
-            await states_of(store, task_id)
+            await statuses_by_name(store, task_id)
         )
         assert [] == await store.sweep()
-        assert 3 == await hand.work_off()
+        assert 3 == await hand.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
 
@@ -239,55 +245,55 @@ class TestResolving(StoreTests):
         outcome: AttemptOutcome,
     ) -> None:
         """Its result goes to its children, and the task is open again."""
-        task = await run_down(store, chain(), failing=("a",))
-        hand = await ManualWorker.hire(store)
+        task = await run_task_to_end(store, chain_template(), failing=("a",))
+        hand = await ManualWorker.register(store)
 
         reopened = await store.resolve_step(task.id, 1, DONE, ACT, action=action)
 
         assert TaskStatus.IN_PROGRESS == reopened.status
-        step = (await steps_of(store, task.id))["a"]
+        step = (await steps_by_name(store, task.id))["a"]
         assert (state, {"by": "hand"}, None) == (step.status, step.result, step.error)
         history = await store.history(task.id)
         assert [AttemptOutcome.ERROR, outcome] == [row.outcome for row in history]
         (entry,) = await store.audit(task.id)
         assert (action, "error", state) == (entry.action, entry.before, entry.after)
-        assert 2 == await hand.work_off()
+        assert 2 == await hand.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_a_step_can_be_resolved_without_a_result(self, store: Store) -> None:
-        task = await run_down(store, chain(), failing=("a",))
+        task = await run_task_to_end(store, chain_template(), failing=("a",))
 
         await store.resolve_step(task.id, 1, None, ACT)
 
         (result,) = await store.load_results({task.id: [1]})
         assert StepResult(task.id, 1, None, StatusCode.RESOLVED_MANUALLY) == result
-        assert (await steps_of(store, task.id))["a"].result is None
+        assert (await steps_by_name(store, task.id))["a"].result is None
 
     async def test_a_skipped_step_frees_its_children_without_a_result(self, store: Store) -> None:
         """
         It counts as resolved by hand; the audit log says that it was skipped.
         """
-        task = await run_down(store, chain(), failing=("a",))
-        hand = await ManualWorker.hire(store)
+        task = await run_task_to_end(store, chain_template(), failing=("a",))
+        hand = await ManualWorker.register(store)
 
         await store.resolve_step(task.id, 1, None, ACT, action=StepAction.SKIP)
 
-        step = (await steps_of(store, task.id))["a"]
+        step = (await steps_by_name(store, task.id))["a"]
         assert (StepStatus.RESOLVED_MANUALLY, None, None) == (step.status, step.result, step.error)
         (entry,) = await store.audit(task.id)
         assert ("skip", "error", "resolved_manually") == (entry.action, entry.before, entry.after)
-        assert 2 == await hand.work_off()
+        assert 2 == await hand.complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_resolving_the_last_failed_step_completes_the_task(self, store: Store) -> None:
         """At once, if it was the only sink."""
-        task = await run_down(store, one(), failing=("only",))
+        task = await run_task_to_end(store, one_step_template(), failing=("only",))
 
         assert TaskStatus.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).status
 
     async def test_a_task_with_another_failure_stays_failed(self, store: Store) -> None:
         """The task ends in error again when no step can run any more."""
-        task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
+        task = await run_task_to_end(store, make_template("pair", a="", b=""), failing=("a", "b"))
 
         resolved = await store.resolve_step(task.id, 1, DONE, ACT)
 
@@ -296,8 +302,8 @@ class TestResolving(StoreTests):
 
     async def test_resolving_a_running_step_revokes_its_claim(self, store: Store) -> None:
         """Its attempt can no longer settle, and is in the history as cancelled."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store, "bob")
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store, "bob")
         claim = await hand.claim_one()
 
         await store.resolve_step(task_id, 1, DONE, ACT)
@@ -305,7 +311,7 @@ class TestResolving(StoreTests):
         assert [0] == list(
             (await hand.settle(completed_outcome(claim, JsonText('"late"')))).refused
         )
-        assert {"by": "hand"} == (await steps_of(store, task_id))["a"].result
+        assert {"by": "hand"} == (await steps_by_name(store, task_id))["a"].result
         assert [
             (1, AttemptOutcome.CANCELLED, "bob"),
             (2, AttemptOutcome.RESOLVED_MANUALLY, None),
@@ -315,23 +321,25 @@ class TestResolving(StoreTests):
         """
         Whether it is enqueued, or waits for a retry.
         """
-        template = await put(store, chain())
-        fresh, failed = await create(store, template), await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        fresh, failed = await create_task(store, template), await create_task(store, template)
+        hand = await ManualWorker.register(store)
         for claim in await hand.claim():
-            await (hand.retry(claim, SECOND * 60) if claim.task_id == failed else _nothing())
+            await (hand.retry(claim, SECOND * 60) if claim.task_id == failed else _do_nothing())
 
         await store.resolve_step(failed, 1, DONE, ACT)
 
-        assert "resolved_manually" == (await states_of(store, failed))["a"]
-        assert "enqueued" == (await states_of(store, failed))["b"]
-        assert "in_progress" == (await states_of(store, fresh))["a"]
+        assert "resolved_manually" == (await statuses_by_name(store, failed))["a"]
+        assert "enqueued" == (await statuses_by_name(store, failed))["b"]
+        assert "in_progress" == (await statuses_by_name(store, fresh))["a"]
 
     async def test_completed_and_waiting_steps_cannot_be_resolved(self, store: Store) -> None:
         """
         A done step keeps its result; a pending one has parents that come first.
         """
-        task = await run_down(store, graph("some", a="", b="", c="a b"), failing=("a",))
+        task = await run_task_to_end(
+            store, make_template("some", a="", b="", c="a b"), failing=("a",)
+        )
 
         for no, state in ((2, "complete"), (3, "pending")):
             with pytest.raises(WrongStatus) as refusal:
@@ -342,12 +350,14 @@ class TestResolving(StoreTests):
 
     async def test_a_failed_task_can_be_resolved(self, store: Store) -> None:
         """Open steps are skipped; failed steps keep their status."""
-        task = await run_down(store, chain(), failing=("b",))
+        task = await run_task_to_end(store, chain_template(), failing=("b",))
 
         resolved = await store.resolve_task(task.id, ACT)
 
         assert (TaskStatus.RESOLVED_MANUALLY, True) == (resolved.status, resolved.ended)
-        assert {"a": "complete", "b": "error", "c": "skipped"} == await states_of(store, task.id)
+        assert {"a": "complete", "b": "error", "c": "skipped"} == await statuses_by_name(
+            store, task.id
+        )
         with pytest.raises(WrongStatus):
             await store.retry_steps(task.id, ACT)
         with pytest.raises(WrongStatus):
@@ -357,13 +367,13 @@ class TestResolving(StoreTests):
         """
         An open one is cancelled, or its steps are resolved.
         """
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
 
         with pytest.raises(WrongStatus, match="pending, not error"):
             await store.resolve_task(task_id, ACT)
 
 
-async def _nothing() -> None:
+async def _do_nothing() -> None:
     """Leave it as it is."""
 
 
@@ -371,13 +381,13 @@ class TestConditions(StoreTests):
     """ETags, and actions that depend on them."""
 
     async def test_every_change_gives_a_task_a_new_etag(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         Of the task or of a step; reading changes nothing. `updated_at` never goes back.
         """
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         seen = [await store.get_task(task_id)]
 
         async def look() -> None:
@@ -407,13 +417,13 @@ class TestConditions(StoreTests):
         assert seen[-1].ended_at <= times[-1]
 
     async def test_a_retry_that_becomes_due_changes_the_etag(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         What is shown of the task has changed, although nothing was written.
         """
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one(), delay=SECOND * 60)
         before = await store.get_task(task_id)
 
@@ -422,7 +432,7 @@ class TestConditions(StoreTests):
         assert before.etag != (await store.get_task(task_id)).etag
 
     async def test_the_audit_records_a_reveal_and_how_the_actor_came(self, store: Store) -> None:
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         act = AuditNote(actor="ann", reason="a complaint", via=AccessChannel.UI)
         await store.record_reveal(task_id, act)
         await store.record_reveal(task_id, ACT, no=1)
@@ -445,8 +455,8 @@ class TestConditions(StoreTests):
         """
         And changes nothing; with the ETag of the task as it is, it is done.
         """
-        task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b=""))
+        hand = await ManualWorker.register(store)
         first, second = await hand.claim()
         await hand.fail(first)
         stale = await store.get_task(task_id)
@@ -479,8 +489,8 @@ class TestConditions(StoreTests):
         """
         Both operators saw the same task; the second action is refused.
         """
-        task_id = await begin(stores[0], one())
-        hand = await ManualWorker.hire(stores[0])
+        task_id = await register_and_create_task(stores[0], one_step_template())
+        hand = await ManualWorker.register(stores[0])
         for _ in range(5):
             await hand.fail(await hand.claim_one())
             task = await stores[0].get_task(task_id)

@@ -14,17 +14,17 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    one,
-    put,
-    run_down,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 from tasker.times import task_times
 
 SLACK = 60  #: seconds that a busy machine may add to a time
@@ -33,15 +33,18 @@ SLACK = 60  #: seconds that a busy machine may add to a time
 class TestParking(StoreTests):
     async def test_a_parked_step_holds_no_worker(self, store: Store) -> None:
         """Its attempt is over, it is not claimable, and its task is open."""
-        parent, child = await begin(store, one()), await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        parent, child = (
+            await register_and_create_task(store, one_step_template()),
+            await register_and_create_task(store, chain_template()),
+        )
+        hand = await ManualWorker.register(store)
         claim = next(each for each in await hand.claim() if each.task_id == parent)
 
         assert await store.park(claim, child)
 
         assert parent not in {held.task_id for held in await store.held(hand.id)}
         assert [] == await hand.claim()
-        assert StepStatus.WAITING == (await steps_of(store, parent))["only"].status
+        assert StepStatus.WAITING == (await steps_by_name(store, parent))["only"].status
         task = await store.get_task(parent)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (attempt,) = await store.history(parent)
@@ -51,12 +54,12 @@ class TestParking(StoreTests):
     async def test_a_parked_step_continues_when_the_awaited_task_ends(self, store: Store) -> None:
         """After any outcome; the parked attempt does not count."""
         for end in ("complete", "error", "cancelled"):
-            parent = await begin(store, one())
-            hand = await ManualWorker.hire(store)
+            parent = await register_and_create_task(store, one_step_template())
+            hand = await ManualWorker.register(store)
             claim = await hand.claim_one()
-            child = await begin(store, graph("child", x=""))
+            child = await register_and_create_task(store, make_template("child", x=""))
             assert await store.park(claim, child)
-            hand = await ManualWorker.hire(store)
+            hand = await ManualWorker.register(store)
             running = await hand.claim_one()
             if end == "complete":
                 await hand.complete(running)
@@ -74,10 +77,10 @@ class TestParking(StoreTests):
         self, store: Store
     ) -> None:
         """The same holds for a task that was pruned."""
-        ended = (await run_down(store, graph("child", x=""))).id
+        ended = (await run_task_to_end(store, make_template("child", x=""))).id
         for child in (ended, NOBODY):
-            await begin(store, one())
-            hand = await ManualWorker.hire(store)
+            await register_and_create_task(store, one_step_template())
+            hand = await ManualWorker.register(store)
 
             assert await store.park(await hand.claim_one(), child)
 
@@ -86,20 +89,20 @@ class TestParking(StoreTests):
             await hand.complete(again)
 
     async def test_the_next_claim_states_how_long_the_step_was_parked_and_queued(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         Steps state it too when they are read; a claim that does not follow a wait states
         neither.
         """
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one())
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         assert await store.park(claim, child)
-        error = (await steps_of(store, parent))["only"].error
-        hand = await ManualWorker.hire(store)
+        error = (await steps_by_name(store, parent))["only"].error
+        hand = await ManualWorker.register(store)
         await subject.advance(SECOND * 5)
         await hand.complete(await hand.claim_one())
         await subject.advance(SECOND * 2)
@@ -118,13 +121,13 @@ class TestParking(StoreTests):
         assert again.queued == pytest.approx(times.queued - before, abs=1e-4)
 
     async def test_a_parked_step_continues_when_the_awaited_task_misses_its_deadline(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The sweep that ends the task wakes the step."""
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""), deadline=SECOND)
+        child = await register_and_create_task(store, make_template("child", x=""), deadline=SECOND)
         await store.park(claim, child)
         await subject.advance(SECOND * 2)
 
@@ -135,8 +138,10 @@ class TestParking(StoreTests):
     async def test_a_cycle_of_waits_is_refused(self, store: Store) -> None:
         """Between two or more tasks; the other waits are not affected."""
         for length in (2, 4):
-            tasks = [await begin(store, one()) for _ in range(length)]
-            hand = await ManualWorker.hire(store)
+            tasks = [
+                await register_and_create_task(store, one_step_template()) for _ in range(length)
+            ]
+            hand = await ManualWorker.register(store)
             claims = {claim.task_id: claim for claim in await hand.claim()}
             for task, following in pairwise(tasks):
                 assert await store.park(claims[task], following)
@@ -155,8 +160,11 @@ class TestParking(StoreTests):
     async def test_a_cycle_of_concurrent_waits_is_refused(self, stores: list[Store]) -> None:
         """At least one of them is refused, on any number of connections."""
         for length in (2, 3, 4) * 4:
-            tasks = [await begin(stores[0], one()) for _ in range(length)]
-            hand = await ManualWorker.hire(stores[0])
+            tasks = [
+                await register_and_create_task(stores[0], one_step_template())
+                for _ in range(length)
+            ]
+            hand = await ManualWorker.register(stores[0])
             claims = {claim.task_id: claim for claim in await hand.claim()}
 
             ended = await asyncio.gather(
@@ -176,8 +184,11 @@ class TestParking(StoreTests):
     async def test_a_wait_that_an_operator_ended_does_not_count_in_a_cycle(
         self, store: Store
     ) -> None:
-        first, second = await begin(store, chain()), await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        first, second = (
+            await register_and_create_task(store, chain_template()),
+            await register_and_create_task(store, one_step_template()),
+        )
+        hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
         await store.park(claims[first], second)
         await store.resolve_step(first, 1, None, ACT)
@@ -185,19 +196,19 @@ class TestParking(StoreTests):
         assert await store.park(claims[second], first)
 
     async def test_queued_time_of_a_resumed_step_starts_when_it_is_resumed(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         The time for which it was parked is no time in the queue.
         """
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await store.park(claim, child)
         await subject.advance(SECOND * 60)
 
-        running = await (await ManualWorker.hire(store, handlers={"x"})).claim_one()
+        running = await (await ManualWorker.register(store, handlers={"x"})).claim_one()
         await hand.complete(running)
         (step,) = await store.list_steps(parent)
         await hand.complete(await hand.claim_one())
@@ -211,8 +222,8 @@ class TestParking(StoreTests):
         """
         Waits that share an end, or a middle, close no circle.
         """
-        tasks = [await begin(store, one()) for _ in range(5)]
-        hand = await ManualWorker.hire(store)
+        tasks = [await register_and_create_task(store, one_step_template()) for _ in range(5)]
+        hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
 
         for task, awaited in ((0, 3), (1, 3), (2, 0), (3, 4)):
@@ -225,23 +236,23 @@ class TestParking(StoreTests):
         """
         The fence holds here as well.
         """
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         late = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await hand.retry(late)
 
         assert not await store.park(late, child)
 
-        assert "enqueued" == (await states_of(store, parent))["only"]
+        assert "enqueued" == (await statuses_by_name(store, parent))["only"]
         assert 1 == len(await store.history(parent))
 
     async def test_a_parked_step_is_cancelled_with_its_task(self, store: Store) -> None:
         """After the cancellation of its own task, the end of the other has no effect."""
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await store.park(claim, child)
         await store.cancel_task(parent, ACT)
 
@@ -255,26 +266,26 @@ class TestParking(StoreTests):
         """
         An operator need not wait for the other task.
         """
-        parent = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await store.park(claim, child)
 
         task = await store.resolve_step(parent, 1, None, ACT)
 
         assert TaskStatus.COMPLETE == task.status
         await store.cancel_task(child, ACT)
-        assert "resolved_manually" == (await states_of(store, parent))["only"]
+        assert "resolved_manually" == (await statuses_by_name(store, parent))["only"]
 
     async def test_a_failed_task_waits_for_its_parked_steps(self, store: Store) -> None:
         """
         They can still run.
         """
-        parent = await begin(store, graph("pair", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        parent = await register_and_create_task(store, make_template("pair", a="", b=""))
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
-        child = await begin(store, graph("child", x=""))
+        child = await register_and_create_task(store, make_template("child", x=""))
         await store.park(claims[1], child)
 
         assert [] == list((await hand.fail(claims[2])).ended)
@@ -286,13 +297,13 @@ class TestParking(StoreTests):
 
     async def test_a_wait_never_misses_a_concurrent_end(self, stores: list[Store]) -> None:
         """The step continues in either order."""
-        parents = await put(stores[0], one())
-        children = await put(stores[0], graph("child", x=""))
-        left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
+        parents = await register_template(stores[0], one_step_template())
+        children = await register_template(stores[0], make_template("child", x=""))
+        left, right = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])
         for _ in range(25):
-            parent: TaskId = await create(stores[0], parents)
+            parent: TaskId = await create_task(stores[0], parents)
             claim = await left.claim_one()
-            child = await create(stores[0], children)
+            child = await create_task(stores[0], children)
             running = await right.claim_one()
 
             parked, _ = await asyncio.gather(stores[0].park(claim, child), right.complete(running))

@@ -26,19 +26,19 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    only_state,
-    put,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    only_step_status,
+    register_and_create_task,
+    register_template,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.queue_timeouts import impatient
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.queue_timeouts import with_queue_timeout
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 TARGETS: dict[PauseKind, Callable[[TaskId], PauseTarget]] = {
     PauseKind.TASK: PauseTarget.of_task,
@@ -54,8 +54,8 @@ class TestPausing(StoreTests):
     @KINDS
     async def test_no_step_is_claimed_during_a_pause(self, store: Store, kind: PauseKind) -> None:
         """After the pause, steps are claimed in their previous order."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         target = TARGETS[kind](task_id)
 
         pause = await store.pause(target, ACT)
@@ -76,8 +76,8 @@ class TestPausing(StoreTests):
     @KINDS
     async def test_a_running_attempt_ends_normally(self, store: Store, kind: PauseKind) -> None:
         """The steps that it frees wait, and the settling worker does not claim them."""
-        task_id = await begin(store, graph("chain", a="", b="a"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("chain", a="", b="a"))
+        hand = await ManualWorker.register(store)
         target = TARGETS[kind](task_id)
         if kind is PauseKind.QUEUE:
             target = PauseTarget.of_queue("suite", "b")
@@ -88,7 +88,7 @@ class TestPausing(StoreTests):
 
         assert ([], []) == (list(settled.refused), list(settled.claims))
         assert [] == await hand.claim()
-        assert {"a": "complete", "b": "enqueued"} == await states_of(store, task_id)
+        assert {"a": "complete", "b": "enqueued"} == await statuses_by_name(store, task_id)
         await store.resume(target, ACT)
         assert [(task_id, 2)] == [claim[:2] for claim in await hand.claim()]
 
@@ -97,7 +97,7 @@ class TestPausing(StoreTests):
         self, store: Store, kind: PauseKind
     ) -> None:
         """The first pause stays, with its reason; the second resumption says so."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         target = TARGETS[kind](task_id)
         first = await store.pause(target, ACT)
 
@@ -118,11 +118,11 @@ class TestPausing(StoreTests):
         self, store: Store, kind: PauseKind
     ) -> None:
         """It is shown on the paused steps, and on the task if all of its steps are paused."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
 
         pause = await store.pause(TARGETS[kind](task_id), ACT)
 
-        task, steps = await store.get_task(task_id), await steps_of(store, task_id)
+        task, steps = await store.get_task(task_id), await steps_by_name(store, task_id)
         assert pause == steps["a"].pause
         assert (pause if kind is not PauseKind.QUEUE else None) == steps["b"].pause
         assert ((pause,) if kind is not PauseKind.QUEUE else ()) == task.pauses
@@ -133,7 +133,7 @@ class TestPausing(StoreTests):
     @KINDS
     async def test_paused_steps_are_counted_as_paused(self, store: Store, kind: PauseKind) -> None:
         """They count neither as due nor as steps without a worker."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         target = TARGETS[kind](task_id)
 
         await store.pause(target, ACT)
@@ -150,7 +150,7 @@ class TestPausing(StoreTests):
 
     async def test_an_unknown_target_cannot_be_paused(self, store: Store) -> None:
         """It cannot be resumed either."""
-        await put(store, chain())
+        await register_template(store, chain_template())
         for target in (
             PauseTarget.of_task(NOBODY),
             PauseTarget.of_task("no id"),
@@ -165,10 +165,12 @@ class TestPausing(StoreTests):
 
     async def test_other_steps_continue_during_a_pause(self, store: Store) -> None:
         """A queue's pause holds up one handler in one namespace."""
-        await begin(store, graph("pair", a="", b=""))
-        other = await put(store, replace(graph("pair", a="", b=""), namespace="other"))
-        await create(store, other)
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, make_template("pair", a="", b=""))
+        other = await register_template(
+            store, replace(make_template("pair", a="", b=""), namespace="other")
+        )
+        await create_task(store, other)
+        hand = await ManualWorker.register(store)
 
         await store.pause(PauseTarget.of_queue("suite", "a"), ACT)
 
@@ -178,7 +180,7 @@ class TestPausing(StoreTests):
 class TestPausedTasks(StoreTests):
     async def test_a_pause_of_a_task_is_audited(self, store: Store) -> None:
         """Repeated requests add no entries."""
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
         for _ in range(2):
             await store.pause(PauseTarget.of_task(task_id), ACT)
         for _ in range(2):
@@ -189,15 +191,15 @@ class TestPausedTasks(StoreTests):
         assert [("pause", "pending", "paused"), ("resume", "paused", "pending")] == entries
 
     async def test_an_ended_task_cannot_be_paused(self, store: Store) -> None:
-        task_id = await begin(store, one())
-        await (await ManualWorker.hire(store)).work_off()
+        task_id = await register_and_create_task(store, one_step_template())
+        await (await ManualWorker.register(store)).complete_all_due()
 
         with pytest.raises(WrongStatus):
             await store.pause(PauseTarget.of_task(task_id), ACT)
 
     async def test_a_pause_changes_the_etag(self, store: Store) -> None:
         """A pause with an outdated ETag is refused."""
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
         target = PauseTarget.of_task(task_id)
         before = (await store.get_task(task_id)).etag
 
@@ -210,10 +212,10 @@ class TestPausedTasks(StoreTests):
     @pytest.mark.parametrize("way", ["retry", "released", "lost", "parked", "failed"])
     async def test_whatever_enqueues_a_step_leaves_it_paused(self, store: Store, way: str) -> None:
         """Retries, lost and released attempts, ended waits, and retries by operators."""
-        task_id = await begin(store, one())
-        awaited = await begin(store, graph("awaited", x=""))
-        hand = await ManualWorker.hire(store, handlers={"only"})
-        other = await ManualWorker.hire(store, handlers={"x"})
+        task_id = await register_and_create_task(store, one_step_template())
+        awaited = await register_and_create_task(store, make_template("awaited", x=""))
+        hand = await ManualWorker.register(store, handlers={"only"})
+        other = await ManualWorker.register(store, handlers={"x"})
         claim = await hand.claim_one()
         await store.pause(PauseTarget.of_task(task_id), ACT)
         if way == "retry":
@@ -229,14 +231,14 @@ class TestPausedTasks(StoreTests):
             await hand.fail(claim)
             await store.retry_steps(task_id, ACT)
 
-        assert StepStatus.ENQUEUED is await only_state(store, task_id)
+        assert StepStatus.ENQUEUED is await only_step_status(store, task_id)
         assert [] == await hand.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
         assert [(task_id, 1)] == [claim[:2] for claim in await hand.claim()]
 
     async def test_a_paused_task_can_be_cancelled_and_pruned(self, store: Store) -> None:
         """Its pause is deleted with it."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
         task = await store.cancel_task(task_id, ACT)
@@ -247,10 +249,12 @@ class TestPausedTasks(StoreTests):
         assert [] == await store.pauses()
 
     async def test_a_queue_timeout_does_not_run_during_a_pause(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """It starts over when the pause ends."""
-        task_id = await begin(store, impatient(one(), "only"))
+        task_id = await register_and_create_task(
+            store, with_queue_timeout(one_step_template(), "only")
+        )
         for target in (PauseTarget.of_task(task_id), PauseTarget.of_queue("suite", "only")):
             await store.pause(target, ACT)
             await subject.advance(SECOND * 61)
@@ -266,8 +270,8 @@ class TestPausedTasks(StoreTests):
 
     async def test_the_paused_ones_of_some_queues_are_found(self, store: Store) -> None:
         """A pause of their namespace counts."""
-        await begin(store, chain())
-        await begin(store, replace(chain(), namespace="other"))
+        await register_and_create_task(store, chain_template())
+        await register_and_create_task(store, replace(chain_template(), namespace="other"))
         queues = [PauseTarget.of_queue(space, "a") for space in ("suite", "other")]
         queues.append(PauseTarget.of_queue("suite", "b"))
 
@@ -286,13 +290,13 @@ class TestPausedTemplates(StoreTests):
         self, store: Store
     ) -> None:
         """They run when it is resumed."""
-        await put(store, one())
+        await register_template(store, one_step_template())
         target = PauseTarget.of_template("suite", "one")
         await store.pause(target, ACT)
-        later = await put(store, graph("one", "2.0.0", only=""))
-        hand = await ManualWorker.hire(store)
+        later = await register_template(store, make_template("one", "2.0.0", only=""))
+        hand = await ManualWorker.register(store)
 
-        created = await store.create_tasks([new_task(later)], worker=hand.id, claim_up_to=1)
+        created = await store.create_tasks([make_new_task(later)], worker=hand.id, claim_up_to=1)
 
         assert [] == list(created.claims)
         assert [] == await hand.claim()
@@ -304,9 +308,9 @@ class TestPausedTemplates(StoreTests):
         Resuming its template does not resume it, and resuming it does not resume the
         template.
         """
-        template = await put(store, one())
-        tasks = [await create(store, template) for _ in range(2)]
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        tasks = [await create_task(store, template) for _ in range(2)]
+        hand = await ManualWorker.register(store)
         itself, whole = PauseTarget.of_task(tasks[0]), PauseTarget.of_template("suite", "one")
         for ends_first in (itself, whole):
             await store.pause(itself, ACT)
@@ -323,9 +327,9 @@ class TestPausedTemplates(StoreTests):
         self, store: Store
     ) -> None:
         """All of them are resumed too."""
-        template = await put(store, one())
-        await store.create_tasks([new_task(template) for _ in range(250)])
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        await store.create_tasks([make_new_task(template) for _ in range(250)])
+        hand = await ManualWorker.register(store)
         target = PauseTarget.of_template("suite", "one")
 
         await store.pause(target, ACT)
@@ -336,9 +340,9 @@ class TestPausedTemplates(StoreTests):
         assert 250 == len(await hand.claim())
 
     async def test_a_reopened_task_of_a_paused_template_is_paused(self, store: Store) -> None:
-        template = await put(store, one())
-        task_id = await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        task_id = await create_task(store, template)
+        hand = await ManualWorker.register(store)
         await hand.fail(await hand.claim_one())
         target = PauseTarget.of_template("suite", "one")
         await store.pause(target, ACT)
@@ -350,7 +354,7 @@ class TestPausedTemplates(StoreTests):
         assert [task_id] == [claim.task_id for claim in await hand.claim()]
 
     async def test_pauses_of_namespaces_and_templates_are_audited(self, store: Store) -> None:
-        await put(store, one())
+        await register_template(store, one_step_template())
         for target in (
             PauseTarget.of_template("suite", "one"),
             PauseTarget.of_queue("suite", "only"),
@@ -377,9 +381,9 @@ class TestPausedTemplates(StoreTests):
         assert expected[::-1] == events
 
     async def test_a_new_queue_of_a_paused_namespace_is_paused(self, store: Store) -> None:
-        await put(store, one())
+        await register_template(store, one_step_template())
         await store.pause(PauseTarget.of_namespace("suite"), ACT)
-        await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
 
         assert [] == await hand.claim()

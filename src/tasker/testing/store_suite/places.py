@@ -22,24 +22,24 @@ from tasker.model import (
 )
 from tasker.store.operations import operators, places
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.bulk import start, taken
-from tasker.testing.store_suite.compensating import insert_plan, trip
+from tasker.testing.store_suite.bulk import start_bulk, take_bulk
+from tasker.testing.store_suite.compensating import add_planned_compensation, trip_template
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_template,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 ACME = LimitKey("suite", "customer:acme")
 
 
-def placed(
+def make_task_with_place(
     template: TemplateId,
     when_full: FullAction = FullAction.WAIT,
     *,
@@ -47,10 +47,10 @@ def placed(
     key: LimitKey = ACME,
 ) -> NewTask:
     """Describe a task under a bound."""
-    return new_task(template, place=OpenTaskBound(key, tasks, when_full))
+    return make_new_task(template, place=OpenTaskBound(key, tasks, when_full))
 
 
-async def create_placed(store: Store, *tasks: NewTask) -> list[TaskId]:
+async def create_in_order(store: Store, *tasks: NewTask) -> list[TaskId]:
     """Create tasks one after the other."""
     return [(await store.create_tasks([task])).tasks[0][0] for task in tasks]
 
@@ -58,9 +58,9 @@ async def create_placed(store: Store, *tasks: NewTask) -> list[TaskId]:
 class TestOpenTasks(StoreTests):
     async def test_no_more_tasks_start_than_concurrency_allows(self, store: Store) -> None:
         """The others start when those have ended, the oldest first, and say what they wait for."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        tasks = await create_placed(store, *(placed(template) for _ in range(4)))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        tasks = await create_in_order(store, *(make_task_with_place(template) for _ in range(4)))
 
         first, second = sorted(await hand.claim())
         assert tasks[:2] == [first.task_id, second.task_id]
@@ -81,13 +81,13 @@ class TestOpenTasks(StoreTests):
 
     async def test_the_end_of_a_task_admits_those_that_wait_for_it(self, store: Store) -> None:
         """An operator's cancellation does so itself; other keys stay as they are."""
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
         other = ACME._replace(key="customer:b")
-        hand = await ManualWorker.hire(store)
-        tasks = await create_placed(
+        hand = await ManualWorker.register(store)
+        tasks = await create_in_order(
             store,
-            *(placed(template, tasks=1) for _ in range(3)),
-            *(placed(template, tasks=1, key=other) for _ in range(2)),
+            *(make_task_with_place(template, tasks=1) for _ in range(3)),
+            *(make_task_with_place(template, tasks=1, key=other) for _ in range(2)),
         )
         first, of_other = sorted(await hand.claim())
 
@@ -101,18 +101,18 @@ class TestOpenTasks(StoreTests):
 
     @pytest.mark.parametrize("way", ["cancelled", "overdue", "resolved", "orphaned"])
     async def test_a_task_that_ends_with_its_parent_admits_those_that_wait_for_it(
-        self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch, way: str
+        self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch, way: str
     ) -> None:
         """Also if it is attached to a task that is attached to it."""
         monkeypatch.setattr(operators, "CHILDREN", 0 if way == "orphaned" else 100)
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        parent = await create(store, template, deadline=timedelta(hours=1))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        parent = await create_task(store, template, deadline=timedelta(hours=1))
         if way == "resolved":
             await hand.fail(await hand.claim_one())
-        between = await create(store, template, parent_id=parent, attached=True)
-        child = replace(placed(template, tasks=1), parent_id=between, attached=True)
-        _, waiting = await create_placed(store, child, placed(template, tasks=1))
+        between = await create_task(store, template, parent_id=parent, attached=True)
+        child = replace(make_task_with_place(template, tasks=1), parent_id=between, attached=True)
+        _, waiting = await create_in_order(store, child, make_task_with_place(template, tasks=1))
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
@@ -128,12 +128,12 @@ class TestOpenTasks(StoreTests):
 
     @pytest.mark.parametrize("way", ["overdue", "resolved"])
     async def test_a_task_that_no_worker_ends_admits_those_that_wait_for_it(
-        self, store: Store, subject: Subject, way: str
+        self, store: Store, subject: StoreUnderTest, way: str
     ) -> None:
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        first = replace(placed(template, tasks=1), deadline=timedelta(hours=1))
-        tasks = await create_placed(store, first, placed(template, tasks=1))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        first = replace(make_task_with_place(template, tasks=1), deadline=timedelta(hours=1))
+        tasks = await create_in_order(store, first, make_task_with_place(template, tasks=1))
 
         if way == "overdue":
             await subject.advance(timedelta(hours=2))
@@ -148,16 +148,20 @@ class TestOpenTasks(StoreTests):
         self, store: Store, way: str
     ) -> None:
         """By an operation on many tasks, or by its successor."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        first = replace(placed(template, tasks=1), idempotency_key="key")
-        first_id, waiting = await create_placed(store, first, placed(template, tasks=1))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        first = replace(make_task_with_place(template, tasks=1), idempotency_key="key")
+        first_id, waiting = await create_in_order(
+            store, first, make_task_with_place(template, tasks=1)
+        )
 
         if way == "bulk":
-            await start(store)
-            assert await store.act_in_bulk(await taken(store), first_id) is not None
+            await start_bulk(store)
+            assert await store.act_in_bulk(await take_bulk(store), first_id) is not None
         else:
-            fresh = new_task(template, idempotency_key="key", if_exists=ExistingTaskAction.REPLACE)
+            fresh = make_new_task(
+                template, idempotency_key="key", if_exists=ExistingTaskAction.REPLACE
+            )
             await store.create_tasks([fresh])
 
         assert waiting in {claim.task_id for claim in await hand.claim()}
@@ -167,18 +171,22 @@ class TestOpenTasks(StoreTests):
     ) -> None:
         """Those that ended before are not in the way of the others."""
         monkeypatch.setattr(operators, "CHILDREN", 2)
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        parent = await create(store, await put(store, graph("parent", other="")))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        parent = await create_task(
+            store, await register_template(store, make_template("parent", other=""))
+        )
         for _ in range(5):
-            await create(store, template, parent_id=parent, attached=True)
-        own = await ManualWorker.hire(store, handlers=["only"])
+            await create_task(store, template, parent_id=parent, attached=True)
+        own = await ManualWorker.register(store, handlers=["only"])
         await own.complete(*await own.claim())
         keys = [ACME._replace(key=f"customer:{number}") for number in range(2)]
         for key in keys:
-            child = placed(template, tasks=1, key=key)
-            await create_placed(store, replace(child, parent_id=parent, attached=True))
-        waiting = await create_placed(store, *(placed(template, tasks=1, key=key) for key in keys))
+            child = make_task_with_place(template, tasks=1, key=key)
+            await create_in_order(store, replace(child, parent_id=parent, attached=True))
+        waiting = await create_in_order(
+            store, *(make_task_with_place(template, tasks=1, key=key) for key in keys)
+        )
 
         await store.cancel_task(parent, ACT)
 
@@ -188,23 +196,26 @@ class TestOpenTasks(StoreTests):
         self, store: Store
     ) -> None:
         """As soon as the plan of its compensation is made."""
-        template = await put(store, trip())
-        hand = await ManualWorker.hire(store)
-        _, waiting = await create_placed(store, *(placed(template, tasks=1) for _ in range(2)))
+        template = await register_template(store, trip_template())
+        hand = await ManualWorker.register(store)
+        _, waiting = await create_in_order(
+            store, *(make_task_with_place(template, tasks=1) for _ in range(2))
+        )
         await hand.complete(await hand.claim_one())
         await hand.fail(await hand.claim_one())
 
-        await insert_plan(store, await hand.claim_one(), trip())
+        await add_planned_compensation(store, await hand.claim_one(), trip_template())
 
         assert waiting in {claim.task_id for claim in await hand.claim()}
 
     async def test_each_look_for_waiting_tasks_goes_on_behind_the_last(self, store: Store) -> None:
         """Keys whose tasks still run keep no others from their turn."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
         keys = [ACME._replace(key=f"customer:{number}") for number in range(3)]
-        tasks = await create_placed(
-            store, *(placed(template, tasks=1, key=key) for key in keys for _ in range(2))
+        tasks = await create_in_order(
+            store,
+            *(make_task_with_place(template, tasks=1, key=key) for key in keys for _ in range(2)),
         )
         last = next(claim for claim in await hand.claim() if claim.task_id == tasks[4])
         await hand.complete(last)
@@ -217,9 +228,11 @@ class TestOpenTasks(StoreTests):
     ) -> None:
         """Also behind those that were cancelled meanwhile, and if several may start at once."""
         monkeypatch.setattr(places, "_PAGE", 2)
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        tasks = await create_placed(store, *(placed(template, tasks=3) for _ in range(10)))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        tasks = await create_in_order(
+            store, *(make_task_with_place(template, tasks=3) for _ in range(10))
+        )
         for each in tasks[3:6]:
             await store.cancel_task(each, ACT)
 
@@ -230,33 +243,35 @@ class TestOpenTasks(StoreTests):
         assert tasks[6:9] == sorted(claim.task_id for claim in await hand.claim())
 
     async def test_concurrency_does_not_bound_other_keys_and_templates(self, store: Store) -> None:
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
 
-        await create_placed(store, placed(template, tasks=1))
-        await create_placed(store, placed(template, tasks=1, key=ACME._replace(key="customer:b")))
-        await create(store, template)
+        await create_in_order(store, make_task_with_place(template, tasks=1))
+        await create_in_order(
+            store, make_task_with_place(template, tasks=1, key=ACME._replace(key="customer:b"))
+        )
+        await create_task(store, template)
 
         assert 3 == len(await hand.claim())
 
     async def test_a_task_beyond_the_bound_may_be_rejected(self, store: Store) -> None:
         """It is not stored; once a task has ended there is room again."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        await create_placed(store, placed(template, FullAction.REJECT, tasks=1))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        await create_in_order(store, make_task_with_place(template, FullAction.REJECT, tasks=1))
 
-        refused = placed(template, FullAction.REJECT, tasks=1)
+        refused = make_task_with_place(template, FullAction.REJECT, tasks=1)
         with pytest.raises(TooManyOpenTasks, match="1 task with the key 'customer:acme'"):
             await store.create_tasks([refused])
 
         assert [] == await store.load_task_inputs([refused.id])
-        await hand.work_off()
-        assert [refused.id] == await create_placed(store, refused)
+        await hand.complete_all_due()
+        assert [refused.id] == await create_in_order(store, refused)
 
     async def test_a_task_beyond_the_bound_may_cancel_the_oldest(self, store: Store) -> None:
-        template = await put(store, one())
-        oldest, other, newest = await create_placed(
-            store, *(placed(template, FullAction.CANCEL_OLDEST) for _ in range(3))
+        template = await register_template(store, one_step_template())
+        oldest, other, newest = await create_in_order(
+            store, *(make_task_with_place(template, FullAction.CANCEL_OLDEST) for _ in range(3))
         )
 
         statuses = [(await store.get_task(each)).status for each in (oldest, other, newest)]
@@ -264,32 +279,36 @@ class TestOpenTasks(StoreTests):
         assert [TaskStatus.CANCELLED, TaskStatus.PENDING, TaskStatus.PENDING] == statuses
 
     async def test_tasks_created_together_count_towards_the_bound(self, store: Store) -> None:
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
 
         await store.create_tasks(
-            [placed(template) for _ in range(5)], worker=hand.id, claim_up_to=5
+            [make_task_with_place(template) for _ in range(5)], worker=hand.id, claim_up_to=5
         )
 
         assert 2 == len(await hand.claim())
 
     async def test_concurrent_creations_respect_the_bound(self, stores: Sequence[Store]) -> None:
         """Each counts those that were stored before it."""
-        template = await put(stores[0], one())
-        hand = await ManualWorker.hire(stores[0])
+        template = await register_template(stores[0], one_step_template())
+        hand = await ManualWorker.register(stores[0])
 
         await asyncio.gather(
-            *(store.create_tasks([placed(template)]) for store in stores for _ in range(4))
+            *(
+                store.create_tasks([make_task_with_place(template)])
+                for store in stores
+                for _ in range(4)
+            )
         )
 
         assert 2 == len(await hand.claim())
 
     async def test_a_waiting_task_can_be_started_manually_and_cancelled(self, store: Store) -> None:
         """It behaves like any paused task."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        _, second, third = await create_placed(
-            store, *(placed(template, tasks=1) for _ in range(3))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        _, second, third = await create_in_order(
+            store, *(make_task_with_place(template, tasks=1) for _ in range(3))
         )
         assert 1 == len(await hand.claim())
 
@@ -306,15 +325,17 @@ class TestOpenTasks(StoreTests):
 
     async def test_a_retried_task_takes_its_place_again(self, store: Store) -> None:
         """It may exceed the bound, because others may wait for it."""
-        template = await put(store, one())
-        hand = await ManualWorker.hire(store)
-        first, second = await create_placed(store, *(placed(template, tasks=1) for _ in range(2)))
+        template = await register_template(store, one_step_template())
+        hand = await ManualWorker.register(store)
+        first, second = await create_in_order(
+            store, *(make_task_with_place(template, tasks=1) for _ in range(2))
+        )
         await hand.fail(await hand.claim_one())
         await store.admit_waiting(10)
         await hand.complete(await hand.claim_one())
 
         await store.retry_steps(first, ACT)
-        (third,) = await create_placed(store, placed(template, tasks=1))
+        (third,) = await create_in_order(store, make_task_with_place(template, tasks=1))
 
         assert first == (await hand.claim_one()).task_id
         assert TaskStatus.COMPLETE == (await store.get_task(second)).status

@@ -16,21 +16,21 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
-    run_down,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 FAR = timedelta(days=365)
 
 
-def id_of_old_task() -> TaskId:
+def make_old_task_id() -> TaskId:
     """Make the id of a task that was created long ago: time passes for a store, not for ids."""
     made = int(codec.new_task_id().replace("-", ""), 16)
     return TaskId(str(UUID(int=made - (int(FAR.total_seconds() * 1000) << 80))))
@@ -39,12 +39,12 @@ def id_of_old_task() -> TaskId:
 class TestPruning(StoreTests):
     async def test_pruning_deletes_all_rows_of_a_task(self, store: Store) -> None:
         """Steps, history, audit log and key."""
-        template = await put(store, one())
-        task_id = await create(store, template, idempotency_key="k")
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        task_id = await create_task(store, template, idempotency_key="k")
+        hand = await ManualWorker.register(store)
         await hand.fail(await hand.claim_one())
         await store.retry_steps(task_id, ACT)
-        await hand.work_off()
+        await hand.complete_all_due()
         ended_at = (await store.get_task(task_id)).ended_at
         assert ended_at is not None
 
@@ -59,18 +59,18 @@ class TestPruning(StoreTests):
         assert [True] == [
             new
             for _, new in (
-                await store.create_tasks([new_task(template, idempotency_key="k")])
+                await store.create_tasks([make_new_task(template, idempotency_key="k")])
             ).tasks
         ]
 
     async def test_pruning_deletes_retired_workers_without_claims(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """An expired worker with an unsettled attempt is kept."""
-        await create(store, await put(store, one()))
-        gone = await ManualWorker.hire(store)
+        await create_task(store, await register_template(store, one_step_template()))
+        gone = await ManualWorker.register(store)
         await store.retire_worker(gone.id)
-        holding = await ManualWorker.hire(store)
+        holding = await ManualWorker.register(store)
         await holding.claim_one()
         await store.retire_worker(holding.id)
         await subject.advance(SECOND)
@@ -82,15 +82,15 @@ class TestPruning(StoreTests):
         assert 1 == len(await store.expired(10))
 
     async def test_any_pruning_deletes_workers_that_retired_30_days_ago(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Workers that hold a step are kept; the history shows the id of a deleted worker."""
-        template = await put(store, one())
-        done = await create(store, template)
-        gone = await ManualWorker.hire(store, "gone")
-        await gone.work_off()
-        held = await create(store, template)
-        holding = await ManualWorker.hire(store, "holding")
+        template = await register_template(store, one_step_template())
+        done = await create_task(store, template)
+        gone = await ManualWorker.register(store, "gone")
+        await gone.complete_all_due()
+        held = await create_task(store, template)
+        holding = await ManualWorker.register(store, "holding")
         await holding.claim_one()
         await store.retire_worker(gone.id)
         await store.retire_worker(holding.id)
@@ -108,17 +108,17 @@ class TestPruning(StoreTests):
         assert [("gone", "holding"), (str(gone.id), "holding")] == [early, late]
 
     async def test_only_tasks_that_ended_before_the_given_time_are_pruned(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """This holds for every outcome."""
         old = [
-            (await run_down(store, one())).id,
-            (await run_down(store, one(), failing=("only",))).id,
-            await begin(store, one()),
+            (await run_task_to_end(store, one_step_template())).id,
+            (await run_task_to_end(store, one_step_template(), failing=("only",))).id,
+            await register_and_create_task(store, one_step_template()),
         ]
         await store.cancel_task(old[2], ACT)
         await subject.advance(SECOND * 60)
-        young = await run_down(store, chain())
+        young = await run_task_to_end(store, chain_template())
         assert young.ended_at is not None
 
         assert 3 == await store.prunable(ended_before=young.ended_at)
@@ -130,11 +130,11 @@ class TestPruning(StoreTests):
         assert 3 == len(await store.list_steps(young.id))
         assert 3 == len(await store.history(young.id))
 
-    async def test_open_tasks_are_never_pruned(self, store: Store, subject: Subject) -> None:
+    async def test_open_tasks_are_never_pruned(self, store: Store, subject: StoreUnderTest) -> None:
         """This includes old tasks and reopened tasks."""
-        reopened = (await run_down(store, one(), failing=("only",))).id
+        reopened = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
         await store.retry_steps(reopened, ACT)
-        pending = await begin(store, one())
+        pending = await register_and_create_task(store, one_step_template())
         now = (await store.get_task(pending)).created_at
         await subject.advance(timedelta(days=3))
 
@@ -144,17 +144,25 @@ class TestPruning(StoreTests):
         assert {pending, reopened} == {task.id for task in await store.list_tasks(TaskFilter())}
 
     async def test_tasks_are_kept_as_long_as_their_template_says(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Per version; the given time applies to versions without a retention."""
-        short = replace(one("short"), retention=timedelta(days=1))
-        long = replace(one("short"), version="2.0.0", retention=timedelta(days=30))
+        short = replace(one_step_template("short"), retention=timedelta(days=1))
+        long = replace(one_step_template("short"), version="2.0.0", retention=timedelta(days=30))
         tasks = {
-            name: await create(store, await put(store, template), id=id_of_old_task())
-            for name, template in (("short", short), ("long", long), ("plain", one("plain")))
+            name: await create_task(
+                store, await register_template(store, template), id=make_old_task_id()
+            )
+            for name, template in (
+                ("short", short),
+                ("long", long),
+                ("plain", one_step_template("plain")),
+            )
         }
-        reopened = await create(store, await put(store, short), id=id_of_old_task())
-        hand = await ManualWorker.hire(store)
+        reopened = await create_task(
+            store, await register_template(store, short), id=make_old_task_id()
+        )
+        hand = await ManualWorker.register(store)
         *claims, last = sorted(await hand.claim(), key=lambda claim: claim.task_id == reopened)
         await hand.complete(*claims)
         await hand.fail(last)
@@ -184,9 +192,9 @@ class TestPruning(StoreTests):
 
     async def test_pruning_works_in_batches(self, store: Store) -> None:
         """Other transactions then wait only briefly."""
-        template = await put(store, one())
-        await store.create_tasks([new_task(template) for _ in range(7)])
-        await (await ManualWorker.hire(store)).work_off()
+        template = await register_template(store, one_step_template())
+        await store.create_tasks([make_new_task(template) for _ in range(7)])
+        await (await ManualWorker.register(store)).complete_all_due()
         before = (await store.list_tasks(TaskFilter()))[0].created_at + FAR
 
         assert [3, 3, 1, 0] == [await store.prune(ended_before=before, limit=3) for _ in range(4)]
@@ -195,21 +203,23 @@ class TestPruning(StoreTests):
         """
         A child outlives its parent.
         """
-        parent = await run_down(store, one())
-        child = await begin(store, graph("child", x=""), parent_id=parent.id)
+        parent = await run_task_to_end(store, one_step_template())
+        child = await register_and_create_task(
+            store, make_template("child", x=""), parent_id=parent.id
+        )
 
         assert 1 == await store.prune(ended_before=parent.created_at + FAR)
 
         assert parent.id == (await store.get_task(child)).parent_id
-        assert one() == (await store.template(one().key)).template
+        assert one_step_template() == (await store.template(one_step_template().key)).template
 
     async def test_concurrent_pruning_deletes_each_task_once(self, stores: list[Store]) -> None:
         """
         Every process may prune.
         """
-        template = await put(stores[0], chain())
-        await stores[0].create_tasks([new_task(template) for _ in range(40)])
-        await (await ManualWorker.hire(stores[0])).work_off()
+        template = await register_template(stores[0], chain_template())
+        await stores[0].create_tasks([make_new_task(template) for _ in range(40)])
+        await (await ManualWorker.register(stores[0])).complete_all_due()
         before = (await stores[0].list_tasks(TaskFilter()))[0].created_at + FAR
 
         counts = await asyncio.gather(
@@ -221,8 +231,8 @@ class TestPruning(StoreTests):
         assert [] == await stores[0].list_tasks(TaskFilter())
 
     async def test_a_late_settlement_of_a_pruned_task_is_refused(self, store: Store) -> None:
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         task = await store.cancel_task(task_id, ACT)
         await store.prune(ended_before=task.created_at + FAR)

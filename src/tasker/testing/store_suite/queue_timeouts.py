@@ -11,23 +11,23 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    only_state,
-    put,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    only_step_status,
+    register_and_create_task,
+    register_template,
+    statuses_by_name,
+    steps_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 MINUTE = timedelta(minutes=1)
 
 
-def impatient(template: Template, *steps: str) -> Template:
+def with_queue_timeout(template: Template, *steps: str) -> Template:
     """Give steps of a template a `queue_timeout` of a minute."""
     return replace(
         template,
@@ -40,10 +40,12 @@ def impatient(template: Template, *steps: str) -> Template:
 
 class TestQueueTimeouts(StoreTests):
     async def test_an_unclaimed_step_fails_at_its_queue_timeout(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """It fails permanently with an attempt without a worker, and its task fails with it."""
-        task_id = await begin(store, impatient(one(), "only"))
+        task_id = await register_and_create_task(
+            store, with_queue_timeout(one_step_template(), "only")
+        )
         await subject.advance(SECOND * 55)
         early = await store.fail_unclaimed(10)
         await subject.advance(SECOND * 6)
@@ -66,31 +68,36 @@ class TestQueueTimeouts(StoreTests):
             attempt.worker,
         )
         assert [] == list((await store.fail_unclaimed(10)).steps)
-        assert [] == await (await ManualWorker.hire(store)).claim()
+        assert [] == await (await ManualWorker.register(store)).claim()
 
     async def test_a_claimed_step_has_no_queue_timeout(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """A claimed step may run for any time; a step without the timeout may wait for any time."""
-        claimed, patient = await begin(store, impatient(one(), "only")), await begin(store, chain())
-        hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 10)
+        claimed, patient = (
+            await register_and_create_task(store, with_queue_timeout(one_step_template(), "only")),
+            await register_and_create_task(store, chain_template()),
+        )
+        hand = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 10)
         claim = await hand.claim_one()
         await subject.advance(MINUTE * 5)
 
         assert [] == list((await store.fail_unclaimed(10)).steps)
 
         await hand.complete(claim)
-        assert StepStatus.COMPLETE == await only_state(store, claimed)
-        assert "enqueued" == (await states_of(store, patient))["a"]
+        assert StepStatus.COMPLETE == await only_step_status(store, claimed)
+        assert "enqueued" == (await statuses_by_name(store, patient))["a"]
 
     async def test_a_queue_timeout_starts_when_the_step_is_due(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Neither the parents' time nor a later start counts."""
-        child = await begin(store, impatient(chain(), "b"))
+        child = await register_and_create_task(store, with_queue_timeout(chain_template(), "b"))
         now = (await store.get_task(child)).created_at
-        planned = await begin(store, impatient(one(), "only"), run_at=now + MINUTE * 3)
-        hand = await ManualWorker.hire(store, handlers={"a"}, lease=MINUTE * 10)
+        planned = await register_and_create_task(
+            store, with_queue_timeout(one_step_template(), "only"), run_at=now + MINUTE * 3
+        )
+        hand = await ManualWorker.register(store, handlers={"a"}, lease=MINUTE * 10)
         claim = await hand.claim_one()
         await subject.advance(MINUTE * 2)
         await hand.complete(claim)
@@ -106,11 +113,13 @@ class TestQueueTimeouts(StoreTests):
         assert [(planned, "only")] == list(after.steps)
 
     async def test_each_attempt_has_the_full_queue_timeout(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The time starts at the end of its delay; the failure is not retried automatically."""
-        task_id = await begin(store, impatient(one(), "only"))
-        hand = await ManualWorker.hire(store, lease=MINUTE * 10)
+        task_id = await register_and_create_task(
+            store, with_queue_timeout(one_step_template(), "only")
+        )
+        hand = await ManualWorker.register(store, lease=MINUTE * 10)
         await subject.advance(SECOND * 50)
         await hand.retry(await hand.claim_one(), delay=MINUTE * 2)
         await subject.advance(MINUTE * 2 + SECOND * 50)
@@ -126,10 +135,12 @@ class TestQueueTimeouts(StoreTests):
         ]
 
     async def test_a_manual_retry_has_the_full_queue_timeout(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The step may be claimed in that time."""
-        task_id = await begin(store, impatient(one(), "only"))
+        task_id = await register_and_create_task(
+            store, with_queue_timeout(one_step_template(), "only")
+        )
         await subject.advance(MINUTE * 2)
         await store.fail_unclaimed(10)
         await store.retry_steps(task_id, ACT)
@@ -137,15 +148,17 @@ class TestQueueTimeouts(StoreTests):
 
         assert [] == list((await store.fail_unclaimed(10)).steps)
 
-        assert 1 == await (await ManualWorker.hire(store)).work_off()
+        assert 1 == await (await ManualWorker.register(store)).complete_all_due()
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
     async def test_siblings_of_a_timed_out_step_continue(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The task ends when no further step can run."""
-        task_id = await begin(store, impatient(graph("pair", a="", b="", c="a"), "a"))
-        hand = await ManualWorker.hire(store, handlers={"b"}, lease=MINUTE * 10)
+        task_id = await register_and_create_task(
+            store, with_queue_timeout(make_template("pair", a="", b="", c="a"), "a")
+        )
+        hand = await ManualWorker.register(store, handlers={"b"}, lease=MINUTE * 10)
         claim = await hand.claim_one()
         await subject.advance(MINUTE * 2)
 
@@ -154,12 +167,19 @@ class TestQueueTimeouts(StoreTests):
         assert [(task_id, "a")] == list(failed.steps)
         assert [] == list(failed.ended)
         assert [(task_id, TaskStatus.ERROR)] == list((await hand.complete(claim)).ended)
-        assert {"a": "error", "b": "complete", "c": "pending"} == await states_of(store, task_id)
+        assert {"a": "error", "b": "complete", "c": "pending"} == await statuses_by_name(
+            store, task_id
+        )
 
-    async def test_a_parked_step_has_no_queue_timeout(self, store: Store, subject: Subject) -> None:
+    async def test_a_parked_step_has_no_queue_timeout(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """The time starts when the awaited task has ended."""
-        task_id, child = await begin(store, impatient(one(), "only")), await begin(store, chain())
-        hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 30)
+        task_id, child = (
+            await register_and_create_task(store, with_queue_timeout(one_step_template(), "only")),
+            await register_and_create_task(store, chain_template()),
+        )
+        hand = await ManualWorker.register(store, handlers={"only"}, lease=MINUTE * 30)
         await store.park(await hand.claim_one(), child)
         await subject.advance(MINUTE * 5)
         parked = await store.fail_unclaimed(10)
@@ -173,13 +193,13 @@ class TestQueueTimeouts(StoreTests):
         assert [(task_id, "only")] == list((await store.fail_unclaimed(10)).steps)
 
     async def test_timeouts_are_applied_in_batches_with_the_longest_due_first(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """No transaction is long."""
-        template = await put(store, impatient(one(), "only"))
-        first = await create(store, template)
+        template = await register_template(store, with_queue_timeout(one_step_template(), "only"))
+        first = await create_task(store, template)
         await subject.advance(SECOND)
-        await store.create_tasks([new_task(template) for _ in range(6)])
+        await store.create_tasks([make_new_task(template) for _ in range(6)])
         await subject.advance(MINUTE * 2)
 
         portions = [await store.fail_unclaimed(3) for _ in range(4)]
@@ -189,13 +209,15 @@ class TestQueueTimeouts(StoreTests):
         assert (first, "only") == portions[0].steps[0]
 
     async def test_concurrent_janitors_fail_each_step_once(
-        self, stores: list[Store], subject: Subject
+        self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
         """Workers claim some of the steps at the same time."""
-        template = await put(stores[0], impatient(one(), "only"))
-        news = [new_task(template) for _ in range(40)]
+        template = await register_template(
+            stores[0], with_queue_timeout(one_step_template(), "only")
+        )
+        news = [make_new_task(template) for _ in range(40)]
         await stores[0].create_tasks(news)
-        hands = [await ManualWorker.hire(store, lease=MINUTE * 10) for store in stores]
+        hands = [await ManualWorker.register(store, lease=MINUTE * 10) for store in stores]
         await subject.advance(MINUTE * 2)
 
         claiming = asyncio.create_task(hands[0].claim(10))
@@ -209,13 +231,15 @@ class TestQueueTimeouts(StoreTests):
         assert sorted(failures) == sorted(end.task_id for each in failed for end in each.ended)
 
     async def test_a_cancelled_step_has_no_queue_timeout(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        task_id = await begin(store, impatient(chain(), "a", "b"))
+        task_id = await register_and_create_task(
+            store, with_queue_timeout(chain_template(), "a", "b")
+        )
         await store.cancel_task(task_id, ACT)
         await subject.advance(MINUTE * 2)
 
         assert [] == list((await store.fail_unclaimed(10)).steps)
-        steps = await steps_of(store, task_id)
+        steps = await steps_by_name(store, task_id)
         assert {StepStatus.CANCELLED} == {step.status for step in steps.values()}
         assert {None} == {step.error for step in steps.values()}

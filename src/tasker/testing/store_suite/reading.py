@@ -29,19 +29,19 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    new_task,
-    one,
-    put,
-    run_down,
+    chain_template,
+    create_task,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
-async def ids(store: Store, **fields: object) -> set[TaskId]:
+async def list_matching_ids(store: Store, **fields: object) -> set[TaskId]:
     """Return the ids of the tasks that fit a filter, which are those that are counted."""
     filter = TaskFilter(**fields)  # type: ignore[arg-type]
     results = await store.list_tasks(filter, limit=100)
@@ -70,9 +70,12 @@ class TestReadingTasks(StoreTests):
         """
         Complete, failed, cancelled and unknown ones; not those that are open or reopened.
         """
-        complete = (await run_down(store, one())).id
-        broken = (await run_down(store, one(), failing=("only",))).id
-        cancelled, still_open = await begin(store, one()), await begin(store, one())
+        complete = (await run_task_to_end(store, one_step_template())).id
+        broken = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
+        cancelled, still_open = (
+            await register_and_create_task(store, one_step_template()),
+            await register_and_create_task(store, one_step_template()),
+        )
         await store.cancel_task(cancelled, ACT)
         ids = [complete, broken, cancelled, still_open, NOBODY]
 
@@ -83,9 +86,9 @@ class TestReadingTasks(StoreTests):
 
     async def test_etags_of_several_tasks_equal_those_of_each(self, store: Store) -> None:
         """Unknown ids are left out."""
-        complete = (await run_down(store, one())).id
-        broken = (await run_down(store, chain(), failing=("b",))).id
-        still_open = await begin(store, chain())
+        complete = (await run_task_to_end(store, one_step_template())).id
+        broken = (await run_task_to_end(store, chain_template(), failing=("b",))).id
+        still_open = await register_and_create_task(store, chain_template())
         ids = [complete, broken, still_open, NOBODY]
 
         before = await store.etags(ids)
@@ -99,7 +102,7 @@ class TestReadingTasks(StoreTests):
 
     async def test_an_id_may_be_in_upper_or_lower_case(self, store: Store) -> None:
         """People paste both."""
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
         pasted = TaskId(task_id.upper())
 
         assert task_id == (await store.get_task(pasted)).id
@@ -114,7 +117,7 @@ class TestReadingTasks(StoreTests):
         """
         It is the caller's error, not the store's.
         """
-        await put(store, one())
+        await register_template(store, one_step_template())
         for read in (
             store.templates(name=text),
             store.templates(namespace=text),
@@ -132,8 +135,8 @@ class TestReadingTasks(StoreTests):
 
     async def test_a_query_with_odd_values_does_no_harm(self, store: Store) -> None:
         """Concurrent operations are not affected."""
-        template = await put(store, one())
-        news = [new_task(template) for _ in range(5)]
+        template = await register_template(store, one_step_template())
+        news = [make_new_task(template) for _ in range(5)]
         for odd in ("\ud800", "a\0b", "x" * 1_000_000):
             results = await asyncio.gather(
                 store.get_task(TaskId(odd)),
@@ -146,14 +149,16 @@ class TestReadingTasks(StoreTests):
             assert isinstance(results[0], NotFound)
             for new in news:
                 assert new.id == (await store.get_task(new.id)).id
-            news = [new_task(template) for _ in range(5)]
+            news = [make_new_task(template) for _ in range(5)]
 
-    async def test_counts_show_the_progress_of_a_task(self, store: Store, subject: Subject) -> None:
+    async def test_counts_show_the_progress_of_a_task(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """One number for each status, including steps waiting for a retry."""
-        task_id = await begin(
-            store, graph("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
+        task_id = await register_and_create_task(
+            store, make_template("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
         )
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim(7)}
         order = sorted(claims)
         await hand.complete(claims[order[0]])
@@ -176,8 +181,8 @@ class TestReadingTasks(StoreTests):
 
     async def test_an_open_task_is_pending_until_its_first_claim(self, store: Store) -> None:
         """Then it is in progress, even if no step runs."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         before = (await store.get_task(task_id)).status
         await hand.complete(await hand.claim_one())
 
@@ -192,26 +197,30 @@ class TestListing(StoreTests):
         """
         By one, by several at once, beside other filters, and in every namespace or in one.
         """
-        template = await put(store, one())
-        foreign = await put(store, replace(one(), namespace="other"))
-        first = await create(store, template, attributes={"order": "7", "customer": "ann"})
-        second = await create(store, template, attributes={"order": "8", "customer": "ann"})
-        theirs = await create(store, foreign, attributes={"order": "7"})
-        await create(store, template)
+        template = await register_template(store, one_step_template())
+        foreign = await register_template(store, replace(one_step_template(), namespace="other"))
+        first = await create_task(store, template, attributes={"order": "7", "customer": "ann"})
+        second = await create_task(store, template, attributes={"order": "8", "customer": "ann"})
+        theirs = await create_task(store, foreign, attributes={"order": "7"})
+        await create_task(store, template)
 
-        assert {first, theirs} == await ids(store, attributes={"order": "7"})
-        assert {first} == await ids(store, attributes={"order": "7"}, namespace="suite")
-        assert {first, second} == await ids(store, attributes={"customer": "ann"})
-        assert {second} == await ids(store, attributes={"customer": "ann", "order": "8"})
-        assert set() == await ids(store, attributes={"customer": "ann", "order": "9"})
-        assert set() == await ids(store, attributes={"order": "ann"})
-        assert set() == await ids(store, attributes={"order": "7"}, tag="gift")
+        assert {first, theirs} == await list_matching_ids(store, attributes={"order": "7"})
+        assert {first} == await list_matching_ids(
+            store, attributes={"order": "7"}, namespace="suite"
+        )
+        assert {first, second} == await list_matching_ids(store, attributes={"customer": "ann"})
+        assert {second} == await list_matching_ids(
+            store, attributes={"customer": "ann", "order": "8"}
+        )
+        assert set() == await list_matching_ids(store, attributes={"customer": "ann", "order": "9"})
+        assert set() == await list_matching_ids(store, attributes={"order": "ann"})
+        assert set() == await list_matching_ids(store, attributes={"order": "7"}, tag="gift")
         assert {"order": "7", "customer": "ann"} == (await store.get_task(first)).attributes
 
     async def test_the_newest_tasks_come_first(self, store: Store) -> None:
         """Ids sort by creation; no more tasks are listed than requested."""
-        template = await put(store, one())
-        news = sorted((new_task(template) for _ in range(30)), key=lambda new: new.id)
+        template = await register_template(store, one_step_template())
+        news = sorted((make_new_task(template) for _ in range(30)), key=lambda new: new.id)
         await store.create_tasks(news)
 
         listed = await store.list_tasks(TaskFilter())
@@ -223,9 +232,11 @@ class TestListing(StoreTests):
         """
         Field by field, except for the failure, which lists leave out.
         """
-        first = await run_down(store, chain(), failing=("b",))
+        first = await run_task_to_end(store, chain_template(), failing=("b",))
         second = await store.get_task(
-            await begin(store, one(), tags=("x",), deadline=SECOND * 60, idempotency_key="k")
+            await register_and_create_task(
+                store, one_step_template(), tags=("x",), deadline=SECOND * 60, idempotency_key="k"
+            )
         )
 
         listed = await store.list_tasks(TaskFilter())
@@ -234,15 +245,15 @@ class TestListing(StoreTests):
 
     async def test_pages_neither_repeat_nor_skip(self, store: Store) -> None:
         """Tasks may be created in the meantime."""
-        template = await put(store, one())
-        news = [new_task(template) for _ in range(23)]
+        template = await register_template(store, one_step_template())
+        news = [make_new_task(template) for _ in range(23)]
         await store.create_tasks(news)
         seen: list[Task] = []
         while page := await store.list_tasks(
             TaskFilter(), after=seen[-1].id if seen else None, limit=5
         ):
             seen += page
-            await store.create_tasks([new_task(template), new_task(template)])
+            await store.create_tasks([make_new_task(template), make_new_task(template)])
 
         assert sorted((new.id for new in news), reverse=True) == [task.id for task in seen]
 
@@ -250,26 +261,35 @@ class TestListing(StoreTests):
         """
         By namespace, name, version, or several of them; replaced templates included.
         """
-        first = await begin(store, one())
-        second = await begin(store, graph("one", "2.0.0", only=""))
-        third = await begin(store, chain())
-        fourth = await begin(store, replace(one(), namespace="other"))
-        await store.register_template(
-            graph("one", "1.0.0", other=""), registered_by="suite", replace=True
+        first = await register_and_create_task(store, one_step_template())
+        second = await register_and_create_task(store, make_template("one", "2.0.0", only=""))
+        third = await register_and_create_task(store, chain_template())
+        fourth = await register_and_create_task(
+            store, replace(one_step_template(), namespace="other")
         )
-        fifth = await create(store, (await store.template(one().key)).id)
+        await store.register_template(
+            make_template("one", "1.0.0", other=""), registered_by="suite", replace=True
+        )
+        fifth = await create_task(store, (await store.template(one_step_template().key)).id)
 
-        assert {fifth, third, second, first} == await ids(store, namespace="suite")
-        assert {fifth, fourth, second, first} == await ids(store, name="one")
-        assert {fifth, second, first} == await ids(store, namespace="suite", name="one")
-        assert {second} == await ids(store, version="2.0.0")
-        assert {fifth, first} == await ids(store, namespace="suite", name="one", version="1.0.0")
-        assert set() == await ids(store, namespace="nobody")
+        assert {fifth, third, second, first} == await list_matching_ids(store, namespace="suite")
+        assert {fifth, fourth, second, first} == await list_matching_ids(store, name="one")
+        assert {fifth, second, first} == await list_matching_ids(
+            store, namespace="suite", name="one"
+        )
+        assert {second} == await list_matching_ids(store, version="2.0.0")
+        assert {fifth, first} == await list_matching_ids(
+            store, namespace="suite", name="one", version="1.0.0"
+        )
+        assert set() == await list_matching_ids(store, namespace="nobody")
 
     async def test_a_list_shows_only_what_may_be_seen(self, store: Store) -> None:
         """Pages are full even if tasks of other namespaces lie in between."""
-        mine, others = await put(store, one()), await put(store, replace(one(), namespace="other"))
-        news = [new_task(mine if no % 3 == 0 else others) for no in range(30)]
+        mine, others = (
+            await register_template(store, one_step_template()),
+            await register_template(store, replace(one_step_template(), namespace="other")),
+        )
+        news = [make_new_task(mine if no % 3 == 0 else others) for no in range(30)]
         await store.create_tasks(news)
         own = sorted((new.id for new in news if new.template_id == mine), reverse=True)
 
@@ -278,20 +298,22 @@ class TestListing(StoreTests):
             TaskFilter(visible=frozenset({"suite"})), after=page[-1].id, limit=10
         )
         assert own == [task.id for task in (*page, *rest)]
-        assert set() == await ids(store, visible=frozenset())
-        assert set() == await ids(store, visible=frozenset({"other"}), namespace="suite")
-        assert 30 == len(await ids(store, visible=frozenset({"other", "suite"})))
+        assert set() == await list_matching_ids(store, visible=frozenset())
+        assert set() == await list_matching_ids(
+            store, visible=frozenset({"other"}), namespace="suite"
+        )
+        assert 30 == len(await list_matching_ids(store, visible=frozenset({"other", "suite"})))
 
     async def test_tasks_are_found_by_their_status(self, store: Store) -> None:
-        complete = (await run_down(store, one())).id
-        error = (await run_down(store, one(), failing=("only",))).id
-        resolved = (await run_down(store, one(), failing=("only",))).id
+        complete = (await run_task_to_end(store, one_step_template())).id
+        error = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
+        resolved = (await run_task_to_end(store, one_step_template(), failing=("only",))).id
         await store.resolve_task(resolved, ACT)
-        cancelled = await begin(store, one())
+        cancelled = await register_and_create_task(store, one_step_template())
         await store.cancel_task(cancelled, ACT)
-        running = await begin(store, one())
-        await (await ManualWorker.hire(store)).claim_one()
-        pending = await begin(store, one())
+        running = await register_and_create_task(store, one_step_template())
+        await (await ManualWorker.register(store)).claim_one()
+        pending = await register_and_create_task(store, one_step_template())
 
         assert {
             "pending": {pending},
@@ -300,26 +322,28 @@ class TestListing(StoreTests):
             "error": {error},
             "cancelled": {cancelled},
             "resolved_manually": {resolved},
-        } == {state.value: await ids(store, status=state) for state in TaskStatus}
+        } == {state.value: await list_matching_ids(store, status=state) for state in TaskStatus}
 
     async def test_tasks_are_found_by_their_context(self, store: Store) -> None:
         """
         Correlation, parent, tag and creator; several must all fit.
         """
-        template = await put(store, one())
-        first = await create(store, template, correlation_id="c", created_by="bob", tags=("x", "y"))
-        second = await create(store, template, correlation_id="c", parent_id=first)
-        third = await create(store, template, created_by="bob", tags=("y z",))
+        template = await register_template(store, one_step_template())
+        first = await create_task(
+            store, template, correlation_id="c", created_by="bob", tags=("x", "y")
+        )
+        second = await create_task(store, template, correlation_id="c", parent_id=first)
+        third = await create_task(store, template, created_by="bob", tags=("y z",))
 
-        assert {second, first} == await ids(store, correlation_id="c")
-        assert {second} == await ids(store, parent_id=first)
-        assert {first} == await ids(store, tag="y")
-        assert {third} == await ids(store, tag="y z")
-        assert {third, first} == await ids(store, created_by="bob")
-        assert {first} == await ids(store, created_by="bob", correlation_id="c")
-        assert set() == await ids(store, tag="z")
+        assert {second, first} == await list_matching_ids(store, correlation_id="c")
+        assert {second} == await list_matching_ids(store, parent_id=first)
+        assert {first} == await list_matching_ids(store, tag="y")
+        assert {third} == await list_matching_ids(store, tag="y z")
+        assert {third, first} == await list_matching_ids(store, created_by="bob")
+        assert {first} == await list_matching_ids(store, created_by="bob", correlation_id="c")
+        assert set() == await list_matching_ids(store, tag="z")
         with pytest.raises(NotFound):
-            await ids(store, parent_id="no such task")
+            await list_matching_ids(store, parent_id="no such task")
         with pytest.raises(NotFound):
             await store.list_tasks(TaskFilter(), after=TaskId("no such task"))
 
@@ -327,21 +351,26 @@ class TestListing(StoreTests):
         """
         In any namespace; the whole key, not a part of it.
         """
-        mine, others = await put(store, one()), await put(store, replace(one(), namespace="other"))
-        first = await create(store, mine, idempotency_key="order-7")
-        second = await create(store, others, idempotency_key="order-7")
-        await create(store, mine, idempotency_key="order-77")
+        mine, others = (
+            await register_template(store, one_step_template()),
+            await register_template(store, replace(one_step_template(), namespace="other")),
+        )
+        first = await create_task(store, mine, idempotency_key="order-7")
+        second = await create_task(store, others, idempotency_key="order-7")
+        await create_task(store, mine, idempotency_key="order-77")
 
-        assert {first, second} == await ids(store, idempotency_key="order-7")
-        assert {second} == await ids(store, idempotency_key="order-7", namespace="other")
+        assert {first, second} == await list_matching_ids(store, idempotency_key="order-7")
+        assert {second} == await list_matching_ids(
+            store, idempotency_key="order-7", namespace="other"
+        )
 
     async def test_tasks_are_found_by_the_step_that_failed_and_its_code(self, store: Store) -> None:
         """Only permanently failed steps match, neither retried nor resolved ones."""
-        await put(store, chain())
-        hand = await ManualWorker.hire(store)
+        await register_template(store, chain_template())
+        hand = await ManualWorker.register(store)
 
         async def fail(code: str, *, again: bool = False) -> TaskId:
-            task_id = await begin(store, chain())
+            task_id = await register_and_create_task(store, chain_template())
             await hand.complete(await hand.claim_one())
             claim = await hand.claim_one()
             error = JsonText(f'{{"message":"it broke","code":"{code}"}}')
@@ -355,32 +384,32 @@ class TestListing(StoreTests):
         await store.resolve_task(resolved, ACT)
         await fail("GONE", again=True)
 
-        assert {gone} == await ids(store, error_code="GONE")
-        assert {gone, declined} == await ids(store, failed_step="b")
-        assert {declined} == await ids(store, failed_step="b", error_code="DECLINED")
-        assert set() == await ids(store, failed_step="a")
+        assert {gone} == await list_matching_ids(store, error_code="GONE")
+        assert {gone, declined} == await list_matching_ids(store, failed_step="b")
+        assert {declined} == await list_matching_ids(store, failed_step="b", error_code="DECLINED")
+        assert set() == await list_matching_ids(store, failed_step="a")
 
     async def test_tasks_are_found_by_when_they_were_created(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """The lower bound is inclusive, the upper one exclusive."""
-        template = await put(store, one())
-        first = await create(store, template)
+        template = await register_template(store, one_step_template())
+        first = await create_task(store, template)
         await subject.advance(SECOND * 60)
-        second = await create(store, template)
+        second = await create_task(store, template)
         at = (await store.get_task(second)).created_at
 
-        assert {second} == await ids(store, created_after=at)
-        assert {first} == await ids(store, created_before=at)
-        assert {second, first} == await ids(store, created_after=at - SECOND * 90)
-        assert set() == await ids(store, created_after=at, created_before=at)
+        assert {second} == await list_matching_ids(store, created_after=at)
+        assert {first} == await list_matching_ids(store, created_before=at)
+        assert {second, first} == await list_matching_ids(store, created_after=at - SECOND * 90)
+        assert set() == await list_matching_ids(store, created_after=at, created_before=at)
 
     async def test_a_filter_applies_to_every_page(self, store: Store) -> None:
         """
         A page has as many as fit, not as many as were looked at.
         """
-        template = await put(store, one())
-        news = [new_task(template, tags=("odd",) if n % 2 else ()) for n in range(20)]
+        template = await register_template(store, one_step_template())
+        news = [make_new_task(template, tags=("odd",) if n % 2 else ()) for n in range(20)]
         await store.create_tasks(news)
         odd = sorted((new.id for new in news if new.tags), reverse=True)
 
@@ -394,15 +423,15 @@ class TestCurrentSteps(StoreTests):
     async def test_a_task_is_summarized_by_its_most_significant_step(self, store: Store) -> None:
         """A failure before a retry, before what runs, before what is ready; none once it ended."""
         error = JsonText('{"type":"Down","code":"DOWN","message":"down"}')
-        template = await put(store, graph("wide", a="", b="", c=""))
-        runs, waits, fails, ended = [await create(store, template) for _ in range(4)]
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, make_template("wide", a="", b="", c=""))
+        runs, waits, fails, ended = [await create_task(store, template) for _ in range(4)]
+        hand = await ManualWorker.register(store)
         claims = {(claim.task_id, claim.no): claim for claim in await hand.claim()}
         for task in (waits, fails, ended):
             await store.settle(hand.id, [retry_outcome(claims[task, 2], error, timedelta(hours=1))])
         await store.settle(hand.id, [failed_outcome(claims[fails, 3], error)])
         await store.cancel_task(ended, ACT)
-        late = await create(store, template)
+        late = await create_task(store, template)
 
         current = await store.current_steps([runs, waits, fails, ended, late])
 
@@ -421,18 +450,22 @@ class TestCurrentSteps(StoreTests):
 class TestReadingSteps(StoreTests):
     async def test_steps_are_listed_by_number_and_in_pages(self, store: Store) -> None:
         """They are listed in the template's order, after a number, up to a limit."""
-        task_id = await begin(store, graph("order", z="", m="z", a="m", b="a"))
+        task_id = await register_and_create_task(
+            store, make_template("order", z="", m="z", a="m", b="a")
+        )
 
         assert ["z", "m", "a", "b"] == [step.name for step in await store.list_steps(task_id)]
         assert [2, 3] == [step.no for step in await store.list_steps(task_id, after=1, limit=2)]
         assert [] == await store.list_steps(task_id, after=4)
 
-    async def test_the_history_has_every_attempt(self, store: Store, subject: Subject) -> None:
+    async def test_the_history_has_every_attempt(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """
         Oldest first; of one step where asked; no more than asked for.
         """
-        task_id = await begin(store, graph("pair", a="", b="a"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
+        hand = await ManualWorker.register(store)
         for _ in range(3):
             await hand.retry(await hand.claim_one())
             await subject.advance(SECOND)
@@ -449,8 +482,8 @@ class TestReadingSteps(StoreTests):
 
     async def test_a_step_counts_lost_attempts_separately(self, store: Store) -> None:
         """Only the failed attempt counts, neither the lost nor the parked one."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.retry(await hand.claim_one())
         await store.park(await hand.claim_one(), NOBODY)
         await hand.settle(lost_outcome(await hand.claim_one(), JsonText("{}"), timedelta(0)))
@@ -459,10 +492,12 @@ class TestReadingSteps(StoreTests):
 
         assert (3, 1, 1) == (step.attempts, step.counted_attempts, step.lost_attempts)
 
-    async def test_a_step_states_when_it_became_due(self, store: Store, subject: Subject) -> None:
+    async def test_a_step_states_when_it_became_due(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """That is when its dependencies were done; its place in the queue depends on its task."""
-        task_id = await begin(store, graph("pair", a="", b="a"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("pair", a="", b="a"))
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await subject.advance(SECOND)
         await hand.complete(claim)
@@ -473,7 +508,7 @@ class TestReadingSteps(StoreTests):
         assert parent.run_at == child.run_at != child.enqueued_at
 
     async def test_a_new_task_has_an_empty_history(self, store: Store) -> None:
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
 
         assert ([], []) == (await store.history(task_id), await store.audit(task_id))
 
@@ -481,7 +516,7 @@ class TestReadingSteps(StoreTests):
         """
         None of the instants either.
         """
-        task_id = await begin(store, one())
+        task_id = await register_and_create_task(store, one_step_template())
 
         (step,) = await store.list_steps(task_id)
 

@@ -29,24 +29,30 @@ from tasker.schedules.model import (
 )
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.model import NamespacePolicy
-from tasker.testing.store_suite.factories import ACT, StoreTests, new_task, one, put
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.factories import (
+    ACT,
+    StoreTests,
+    make_new_task,
+    one_step_template,
+    register_template,
+)
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 HOUR = timedelta(hours=1)
 
 
-def new_schedule(name: str = "hourly", **fields: Any) -> NewSchedule:
+def make_new_schedule(name: str = "hourly", **fields: Any) -> NewSchedule:
     schedule = Schedule(**{"name": name, "every": HOUR, **fields})
     return NewSchedule(namespace="suite", template="one", version="^1", schedule=schedule)
 
 
-def skipped(first: datetime, last: datetime, outcome: TickOutcome) -> TickRecord:
+def skipped_ticks_record(first: datetime, last: datetime, outcome: TickOutcome) -> TickRecord:
     return TickRecord(first=first, last=last, outcome=outcome)
 
 
 class TestSchedules(StoreTests):
     async def test_a_schedule_is_stored_as_it_was_given(self, store: Store) -> None:
-        new = new_schedule(
+        new = make_new_schedule(
             overlap=OverlapPolicy.BUFFER_ONE,
             jitter="5m",
             catch_up="1h",
@@ -75,10 +81,10 @@ class TestSchedules(StoreTests):
         assert stored == await store.schedule("suite", "hourly")
 
     async def test_names_are_unique_in_a_namespace(self, store: Store) -> None:
-        await store.create_schedule(new_schedule(), ACT)
+        await store.create_schedule(make_new_schedule(), ACT)
 
         with pytest.raises(ScheduleExists, match=r"suite\.hourly already exists"):
-            await store.create_schedule(new_schedule(), ACT)
+            await store.create_schedule(make_new_schedule(), ACT)
 
     async def test_an_unknown_schedule_is_refused(self, store: Store) -> None:
         with pytest.raises(NotFound, match=r"schedule suite\.hourly not found"):
@@ -90,7 +96,7 @@ class TestSchedules(StoreTests):
 
     async def test_lists_are_filtered_and_paged(self, store: Store) -> None:
         for name in ("a", "b", "c"):
-            await store.create_schedule(new_schedule(name), ACT)
+            await store.create_schedule(make_new_schedule(name), ACT)
 
         listed = await store.schedules(limit=2)
         rest = await store.schedules(after=listed[-1].id)
@@ -103,10 +109,10 @@ class TestSchedules(StoreTests):
         assert 3 == len(await store.schedules(namespace="suite", template="one", visible=["suite"]))
 
     async def test_a_change_of_other_fields_keeps_the_next_tick(self, store: Store) -> None:
-        before = await store.create_schedule(new_schedule(), ACT)
+        before = await store.create_schedule(make_new_schedule(), ACT)
 
-        after = await store.change_schedule(new_schedule(overlap=OverlapPolicy.ALLOW), ACT)
-        other = await store.change_schedule(new_schedule(every=timedelta(minutes=7)), ACT)
+        after = await store.change_schedule(make_new_schedule(overlap=OverlapPolicy.ALLOW), ACT)
+        other = await store.change_schedule(make_new_schedule(every=timedelta(minutes=7)), ACT)
 
         assert (before.id, before.next_at) == (after.id, after.next_at)
         assert OverlapPolicy.ALLOW is after.schedule.overlap
@@ -114,11 +120,13 @@ class TestSchedules(StoreTests):
         assert other.next_at < after.created_at + timedelta(minutes=8)
 
     async def test_an_action_on_a_changed_schedule_is_refused(self, store: Store) -> None:
-        stored = await store.create_schedule(new_schedule(), ACT)
-        changed = await store.change_schedule(new_schedule(priority=4), ACT, if_match=stored.etag)
+        stored = await store.create_schedule(make_new_schedule(), ACT)
+        changed = await store.change_schedule(
+            make_new_schedule(priority=4), ACT, if_match=stored.etag
+        )
 
         with pytest.raises(ScheduleChanged, match="changed since it was read"):
-            await store.change_schedule(new_schedule(), ACT, if_match=stored.etag)
+            await store.change_schedule(make_new_schedule(), ACT, if_match=stored.etag)
         with pytest.raises(ScheduleChanged):
             await store.pause_schedule("suite", "hourly", ACT, paused=True, if_match=stored.etag)
         with pytest.raises(ScheduleChanged):
@@ -126,8 +134,8 @@ class TestSchedules(StoreTests):
         assert changed == await store.schedule("suite", "hourly")
 
     async def test_changes_of_schedules_are_audited(self, store: Store) -> None:
-        await store.create_schedule(new_schedule(), ACT)
-        await store.change_schedule(new_schedule(priority=4), ACT)
+        await store.create_schedule(make_new_schedule(), ACT)
+        await store.change_schedule(make_new_schedule(priority=4), ACT)
         await store.pause_schedule("suite", "hourly", ACT, paused=True)
         await store.pause_schedule("suite", "hourly", ACT, paused=True)
         await store.pause_schedule("suite", "hourly", ACT, paused=False)
@@ -148,9 +156,9 @@ class TestSchedules(StoreTests):
         assert {"name": "hourly", "every": 3600, "template": "one@^1"} == events[0].after
 
     async def test_ticks_during_a_pause_are_recorded_and_never_run(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        await store.create_schedule(new_schedule(), ACT)
+        await store.create_schedule(make_new_schedule(), ACT)
         paused = await store.pause_schedule("suite", "hourly", ACT, paused=True)
         await subject.advance(3 * HOUR)
 
@@ -169,15 +177,17 @@ class TestSchedules(StoreTests):
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(limits, "SCHEDULES", 1)
-        await store.create_schedule(new_schedule("a"), ACT)
+        await store.create_schedule(make_new_schedule("a"), ACT)
 
         with pytest.raises(InvalidInput, match="has 1 schedules, the maximum"):
-            await store.create_schedule(new_schedule("b"), ACT)
+            await store.create_schedule(make_new_schedule("b"), ACT)
 
 
 class TestTicks(StoreTests):
-    async def test_a_schedule_is_due_at_its_tick(self, store: Store, subject: Subject) -> None:
-        await begin(store)
+    async def test_a_schedule_is_due_at_its_tick(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        await create_hourly_schedule(store)
 
         before = await store.due_schedules(10)
         await subject.advance(HOUR)
@@ -188,10 +198,10 @@ class TestTicks(StoreTests):
         assert (False, ()) == (due.is_running, tuple(due.waiting))
 
     async def test_several_planners_create_one_task_for_a_tick(
-        self, store: Store, stores: Sequence[Store], subject: Subject
+        self, store: Store, stores: Sequence[Store], subject: StoreUnderTest
     ) -> None:
-        due = await become_due(store, subject)
-        advance = await start(store, due)
+        due = await create_due_schedule(store, subject)
+        advance = await make_advance_with_task(store, due)
 
         first = await stores[0].advance_schedule(due, advance, ACT)
         second = await stores[1].advance_schedule(due, advance, ACT)
@@ -216,20 +226,22 @@ class TestTicks(StoreTests):
         assert [] == await store.due_schedules(10)
 
     async def test_a_repeated_tick_returns_its_existing_task(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """A tick repeats after a change of the clock or of the schedule."""
-        due = await become_due(store, subject, hours=2)
+        due = await create_due_schedule(store, subject, hours=2)
         first = await store.advance_schedule(
             due,
-            (await start(store, due))._replace(
+            (await make_advance_with_task(store, due))._replace(
                 next_at=due.stored.next_at, look_at=due.look_at + timedelta(microseconds=1)
             ),
             ACT,
         )
         (again,) = await store.due_schedules(10)
 
-        second = await store.advance_schedule(again, await start(store, again), ACT)
+        second = await store.advance_schedule(
+            again, await make_advance_with_task(store, again), ACT
+        )
 
         assert first is not None
         assert second is not None
@@ -237,35 +249,35 @@ class TestTicks(StoreTests):
         assert 1 == len(await store.list_tasks(TaskFilter(schedule_id=due.stored.id)))
 
     async def test_a_concurrent_change_stops_an_advance(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        due = await become_due(store, subject)
+        due = await create_due_schedule(store, subject)
         await store.pause_schedule("suite", "hourly", ACT, paused=True)
 
-        advanced = await store.advance_schedule(due, await start(store, due), ACT)
+        advanced = await store.advance_schedule(due, await make_advance_with_task(store, due), ACT)
 
         assert advanced is None
         assert [] == await store.list_tasks(TaskFilter())
 
     async def test_a_change_of_other_fields_keeps_due_ticks(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        due = await become_due(store, subject)
+        due = await create_due_schedule(store, subject)
 
-        await store.change_schedule(new_schedule(priority=4), ACT)
+        await store.change_schedule(make_new_schedule(priority=4), ACT)
 
         (still,) = await store.due_schedules(10)
         assert due.stored.next_at == still.stored.next_at
 
     async def test_an_open_task_is_seen_and_may_be_cancelled(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        due = await become_due(store, subject)
-        first = await store.advance_schedule(due, await start(store, due), ACT)
+        due = await create_due_schedule(store, subject)
+        first = await store.advance_schedule(due, await make_advance_with_task(store, due), ACT)
         await subject.advance(HOUR)
         (running,) = await store.due_schedules(10)
 
-        advance = (await start(store, running))._replace(cancel=True)
+        advance = (await make_advance_with_task(store, running))._replace(cancel=True)
         await store.advance_schedule(running, advance, AuditNote(actor="schedule"))
 
         assert running.is_running
@@ -275,15 +287,15 @@ class TestTicks(StoreTests):
         assert ["schedule"] == [entry.actor for entry in await store.audit(task.id)]
 
     async def test_ticks_are_kept_until_they_are_processed(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        due = await become_due(store, subject)
+        due = await create_due_schedule(store, subject)
         tick = due.stored.next_at
         waiting = Advance(
             tasks=(),
             cancel=False,
             taken=(),
-            records=[skipped(tick, tick, TickOutcome.BUFFERED)],
+            records=[skipped_ticks_record(tick, tick, TickOutcome.BUFFERED)],
             next_at=tick + HOUR,
             look_at=due.now + timedelta(seconds=5),
         )
@@ -294,7 +306,7 @@ class TestTicks(StoreTests):
         (again,) = await store.due_schedules(10)
 
         await store.advance_schedule(
-            again, (await start(store, again))._replace(taken=again.waiting), ACT
+            again, (await make_advance_with_task(store, again))._replace(taken=again.waiting), ACT
         )
 
         assert 1 == listed.buffered
@@ -303,39 +315,45 @@ class TestTicks(StoreTests):
         assert 0 == (await store.schedule("suite", "hourly")).buffered
         assert [] == await store.ticks_without_task("suite", "hourly")
 
-    async def test_successive_ticks_share_a_record(self, store: Store, subject: Subject) -> None:
-        due = await become_due(store, subject, hours=2)
+    async def test_successive_ticks_share_a_record(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        due = await create_due_schedule(store, subject, hours=2)
         tick = due.stored.next_at
         for number in range(3):
             at = tick + number * HOUR
             outcome = TickOutcome.SKIPPED if number < 2 else TickOutcome.MISSED
-            due = await record(store, due, skipped(at, at, outcome))
+            due = await record_ticks(store, due, skipped_ticks_record(at, at, outcome))
 
         assert [
-            skipped(tick + 2 * HOUR, tick + 2 * HOUR, TickOutcome.MISSED),
-            skipped(tick, tick + HOUR, TickOutcome.SKIPPED),
+            skipped_ticks_record(tick + 2 * HOUR, tick + 2 * HOUR, TickOutcome.MISSED),
+            skipped_ticks_record(tick, tick + HOUR, TickOutcome.SKIPPED),
         ] == await store.ticks_without_task("suite", "hourly")
 
     async def test_the_oldest_records_are_deleted(
-        self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch
+        self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(limits, "TICKS_RECORDED", 2)
-        due = await become_due(store, subject, hours=2)
+        due = await create_due_schedule(store, subject, hours=2)
         ticks = [due.stored.next_at + number * 2 * HOUR for number in range(4)]
         for tick in ticks:
-            due = await record(store, due, skipped(tick, tick, TickOutcome.SKIPPED))
+            due = await record_ticks(
+                store, due, skipped_ticks_record(tick, tick, TickOutcome.SKIPPED)
+            )
 
         kept = await store.ticks_without_task("suite", "hourly")
 
         assert [ticks[3], ticks[2]] == [one.first for one in kept]
 
     async def test_tasks_of_a_backfill_belong_to_the_schedule(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        stored = await begin(store)
-        template = await put(store, one())
+        stored = await create_hourly_schedule(store)
+        template = await register_template(store, one_step_template())
         ticks = [stored.next_at - number * HOUR for number in (3, 2)]
-        tasks = [scheduled(stored, tick, new_task(template), "backfill") for tick in ticks]
+        tasks = [
+            make_scheduled_task(stored, tick, make_new_task(template), "backfill") for tick in ticks
+        ]
 
         first = await store.create_scheduled_tasks(stored, tasks)
         second = await store.create_scheduled_tasks(stored, tasks)
@@ -347,8 +365,8 @@ class TestTicks(StoreTests):
         assert stored == await store.schedule("suite", "hourly")
 
 
-def declaring(version: str, *schedules: Schedule) -> Template:
-    return replace(one(), version=version, schedules=schedules)
+def template_declaring_schedules(version: str, *schedules: Schedule) -> Template:
+    return replace(one_step_template(), version=version, schedules=schedules)
 
 
 NIGHTLY = Schedule(name="nightly", cron="30 2 * * *", timezone="Europe/Berlin")
@@ -357,7 +375,7 @@ SYNC = Schedule(name="sync", every="15m", context={"since": "{tick.start}"})
 
 class TestDeclaredSchedules(StoreTests):
     async def test_registering_a_version_creates_its_schedules(self, store: Store) -> None:
-        await put(store, declaring("1.0.0", NIGHTLY, SYNC))
+        await register_template(store, template_declaring_schedules("1.0.0", NIGHTLY, SYNC))
 
         stored = await store.schedules(namespace="suite")
 
@@ -371,10 +389,12 @@ class TestDeclaredSchedules(StoreTests):
 
     async def test_a_later_version_replaces_the_schedules(self, store: Store) -> None:
         """It keeps pauses, and the next tick of schedules whose times are the same."""
-        await put(store, declaring("1.0.0", NIGHTLY, SYNC))
+        await register_template(store, template_declaring_schedules("1.0.0", NIGHTLY, SYNC))
         paused = await store.pause_schedule("suite", "one.nightly", ACT, paused=True)
 
-        await put(store, declaring("1.1.0", replaced(NIGHTLY, priority=4)))
+        await register_template(
+            store, template_declaring_schedules("1.1.0", replace_fields(NIGHTLY, priority=4))
+        )
 
         (stored,) = await store.schedules()
         assert ("one.nightly", "1.1.0", 4) == (
@@ -386,18 +406,18 @@ class TestDeclaredSchedules(StoreTests):
         assert paused.etag != stored.etag
 
     async def test_an_earlier_version_or_a_prerelease_changes_nothing(self, store: Store) -> None:
-        await put(store, declaring("1.1.0", SYNC))
+        await register_template(store, template_declaring_schedules("1.1.0", SYNC))
         before = await store.schedules()
 
-        await put(store, declaring("1.0.5", NIGHTLY))
-        await put(store, declaring("2.0.0-beta.1", NIGHTLY))
+        await register_template(store, template_declaring_schedules("1.0.5", NIGHTLY))
+        await register_template(store, template_declaring_schedules("2.0.0-beta.1", NIGHTLY))
 
         assert before == await store.schedules()
 
     async def test_a_pending_version_replaces_the_schedules_when_it_is_approved(
         self, store: Store
     ) -> None:
-        await put(store, declaring("1.0.0", SYNC))
+        await register_template(store, template_declaring_schedules("1.0.0", SYNC))
         await store.put_policy(
             NamespacePolicy(
                 namespace="suite",
@@ -409,7 +429,7 @@ class TestDeclaredSchedules(StoreTests):
             ACT,
         )
         name = TemplateName("suite", "one", "1.1.0")
-        await put(store, declaring("1.1.0", NIGHTLY))
+        await register_template(store, template_declaring_schedules("1.1.0", NIGHTLY))
         pending = await store.schedules()
 
         approver = AuditNote(actor="alice@example.com")
@@ -423,7 +443,7 @@ class TestDeclaredSchedules(StoreTests):
         ]
 
     async def test_schedules_remain_without_an_approved_version(self, store: Store) -> None:
-        await put(store, declaring("1.0.0", SYNC))
+        await register_template(store, template_declaring_schedules("1.0.0", SYNC))
         before = await store.schedules()
 
         await store.retire_template(TemplateName("suite", "one", "1.0.0"), ACT)
@@ -433,8 +453,8 @@ class TestDeclaredSchedules(StoreTests):
     async def test_schedules_of_a_template_are_changed_only_by_registration(
         self, store: Store
     ) -> None:
-        await put(store, declaring("1.0.0", SYNC))
-        new = replace(new_schedule(), schedule=replace_name(NIGHTLY, "one.sync"))
+        await register_template(store, template_declaring_schedules("1.0.0", SYNC))
+        new = replace(make_new_schedule(), schedule=replace_name(NIGHTLY, "one.sync"))
 
         with pytest.raises(Refused, match="is declared by template suite"):
             await store.change_schedule(new, ACT)
@@ -442,47 +462,53 @@ class TestDeclaredSchedules(StoreTests):
             await store.delete_schedule("suite", "one.sync", ACT)
 
     async def test_registration_keeps_the_schedules_of_operators(self, store: Store) -> None:
-        await put(store, declaring("1.0.0", SYNC))
-        await store.create_schedule(new_schedule(), ACT)
+        await register_template(store, template_declaring_schedules("1.0.0", SYNC))
+        await store.create_schedule(make_new_schedule(), ACT)
 
-        await put(store, declaring("1.1.0"))
+        await register_template(store, template_declaring_schedules("1.1.0"))
 
         assert ["hourly"] == [stored.name for stored in await store.schedules()]
 
 
-def replaced(schedule: Schedule, **fields: Any) -> Schedule:
+def replace_fields(schedule: Schedule, **fields: Any) -> Schedule:
     return Schedule(**{**asdict(schedule), **fields})
 
 
 def replace_name(schedule: Schedule, name: str | None = None) -> Schedule:
-    return replaced(schedule, name=name or f"one.{schedule.name}")
+    return replace_fields(schedule, name=name or f"one.{schedule.name}")
 
 
-async def begin(store: Store) -> StoredSchedule:
-    await put(store, one())
-    return await store.create_schedule(new_schedule(), ACT)
+async def create_hourly_schedule(store: Store) -> StoredSchedule:
+    await register_template(store, one_step_template())
+    return await store.create_schedule(make_new_schedule(), ACT)
 
 
-async def become_due(store: Store, subject: Subject, *, hours: int = 1) -> DueSchedule:
+async def create_due_schedule(
+    store: Store, subject: StoreUnderTest, *, hours: int = 1
+) -> DueSchedule:
     """Create a schedule, and let time pass."""
-    await begin(store)
+    await create_hourly_schedule(store)
     await subject.advance(hours * HOUR)
     (due,) = await store.due_schedules(10)
     return due
 
 
-def scheduled(
+def make_scheduled_task(
     stored: StoredSchedule, tick: datetime, task: NewTask, kind: str = "schedule"
 ) -> ScheduledTask:
     key = f"{kind}:{stored.id}:{tick.isoformat()}"
     return ScheduledTask(tick, replace(task, idempotency_key=key))
 
 
-async def start(store: Store, due: DueSchedule) -> Advance:
+async def make_advance_with_task(store: Store, due: DueSchedule) -> Advance:
     """Return the advance that creates the task of the next tick."""
     tick = due.stored.next_at
     return Advance(
-        tasks=[scheduled(due.stored, tick, new_task(await put(store, one())))],
+        tasks=[
+            make_scheduled_task(
+                due.stored, tick, make_new_task(await register_template(store, one_step_template()))
+            )
+        ],
         cancel=False,
         taken=(),
         records=(),
@@ -491,7 +517,7 @@ async def start(store: Store, due: DueSchedule) -> Advance:
     )
 
 
-async def record(store: Store, due: DueSchedule, ticks: TickRecord) -> DueSchedule:
+async def record_ticks(store: Store, due: DueSchedule, ticks: TickRecord) -> DueSchedule:
     """Record ticks of a schedule that is due, and let it be due again."""
     advance = Advance(
         tasks=(),

@@ -7,12 +7,18 @@ import pytest
 from tasker.errors import SchemaMismatch
 from tasker.model import NewTask, SchemaStatus, TemplateId
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.factories import StoreTests, create, new_task, one, put
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.factories import (
+    StoreTests,
+    create_task,
+    make_new_task,
+    one_step_template,
+    register_template,
+)
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
 class TestSchema(StoreTests):
-    async def test_an_empty_database_has_no_schema(self, subject: Subject) -> None:
+    async def test_an_empty_database_has_no_schema(self, subject: StoreUnderTest) -> None:
         """Reading its status changes nothing."""
         async with subject.connect() as store:
             before = await store.schema_status()
@@ -22,7 +28,7 @@ class TestSchema(StoreTests):
         assert not before.is_ready
         assert before == again
 
-    async def test_an_upgrade_makes_the_schema_ready(self, subject: Subject) -> None:
+    async def test_an_upgrade_makes_the_schema_ready(self, subject: StoreUnderTest) -> None:
         async with subject.connect() as store:
             upgraded = await store.upgrade()
 
@@ -30,14 +36,14 @@ class TestSchema(StoreTests):
             assert upgraded == await store.schema_status()
 
     async def test_an_upgrade_can_be_repeated(self, store: Store) -> None:
-        task_id = await create(store, await put(store, one()))
+        task_id = await create_task(store, await register_template(store, one_step_template()))
 
         status = await store.upgrade()
 
         assert SchemaStatus(status.wanted, status.wanted) == status
         assert task_id == (await store.get_task(task_id)).id
 
-    async def test_processes_may_upgrade_concurrently(self, subject: Subject) -> None:
+    async def test_processes_may_upgrade_concurrently(self, subject: StoreUnderTest) -> None:
         """
         They wait for each other, and all find the schema ready.
         """
@@ -53,7 +59,7 @@ class TestSchema(StoreTests):
         assert all(status.is_ready for status in statuses)
 
     async def test_without_a_schema_every_call_fails_with_instructions(
-        self, subject: Subject
+        self, subject: StoreUnderTest
     ) -> None:
         """
         A store that was not upgraded raises SchemaMismatch, whether it reads or writes.
@@ -62,11 +68,13 @@ class TestSchema(StoreTests):
             with pytest.raises(SchemaMismatch):
                 await store.queues()
             with pytest.raises(SchemaMismatch):
-                await put(store, one())
+                await register_template(store, one_step_template())
             with pytest.raises(SchemaMismatch):
-                await store.create_tasks([_any_task()])
+                await store.create_tasks([_make_any_task()])
 
-    async def test_a_store_object_reads_the_writes_of_another(self, subject: Subject) -> None:
+    async def test_a_store_object_reads_the_writes_of_another(
+        self, subject: StoreUnderTest
+    ) -> None:
         """
         The database outlives the store object.
         """
@@ -74,11 +82,11 @@ class TestSchema(StoreTests):
             pytest.skip("the database exists only while its store object is open")
         async with subject.connect() as store:
             await store.upgrade()
-            task_id = await create(store, await put(store, one()))
+            task_id = await create_task(store, await register_template(store, one_step_template()))
 
         async with subject.connect() as store:
             assert task_id == (await store.get_task(task_id)).id
 
 
-def _any_task() -> NewTask:
-    return new_task(TemplateId(1))
+def _make_any_task() -> NewTask:
+    return make_new_task(TemplateId(1))

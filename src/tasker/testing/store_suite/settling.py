@@ -31,16 +31,16 @@ from tasker.testing.store_suite.factories import (
     NOBODY,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    diamond,
-    graph,
-    new_task,
-    one,
-    put,
-    states_of,
-    steps_of,
+    chain_template,
+    create_task,
+    diamond_template,
+    make_new_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    statuses_by_name,
+    steps_by_name,
 )
 
 ONE = timedelta(seconds=1)
@@ -50,8 +50,8 @@ RESULT = JsonText('{"of":"a"}')
 class TestFence(StoreTests):
     async def test_an_attempt_settles_once(self, store: Store) -> None:
         """The same outcome again is refused and changes nothing."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
         first = await hand.settle(completed_outcome(claim, RESULT))
@@ -67,8 +67,8 @@ class TestFence(StoreTests):
         assert 1 == len(await store.history(task_id))
 
     async def test_a_past_attempt_cannot_settle(self, store: Store) -> None:
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         late = await hand.claim_one()
         await hand.retry(late)
         current = await hand.claim_one()
@@ -76,17 +76,17 @@ class TestFence(StoreTests):
         refused = await hand.settle(completed_outcome(late, RESULT))
 
         assert [0] == list(refused.refused)
-        assert StepStatus.IN_PROGRESS == (await steps_of(store, task_id))["only"].status
+        assert StepStatus.IN_PROGRESS == (await steps_by_name(store, task_id))["only"].status
         accepted = await hand.settle(completed_outcome(current, JsonText('"in time"')))
         assert [] == list(accepted.refused)
-        assert "in time" == (await steps_of(store, task_id))["only"].result
+        assert "in time" == (await steps_by_name(store, task_id))["only"].result
 
     async def test_a_step_that_was_never_claimed_cannot_settle(self, store: Store) -> None:
         """
         Unknown tasks, unknown steps, pending and enqueued steps, attempts of the future.
         """
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         made_up = [
             Claim(NOBODY, 1, 1, 1),
             Claim(task_id, 99, 1, 1),
@@ -99,16 +99,18 @@ class TestFence(StoreTests):
         settled = await hand.settle(*(completed_outcome(claim, RESULT) for claim in made_up))
 
         assert [0, 1, 2, 3, 4, 5] == list(settled.refused)
-        assert {"a": "enqueued", "b": "pending", "c": "pending"} == await states_of(store, task_id)
+        assert {"a": "enqueued", "b": "pending", "c": "pending"} == await statuses_by_name(
+            store, task_id
+        )
         assert [] == await store.history(task_id)
 
     async def test_the_valid_outcomes_of_a_mixed_batch_are_settled(self, store: Store) -> None:
         """
         A late outcome does not hold up its neighbours.
         """
-        template = await put(store, one())
-        ids = [await create(store, template) for _ in range(3)]
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        ids = [await create_task(store, template) for _ in range(3)]
+        hand = await ManualWorker.register(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
         await hand.complete(claims[ids[1]])
 
@@ -121,8 +123,8 @@ class TestFence(StoreTests):
 
     async def test_a_batch_may_contain_an_outcome_twice(self, store: Store) -> None:
         """One outcome of an attempt is accepted."""
-        task_id = await begin(store, diamond())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, diamond_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
 
         settled = await hand.settle(*[completed_outcome(claim, RESULT)] * 3)
@@ -135,21 +137,21 @@ class TestFence(StoreTests):
         """
         The fence falls with the cancellation.
         """
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
 
         settled = await hand.settle(completed_outcome(claim, RESULT))
 
         assert [0] == list(settled.refused)
-        assert {"cancelled"} == set((await states_of(store, task_id)).values())
+        assert {"cancelled"} == set((await statuses_by_name(store, task_id)).values())
 
     async def test_settling_nothing_does_nothing(self, store: Store) -> None:
         """
         An empty batch is no error.
         """
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
 
         settled = await hand.settle()
 
@@ -159,8 +161,8 @@ class TestFence(StoreTests):
         """Only a crash of the database shows a difference."""
         seen = []
         for relaxed in (False, True):
-            task_id = await begin(store, diamond())
-            hand = await ManualWorker.hire(store)
+            task_id = await register_and_create_task(store, diamond_template())
+            hand = await ManualWorker.register(store)
             replies = []
             claims = await hand.claim()
             while claims:
@@ -170,17 +172,17 @@ class TestFence(StoreTests):
                 replies.append((sorted(claim.no for claim in settled.claims), again.refused))
                 claims = list(settled.claims)
             assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
-            seen.append((replies, await states_of(store, task_id)))
+            seen.append((replies, await statuses_by_name(store, task_id)))
 
         assert seen[0] == seen[1]
         assert [[2, 3], [4], []] == [freed for freed, _ in seen[0][0]]
 
     async def test_any_worker_may_settle_an_attempt_that_it_knows(self, store: Store) -> None:
         """The fence is the attempt, not the worker, so that janitors can settle lost attempts."""
-        await begin(store, one())
-        claim = await (await ManualWorker.hire(store, "first")).claim_one()
+        await register_and_create_task(store, one_step_template())
+        claim = await (await ManualWorker.register(store, "first")).claim_one()
 
-        settled = await (await ManualWorker.hire(store, "second")).complete(claim)
+        settled = await (await ManualWorker.register(store, "second")).complete(claim)
 
         assert 1 == len(settled.ended)
 
@@ -188,12 +190,12 @@ class TestFence(StoreTests):
 class TestSettling(StoreTests):
     async def test_a_result_is_stored(self, store: Store) -> None:
         """The history has the times of the attempt."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store, "bob")
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store, "bob")
 
         await hand.settle(completed_outcome(await hand.claim_one(), RESULT))
 
-        step = (await steps_of(store, task_id))["a"]
+        step = (await steps_by_name(store, task_id))["a"]
         assert (StepStatus.COMPLETE, {"of": "a"}, None) == (step.status, step.result, step.error)
         (attempt,) = await store.history(task_id)
         assert ("a", 1, 1, AttemptOutcome.COMPLETE, "bob", None) == (
@@ -210,19 +212,19 @@ class TestSettling(StoreTests):
         assert attempt.enqueued_at <= attempt.claimed_at <= attempt.settled_at
 
     async def test_an_attempt_in_progress_is_not_in_the_history(self, store: Store) -> None:
-        task_id = await begin(store, chain())
-        await (await ManualWorker.hire(store)).claim_one()
+        task_id = await register_and_create_task(store, chain_template())
+        await (await ManualWorker.register(store)).claim_one()
 
         assert [] == await store.history(task_id)
 
     async def test_a_freed_step_can_be_claimed_by_any_worker(self, store: Store) -> None:
         """It is enqueued, not claimed."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
 
         await hand.complete(await hand.claim_one())
 
-        step = (await steps_of(store, task_id))["b"]
+        step = (await steps_by_name(store, task_id))["b"]
         assert (StepStatus.ENQUEUED, 0, 0) == (step.status, step.attempts, step.pending_parents)
         assert (None, None, None) == (step.worker, step.claimed_at, step.settled_at)
         assert step.run_at is not None
@@ -232,16 +234,18 @@ class TestSettling(StoreTests):
 
     async def test_a_step_is_freed_by_the_last_of_its_parents(self, store: Store) -> None:
         """The parents may end in any order."""
-        template = await put(store, graph("join", a="", b="", c="", d="a b c"))
-        hand = await ManualWorker.hire(store)
+        template = await register_template(
+            store, make_template("join", a="", b="", c="", d="a b c")
+        )
+        hand = await ManualWorker.register(store)
         for order in permutations(range(3)):
-            task_id = await create(store, template)
+            task_id = await create_task(store, template)
             claims = sorted(await hand.claim(), key=lambda claim: claim.no)
 
             pending_parents = []
             for index in order:
                 await hand.complete(claims[index])
-                pending_parents.append((await steps_of(store, task_id))["d"].pending_parents)
+                pending_parents.append((await steps_by_name(store, task_id))["d"].pending_parents)
 
             assert [2, 1, 0] == pending_parents
             assert (task_id, 4) == (await hand.claim_one())[:2]
@@ -250,10 +254,12 @@ class TestSettling(StoreTests):
         """
         Their child is freed once, and the batch may hold several tasks.
         """
-        template = await put(store, graph("join", a="", b="", c="", d="a b c", e="a"))
+        template = await register_template(
+            store, make_template("join", a="", b="", c="", d="a b c", e="a")
+        )
         for _ in range(5):
-            await create(store, template)
-        hand = await ManualWorker.hire(store)
+            await create_task(store, template)
+        hand = await ManualWorker.register(store)
 
         await hand.complete(*await hand.claim())
         freed = await hand.claim()
@@ -264,8 +270,10 @@ class TestSettling(StoreTests):
 
     async def test_a_task_ends_with_its_last_steps(self, store: Store) -> None:
         """The call that completes the last sink reports it."""
-        task_id = await begin(store, graph("sinks", a="", b="a", c="a", d=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, make_template("sinks", a="", b="a", c="a", d="")
+        )
+        hand = await ManualWorker.register(store)
         ended = []
         while claims := await hand.claim(1):
             ended.append(list((await hand.complete(*claims)).ended))
@@ -281,8 +289,8 @@ class TestSettling(StoreTests):
         """
         Root and sink at once.
         """
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
 
         settled = await hand.complete(await hand.claim_one())
 
@@ -290,9 +298,9 @@ class TestSettling(StoreTests):
 
     async def test_results_of_completed_steps_are_read_in_bulk(self, store: Store) -> None:
         """Results of several tasks are read together; missing and open steps are left out."""
-        template = await put(store, chain())
-        first, second = await create(store, template), await create(store, template)
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, chain_template())
+        first, second = await create_task(store, template), await create_task(store, template)
+        hand = await ManualWorker.register(store)
         for claim in await hand.claim():
             await hand.settle(completed_outcome(claim, JsonText(f'"{claim.task_id}"')))
         await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
@@ -310,8 +318,8 @@ class TestSettling(StoreTests):
         """
         Tasks that are not there are left out.
         """
-        template = await put(store, one())
-        ids = [await create(store, template, {"n": number}) for number in range(3)]
+        template = await register_template(store, one_step_template())
+        ids = [await create_task(store, template, {"n": number}) for number in range(3)]
 
         inputs = await store.load_task_inputs([*ids, NOBODY])
 
@@ -324,24 +332,26 @@ class TestSettling(StoreTests):
 class TestStickyClaims(StoreTests):
     async def test_the_settling_worker_may_claim_freed_steps(self, store: Store) -> None:
         """They are returned as claims of first attempts; no other worker gets them."""
-        task_id = await begin(store, chain())
-        hand = await ManualWorker.hire(store, "bob")
+        task_id = await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store, "bob")
 
         settled = await hand.settle(
             completed_outcome(await hand.claim_one(), RESULT), claim_up_to=1
         )
 
         assert [Claim(task_id, 2, 1, 1)] == list(settled.claims)
-        step = (await steps_of(store, task_id))["b"]
+        step = (await steps_by_name(store, task_id))["b"]
         assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
         assert list(settled.claims) == await store.held(hand.id)
-        assert [] == await (await ManualWorker.hire(store)).claim()
+        assert [] == await (await ManualWorker.register(store)).claim()
 
     async def test_no_more_freed_steps_are_claimed_than_requested(self, store: Store) -> None:
         """The others stay enqueued."""
-        await begin(store, graph("wide", a="", b="a", c="a", d="a", e="a"))
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(
+            store, make_template("wide", a="", b="a", c="a", d="a", e="a")
+        )
+        hand = await ManualWorker.register(store)
 
         settled = await hand.settle(
             completed_outcome(await hand.claim_one(), RESULT), claim_up_to=3
@@ -354,8 +364,10 @@ class TestStickyClaims(StoreTests):
         """
         Freed steps that the worker cannot run wait for others.
         """
-        task_id = await begin(store, graph("wide", a="", b="a", c="a", d="a"))
-        hand = await ManualWorker.hire(store, handlers={"a", "c"})
+        task_id = await register_and_create_task(
+            store, make_template("wide", a="", b="a", c="a", d="a")
+        )
+        hand = await ManualWorker.register(store, handlers={"a", "c"})
 
         settled = await hand.settle(
             completed_outcome(await hand.claim_one(), RESULT), claim_up_to=10
@@ -363,13 +375,15 @@ class TestStickyClaims(StoreTests):
 
         assert [3] == [claim.no for claim in settled.claims]
         assert {"a": "complete", "b": "enqueued", "c": "in_progress", "d": "enqueued"} == (
-            await states_of(store, task_id)
+            await statuses_by_name(store, task_id)
         )
 
     async def test_a_step_with_open_dependencies_is_not_claimed(self, store: Store) -> None:
         """Only steps freed by this call are returned."""
-        task_id = await begin(store, graph("join", a="", b="", c="a b", d="a"))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(
+            store, make_template("join", a="", b="", c="a b", d="a")
+        )
+        hand = await ManualWorker.register(store)
         claims = {claim.no: claim for claim in await hand.claim()}
 
         first = await hand.settle(completed_outcome(claims[1], RESULT), claim_up_to=10)
@@ -379,8 +393,8 @@ class TestStickyClaims(StoreTests):
         assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
 
     async def test_refused_outcomes_claim_no_steps(self, store: Store) -> None:
-        await begin(store, chain())
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, chain_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await hand.complete(claim)
 
@@ -390,9 +404,9 @@ class TestStickyClaims(StoreTests):
 
     async def test_a_chain_of_four_steps_takes_five_store_calls(self, store: Store) -> None:
         """One creates it and claims its root, then one for each step."""
-        template = await put(store, graph("four", a="", b="a", c="b", d="c"))
-        hand = await ManualWorker.hire(store)
-        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=1)
+        template = await register_template(store, make_template("four", a="", b="a", c="b", d="c"))
+        hand = await ManualWorker.register(store)
+        created = await store.create_tasks([make_new_task(template)], worker=hand.id, claim_up_to=1)
         settled = SettleResult((), created.claims, ())
         for _ in range(4):
             settled = await hand.settle(completed_outcome(settled.claims[0], RESULT), claim_up_to=1)
@@ -403,16 +417,16 @@ class TestStickyClaims(StoreTests):
 class TestGroups(StoreTests):
     """Outcomes of several workers, settled together."""
 
-    async def hire(self, store: Store, *workers: str) -> list[ManualWorker]:
-        return [await ManualWorker.hire(store, worker) for worker in workers]
+    async def register(self, store: Store, *workers: str) -> list[ManualWorker]:
+        return [await ManualWorker.register(store, worker) for worker in workers]
 
     async def test_each_worker_gets_what_its_outcomes_freed(self, store: Store) -> None:
         """Up to its room, and only from queues that it serves; the rest is for anybody."""
-        wide = await put(store, graph("wide", a="", b="a", c="a", d="a"))
+        wide = await register_template(store, make_template("wide", a="", b="a", c="a", d="a"))
         for _ in range(3):
-            await create(store, wide)
-        bob, eve = await self.hire(store, "bob", "eve")
-        amy = await ManualWorker.hire(store, "amy", handlers={"a", "c"})
+            await create_task(store, wide)
+        bob, eve = await self.register(store, "bob", "eve")
+        amy = await ManualWorker.register(store, "amy", handlers={"a", "c"})
         claims = [(await hand.claim(1))[0] for hand in (bob, eve, amy)]
         tasks = [claim.task_id for claim in claims]
 
@@ -434,8 +448,8 @@ class TestGroups(StoreTests):
         assert 6 == len(await bob.claim())
 
     async def test_a_step_that_two_workers_free_is_claimed_once(self, store: Store) -> None:
-        task_id = await begin(store, graph("join", a="", b="", c="a b"))
-        bob, eve = await self.hire(store, "bob", "eve")
+        task_id = await register_and_create_task(store, make_template("join", a="", b="", c="a b"))
+        bob, eve = await self.register(store, "bob", "eve")
         [first], second = await bob.claim(1), await eve.claim_one()
 
         settled = await store.settle_group(
@@ -449,9 +463,9 @@ class TestGroups(StoreTests):
 
     async def test_late_outcomes_of_one_worker_do_not_affect_the_others(self, store: Store) -> None:
         """Refused outcomes and ended tasks are reported to the worker whose they are."""
-        template = await put(store, one())
-        first, second = [await create(store, template) for _ in range(2)]
-        bob, eve = await self.hire(store, "bob", "eve")
+        template = await register_template(store, one_step_template())
+        first, second = [await create_task(store, template) for _ in range(2)]
+        bob, eve = await self.register(store, "bob", "eve")
         early = await bob.claim(1)
         late = await eve.claim(1)
         await eve.complete(*late)
@@ -468,10 +482,10 @@ class TestGroups(StoreTests):
         assert {first, second} == {early[0].task_id, late[0].task_id}
 
     async def test_failures_and_retries_follow_as_they_would_alone(self, store: Store) -> None:
-        template = await put(store, graph("fork", a="", b="a", c="a"))
+        template = await register_template(store, make_template("fork", a="", b="a", c="a"))
         for _ in range(3):
-            await create(store, template)
-        hands = await self.hire(store, "bob", "eve", "amy")
+            await create_task(store, template)
+        hands = await self.register(store, "bob", "eve", "amy")
         claims = [(await hand.claim(1))[0] for hand in hands]
         outcomes = [
             completed_outcome(claims[0], RESULT),
@@ -487,7 +501,7 @@ class TestGroups(StoreTests):
         )
 
         async def states(task_id: TaskId) -> list[str]:
-            return [*(await states_of(store, task_id)).values()]
+            return [*(await statuses_by_name(store, task_id)).values()]
 
         assert [Claim(claims[0].task_id, 2, 1, 1)] == list(settled[0].claims)
         assert ["complete", "in_progress", "enqueued"] == await states(claims[0].task_id)
@@ -497,10 +511,10 @@ class TestGroups(StoreTests):
 
     async def test_an_outcome_that_cannot_be_stored_undoes_the_group(self, store: Store) -> None:
         """The caller then settles them one by one."""
-        template = await put(store, one())
+        template = await register_template(store, one_step_template())
         for _ in range(2):
-            await create(store, template)
-        bob, eve = await self.hire(store, "bob", "eve")
+            await create_task(store, template)
+        bob, eve = await self.register(store, "bob", "eve")
         good, bad = await bob.claim(1), completed_outcome(await eve.claim_one(), RESULT)
         nameless = NewEvent(0, template, "only", "c-1", cast(str, None), RESULT, None)
 

@@ -25,15 +25,15 @@ from tasker.testing.store_suite.factories import (
     NOBODY,
     ManualWorker,
     StoreTests,
-    begin,
-    create,
-    graph,
-    one,
-    only_state,
-    put,
+    create_task,
+    make_template,
+    one_step_template,
+    only_step_status,
+    register_and_create_task,
+    register_template,
 )
-from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.spawning import claim_spawner, make_instances, map_template
+from tasker.testing.store_suite.subject import StoreUnderTest
 from tasker.waits import (
     Arrival,
     AwaitedArrival,
@@ -48,7 +48,7 @@ from tasker.waits import (
 DAY = timedelta(days=1)
 
 
-def waiting(
+def make_signal_wait(
     *awaited: AwaitedArrival | str, call: str = "wait", timeout: float | None = None
 ) -> NewWait:
     """Describe a wait for signals, given by name, or for what else is awaited."""
@@ -58,221 +58,230 @@ def waiting(
     return NewWait(call, DurableCallKind.WAIT_ANY, all_awaited, timeout)
 
 
-def broadcast(name: str, key: str, *, after: int = 0) -> AwaitedArrival:
+def awaited_broadcast(name: str, key: str, *, after: int = 0) -> AwaitedArrival:
     """Describe a broadcast to wait for."""
     return AwaitedArrival(WaitKind.BROADCAST, name, key, "suite", after)
 
 
-def signal(task_id: TaskId, name: str, payload: Json = None, id: str | None = None) -> NewSignal:
+def make_signal(
+    task_id: TaskId, name: str, payload: Json = None, id: str | None = None
+) -> NewSignal:
     """Describe a signal."""
     return NewSignal(task_id, name, codec.dumps(payload), id)
 
 
-def news(name: str, key: str, payload: Json = None, id: str | None = None) -> NewBroadcast:
+def make_broadcast(
+    name: str, key: str, payload: Json = None, id: str | None = None
+) -> NewBroadcast:
     """Describe a broadcast in the namespace of the suite."""
     return NewBroadcast("suite", name, key, codec.dumps(payload), id)
 
 
-async def arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
+async def read_arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
     """Read what waits of a step received, by the name of the durable call."""
     calls = await store.load_calls(claim)
     return {call.name: decode_arrival(call.value) for call in calls if call.value is not None}
 
 
-async def wait_for(store: Store, *awaited: AwaitedArrival | str, **options: object) -> TaskId:
+async def create_waiting_task(
+    store: Store, *awaited: AwaitedArrival | str, **options: object
+) -> TaskId:
     """Let the step of a new task wait, and return the task."""
-    task_id = await begin(store, one())
-    hand = await ManualWorker.hire(store)
+    task_id = await register_and_create_task(store, one_step_template())
+    hand = await ManualWorker.register(store)
     claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
-    assert await store.park_for_arrival(claim, waiting(*awaited, **options))  # type: ignore[arg-type]
+    assert await store.park_for_arrival(claim, make_signal_wait(*awaited, **options))  # type: ignore[arg-type]
     return task_id
 
 
 class TestSignals(StoreTests):
     async def test_a_signal_wakes_the_step_that_waits_for_it(self, store: Store) -> None:
         """Its payload is the value of the durable call."""
-        task_id = await wait_for(store, "paid")
-        hand = await ManualWorker.hire(store)
+        task_id = await create_waiting_task(store, "paid")
+        hand = await ManualWorker.register(store)
         assert [] == await hand.claim()
-        assert StepStatus.WAITING is await only_state(store, task_id)
+        assert StepStatus.WAITING is await only_step_status(store, task_id)
 
-        sent = await store.signal(signal(task_id, "paid", {"cents": 5}), ACT)
+        sent = await store.signal(make_signal(task_id, "paid", {"cents": 5}), ACT)
 
         assert (True, "only") == (sent.created, sent.step)
         again = await hand.claim_one()
         assert (2, 1) == again[2:4]
-        (arrival,) = (await arrivals(store, again)).values()
+        (arrival,) = (await read_arrivals(store, again)).values()
         assert ("paid", {"cents": 5}, "alice") == (arrival.name, arrival.payload, arrival.sent_by)
         assert arrival.sent_at is not None
 
     async def test_a_signal_names_the_instance_that_receives_it(self, store: Store) -> None:
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1", "2"]))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1", "2"]))
         _, second = sorted(await hand.claim(), key=lambda claim: claim.no)
-        assert await store.park_for_arrival(second, waiting("paid"))
+        assert await store.park_for_arrival(second, make_signal_wait("paid"))
 
-        sent = await store.signal(signal(second.task_id, "paid"), ACT)
+        sent = await store.signal(make_signal(second.task_id, "paid"), ACT)
 
         assert "work[1]" == sent.step
 
     async def test_a_signal_may_arrive_before_its_wait(self, store: Store) -> None:
         """The wait receives it without parking; or parks, and is due at once."""
-        task_id = await begin(store, graph("two", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("two", a="", b=""))
+        hand = await ManualWorker.register(store)
         first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
-        assert await store.receive(first, waiting("paid")) is None
+        assert await store.receive(first, make_signal_wait("paid")) is None
         for number in (1, 2):
-            sent = await store.signal(signal(task_id, "paid", number), ACT)
+            sent = await store.signal(make_signal(task_id, "paid", number), ACT)
             assert sent.step is None
 
-        received = await store.receive(first, waiting("paid"))
-        parked = await store.park_for_arrival(second, waiting("paid"))
+        received = await store.receive(first, make_signal_wait("paid"))
+        parked = await store.park_for_arrival(second, make_signal_wait("paid"))
 
         assert received is not None
         assert (1, True) == (decode_arrival(received.value).payload, parked)  # type: ignore[arg-type]
         again = await hand.claim_one()
         assert second.no == again.no
-        assert 2 == (await arrivals(store, again))["wait"].payload
+        assert 2 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_signal_is_received_once_and_in_order(self, store: Store) -> None:
         """By the waits of one step, one after the other."""
-        task_id = await begin(store, one())
-        claim = await (await ManualWorker.hire(store)).claim_one()
+        task_id = await register_and_create_task(store, one_step_template())
+        claim = await (await ManualWorker.register(store)).claim_one()
         for number in range(3):
-            await store.signal(signal(task_id, "n", number), ACT)
+            await store.signal(make_signal(task_id, "n", number), ACT)
 
         for number in range(4):
-            await store.receive(claim, waiting("n", call=f"wait-{number}"))
+            await store.receive(claim, make_signal_wait("n", call=f"wait-{number}"))
 
-        received = await arrivals(store, claim)
+        received = await read_arrivals(store, claim)
         assert {f"wait-{number}": number for number in range(3)} == {
             name: arrival.payload for name, arrival in received.items()
         }
 
     async def test_a_signal_goes_to_the_first_of_several_waiting_steps(self, store: Store) -> None:
-        task_id = await begin(store, graph("two", a="", b=""))
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, make_template("two", a="", b=""))
+        hand = await ManualWorker.register(store)
         for claim in await hand.claim():
-            await store.park_for_arrival(claim, waiting("paid"))
+            await store.park_for_arrival(claim, make_signal_wait("paid"))
 
-        steps = [(await store.signal(signal(task_id, "paid"), ACT)).step for _ in range(3)]
+        steps = [(await store.signal(make_signal(task_id, "paid"), ACT)).step for _ in range(3)]
 
         assert ["a", "b", None] == steps
 
     async def test_the_first_of_several_signals_ends_the_wait(self, store: Store) -> None:
         """The others stay for later waits."""
-        task_id = await wait_for(store, "paid", "cancelled")
-        await store.signal(signal(task_id, "cancelled"), ACT)
+        task_id = await create_waiting_task(store, "paid", "cancelled")
+        await store.signal(make_signal(task_id, "cancelled"), ACT)
 
-        sent = await store.signal(signal(task_id, "paid"), ACT)
+        sent = await store.signal(make_signal(task_id, "paid"), ACT)
 
         assert sent.step is None
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        assert "cancelled" == (await arrivals(store, claim))["wait"].name
-        received = await store.receive(claim, waiting("cancelled", "paid", call="next"))
+        claim = await (await ManualWorker.register(store)).claim_one()
+        assert "cancelled" == (await read_arrivals(store, claim))["wait"].name
+        received = await store.receive(claim, make_signal_wait("cancelled", "paid", call="next"))
         assert received is not None
         assert "paid" == decode_arrival(received.value).name  # type: ignore[arg-type]
 
     async def test_a_wait_receives_the_oldest_signal_that_it_matches(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        task_id = await begin(store, one())
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        await store.signal(signal(task_id, "b"), ACT)
+        task_id = await register_and_create_task(store, one_step_template())
+        claim = await (await ManualWorker.register(store)).claim_one()
+        await store.signal(make_signal(task_id, "b"), ACT)
         await subject.advance(timedelta(seconds=1))
-        await store.signal(signal(task_id, "a"), ACT)
+        await store.signal(make_signal(task_id, "a"), ACT)
 
-        await store.receive(claim, waiting("a", "b"))
+        await store.receive(claim, make_signal_wait("a", "b"))
 
-        assert "b" == (await arrivals(store, claim))["wait"].name
+        assert "b" == (await read_arrivals(store, claim))["wait"].name
 
     async def test_two_signals_with_the_same_id_are_one_signal(self, store: Store) -> None:
         """This also holds after the task has ended; ids are separate for each name and task."""
-        task_id, other = await begin(store, one()), await begin(store, one())
+        task_id, other = (
+            await register_and_create_task(store, one_step_template()),
+            await register_and_create_task(store, one_step_template()),
+        )
         sent = [
-            await store.signal(signal(task_id, "paid", 1, "e-1"), ACT),
-            await store.signal(signal(task_id, "paid", 2, "e-1"), ACT),
-            await store.signal(signal(task_id, "sent", 1, "e-1"), ACT),
-            await store.signal(signal(other, "paid", 1, "e-1"), ACT),
+            await store.signal(make_signal(task_id, "paid", 1, "e-1"), ACT),
+            await store.signal(make_signal(task_id, "paid", 2, "e-1"), ACT),
+            await store.signal(make_signal(task_id, "sent", 1, "e-1"), ACT),
+            await store.signal(make_signal(other, "paid", 1, "e-1"), ACT),
         ]
         await store.cancel_task(task_id, ACT)
-        sent.append(await store.signal(signal(task_id, "paid", 3, "e-1"), ACT))
+        sent.append(await store.signal(make_signal(task_id, "paid", 3, "e-1"), ACT))
 
         assert [True, False, True, True, False] == [each.created for each in sent]
 
     async def test_an_attempt_that_lost_its_claim_receives_nothing(self, store: Store) -> None:
         """It parks nothing either; the signal is kept for the next attempt."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         lost = await hand.claim_one()
         await hand.settle(released_outcome(lost))
         held = await hand.claim_one()
-        await store.signal(signal(task_id, "paid"), ACT)
+        await store.signal(make_signal(task_id, "paid"), ACT)
 
-        assert await store.receive(lost, waiting("paid")) is None
-        assert not await store.park_for_arrival(lost, waiting("other"))
+        assert await store.receive(lost, make_signal_wait("paid")) is None
+        assert not await store.park_for_arrival(lost, make_signal_wait("other"))
 
-        assert await store.receive(held, waiting("paid")) is not None
+        assert await store.receive(held, make_signal_wait("paid")) is not None
 
     async def test_a_signal_that_an_attempt_received_is_kept_for_the_next(
         self, store: Store
     ) -> None:
         """Though the attempt was lost with its worker."""
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await store.signal(signal(task_id, "paid", 7), ACT)
-        await store.receive(claim, waiting("paid"))
+        await store.signal(make_signal(task_id, "paid", 7), ACT)
+        await store.receive(claim, make_signal_wait("paid"))
 
         await hand.settle(released_outcome(claim))
 
         again = await hand.claim_one()
-        assert 7 == (await arrivals(store, again))["wait"].payload
+        assert 7 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_fresh_retry_receives_the_signals_again(self, store: Store) -> None:
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
-        await store.signal(signal(task_id, "paid", 7), ACT)
-        await store.receive(claim, waiting("paid"))
+        await store.signal(make_signal(task_id, "paid", 7), ACT)
+        await store.receive(claim, make_signal_wait("paid"))
         await hand.fail(claim)
 
         await store.retry_steps(task_id, ACT, fresh=True)
 
         again = await hand.claim_one()
-        assert {} == await arrivals(store, again)
-        await store.receive(again, waiting("paid"))
-        assert 7 == (await arrivals(store, again))["wait"].payload
+        assert {} == await read_arrivals(store, again)
+        await store.receive(again, make_signal_wait("paid"))
+        assert 7 == (await read_arrivals(store, again))["wait"].payload
 
     async def test_a_signal_to_a_task_that_ended_is_refused(self, store: Store) -> None:
-        task_id = await wait_for(store, "paid")
+        task_id = await create_waiting_task(store, "paid")
         await store.cancel_task(task_id, ACT)
 
         with pytest.raises(WrongStatus, match=r"cannot signal task .*: it is cancelled"):
-            await store.signal(signal(task_id, "paid"), ACT)
+            await store.signal(make_signal(task_id, "paid"), ACT)
         with pytest.raises(NotFound):
-            await store.signal(signal(NOBODY, "paid"), ACT)
+            await store.signal(make_signal(NOBODY, "paid"), ACT)
 
     async def test_signals_beyond_the_limit_are_refused(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Those that a step has taken do not count."""
         monkeypatch.setattr("tasker.store.operations.waits.UNTAKEN_SIGNALS", 3)
-        task_id = await begin(store, one())
-        claim = await (await ManualWorker.hire(store)).claim_one()
+        task_id = await register_and_create_task(store, one_step_template())
+        claim = await (await ManualWorker.register(store)).claim_one()
         for _ in range(3):
-            await store.signal(signal(task_id, "n"), ACT)
+            await store.signal(make_signal(task_id, "n"), ACT)
 
         with pytest.raises(TooManySignals, match="1,000 signals"):
-            await store.signal(signal(task_id, "n"), ACT)
+            await store.signal(make_signal(task_id, "n"), ACT)
 
-        await store.receive(claim, waiting("n"))
-        await store.signal(signal(task_id, "n"), ACT)
+        await store.receive(claim, make_signal_wait("n"))
+        await store.signal(make_signal(task_id, "n"), ACT)
 
     async def test_a_signal_is_audited(self, store: Store) -> None:
-        task_id = await wait_for(store, "paid")
+        task_id = await create_waiting_task(store, "paid")
 
-        await store.signal(signal(task_id, "paid"), ACT)
+        await store.signal(make_signal(task_id, "paid"), ACT)
 
         (entry,) = await store.audit(task_id)
         assert ("only", "signal", "alice", "because") == (
@@ -284,84 +293,90 @@ class TestSignals(StoreTests):
 
     async def test_a_wait_never_misses_a_concurrent_signal(self, stores: list[Store]) -> None:
         """On several connections: each signal is received, by exactly one wait."""
-        template = await put(stores[0], graph("two", a="", b=""))
-        hand = await ManualWorker.hire(stores[0])
+        template = await register_template(stores[0], make_template("two", a="", b=""))
+        hand = await ManualWorker.register(stores[0])
         for _ in range(10):
-            task_id = await create(stores[0], template)
+            task_id = await create_task(stores[0], template)
             claims = await hand.claim()
 
             await asyncio.gather(
                 *(
-                    stores[number % 3].park_for_arrival(claim, waiting("n"))
+                    stores[number % 3].park_for_arrival(claim, make_signal_wait("n"))
                     for number, claim in enumerate(claims)
                 ),
                 *(
-                    stores[number % 3].signal(signal(task_id, "n", number), ACT)
+                    stores[number % 3].signal(make_signal(task_id, "n", number), ACT)
                     for number in range(2)
                 ),
             )
 
             again = await hand.claim()
-            received = [(await arrivals(stores[0], claim))["wait"].payload for claim in again]
+            received = [(await read_arrivals(stores[0], claim))["wait"].payload for claim in again]
             assert [0, 1] == sorted(received)
             await hand.complete(*again)
 
 
 class TestWaiting(StoreTests):
     async def test_a_waiting_step_holds_no_worker(self, store: Store) -> None:
-        task_id = await wait_for(store, "paid")
+        task_id = await create_waiting_task(store, "paid")
 
         task = await store.get_task(task_id)
         assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (attempt,) = await store.history(task_id)
         assert AttemptOutcome.PARKED is attempt.outcome
 
-    async def test_a_wait_ends_at_its_timeout(self, store: Store, subject: Subject) -> None:
+    async def test_a_wait_ends_at_its_timeout(self, store: Store, subject: StoreUnderTest) -> None:
         """It ends once; a later signal is kept for later waits."""
-        task_id = await wait_for(store, "paid", broadcast("paid", "k"), timeout=100.0)
+        task_id = await create_waiting_task(
+            store, "paid", awaited_broadcast("paid", "k"), timeout=100.0
+        )
         assert 0 == await store.end_late_waits(10)
         await subject.advance(timedelta(seconds=101))
 
         await store.end_late_waits(10)
 
         assert 0 == await store.end_late_waits(10)
-        sent = await store.signal(signal(task_id, "paid"), ACT)
+        sent = await store.signal(make_signal(task_id, "paid"), ACT)
         assert sent.step is None
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        assert (await arrivals(store, claim))["wait"].timed_out
+        claim = await (await ManualWorker.register(store)).claim_one()
+        assert (await read_arrivals(store, claim))["wait"].timed_out
 
-    async def test_a_signal_before_the_timeout_wins(self, store: Store, subject: Subject) -> None:
-        task_id = await wait_for(store, "paid", timeout=100.0)
-        await store.signal(signal(task_id, "paid"), ACT)
+    async def test_a_signal_before_the_timeout_wins(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        task_id = await create_waiting_task(store, "paid", timeout=100.0)
+        await store.signal(make_signal(task_id, "paid"), ACT)
         await subject.advance(timedelta(seconds=101))
 
         assert 0 == await store.end_late_waits(10)
 
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        assert "paid" == (await arrivals(store, claim))["wait"].name
+        claim = await (await ManualWorker.register(store)).claim_one()
+        assert "paid" == (await read_arrivals(store, claim))["wait"].name
 
     async def test_a_concurrent_timeout_and_signal_end_a_wait_once(
-        self, stores: list[Store], subject: Subject
+        self, stores: list[Store], subject: StoreUnderTest
     ) -> None:
         for _ in range(5):
-            task_id = await wait_for(stores[0], "paid", timeout=1.0)
+            task_id = await create_waiting_task(stores[0], "paid", timeout=1.0)
             await subject.advance(timedelta(seconds=2))
 
             _, sent, _ = await asyncio.gather(
                 stores[0].end_late_waits(10),
-                stores[1].signal(signal(task_id, "paid"), ACT),
+                stores[1].signal(make_signal(task_id, "paid"), ACT),
                 stores[2].end_late_waits(10),
             )
 
-            hand = await ManualWorker.hire(stores[0])
+            hand = await ManualWorker.register(stores[0])
             claim = await hand.claim_one()
-            arrival = (await arrivals(stores[0], claim))["wait"]
+            arrival = (await read_arrivals(stores[0], claim))["wait"]
             assert (sent.step is None) == arrival.timed_out
             await hand.complete(claim)
 
-    async def test_an_operator_can_end_a_wait(self, store: Store, subject: Subject) -> None:
+    async def test_an_operator_can_end_a_wait(self, store: Store, subject: StoreUnderTest) -> None:
         """Cancelling the task or resolving the step ends the wait."""
-        cancelled, resolved = [await wait_for(store, "paid", timeout=100.0) for _ in range(2)]
+        cancelled, resolved = [
+            await create_waiting_task(store, "paid", timeout=100.0) for _ in range(2)
+        ]
 
         await store.cancel_task(cancelled, ACT)
         await store.resolve_step(resolved, 1, None, ACT)
@@ -371,11 +386,11 @@ class TestWaiting(StoreTests):
         assert TaskStatus.COMPLETE is (await store.get_task(resolved)).status
 
     async def test_the_deadline_of_a_task_ends_its_waits(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        await begin(store, one(), deadline=timedelta(seconds=10))
-        claim = await (await ManualWorker.hire(store)).claim_one()
-        await store.park_for_arrival(claim, waiting("paid", timeout=100.0))
+        await register_and_create_task(store, one_step_template(), deadline=timedelta(seconds=10))
+        claim = await (await ManualWorker.register(store)).claim_one()
+        await store.park_for_arrival(claim, make_signal_wait("paid", timeout=100.0))
         await subject.advance(timedelta(seconds=11))
 
         ended = await store.sweep()
@@ -389,12 +404,12 @@ class TestWaiting(StoreTests):
     ) -> None:
         from tasker.model import PauseTarget
 
-        task_id = await wait_for(store, "paid")
+        task_id = await create_waiting_task(store, "paid")
         await store.pause(PauseTarget.of_task(task_id), ACT)
 
-        await store.signal(signal(task_id, "paid"), ACT)
+        await store.signal(make_signal(task_id, "paid"), ACT)
 
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         assert [] == await hand.claim()
         await store.resume(PauseTarget.of_task(task_id), ACT)
         assert task_id == (await hand.claim_one()).task_id
@@ -406,42 +421,48 @@ class TestBroadcasts(StoreTests):
     ) -> None:
         """Name, key and namespace must match."""
         monkeypatch.setattr("tasker.store.operations.waits.PAGE", 4)
-        same = [await wait_for(store, broadcast("rate", "eur")) for _ in range(10)]
+        same = [
+            await create_waiting_task(store, awaited_broadcast("rate", "eur")) for _ in range(10)
+        ]
         other = [
-            await wait_for(store, broadcast("rate", "usd")),
-            await wait_for(store, AwaitedArrival(WaitKind.BROADCAST, "rate", "eur", "elsewhere")),
+            await create_waiting_task(store, awaited_broadcast("rate", "usd")),
+            await create_waiting_task(
+                store, AwaitedArrival(WaitKind.BROADCAST, "rate", "eur", "elsewhere")
+            ),
         ]
 
-        sent = await store.broadcast(news("rate", "eur", 1.1), "bank")
+        sent = await store.broadcast(make_broadcast("rate", "eur", 1.1), "bank")
 
         assert (True, 10) == (sent.created, sent.steps)
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         claims = await hand.claim()
         assert set(same) == {claim.task_id for claim in claims}
-        arrival = (await arrivals(store, claims[0]))["wait"]
+        arrival = (await read_arrivals(store, claims[0]))["wait"]
         assert ("rate", "eur", 1.1, "bank") == (
             arrival.name,
             arrival.key,
             arrival.payload,
             arrival.sent_by,
         )
-        assert {StepStatus.WAITING} == {await only_state(store, task_id) for task_id in other}
+        assert {StepStatus.WAITING} == {await only_step_status(store, task_id) for task_id in other}
 
     async def test_a_wait_receives_broadcasts_sent_since_its_task_was_created(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """Each is received once and in order."""
-        await store.broadcast(news("rate", "eur", "before"), "bank")
+        await store.broadcast(make_broadcast("rate", "eur", "before"), "bank")
         await subject.advance(timedelta(seconds=1))
-        await begin(store, one())
-        claim = await (await ManualWorker.hire(store)).claim_one()
+        await register_and_create_task(store, one_step_template())
+        claim = await (await ManualWorker.register(store)).claim_one()
         for number in range(2):
-            await store.broadcast(news("rate", "eur", number), "bank")
+            await store.broadcast(make_broadcast("rate", "eur", number), "bank")
 
         received: list[object] = []
         after = 0
         while True:
-            wait = waiting(broadcast("rate", "eur", after=after), call=f"wait-{len(received)}")
+            wait = make_signal_wait(
+                awaited_broadcast("rate", "eur", after=after), call=f"wait-{len(received)}"
+            )
             call = await store.receive(claim, wait)
             if call is None:
                 break
@@ -452,12 +473,14 @@ class TestBroadcasts(StoreTests):
         assert [0, 1] == received
 
     async def test_two_broadcasts_with_the_same_id_are_one_broadcast(self, store: Store) -> None:
-        sent = [await store.broadcast(news("rate", "eur", 1, "e-1"), "bank") for _ in range(2)]
+        sent = [
+            await store.broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank") for _ in range(2)
+        ]
 
         assert [True, False] == [each.created for each in sent]
 
     async def test_an_interrupted_delivery_is_completed(
-        self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch
+        self, store: Store, subject: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Either a repeated broadcast or a janitor completes it."""
         from tasker.store.operations.waits import Waits
@@ -466,31 +489,33 @@ class TestBroadcasts(StoreTests):
             raise ConnectionError("killed")
 
         for repeated in (True, False):
-            task_id = await wait_for(store, broadcast("rate", str(repeated)))
+            task_id = await create_waiting_task(store, awaited_broadcast("rate", str(repeated)))
             with monkeypatch.context() as patch:
                 patch.setattr(Waits, "_deliver_broadcast", die)
                 with pytest.raises(ConnectionError):
-                    await store.broadcast(news("rate", str(repeated), 1, "e-1"), "bank")
+                    await store.broadcast(make_broadcast("rate", str(repeated), 1, "e-1"), "bank")
             if repeated:
-                await store.broadcast(news("rate", str(repeated), 1, "e-1"), "bank")
+                await store.broadcast(make_broadcast("rate", str(repeated), 1, "e-1"), "bank")
             else:
                 assert 0 == await store.deliver_broadcasts(10)
                 await subject.advance(timedelta(seconds=10))
                 assert 1 == await store.deliver_broadcasts(10)
                 assert 0 == await store.deliver_broadcasts(10)
 
-            claim = await (await ManualWorker.hire(store)).claim_one()
+            claim = await (await ManualWorker.register(store)).claim_one()
             assert task_id == claim.task_id
 
-    async def test_broadcasts_are_kept_for_a_week(self, store: Store, subject: Subject) -> None:
-        await store.broadcast(news("rate", "eur", 1, "e-1"), "bank")
+    async def test_broadcasts_are_kept_for_a_week(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        await store.broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")
         await subject.advance(DAY * 6)
         assert 0 == await store.prune_broadcasts(10)
         await subject.advance(DAY * 2)
 
         assert 1 == await store.prune_broadcasts(10)
 
-        assert (await store.broadcast(news("rate", "eur", 1, "e-1"), "bank")).created
+        assert (await store.broadcast(make_broadcast("rate", "eur", 1, "e-1"), "bank")).created
 
     async def test_broadcasts_beyond_the_limit_are_refused(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -498,28 +523,28 @@ class TestBroadcasts(StoreTests):
         """The limit applies to a name and key."""
         monkeypatch.setattr("tasker.store.operations.waits.BROADCASTS", 3)
         for _ in range(3):
-            await store.broadcast(news("rate", "eur"), "bank")
+            await store.broadcast(make_broadcast("rate", "eur"), "bank")
 
         with pytest.raises(TooManyBroadcasts, match="1,000 broadcasts 'rate' with the key 'eur'"):
-            await store.broadcast(news("rate", "eur"), "bank")
+            await store.broadcast(make_broadcast("rate", "eur"), "bank")
 
-        await store.broadcast(news("rate", "usd"), "bank")
+        await store.broadcast(make_broadcast("rate", "usd"), "bank")
 
     async def test_a_wait_never_misses_a_concurrent_broadcast(self, stores: list[Store]) -> None:
-        template = await put(stores[0], one())
-        hand = await ManualWorker.hire(stores[0])
+        template = await register_template(stores[0], one_step_template())
+        hand = await ManualWorker.register(stores[0])
         for number in range(10):
             for _ in range(3):
-                await create(stores[0], template)
+                await create_task(stores[0], template)
             claims = await hand.claim()
-            awaited = broadcast("rate", str(number))
+            awaited = awaited_broadcast("rate", str(number))
 
             await asyncio.gather(
                 *(
-                    store.park_for_arrival(claim, waiting(awaited))
+                    store.park_for_arrival(claim, make_signal_wait(awaited))
                     for store, claim in zip(stores, claims, strict=True)
                 ),
-                stores[1].broadcast(news("rate", str(number)), "bank"),
+                stores[1].broadcast(make_broadcast("rate", str(number)), "bank"),
             )
 
             again = await hand.claim()

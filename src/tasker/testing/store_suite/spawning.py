@@ -29,15 +29,15 @@ from tasker.testing.store_suite.factories import (
     SECOND,
     ManualWorker,
     StoreTests,
-    begin,
-    states_of,
+    register_and_create_task,
+    statuses_by_name,
 )
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 SPAWNER, JOIN, BODY = 2, 3, 5
 
 
-def mapped(*body: StepSpec) -> Template:
+def map_template(*body: StepSpec) -> Template:
     """list > work (for each element) > end."""
     over = Map(over="results.list")
     return Template(
@@ -52,49 +52,49 @@ def mapped(*body: StepSpec) -> Template:
     )
 
 
-def nested() -> Template:
+def nested_map_template() -> Template:
     """A map of `fetch` and a map within it."""
     inner = StepSpec(
         name="line", dependencies=("fetch",), spawning=Map(over="results.fetch", item="line")
     )
-    return mapped(StepSpec(name="fetch"), inner)
+    return map_template(StepSpec(name="fetch"), inner)
 
 
-def instances(items: Sequence[str | None], *, begin: int = 0, total: int = 0) -> NewInstances:
+def make_instances(items: Sequence[str | None], *, begin: int = 0, total: int = 0) -> NewInstances:
     """Describe instances of `work`."""
     texts = [None if item is None else JsonText(item) for item in items]
     return NewInstances("", JOIN, SPAWNER, SPAWNER, total or len(items), begin, texts)
 
 
-async def spawner_of(store: Store, template: Template) -> tuple[ManualWorker, Claim]:
-    """Begin a task of `mapped`, and claim its spawner."""
-    await begin(store, template)
-    hand = await ManualWorker.hire(store)
+async def claim_spawner(store: Store, template: Template) -> tuple[ManualWorker, Claim]:
+    """Begin a task of `map_template`, and claim its spawner."""
+    await register_and_create_task(store, template)
+    hand = await ManualWorker.register(store)
     await hand.complete(await hand.claim_one())
     return hand, await hand.claim_one()
 
 
-async def nos_of(store: Store, task_id: TaskId) -> list[int]:
+async def list_step_numbers(store: Store, task_id: TaskId) -> list[int]:
     return [step.no for step in await store.list_steps(task_id)]
 
 
 class TestSpawning(StoreTests):
     async def test_a_task_starts_without_the_steps_of_bodies(self, store: Store) -> None:
         """It has the spawner and the join of each body."""
-        task_id = await begin(store, mapped())
+        task_id = await register_and_create_task(store, map_template())
 
         assert {
             "list": "enqueued",
             "work.map": "pending",
             "work": "pending",
             "end": "pending",
-        } == await states_of(store, task_id)
+        } == await statuses_by_name(store, task_id)
 
     async def test_instances_run_before_their_join(self, store: Store) -> None:
         """After all instances the join runs, and then its children."""
-        hand, spawner = await spawner_of(store, mapped())
+        hand, spawner = await claim_spawner(store, map_template())
 
-        spawned = await store.spawn(spawner, instances(["1", "2", "3"]))
+        spawned = await store.spawn(spawner, make_instances(["1", "2", "3"]))
 
         assert SpawnedSteps(6, 0, 3) == spawned
         claims = await hand.claim()
@@ -107,12 +107,12 @@ class TestSpawning(StoreTests):
 
     async def test_a_join_waits_for_its_spawner(self, store: Store) -> None:
         """Although all instances so far are done: more may come."""
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1"], total=2))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1"], total=2))
         await hand.complete(await hand.claim_one())
 
         assert [] == await hand.claim()
-        await store.spawn(spawner, instances(["2"], begin=1, total=2))
+        await store.spawn(spawner, make_instances(["2"], begin=1, total=2))
         await hand.complete(spawner)
         last = await hand.claim_one()
         assert 7 == last.no
@@ -121,17 +121,17 @@ class TestSpawning(StoreTests):
 
     async def test_a_repeated_spawn_changes_nothing(self, store: Store) -> None:
         """The same or a later attempt may repeat it, even after instances have ended."""
-        hand, spawner = await spawner_of(store, mapped())
-        first = await store.spawn(spawner, instances(["1", "2"], total=3))
+        hand, spawner = await claim_spawner(store, map_template())
+        first = await store.spawn(spawner, make_instances(["1", "2"], total=3))
         await hand.complete(*await hand.claim())
 
-        assert first == await store.spawn(spawner, instances(["1", "2"], total=3))
+        assert first == await store.spawn(spawner, make_instances(["1", "2"], total=3))
         await hand.retry(spawner)
         again = await hand.claim_one()
-        assert first == await store.spawn(again, instances(["1", "2"], total=3))
-        assert first == await store.spawn(again, instances(["3"], begin=2, total=3))
+        assert first == await store.spawn(again, make_instances(["1", "2"], total=3))
+        assert first == await store.spawn(again, make_instances(["3"], begin=2, total=3))
 
-        assert [1, 2, 3, 4, 6, 7, 8] == await nos_of(store, spawner.task_id)
+        assert [1, 2, 3, 4, 6, 7, 8] == await list_step_numbers(store, spawner.task_id)
         await hand.complete(again)
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
@@ -139,29 +139,29 @@ class TestSpawning(StoreTests):
 
     async def test_an_attempt_that_lost_its_claim_spawns_nothing(self, store: Store) -> None:
         """The next one has it, or its task was cancelled."""
-        hand, spawner = await spawner_of(store, mapped())
+        hand, spawner = await claim_spawner(store, map_template())
         await hand.retry(spawner)
 
-        assert await store.spawn(spawner, instances(["1"])) is None
+        assert await store.spawn(spawner, make_instances(["1"])) is None
         again = await hand.claim_one()
-        assert await store.spawn(spawner, instances(["1"])) is None
+        assert await store.spawn(spawner, make_instances(["1"])) is None
         await store.cancel_task(spawner.task_id, ACT)
-        assert await store.spawn(again, instances(["1"])) is None
+        assert await store.spawn(again, make_instances(["1"])) is None
 
-        assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
+        assert [1, 2, 3, 4] == await list_step_numbers(store, spawner.task_id)
         assert [] == await store.spawns(spawner.task_id, JOIN)
 
     async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
         """Numbers continue, and the join waits for the new instances."""
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1", "2"]))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1", "2"]))
         await hand.complete(spawner)
         one, two = sorted(await hand.claim())
 
         added = [
-            await store.spawn(one, instances(["3"])._replace(key="more")),
-            await store.spawn(two, instances(["4", "5"])),
-            await store.spawn(one, instances(["6"])),
+            await store.spawn(one, make_instances(["3"])._replace(key="more")),
+            await store.spawn(two, make_instances(["4", "5"])),
+            await store.spawn(one, make_instances(["6"])),
         ]
 
         assert [SpawnedSteps(8, 2, 1), SpawnedSteps(9, 3, 2), SpawnedSteps(11, 5, 1)] == added
@@ -178,8 +178,8 @@ class TestSpawning(StoreTests):
     async def test_the_steps_of_a_body_run_in_order(self, store: Store) -> None:
         """The order holds within each instance; the join waits for the last steps."""
         body = (StepSpec(name="fetch"), StepSpec(name="bill", dependencies=("fetch",)))
-        hand, spawner = await spawner_of(store, mapped(*body, StepSpec(name="note")))
-        await store.spawn(spawner, instances(["1", "2"]))
+        hand, spawner = await claim_spawner(store, map_template(*body, StepSpec(name="note")))
+        await store.spawn(spawner, make_instances(["1", "2"]))
         await hand.complete(spawner)
         claims = {claim.no: claim for claim in await hand.claim()}
 
@@ -193,8 +193,8 @@ class TestSpawning(StoreTests):
 
     async def test_the_name_of_a_step_contains_its_instance(self, store: Store) -> None:
         """In lists, in the history, in failures and in the audit log."""
-        hand, spawner = await spawner_of(store, nested())
-        await store.spawn(spawner, instances(['"a"', '"b"']))
+        hand, spawner = await claim_spawner(store, nested_map_template())
+        await store.spawn(spawner, make_instances(['"a"', '"b"']))
         await hand.complete(*await hand.claim())
         _, second = sorted(await hand.claim())
         new = NewInstances("", second.no + 1, second.no, 6, 2, 0, [JsonText("7")] * 2)
@@ -218,8 +218,8 @@ class TestSpawning(StoreTests):
         assert ["work[1].line[1]"] == [entry.step for entry in await store.audit(spawner.task_id)]
 
     async def test_the_error_of_a_task_names_the_instances_that_failed(self, store: Store) -> None:
-        hand, spawner = await spawner_of(store, nested())
-        await store.spawn(spawner, instances(['"a"', '"b"']))
+        hand, spawner = await claim_spawner(store, nested_map_template())
+        await store.spawn(spawner, make_instances(['"a"', '"b"']))
         await hand.complete(spawner)
         first, *others = sorted(await hand.claim())
         await hand.complete(*others)
@@ -238,10 +238,10 @@ class TestSpawning(StoreTests):
 
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
         """Its steps are numbered after all others, and lead back to the instances around them."""
-        hand, spawner = await spawner_of(store, nested())
-        layout = NodeLayout(nested().steps)
+        hand, spawner = await claim_spawner(store, nested_map_template())
+        layout = NodeLayout(nested_map_template().steps)
         (outer, inner) = layout.bodies.values()
-        await store.spawn(spawner, instances(['"a"', '"b"']))
+        await store.spawn(spawner, make_instances(['"a"', '"b"']))
         await hand.complete(spawner)
         await hand.complete(*await hand.claim())
         first, second = sorted(await hand.claim())
@@ -268,10 +268,10 @@ class TestSpawning(StoreTests):
         assert first.no + 1 == (await hand.claim_one()).no
 
     async def test_steps_of_a_loop_start_after_their_delay(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances([None])._replace(delay=60))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances([None])._replace(delay=60))
         await hand.complete(spawner)
 
         assert [] == await hand.claim()
@@ -279,10 +279,10 @@ class TestSpawning(StoreTests):
         assert 6 == (await hand.claim_one()).no
 
     async def test_instances_inherit_priority_and_pause(self, store: Store) -> None:
-        hand, spawner = await spawner_of(store, mapped())
+        hand, spawner = await claim_spawner(store, map_template())
         await store.pause(PauseTarget.of_task(spawner.task_id), ACT)
 
-        await store.spawn(spawner, instances(["1"]))
+        await store.spawn(spawner, make_instances(["1"]))
 
         assert [] == await hand.claim()
         await store.resume(PauseTarget.of_task(spawner.task_id), ACT)
@@ -290,17 +290,17 @@ class TestSpawning(StoreTests):
 
     async def test_too_many_instances_are_refused(self, store: Store) -> None:
         """Before any is inserted."""
-        _, spawner = await spawner_of(store, mapped())
+        _, spawner = await claim_spawner(store, map_template())
 
         with pytest.raises(TooManyInstances, match="at most 100,000 instances, not 100,001"):
-            await store.spawn(spawner, instances(["1"], total=limits.INSTANCES + 1))
+            await store.spawn(spawner, make_instances(["1"], total=limits.INSTANCES + 1))
 
-        assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
+        assert [1, 2, 3, 4] == await list_step_numbers(store, spawner.task_id)
 
     async def test_instances_are_cancelled_with_their_task(self, store: Store) -> None:
         """After a deadline, a retry revives them with their spawner."""
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1", "2"]))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1", "2"]))
         running = (await hand.claim(1))[0]
 
         await store.cancel_task(spawner.task_id, ACT)
@@ -309,13 +309,13 @@ class TestSpawning(StoreTests):
         assert {StepStatus.CANCELLED} == {states[no] for no in (2, 3, 4, 6, 7)}
         assert [0] == list((await hand.complete(running)).refused)
 
-    async def test_retried_instances_run_once(self, store: Store, subject: Subject) -> None:
+    async def test_retried_instances_run_once(self, store: Store, subject: StoreUnderTest) -> None:
         """The spawner that is revived with them adds none."""
-        await begin(store, mapped(), deadline=SECOND)
-        hand = await ManualWorker.hire(store)
+        await register_and_create_task(store, map_template(), deadline=SECOND)
+        hand = await ManualWorker.register(store)
         await hand.complete(await hand.claim_one())
         spawner = await hand.claim_one()
-        await store.spawn(spawner, instances(["1", "2"], total=3))
+        await store.spawn(spawner, make_instances(["1", "2"], total=3))
         await hand.complete((await hand.claim(1))[0])
         await subject.advance(SECOND * 2)
         await store.sweep()
@@ -324,8 +324,8 @@ class TestSpawning(StoreTests):
 
         claims = {claim.no: claim for claim in await hand.claim()}
         assert {2, 7} == set(claims)
-        await store.spawn(claims[2], instances(["1", "2"], total=3))
-        await store.spawn(claims[2], instances(["3"], begin=2, total=3))
+        await store.spawn(claims[2], make_instances(["1", "2"], total=3))
+        await store.spawn(claims[2], make_instances(["3"], begin=2, total=3))
         await hand.complete(*claims.values())
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
@@ -333,8 +333,8 @@ class TestSpawning(StoreTests):
     async def test_failed_instances_are_counted_once(self, store: Store) -> None:
         """However many of their steps failed."""
         body = (StepSpec(name="fetch"), StepSpec(name="note"))
-        hand, spawner = await spawner_of(store, mapped(*body))
-        await store.spawn(spawner, instances(["1", "2", "3"]))
+        hand, spawner = await claim_spawner(store, map_template(*body))
+        await store.spawn(spawner, make_instances(["1", "2", "3"]))
         claims = {claim.no: claim for claim in await hand.claim()}
         (spawn,) = await store.spawns(spawner.task_id, JOIN)
 
@@ -344,8 +344,8 @@ class TestSpawning(StoreTests):
 
     async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
         """Those that run are left alone, as are those that have ended."""
-        hand, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1", "2", "3", "4"]))
+        hand, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1", "2", "3", "4"]))
         done, running = await hand.claim(2)
         await hand.complete(done)
         (spawn,) = await store.spawns(spawner.task_id, JOIN)
@@ -359,9 +359,11 @@ class TestSpawning(StoreTests):
         assert [] == await hand.claim()
         assert [] == list((await hand.complete(running)).refused)
 
-    async def test_a_pruned_task_leaves_no_spawn(self, store: Store, subject: Subject) -> None:
-        _, spawner = await spawner_of(store, mapped())
-        await store.spawn(spawner, instances(["1"]))
+    async def test_a_pruned_task_leaves_no_spawn(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
+        _, spawner = await claim_spawner(store, map_template())
+        await store.spawn(spawner, make_instances(["1"]))
         await store.cancel_task(spawner.task_id, ACT)
         await subject.advance(SECOND * 10)
 
@@ -373,15 +375,15 @@ class TestSpawning(StoreTests):
         self, stores: Sequence[Store]
     ) -> None:
         """However many workers spawn, settle and repeat calls at once."""
-        hand, spawner = await spawner_of(stores[0], mapped())
-        hands = [await ManualWorker.hire(store) for store in stores]
+        hand, spawner = await claim_spawner(stores[0], map_template())
+        hands = [await ManualWorker.register(store) for store in stores]
         items = [str(n) for n in range(120)]
         done: list[int] = []
         joins: list[Claim] = []
 
         async def spawn_all() -> None:
             for begin_at in range(0, 120, 20):
-                new = instances(items[begin_at : begin_at + 20], begin=begin_at, total=120)
+                new = make_instances(items[begin_at : begin_at + 20], begin=begin_at, total=120)
                 await asyncio.gather(*(store.spawn(spawner, new) for store in stores))
             await hand.complete(spawner)
 

@@ -12,12 +12,17 @@ from tasker.limits import LOG_CHARACTERS, LOG_RECORDS
 from tasker.model import JsonText, TaskId
 from tasker.step_logs import LogFilter, LogRecord, NewLogRecord
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.factories import SECOND, StoreTests, begin, chain
+from tasker.testing.store_suite.factories import (
+    SECOND,
+    StoreTests,
+    chain_template,
+    register_and_create_task,
+)
 
 BEGAN = 1_700_000_000.25
 
 
-def record(task_id: TaskId, number: int, message: str = "", **fields: Any) -> NewLogRecord:
+def make_log_record(task_id: TaskId, number: int, message: str = "", **fields: Any) -> NewLogRecord:
     """Make a record of the first attempt of the first step, one second after the one before."""
     kept = {"no": 1, "attempt": 1, "level": logging.INFO, "source": "shop", **fields}
     return NewLogRecord(
@@ -29,25 +34,25 @@ def record(task_id: TaskId, number: int, message: str = "", **fields: Any) -> Ne
     )
 
 
-def messages(records: list[LogRecord]) -> list[str]:
+def log_messages(records: list[LogRecord]) -> list[str]:
     return [one.message for one in records]
 
 
 class TestStepLogs(StoreTests):
     async def test_records_are_read_in_the_order_of_their_times(self, store: Store) -> None:
         """They have all stored fields and the names of their steps."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         await store.append_logs(
             [
-                record(task_id, 1, fields=JsonText('{"order":7}'), level=logging.ERROR),
-                record(task_id, 0, no=2, attempt=3, at=BEGAN + 0.5, source="stdout"),
+                make_log_record(task_id, 1, fields=JsonText('{"order":7}'), level=logging.ERROR),
+                make_log_record(task_id, 0, no=2, attempt=3, at=BEGAN + 0.5, source="stdout"),
             ]
         )
-        await store.append_logs([record(task_id, 0)])
+        await store.append_logs([make_log_record(task_id, 0)])
 
         first, second, third = await store.logs(task_id)
 
-        assert ["record 0", "record 0", "record 1"] == messages([first, second, third])
+        assert ["record 0", "record 0", "record 1"] == log_messages([first, second, third])
         assert (2, 3, "stdout", "info", {}) == (
             *(second.no, second.attempt, second.source, second.level, second.fields),
         )
@@ -58,18 +63,18 @@ class TestStepLogs(StoreTests):
         assert [names[0], names[1], names[0]] == [first.step, second.step, third.step]
 
     async def test_storing_a_record_again_changes_nothing(self, store: Store) -> None:
-        task_id = await begin(store, chain())
-        await store.append_logs([record(task_id, 0), record(task_id, 1)])
-        await store.append_logs([record(task_id, 1, "other"), record(task_id, 2)])
+        task_id = await register_and_create_task(store, chain_template())
+        await store.append_logs([make_log_record(task_id, 0), make_log_record(task_id, 1)])
+        await store.append_logs([make_log_record(task_id, 1, "other"), make_log_record(task_id, 2)])
 
-        assert ["record 0", "record 1", "record 2"] == messages(await store.logs(task_id))
+        assert ["record 0", "record 1", "record 2"] == log_messages(await store.logs(task_id))
 
     async def test_pages_follow_each_other_in_both_orders(self, store: Store) -> None:
         """Records may have the same time."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         at = BEGAN + 1 / 3
         await store.append_logs(
-            [record(task_id, n, no=no, at=at) for no in (1, 2) for n in range(3)]
+            [make_log_record(task_id, n, no=no, at=at) for no in (1, 2) for n in range(3)]
         )
         everything = await store.logs(task_id)
 
@@ -87,18 +92,18 @@ class TestStepLogs(StoreTests):
     async def test_records_are_found_by_step_attempt_level_text_and_time(
         self, store: Store
     ) -> None:
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         await store.append_logs(
             [
-                record(task_id, 0, "Charged 49.99"),
-                record(task_id, 1, "card declined: 100%_", level=logging.WARNING),
-                record(task_id, 0, "late", attempt=2, at=BEGAN + 60),
-                record(task_id, 0, "other step", no=2),
+                make_log_record(task_id, 0, "Charged 49.99"),
+                make_log_record(task_id, 1, "card declined: 100%_", level=logging.WARNING),
+                make_log_record(task_id, 0, "late", attempt=2, at=BEGAN + 60),
+                make_log_record(task_id, 0, "other step", no=2),
             ]
         )
 
         async def found(**filters: Any) -> list[str]:
-            return messages(await store.logs(task_id, LogFilter(**filters)))
+            return log_messages(await store.logs(task_id, LogFilter(**filters)))
 
         assert ["other step"] == await found(no=2)
         assert ["late"] == await found(no=1, attempt=2)
@@ -111,14 +116,14 @@ class TestStepLogs(StoreTests):
 
     async def test_an_attempt_keeps_a_bounded_number_of_bounded_records(self, store: Store) -> None:
         """One beyond the bound has room, to say how many were left out."""
-        task_id = await begin(store, chain())
+        task_id = await register_and_create_task(store, chain_template())
         await store.append_logs(
             [
-                record(task_id, 0, "x" * (LOG_CHARACTERS + 1)),
-                record(task_id, 1, "nul \x00 and half a pair \ud800"),
-                record(task_id, LOG_RECORDS),
-                record(task_id, LOG_RECORDS + 1),
-                record(task_id, -1),
+                make_log_record(task_id, 0, "x" * (LOG_CHARACTERS + 1)),
+                make_log_record(task_id, 1, "nul \x00 and half a pair \ud800"),
+                make_log_record(task_id, LOG_RECORDS),
+                make_log_record(task_id, LOG_RECORDS + 1),
+                make_log_record(task_id, -1),
             ]
         )
 
@@ -129,17 +134,17 @@ class TestStepLogs(StoreTests):
         assert f"record {LOG_RECORDS}" == last.message
 
     async def test_records_are_deleted_by_age_and_with_their_task(self, store: Store) -> None:
-        task_id = await begin(store, chain())
-        await store.append_logs([record(task_id, number) for number in range(3)])
+        task_id = await register_and_create_task(store, chain_template())
+        await store.append_logs([make_log_record(task_id, number) for number in range(3)])
         second = (await store.logs(task_id))[1]
 
         assert 1 == await store.prune_logs(second.at)
-        assert ["record 1", "record 2"] == messages(await store.logs(task_id))
+        assert ["record 1", "record 2"] == log_messages(await store.logs(task_id))
         assert 1 == await store.prune_logs(second.at + SECOND * 9, limit=1)
 
         cancelled = await store.get_task(task_id)
         await store.prune(ended_before=cancelled.created_at + timedelta(days=1))
-        assert ["record 2"] == messages(await store.logs(task_id))
+        assert ["record 2"] == log_messages(await store.logs(task_id))
 
     async def test_logs_of_an_unknown_task_are_not_found(self, store: Store) -> None:
         with pytest.raises(NotFound):

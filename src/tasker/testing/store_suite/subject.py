@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from tasker.clock import ManualClock
 from tasker.store.open import make_store
 from tasker.store.protocol import Store
-from tasker.testing.postgres import SharedConnection
+from tasker.testing.postgres import SharedSchemaConnection
 
 T = TypeVar("T")
 
 
-class Subject(ABC):
+class StoreUnderTest(ABC):
     """An empty database made for one test, and the optional capabilities of its store."""
 
     shared: bool = True
@@ -28,10 +28,10 @@ class Subject(ABC):
     async def advance(self, by: timedelta) -> None:
         """Let time pass for the store."""
 
-    async def listen(self, store: Store) -> None:  # noqa: B027
+    async def wait_until_listening(self, store: Store) -> None:  # noqa: B027
         """Return once a store that was just opened hears the wake-ups of others."""
 
-    async def contradictions(self) -> Sequence[Any]:
+    async def find_contradictions(self) -> Sequence[Any]:
         """Return rows of different tables that contradict each other."""
         return ()
 
@@ -43,7 +43,7 @@ class Subject(ABC):
         return None
 
 
-class SqliteSubject(Subject):
+class SqliteUnderTest(StoreUnderTest):
     """A SQLite database, whose clock stands still until it is advanced."""
 
     def __init__(self, url: str = "sqlite::memory:") -> None:
@@ -58,7 +58,7 @@ class SqliteSubject(Subject):
         self.clock.advance(by)
 
 
-class PostgresSubject(Subject):
+class PostgresUnderTest(StoreUnderTest):
     """A schema of a PostgreSQL server. Time passes by moving all stored times into the past.
 
     Args:
@@ -66,37 +66,37 @@ class PostgresSubject(Subject):
         shared: A connection to use beside the stores; None: a new one each time.
     """
 
-    def __init__(self, url: str, shared: SharedConnection | None = None) -> None:
+    def __init__(self, url: str, shared: SharedSchemaConnection | None = None) -> None:
         self.url = url
         self._shared = shared
 
     def connect(self) -> Store:
         return make_store(self.url)
 
-    async def listen(self, store: Store) -> None:
+    async def wait_until_listening(self, store: Store) -> None:
         await store.wait_for_work(60)  # the first wait ends when it listens
 
     async def advance(self, by: timedelta) -> None:
-        await self._run(lambda connection: _move_into_past(connection, by))
+        await self._run_with_connection(lambda connection: _move_into_past(connection, by))
 
-    async def contradictions(self) -> Sequence[Any]:
-        from tasker.testing.store_suite.contradictions import contradictions
+    async def find_contradictions(self) -> Sequence[Any]:
+        from tasker.testing.store_suite.contradictions import find_contradictions
 
-        return await self._run(contradictions)
+        return await self._run_with_connection(find_contradictions)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        async with self._connection() as connection, connection.transaction():
+        async with self._open_connection() as connection, connection.transaction():
             yield connection
 
-    async def _run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+    async def _run_with_connection(self, use: Callable[[Any], Awaitable[T]]) -> T:
         if self._shared:
-            return await self._shared.run(use)
-        async with self._connection() as connection:
+            return await self._shared.run_with_connection(use)
+        async with self._open_connection() as connection:
             return await use(connection)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _open_connection(self) -> AsyncIterator[Any]:
         from tasker.store.postgres.address import Address
 
         connection = await Address.parse(self.url).connect()

@@ -17,14 +17,14 @@ from tasker.testing.store_suite.approvals import (
     MARCUS,
     POLICY,
     SARAH,
-    approve,
-    by,
-    guard,
-    propose,
-    reject,
+    approve_template,
+    audit_note_by,
+    declare_policy,
+    propose_template,
+    reject_template,
 )
-from tasker.testing.store_suite.factories import StoreTests, one
-from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.factories import StoreTests, one_step_template
+from tasker.testing.store_suite.subject import StoreUnderTest
 
 
 class TestSessions(StoreTests):
@@ -52,7 +52,9 @@ class TestSessions(StoreTests):
         assert await store.find_session("a" * 64, idle=self.LONG) is None
         assert await store.find_session("b" * 64, idle=timedelta(0)) is None
 
-    async def test_a_session_in_use_is_not_idle(self, store: Store, subject: Subject) -> None:
+    async def test_a_session_in_use_is_not_idle(
+        self, store: Store, subject: StoreUnderTest
+    ) -> None:
         """A use counts from a minute after the one before."""
         await store.add_session("a" * 64, "0f3a", lifetime=self.LONG)
         await subject.advance(timedelta(minutes=10))
@@ -66,7 +68,7 @@ class TestSessions(StoreTests):
 class TestPolicies(StoreTests):
     async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
         """With the actor and the time."""
-        stored = await store.put_policy(POLICY, by("root"))
+        stored = await store.put_policy(POLICY, audit_note_by("root"))
 
         assert POLICY == replace(stored, updated_by="", updated_at=None)
         assert "root" == stored.updated_by
@@ -76,23 +78,23 @@ class TestPolicies(StoreTests):
 
     async def test_a_policy_replaces_the_previous_one(self, store: Store) -> None:
         """Omitted fields are reset."""
-        await guard(store)
+        await declare_policy(store)
         bare = NamespacePolicy(namespace="suite", owner_team="payments")
 
-        stored = await store.put_policy(bare, by("eve"))
+        stored = await store.put_policy(bare, audit_note_by("eve"))
 
         assert bare == replace(stored, updated_by="", updated_at=None)
         assert stored == await store.policy("suite")
 
     async def test_the_same_policy_again_changes_nothing(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """
         A file that is applied at each start fills no audit.
         """
-        await guard(store)
+        await declare_policy(store)
         first = await store.policy("suite")
-        again = await store.put_policy(POLICY, by("eve"))
+        again = await store.put_policy(POLICY, audit_note_by("eve"))
 
         assert first == again
         assert ["put_policy"] == [event.action for event in await store.team_audit()]
@@ -113,7 +115,7 @@ class TestPolicies(StoreTests):
     ) -> None:
         """The error names the invalid part, and nothing is stored."""
         with pytest.raises(InvalidInput) as refusal:
-            await store.put_policy(replace(POLICY, **wrong), by("root"))  # type: ignore[arg-type]
+            await store.put_policy(replace(POLICY, **wrong), audit_note_by("root"))  # type: ignore[arg-type]
 
         assert path == refusal.value.path
         assert ["default"] == [space.name for space in await store.namespaces()]
@@ -131,13 +133,13 @@ class TestPolicies(StoreTests):
         self, store: Store, host: str, step: str
     ) -> None:
         """Nothing is stored of one that names another host, not even beside valid templates."""
-        await guard(store)
+        await declare_policy(store)
         call = StepSpec(name=step, http=HttpCall(url=host))
-        other = replace(one(), name="other")
+        other = replace(one_step_template(), name="other")
 
         with pytest.raises(HttpHostNotAllowed) as refusal:
             await store.register_templates(
-                [other, replace(one(), steps=(call,))], registered_by=JAKE
+                [other, replace(one_step_template(), steps=(call,))], registered_by=JAKE
             )
 
         assert (step, POLICY.http_hosts) == (refusal.value.step, refusal.value.allowed)
@@ -145,7 +147,7 @@ class TestPolicies(StoreTests):
 
     async def test_allowed_and_computed_hosts_are_accepted(self, store: Store) -> None:
         """A computed host is checked when the step runs."""
-        await guard(store)
+        await declare_policy(store)
         steps = tuple(
             StepSpec(name=f"s{no}", http=HttpCall(url=url))
             for no, url in enumerate(
@@ -159,31 +161,33 @@ class TestPolicies(StoreTests):
             )
         )
 
-        registered = await propose(store, replace(one(), steps=steps))
+        registered = await propose_template(store, replace(one_step_template(), steps=steps))
 
         assert steps == registered.stored.template.steps
         assert ["tasker.http"] == [queue.handler for queue in await store.queues()]
 
     async def test_namespaces_with_a_policy_or_a_template_are_listed(self, store: Store) -> None:
         """The list includes `default` and the number of versions by status."""
-        await propose(store, replace(one(), namespace="apples"))
-        await propose(store, replace(one(), namespace="apples", version="2.0.0"))
-        await propose(store, replace(one(), namespace="apples", name="two"))
-        await guard(store)
-        await propose(store, one())
-        await store.retire_template(TemplateName("apples", "two", "1.0.0"), by("root"))
+        await propose_template(store, replace(one_step_template(), namespace="apples"))
+        await propose_template(
+            store, replace(one_step_template(), namespace="apples", version="2.0.0")
+        )
+        await propose_template(store, replace(one_step_template(), namespace="apples", name="two"))
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
+        await store.retire_template(TemplateName("apples", "two", "1.0.0"), audit_note_by("root"))
 
         apples, default, suite = await store.namespaces()
 
         assert ["apples", "default", "suite"] == [apples.name, default.name, suite.name]
-        assert (1, 2, 0, 0, 1) == _counts(apples)
-        assert (0, 0, 0, 0, 0) == _counts(default)
-        assert (0, 0, 1, 0, 0) == _counts(suite)
+        assert (1, 2, 0, 0, 1) == _version_counts(apples)
+        assert (0, 0, 0, 0, 0) == _version_counts(default)
+        assert (0, 0, 1, 0, 0) == _version_counts(suite)
         assert (None, None) == (apples.policy, default.policy)
         assert suite.policy == await store.policy("suite")
 
 
-def _counts(space: NamespaceInfo) -> tuple[int, ...]:
+def _version_counts(space: NamespaceInfo) -> tuple[int, ...]:
     names = ("templates", "approved", "pending_review", "rejected", "retired")
     return tuple(getattr(space, name) for name in names)
 
@@ -193,14 +197,14 @@ class TestTeamAudit(StoreTests):
         """
         Newest first, with who, why, before and after.
         """
-        await guard(store, FREE)
-        await store.put_policy(POLICY, by("root", "it is shared"))
-        await propose(store, one())
-        await reject(store, one())
-        await propose(store, CHANGED)
-        await approve(store, one())
-        await store.retire_template(one().key, by("root", "too old"))
-        await store.restore_template(one().key, by("root", "or not"))
+        await declare_policy(store, FREE)
+        await store.put_policy(POLICY, audit_note_by("root", "it is shared"))
+        await propose_template(store, one_step_template())
+        await reject_template(store, one_step_template())
+        await propose_template(store, CHANGED)
+        await approve_template(store, one_step_template())
+        await store.retire_template(one_step_template().key, audit_note_by("root", "too old"))
+        await store.restore_template(one_step_template().key, audit_note_by("root", "or not"))
 
         events = await store.team_audit(namespace="suite")
 
@@ -236,11 +240,11 @@ class TestTeamAudit(StoreTests):
 
     async def test_refused_actions_are_not_audited(self, store: Store) -> None:
         """Actions without effect are not audited either."""
-        await guard(store)
-        await propose(store, one())
-        await propose(store, one())
+        await declare_policy(store)
+        await propose_template(store, one_step_template())
+        await propose_template(store, one_step_template())
         with pytest.raises(NotAnApprover):
-            await approve(store, one(), by=JAKE)
+            await approve_template(store, one_step_template(), by=JAKE)
 
         assert ["register_template", "put_policy"] == [
             event.action for event in await store.team_audit()
@@ -250,7 +254,9 @@ class TestTeamAudit(StoreTests):
         """Each page continues after the last entry of the previous one."""
         for space in ("mine", "theirs"):
             for version in range(5):
-                await propose(store, replace(one(), namespace=space, version=f"{version}.0.0"))
+                await propose_template(
+                    store, replace(one_step_template(), namespace=space, version=f"{version}.0.0")
+                )
 
         first = await store.team_audit(namespace="mine", limit=3)
         rest = await store.team_audit(namespace="mine", limit=3, after=first[-1].id)
@@ -269,7 +275,9 @@ class TestApiKeys(StoreTests):
         key = new_key()
         expires_at = datetime(2040, 1, 1, tzinfo=UTC)
 
-        added = await store.add_api_key(_key(key.prefix, key.digest, expires_at), by("root"))
+        added = await store.add_api_key(
+            _make_api_key(key.prefix, key.digest, expires_at), audit_note_by("root")
+        )
         stored = await store.find_api_key(key.prefix)
 
         assert stored is not None
@@ -295,9 +303,11 @@ class TestApiKeys(StoreTests):
     async def test_a_revoked_key_is_reported_as_revoked(self, store: Store) -> None:
         """It is still found and listed, and cannot be restored."""
         key = new_key()
-        added = await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+        added = await store.add_api_key(
+            _make_api_key(key.prefix, key.digest), audit_note_by("root")
+        )
 
-        revoked = await store.revoke_api_key(key.prefix, by("eve", "it leaked"))
+        revoked = await store.revoke_api_key(key.prefix, audit_note_by("eve", "it leaked"))
 
         assert revoked.revoked_at is not None
         assert (True, False) == (
@@ -306,26 +316,26 @@ class TestApiKeys(StoreTests):
         )
         assert [revoked] == await store.list_api_keys()
         with pytest.raises(WrongStatus, match="revoked"):
-            await store.revoke_api_key(key.prefix, by("eve"))
+            await store.revoke_api_key(key.prefix, audit_note_by("eve"))
         with pytest.raises(NotFound):
-            await store.revoke_api_key("0" * 12, by("eve"))
+            await store.revoke_api_key("0" * 12, audit_note_by("eve"))
 
     async def test_keys_are_listed_newest_first(self, store: Store) -> None:
         """Each key is listed once."""
         keys = [new_key() for _ in range(3)]
         for key in keys:
-            await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+            await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
 
         listed = [key.prefix for key in await store.list_api_keys()]
 
         assert [key.prefix for key in reversed(keys)] == listed
 
     async def test_the_use_of_a_key_is_recorded_once_a_minute(
-        self, store: Store, subject: Subject
+        self, store: Store, subject: StoreUnderTest
     ) -> None:
         """A busy key causes few writes."""
         key = new_key()
-        await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+        await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
 
         async def last_use() -> timedelta:
             await store.touch_api_key(key.prefix)
@@ -342,8 +352,8 @@ class TestApiKeys(StoreTests):
     async def test_the_audit_contains_no_secrets_of_keys(self, store: Store) -> None:
         """Keys belong to no namespace."""
         key = new_key()
-        await store.add_api_key(_key(key.prefix, key.digest), by("root"))
-        await store.revoke_api_key(key.prefix, by("eve", "it leaked"))
+        await store.add_api_key(_make_api_key(key.prefix, key.digest), audit_note_by("root"))
+        await store.revoke_api_key(key.prefix, audit_note_by("eve", "it leaked"))
 
         revoked, created = await store.team_audit()
 
@@ -380,15 +390,15 @@ class TestApiKeys(StoreTests):
         key = new_key()
         with pytest.raises(InvalidInput) as refusal:
             await store.add_api_key(
-                replace(_key(key.prefix, key.digest), **wrong),  # type: ignore[arg-type]
-                by("root"),
+                replace(_make_api_key(key.prefix, key.digest), **wrong),  # type: ignore[arg-type]
+                audit_note_by("root"),
             )
 
         assert path == refusal.value.path
         assert [] == await store.list_api_keys()
 
 
-def _key(prefix: str, digest: str, expires_at: datetime | None = None) -> NewApiKey:
+def _make_api_key(prefix: str, digest: str, expires_at: datetime | None = None) -> NewApiKey:
     return NewApiKey(
         name="ci",
         prefix=prefix,

@@ -19,12 +19,12 @@ from tasker.store.protocol import Registered, Store
 from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
-    chain,
-    create,
-    graph,
-    one,
-    put,
-    states_of,
+    chain_template,
+    create_task,
+    make_template,
+    one_step_template,
+    register_template,
+    statuses_by_name,
 )
 
 FULL = Template(
@@ -56,7 +56,7 @@ FULL = Template(
     environments={"test": {"refund": StepOverride(config={"url": "x"}, timeout=timedelta(1))}},
     metadata={"owner": "team", "tags": ["a", "b"]},
 )
-CHANGED = graph("one", only="", extra="")
+CHANGED = make_template("one", only="", extra="")
 
 
 class TestTemplates(StoreTests):
@@ -71,8 +71,8 @@ class TestTemplates(StoreTests):
 
     async def test_registering_the_same_content_again_changes_nothing(self, store: Store) -> None:
         """The second registration returns the first version."""
-        first = await store.register_template(one(), registered_by="bob")
-        second = await store.register_template(one(), registered_by="eve")
+        first = await store.register_template(one_step_template(), registered_by="bob")
+        second = await store.register_template(one_step_template(), registered_by="eve")
 
         assert first.created
         assert Registered(first.stored, created=False) == second
@@ -81,24 +81,24 @@ class TestTemplates(StoreTests):
         """
         The error names namespace, name, version and who registered it.
         """
-        await store.register_template(one(), registered_by="bob")
+        await store.register_template(one_step_template(), registered_by="bob")
 
         with pytest.raises(TaskRegistrationError) as refusal:
             await store.register_template(CHANGED, registered_by="eve")
 
         for part in ("suite", "one", "1.0.0", "bob"):
             assert part in str(refusal.value)
-        assert one() == (await store.template(one().key)).template
+        assert one_step_template() == (await store.template(one_step_template().key)).template
         assert 1 == len(await store.templates())
 
     async def test_versions_and_namespaces_are_separate_templates(self, store: Store) -> None:
         """Namespace, name and version together identify a template."""
         others = [
-            graph("one", "1.0.1", only="", extra=""),
-            graph("two", "1.0.0", only="", extra=""),
+            make_template("one", "1.0.1", only="", extra=""),
+            make_template("two", "1.0.0", only="", extra=""),
             Template(namespace="other", name="one", version="1.0.0", steps=CHANGED.steps),
         ]
-        await put(store, one())
+        await register_template(store, one_step_template())
 
         created = [await store.register_template(each, registered_by="bob") for each in others]
 
@@ -109,26 +109,28 @@ class TestTemplates(StoreTests):
 
     async def test_replacing_a_template_does_not_affect_existing_tasks(self, store: Store) -> None:
         """New tasks get the new content; the old content stays readable by its id."""
-        old = await put(store, one())
-        before = await create(store, old)
+        old = await register_template(store, one_step_template())
+        before = await create_task(store, old)
 
         replaced = await store.register_template(CHANGED, registered_by="eve", replace=True)
-        after = await create(store, replaced.stored.id)
+        after = await create_task(store, replaced.stored.id)
 
         assert replaced.created
-        assert CHANGED == (await store.template(one().key)).template
-        assert one() == (await store.template_by_id(old)).template
-        assert {"only"} == set(await states_of(store, before))
-        assert {"only", "extra"} == set(await states_of(store, after))
-        hand = await ManualWorker.hire(store)
-        assert 3 == await hand.work_off()
+        assert CHANGED == (await store.template(one_step_template().key)).template
+        assert one_step_template() == (await store.template_by_id(old)).template
+        assert {"only"} == set(await statuses_by_name(store, before))
+        assert {"only", "extra"} == set(await statuses_by_name(store, after))
+        hand = await ManualWorker.register(store)
+        assert 3 == await hand.complete_all_due()
 
     async def test_replacing_with_the_same_content_changes_nothing(self, store: Store) -> None:
         """
         A development server that replaces at each start makes no new templates.
         """
-        first = await store.register_template(one(), registered_by="bob")
-        again = await store.register_template(one(), registered_by="bob", replace=True)
+        first = await store.register_template(one_step_template(), registered_by="bob")
+        again = await store.register_template(
+            one_step_template(), registered_by="bob", replace=True
+        )
 
         assert Registered(first.stored, created=False) == again
 
@@ -136,7 +138,7 @@ class TestTemplates(StoreTests):
         """
         Lists and versions show what new tasks can be made of.
         """
-        await put(store, one())
+        await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
 
         assert [CHANGED] == [stored.template for stored in await store.templates()]
@@ -146,20 +148,27 @@ class TestTemplates(StoreTests):
         """
         Content that was replaced may take its version over again.
         """
-        await put(store, one())
+        await register_template(store, one_step_template())
         await store.register_template(CHANGED, registered_by="eve", replace=True)
-        back = await store.register_template(one(), registered_by="bob", replace=True)
+        back = await store.register_template(one_step_template(), registered_by="bob", replace=True)
 
         assert back.created
-        assert one() == (await store.template(one().key)).template
+        assert one_step_template() == (await store.template(one_step_template().key)).template
 
     async def test_lists_are_sorted_by_name(self, store: Store) -> None:
         """
         By namespace and name; then as they were registered.
         """
-        other = Template(namespace="another", name="z", version="1.0.0", steps=one().steps)
-        for template in (chain(), graph("b", "1.0.0", x=""), graph("b", "0.9.0", x=""), other):
-            await put(store, template)
+        other = Template(
+            namespace="another", name="z", version="1.0.0", steps=one_step_template().steps
+        )
+        for template in (
+            chain_template(),
+            make_template("b", "1.0.0", x=""),
+            make_template("b", "0.9.0", x=""),
+            other,
+        ):
+            await register_template(store, template)
 
         everything = [stored.template.full_name for stored in await store.templates()]
         mine = [stored.template.full_name for stored in await store.templates(namespace="suite")]
@@ -187,10 +196,10 @@ class TestTemplates(StoreTests):
         """
         Templates that name one handler share its queue; replaced ones keep theirs.
         """
-        await put(store, chain())
-        await put(store, graph("more", "1.0.0", c="", d="c"))
+        await register_template(store, chain_template())
+        await register_template(store, make_template("more", "1.0.0", c="", d="c"))
         await store.register_template(
-            graph("more", "1.0.0", e=""), registered_by="eve", replace=True
+            make_template("more", "1.0.0", e=""), registered_by="eve", replace=True
         )
 
         queues = await store.queues()
@@ -203,8 +212,8 @@ class TestTemplates(StoreTests):
         """
         Consecutive ones, that no other queue has.
         """
-        await put(store, graph("pair", a="", b=""))
-        await put(store, graph("more", b="", c=""))
+        await register_template(store, make_template("pair", a="", b=""))
+        await register_template(store, make_template("more", b="", c=""))
 
         queues = await store.queues()
 
@@ -222,7 +231,7 @@ class TestTemplates(StoreTests):
         """
         results = await asyncio.gather(
             *(
-                store.register_template(chain(), registered_by=f"process {number}")
+                store.register_template(chain_template(), registered_by=f"process {number}")
                 for number, store in enumerate(stores * 3)
             )
         )
@@ -234,7 +243,7 @@ class TestTemplates(StoreTests):
         """
         The others are refused, and the winner is stored whole.
         """
-        contents = [graph("race", **{f"step_{n}": ""}) for n in range(9)]
+        contents = [make_template("race", **{f"step_{n}": ""}) for n in range(9)]
 
         results = await asyncio.gather(
             *(
@@ -253,7 +262,7 @@ class TestTemplates(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """The last replacement is current."""
-        contents = [graph("race", **{f"step_{n}": ""}) for n in range(9)]
+        contents = [make_template("race", **{f"step_{n}": ""}) for n in range(9)]
 
         await asyncio.gather(
             *(

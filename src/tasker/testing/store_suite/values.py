@@ -16,12 +16,12 @@ from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ManualWorker,
     StoreTests,
-    begin,
-    create,
-    new_task,
-    one,
-    put,
-    steps_of,
+    create_task,
+    make_new_task,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    steps_by_name,
 )
 
 VALUES: dict[str, Json] = {
@@ -48,9 +48,9 @@ class TestValues(StoreTests):
         """
         value = VALUES[kind]
         text = codec.dumps(value)
-        template = await put(store, one())
-        task_id = await create(store, template, {"value": value})
-        hand = await ManualWorker.hire(store)
+        template = await register_template(store, one_step_template())
+        task_id = await create_task(store, template, {"value": value})
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await store.checkpoint(claim, text)
         await hand.retry(claim)
@@ -58,7 +58,7 @@ class TestValues(StoreTests):
         assert claim.checkpoint is not None
         await hand.settle(completed_outcome(claim, text))
 
-        step = (await steps_of(store, task_id))["only"]
+        step = (await steps_by_name(store, task_id))["only"]
         (given,) = await store.load_task_inputs([task_id])
         (loaded,) = await store.load_results({task_id: [1]})
 
@@ -70,9 +70,9 @@ class TestValues(StoreTests):
     async def test_json_text_is_read_character_for_character(self, store: Store) -> None:
         """Spaces, order and repeated keys are kept."""
         text = JsonText('{ "b":1,\n"a" : [1.0, 1e2, 10000000000000000000000],"b": 2}')
-        new = new_task(await put(store, one()))
+        new = make_new_task(await register_template(store, one_step_template()))
         await store.create_tasks([replace(new, context=text)])
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.register(store)
         claim = await hand.claim_one()
         await hand.settle(completed_outcome(claim, text))
 
@@ -86,11 +86,11 @@ class TestValues(StoreTests):
         In the step and in the history.
         """
         error = {"type": "Täst", "message": "a 'b' \"c\"", "details": {"n": [1, None]}}
-        task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        task_id = await register_and_create_task(store, one_step_template())
+        hand = await ManualWorker.register(store)
         await hand.settle(failed_outcome(await hand.claim_one(), codec.dumps(error)))
 
-        assert error == (await steps_of(store, task_id))["only"].error
+        assert error == (await steps_by_name(store, task_id))["only"].error
         assert [error] == [row.error for row in await store.history(task_id)]
 
     async def test_names_may_contain_any_text(self, store: Store) -> None:
@@ -99,8 +99,8 @@ class TestValues(StoreTests):
         """
         name = """it's "a" name: $1 {x} ünï😀"""
         fields = {"correlation_id": name, "created_by": name, "reason": name, "tags": (name, "{}")}
-        task_id = await begin(store, one(), **fields)
-        hand = await ManualWorker.hire(store, name)
+        task_id = await register_and_create_task(store, one_step_template(), **fields)
+        hand = await ManualWorker.register(store, name)
         claims = await hand.claim()
         await hand.fail(*claims)
         task = await store.get_task(task_id)
@@ -119,10 +119,10 @@ class TestValues(StoreTests):
 
     async def test_instants_are_aware_and_precise(self, store: Store) -> None:
         """In UTC, to the microsecond."""
-        template = await put(store, one())
-        now = (await store.get_task(await create(store, template))).created_at
+        template = await register_template(store, one_step_template())
+        now = (await store.get_task(await create_task(store, template))).created_at
         run_at = now.replace(microsecond=123_457)
-        task_id = await create(store, template, run_at=run_at)
+        task_id = await create_task(store, template, run_at=run_at)
 
         (step,) = await store.list_steps(task_id)
 

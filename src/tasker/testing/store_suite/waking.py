@@ -12,26 +12,26 @@ from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
     StoreTests,
-    begin,
-    chain,
-    create,
-    graph,
-    one,
-    put,
-    run_down,
+    chain_template,
+    create_task,
+    make_template,
+    one_step_template,
+    register_and_create_task,
+    register_template,
+    run_task_to_end,
 )
 
 LONG = 60.0  #: seconds, far beyond what a test may take
 SOON = 60.0
 
 
-async def starve(store: Store, hand: ManualWorker) -> None:
+async def wait_without_work(store: Store, hand: ManualWorker) -> None:
     """Let a worker listen, and look in vain."""
     await store.wait_for_work(0.05)
     assert [] == await hand.claim()
 
 
-async def woken(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) -> None:
+async def require_wake_up(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) -> None:
     """Wait while something is done; fail where the wait goes on."""
     waiting = asyncio.ensure_future(wait(LONG))
     await deed
@@ -47,36 +47,36 @@ class TestWaking(StoreTests):
 
     async def test_a_new_task_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """The worker may be in this process or another."""
-        template = await put(stores[0], one())
+        template = await register_template(stores[0], one_step_template())
         for store in stores[:2]:
-            hand = await ManualWorker.hire(store)
-            await starve(store, hand)
+            hand = await ManualWorker.register(store)
+            await wait_without_work(store, hand)
 
-            await woken(store.wait_for_work, create(stores[0], template))
+            await require_wake_up(store.wait_for_work, create_task(stores[0], template))
 
             await hand.complete(await hand.claim_one())
 
     async def test_a_freed_step_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """If the settling worker does not claim it."""
-        await begin(stores[0], chain())
-        busy, idle = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
+        await register_and_create_task(stores[0], chain_template())
+        busy, idle = await ManualWorker.register(stores[0]), await ManualWorker.register(stores[1])
         claim = await busy.claim_one()
-        await starve(stores[1], idle)
+        await wait_without_work(stores[1], idle)
 
-        await woken(stores[1].wait_for_work, busy.complete(claim))
+        await require_wake_up(stores[1].wait_for_work, busy.complete(claim))
 
         assert 2 == (await idle.claim_one()).no
 
     async def test_an_operator_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """Both a retry and a resolution wake it."""
-        failed = await run_down(stores[0], chain(), failing=("a",))
-        idle = await ManualWorker.hire(stores[1])
-        await starve(stores[1], idle)
-        await woken(stores[1].wait_for_work, stores[0].retry_steps(failed.id, ACT))
+        failed = await run_task_to_end(stores[0], chain_template(), failing=("a",))
+        idle = await ManualWorker.register(stores[1])
+        await wait_without_work(stores[1], idle)
+        await require_wake_up(stores[1].wait_for_work, stores[0].retry_steps(failed.id, ACT))
         await idle.fail(await idle.claim_one())
-        await starve(stores[1], idle)
+        await wait_without_work(stores[1], idle)
 
-        await woken(
+        await require_wake_up(
             stores[1].wait_for_work, stores[0].resolve_step(failed.id, 1, JsonText("1"), ACT)
         )
 
@@ -86,12 +86,15 @@ class TestWaking(StoreTests):
         """
         A worker that shuts down does not leave its steps to the next poll.
         """
-        await begin(stores[0], one())
-        leaving, idle = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
+        await register_and_create_task(stores[0], one_step_template())
+        leaving, idle = (
+            await ManualWorker.register(stores[0]),
+            await ManualWorker.register(stores[1]),
+        )
         claim = await leaving.claim_one()
-        await starve(stores[1], idle)
+        await wait_without_work(stores[1], idle)
 
-        await woken(stores[1].wait_for_work, leaving.settle(released_outcome(claim)))
+        await require_wake_up(stores[1].wait_for_work, leaving.settle(released_outcome(claim)))
 
         assert 2 == (await idle.claim_one()).attempt
 
@@ -101,15 +104,17 @@ class TestWaking(StoreTests):
         """
         A parked step does not wait for a poll.
         """
-        await begin(stores[0], one())
-        hand = await ManualWorker.hire(stores[0])
+        await register_and_create_task(stores[0], one_step_template())
+        hand = await ManualWorker.register(stores[0])
         claim = await hand.claim_one()
-        child = await begin(stores[0], graph("child", x=""))
+        child = await register_and_create_task(stores[0], make_template("child", x=""))
         await stores[0].park(claim, child)
-        running = await (await ManualWorker.hire(stores[0], handlers={"x"})).claim_one()
-        await starve(stores[0], hand)
+        running = await (await ManualWorker.register(stores[0], handlers={"x"})).claim_one()
+        await wait_without_work(stores[0], hand)
 
-        await woken(stores[0].wait_for_work, hand.settle(completed_outcome(running, JsonText("1"))))
+        await require_wake_up(
+            stores[0].wait_for_work, hand.settle(completed_outcome(running, JsonText("1")))
+        )
 
         assert 2 == (await hand.claim_one()).attempt
 
@@ -120,11 +125,11 @@ class TestWaking(StoreTests):
         """
         It learns of it long before it would have renewed.
         """
-        task_id = await begin(stores[0], one())
-        await (await ManualWorker.hire(stores[1])).claim_one()
+        task_id = await register_and_create_task(stores[0], one_step_template())
+        await (await ManualWorker.register(stores[1])).claim_one()
         await stores[1].wait_for_revocation(0.05)
 
-        await woken(
+        await require_wake_up(
             stores[1].wait_for_revocation,
             stores[0].cancel_task(task_id, ACT)
             if how == "cancel"

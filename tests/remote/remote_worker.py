@@ -32,7 +32,7 @@ class RemoteHand:
         return self.api.json_of(response, status)
 
     async def claim(self, most: int = 10, wait_s: float = 5) -> list[Any]:
-        steps: list[Any] = (await self.call("claim_steps", max=most, wait_s=wait_s))["steps"]
+        steps: list[Any] = (await self.call("claim", max=most, wait_s=wait_s))["steps"]
         return steps
 
     async def claim_one(self) -> Any:
@@ -40,7 +40,7 @@ class RemoteHand:
         return step
 
     async def settle(self, *outcomes: dict[str, Any], most: int = 0) -> Any:
-        return await self.call("settle_outcomes", outcomes=outcomes, max=most)
+        return await self.call("settle", outcomes=outcomes, max=most)
 
     async def complete(self, step: Any, result: Any = None, most: int = 0) -> Any:
         return await self.settle(

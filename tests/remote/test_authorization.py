@@ -155,7 +155,7 @@ async def test_a_worker_belongs_to_its_credential(store: Store, thief: str) -> N
         step = await hand.claim_one()
         stolen = RemoteHand(other, hand.registered)
 
-        refused = await stolen.call("settle_outcomes", 403, outcomes=[], max=1)
+        refused = await stolen.call("settle", 403, outcomes=[], max=1)
         created = await other.post(
             "/v1/tasks",
             json={"name": "shop.refund", "context": {"order": "o"}, "idempotency_key": "k"},

@@ -227,7 +227,7 @@ async def test_a_retired_worker_releases_its_steps(api: ApiClient) -> None:
         again["attempt"],
         again["counted_attempts"],
     )
-    assert "lease_lost" == (await hand.call("claim_steps", 409, max=1))["code"]
+    assert "lease_lost" == (await hand.call("claim", 409, max=1))["code"]
 
 
 async def test_a_checkpoint_reaches_the_next_attempt(api: ApiClient) -> None:

@@ -249,7 +249,7 @@ class Deliverer:
         """Return a function that calls a subscriber."""
         limit = self._settings.subscriber_timeout.total_seconds()
 
-        async def call(event: Event) -> DeliveryResult:
+        async def call_subscriber(event: Event) -> DeliveryResult:
             try:
                 async with asyncio.timeout(limit):
                     if inspect.iscoroutinefunction(subscriber.function):
@@ -264,17 +264,17 @@ class Deliverer:
                 return DeliveryResult(None, f"{type(error).__name__}: {error}")
             return DeliveryResult(None, "")
 
-        return call
+        return call_subscriber
 
     def _poster(self, endpoint: WebhookEndpoint) -> Receive:
         """Return a function that sends events to a webhook."""
 
-        async def post(event: Event) -> DeliveryResult:
+        async def post_event(event: Event) -> DeliveryResult:
             if self._sender is None:
                 return DeliveryResult(None, "the worker is stopping")
             return await self._sender.send(endpoint, event)
 
-        return post
+        return post_event
 
     # -- every process
 
@@ -310,11 +310,11 @@ async def _call_in_thread(function: Callable[[Event], object], event: Event) -> 
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def end(error: BaseException | None) -> None:
+    def set_outcome(error: BaseException | None) -> None:
         if not ended.done():
             ended.set_result(None) if error is None else ended.set_exception(error)
 
-    def call() -> None:
+    def call_function() -> None:
         failure: BaseException | None = None
         try:
             function(event)
@@ -323,9 +323,9 @@ async def _call_in_thread(function: Callable[[Event], object], event: Event) -> 
         except BaseException as error:
             failure = error
         with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(end, failure)
+            loop.call_soon_threadsafe(set_outcome, failure)
 
-    threading.Thread(target=call, name="tasker-subscriber", daemon=True).start()
+    threading.Thread(target=call_function, name="tasker-subscriber", daemon=True).start()
     await ended
 
 

@@ -223,7 +223,7 @@ class Executor:
     ) -> None:
         """Check a result that may take long, and finish the attempt after that."""
 
-        def checked(ended: "asyncio.Future[list[str]]") -> None:
+        def on_checked(ended: "asyncio.Future[list[str]]") -> None:
             error = None
             try:
                 self._report_violations(running, ended.result())
@@ -231,7 +231,7 @@ class Executor:
                 error = refusal
             self._finish(running, text, error)
 
-        self._loop.run_in_executor(None, check).add_done_callback(checked)
+        self._loop.run_in_executor(None, check).add_done_callback(on_checked)
 
     def _finish(self, running: Running, text: JsonText, error: BaseException | None) -> None:
         """Decide the outcome of an attempt unless it is already decided, and free its slot."""

@@ -245,7 +245,7 @@ def _make_filler(
 ) -> Callable[[LiveAttempt], dict[str, Any]]:
     """Return the function that fills the parameters of one attempt."""
 
-    def of(origin: str) -> list[_KeyedParameter]:
+    def keyed_parameters(origin: str) -> list[_KeyedParameter]:
         return [
             _KeyedParameter(
                 arg.parameter.name, arg.key, arg.parameter.validate, arg.parameter.default, arg
@@ -255,10 +255,15 @@ def _make_filler(
         ]
 
     context = _context_class(facts)
-    contexts, inputs, results, config = of("context"), of("input"), of("result"), of("config")
-    items, instances = of("item"), of("instances")
+    contexts, inputs, results, config = (
+        keyed_parameters("context"),
+        keyed_parameters("input"),
+        keyed_parameters("result"),
+        keyed_parameters("config"),
+    )
+    items, instances = keyed_parameters("item"), keyed_parameters("instances")
 
-    def fill(attempt: LiveAttempt) -> dict[str, Any]:
+    def fill_arguments(attempt: LiveAttempt) -> dict[str, Any]:
         filled: dict[str, Any] = {}
         for wanted in contexts:
             filled[wanted.name] = context(facts, attempt)
@@ -276,7 +281,7 @@ def _make_filler(
             filled[each.name] = instances_of(attempt, each.key, each.validate)
         return filled
 
-    return fill
+    return fill_arguments
 
 
 def instances_of(attempt: LiveAttempt, joined: Joined, validate: Validate | None) -> Instances[Any]:

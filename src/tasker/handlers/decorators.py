@@ -182,7 +182,7 @@ def handler(
     if version:
         versions.parse(version)
 
-    def mark(target: Any) -> Any:
+    def mark_handler(target: Any) -> Any:
         _refuse_unmarkable(target, process)
         earlier = mark_of(target) or Mark()
         own = Registration(
@@ -192,7 +192,7 @@ def handler(
         setattr(target, _ATTRIBUTE, Mark((own, *others), process or earlier.process))
         return target
 
-    return mark if target is None else mark(target)
+    return mark_handler if target is None else mark_handler(target)
 
 
 def _refuse_unmarkable(target: Any, process: bool) -> None:

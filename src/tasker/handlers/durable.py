@@ -321,12 +321,12 @@ class DurableCalls:
             and record.value is not None
         ]
 
-        def last(awaited: AwaitedArrival) -> int:
+        def last_number(awaited: AwaitedArrival) -> int:
             same = (each for each in received if (each.name, each.key) == awaited[1:3])
             return max((each.number for each in same), default=0)
 
         return wait._replace(
-            awaited=tuple(awaited._replace(after=last(awaited)) for awaited in wait.awaited)
+            awaited=tuple(awaited._replace(after=last_number(awaited)) for awaited in wait.awaited)
         )
 
     def keep(self, record: DurableCall) -> None:

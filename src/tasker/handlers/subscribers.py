@@ -59,7 +59,7 @@ def on_event(
     if namespace and namespace != ALL_NAMESPACES and not NAMESPACE.fullmatch(namespace):
         raise Misuse(f"the namespace {namespace[:60]!r} of @on_event is invalid: {NAMESPACE_RULE}")
 
-    def mark(function: Function) -> Function:
+    def mark_subscriber(function: Function) -> Function:
         if not inspect.isfunction(function):
             raise Misuse(f"@on_event can only mark functions, not {type(function).__name__}")
         subscriber = Subscriber(
@@ -68,7 +68,7 @@ def on_event(
         setattr(function, _ATTRIBUTE, subscriber)
         return function
 
-    return mark
+    return mark_subscriber
 
 
 def subscriber_of(target: object) -> Subscriber | None:

@@ -181,10 +181,10 @@ class Handler:
             return getattr(self.target, name)  # type: ignore[no-any-return]
         make: Callable[[], Any] = self.target
 
-        def call(**filled: Any) -> Any:
+        def call_new_object(**filled: Any) -> Any:
             return getattr(make(), name)(**filled)
 
-        return call
+        return call_new_object
 
     def _read_parameters(self, method: str | None) -> tuple[Parameter, ...]:
         function = self._signature_source(method)

@@ -53,7 +53,7 @@ class Endpoint:
         host, port = host_and_port(address)
         endpoint = self
 
-        class Handler(MetricsHandler):
+        class RequestHandler(MetricsHandler):
             registry = endpoint.metrics.registry
             timeout = 10  # seconds without a byte
 
@@ -62,13 +62,13 @@ class Endpoint:
                 if path == "/metrics":
                     super().do_GET()
                 elif path == "/live":
-                    self._answer(endpoint.worker is None or endpoint.worker.is_live)
+                    self._send_health(endpoint.worker is None or endpoint.worker.is_live)
                 elif path == "/ready":
-                    self._answer(endpoint.worker is not None and endpoint.worker.is_ready)
+                    self._send_health(endpoint.worker is not None and endpoint.worker.is_ready)
                 else:
                     self.send_error(404)
 
-            def _answer(self, passed: bool) -> None:
+            def _send_health(self, passed: bool) -> None:
                 body = b"ok\n" if passed else b"failed\n"
                 self.send_response(200 if passed else 503)
                 self.send_header("Content-Type", "text/plain")
@@ -76,11 +76,11 @@ class Endpoint:
                 self.end_headers()
                 self.wfile.write(body)
 
-        class Server(_BoundedServer):
+        class AddressFamilyServer(_BoundedServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
         try:
-            server = Server((host, port), Handler)
+            server = AddressFamilyServer((host, port), RequestHandler)
         except OSError as error:
             raise InvalidSettings(f"cannot listen on {address}: {error.strerror}") from None
         thread = Thread(target=server.serve_forever, name="tasker-endpoint", daemon=True)

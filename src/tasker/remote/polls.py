@@ -63,7 +63,7 @@ class Polls:
         """Release claims for which nobody waits any longer."""
         ended = _begin_claim([worker])
 
-        async def release() -> None:
+        async def settle_released() -> None:
             try:
                 await self.store.settle(worker.id, [released_outcome(claim) for claim in claims])
             except StoreError:  # the worker finds what it holds with `resume`
@@ -71,7 +71,7 @@ class Polls:
             finally:
                 _end_claim([worker], ended)
 
-        self.keep_running(release())
+        self.keep_running(settle_released())
 
     def keep_running(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the background."""
@@ -253,7 +253,7 @@ class _PollGroup:
         claims: dict[WorkerId, Sequence[Claim]] = {}
         times: list[float] = []
 
-        def note(worker: WorkerId, claimed: ClaimResult) -> None:
+        def add_claimed(worker: WorkerId, claimed: ClaimResult) -> None:
             if claimed.claims:
                 claims[worker] = [*claims.get(worker, ()), *claimed.claims]
                 rooms[worker] -= len(claimed.claims)
@@ -265,16 +265,18 @@ class _PollGroup:
         for worker in limited:
             worker.gated_first = not worker.gated_first
         for worker_id in first:
-            note(worker_id, await store.claim_gated(worker_id, rooms[worker_id]))
+            add_claimed(worker_id, await store.claim_gated(worker_id, rooms[worker_id]))
         free = {worker_id: room for worker_id, room in rooms.items() if room}
         if len(free) == 1:
             [(worker_id, room)] = free.items()
-            note(worker_id, await store.claim(worker_id, room))
+            add_claimed(worker_id, await store.claim(worker_id, room))
         elif free:
             together = await store.claim_group(free)
             for worker_id in free:
-                note(worker_id, ClaimResult(together.claims.get(worker_id, ()), together.next_due))
+                add_claimed(
+                    worker_id, ClaimResult(together.claims.get(worker_id, ()), together.next_due)
+                )
         for worker in limited:
             if worker.id not in first and rooms[worker.id]:
-                note(worker.id, await store.claim_gated(worker.id, rooms[worker.id]))
+                add_claimed(worker.id, await store.claim_gated(worker.id, rooms[worker.id]))
         return GroupClaimResult(claims, min(times, default=None))

@@ -570,7 +570,7 @@ class RemoteStore:
             )
         free = asyncio.Semaphore(_LOG_CALLS)
 
-        async def append(key: AttemptKey, lines: list[dict[str, Any]]) -> None:
+        async def send_attempt_logs(key: AttemptKey, lines: list[dict[str, Any]]) -> None:
             task_id, no, attempt = key
             async with free:
                 try:
@@ -581,7 +581,7 @@ class RemoteStore:
                 except TaskerError as error:  # they could not be stored later either
                     log.warning("step_logs_refused", extra={"error": str(error)})
 
-        await asyncio.gather(*(append(*each) for each in attempts.items()))
+        await asyncio.gather(*(send_attempt_logs(*each) for each in attempts.items()))
 
     async def spawn(self, claim: Claim, new: NewInstances) -> SpawnedSteps | None:
         step = self._steps.get(claim.key)
